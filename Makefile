@@ -1,0 +1,33 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo/run
+
+.PHONY: demo test bench lint
+
+$(VENV)/installed: pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+# The main job on demo data: draw images, then train, choose, retrain. The annotations are there already.
+demo: $(VENV)/installed
+	$(BIN)/python demo/make_dataset.py --out $(DEMO)/datasets
+	$(BIN)/python maskAL.py --config demo/demo.yaml --fresh
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Each script prints one table; together they are benchmarks/RESULTS.md.
+bench: $(VENV)/installed
+	@for name in device start_up annotations inference; do \
+	  $(BIN)/python benchmarks/$$name.py || exit 1; \
+	done | tee benchmarks/RESULTS.md
