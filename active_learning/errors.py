@@ -1,0 +1,29 @@
+"""Failures that a user can act on. Each says file, place, value and remedy; `exit_code` is the program's."""
+
+from __future__ import annotations
+
+
+class MaskALError(Exception):
+    """A failure that a user can act on."""
+
+    exit_code = 1
+
+
+class SettingsError(MaskALError):
+    """Wrong settings: `str()` is one message with every mistake, one a line; `mistakes` holds them one by one."""
+
+    exit_code = 2
+
+    def __init__(self, heading: str, mistakes: tuple[str, ...] = ()) -> None:
+        super().__init__("\n".join([heading, *(f"  - {mistake}" for mistake in mistakes)]))
+        self.mistakes = mistakes
+
+
+class AnnotationError(MaskALError):
+    """A file that cannot be read as an annotation."""
+
+
+class AnnotationsAwaited(MaskALError):  # noqa: N818 (it is a state to come back from, not a fault)
+    """Images are to be annotated before the run can go on."""
+
+    exit_code = 3

@@ -1,0 +1,276 @@
+"""Each settings key by itself: type, default, range, and the words for a value that is wrong.
+
+MISC_SETTINGS.md says what each key does; maskAL.yaml lists them all with their defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+T = TypeVar("T")
+ZOO_NETWORK = "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x.yaml"
+
+
+def wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("maskal", message)  # type: ignore[arg-type]
+
+
+def _as_tuple(value: Any) -> Any:
+    """A single value is a list of one."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _list_only(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise wrong(f"must be a list, such as [{value}]")
+    return tuple(value)
+
+
+def _path(value: Any) -> Any:
+    if not isinstance(value, (str, Path)):
+        raise wrong("must be a path (a text; put it in quotes)")
+    if not str(value).strip():
+        raise wrong("must not be empty")
+    if re.search(r"[\x00-\x1f]", str(value)):
+        raise wrong(r"holds a control character (a \ in double quotes does that); write / instead of \ ")
+    return Path(value).expanduser()
+
+
+def _optional_path(value: Any) -> Any:
+    return None if value is None or value == "" else _path(value)
+
+
+def _seed(value: Any) -> int | tuple[int, ...]:
+    """One seed or a list of them: a list of one is kept as such, its folders end in `_seed<n>`."""
+    seeds = _as_tuple(value)
+    if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
+        raise wrong("must be a whole number from 0 to 4294967295, or a list of such numbers")
+    if len(set(seeds)) < len(seeds):
+        raise wrong("holds a number twice")
+    return seeds if isinstance(value, (list, tuple)) else seeds[0]
+
+
+def _devices(value: Any) -> Any:
+    """GPU ids: `0`, `'0,1'`, identifiers that start with GPU- or MIG-, or `cpu`."""
+    text = re.sub(r"\s", "", str(value)) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+    if text is None or not re.fullmatch(r"(?i:cpu)|(\d+|(GPU|MIG)-[\w/-]+)(,(\d+|(GPU|MIG)-[\w/-]+))*", text):
+        raise wrong("must be GPU ids such as '0' or '0,1', or 'cpu'")
+    ids = text.lower() if text.lower() == "cpu" else text
+    if len(set(ids.split(","))) < len(ids.split(",")):
+        raise wrong("names a GPU twice")
+    return ids
+
+
+def _class_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for index, name in enumerate(names):
+        if not name or name != name.strip() or not name.isprintable():
+            raise wrong(f"has the name {name!r} at [{index}]; a name must not be empty, nor start or end with a blank")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise wrong(f"has {', '.join(map(repr, twice))} more than once")
+    return names
+
+
+def _rising(ratios: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later <= earlier for earlier, later in zip(ratios, ratios[1:], strict=False)):
+        raise wrong("must rise from left to right, such as [0.5, 0.8]")
+    return ratios
+
+
+def _folder_name(name: str) -> str:
+    parts = name.split("/")
+    if not all(parts) or ".." in parts or "." in parts or re.search(r'[\x00-\x1f<>:"|?*\\]', name):
+        raise wrong("must be a folder name such as exp1 or exp1/run1")
+    return name
+
+
+def _minus_one_or_positive(value: int) -> int:
+    if value != -1 and value < 1:
+        raise wrong("must be -1 or at least 1")
+    return value
+
+
+Text = Annotated[str, Strict()]
+Name = Annotated[str, Strict(), Field(min_length=1)]
+Bool = Annotated[bool, Strict()]
+Int = Annotated[int, Strict()]
+Positive = Annotated[int, Strict(), Field(ge=1)]
+NotNegative = Annotated[int, Strict(), Field(ge=0)]
+Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+AboveZero = Annotated[Float, Field(gt=0)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+FilePath = Annotated[Path, PlainValidator(_path)]
+OptionalPath = Annotated[Path | None, PlainValidator(_optional_path)]
+Many = Annotated[tuple[T, ...], BeforeValidator(_list_only)]
+OneOrMany = Annotated[tuple[T, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Strategy = Literal["uncertainty", "certainty", "random"]
+Mode = Literal["mean", "min", "max"]
+Policy = Literal["steps_with_decay", "steps_with_lrs", "step", "cosine_decay", "exp_decay"]
+
+
+class SettingsKeys(BaseModel):
+    """One attribute a key, each checked by itself. Keys that may be lists are tuples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weightsroot: FilePath = Path("./weights")
+    resultsroot: FilePath = Path("./results")
+    dataroot: FilePath = Path("./datasets")
+    traindir: FilePath = Path("./datasets/train")
+    valdir: FilePath = Path("./datasets/val")
+    testdir: FilePath = Path("./datasets/test")
+    use_initial_train_dir: Bool = False
+    initial_train_dir: FilePath = Path("./datasets/initial_train")
+    duplicate_initial_model_and_data: Bool = False
+    initial_train_file: OptionalPath = None
+
+    network_config: Name = ZOO_NETWORK
+    pretrained_weights: Text = ZOO_NETWORK
+    image_min_size: Annotated[Int, Field(ge=32)] | None = None
+    image_max_size: Annotated[Int, Field(ge=32)] | None = None
+
+    cuda_visible_devices: Annotated[str, PlainValidator(_devices)] = "0"
+    precision: Literal["auto", "fp32", "amp"] = "auto"
+    classes: Annotated[Many[Text], Field(min_length=1), AfterValidator(_class_names)]
+    unknown_labels: Literal["error", "skip"] = "error"
+    transfer_learning_on_previous_models: Bool = True
+    learning_rate: AboveZero = 0.01
+    warmup_iterations: NotNegative = 500
+    weight_decay: Annotated[Float, Field(ge=0)] = 0.0001
+    learning_policy: Policy = "steps_with_decay"
+    step_ratios: Annotated[Many[Annotated[Float, Field(gt=0, lt=1)]], AfterValidator(_rising)] = (0.5, 0.8)
+    gamma: Annotated[Float, Field(gt=0, le=1)] = 0.1
+    train_iterations_base: Positive = 2500
+    train_iterations_step_size: NotNegative = 2500
+    step_image_number: Positive = 500
+    eval_period: Positive = 500
+    checkpoint_period: Annotated[Int, AfterValidator(_minus_one_or_positive)] = -1
+    train_batch_size: Positive = 1
+    num_workers: NotNegative = 2
+    train_sampler: Literal["TrainingSampler", "RepeatFactorTrainingSampler"] = "TrainingSampler"
+    minority_classes: Annotated[Many[Text], AfterValidator(_class_names)] = ()
+    repeat_factor_smallest_class: Annotated[Float, Field(ge=1)] = 1.0
+
+    confidence_threshold: Fraction = 0.5
+    nms_threshold: Fraction = 0.3
+    iou_thres: Fraction = 0.5
+
+    experiment_name: Annotated[Text, AfterValidator(_folder_name)] = "exp1"
+    strategy: OneOrMany[Strategy] = ("uncertainty",)
+    mode: OneOrMany[Mode] = ("mean",)
+    initial_datasize: Positive = 100
+    pool_size: OneOrMany[Positive] = (200,)
+    loops: OneOrMany[Annotated[NotNegative, Field(le=10_000)]] = (5,)
+    equal_pool_size: Bool = True
+    dropout_probability: OneOrMany[Annotated[Float, Field(ge=0, le=0.9)]] = (0.25,)
+    mcd_iterations: OneOrMany[Positive] = (10,)
+    images_without_detections: Literal["skip", "choose"] = "skip"
+    seed: Annotated[int | tuple[int, ...], PlainValidator(_seed)] = 0
+    target_map: Annotated[Float, Field(ge=1, le=100)] | None = None
+    patience: Positive | None = None
+
+    auto_annotate: Bool = False
+    export_format: Literal["labelme", "cvat", "darwin", "supervisely"] = "labelme"
+    supervisely_meta_json: OptionalPath = None
+    max_polygon_error: Annotated[Float, Field(ge=0)] = 1.0
+    annotator: Text = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_follow_network(cls, values: Any) -> Any:
+        """Without pretrained_weights of its own, a network starts from the weights of its own config."""
+        if not isinstance(values, dict) or not isinstance(values.get("network_config"), str):
+            return values
+        return {"pretrained_weights": values["network_config"], **values}
+
+
+REASONS = {
+    "missing": "is missing; it lists the names of your classes, such as classes: [healthy, damaged]",
+    "bool_type": "must be True or False (without quotes)",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be a text; put it in quotes",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "literal_error": "must be one of {expected}",
+}
+
+
+def key_mistakes(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(key, what is wrong with it) for every value that is wrong by itself and every key that there is not."""
+    try:
+        SettingsKeys.model_validate(dict(values))
+    except ValidationError as error:
+        return [_explain(details, values) for details in error.errors(include_url=False)]
+    return []
+
+
+def usable_class_names(classes: Any) -> list[str]:
+    """Those of a faulty list of classes that other keys may name all the same."""
+    names = [name.strip() for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
+    return [name for name in dict.fromkeys(names) if name and name.isprintable()]
+
+
+def _explain(details: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str]:
+    key, *index = details["loc"] or ("",)
+    key = str(key)
+    if details["type"] == "extra_forbidden":
+        return key, f"{key}: there is no such key{did_you_mean(key, SettingsKeys.model_fields)}"
+    if details["type"] == "missing":
+        return key, f"{key}: {REASONS['missing']}"
+    place = f"{key}[{index[0]}]" if index and isinstance(values[key], (list, tuple)) else key
+    return key, f"{place}: {_short(details['input'])} {_reason(details)}"
+
+
+def _reason(details: ErrorDetails) -> str:
+    value, kind = details["input"], details["type"]
+    if value is None:
+        return "must have a value; give one or delete the line"
+    reason = REASONS[kind].format_map(details.get("ctx", {})) if kind in REASONS else details["msg"]
+    if kind in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
+        return f"{reason}; take away the quotes"
+    if kind == "literal_error" and isinstance(value, str):
+        return reason + did_you_mean(value, re.findall(r"'([^']+)'", details["ctx"]["expected"]))
+    return reason
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return "(empty)" if value is None else text if len(text) <= 80 else text[:77] + "..."
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing where no known word is near."""
+    by_lower_case = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_lower_case, n=1)
+    return f" (did you mean {by_lower_case[near[0]]!r}?)" if near else ""

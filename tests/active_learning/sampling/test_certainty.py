@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from active_learning.sampling import image_certainty
+
+GOLDEN = json.loads((Path(__file__).parent / "data" / "certainty.json").read_text(encoding="utf-8"))
+Passes = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+
+def golden_passes(case: dict[str, Any]) -> Passes:
+    height, width, classes = case["height"], case["width"], case["num_classes"]
+
+    def decode(detection: dict[str, Any]) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools meets numpy 2
+            return coco_mask.decode({"size": [height, width], "counts": detection["rle"].encode()}).astype(bool)
+
+    return [
+        (
+            torch.from_numpy(np.array([decode(d) for d in one_pass], dtype=bool).reshape(-1, height, width)),
+            torch.tensor([d["box"] for d in one_pass], dtype=torch.float32).reshape(-1, 4),
+            torch.tensor([d["softmax"] for d in one_pass], dtype=torch.float32).reshape(-1, classes),
+        )
+        for one_pass in case["passes"]
+    ]
+
+
+@pytest.mark.parametrize("mode", ["mean", "min", "max"])
+@pytest.mark.parametrize("case", GOLDEN, ids=[f"case{index}" for index in range(len(GOLDEN))])
+def test_golden(case: dict[str, Any], mode: str) -> None:
+    result = image_certainty(golden_passes(case), iou_threshold=case["iou_thres"], mode=mode)
+    assert [observation.size for observation in result.observations] == case["observation_sizes"]
+    expected = case["certainty"][mode]
+    if expected is None:
+        assert math.isnan(result.value)
+    else:
+        assert result.value == pytest.approx(expected, abs=1e-5)
+
+
+def test_golden_covers_something() -> None:
+    assert len(GOLDEN) >= 16
+    assert sum(len(case["observation_sizes"]) for case in GOLDEN) > 30
+
+
+def slow_iou(a: np.ndarray, b: np.ndarray) -> float:
+    union = (a | b).sum()
+    return float((a & b).sum() / union) if union else 0.0
+
+
+def slow_semantic(row: np.ndarray) -> float:
+    if len(row) == 1:
+        return float(row[0])
+    p = row / row.sum()
+    return 1 + sum(float(x) * math.log(x) for x in p if x > 0) / math.log(len(p))
+
+
+def slow_box_iou(a: np.ndarray, b: np.ndarray) -> float:
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]) + 1)
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
+    area_a, area_b = ((box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (a, b))
+    return width * height / (area_a + area_b - width * height)
+
+
+def slow_certainties(passes: Passes, iou_threshold: float) -> list[float]:
+    """The specification read off line by line, on whole masks."""
+    groups: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = []
+    for one_pass in passes:
+        for masks, boxes, rows in zip(*(tensor.numpy() for tensor in one_pass), strict=True):
+            member = (masks, boxes.astype(np.float64), rows.astype(np.float64))
+            for group in groups:
+                if slow_iou(group[0][0], masks) > iou_threshold:
+                    group.append(member)
+                    break
+            else:
+                groups.append([member])
+    return [slow_certainty(group, len(passes)) for group in groups]
+
+
+def slow_certainty(group: list[tuple[np.ndarray, np.ndarray, np.ndarray]], passes: int) -> float:
+    n = len(group)
+    mean_mask = np.mean([mask for mask, _, _ in group], axis=0) >= 0.25
+    mean_box = np.mean([box for _, box, _ in group], axis=0)
+    parts = (
+        sum(slow_semantic(row) for _, _, row in group) / n,
+        sum(slow_iou(mask, mean_mask) for mask, _, _ in group) / n,
+        sum(slow_box_iou(box, mean_box) for _, box, _ in group) / n,
+        n / passes,
+    )
+    return math.prod(min(max(part, 0.0), 1.0) for part in parts)
+
+
+@st.composite
+def random_passes(draw: st.DrawFn) -> Passes:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    classes, height, width = draw(st.integers(1, 4)), draw(st.integers(1, 24)), draw(st.integers(1, 24))
+    return [one_pass(rng, int(rng.integers(0, 5)), classes, height, width) for _ in range(draw(st.integers(1, 6)))]
+
+
+def one_pass(rng: np.random.Generator, n: int, k: int, h: int, w: int) -> tuple[torch.Tensor, ...]:
+    """Rectangles with noise; some masks stay empty; boxes do not always fit their masks."""
+    masks = np.zeros((n, h, w), dtype=bool)
+    for mask in masks:
+        y, x = int(rng.integers(0, h)), int(rng.integers(0, w))
+        size_y, size_x = rng.integers(0, h + 1), rng.integers(0, w + 1)
+        mask[y : y + size_y, x : x + size_x] = rng.random(mask[y : y + size_y, x : x + size_x].shape) < 0.8
+    corner = rng.random((n, 2)) * [w, h]
+    boxes = np.concatenate([corner, corner + rng.random((n, 2)) * [w, h]], axis=1)
+    probabilities = rng.dirichlet([0.5] * (k + 1), n)[:, :k] + 1e-9
+    return torch.from_numpy(masks), torch.from_numpy(boxes), torch.from_numpy(probabilities)
+
+
+@given(passes=random_passes(), iou_threshold=st.sampled_from([0.0, 0.3, 0.5, 0.9]))
+@settings(max_examples=150, deadline=None)
+def test_equals_slow_reference(passes: Passes, iou_threshold: float) -> None:
+    result = image_certainty(passes, iou_threshold=iou_threshold, mode="mean")
+    expected = slow_certainties(passes, iou_threshold)
+    assert [observation.certainty for observation in result.observations] == pytest.approx(expected, abs=1e-9)
+    for mode, combine in (("mean", np.mean), ("min", np.min), ("max", np.max)):
+        value = image_certainty(passes, iou_threshold=iou_threshold, mode=mode).value
+        assert (math.isnan(value) and not expected) or value == pytest.approx(combine(expected), abs=1e-9)
+
+
+def box_mask(x0: int, y0: int, x1: int, y1: int, size: int = 20) -> torch.Tensor:
+    mask = torch.zeros(1, size, size, dtype=torch.bool)
+    mask[0, y0:y1, x0:x1] = True
+    return mask
+
+
+def detection(mask: torch.Tensor, probabilities: list[float]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return mask, torch.tensor([[0.0, 0.0, 9.0, 9.0]]), torch.tensor([probabilities])
+
+
+EMPTY = (torch.zeros(0, 20, 20, dtype=torch.bool), torch.zeros(0, 4), torch.zeros(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("passes", "expected"),
+    [
+        pytest.param([detection(box_mask(0, 0, 10, 10), [0.8])] * 2, [(2, 0.8, 1.0, 1.0, 1.0)], id="the-same-twice"),
+        pytest.param([detection(box_mask(0, 0, 10, 10), [0.8]), EMPTY], [(1, 0.8, 1.0, 1.0, 0.5)], id="seen-once-in-2"),
+        pytest.param([detection(box_mask(0, 0, 0, 0), [0.8])], [(1, 0.8, 0.0, 1.0, 1.0)], id="mask-without-pixels"),
+        pytest.param(
+            [detection(box_mask(0, 0, 10, 10), [0.5, 0.5])], [(1, 0.0, 1.0, 1.0, 1.0)], id="two-classes-evenly"
+        ),
+        pytest.param([detection(box_mask(0, 0, 10, 10), [0.7, 0.0])], [(1, 1.0, 1.0, 1.0, 1.0)], id="renormalised"),
+        pytest.param([detection(box_mask(0, 0, 10, 10), [0.0, 0.0])], [(1, 0.0, 1.0, 1.0, 1.0)], id="no-probability"),
+        pytest.param(
+            [detection(box_mask(0, 0, 10, 10), [1.0]), detection(box_mask(0, 0, 10, 5), [1.0])],
+            [(1, 1.0, 1.0, 1.0, 0.5)] * 2,
+            id="iou-of-exactly-the-threshold-is-another-object",
+        ),
+        pytest.param([EMPTY, EMPTY], [], id="nothing-seen"),
+    ],
+)
+def test_components(passes: Passes, expected: list[tuple[float, ...]]) -> None:
+    result = image_certainty(passes, iou_threshold=0.5, mode="mean")
+    assert [(item.size, item.semantic, item.mask, item.box, item.occurrence) for item in result.observations] == [
+        pytest.approx(row, abs=1e-6) for row in expected
+    ]
+    for item in result.observations:
+        assert item.certainty == pytest.approx(item.semantic * item.mask * item.box * item.occurrence)
+
+
+def test_more_members_than_passes_is_clamped() -> None:
+    twice = tuple(torch.cat([tensor, tensor]) for tensor in detection(box_mask(0, 0, 10, 10), [0.8]))
+    (observation,) = image_certainty([twice], iou_threshold=0.5, mode="mean").observations
+    assert (observation.size, observation.occurrence) == (2, 1.0)
+
+
+def test_order_of_passes_decides_which_member_is_first() -> None:
+    """The chain a-b-c: c overlaps b, but not a, the first member; so it opens an observation of its own."""
+    a, b, c = (detection(box_mask(x, 0, x + 10, 10), [1.0]) for x in (0, 3, 6))
+    sizes = [o.size for o in image_certainty([a, b, c], iou_threshold=0.5, mode="mean").observations]
+    assert sizes == [2, 1]
+    sizes = [o.size for o in image_certainty([b, a, c], iou_threshold=0.5, mode="mean").observations]
+    assert sizes == [3]
+
+
+MASK, BOX, ROW = detection(box_mask(0, 0, 10, 10), [0.8])
+
+
+@pytest.mark.parametrize(
+    ("passes", "mode", "words"),
+    [
+        pytest.param([], "mean", "at least one pass", id="no-pass"),
+        pytest.param([EMPTY], "median", "mode 'median' is not one of mean, min, max", id="unknown-mode"),
+        pytest.param([(MASK.float(), BOX, ROW)], "mean", r"pass 0: masks must be \(n, H, W\) bool", id="float-masks"),
+        pytest.param([EMPTY, (MASK[0], BOX, ROW)], "mean", "pass 1: .*equally many", id="mask-without-n"),
+        pytest.param([(MASK[:, None], BOX, ROW)], "mean", r"\(n, H, W\) bool, not \(1, 1, 20, 20\)", id="4-d-masks"),
+        pytest.param([(MASK, BOX[:, :3], ROW)], "mean", r"boxes must be \(n, 4\), not \(1, 3\)", id="3-box-numbers"),
+        pytest.param([(MASK, BOX, ROW[0])], "mean", r"probabilities must be \(n, K\)", id="1-d-probabilities"),
+        pytest.param([(MASK, BOX, ROW[:, :0])], "mean", "K >= 1", id="no-class"),
+        pytest.param([(MASK, BOX[:0], ROW)], "mean", "equally many", id="fewer-boxes"),
+        pytest.param([(MASK, BOX, ROW), (MASK[:, :9], BOX, ROW)], "mean", "one size", id="two-image-sizes"),
+        pytest.param(
+            [(MASK, BOX, ROW), (MASK, BOX, ROW.repeat(1, 2))], "mean", "one number of classes", id="two-class-counts"
+        ),
+        pytest.param([(MASK, BOX * math.nan, ROW)], "mean", "NaN or infinity", id="nan-box"),
+    ],
+)
+def test_wrong_shapes(passes: Passes, mode: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        image_certainty(passes, iou_threshold=0.5, mode=mode)
+
+
+def full_hd_passes(device: str = "cpu") -> Passes:
+    rng = np.random.default_rng(0)
+    passes = []
+    for _ in range(10):
+        masks = torch.zeros(10, 1080, 1920, dtype=torch.bool, device=device)
+        boxes = []
+        for index in range(10):
+            x0, y0 = 150 * index + int(rng.integers(0, 20)), 80 * index + int(rng.integers(0, 20))
+            masks[index, y0 : y0 + 200, x0 : x0 + 300] = True
+            boxes.append([x0, y0, x0 + 300, y0 + 200])
+        probabilities = torch.from_numpy(rng.dirichlet([1.0] * 6, 10)[:, :5])
+        passes.append((masks, torch.tensor(boxes, dtype=torch.float32, device=device), probabilities.to(device)))
+    return passes
+
+
+def test_full_hd_image_is_fast() -> None:
+    passes = full_hd_passes()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = []
+    for _ in range(3):
+        start = time.thread_time()
+        result = image_certainty(passes, iou_threshold=0.5, mode="mean")
+        seconds.append(time.thread_time() - start)
+    torch.set_num_threads(threads)
+    assert min(seconds) < 0.5
+    assert [observation.size for observation in result.observations] == [10] * 10
+
+
+@pytest.mark.gpu
+def test_cuda_equals_cpu() -> None:
+    on_gpu = image_certainty(full_hd_passes("cuda"), iou_threshold=0.5, mode="mean")
+    assert on_gpu == image_certainty(full_hd_passes(), iou_threshold=0.5, mode="mean")
