@@ -1,0 +1,118 @@
+"""CfgNode: a typed tree of settings, read from YAML files that may build on each other with `_BASE_`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from typing import IO, Any
+
+import yaml
+from fvcore.common.config import CfgNode as _CfgNode
+
+from detectron2.config.defaults import DEFAULTS
+from detectron2.utils.file_io import PathManager
+
+CURRENT_VERSION = 2
+
+
+class CfgNode(_CfgNode):
+    """A configuration tree: attributes are keys, a key keeps its type, `freeze` makes it read-only.
+
+    Extends fvcore's node: files are read through PathManager as UTF-8, errors name the file and the nearest known key.
+    """
+
+    @classmethod
+    def _open_cfg(cls, filename: str | os.PathLike[str]) -> IO[str]:
+        return PathManager.open(os.fspath(filename), "r", encoding="utf-8")
+
+    def merge_from_file(self, cfg_filename: str | os.PathLike[str], allow_unsafe: bool = False) -> None:
+        """Override this tree by a YAML file and the files its `_BASE_` names (relative to it).
+
+        Args:
+            cfg_filename: path or address of the file.
+            allow_unsafe: also run Python tags in the file. Only for files you wrote yourself.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not a YAML mapping, is of VERSION 1, or a value has the wrong type.
+            KeyError: a key is not in this tree.
+        """
+        file = os.fspath(cfg_filename)
+        loaded = self._load_mapping(file, allow_unsafe)
+        if _version_of(loaded) != CURRENT_VERSION:
+            raise ValueError(
+                f"{file}: VERSION {_version_of(loaded)} files cannot be read, only VERSION {CURRENT_VERSION}; "
+                "rename its keys after detectron2/config/defaults.py and set VERSION: 2"
+            )
+        try:
+            self.merge_from_other_cfg(type(self)(loaded))
+        except KeyError as error:
+            raise KeyError(f"{file}: {error.args[0]}") from error
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+
+    @classmethod
+    def _load_mapping(cls, file: str, allow_unsafe: bool) -> dict[str, Any]:
+        if not PathManager.isfile(PathManager.get_local_path(file)):
+            raise FileNotFoundError(f"there is no config file '{file}'")
+        try:
+            loaded = cls.load_yaml_with_base(file, allow_unsafe=allow_unsafe)
+        except (yaml.YAMLError, TypeError) as error:
+            raise ValueError(f"{file}: not a YAML file of settings: {error}") from error
+        if not isinstance(loaded, dict):
+            raise ValueError(f"{file}: the top level must be a mapping of settings, not {type(loaded).__name__}")
+        return loaded
+
+    def merge_from_other_cfg(self, cfg_other: _CfgNode) -> None:
+        """Override this tree by another; a key that is not in this tree raises KeyError."""
+        try:
+            super().merge_from_other_cfg(cfg_other)
+        except KeyError as error:
+            raise KeyError(self._with_nearest_key(str(error.args[0]))) from error
+
+    def merge_from_list(self, cfg_list: list[Any]) -> None:
+        """Override by [key, value, key, value, ...]; keys are dotted, text values are read as Python literals.
+
+        Raises:
+            KeyError: a key is not in this tree.
+            ValueError: a value has the wrong type, or the last key has none.
+        """
+        if len(cfg_list) % 2:
+            raise ValueError(f"settings come as KEY VALUE pairs, the last key has no value: {list(cfg_list)}")
+        known = set(self._dotted_keys())
+        for key in cfg_list[::2]:
+            if not (key in known or self.key_is_deprecated(key) or self.key_is_renamed(key)):
+                raise KeyError(self._with_nearest_key(f"Non-existent config key: {key}"))
+        super().merge_from_list(cfg_list)
+
+    def _dotted_keys(self, prefix: str = "") -> Iterator[str]:
+        for name, value in self.items():
+            yield prefix + name
+            if isinstance(value, CfgNode):
+                yield from value._dotted_keys(f"{prefix}{name}.")
+
+    def _with_nearest_key(self, message: str) -> str:
+        unknown = message.rsplit(" ", 1)[-1]
+        nearest = difflib.get_close_matches(unknown, self._dotted_keys(), n=1)
+        return f"{message} (did you mean {nearest[0]}?)" if nearest else message
+
+
+def _version_of(loaded: dict[str, Any]) -> int:
+    # A file without VERSION is current unless it has the weights key that only version 1 knew.
+    guess = 1 if "WEIGHT" in (loaded.get("MODEL") or {}) else CURRENT_VERSION
+    return loaded.get("VERSION", guess)
+
+
+global_cfg = CfgNode()
+
+
+def get_cfg() -> CfgNode:
+    """A fresh copy of the default configuration."""
+    return CfgNode(DEFAULTS)
+
+
+def set_global_cfg(cfg: CfgNode) -> None:
+    """Make `cfg` the content of `global_cfg`, for code that cannot be handed a configuration."""
+    global_cfg.clear()
+    global_cfg.update(cfg)

@@ -1,0 +1,238 @@
+"""Builds the optimizer and its schedule from the SOLVER part of a configuration."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from fvcore.common.param_scheduler import (
+    CosineParamScheduler,
+    ExponentialParamScheduler,
+    MultiStepParamScheduler,
+    ParamScheduler,
+    StepWithFixedGammaParamScheduler,
+)
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.solver.lr_scheduler import LRMultiplier, WarmupParamScheduler
+from detectron2.utils.registry import Registry
+
+__all__ = [
+    "LR_SCHEDULE_REGISTRY",
+    "build_lr_scheduler",
+    "build_optimizer",
+    "get_default_optimizer_params",
+    "maybe_add_gradient_clipping",
+]
+
+LR_SCHEDULE_REGISTRY = Registry("LR_SCHEDULE")
+"""SOLVER.LR_SCHEDULER_NAME -> function of a config that returns the schedule after the warm-up, beginning at 1."""
+
+_NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.GroupNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.LayerNorm,
+    nn.LocalResponseNorm,
+)
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """SGD over the model's trainable parameters, with weight decay, and clipping if the config wants it."""
+    params = get_default_optimizer_params(
+        model,
+        base_lr=cfg.SOLVER.BASE_LR,
+        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+    )
+    sgd = maybe_add_gradient_clipping(cfg, torch.optim.SGD)
+    return sgd(
+        params,
+        lr=cfg.SOLVER.BASE_LR,
+        momentum=cfg.SOLVER.MOMENTUM,
+        nesterov=cfg.SOLVER.NESTEROV,
+        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+    )
+
+
+def get_default_optimizer_params(
+    model: nn.Module,
+    base_lr: float | None = None,
+    weight_decay: float | None = None,
+    weight_decay_norm: float | None = None,
+    bias_lr_factor: float | None = 1.0,
+    weight_decay_bias: float | None = None,
+    lr_factor_func: Callable[[str], float] | None = None,
+    overrides: dict[str, dict[str, float]] | None = None,
+) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer: each trainable parameter once, those with equal settings together.
+
+    Args:
+        base_lr: learning rate; None leaves it to the optimizer.
+        weight_decay: weight decay; None leaves it to the optimizer.
+        weight_decay_norm: weight decay of normalisation layers.
+        bias_lr_factor: learning-rate factor of biases; needs base_lr when it is not 1.
+        weight_decay_bias: weight decay of biases.
+        lr_factor_func: learning-rate factor from a parameter's full name; needs base_lr.
+        overrides: settings by a parameter's own name, e.g. {"embedding": {"lr": 0.01, "weight_decay": 0.0}}.
+
+    Raises:
+        ValueError: a learning-rate factor without base_lr, or two settings for "bias".
+    """
+    overrides = dict(overrides or {})
+    bias = _bias_settings(base_lr, bias_lr_factor, weight_decay_bias)
+    if bias and "bias" in overrides:
+        raise ValueError(
+            "overrides has 'bias', which bias_lr_factor and weight_decay_bias set already: use one of them"
+        )
+    if bias:
+        overrides["bias"] = bias
+    if lr_factor_func is not None and base_lr is None:
+        raise ValueError("lr_factor_func needs base_lr")
+    defaults = _known({"lr": base_lr, "weight_decay": weight_decay})
+
+    groups: dict[tuple[tuple[str, float], ...], list[nn.Parameter]] = {}
+    for module, module_name, name, parameter in _trainable_parameters(model):
+        settings = dict(defaults)
+        if isinstance(module, _NORMS) and weight_decay_norm is not None:
+            settings["weight_decay"] = weight_decay_norm
+        if lr_factor_func is not None:
+            settings["lr"] *= lr_factor_func(f"{module_name}.{name}" if module_name else name)
+        settings.update(overrides.get(name, {}))
+        groups.setdefault(tuple(sorted(settings.items())), []).append(parameter)
+    return [{"params": parameters, **dict(settings)} for settings, parameters in groups.items()]
+
+
+def _known(settings: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _bias_settings(base_lr: float | None, lr_factor: float | None, weight_decay: float | None) -> dict[str, float]:
+    settings = _known({"weight_decay": weight_decay})
+    if lr_factor is not None and lr_factor != 1.0:
+        if base_lr is None:
+            raise ValueError("bias_lr_factor needs base_lr")
+        settings["lr"] = base_lr * lr_factor
+    return settings
+
+
+def _trainable_parameters(model: nn.Module) -> Iterable[tuple[nn.Module, str, str, nn.Parameter]]:
+    seen: set[nn.Parameter] = set()
+    for module_name, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad and parameter not in seen:
+                seen.add(parameter)
+                yield module, module_name, name, parameter
+
+
+def maybe_add_gradient_clipping(
+    cfg: CfgNode, optimizer: type[torch.optim.Optimizer]
+) -> Callable[..., torch.optim.Optimizer]:
+    """The optimizer class, or with SOLVER.CLIP_GRADIENTS.ENABLED a subclass that clips gradients before each step.
+
+    CLIP_TYPE "value" clips each number to +-CLIP_VALUE; "norm" scales each parameter's gradient, "full_model" all
+    gradients together, to a norm (of order NORM_TYPE) of at most CLIP_VALUE.
+
+    Raises:
+        ValueError: unknown CLIP_TYPE.
+    """
+    settings = cfg.SOLVER.CLIP_GRADIENTS
+    if not settings.ENABLED:
+        return optimizer
+    clip = _gradient_clipper(settings.CLIP_TYPE, settings.CLIP_VALUE, settings.NORM_TYPE)
+
+    def step(self: Any, closure: Callable[[], float] | None = None) -> float | None:
+        clip(list(itertools.chain.from_iterable(group["params"] for group in self.param_groups)))
+        return optimizer.step(self, closure)
+
+    return type(f"{optimizer.__name__}WithGradientClip", (optimizer,), {"step": step})
+
+
+def _gradient_clipper(kind: str, limit: float, norm_type: float) -> Callable[[list[nn.Parameter]], None]:
+    def clip_value(parameters: list[nn.Parameter]) -> None:
+        nn.utils.clip_grad_value_(parameters, limit)
+
+    def clip_norm(parameters: list[nn.Parameter]) -> None:
+        for parameter in parameters:
+            nn.utils.clip_grad_norm_(parameter, limit, norm_type)
+
+    def clip_full_model(parameters: list[nn.Parameter]) -> None:
+        nn.utils.clip_grad_norm_(parameters, limit, norm_type)
+
+    clippers = {"value": clip_value, "norm": clip_norm, "full_model": clip_full_model}
+    if kind not in clippers:
+        raise ValueError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE '{kind}' is unknown: use {', '.join(clippers)}")
+    return clippers[kind]
+
+
+def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRMultiplier:
+    """The schedule SOLVER.LR_SCHEDULER_NAME with its warm-up, over SOLVER.MAX_ITER iterations.
+
+    Raises:
+        KeyError: no schedule of that name is in LR_SCHEDULE_REGISTRY.
+        ValueError: SOLVER.STEPS does not rise.
+    """
+    name = cfg.SOLVER.LR_SCHEDULER_NAME
+    if name not in LR_SCHEDULE_REGISTRY:
+        known = ", ".join(sorted(known for known, _ in LR_SCHEDULE_REGISTRY))
+        raise KeyError(f"SOLVER.LR_SCHEDULER_NAME '{name}' is unknown: use one of {known}")
+    schedule = LR_SCHEDULE_REGISTRY.get(name)(cfg)
+    max_iter = cfg.SOLVER.MAX_ITER
+    warmup = WarmupParamScheduler(
+        schedule,
+        cfg.SOLVER.WARMUP_FACTOR,
+        min(cfg.SOLVER.WARMUP_ITERS / max_iter, 1.0),
+        cfg.SOLVER.WARMUP_METHOD,
+        cfg.SOLVER.RESCALE_INTERVAL,
+    )
+    return LRMultiplier(optimizer, multiplier=warmup, max_iter=max_iter)
+
+
+@LR_SCHEDULE_REGISTRY.register()
+def WarmupMultiStepLR(cfg: CfgNode) -> ParamScheduler:  # noqa: N802
+    """Times GAMMA at each of STEPS; steps at or after MAX_ITER never come."""
+    steps = [step for step in cfg.SOLVER.STEPS if step < cfg.SOLVER.MAX_ITER]
+    if any(step <= 0 for step in steps) or steps != sorted(set(steps)):
+        raise ValueError(f"SOLVER.STEPS must be positive and rise, not {tuple(cfg.SOLVER.STEPS)}")
+    return MultiStepParamScheduler(
+        values=[cfg.SOLVER.GAMMA**k for k in range(len(steps) + 1)], milestones=steps, num_updates=cfg.SOLVER.MAX_ITER
+    )
+
+
+@LR_SCHEDULE_REGISTRY.register()
+def WarmupCosineLR(cfg: CfgNode) -> ParamScheduler:  # noqa: N802
+    """Half a cosine from BASE_LR down to BASE_LR_END."""
+    end = cfg.SOLVER.BASE_LR_END / cfg.SOLVER.BASE_LR
+    if not 0.0 <= end <= 1.0:
+        raise ValueError(f"SOLVER.BASE_LR_END {cfg.SOLVER.BASE_LR_END} must lie in 0..BASE_LR ({cfg.SOLVER.BASE_LR})")
+    return CosineParamScheduler(1.0, end)
+
+
+@LR_SCHEDULE_REGISTRY.register()
+def WarmupStepWithFixedGammaLR(cfg: CfgNode) -> ParamScheduler:  # noqa: N802
+    """Times GAMMA, NUM_DECAYS times at equal distances."""
+    return _StepsToTheEnd(
+        base_value=1.0, gamma=cfg.SOLVER.GAMMA, num_decays=cfg.SOLVER.NUM_DECAYS, num_updates=cfg.SOLVER.MAX_ITER
+    )
+
+
+class _StepsToTheEnd(StepWithFixedGammaParamScheduler):
+    """fvcore's steps are defined below 1 only; a schedule is asked once more after the last iteration."""
+
+    def __call__(self, where: float) -> float:
+        return super().__call__(min(where, 1 - 2 * self.WHERE_EPSILON))
+
+
+@LR_SCHEDULE_REGISTRY.register()
+def WarmupExponentialLR(cfg: CfgNode) -> ParamScheduler:  # noqa: N802
+    """A smooth exponential fall from BASE_LR to GAMMA x BASE_LR."""
+    return ExponentialParamScheduler(1.0, cfg.SOLVER.GAMMA)

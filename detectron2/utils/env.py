@@ -1,0 +1,25 @@
+"""Random seeds of a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+
+import numpy as np
+import torch
+
+logger = logging.getLogger(__name__)
+
+
+def seed_all_rng(seed: int | None = None) -> None:
+    """Seed Python's, numpy's and PyTorch's generators; None takes a seed from clock, process and system entropy."""
+    if seed is None:
+        seed = os.getpid() ^ time.time_ns() ^ int.from_bytes(os.urandom(4), "big")
+        seed %= 2**31
+        logger.info("Using a generated random seed %d", seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    os.environ["PYTHONHASHSEED"] = str(seed % 2**32)

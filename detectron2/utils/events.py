@@ -1,0 +1,326 @@
+"""What a training run measures: EventStorage collects it, writers put it on screen and into files.
+
+    with EventStorage(start_iter=0) as storage:
+        for storage.iter in range(100):
+            storage.put_scalar("loss", loss)
+
+Code deep inside the network reaches the storage by get_event_storage().
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fvcore.common.history_buffer import HistoryBuffer
+
+__all__ = [
+    "CommonMetricPrinter",
+    "EventStorage",
+    "EventWriter",
+    "JSONWriter",
+    "TensorboardXWriter",
+    "get_event_storage",
+    "has_event_storage",
+]
+
+_storages: list[EventStorage] = []
+
+
+def get_event_storage() -> EventStorage:
+    """The storage of the innermost `with EventStorage(...)`.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    if not _storages:
+        raise RuntimeError("there is no event storage here: run this inside 'with EventStorage(...):'")
+    return _storages[-1]
+
+
+def has_event_storage() -> bool:
+    """Whether we are inside a `with EventStorage(...)`."""
+    return bool(_storages)
+
+
+class EventStorage:
+    """Scalars with their history, and the images and histograms that no writer has taken yet."""
+
+    def __init__(self, start_iter: int = 0) -> None:
+        self._history: dict[str, HistoryBuffer] = defaultdict(HistoryBuffer)
+        self._smoothing_hints: dict[str, bool] = {}
+        self._latest: dict[str, tuple[float, int]] = {}
+        self._iter = start_iter
+        self._scope = ""
+        self.images: list[tuple[str, Any, int]] = []
+        self.histograms: list[dict[str, Any]] = []
+
+    def put_image(self, img_name: str, img_tensor: torch.Tensor | np.ndarray) -> None:
+        """Add an image (3, H, W) in RGB: uint8 0..255 or float 0..1."""
+        self.images.append((img_name, img_tensor, self._iter))
+
+    def put_scalar(self, name: str, value: Any, smoothing_hint: bool = True, cur_iter: int | None = None) -> None:
+        """Add a number for this iteration.
+
+        Args:
+            smoothing_hint: whether the number is noisy, so that writers show a median over a window.
+            cur_iter: another iteration than the current one, for a number that comes late.
+        """
+        name = self._scope + name
+        iteration = self._iter if cur_iter is None else cur_iter
+        value = float(value.detach() if isinstance(value, torch.Tensor) else value)
+        if self._smoothing_hints.setdefault(name, smoothing_hint) != smoothing_hint:
+            raise ValueError(f"scalar '{name}' was put with smoothing_hint={not smoothing_hint} before")
+        self._history[name].update(value, iteration)
+        self._latest[name] = (value, iteration)
+
+    def put_scalars(self, *, smoothing_hint: bool = True, cur_iter: int | None = None, **kwargs: Any) -> None:
+        """Add several numbers, given as keywords."""
+        for name, value in kwargs.items():
+            self.put_scalar(name, value, smoothing_hint=smoothing_hint, cur_iter=cur_iter)
+
+    def put_histogram(self, hist_name: str, hist_tensor: torch.Tensor, bins: int = 1000) -> None:
+        """Add the distribution of a tensor's values."""
+        values = hist_tensor.detach().float().cpu()
+        low, high = values.min().item(), values.max().item()
+        counts = torch.histc(values, bins=bins)
+        edges = torch.linspace(low, high, bins + 1)
+        self.histograms.append(
+            {
+                "tag": hist_name,
+                "min": low,
+                "max": high,
+                "num": values.numel(),
+                "sum": values.sum().item(),
+                "sum_squares": values.square().sum().item(),
+                "bucket_limits": edges[1:].tolist(),
+                "bucket_counts": counts.tolist(),
+                "global_step": self._iter,
+            }
+        )
+
+    def history(self, name: str) -> HistoryBuffer:
+        """All values of a scalar.
+
+        Raises:
+            KeyError: no such scalar was put.
+        """
+        if name not in self._history:
+            raise KeyError(f"no history of scalar '{name}'; known: {', '.join(sorted(self._history)) or 'none'}")
+        return self._history[name]
+
+    def histories(self) -> Mapping[str, HistoryBuffer]:
+        """Name -> all values."""
+        return self._history
+
+    def latest(self) -> dict[str, tuple[float, int]]:
+        """Name -> (newest value, its iteration)."""
+        return self._latest
+
+    def count_samples(self, name: str, window_size: int = 20) -> int:
+        """How many values the scalar has in the last `window_size` iterations before its newest one."""
+        values = self.history(name).values()
+        first = values[-1][1] - window_size
+        return next((n for n, (_, iteration) in enumerate(reversed(values)) if iteration <= first), len(values))
+
+    def latest_with_smoothing_hint(self, window_size: int = 20) -> dict[str, tuple[float, int]]:
+        """Like latest(), but noisy scalars give their median over the last `window_size` iterations."""
+        return {
+            name: (
+                float(self._history[name].median(self.count_samples(name, window_size)))
+                if self._smoothing_hints[name]
+                else value,
+                iteration,
+            )
+            for name, (value, iteration) in self._latest.items()
+        }
+
+    def smoothing_hints(self) -> dict[str, bool]:
+        """Name -> whether the scalar is noisy."""
+        return self._smoothing_hints
+
+    def step(self) -> None:
+        """Go on to the next iteration. Either this, or set `iter`."""
+        self._iter += 1
+
+    @property
+    def iter(self) -> int:
+        """The current iteration, from 0."""
+        return self._iter
+
+    @iter.setter
+    def iter(self, value: int) -> None:
+        self._iter = int(value)
+
+    @contextmanager
+    def name_scope(self, name: str) -> Iterator[None]:
+        """Scalars put inside get the prefix `name/`."""
+        outer, self._scope = self._scope, name.rstrip("/") + "/"
+        try:
+            yield
+        finally:
+            self._scope = outer
+
+    def clear_images(self) -> None:
+        """Forget the images, once a writer has taken them."""
+        self.images = []
+
+    def clear_histograms(self) -> None:
+        """Forget the histograms, once a writer has taken them."""
+        self.histograms = []
+
+    def __enter__(self) -> EventStorage:
+        _storages.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if _storages[-1] is not self:
+            raise RuntimeError("event storages must be left in the reverse order of entering them")
+        _storages.pop()
+
+
+class EventWriter:
+    """Takes what is new from the current event storage."""
+
+    def write(self) -> None:
+        raise NotImplementedError(f"{type(self).__name__} must define write()")
+
+    def close(self) -> None:
+        """Called once, at the end of training. By default there is nothing to close."""
+
+
+class JSONWriter(EventWriter):
+    """Appends one JSON object a line and iteration: {"iteration": 19, "total_loss": 1.3, ...}."""
+
+    def __init__(self, json_file: str | Path, window_size: int = 20) -> None:
+        """
+        Args:
+            json_file: the file to append to.
+            window_size: iterations over which noisy scalars are smoothed.
+        """
+        self._file = Path(json_file).open("a", encoding="utf-8")  # noqa: SIM115
+        self._window_size = window_size
+        self._last_write = -1
+
+    def write(self) -> None:
+        lines: dict[int, dict[str, float]] = defaultdict(dict)
+        for name, (value, iteration) in get_event_storage().latest_with_smoothing_hint(self._window_size).items():
+            if iteration > self._last_write:
+                lines[iteration][name] = value
+        for iteration in sorted(lines):
+            self._file.write(json.dumps({**lines[iteration], "iteration": iteration}, sort_keys=True) + "\n")
+        self._last_write = max(lines, default=self._last_write)
+        # Readers follow the file while training runs.
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorboardXWriter(EventWriter):
+    """Writes scalars, images and histograms for TensorBoard."""
+
+    def __init__(self, log_dir: str | Path, window_size: int = 20, **kwargs: Any) -> None:
+        """
+        Args:
+            log_dir: folder of the event files.
+            window_size: iterations over which noisy scalars are smoothed.
+            kwargs: further arguments of torch.utils.tensorboard.SummaryWriter.
+        """
+        # TensorBoard takes a second to import: only runs that write it pay.
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(log_dir), **kwargs)
+        self._window_size = window_size
+        self._last_write = -1
+
+    def write(self) -> None:
+        storage = get_event_storage()
+        newest = self._last_write
+        for name, (value, iteration) in storage.latest_with_smoothing_hint(self._window_size).items():
+            if iteration > self._last_write:
+                self._writer.add_scalar(name, value, iteration)
+                newest = max(newest, iteration)
+        self._last_write = newest
+        for name, image, iteration in storage.images:
+            self._writer.add_image(name, image, iteration)
+        storage.clear_images()
+        for histogram in storage.histograms:
+            self._writer.add_histogram_raw(**histogram)
+        storage.clear_histograms()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class CommonMetricPrinter(EventWriter):
+    """Logs iteration, losses, times, learning rate, memory and the time left, in one line."""
+
+    def __init__(self, max_iter: int | None = None, window_size: int = 20) -> None:
+        """
+        Args:
+            max_iter: iterations of the run, for the time left. None: it is not shown.
+            window_size: iterations over which losses are smoothed.
+        """
+        self._logger = logging.getLogger(__name__)
+        self._max_iter = max_iter
+        self._window_size = window_size
+        self._last_step: tuple[int, float] | None = None
+
+    def write(self) -> None:
+        storage = get_event_storage()
+        if storage.iter == self._max_iter:
+            # After the last iteration nothing is new.
+            return
+        parts = [f"iter: {storage.iter}"]
+        eta = self._eta(storage)
+        if eta is not None:
+            parts.insert(0, f"eta: {eta}")
+        smoothed = storage.latest_with_smoothing_hint(self._window_size)
+        parts += [f"{name}: {value:.4g}" for name, (value, _) in smoothed.items() if "loss" in name]
+        parts += self._times(storage)
+        if "lr" in smoothed:
+            parts.append(f"lr: {smoothed['lr'][0]:.5g}")
+        if torch.cuda.is_available():
+            parts.append(f"max_mem: {torch.cuda.max_memory_allocated() / 2**20:.0f}M")
+        self._logger.info("  ".join(parts))
+
+    def _times(self, storage: EventStorage) -> list[str]:
+        """Mean over the window and newest value of the seconds an iteration and its data take."""
+        parts = []
+        for name in ("time", "data_time"):
+            if name in storage.histories():
+                history = storage.history(name)
+                mean = history.avg(storage.count_samples(name, self._window_size))
+                parts.append(f"{name}: {mean:.4f}  last_{name}: {history.latest():.4f}")
+        return parts
+
+    def _eta(self, storage: EventStorage) -> str | None:
+        if self._max_iter is None:
+            return None
+        left = self._max_iter - storage.iter - 1
+        seconds = self._seconds_an_iteration(storage)
+        if seconds is None:
+            return None
+        if left >= 0:
+            storage.put_scalar("eta_seconds", seconds * left, smoothing_hint=False)
+        return str(datetime.timedelta(seconds=int(seconds * max(left, 0))))
+
+    def _seconds_an_iteration(self, storage: EventStorage) -> float | None:
+        if "time" in storage.histories():
+            return float(storage.history("time").median(1000))
+        # No timer runs: take the time since the last line.
+        now = time.perf_counter()
+        previous, self._last_step = self._last_step, (storage.iter, now)
+        if previous is None or previous[0] >= storage.iter:
+            return None
+        return (now - previous[1]) / (storage.iter - previous[0])

@@ -1,0 +1,56 @@
+"""PathManager: opens local files, web addresses and detectron2:// names alike.
+
+What comes from the web is downloaded once, with a progress bar, into $FVCORE_CACHE or else ~/.torch/iopath_cache.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlparse
+
+from iopath.common.file_io import HTTPURLHandler, PathHandler, get_cache_dir
+from iopath.common.file_io import PathManager as PathManagerBase
+
+__all__ = ["CachedURLHandler", "Detectron2Handler", "PathHandler", "PathManager"]
+
+
+class CachedURLHandler(HTTPURLHandler):
+    """Downloads to the cache; a failure says where the file can be put by hand."""
+
+    def _get_local_path(self, path: str, force: bool = False, cache_dir: str | None = None, **kwargs: Any) -> str:
+        try:
+            return super()._get_local_path(path, force=force, cache_dir=cache_dir, **kwargs)
+        except OSError as error:
+            by_hand = Path(get_cache_dir(cache_dir)) / urlparse(path).path.lstrip("/")
+            raise OSError(
+                f"cannot download {path}: {error}. Without a network, fetch that address on another machine "
+                f"and save it as {by_hand}"
+            ) from error
+
+
+class Detectron2Handler(PathHandler):
+    """Resolves detectron2://NAME, the address suffix of published weights."""
+
+    PREFIX = "detectron2://"
+    BASE_URL = "https://dl.fbaipublicfiles.com/detectron2/"
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return [self.PREFIX]
+
+    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
+        return PathManager.get_local_path(self.BASE_URL + path[len(self.PREFIX) :], force=force, **kwargs)
+
+    def _isfile(self, path: str, **kwargs: Any) -> bool:
+        return Path(self._get_local_path(path, **kwargs)).is_file()
+
+    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO[Any]:
+        if not set(mode) <= set("rbt"):
+            raise ValueError(f"{path} can only be read, not opened in mode '{mode}'")
+        return open(os.fspath(self._get_local_path(path)), mode, buffering, **kwargs)  # noqa: PTH123
+
+
+PathManager = PathManagerBase()
+PathManager.register_handler(CachedURLHandler())
+PathManager.register_handler(Detectron2Handler())

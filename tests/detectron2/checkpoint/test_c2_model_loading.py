@@ -1,0 +1,72 @@
+"""Matching names by their endings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from detectron2.checkpoint.c2_model_loading import (
+    align_and_update_state_dicts,
+    convert_torchvision_names,
+    is_torchvision_resnet,
+)
+
+
+def tensors(*names: str) -> dict[str, torch.Tensor]:
+    return {name: torch.full((1,), float(i)) for i, name in enumerate(names)}
+
+
+@pytest.mark.parametrize(
+    ("network", "file", "expected"),
+    [
+        pytest.param(["a.w"], ["a.w"], {"a.w": "a.w"}, id="equal"),
+        pytest.param(["backbone.stem.w"], ["stem.w"], {"stem.w": "backbone.stem.w"}, id="suffix"),
+        pytest.param(
+            ["body.res2.conv1.w", "body.conv1.w"],
+            ["conv1.w", "res2.conv1.w"],
+            {"conv1.w": "body.conv1.w", "res2.conv1.w": "body.res2.conv1.w"},
+            id="longest",
+        ),
+        pytest.param(["body.myconv.w"], ["conv.w"], {"conv.w": "conv.w"}, id="only-after-a-dot"),
+        pytest.param(["a.w"], ["head.fc.w"], {"head.fc.w": "head.fc.w"}, id="unmatched"),
+    ],
+)
+def test_longest_suffix(network: list[str], file: list[str], expected: dict[str, str]) -> None:
+    loaded = tensors(*file)
+    aligned = align_and_update_state_dicts(tensors(*network), loaded, c2_conversion=False)
+    assert aligned == {new: loaded[old] for old, new in expected.items()}
+
+
+def test_one_weight_for_two_places() -> None:
+    with pytest.raises(ValueError, match="'w' fit both 'a.w' and 'b.w'"):
+        align_and_update_state_dicts(tensors("a.w", "b.w"), tensors("w"), c2_conversion=False)
+
+
+def test_caffe2_names_are_not_read_yet() -> None:
+    with pytest.raises(NotImplementedError, match="Caffe2"):
+        align_and_update_state_dicts(tensors("a.w"), tensors("res2_0_branch2a_w"))
+
+
+@pytest.mark.parametrize(
+    ("torchvision", "ours"),
+    [
+        ("conv1.weight", "stem.conv1.weight"),
+        ("bn1.running_mean", "stem.conv1.norm.running_mean"),
+        ("layer1.0.conv1.weight", "res2.0.conv1.weight"),
+        ("layer1.0.bn2.bias", "res2.0.conv2.norm.bias"),
+        ("layer4.0.downsample.0.weight", "res5.0.shortcut.weight"),
+        ("layer4.0.downsample.1.running_var", "res5.0.shortcut.norm.running_var"),
+        ("layer3.22.conv3.weight", "res4.22.conv3.weight"),
+        ("fc.weight", "fc.weight"),
+    ],
+)
+def test_torchvision_names(torchvision: str, ours: str) -> None:
+    assert list(convert_torchvision_names(tensors(torchvision))) == [ours]
+
+
+def test_torchvision_files_are_recognised() -> None:
+    from torchvision.models import resnet18
+
+    with torch.device("meta"):
+        assert is_torchvision_resnet(resnet18().state_dict())
+    assert not is_torchvision_resnet(["stem.conv1.weight", "res2.0.conv1.weight"])

@@ -1,0 +1,176 @@
+"""The event storage and its writers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detectron2.utils.events import (
+    CommonMetricPrinter,
+    EventStorage,
+    EventWriter,
+    JSONWriter,
+    TensorboardXWriter,
+    get_event_storage,
+    has_event_storage,
+)
+
+
+def test_the_innermost_storage_is_the_current_one() -> None:
+    assert not has_event_storage()
+    with pytest.raises(RuntimeError, match="EventStorage"):
+        get_event_storage()
+    with EventStorage() as outer:
+        with EventStorage() as inner:
+            assert get_event_storage() is inner
+        assert get_event_storage() is outer
+        assert has_event_storage()
+    assert not has_event_storage()
+
+
+def test_scalars_and_their_history() -> None:
+    with EventStorage(start_iter=5) as storage:
+        storage.put_scalar("loss", torch.tensor(4.0, requires_grad=True))
+        storage.step()
+        storage.put_scalars(loss=2.0, other=1.0)
+        storage.put_scalar("lr", 0.1, smoothing_hint=False)
+        storage.put_scalar("late", 7, cur_iter=3)
+    assert storage.iter == 6
+    assert storage.history("loss").values() == [(4.0, 5), (2.0, 6)]
+    assert storage.latest() == {"loss": (2.0, 6), "other": (1.0, 6), "lr": (0.1, 6), "late": (7.0, 3)}
+    assert storage.latest_with_smoothing_hint(20)["loss"] == (3.0, 6)
+    assert storage.latest_with_smoothing_hint(20)["lr"] == (0.1, 6)
+    assert storage.smoothing_hints() == {"loss": True, "other": True, "lr": False, "late": True}
+    assert set(storage.histories()) == {"loss", "other", "lr", "late"}
+
+
+@pytest.mark.parametrize(
+    ("iterations", "window", "expected"),
+    [
+        pytest.param([0, 1, 2, 3], 2, 2, id="dense"),
+        pytest.param([0, 10, 20, 30], 20, 2, id="sparse"),
+        pytest.param([0, 1], 20, 2, id="shorter-than-window"),
+    ],
+)
+def test_the_window_counts_iterations(iterations: list[int], window: int, expected: int) -> None:
+    storage = EventStorage()
+    for iteration in iterations:
+        storage.put_scalar("x", 1.0, cur_iter=iteration)
+    assert storage.count_samples("x", window) == expected
+
+
+def test_mistakes_are_named() -> None:
+    storage = EventStorage()
+    storage.put_scalar("x", 1.0)
+    with pytest.raises(ValueError, match="'x'.*smoothing_hint=True"):
+        storage.put_scalar("x", 1.0, smoothing_hint=False)
+    with pytest.raises(KeyError, match=r"'y'.*known: x"):
+        storage.history("y")
+
+
+def test_name_scope() -> None:
+    storage = EventStorage()
+    with storage.name_scope("rpn"):
+        storage.put_scalar("loss", 1.0)
+    storage.put_scalar("loss", 2.0)
+    assert set(storage.latest()) == {"rpn/loss", "loss"}
+
+
+def test_histogram_counts_all_values() -> None:
+    storage = EventStorage()
+    storage.put_histogram("w", torch.tensor([0.0, 0.0, 1.0]), bins=2)
+    (histogram,) = storage.histograms
+    assert histogram["bucket_counts"] == [2.0, 1.0]
+    assert (histogram["min"], histogram["max"], histogram["num"], histogram["sum"]) == (0.0, 1.0, 3, 1.0)
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.json"
+    writer = JSONWriter(file)
+    with EventStorage() as storage:
+        for storage.iter in range(3):
+            storage.put_scalar("loss", storage.iter)
+            if storage.iter == 1:
+                storage.put_scalar("AP", 40.0, smoothing_hint=False)
+            writer.write()
+            writer.write()
+    writer.close()
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert lines == [
+        {"iteration": 0, "loss": 0.0},
+        {"iteration": 1, "loss": 0.5, "AP": 40.0},
+        {"iteration": 2, "loss": 1.0},
+    ]
+
+
+def test_json_is_appended_when_a_run_goes_on(tmp_path: Path) -> None:
+    for start in (0, 1):
+        writer = JSONWriter(str(tmp_path / "metrics.json"))
+        with EventStorage(start) as storage:
+            storage.put_scalar("loss", 1.0)
+            writer.write()
+        writer.close()
+    assert len((tmp_path / "metrics.json").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_tensorboard_takes_everything_once(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    writer = TensorboardXWriter(str(tmp_path))
+    with EventStorage() as storage:
+        storage.put_scalar("loss", 2.5)
+        storage.put_image("picture", np.zeros((3, 4, 4), np.uint8))
+        storage.put_histogram("weights", torch.arange(4.0))
+        writer.write()
+        writer.write()
+        assert storage.images == storage.histograms == []
+    writer.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(0, 2.5)]
+    assert len(events.Images("picture")) == 1
+    assert len(events.Histograms("weights")) == 1
+
+
+def printed(storage: EventStorage, caplog: pytest.LogCaptureFixture, max_iter: int | None) -> str:
+    with storage, caplog.at_level(logging.INFO):
+        CommonMetricPrinter(max_iter).write()
+    return caplog.text
+
+
+def test_the_printed_line(caplog: pytest.LogCaptureFixture) -> None:
+    storage = EventStorage(start_iter=9)
+    storage.put_scalars(total_loss=1.25, time=2.0, data_time=0.5)
+    storage.put_scalar("lr", 0.01, smoothing_hint=False)
+    text = printed(storage, caplog, max_iter=40)
+    for part in ("eta: 0:01:00", "iter: 9", "total_loss: 1.25", "time: 2.0000", "data_time: 0.5000", "lr: 0.01"):
+        assert part in text
+    assert storage.latest()["eta_seconds"] == (60.0, 9)
+
+
+@pytest.mark.parametrize(("max_iter", "empty"), [(None, False), (9, True)], ids=["no-end", "after-the-end"])
+def test_lines_without_eta(caplog: pytest.LogCaptureFixture, max_iter: int | None, empty: bool) -> None:
+    text = printed(EventStorage(start_iter=9), caplog, max_iter)
+    assert (text == "") == empty
+    assert "eta" not in text
+
+
+def test_eta_without_a_timer(caplog: pytest.LogCaptureFixture) -> None:
+    printer = CommonMetricPrinter(max_iter=100)
+    with EventStorage() as storage, caplog.at_level(logging.INFO):
+        printer.write()
+        storage.iter = 10
+        printer.write()
+    first, second = caplog.messages
+    assert "eta" not in first
+    assert "eta: 0:0" in second
+
+
+def test_a_writer_must_write() -> None:
+    with pytest.raises(NotImplementedError, match="EventWriter"):
+        EventWriter().write()
