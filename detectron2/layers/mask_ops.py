@@ -1,0 +1,71 @@
+"""From the mask head's small squares to masks of the whole image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["paste_masks_in_image"]
+
+
+def paste_masks_in_image(masks: Tensor, boxes: Any, image_shape: tuple[int, int], threshold: float = 0.5) -> Tensor:
+    """Resize each mask bilinearly to its box and place it in an image of zeros.
+
+    Args:
+        masks: NxMxM, probabilities.
+        boxes: Boxes or Nx4 tensor, (x0, y0, x1, y1) in pixels; may reach outside the image. A box without area or with
+            infinite or NaN corners gives an empty mask.
+        image_shape: (height, width).
+        threshold: probabilities at or above it are the object; negative for soft masks.
+
+    Returns:
+        NxHxW: bool, or for a negative threshold uint8 from 0 to 255.
+
+    Only the pixels that a box can reach are computed, one instance at a time: beyond the result itself, memory is
+    bounded by the largest box.
+    """
+    if masks.dim() != 3 or masks.shape[-1] != masks.shape[-2]:
+        raise ValueError(f"masks have shape {tuple(masks.shape)}, expected (N, M, M)")
+    corners: Tensor = boxes if isinstance(boxes, Tensor) else boxes.tensor
+    if len(masks) != len(corners):
+        raise ValueError(f"{len(masks)} masks but {len(corners)} boxes")
+    height, width = image_shape
+    soft = threshold < 0
+    out = torch.full(
+        (len(masks), height, width), threshold == 0, dtype=torch.uint8 if soft else torch.bool, device=masks.device
+    )
+    if len(masks) == 0:
+        return out
+    corners, masks = corners.to(masks.device, torch.float32), masks.float()
+    columns = _sampling_positions(corners[:, 0], corners[:, 2], width)
+    rows = _sampling_positions(corners[:, 1], corners[:, 3], height)
+    for index, (x0, y0, x1, y1) in enumerate(_reached_pixels(corners, masks.shape[-1], height, width)):
+        if x0 >= x1 or y0 >= y1:
+            continue
+        shape = (y1 - y0, x1 - x0)
+        grid = torch.stack((columns[index, None, x0:x1].expand(shape), rows[index, y0:y1, None].expand(shape)), dim=-1)
+        pasted = F.grid_sample(masks[index, None, None], grid[None], align_corners=False)[0, 0]
+        out[index, y0:y1, x0:x1] = (pasted * 255).to(torch.uint8) if soft else pasted >= threshold
+    return out
+
+
+def _sampling_positions(start: Tensor, end: Tensor, size: int) -> Tensor:
+    """Nxsize: where each pixel centre lies between `start` (-1) and `end` (1) of each of N intervals."""
+    centres = torch.arange(size, device=start.device, dtype=torch.float32) + 0.5
+    return (centres - start[:, None]) / (end - start)[:, None] * 2 - 1
+
+
+def _reached_pixels(boxes: Tensor, mask_size: int, height: int, width: int) -> list[list[int]]:
+    """Half-open pixel windows (x0, y0, x1, y1) outside which a pasted mask is zero; empty for boxes without area."""
+    # bilinear samples fade to zero half a mask cell outside the box
+    sides = boxes[:, 2:] - boxes[:, :2]
+    margin = (sides / (2 * mask_size)).repeat(1, 2) + 1
+    valid = boxes.isfinite().all(dim=1) & (sides > 0).all(dim=1)
+    reach = torch.cat(((boxes - margin)[:, :2].floor(), (boxes + margin)[:, 2:].ceil()), dim=1)
+    reach = torch.where(valid[:, None], reach, 0)
+    reach = torch.stack([reach[:, i].clamp(0, width if i % 2 == 0 else height) for i in range(4)], dim=1)
+    # the only transfer to the host: slices need their bounds there
+    return reach.long().tolist()

@@ -1,0 +1,42 @@
+"""RoIAlign (He et al. 2017, Mask R-CNN, section 3) as a module."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+__all__ = ["ROIAlign", "roi_align"]
+
+
+class ROIAlign(nn.Module):
+    """Crop boxes from feature maps to one size by averaged bilinear samples.
+
+    Args:
+        output_size: (height, width) of a crop, in cells.
+        spatial_scale: feature pixels per box unit (1 / stride).
+        sampling_ratio: samples along each side of a cell; 0 takes as many as the cell is pixels wide.
+        aligned: pixel (i, j) has its centre at (i + 0.5, j + 0.5); False shifts crops by half a pixel.
+    """
+
+    def __init__(
+        self, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool = True
+    ) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+
+    def forward(self, input: Tensor, rois: Tensor) -> Tensor:
+        """NCHW maps and Kx5 rois (batch index, x0, y0, x1, y1) -> K x C x output_size."""
+        if rois.dim() != 2 or rois.shape[1] != 5:
+            raise ValueError(f"ROIAlign: rois have shape {tuple(rois.shape)}, expected (K, 5)")
+        return roi_align(
+            input, rois.to(input.dtype), self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+            f"sampling_ratio={self.sampling_ratio}, aligned={self.aligned}"
+        )

@@ -1,0 +1,79 @@
+"""Torch's layers and functions with the arguments and empty inputs that detection needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn import ConvTranspose2d, Linear
+from torch.nn.functional import interpolate
+
+__all__ = [
+    "Conv2d",
+    "ConvTranspose2d",
+    "Linear",
+    "cat",
+    "cross_entropy",
+    "empty_input_loss_func_wrapper",
+    "interpolate",
+    "move_device_like",
+    "nonzero_tuple",
+]
+
+
+class Conv2d(nn.Conv2d):
+    """torch.nn.Conv2d followed by an optional normalisation module and activation function."""
+
+    def __init__(
+        self,
+        *args: Any,
+        norm: nn.Module | None = None,
+        activation: Callable[[Tensor], Tensor] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.norm = norm
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == 0 and isinstance(self.norm, nn.SyncBatchNorm):
+            # its collective calls would wait for this worker for ever
+            raise ValueError(f"SyncBatchNorm cannot train on an empty input of shape {tuple(x.shape)}")
+        x = super().forward(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self.activation is None else self.activation(x)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """torch.cat that does not copy a single tensor."""
+    if not isinstance(tensors, (list, tuple)):
+        raise TypeError(f"cat takes a list or tuple of tensors, not {type(tensors).__name__}")
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim)
+
+
+def empty_input_loss_func_wrapper(loss_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Make a loss's mean over no elements zero, with a gradient, instead of NaN."""
+
+    def wrapped_loss_func(input: Tensor, target: Tensor, *, reduction: str = "mean", **kwargs: Any) -> Tensor:
+        if reduction == "mean" and target.numel() == 0:
+            return input.sum() * 0.0
+        return loss_func(input, target, reduction=reduction, **kwargs)
+
+    return wrapped_loss_func
+
+
+cross_entropy = empty_input_loss_func_wrapper(F.cross_entropy)
+
+
+def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:
+    """Indices of the elements that are not zero, one 1-D tensor a dimension; a scalar counts as 1-D."""
+    return torch.atleast_1d(x).nonzero(as_tuple=True)
+
+
+def move_device_like(src: Tensor, dst: Tensor) -> Tensor:
+    """`src` on the device of `dst`."""
+    return src.to(dst.device)

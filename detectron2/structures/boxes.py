@@ -1,0 +1,174 @@
+"""Axis-aligned boxes: Nx4, (x0, y0, x1, y1), in pixels of a continuous plane (a pixel is 1 x 1, no "+ 1" anywhere)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import IntEnum, unique
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_Raw = TypeVar("_Raw", list[float], tuple[float, ...], Tensor, np.ndarray)
+
+
+@unique
+class BoxMode(IntEnum):
+    """What the four (or five) numbers of a box mean; the values are those that data sets store."""
+
+    XYXY_ABS = 0
+    XYWH_ABS = 1
+    XYXY_REL = 2
+    XYWH_REL = 3
+    XYWHA_ABS = 4
+
+    @staticmethod
+    def convert(box: _Raw, from_mode: BoxMode, to_mode: BoxMode) -> _Raw:
+        """Turn a box of 4 numbers, or Nx4 of them, into another mode; the input's type is kept, the input untouched.
+
+        Raises NotImplementedError for relative and rotated boxes, ValueError for a wrong number of coordinates.
+        """
+        source, target = BoxMode(from_mode), BoxMode(to_mode)
+        if isinstance(box, (list, tuple)):
+            return type(box)(BoxMode.convert(np.asarray(box), source, target).tolist())
+        count = 5 if source is BoxMode.XYWHA_ABS else 4
+        if box.shape[-1:] != (count,):
+            raise ValueError(f"BoxMode.convert: a {source.name} box has {count} numbers, got shape {tuple(box.shape)}")
+        converted = box.clone() if isinstance(box, Tensor) else box.copy()
+        if source is target:
+            return converted
+        if {source, target} != {BoxMode.XYXY_ABS, BoxMode.XYWH_ABS}:
+            raise NotImplementedError(
+                f"conversion of boxes from {source.name} to {target.name}: only XYXY_ABS and XYWH_ABS are converted"
+            )
+        sign = 1 if target is BoxMode.XYXY_ABS else -1
+        converted[..., 2:] += sign * converted[..., :2]
+        return converted
+
+
+class Boxes:
+    """N boxes as one float32 tensor, Nx4, (x0, y0, x1, y1) in pixels; `tensor` holds them."""
+
+    def __init__(self, tensor: Any) -> None:
+        corners = torch.as_tensor(tensor, dtype=torch.float32)
+        if corners.numel() == 0:
+            # an empty list has no second dimension yet
+            corners = corners.reshape(-1, 4)
+        if corners.dim() != 2 or corners.shape[1] != 4:
+            raise ValueError(f"boxes have shape {tuple(corners.shape)}, expected (N, 4)")
+        self.tensor: Tensor = corners
+
+    def clone(self) -> Boxes:
+        return Boxes(self.tensor.clone())
+
+    def to(self, device: torch.device | str) -> Boxes:
+        return Boxes(self.tensor.to(device=device))
+
+    @property
+    def device(self) -> torch.device:
+        return self.tensor.device
+
+    def area(self) -> Tensor:
+        """N areas in square pixels."""
+        x0, y0, x1, y1 = self.tensor.unbind(1)
+        return (x1 - x0) * (y1 - y0)
+
+    def clip(self, box_size: tuple[int, int]) -> None:
+        """Move corners into an image of `box_size` (height, width); changes this object, not the tensor it was made of.
+
+        Raises ValueError for infinite or NaN corners on CPU; a GPU would have to be waited for to tell.
+        """
+        if self.tensor.device.type == "cpu" and not bool(self.tensor.isfinite().all()):
+            raise ValueError("cannot clip boxes with infinite or NaN corners: did the training diverge?")
+        height, width = box_size
+        x, y = self.tensor[:, 0::2].clamp(0, width), self.tensor[:, 1::2].clamp(0, height)
+        self.tensor = torch.stack((x, y), dim=2).flatten(1)
+
+    def nonempty(self, threshold: float = 0.0) -> Tensor:
+        """N bools: both sides are longer than `threshold` pixels."""
+        return (self.tensor[:, 2:] - self.tensor[:, :2] > threshold).all(dim=1)
+
+    def __getitem__(self, item: Any) -> Boxes:
+        """Selected boxes, sharing memory where torch's indexing does; an int gives one box, still as Boxes."""
+        corners = self.tensor[item]
+        if isinstance(item, int):
+            corners = corners[None]
+        if corners.dim() != 2:
+            raise IndexError(f"indexing Boxes with {item!r} gives shape {tuple(corners.shape)}, expected (N, 4)")
+        return Boxes(corners)
+
+    def __len__(self) -> int:
+        return self.tensor.shape[0]
+
+    def __repr__(self) -> str:
+        return f"Boxes({self.tensor})"
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Boxes one by one, as tensors of 4."""
+        yield from self.tensor
+
+    def inside_box(self, box_size: tuple[int, int], boundary_threshold: int = 0) -> Tensor:
+        """N bools: the box leaves an image of (height, width) by less than `boundary_threshold` pixels on each side."""
+        height, width = box_size
+        starts_inside = (self.tensor[:, :2] >= -boundary_threshold).all(dim=1)
+        ends_inside = (self.tensor[:, 2] < width + boundary_threshold) & (
+            self.tensor[:, 3] < height + boundary_threshold
+        )
+        return starts_inside & ends_inside
+
+    def get_centers(self) -> Tensor:
+        """Nx2, (x, y) in pixels."""
+        return (self.tensor[:, :2] + self.tensor[:, 2:]) / 2
+
+    def scale(self, scale_x: float, scale_y: float) -> None:
+        """Multiply coordinates in place."""
+        self.tensor[:, 0::2] *= scale_x
+        self.tensor[:, 1::2] *= scale_y
+
+    @classmethod
+    def cat(cls, boxes_list: Sequence[Boxes]) -> Boxes:
+        """All boxes in one; always a copy, also of a single element."""
+        if not isinstance(boxes_list, (list, tuple)):
+            raise TypeError(f"Boxes.cat takes a list or tuple of Boxes, not {type(boxes_list).__name__}")
+        if len(boxes_list) == 0:
+            return cls(torch.empty(0))
+        return cls(torch.cat([boxes.tensor for boxes in boxes_list]))
+
+
+def pairwise_intersection(boxes1: Boxes, boxes2: Boxes) -> Tensor:
+    """NxM areas, in square pixels, that each of N and each of M boxes share."""
+    a, b = boxes1.tensor[:, None], boxes2.tensor[None]
+    sides = torch.min(a[..., 2:], b[..., 2:]) - torch.max(a[..., :2], b[..., :2])
+    return sides.clamp_(min=0).prod(dim=2)
+
+
+def pairwise_iou(boxes1: Boxes, boxes2: Boxes) -> Tensor:
+    """NxM shared area over united area; 0 for boxes without area."""
+    shared = pairwise_intersection(boxes1, boxes2)
+    united = boxes1.area()[:, None] + boxes2.area() - shared
+    return torch.where(shared > 0, shared / united, 0.0)
+
+
+def pairwise_ioa(boxes1: Boxes, boxes2: Boxes) -> Tensor:
+    """NxM shared area over the area of `boxes2`; 0 for boxes without area."""
+    shared = pairwise_intersection(boxes1, boxes2)
+    return torch.where(shared > 0, shared / boxes2.area(), 0.0)
+
+
+def pairwise_point_box_distance(points: Tensor, boxes: Boxes) -> Tensor:
+    """NxMx4 distances from N points (Nx2, (x, y)) to the left, top, right, bottom sides of M boxes.
+
+    All four are positive exactly where a point lies inside a box.
+    """
+    offsets = points[:, None], boxes.tensor[None]
+    return torch.cat((offsets[0] - offsets[1][..., :2], offsets[1][..., 2:] - offsets[0]), dim=2)
+
+
+def matched_pairwise_iou(boxes1: Boxes, boxes2: Boxes) -> Tensor:
+    """N IoUs of the first box with the first, the second with the second, ...; ValueError for unequal numbers."""
+    if len(boxes1) != len(boxes2):
+        raise ValueError(f"matched boxes must be as many: got {len(boxes1)} and {len(boxes2)}")
+    a, b = boxes1.tensor, boxes2.tensor
+    shared = (torch.min(a[:, 2:], b[:, 2:]) - torch.max(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
+    return torch.where(shared > 0, shared / (boxes1.area() + boxes2.area() - shared), 0.0)

@@ -1,0 +1,96 @@
+"""Torch's layers and functions as detection needs them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from detectron2.layers import (
+    Conv2d,
+    cat,
+    cross_entropy,
+    empty_input_loss_func_wrapper,
+    get_norm,
+    move_device_like,
+    nonzero_tuple,
+)
+
+
+def test_conv_applies_norm_then_activation() -> None:
+    torch.manual_seed(0)
+    conv = Conv2d(3, 4, 3, padding=1, bias=False, norm=get_norm("BN", 4), activation=F.relu).eval()
+    conv.norm.running_mean.uniform_(-1, 1)
+    x = torch.randn(2, 3, 5, 6)
+    expected = F.relu(conv.norm(F.conv2d(x, conv.weight, padding=1)))
+    torch.testing.assert_close(conv(x), expected)
+    assert set(conv.state_dict()) >= {"weight", "norm.weight", "norm.running_var"}
+
+
+def test_conv_without_norm_has_the_state_of_torchs() -> None:
+    assert set(Conv2d(3, 4, 1).state_dict()) == {"weight", "bias"}
+
+
+@pytest.mark.parametrize(
+    ("norm", "training"), [("", True), ("FrozenBN", True), ("SyncBN", False)], ids=["plain", "frozen", "sync-eval"]
+)
+def test_conv_takes_an_empty_batch(norm: str, training: bool) -> None:
+    conv = Conv2d(3, 4, 3, stride=2, padding=1, norm=get_norm(norm, 4)).train(training)
+    assert conv(torch.empty(0, 3, 8, 10)).shape == (0, 4, 4, 5)
+
+
+def test_sync_norm_refuses_to_train_on_nothing() -> None:
+    conv = Conv2d(3, 4, 1, norm=nn.SyncBatchNorm(4)).train()
+    with pytest.raises(ValueError, match="empty input"):
+        conv(torch.empty(0, 3, 8, 10))
+
+
+def test_cat_does_not_copy_one_tensor() -> None:
+    x = torch.ones(2, 3)
+    assert cat([x]) is x
+    assert cat((x, x), dim=1).shape == (2, 6)
+    with pytest.raises(TypeError, match="Tensor"):
+        cat(x)
+
+
+def test_cross_entropy_of_nothing_is_zero_with_a_gradient() -> None:
+    logits = torch.empty(0, 5, requires_grad=True)
+    loss = cross_entropy(logits, torch.empty(0, dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None and logits.grad.shape == (0, 5)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_equals_torchs(reduction: str) -> None:
+    torch.manual_seed(1)
+    logits, target = torch.randn(7, 5), torch.randint(5, (7,))
+    weight = torch.rand(5)
+    torch.testing.assert_close(
+        cross_entropy(logits, target, reduction=reduction, weight=weight),
+        F.cross_entropy(logits, target, reduction=reduction, weight=weight),
+    )
+
+
+def test_loss_wrapper_leaves_sums_to_the_loss() -> None:
+    wrapped = empty_input_loss_func_wrapper(F.mse_loss)
+    assert wrapped(torch.empty(0), torch.empty(0), reduction="none").shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (torch.tensor([0, 3, 0, 4]), [[1, 3]]),
+        (torch.tensor([[0, 1], [1, 0]]), [[0, 1], [1, 0]]),
+        (torch.tensor(5), [[0]]),
+        (torch.tensor(0), [[]]),
+    ],
+    ids=["1-D", "2-D", "scalar", "zero scalar"],
+)
+def test_nonzero_tuple(x: torch.Tensor, expected: list[list[int]]) -> None:
+    assert [index.tolist() for index in nonzero_tuple(x)] == expected
+
+
+def test_move_device_like() -> None:
+    assert move_device_like(torch.ones(2), torch.empty(3, device="meta")).device.type == "meta"
