@@ -1,0 +1,364 @@
+"""ResNet and ResNeXt (He et al. 2016, arXiv 1512.03385; Xie et al. 2017, arXiv 1611.05431).
+
+Stages are named as in the detection literature: ``stem`` (stride 4), ``res2`` (4), ``res3`` (8), ``res4`` (16),
+``res5`` (32, or 16 when dilated).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.layers import CNNBlockBase, Conv2d, ShapeSpec, get_norm
+from detectron2.layers.weight_init import c2_msra_fill
+from detectron2.modeling.backbone.backbone import Backbone
+from detectron2.modeling.backbone.build import BACKBONE_REGISTRY
+
+__all__ = [
+    "BasicBlock",
+    "BasicStem",
+    "BottleneckBlock",
+    "ResNet",
+    "ResNetBlockBase",
+    "build_resnet_backbone",
+    "make_stage",
+]
+
+BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BASIC_DEPTHS = (18, 34)
+PER_BLOCK = "_per_block"
+
+ResNetBlockBase = CNNBlockBase
+
+
+def _conv_norm(in_channels: int, out_channels: int, kernel: int, norm: Any, stride: int = 1, **kwargs: Any) -> Conv2d:
+    """A bias-free convolution of "same" padding with its norm, initialised for the ReLU that follows."""
+    padding = kwargs.get("dilation", 1) * (kernel // 2)
+    conv = Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size=kernel,
+        stride=stride,
+        padding=padding,
+        bias=False,
+        norm=get_norm(norm, out_channels),
+        **kwargs,
+    )
+    c2_msra_fill(conv)
+    return conv
+
+
+class _ResidualBlock(CNNBlockBase):
+    """relu(branch(x) + shortcut(x)); the shortcut is a 1x1 convolution where the number of channels changes."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, norm: Any) -> None:
+        super().__init__(in_channels, out_channels, stride)
+        changes = in_channels != out_channels
+        self.shortcut = _conv_norm(in_channels, out_channels, 1, norm, stride) if changes else None
+
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        identity = x if self.shortcut is None else self.shortcut(x)
+        return F.relu_(self.branch(x) + identity)
+
+
+class BasicBlock(_ResidualBlock):
+    """Two 3x3 convolutions, the block of ResNet-18 and -34."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, norm: Any = "BN") -> None:
+        super().__init__(in_channels, out_channels, stride, norm)
+        self.conv1 = _conv_norm(in_channels, out_channels, 3, norm, stride)
+        self.conv2 = _conv_norm(out_channels, out_channels, 3, norm)
+
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv2(F.relu_(self.conv1(x)))
+
+
+class BottleneckBlock(_ResidualBlock):
+    """1x1 (reduce), 3x3 (grouped, dilated), 1x1 (expand): the block of ResNet-50 and deeper, and of ResNeXt.
+
+    Args:
+        stride_in_1x1: put the stride on the first 1x1 (original MSRA weights) instead of the 3x3
+            (torchvision and ResNeXt weights).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bottleneck_channels: int,
+        stride: int = 1,
+        num_groups: int = 1,
+        norm: Any = "BN",
+        stride_in_1x1: bool = False,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__(in_channels, out_channels, stride, norm)
+        stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
+        self.conv1 = _conv_norm(in_channels, bottleneck_channels, 1, norm, stride_1x1)
+        self.conv2 = _conv_norm(
+            bottleneck_channels, bottleneck_channels, 3, norm, stride_3x3, groups=num_groups, dilation=dilation
+        )
+        self.conv3 = _conv_norm(bottleneck_channels, out_channels, 1, norm)
+
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu_(self.conv1(x))
+        return self.conv3(F.relu_(self.conv2(x)))
+
+
+class BasicStem(CNNBlockBase):
+    """7x7 convolution of stride 2 and 3x3 max pooling of stride 2."""
+
+    def __init__(self, in_channels: int = 3, out_channels: int = 64, norm: Any = "BN") -> None:
+        super().__init__(in_channels, out_channels, 4)
+        self.conv1 = _conv_norm(in_channels, out_channels, 7, norm, stride=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.max_pool2d(F.relu_(self.conv1(x)), kernel_size=3, stride=2, padding=1)
+
+
+class ResNet(Backbone):
+    """A stem and stages of residual blocks.
+
+    Args:
+        stem: a block with a ``stride``.
+        stages: the blocks of each stage; they become ``res2``, ``res3``, ... and those behind the last wanted one
+            are dropped.
+        num_classes: adds global pooling and the classifier ``linear``; None for a plain feature extractor.
+        out_features: of ``stem``, ``res2``, ..., ``linear``; the last of the network when None.
+        freeze_at: see :meth:`freeze`.
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: Sequence[Sequence[nn.Module]],
+        num_classes: int | None = None,
+        out_features: Sequence[str] | None = None,
+        freeze_at: int = 0,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.num_classes = num_classes
+        self.stage_names: tuple[str, ...] = ()
+        self._out_feature_strides = {"stem": int(stem.stride)}  # type: ignore[arg-type]
+        self._out_feature_channels = {"stem": int(stem.out_channels)}  # type: ignore[arg-type]
+        self._out_features = list(out_features) if out_features else [self._last_name(len(stages), num_classes)]
+        self._check_names(len(stages))
+        for blocks in stages[: self._stages_needed(len(stages))]:
+            self._add_stage(blocks)
+        if num_classes is not None:
+            self._add_classifier(num_classes)
+        self.freeze(freeze_at)
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        return [getattr(self, name) for name in self.stage_names]
+
+    @staticmethod
+    def _last_name(num_stages: int, num_classes: int | None) -> str:
+        return f"res{num_stages + 1}" if num_classes is None else "linear"
+
+    def _check_names(self, num_stages: int) -> None:
+        known = ["stem"] + [f"res{i + 2}" for i in range(num_stages)] + ["linear"] * (self.num_classes is not None)
+        unknown = [name for name in self._out_features if name not in known]
+        if unknown:
+            raise ValueError(f"ResNet has no features {unknown}; out_features can be of {known}")
+
+    def _stages_needed(self, num_stages: int) -> int:
+        """Stages that no output needs would cost memory and break distributed training."""
+        if self.num_classes is not None:
+            return num_stages
+        return max(0 if name == "stem" else int(name[3:]) - 1 for name in self._out_features)
+
+    def _add_stage(self, blocks: Sequence[nn.Module]) -> None:
+        if not blocks or not all(isinstance(block, CNNBlockBase) for block in blocks):
+            raise TypeError(f"a ResNet stage is a non-empty list of CNNBlockBase, not {blocks!r}")
+        before = self.stage_names[-1] if self.stage_names else "stem"
+        name = f"res{len(self.stage_names) + 2}"
+        self.add_module(name, nn.Sequential(*blocks))
+        self.stage_names += (name,)
+        stride = self._out_feature_strides[before]
+        for block in blocks:
+            stride *= int(block.stride)  # type: ignore[arg-type]
+        self._out_feature_strides[name] = stride
+        self._out_feature_channels[name] = int(blocks[-1].out_channels)  # type: ignore[arg-type]
+
+    def _add_classifier(self, num_classes: int) -> None:
+        channels = self._out_feature_channels[self.stage_names[-1]]
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.linear = nn.Linear(channels, num_classes)
+        nn.init.normal_(self.linear.weight, std=0.01)  # Goyal et al. 2017, section 5.1
+        self._out_feature_channels["linear"] = num_classes
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {
+            name: ShapeSpec(
+                channels=self._out_feature_channels[name],
+                stride=self._out_feature_strides.get(name),  # type: ignore[arg-type]
+            )
+            for name in self._out_features
+        }
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        if x.dim() != 4:
+            raise ValueError(f"ResNet takes (N, C, H, W) images, got shape {tuple(x.shape)}")
+        found: dict[str, torch.Tensor] = {}
+        for name in ("stem", *self.stage_names):
+            x = getattr(self, name)(x)
+            found[name] = x
+        if self.num_classes is not None:
+            found["linear"] = self.linear(self.avgpool(x).flatten(1))
+        return {name: found[name] for name in self._out_features}
+
+    def freeze(self, freeze_at: int = 0) -> ResNet:
+        """Take the first ``freeze_at`` parts out of training: 1 is the stem, 2 also res2, and so on.
+
+        Their parameters get no gradient and their batch norms become FrozenBatchNorm2d.
+        """
+        if freeze_at >= 1:
+            self.stem.freeze()  # type: ignore[operator]
+        for number, stage in enumerate(self.stages, start=2):
+            if freeze_at >= number:
+                for block in stage.children():
+                    block.freeze()  # type: ignore[operator]
+        return self
+
+    @staticmethod
+    def make_stage(
+        block_class: type[CNNBlockBase], num_blocks: int, *, in_channels: int, out_channels: int, **kwargs: Any
+    ) -> list[CNNBlockBase]:
+        """The blocks of one stage.
+
+        Args:
+            kwargs: given to each block; ``<name>_per_block`` is a sequence of ``num_blocks`` values of ``<name>``.
+        """
+        blocks = []
+        for i in range(num_blocks):
+            own = _kwargs_of_block(kwargs, i, num_blocks)
+            blocks.append(block_class(in_channels=in_channels, out_channels=out_channels, **own))
+            in_channels = out_channels
+        return blocks
+
+    @staticmethod
+    def make_default_stages(
+        depth: int, block_class: type[CNNBlockBase] | None = None, **kwargs: Any
+    ) -> list[list[CNNBlockBase]]:
+        """The four stages of the published ResNets of depth 18, 34, 50, 101 or 152.
+
+        Args:
+            block_class: BasicBlock or BottleneckBlock by depth when None.
+            kwargs: given to :meth:`make_stage`, not those that the depth decides (strides, channels).
+        """
+        num_blocks = _blocks_per_stage(depth)
+        basic = depth in BASIC_DEPTHS
+        block_class = block_class or (BasicBlock if basic else BottleneckBlock)
+        width = 64 if basic else 256
+        channels = [64] + [width * 2**i for i in range(4)]
+        stages = []
+        for i, n in enumerate(num_blocks):
+            if block_class is BottleneckBlock:
+                kwargs["bottleneck_channels"] = channels[i + 1] // 4
+            stages.append(
+                ResNet.make_stage(
+                    block_class,
+                    n,
+                    stride_per_block=_strides(n, 1 if i == 0 else 2),
+                    in_channels=channels[i],
+                    out_channels=channels[i + 1],
+                    **kwargs,
+                )
+            )
+        return stages
+
+
+def make_stage(*args: Any, **kwargs: Any) -> list[CNNBlockBase]:
+    """Another name of :meth:`ResNet.make_stage`."""
+    return ResNet.make_stage(*args, **kwargs)
+
+
+def _kwargs_of_block(kwargs: dict[str, Any], index: int, num_blocks: int) -> dict[str, Any]:
+    own = {}
+    for key, value in kwargs.items():
+        if not key.endswith(PER_BLOCK):
+            own[key] = value
+            continue
+        name = key[: -len(PER_BLOCK)]
+        if len(value) != num_blocks or name in kwargs:
+            raise ValueError(f"make_stage: {key}={value!r} needs {num_blocks} values, and no {name} beside it")
+        own[name] = value[index]
+    return own
+
+
+def _strides(num_blocks: int, first: int) -> list[int]:
+    return [first] + [1] * (num_blocks - 1)
+
+
+def _blocks_per_stage(depth: int) -> tuple[int, ...]:
+    if depth not in BLOCKS_PER_STAGE:
+        raise ValueError(f"no ResNet of depth {depth} is known; choose one of {sorted(BLOCKS_PER_STAGE)}")
+    return BLOCKS_PER_STAGE[depth]
+
+
+def _check_resnet_config(options: CfgNode) -> None:
+    """Raise ValueError for MODEL.RESNETS options that do not fit together."""
+    if any(options.DEFORM_ON_PER_STAGE):
+        raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE: deformable convolution is not supported, use all False")
+    if options.RES5_DILATION not in (1, 2):
+        raise ValueError(f"MODEL.RESNETS.RES5_DILATION is {options.RES5_DILATION}; it can be 1 or 2")
+    if options.DEPTH not in BASIC_DEPTHS:
+        return
+    wrong = [f"{key} {options[key]}" for key, value in _BASIC_NEEDS.items() if options[key] != value]
+    if wrong:
+        needed = ", ".join(f"{key} {value}" for key, value in _BASIC_NEEDS.items())
+        raise ValueError(f"MODEL.RESNETS: depth {options.DEPTH} needs {needed}; found {', '.join(wrong)}")
+
+
+_BASIC_NEEDS = {"RES2_OUT_CHANNELS": 64, "RES5_DILATION": 1, "NUM_GROUPS": 1}
+
+
+def _configured_stages(options: CfgNode) -> Iterable[list[CNNBlockBase]]:
+    """The stages res2 to res5 of ``MODEL.RESNETS``."""
+    in_channels = options.STEM_OUT_CHANNELS
+    for i, num_blocks in enumerate(_blocks_per_stage(options.DEPTH)):
+        dilation = options.RES5_DILATION if i == 3 else 1
+        out_channels = options.RES2_OUT_CHANNELS * 2**i
+        kwargs: dict[str, Any] = {"norm": options.NORM}
+        if options.DEPTH not in BASIC_DEPTHS:
+            kwargs |= {
+                "bottleneck_channels": options.NUM_GROUPS * options.WIDTH_PER_GROUP * 2**i,
+                "num_groups": options.NUM_GROUPS,
+                "stride_in_1x1": options.STRIDE_IN_1X1,
+                "dilation": dilation,
+            }
+        yield ResNet.make_stage(
+            BasicBlock if options.DEPTH in BASIC_DEPTHS else BottleneckBlock,
+            num_blocks,
+            stride_per_block=_strides(num_blocks, 1 if i == 0 or dilation == 2 else 2),
+            in_channels=in_channels,
+            out_channels=out_channels,
+            **kwargs,
+        )
+        in_channels = out_channels
+
+
+@BACKBONE_REGISTRY.register()
+def build_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
+    """The ResNet or ResNeXt of ``MODEL.RESNETS``, frozen up to ``MODEL.BACKBONE.FREEZE_AT``."""
+    options = cfg.MODEL.RESNETS
+    _check_resnet_config(options)
+    stem = BasicStem(in_channels=input_shape.channels or 3, out_channels=options.STEM_OUT_CHANNELS, norm=options.NORM)
+    return ResNet(
+        stem,
+        list(_configured_stages(options)),
+        out_features=options.OUT_FEATURES,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+    )

@@ -1,0 +1,22 @@
+"""Whole networks by their configured name."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.utils.registry import Registry
+
+__all__ = ["META_ARCH_REGISTRY", "build_model"]
+
+META_ARCH_REGISTRY = Registry("META_ARCH")
+META_ARCH_REGISTRY.__doc__ = """
+Callables ``(cfg) -> nn.Module``, found by ``MODEL.META_ARCHITECTURE``.
+"""
+
+
+def build_model(cfg: CfgNode) -> nn.Module:
+    """Build ``MODEL.META_ARCHITECTURE`` on ``MODEL.DEVICE``, in training mode; ``MODEL.WEIGHTS`` is not loaded."""
+    model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
+    return model.to(torch.device(cfg.MODEL.DEVICE))

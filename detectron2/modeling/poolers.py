@@ -1,0 +1,130 @@
+"""Features of fixed size for boxes of any size, from the pyramid level that suits each box.
+
+M boxes over the N images of a batch, (x0, y0, x1, y1) in pixels of the input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torchvision.ops import RoIPool
+
+from detectron2.layers import ROIAlign
+from detectron2.structures import Boxes
+
+__all__ = ["ROIPooler", "assign_boxes_to_levels", "convert_boxes_to_pooler_format"]
+
+
+def assign_boxes_to_levels(
+    box_lists: Sequence[Boxes], min_level: int, max_level: int, canonical_box_size: int, canonical_level: int
+) -> torch.Tensor:
+    """Pyramid level of each box, (M,) int64, counted from ``min_level`` (Lin et al. 2017, arXiv 1612.03144, eq. 1).
+
+    A square of side ``canonical_box_size`` pixels goes to ``canonical_level``; twice the side goes one level up.
+    """
+    sizes = torch.cat([boxes.area() for boxes in box_lists]).sqrt()
+    # The small constant gives boxes without area the lowest level instead of -infinity.
+    levels = torch.floor(canonical_level + torch.log2(sizes / canonical_box_size + 1e-8))
+    return levels.clamp(min=min_level, max=max_level).to(torch.int64) - min_level
+
+
+def convert_boxes_to_pooler_format(box_lists: Sequence[Boxes]) -> torch.Tensor:
+    """(M, 5) rows of (index of the image in the batch, x0, y0, x1, y1)."""
+    boxes = torch.cat([boxes.tensor for boxes in box_lists])
+    indices = [boxes.new_full((len(own), 1), i) for i, own in enumerate(box_lists)]
+    return torch.cat((torch.cat(indices), boxes), dim=1)
+
+
+def _level_of_scale(scale: float) -> int:
+    level = -math.log2(scale)
+    if not math.isclose(level, round(level), abs_tol=1e-6):
+        raise ValueError(f"ROIPooler: scale {scale} is not a power of 1/2")
+    return round(level)
+
+
+class ROIPooler(nn.Module):
+    """Pools each box from one of several feature maps.
+
+    Args:
+        output_size: side of the pooled map, or (height, width).
+        scales: 1 / stride of each feature map, finest first; each half the one before.
+        sampling_ratio: samples in each direction of a bin; 0 takes as many as the bin has pixels.
+        pooler_type: "ROIAlignV2" (aligned to pixel centres), "ROIAlign" (without that half pixel) or "ROIPool".
+        canonical_box_size, canonical_level: see :func:`assign_boxes_to_levels`.
+    """
+
+    def __init__(
+        self,
+        output_size: int | Sequence[int],
+        scales: Sequence[float],
+        sampling_ratio: int,
+        pooler_type: str,
+        canonical_box_size: int = 224,
+        canonical_level: int = 4,
+    ) -> None:
+        super().__init__()
+        self.output_size = _height_width(output_size)
+        self.level_poolers = nn.ModuleList(
+            _pooler(pooler_type, self.output_size, scale, sampling_ratio) for scale in scales
+        )
+        levels = [_level_of_scale(scale) for scale in scales]
+        if not levels or levels != list(range(levels[0], levels[0] + len(levels))):
+            raise ValueError(f"ROIPooler: scales {list(scales)} must halve from one to the next")
+        self.min_level, self.max_level = levels[0], levels[-1]
+        self.canonical_box_size = canonical_box_size
+        self.canonical_level = canonical_level
+
+    def forward(self, x: Sequence[torch.Tensor], box_lists: Sequence[Boxes]) -> torch.Tensor:
+        """Pooled features (M, C, height, width), in the order of the boxes.
+
+        Args:
+            x: one (N, C, H, W) feature map a scale.
+            box_lists: the boxes of each of the N images.
+        """
+        if len(x) != len(self.level_poolers):
+            raise ValueError(f"ROIPooler has {len(self.level_poolers)} levels, got {len(x)} feature maps")
+        if len(box_lists) != x[0].shape[0]:
+            raise ValueError(f"ROIPooler: boxes of {len(box_lists)} images for features of {x[0].shape[0]}")
+        if sum(len(boxes) for boxes in box_lists) == 0:
+            return x[0].new_zeros((0, x[0].shape[1], *self.output_size))
+        boxes = convert_boxes_to_pooler_format(box_lists)
+        if len(self.level_poolers) == 1:
+            return _pool(self.level_poolers[0], x[0], boxes)
+        levels = assign_boxes_to_levels(
+            box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
+        )
+        return self._pool_levels(x, boxes, levels)
+
+    def _pool_levels(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        # One sort and one count: a single wait for the device instead of one a level.
+        counts = torch.bincount(levels, minlength=len(x)).tolist()
+        order = levels.argsort()
+        pooled = [
+            _pool(pooler, features, boxes[rows])
+            for features, pooler, rows in zip(x, self.level_poolers, order.split(counts), strict=True)
+            if len(rows)
+        ]
+        return torch.cat(pooled).index_select(0, order.argsort())
+
+
+def _pool(pooler: nn.Module, features: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    # In half precision, boxes would be off by pixels.
+    return pooler(features.float(), boxes).to(features.dtype)
+
+
+def _height_width(size: int | Sequence[int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
+
+
+def _pooler(pooler_type: str, output_size: tuple[int, int], scale: float, sampling_ratio: int) -> nn.Module:
+    if pooler_type == "ROIAlignV2":
+        return ROIAlign(output_size, spatial_scale=scale, sampling_ratio=sampling_ratio, aligned=True)
+    if pooler_type == "ROIAlign":
+        return ROIAlign(output_size, spatial_scale=scale, sampling_ratio=sampling_ratio, aligned=False)
+    if pooler_type == "ROIPool":
+        return RoIPool(output_size, spatial_scale=scale)
+    raise ValueError(f"POOLER_TYPE is '{pooler_type}'; it can be 'ROIAlignV2', 'ROIAlign' or 'ROIPool'")

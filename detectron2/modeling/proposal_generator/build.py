@@ -1,0 +1,29 @@
+"""Proposal generators by their configured name."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.utils.registry import Registry
+
+__all__ = ["PROPOSAL_GENERATOR_REGISTRY", "build_proposal_generator"]
+
+PROPOSAL_GENERATOR_REGISTRY = Registry("PROPOSAL_GENERATOR")
+PROPOSAL_GENERATOR_REGISTRY.__doc__ = """
+Callables ``(cfg, input_shape: dict[str, ShapeSpec]) -> nn.Module``, found by ``MODEL.PROPOSAL_GENERATOR.NAME``. The
+module maps (images, features, ground truth) to (proposals, losses).
+"""
+
+
+def build_proposal_generator(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> nn.Module:
+    """Build ``MODEL.PROPOSAL_GENERATOR.NAME`` for these features.
+
+    Raises:
+        ValueError: "PrecomputedProposals", which is not supported.
+    """
+    name = cfg.MODEL.PROPOSAL_GENERATOR.NAME
+    if name == "PrecomputedProposals":
+        raise ValueError("MODEL.PROPOSAL_GENERATOR.NAME: precomputed proposals are not supported, use 'RPN'")
+    return PROPOSAL_GENERATOR_REGISTRY.get(name)(cfg, input_shape)

@@ -1,0 +1,119 @@
+"""Choosing and extending proposals.
+
+N images, L feature levels, K_l candidates of level l; boxes are (x0, y0, x1, y1) in pixels of the input image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from detectron2.layers import batched_nms
+from detectron2.structures import Boxes, Instances
+
+__all__ = ["add_ground_truth_to_proposals", "find_top_rpn_proposals", "suppress_proposals", "top_indices"]
+
+# The logit of a probability of almost 1.
+GROUND_TRUTH_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
+
+
+def top_indices(logits: torch.Tensor, count: int) -> torch.Tensor:
+    """(N, min(count, K)) indices of the highest of (N, K) logits, falling."""
+    return logits.topk(min(count, logits.shape[1]), dim=1).indices
+
+
+def find_top_rpn_proposals(
+    proposals: Sequence[torch.Tensor],
+    pred_objectness_logits: Sequence[torch.Tensor],
+    image_sizes: Sequence[tuple[int, int]],
+    nms_thresh: float,
+    pre_nms_topk: int,
+    post_nms_topk: int,
+    min_box_size: float,
+    training: bool,
+) -> list[Instances]:
+    """The best proposals of each image after suppression inside each level.
+
+    Args:
+        proposals: L tensors (N, K_l, 4).
+        pred_objectness_logits: L tensors (N, K_l).
+        image_sizes: (height, width) of each image.
+        nms_thresh: IoU above which the lower of two boxes of a level goes.
+        pre_nms_topk: candidates a level and image that enter suppression.
+        post_nms_topk: proposals an image that are kept, over all levels.
+        min_box_size: boxes whose width or height, clipped to the image, is not above this go.
+        training: whether boxes that are not finite are an error (True) or dropped.
+
+    Returns:
+        For each image Instances with ``proposal_boxes`` and ``objectness_logits``, best first.
+    """
+    boxes, logits = [], []
+    for own_boxes, own_logits in zip(proposals, pred_objectness_logits, strict=True):
+        index = top_indices(own_logits, pre_nms_topk)
+        logits.append(own_logits.gather(1, index))
+        boxes.append(own_boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)))
+    return suppress_proposals(boxes, logits, image_sizes, nms_thresh, post_nms_topk, min_box_size, training)
+
+
+def suppress_proposals(
+    boxes: Sequence[torch.Tensor],
+    logits: Sequence[torch.Tensor],
+    image_sizes: Sequence[tuple[int, int]],
+    nms_thresh: float,
+    post_nms_topk: int,
+    min_box_size: float,
+    training: bool,
+) -> list[Instances]:
+    """The second half of :func:`find_top_rpn_proposals`: candidates are already the best of their level.
+
+    Raises:
+        FloatingPointError: in training, a box or logit is not finite.
+    """
+    levels = torch.cat([torch.full_like(own[0], i, dtype=torch.int64) for i, own in enumerate(logits)])
+    all_boxes, all_logits = torch.cat(list(boxes), dim=1), torch.cat(list(logits), dim=1)
+    finite = torch.isfinite(all_boxes).all(dim=2) & torch.isfinite(all_logits)
+    if training and not bool(finite.all()):
+        raise FloatingPointError(
+            "the proposal network's boxes or scores are infinite or NaN: training has diverged; "
+            "lower SOLVER.BASE_LR, warm up longer, or turn on SOLVER.CLIP_GRADIENTS"
+        )
+    # As empty boxes the broken ones go without a wait for the device.
+    all_boxes = all_boxes.masked_fill(~finite.unsqueeze(2), 0.0)
+    results = []
+    for own_boxes, own_logits, own_finite, image_size in zip(all_boxes, all_logits, finite, image_sizes, strict=True):
+        candidates = Boxes(own_boxes)
+        candidates.clip(image_size)
+        valid = candidates.nonempty(threshold=min_box_size) & own_finite
+        candidates, own_logits = candidates[valid], own_logits[valid]
+        keep = batched_nms(candidates.tensor, own_logits, levels[valid], nms_thresh)[:post_nms_topk]
+        results.append(Instances(image_size, proposal_boxes=candidates[keep], objectness_logits=own_logits[keep]))
+    return results
+
+
+def add_ground_truth_to_proposals(gt: Sequence[Instances | Boxes], proposals: Sequence[Instances]) -> list[Instances]:
+    """The proposals of each image followed by its ground-truth boxes, with a logit of almost certain objectness.
+
+    Args:
+        gt: of each image, as Instances with ``gt_boxes`` or as Boxes.
+        proposals: with ``proposal_boxes`` and ``objectness_logits``; ``gt`` must have all their other fields.
+
+    Raises:
+        ValueError: the lengths differ, or a field is missing in ``gt``.
+    """
+    if len(gt) != len(proposals):
+        raise ValueError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
+    return [_with_ground_truth(truth, own) for truth, own in zip(gt, proposals, strict=True)]
+
+
+def _with_ground_truth(truth: Instances | Boxes, proposals: Instances) -> Instances:
+    fields = truth.get_fields() if isinstance(truth, Instances) else {}
+    boxes = truth.gt_boxes if isinstance(truth, Instances) else truth
+    logits = proposals.objectness_logits.new_full((len(boxes),), GROUND_TRUTH_LOGIT)
+    fields = {**fields, "proposal_boxes": boxes, "objectness_logits": logits}
+    missing = sorted(set(proposals.get_fields()) - set(fields))
+    if missing:
+        raise ValueError(f"proposals have the fields {missing}, which the ground truth lacks")
+    own = {name: fields[name] for name in proposals.get_fields()}
+    return Instances.cat([proposals, Instances(proposals.image_size, **own)])

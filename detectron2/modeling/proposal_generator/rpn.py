@@ -1,0 +1,299 @@
+"""Region proposal network (Ren et al. 2015, arXiv 1506.01497).
+
+N images, L feature levels, A anchors a pixel of a level, R anchors over all levels of an image; boxes are
+(x0, y0, x1, y1) in pixels of the input image. Anchor labels: 1 object, 0 background, -1 not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import Conv2d, ShapeSpec, cat, nonzero_tuple
+from detectron2.modeling.anchor_generator import build_anchor_generator
+from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
+from detectron2.modeling.matcher import Matcher
+from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
+from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_indices
+from detectron2.modeling.sampling import subsample_labels
+from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
+from detectron2.utils.events import get_event_storage
+from detectron2.utils.memory import retry_if_cuda_oom
+from detectron2.utils.registry import Registry
+
+__all__ = ["RPN", "RPN_HEAD_REGISTRY", "StandardRPNHead", "build_rpn_head"]
+
+RPN_HEAD_REGISTRY = Registry("RPN_HEAD")
+RPN_HEAD_REGISTRY.__doc__ = """
+Callables ``(cfg, input_shape: list[ShapeSpec]) -> nn.Module``, found by ``MODEL.RPN.HEAD_NAME``. The module maps L
+feature maps to L maps of objectness logits and L maps of anchor deltas.
+"""
+
+
+def build_rpn_head(cfg: CfgNode, input_shape: Sequence[ShapeSpec]) -> nn.Module:
+    """Build ``MODEL.RPN.HEAD_NAME`` for these feature maps."""
+    return RPN_HEAD_REGISTRY.get(cfg.MODEL.RPN.HEAD_NAME)(cfg, input_shape)
+
+
+def _same(values: Sequence[Any], what: str) -> Any:
+    if len(set(values)) != 1:
+        raise ValueError(f"the RPN head is shared by all levels: {what} must be the same, got {list(values)}")
+    return values[0]
+
+
+@RPN_HEAD_REGISTRY.register()
+class StandardRPNHead(nn.Module):
+    """3x3 convolutions, then 1x1 convolutions to objectness and deltas; shared by all levels.
+
+    Args:
+        in_channels: of every feature map.
+        num_anchors: A.
+        box_dim: numbers a box.
+        conv_dims: output channels of the 3x3 convolutions; -1 keeps the input's.
+    """
+
+    @configurable
+    def __init__(
+        self, *, in_channels: int, num_anchors: int, box_dim: int = 4, conv_dims: Sequence[int] = (-1,)
+    ) -> None:
+        super().__init__()
+        channels = [in_channels]
+        for dim in conv_dims:
+            channels.append(channels[-1] if dim == -1 else dim)
+        if not conv_dims or min(channels) <= 0:
+            raise ValueError(f"MODEL.RPN.CONV_DIMS is {list(conv_dims)}; it needs numbers above 0, or -1")
+        convs = [_conv3x3_relu(a, b) for a, b in pairwise(channels)]
+        self.conv: nn.Module = convs[0]
+        if len(convs) > 1:
+            self.conv = nn.Sequential()
+            for i, conv in enumerate(convs):
+                self.conv.add_module(f"conv{i}", conv)
+        self.objectness_logits = nn.Conv2d(channels[-1], num_anchors, kernel_size=1)
+        self.anchor_deltas = nn.Conv2d(channels[-1], num_anchors * box_dim, kernel_size=1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Sequence[ShapeSpec]) -> dict[str, Any]:
+        anchors: Any = build_anchor_generator(cfg, input_shape)
+        return {
+            "in_channels": _same([shape.channels for shape in input_shape], "channels"),
+            "num_anchors": _same(anchors.num_anchors, "anchors a pixel"),
+            "box_dim": anchors.box_dim,
+            "conv_dims": cfg.MODEL.RPN.CONV_DIMS,
+        }
+
+    def forward(self, features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """L maps (N, C, H, W) -> L logits (N, A, H, W) and L deltas (N, A * 4, H, W)."""
+        hidden = [self.conv(feature) for feature in features]
+        return [self.objectness_logits(x) for x in hidden], [self.anchor_deltas(x) for x in hidden]
+
+
+def _conv3x3_relu(in_channels: int, out_channels: int) -> Conv2d:
+    return Conv2d(in_channels, out_channels, kernel_size=3, stride=1, padding=1, activation=nn.ReLU())
+
+
+@PROPOSAL_GENERATOR_REGISTRY.register()
+class RPN(nn.Module):
+    """Labels, losses and proposals around an RPN head.
+
+    Args:
+        in_features: names of the L feature maps, in the order of the anchor generator's strides.
+        head: see :data:`RPN_HEAD_REGISTRY`.
+        anchor_generator: feature maps to the anchors of each level.
+        anchor_matcher: labels anchors by their IoU with the ground truth.
+        box2box_transform: the meaning of the deltas.
+        batch_size_per_image, positive_fraction: anchors an image in the losses, and the largest share of objects.
+        pre_nms_topk, post_nms_topk: (in training, at test) candidates a level and proposals an image.
+        nms_thresh, min_box_size: see :func:`find_top_rpn_proposals`.
+        anchor_boundary_thresh: anchors that stick out of the image by more pixels are not used; below 0 all are.
+        loss_weight: one for both losses, or by name (loss_rpn_cls, loss_rpn_loc).
+        box_reg_loss_type, smooth_l1_beta: see :func:`box_regression_loss`.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        in_features: Sequence[str],
+        head: nn.Module,
+        anchor_generator: nn.Module,
+        anchor_matcher: Matcher,
+        box2box_transform: Box2BoxTransform,
+        batch_size_per_image: int,
+        positive_fraction: float,
+        pre_nms_topk: tuple[int, int],
+        post_nms_topk: tuple[int, int],
+        nms_thresh: float = 0.7,
+        min_box_size: float = 0.0,
+        anchor_boundary_thresh: float = -1.0,
+        loss_weight: float | dict[str, float] = 1.0,
+        box_reg_loss_type: str = "smooth_l1",
+        smooth_l1_beta: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.in_features = list(in_features)
+        self.rpn_head = head
+        self.anchor_generator = anchor_generator
+        self.anchor_matcher = anchor_matcher
+        self.box2box_transform = box2box_transform
+        self.batch_size_per_image = batch_size_per_image
+        self.positive_fraction = positive_fraction
+        self.pre_nms_topk = dict(zip((True, False), pre_nms_topk, strict=True))  # by self.training
+        self.post_nms_topk = dict(zip((True, False), post_nms_topk, strict=True))
+        self.nms_thresh = nms_thresh
+        self.min_box_size = float(min_box_size)
+        self.anchor_boundary_thresh = anchor_boundary_thresh
+        names = ("loss_rpn_cls", "loss_rpn_loc")
+        self.loss_weight = loss_weight if isinstance(loss_weight, dict) else dict.fromkeys(names, loss_weight)
+        self.box_reg_loss_type = box_reg_loss_type
+        self.smooth_l1_beta = smooth_l1_beta
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        rpn = cfg.MODEL.RPN
+        shapes = [input_shape[name] for name in rpn.IN_FEATURES]
+        return {
+            "in_features": rpn.IN_FEATURES,
+            "head": build_rpn_head(cfg, shapes),
+            "anchor_generator": build_anchor_generator(cfg, shapes),
+            "anchor_matcher": Matcher(rpn.IOU_THRESHOLDS, rpn.IOU_LABELS, allow_low_quality_matches=True),
+            "box2box_transform": Box2BoxTransform(weights=rpn.BBOX_REG_WEIGHTS),
+            "batch_size_per_image": rpn.BATCH_SIZE_PER_IMAGE,
+            "positive_fraction": rpn.POSITIVE_FRACTION,
+            "pre_nms_topk": (rpn.PRE_NMS_TOPK_TRAIN, rpn.PRE_NMS_TOPK_TEST),
+            "post_nms_topk": (rpn.POST_NMS_TOPK_TRAIN, rpn.POST_NMS_TOPK_TEST),
+            "nms_thresh": rpn.NMS_THRESH,
+            "min_box_size": cfg.MODEL.PROPOSAL_GENERATOR.MIN_SIZE,
+            "anchor_boundary_thresh": rpn.BOUNDARY_THRESH,
+            "loss_weight": {
+                "loss_rpn_cls": rpn.LOSS_WEIGHT,
+                "loss_rpn_loc": rpn.BBOX_REG_LOSS_WEIGHT * rpn.LOSS_WEIGHT,
+            },
+            "box_reg_loss_type": rpn.BBOX_REG_LOSS_TYPE,
+            "smooth_l1_beta": rpn.SMOOTH_L1_BETA,
+        }
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, torch.Tensor],
+        gt_instances: Sequence[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
+        """Proposals of each image (``proposal_boxes``, ``objectness_logits``) and, in training, the losses.
+
+        Args:
+            gt_instances: of each image, with ``gt_boxes``; needed in training.
+        """
+        maps = [features[name] for name in self.in_features]
+        anchors = self.anchor_generator(maps)
+        logit_maps, delta_maps = self.rpn_head(maps)
+        # (N, A * D, H, W) -> (N, H * W * A, D): the order of the anchors.
+        logits = [x.permute(0, 2, 3, 1).flatten(1).float() for x in logit_maps]
+        deltas = [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4).float() for x in delta_maps]
+        losses = {}
+        if self.training:
+            if gt_instances is None:
+                raise ValueError("RPN in training needs the ground truth: each input must have 'instances'")
+            labels, matched = self.label_and_sample_anchors(anchors, gt_instances)
+            losses = self.losses(anchors, logits, labels, deltas, matched)
+        return self.predict_proposals(anchors, logits, deltas, images.image_sizes), losses
+
+    @torch.no_grad()
+    def label_and_sample_anchors(
+        self, anchors: Sequence[Boxes], gt_instances: Sequence[Instances]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """For each image the labels (R,) int8 of a random sample of anchors, and each one's ground-truth box (R, 4)."""
+        all_anchors = Boxes.cat(list(anchors))
+        labels, matched = [], []
+        for truth in gt_instances:
+            quality = retry_if_cuda_oom(pairwise_iou)(truth.gt_boxes, all_anchors)
+            indices, own_labels = retry_if_cuda_oom(self.anchor_matcher)(quality)
+            own_labels = own_labels.to(all_anchors.device)
+            if self.anchor_boundary_thresh >= 0:
+                inside = all_anchors.inside_box(truth.image_size, self.anchor_boundary_thresh)  # type: ignore[arg-type]
+                own_labels = own_labels.masked_fill(~inside, -1)
+            labels.append(self._subsample_labels(own_labels))
+            boxes = truth.gt_boxes.tensor
+            matched.append(boxes[indices.to(boxes.device)] if len(boxes) else torch.zeros_like(all_anchors.tensor))
+        return labels, matched
+
+    def _subsample_labels(self, label: torch.Tensor) -> torch.Tensor:
+        positive, negative = subsample_labels(label, self.batch_size_per_image, self.positive_fraction, 0)
+        sampled = torch.full_like(label, -1)
+        sampled.index_fill_(0, positive, 1)
+        return sampled.index_fill_(0, negative, 0)
+
+    def losses(
+        self,
+        anchors: Sequence[Boxes],
+        pred_objectness_logits: Sequence[torch.Tensor],
+        gt_labels: Sequence[torch.Tensor],
+        pred_anchor_deltas: Sequence[torch.Tensor],
+        gt_boxes: Sequence[torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
+        """Binary cross entropy of the sampled anchors and box loss of the objects among them, over the batch size.
+
+        Args:
+            anchors: of each of the L levels.
+            pred_objectness_logits, pred_anchor_deltas: L tensors (N, K_l) and (N, K_l, 4).
+            gt_labels, gt_boxes: N tensors (R,) and (R, 4) from :meth:`label_and_sample_anchors`.
+        """
+        labels = torch.stack(list(gt_labels))
+        sampled = nonzero_tuple(labels >= 0)
+        targets = labels[sampled]
+        images, indices = (x[targets == 1] for x in sampled)
+        storage = get_event_storage()
+        storage.put_scalar("rpn/num_pos_anchors", len(images) / len(labels))
+        storage.put_scalar("rpn/num_neg_anchors", (len(targets) - len(images)) / len(labels))
+
+        logits = cat(list(pred_objectness_logits), dim=1)[sampled]
+        cls_loss = F.binary_cross_entropy_with_logits(logits, targets.to(torch.float32), reduction="sum")
+        loc_loss = box_regression_loss(
+            self.box2box_transform,
+            cat(list(pred_anchor_deltas), dim=1)[images, indices],
+            Boxes.cat(list(anchors)).tensor[indices],
+            torch.stack(list(gt_boxes))[images, indices],
+            self.box_reg_loss_type,
+            self.smooth_l1_beta,
+        )
+        normalizer = self.batch_size_per_image * len(labels)
+        losses = {"loss_rpn_cls": cls_loss / normalizer, "loss_rpn_loc": loc_loss / normalizer}
+        return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def predict_proposals(
+        self,
+        anchors: Sequence[Boxes],
+        pred_objectness_logits: Sequence[torch.Tensor],
+        pred_anchor_deltas: Sequence[torch.Tensor],
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> list[Instances]:
+        """Proposals of each image; no gradient flows through their boxes.
+
+        Only the candidates that can survive ``pre_nms_topk`` are decoded.
+        """
+        boxes, logits = [], []
+        for level, scores, deltas in zip(anchors, pred_objectness_logits, pred_anchor_deltas, strict=True):
+            index = top_indices(scores, self.pre_nms_topk[self.training])
+            chosen = deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
+            decoded = self.box2box_transform.apply_deltas(chosen.flatten(0, 1), level.tensor[index.flatten()])
+            boxes.append(decoded.view_as(chosen))
+            logits.append(scores.gather(1, index))
+        return suppress_proposals(
+            boxes,
+            logits,
+            image_sizes,
+            self.nms_thresh,
+            self.post_nms_topk[self.training],
+            self.min_box_size,
+            self.training,
+        )

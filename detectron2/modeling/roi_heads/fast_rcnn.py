@@ -1,0 +1,273 @@
+"""Class scores and box corrections of proposals (Girshick 2015, arXiv 1504.08083).
+
+M proposals over the N images of a batch, R of one image; K foreground classes, the background is class K; B is K, or 1
+where all classes share one box. Boxes are (x0, y0, x1, y1) in pixels of the input image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec, batched_nms, cat, cross_entropy, nonzero_tuple
+from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import get_event_storage
+
+__all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
+
+Predictions = tuple[torch.Tensor, torch.Tensor]
+
+
+def fast_rcnn_inference(
+    boxes: Sequence[torch.Tensor],
+    scores: Sequence[torch.Tensor],
+    image_shapes: Sequence[tuple[int, int]],
+    score_thresh: float,
+    nms_thresh: float,
+    topk_per_image: int,
+) -> tuple[list[Instances], list[torch.Tensor]]:
+    """Detections of each image; see :func:`fast_rcnn_inference_single_image` for one."""
+    results = [
+        fast_rcnn_inference_single_image(own_boxes, own_scores, shape, score_thresh, nms_thresh, topk_per_image)
+        for own_boxes, own_scores, shape in zip(boxes, scores, image_shapes, strict=True)
+    ]
+    return [instances for instances, _ in results], [rows for _, rows in results]
+
+
+def fast_rcnn_inference_single_image(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    image_shape: tuple[int, int],
+    score_thresh: float,
+    nms_thresh: float,
+    topk_per_image: int,
+) -> tuple[Instances, torch.Tensor]:
+    """Detections of one image: every (proposal, class) above the threshold, suppressed inside its class.
+
+    Args:
+        boxes: (R, 4 B).
+        scores: (R, K + 1) probabilities, background last.
+        image_shape: (height, width) to clip the boxes to.
+        score_thresh: a detection's score must be above it.
+        nms_thresh: IoU above which the lower of two detections of a class goes.
+        topk_per_image: most detections to keep; below 0 keeps all.
+
+    Returns:
+        Instances with ``pred_boxes``, ``scores`` and ``pred_classes``, best first; and the row of ``boxes`` that each
+        detection comes from.
+    """
+    finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores).all(dim=1)
+    scores = scores[:, :-1]
+    rows, classes = nonzero_tuple((scores > score_thresh) & finite.unsqueeze(1))
+    class_boxes = boxes.view(len(boxes), boxes.shape[1] // 4, 4)
+    chosen = Boxes(class_boxes[rows, 0] if class_boxes.shape[1] == 1 else class_boxes[rows, classes])
+    chosen.clip(image_shape)
+    chosen_scores = scores[rows, classes]
+    keep = batched_nms(chosen.tensor, chosen_scores, classes, nms_thresh)
+    if topk_per_image >= 0:
+        keep = keep[:topk_per_image]
+    result = Instances(image_shape, pred_boxes=chosen[keep], scores=chosen_scores[keep], pred_classes=classes[keep])
+    return result, rows[keep]
+
+
+def _put_classification_stats(logits: torch.Tensor, gt_classes: torch.Tensor) -> None:
+    """Accuracy over all proposals and over those of an object, and the share of these called background."""
+    num_classes = logits.shape[1] - 1
+    predicted = logits.argmax(dim=1)
+    correct, is_object = predicted == gt_classes, gt_classes < num_classes
+    missed = is_object & (predicted == num_classes)
+    counts = torch.stack((correct.sum(), is_object.sum(), (correct & is_object).sum(), missed.sum()))
+    num_correct, num_objects, num_correct_objects, num_missed = counts.tolist()
+    storage = get_event_storage()
+    if len(gt_classes):
+        storage.put_scalar("fast_rcnn/cls_accuracy", num_correct / len(gt_classes))
+    if num_objects:
+        storage.put_scalar("fast_rcnn/fg_cls_accuracy", num_correct_objects / num_objects)
+        storage.put_scalar("fast_rcnn/false_negative", num_missed / num_objects)
+
+
+class FastRCNNOutputLayers(nn.Module):
+    """Two linear layers on the features of each proposal: K + 1 class scores and 4 B box deltas.
+
+    Args:
+        input_shape: of the features of one proposal; an int is that many channels.
+        box2box_transform: the meaning of the deltas.
+        num_classes: K.
+        test_score_thresh, test_nms_thresh, test_topk_per_image: see :func:`fast_rcnn_inference_single_image`.
+        cls_agnostic_bbox_reg: one box for all classes (B = 1).
+        smooth_l1_beta, box_reg_loss_type: see :func:`box_regression_loss`.
+        loss_weight: one for both losses, or by name (loss_cls, loss_box_reg).
+        use_sigmoid_ce: independent sigmoids instead of a softmax.
+        use_fed_loss, get_fed_loss_cls_weights, fed_loss_num_classes: federated loss, which is not supported.
+
+    Raises:
+        ValueError: ``use_fed_loss`` is set.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        input_shape: ShapeSpec | int,
+        *,
+        box2box_transform: Box2BoxTransform,
+        num_classes: int,
+        test_score_thresh: float = 0.0,
+        test_nms_thresh: float = 0.5,
+        test_topk_per_image: int = 100,
+        cls_agnostic_bbox_reg: bool = False,
+        smooth_l1_beta: float = 0.0,
+        box_reg_loss_type: str = "smooth_l1",
+        loss_weight: float | dict[str, float] = 1.0,
+        use_fed_loss: bool = False,
+        use_sigmoid_ce: bool = False,
+        get_fed_loss_cls_weights: Any = None,
+        fed_loss_num_classes: int = 50,
+    ) -> None:
+        super().__init__()
+        if use_fed_loss or get_fed_loss_cls_weights is not None:
+            raise ValueError("MODEL.ROI_BOX_HEAD.USE_FED_LOSS: federated loss is not supported, set it to False")
+        if isinstance(input_shape, int):
+            input_shape = ShapeSpec(channels=input_shape)
+        features = (input_shape.channels or 0) * (input_shape.height or 1) * (input_shape.width or 1)
+        self.cls_score = nn.Linear(features, num_classes + 1)
+        self.bbox_pred = nn.Linear(features, 4 * (1 if cls_agnostic_bbox_reg else num_classes))
+        for layer, std in ((self.cls_score, 0.01), (self.bbox_pred, 0.001)):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+        self.num_classes = num_classes
+        self.box2box_transform = box2box_transform
+        self.smooth_l1_beta = smooth_l1_beta
+        self.test_score_thresh = test_score_thresh
+        self.test_nms_thresh = test_nms_thresh
+        self.test_topk_per_image = test_topk_per_image
+        self.box_reg_loss_type = box_reg_loss_type
+        names = ("loss_cls", "loss_box_reg")
+        self.loss_weight = loss_weight if isinstance(loss_weight, dict) else dict.fromkeys(names, loss_weight)
+        self.use_sigmoid_ce = use_sigmoid_ce
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
+        head = cfg.MODEL.ROI_BOX_HEAD
+        return {
+            "input_shape": input_shape,
+            "box2box_transform": Box2BoxTransform(weights=head.BBOX_REG_WEIGHTS),
+            "num_classes": cfg.MODEL.ROI_HEADS.NUM_CLASSES,
+            "cls_agnostic_bbox_reg": head.CLS_AGNOSTIC_BBOX_REG,
+            "smooth_l1_beta": head.SMOOTH_L1_BETA,
+            "test_score_thresh": cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST,
+            "test_nms_thresh": cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST,
+            "test_topk_per_image": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "box_reg_loss_type": head.BBOX_REG_LOSS_TYPE,
+            "loss_weight": {"loss_box_reg": head.BBOX_REG_LOSS_WEIGHT},
+            "use_fed_loss": head.USE_FED_LOSS,
+            "use_sigmoid_ce": head.USE_SIGMOID_CE,
+            "fed_loss_num_classes": head.FED_LOSS_NUM_CLASSES,
+        }
+
+    def forward(self, x: torch.Tensor) -> Predictions:
+        """Features (M, C) or (M, C, H, W) -> class logits (M, K + 1) and deltas (M, 4 B)."""
+        x = x.flatten(1) if x.dim() > 2 else x
+        return self.cls_score(x), self.bbox_pred(x)
+
+    def losses(self, predictions: Predictions, proposals: Sequence[Instances]) -> dict[str, torch.Tensor]:
+        """``loss_cls`` and ``loss_box_reg``.
+
+        Args:
+            predictions: from ``forward``, for all proposals.
+            proposals: of each image, with ``proposal_boxes``, ``gt_classes`` and, where it has objects, ``gt_boxes``.
+        """
+        logits, deltas = predictions
+        no_classes = torch.empty(0, dtype=torch.int64, device=logits.device)
+        gt_classes = cat([p.gt_classes for p in proposals], dim=0) if proposals else no_classes
+        _put_classification_stats(logits, gt_classes)
+        boxes = targets = deltas.new_zeros((0, 4))
+        if proposals:
+            boxes = cat([p.proposal_boxes.tensor for p in proposals], dim=0)
+            with_truth = [p.gt_boxes if p.has("gt_boxes") else p.proposal_boxes for p in proposals]
+            targets = cat([own.tensor for own in with_truth], dim=0)
+        classify = self.sigmoid_cross_entropy_loss if self.use_sigmoid_ce else _softmax_loss
+        losses = {
+            "loss_cls": classify(logits, gt_classes),
+            "loss_box_reg": self.box_reg_loss(boxes, targets, deltas, gt_classes),
+        }
+        return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+
+    def sigmoid_cross_entropy_loss(self, pred_class_logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
+        """Binary cross entropy summed over the K classes, mean over the proposals; the background has no unit."""
+        targets = F.one_hot(gt_classes, self.num_classes + 1)[:, :-1].to(pred_class_logits.dtype)
+        loss = F.binary_cross_entropy_with_logits(pred_class_logits[:, :-1], targets, reduction="sum")
+        return loss / max(len(gt_classes), 1)
+
+    def box_reg_loss(
+        self,
+        proposal_boxes: torch.Tensor,
+        gt_boxes: torch.Tensor,
+        pred_deltas: torch.Tensor,
+        gt_classes: torch.Tensor,
+    ) -> torch.Tensor:
+        """Box loss of the foreground proposals, divided by the number of all proposals.
+
+        So each foreground proposal weighs the same, however many an image has, and ``loss_cls`` is on the same scale.
+        """
+        rows = nonzero_tuple((gt_classes >= 0) & (gt_classes < self.num_classes))[0]
+        deltas = pred_deltas[rows].view(len(rows), -1, 4) if len(rows) else pred_deltas[rows].view(0, 1, 4)
+        if deltas.shape[1] > 1:
+            deltas = deltas[torch.arange(len(rows), device=rows.device), gt_classes[rows]].unsqueeze(1)
+        loss = box_regression_loss(
+            self.box2box_transform,
+            deltas.squeeze(1),
+            proposal_boxes[rows],
+            gt_boxes[rows],
+            self.box_reg_loss_type,
+            self.smooth_l1_beta,
+        )
+        return loss / max(gt_classes.numel(), 1)
+
+    def inference(
+        self, predictions: Predictions, proposals: Sequence[Instances]
+    ) -> tuple[list[Instances], list[torch.Tensor]]:
+        """Detections of each image and the rows of its proposals they come from."""
+        return fast_rcnn_inference(
+            self.predict_boxes(predictions, proposals),
+            self.predict_probs(predictions, proposals),
+            [p.image_size for p in proposals],
+            self.test_score_thresh,
+            self.test_nms_thresh,
+            self.test_topk_per_image,
+        )
+
+    def predict_boxes(self, predictions: Predictions, proposals: Sequence[Instances]) -> tuple[torch.Tensor, ...]:
+        """Corrected boxes (R, 4 B) of each image."""
+        if not proposals:
+            return ()
+        boxes = cat([p.proposal_boxes.tensor for p in proposals], dim=0)
+        return self.box2box_transform.apply_deltas(predictions[1], boxes).split([len(p) for p in proposals])
+
+    def predict_boxes_for_gt_classes(
+        self, predictions: Predictions, proposals: Sequence[Instances]
+    ) -> tuple[torch.Tensor, ...]:
+        """Boxes (R, 4) of each image, corrected as for the ``gt_classes``; background rows take an arbitrary class."""
+        if not proposals:
+            return ()
+        counts = [len(p) for p in proposals]
+        boxes = torch.cat(self.predict_boxes(predictions, proposals)).view(sum(counts), -1, 4)
+        if boxes.shape[1] > 1:
+            classes = torch.cat([p.gt_classes for p in proposals]).clamp(0, self.num_classes - 1)
+            boxes = boxes[torch.arange(len(boxes), device=boxes.device), classes].unsqueeze(1)
+        return boxes.squeeze(1).split(counts)
+
+    def predict_probs(self, predictions: Predictions, proposals: Sequence[Instances]) -> tuple[torch.Tensor, ...]:
+        """Class probabilities (R, K + 1) of each image, background last."""
+        logits = predictions[0].float()
+        probs = logits.sigmoid() if self.use_sigmoid_ce else F.softmax(logits, dim=-1)
+        return probs.split([len(p) for p in proposals])
+
+
+def _softmax_loss(logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(logits, gt_classes, reduction="mean")
