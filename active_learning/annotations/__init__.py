@@ -1,0 +1,78 @@
+"""Annotations of images: one data model, and a codec for each annotation tool.
+
+A codec is a module with the functions of `Codec`; FORMATS names them all. Reading needs numpy and cv2 only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from active_learning.annotations import labelme
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Mask, Part, Polygon
+from active_learning.annotations.documents import kind_of_document, load_document
+from active_learning.annotations.labels import check_labels
+from active_learning.errors import AnnotationError
+
+__all__ = [
+    "FORMATS",
+    "Annotation",
+    "Bitmap",
+    "Codec",
+    "Instance",
+    "Mask",
+    "Part",
+    "Polygon",
+    "check_labels",
+    "image_named_in",
+    "read_annotation",
+]
+
+
+class Codec(Protocol):
+    """Reads and writes the files of one annotation tool. A `document` is a file's content, parsed."""
+
+    def recognises(self, document: Any) -> bool:
+        """Whether the document is of this tool."""
+
+    def image_name(self, document: Any) -> str:
+        """The image's name or path as the file gives it; "" where it gives none."""
+
+    def read(self, document: Any, *, path: Path, image: str, size: tuple[int, int] | None) -> Annotation:
+        """The annotation; `size` is the image's real (height, width). Raises AnnotationError."""
+
+    def write(self, annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:
+        """Writes the file atomically; outlines of bitmaps are within `max_polygon_error` pixels."""
+
+
+FORMATS: dict[str, Codec] = {
+    "labelme": labelme,
+}
+
+
+def read_annotation(path: Path, *, image: str, size: tuple[int, int] | None) -> Annotation:
+    """Reads an annotation file of any tool in FORMATS, told apart by content.
+
+    Args:
+        image: the name of the image that the file belongs to.
+        size: the real (height, width) of the image in pixels, EXIF-rotated; None: what the file declares.
+
+    Raises:
+        AnnotationError: the file cannot be read, is damaged or is something else; names file, place and reason. A
+            faulty object does not cost the file: it is left out, and said so in the annotation's `warnings`.
+    """
+    document = load_document(path)
+    return _codec_of(document, path).read(document, path=path, image=image, size=size)
+
+
+def image_named_in(path: Path) -> str:
+    """The image's name or path that an annotation file gives, "" where it gives none; raises as read_annotation."""
+    document = load_document(path)
+    return _codec_of(document, path).image_name(document)
+
+
+def _codec_of(document: Any, path: Path) -> Codec:
+    for codec in FORMATS.values():
+        if codec.recognises(document):
+            return codec
+    raise AnnotationError(f"{path}: is {kind_of_document(document)}; formats read here: {', '.join(FORMATS)}")

@@ -1,0 +1,63 @@
+"""What an annotation file says about an image, whichever tool wrote it.
+
+Coordinates are (x, y) corner coordinates in pixels of the EXIF-rotated image: it spans 0..width and 0..height, and
+pixel (row, column) covers column..column + 1 and row..row + 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Polygon: TypeAlias = NDArray[np.float64]  # Nx2, (x, y), closed by joining the last point to the first
+Mask: TypeAlias = NDArray[np.bool_]  # HxW
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One connected region: a polygon, less its holes."""
+
+    exterior: Polygon
+    holes: tuple[Polygon, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Bitmap:
+    """A crop of a mask, placed in the image: its upper left pixel is column x, row y."""
+
+    x: int
+    y: int
+    mask: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One object: the union of its parts, or a bitmap (then `parts` is empty).
+
+    `score` is the confidence of a prediction, 0..1. `origin` is the place in the file, such as "shapes[3]".
+    """
+
+    label: str
+    parts: tuple[Part, ...] = ()
+    bitmap: Bitmap | None = None
+    score: float | None = None
+    origin: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """The objects of one image.
+
+    `image` is the name the caller knows the image by, `height` and `width` are in pixels. `warnings` tells what was
+    left out or corrected, each with file, place and reason. `extra` holds the file's unknown top-level fields.
+    """
+
+    image: str
+    height: int
+    width: int
+    instances: tuple[Instance, ...] = ()
+    warnings: tuple[str, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,195 @@
+"""Polygons to masks and back.
+
+A pixel belongs to a polygon when its centre (column + 0.5, row + 0.5) lies inside by the even-odd rule, so borders
+are not painted: areas neither grow nor shrink, and a mask traced here and drawn again is the same mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+
+from active_learning.annotations.annotation import Bitmap, Instance, Mask, Part, Polygon
+
+# The outline through the middles of the pixel edges is at most this far from the outline along the edges.
+_CORNER_CUT = 0.5 * np.sqrt(0.5)
+
+
+def polygon_area(polygon: Polygon) -> float:
+    """The enclosed area in square pixels (shoelace formula), whichever way round the points run."""
+    x, y = (polygon - polygon[0]).T
+    return abs(float(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]))) / 2
+
+
+def polygon_mask(polygon: Polygon, height: int, width: int) -> Mask:
+    """The pixels whose centres the polygon encloses, height x width; what lies outside is cut off.
+
+    Each edge flips all pixels to its right, row by row; an odd number of flips is inside.
+    """
+    (x0, y0), (x1, y1) = polygon.T, np.roll(polygon, -1, axis=0).T
+    first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(np.int64)
+    last = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, height).astype(np.int64)
+    counts = last - first
+    edge = np.repeat(np.arange(len(polygon)), counts)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    x = x0[edge] + (row + 0.5 - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
+    column = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
+    flips = np.bincount(row * (width + 1) + column, minlength=height * (width + 1)).reshape(height, width + 1)
+    return np.asarray(np.cumsum(flips[:, :width], axis=1) % 2 == 1)
+
+
+def parts_bitmap(parts: Sequence[Part], height: int, width: int) -> Bitmap:
+    """The union of the parts inside an image of that size, in the smallest crop of whole pixels that holds them."""
+    points = np.concatenate([part.exterior for part in parts])
+    left, top = np.clip(np.floor(points.min(axis=0)), 0, (width, height)).astype(int)
+    right, bottom = np.clip(np.ceil(points.max(axis=0)), 0, (width, height)).astype(int)
+    mask = np.zeros((bottom - top, right - left), dtype=bool)
+    for part in parts:
+        drawn = polygon_mask(part.exterior - (left, top), *mask.shape)
+        for hole in part.holes:
+            drawn &= ~polygon_mask(hole - (left, top), *mask.shape)
+        mask |= drawn
+    return Bitmap(int(left), int(top), mask)
+
+
+def instance_bitmap(instance: Instance, height: int, width: int) -> Bitmap:
+    """The object's pixels inside an image of that size, as a crop."""
+    if instance.bitmap is None:
+        return parts_bitmap(instance.parts, height, width)
+    return crop_bitmap(instance.bitmap, height, width)
+
+
+def instance_mask(instance: Instance, height: int, width: int) -> Mask:
+    """The object's pixels, height x width."""
+    return _paste([instance_bitmap(instance, height, width)], 0, 0, height, width)
+
+
+def crop_bitmap(bitmap: Bitmap, height: int, width: int) -> Bitmap:
+    """The smallest crop that holds the set pixels inside an image of that size; 0x0 where there are none."""
+    top, left = max(-bitmap.y, 0), max(-bitmap.x, 0)
+    inside = bitmap.mask[top : max(height - bitmap.y, 0), left : max(width - bitmap.x, 0)]
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if not len(rows):
+        return Bitmap(0, 0, np.zeros((0, 0), dtype=bool))
+    crop = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Bitmap(int(bitmap.x + left + columns[0]), int(bitmap.y + top + rows[0]), crop)
+
+
+def union_bitmap(bitmaps: Iterable[Bitmap]) -> Bitmap:
+    """All set pixels of at least one bitmap."""
+    bitmaps = list(bitmaps)
+    left, top = min(one.x for one in bitmaps), min(one.y for one in bitmaps)
+    right = max(one.x + one.mask.shape[1] for one in bitmaps)
+    bottom = max(one.y + one.mask.shape[0] for one in bitmaps)
+    return Bitmap(left, top, _paste(bitmaps, left, top, bottom - top, right - left))
+
+
+def _paste(bitmaps: Iterable[Bitmap], left: int, top: int, height: int, width: int) -> Mask:
+    canvas = np.zeros((height, width), dtype=bool)
+    for one in bitmaps:
+        rows, columns = one.mask.shape
+        canvas[one.y - top : one.y - top + rows, one.x - left : one.x - left + columns] |= one.mask
+    return canvas
+
+
+def clip_polygon(polygon: Polygon, height: int, width: int) -> Polygon:
+    """The polygon inside the image; empty (0x2) where it lies outside.
+
+    Cuts along one border after the other (Sutherland and Hodgman 1974). A polygon that leaves and comes back is joined
+    along the border, which encloses nothing.
+    """
+    for axis, border, sign in ((0, 0, 1), (0, width, -1), (1, 0, 1), (1, height, -1)):
+        polygon = _cut(polygon, axis, border, sign)
+    return polygon
+
+
+def _cut(polygon: Polygon, axis: int, border: int, sign: int) -> Polygon:
+    """Keeps the side where sign * (coordinate - border) >= 0."""
+    distance = sign * (polygon[:, axis] - border)
+    if not len(polygon) or distance.min() >= 0:
+        return polygon
+    following, beyond = np.roll(polygon, -1, axis=0), np.roll(distance, -1)
+    crosses = (distance >= 0) != (beyond >= 0)
+    share = np.divide(distance, distance - beyond, out=np.zeros_like(distance), where=crosses)
+    crossing = polygon + share[:, None] * (following - polygon)
+    crossing[:, axis] = border
+    both = np.stack([polygon, crossing], axis=1).reshape(-1, 2)
+    return both[np.stack([distance >= 0, crosses], axis=1).ravel()]
+
+
+def trace_mask(mask: Mask, max_error: float) -> tuple[Part, ...]:
+    """The regions of a mask as polygons with as few points as `max_error` allows.
+
+    Args:
+        mask: HxW. Pixels that touch at a corner belong to the same region.
+        max_error: pixels; no point of an outline lies further than this from the outline of the pixels. Below 0.7 the
+            polygons enclose exactly the pixels of the mask.
+    """
+    # Twice as large, a pixel has corners of its own: contour positions 2x and 2x + 1 are its edges x and x + 1.
+    doubled = np.repeat(np.repeat(mask.astype(np.uint8), 2, axis=0), 2, axis=1)
+    contours, tree = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not len(contours):
+        return ()
+    outlines = [simplify_outline((contour[:, 0] + 1) // 2, max_error) for contour in contours]
+    parents = tree.reshape(-1, 4)[:, 3].tolist()
+    holes: dict[int, list[Polygon]] = {index: [] for index, parent in enumerate(parents) if parent < 0}
+    for index, parent in enumerate(parents):
+        if parent >= 0:
+            holes[parent].append(outlines[index])
+    return tuple(Part(outlines[index], tuple(inner)) for index, inner in holes.items())
+
+
+def simplify_outline(corners: np.ndarray, max_error: float) -> Polygon:
+    """Fewer points for a closed outline along pixel edges, within `max_error` pixels of it and never of zero area.
+
+    Slanted edges need few points through the middles of the pixel edges, upright boxes through their corners.
+    """
+    corners = corners[np.any(corners != np.roll(corners, 1, axis=0), axis=1)].astype(np.float64)
+    through_corners = _within(corners, min(max_error, 0.49))
+    if max_error < _CORNER_CUT:
+        return through_corners
+    ahead = np.roll(corners, -1, axis=0) - corners
+    half = ahead / (2 * np.abs(ahead).sum(axis=1, keepdims=True))
+    middles = np.stack([corners + half, corners + ahead - half], axis=1).reshape(-1, 2)
+    middles = middles[np.any(middles != np.roll(middles, 1, axis=0), axis=1)]
+    return min(through_corners, _within(middles, max_error - _CORNER_CUT), key=len)
+
+
+def _within(outline: Polygon, tolerance: float) -> Polygon:
+    """The outline with fewer points; a region that would collapse is simplified less."""
+    while tolerance > 0.05:
+        fewer = outline[_kept_points(outline, tolerance)]
+        if len(fewer) >= 3 and polygon_area(fewer) > 0:
+            return fewer
+        tolerance /= 2
+    back, ahead = outline - np.roll(outline, 1, axis=0), np.roll(outline, -1, axis=0) - outline
+    return outline[back[:, 0] * ahead[:, 1] != back[:, 1] * ahead[:, 0]]
+
+
+def _kept_points(outline: Polygon, tolerance: float) -> np.ndarray:
+    """Ascending indices of the points to keep, so that all others lie within `tolerance` of the chords (Douglas and
+    Peucker 1973). The outline is split at its first point and the one furthest from it."""
+    closed = np.concatenate([outline, outline[:1]])
+    far = int(np.argmax(((outline - outline[0]) ** 2).sum(axis=1)))
+    kept, pending = {0, far}, [(0, far), (far, len(outline))]
+    while pending:
+        start, end = pending.pop()
+        if end - start < 2:
+            continue
+        distances = _distances(closed[start + 1 : end], closed[start], closed[end])
+        furthest = int(np.argmax(distances))
+        if distances[furthest] > tolerance + 1e-9:
+            split = start + 1 + furthest
+            kept.add(split)
+            pending += [(start, split), (split, end)]
+    return np.array(sorted(kept))
+
+
+def _distances(points: Polygon, start: Polygon, end: Polygon) -> np.ndarray:
+    """Distances of N points from the segment start-end."""
+    along = end - start
+    squared = max(float(along @ along), 1e-12)
+    share = np.clip((points - start) @ along / squared, 0, 1)
+    return np.asarray(np.linalg.norm(points - start - share[:, None] * along, axis=1))

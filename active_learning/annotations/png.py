@@ -1,0 +1,60 @@
+"""Masks as PNG files inside json, base64-encoded."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+import zlib
+
+import cv2
+import numpy as np
+
+from active_learning.annotations.annotation import Mask
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MOST_PIXELS = 2**28
+
+
+def encode_mask(mask: Mask) -> str:
+    """HxW mask as a base64 PNG of 8-bit zeros and ones."""
+    _, png = cv2.imencode(".png", mask.astype(np.uint8))
+    return base64.b64encode(png.tobytes()).decode("ascii")
+
+
+def decode_mask(text: str) -> Mask:
+    """HxW mask from a base64 PNG of any depth; non-zero in any channel is set.
+
+    Raises:
+        ValueError: it is no whole PNG, or too large to be a mask.
+    """
+    try:
+        png = base64.b64decode(text)
+    except binascii.Error as error:
+        raise ValueError(f"no base64 text: {error}") from error
+    _check_chunks(png)
+    width, height = struct.unpack(">II", png[16:24])
+    if not 0 < width * height <= _MOST_PIXELS:
+        raise ValueError(f"a PNG of {width}x{height} pixels")
+    try:
+        image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(f"cv2 cannot decode the PNG: {error}") from error
+    if image is None:
+        raise ValueError("cv2 cannot decode the PNG")
+    return np.asarray(image.reshape(height, width, -1).any(axis=2))
+
+
+def _check_chunks(png: bytes) -> None:
+    """Raises ValueError unless all chunks are there: cv2 fills up a truncated PNG without a word."""
+    if not png.startswith(_SIGNATURE) or png[12:16] != b"IHDR":
+        raise ValueError("no PNG file")
+    position, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        if position + 12 > len(png):
+            raise ValueError("the PNG is cut off")
+        length, kind = struct.unpack(">I4s", png[position : position + 8])
+        end = position + 8 + length
+        if png[end : end + 4] != struct.pack(">I", zlib.crc32(png[position + 4 : end])):
+            raise ValueError(f"the PNG is damaged at byte {position}")
+        position = end + 4

@@ -1,0 +1,1 @@
+"""Image folders, the annotate folder and the COCO json files that the network trains on."""

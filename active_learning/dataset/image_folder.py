@@ -1,0 +1,199 @@
+"""The images of a folder, and the annotation files that belong to them.
+
+An image is named by its path relative to the folder, with `/`. Names compare NFC-normalised.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from active_learning.annotations import image_named_in
+from active_learning.dataset.image_size import image_size
+from active_learning.errors import AnnotationError, MaskALError
+
+__all__ = [
+    "ANNOTATE",
+    "IMAGE_SUFFIXES",
+    "AnnotatedImage",
+    "annotation_key",
+    "check_image_name",
+    "find_images",
+    "image_size",
+    "pair_annotations",
+]
+
+ANNOTATE = "annotate"
+IMAGE_SUFFIXES = frozenset(
+    [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif"]
+)
+ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """An image's name and its annotation file."""
+
+    name: str
+    annotation: Path
+
+
+def normalised(name: str) -> str:
+    """NFC, in which names compare: macOS and Linux store accents differently."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def is_image(filename: str) -> bool:
+    """By its suffix; hidden files (such as those that macOS puts beside others) are none."""
+    return not filename.startswith(".") and os.path.splitext(filename)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
+def find_images(folder: Path) -> list[str]:
+    """The names of all images in a folder and its sub-folders, sorted; the `annotate` folder is left out.
+
+    Raises:
+        MaskALError: the folder is not there.
+    """
+    if not folder.is_dir():
+        raise MaskALError(f"{folder}: there is no such folder")
+    names: list[str] = []
+    visited: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in visited:  # a link that leads back
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        parent = Path(place).relative_to(folder)
+        hidden = {name for name in folders if name.startswith(".") or (name == ANNOTATE and place == str(folder))}
+        folders[:] = [name for name in folders if name not in hidden]
+        names += [(parent / name).as_posix() for name in files if is_image(name)]
+    return sorted(names)
+
+
+def check_image_name(name: str) -> str:
+    """The name, if it is a relative path that stays inside its folder.
+
+    Raises:
+        MaskALError: it is absolute or leads out of the folder.
+    """
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\x00" in name:
+        raise MaskALError(f"image name {name!r}: leads out of the image folder; give a path relative to it")
+    return name
+
+
+def annotation_key(filename: str) -> str | None:
+    """What an annotation file is named after, an image's name or stem, NFC; None for a file that is no annotation."""
+    stem, suffix = os.path.splitext(filename)  # noqa: PTH122
+    if suffix.lower() not in ANNOTATION_SUFFIXES or filename.startswith("."):
+        return None
+    return normalised(stem)
+
+
+def claimants(images: Iterable[str]) -> dict[str, list[str]]:
+    """From each key that an annotation file may have to the images that it may be of: their names and stems, NFC."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        name = normalised(image.rpartition("/")[2])
+        for key in {name, _stem(name)}:
+            found[key].append(image)
+    return found
+
+
+def pair_annotations(folder: Path, images: Iterable[str]) -> dict[str, Path]:
+    """From image to the annotation file beside it, for those that have one.
+
+    An image's file is `<image name>.json`, `<stem>.json`, `<image name>.xml` or `<stem>.xml`, the first of them.
+    Where images share a stem, a file is of the image that it names inside. Each folder is listed once.
+
+    Raises:
+        MaskALError: an image name leads out of the folder, or a file may be of several images.
+    """
+    pairs, faults = find_annotations(folder, images, image_named_in)
+    if faults:
+        raise MaskALError("\n".join(sorted(set(faults.values()))))
+    return pairs
+
+
+def find_annotations(
+    folder: Path, images: Iterable[str], named_in: Callable[[Path], str]
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """As `pair_annotations`; images whose file may be another's come second, with that fault.
+
+    `named_in` gives the image that an annotation file names; it is asked for files of shared stems alone.
+    """
+    by_parent: dict[str, list[str]] = defaultdict(list)
+    for name in images:
+        by_parent[check_image_name(name).rpartition("/")[0]].append(name)
+    pairs: dict[str, Path] = {}
+    faults: dict[str, str] = {}
+    for parent, names in by_parent.items():
+        place = folder / parent
+        if not place.is_dir():
+            continue
+        keys = {name: normalised(name.rpartition("/")[2]) for name in names}
+        paired, doubtful = _pair_in_folder(place, _related_files(place, keys.values()), named_in)
+        for name, key in keys.items():
+            if key in paired:
+                pairs[name] = place / paired[key]
+            elif key in doubtful:
+                faults[name] = doubtful[key]
+    return pairs, faults
+
+
+def _related_files(place: Path, images: Iterable[str]) -> list[str]:
+    """The files of a folder that share the stem of one of the images, be it as `<image name>.json`."""
+    stems = {_stem(image) for image in images}
+    filenames = os.listdir(place)  # noqa: PTH208 (names are wanted, not paths)
+    named = ((filename, _stem(normalised(filename))) for filename in filenames)
+    return [filename for filename, stem in named if stem in stems or _stem(stem) in stems]
+
+
+def _stem(filename: str) -> str:
+    return os.path.splitext(filename)[0]  # noqa: PTH122
+
+
+def _pair_in_folder(
+    place: Path, filenames: Sequence[str], named_in: Callable[[Path], str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """From image (NFC) to annotation filename, and to the fault of a file that may be its own or another's."""
+    owners = claimants(normalised(filename) for filename in filenames if is_image(filename))
+    keys = {filename: key for filename in filenames if (key := annotation_key(filename)) is not None and key in owners}
+    order = sorted(keys, key=lambda filename: (keys[filename] not in owners[keys[filename]], _suffix_rank(filename)))
+    paired: dict[str, str] = {}
+    doubtful: dict[str, str] = {}
+    for filename in order:
+        key = keys[filename]
+        owner: str | None = key if key in owners[key] else owners[key][0]
+        if key not in owners[key] and len(owners[key]) > 1:
+            owner, fault = _owner(place / filename, owners[key], paired, named_in)
+            doubtful.update({} if owner else dict.fromkeys(owners[key], fault))
+        if owner is not None:
+            paired.setdefault(owner, filename)
+    return paired, doubtful
+
+
+def _suffix_rank(filename: str) -> tuple[int, str]:
+    suffix = os.path.splitext(filename)[1].lower()  # noqa: PTH122
+    return ANNOTATION_SUFFIXES.index(suffix), filename
+
+
+def _owner(
+    path: Path, sharing: Sequence[str], paired: Mapping[str, str], named_in: Callable[[Path], str]
+) -> tuple[str | None, str]:
+    """Whose a file is of the images that share its stem, or why that is unknown."""
+    try:
+        named = normalised(named_in(path)).rpartition("/")[2]
+    except AnnotationError as error:
+        return None, str(error)
+    alone = [image for image in sharing if image not in paired]
+    for candidates in ([image for image in sharing if image.casefold() == named.casefold()], alone):
+        if len(candidates) == 1:
+            return candidates[0], ""
+    several = " or ".join(sharing)
+    return None, f"{path}: may be of {several}, and names {named!r}; name it after its image, such as {sharing[0]}.json"

@@ -1,0 +1,44 @@
+"""The images that a run starts from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from active_learning.dataset.image_folder import find_images, pair_annotations
+from active_learning.errors import MaskALError
+from active_learning.files import copy_atomically
+
+
+def draw_initial_images(images: Sequence[str], size: int, seed: int) -> list[str]:
+    """`size` of the images at random, sorted; the same for the same seed and images.
+
+    Raises:
+        MaskALError: there are fewer images than that.
+    """
+    if size > len(images):
+        raise MaskALError(f"initial_datasize is {size}, but traindir holds {len(images)} images; lower it")
+    return sorted(random.Random(seed).sample(sorted(images), size))
+
+
+def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
+    """Copies the annotated images of `source` with their annotations into `target`; returns their names.
+
+    A file that stands in `target` already is kept as it is.
+
+    Raises:
+        MaskALError: `source` holds no annotated image.
+    """
+    pairs = pair_annotations(source, find_images(source))
+    if not pairs:
+        raise MaskALError(f"{source}: holds no annotated image; put images with their annotations there")
+    for name, annotation in pairs.items():
+        _copy_if_absent(source / name, target / name)
+        _copy_if_absent(annotation, target / annotation.relative_to(source))
+    return sorted(pairs)
+
+
+def _copy_if_absent(source: Path, target: Path) -> None:
+    if not target.exists():
+        copy_atomically(source, target)

@@ -1,0 +1,314 @@
+"""The active learning loop: one method a phase, named as in the story (maskAL.py).
+
+A phase that is done is written to the run's state, so that the same command goes on with the next one.
+Loop 0 is the training on the initial images; a later loop trains on them and on all images chosen so far.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from active_learning.dataset.coco import DatasetSummary, write_image_list
+from active_learning.errors import MaskALError, SettingsError
+from active_learning.files import copy_atomically, move_aside
+from active_learning.log import logger, start_log
+from active_learning.output_files import OutputFiles, ScoreRow, write_scores, write_train_files
+from active_learning.run_data import RunData
+from active_learning.run_state import LoopScores, RunState
+from active_learning.settings import Experiment, Settings
+
+if TYPE_CHECKING:
+    from active_learning.network.evaluation import Scores
+    from detectron2.config import CfgNode
+
+STANDARD_THRESHOLD = 0.05
+
+
+def use_devices(settings: Settings) -> None:
+    """Shows PyTorch the GPUs of the settings alone; works only before torch is first used."""
+    ids = settings.cuda_visible_devices
+    os.environ["CUDA_VISIBLE_DEVICES"] = "" if ids == "cpu" else ids
+
+
+def start_over(settings: Settings) -> None:
+    """Moves an earlier run of that name aside."""
+    for root in (settings.resultsroot, settings.weightsroot):
+        moved = move_aside(root / settings.experiment_name)
+        if moved:
+            print(f"The earlier run is kept in {moved}")
+
+
+class ActiveLearningLoop:
+    """One experiment: a strategy with its settings, from the initial images to the last loop."""
+
+    def __init__(self, settings: Settings, experiment: Experiment, *, wait: bool = True) -> None:
+        _refuse_missing_features(settings)
+        self.settings = settings
+        self.experiment = experiment
+        self.wait = wait
+        self.data = RunData(settings)
+        run = Path(settings.experiment_name) / experiment.name
+        self.files = OutputFiles(settings.resultsroot / run, settings.weightsroot / run, experiment.strategy)
+        self.files.make_folders()
+        start_log(self.files.log)
+        self.state = self._open_state()
+
+    @property
+    def finished(self) -> bool:
+        return self.state.phase == "finished"
+
+    @property
+    def loops(self) -> int:
+        return len(self.experiment.pool_sizes)
+
+    def prepare_data(self) -> None:
+        """Decides on the initial images; has the validation and test images annotated."""
+        logger.info("MaskAL, experiment %s/%s", self.settings.experiment_name, self.experiment.name)
+        if self.state.train_images:
+            logger.info("Going on with loop %d of %d: %s", self.state.loop, self.loops, self.state.phase)
+        else:
+            self.state.train_images = self.data.initial_images(self.experiment.seed)
+            write_image_list(self.settings.dataroot / "initial_train.txt", self.state.train_images)
+            self._save(phase="annotate")
+        for split in ("val", "test"):
+            images = self.data.images(split)
+            self.data.have_annotated(split, images, wait=self.wait)
+            self._warn(self.data.write(split, images))
+
+    def annotate(self) -> None:
+        """Has the training images of this loop annotated; those that have an annotation are not asked for."""
+        if self.state.phase != "annotate":
+            return
+        self.data.have_annotated("train", self.state.train_images, wait=self.wait)
+        self._save(phase="train")
+
+    def train(self) -> None:
+        """Trains on the images of this loop; keeps the weights that do best on the validation images."""
+        if self.state.phase != "train":
+            return
+        loop, images = self.state.loop, self.state.train_images
+        write_train_files(self.files.train_files(loop), images, self.state.chosen)
+        summary = self.data.write("train", images)
+        self._say_what_is_trained_on(summary)
+        started = time.monotonic()
+        if loop == 0 and self.settings.duplicate_initial_model_and_data:
+            self._take_earlier_model()
+        else:
+            self._train_network(summary)
+        self.state.train_minutes = (time.monotonic() - started) / 60
+        self._save(phase="evaluate")
+
+    def evaluate(self) -> None:
+        """Scores the weights of this loop on the test images; one row in the csv files."""
+        if self.state.phase != "evaluate":
+            return
+        at_threshold, standard = self._scores("test", [self.settings.confidence_threshold, STANDARD_THRESHOLD])
+        self.state.history.append(
+            LoopScores(
+                train_size=len(self.state.train_images),
+                mask_ap=at_threshold.mask_ap,
+                per_class=at_threshold.per_class,
+                standard_mask_ap=standard.mask_ap,
+                standard_per_class=standard.per_class,
+                minutes=self.state.train_minutes,
+            )
+        )
+        self._write_scores()
+        self._save(phase="choose")
+        if not self._reason_to_stop():
+            logger.info("\n%s\n", self._table())
+
+    def choose_images(self) -> None:
+        """Chooses the images that the next loop adds; without a next loop the run is finished."""
+        if self.state.phase != "choose":
+            return None
+        reason, pool = self._reason_to_stop(), self._pool()
+        if not reason and not pool:
+            reason = "every image of traindir is in the training set, the pool is empty"
+        if reason:
+            return self._finish(reason)
+        values = self._pool_values(pool)
+        chosen = self._choose(values)
+        if not chosen:
+            return self._finish("the network sees nothing in the images that are left, so none can be chosen")
+        self.state.loop += 1
+        self.state.chosen = {name: values[name] for name in chosen}
+        self.state.train_images = [*self.state.train_images, *chosen]
+        self._save(phase="annotate")
+        logger.info("%d images chosen for loop %d of %d", len(chosen), self.state.loop, self.loops)
+        return None
+
+    def report(self) -> None:
+        """The table of all loops, and where the files are."""
+        logger.info("Finished: %s.\n\n%s\n", self.state.why_finished, self._table())
+        logger.info("Results: %s\nWeights: %s", self.files.results, self._weights())
+
+    def _train_network(self, summary: DatasetSummary) -> None:
+        from active_learning.network.network_config import training_config
+        from active_learning.network.training import train
+
+        loop = self.state.loop
+        if loop > 0 and self.files.best_model(loop - 1).exists():
+            copy_atomically(self.files.best_model(loop - 1), self.files.best_model(loop))
+        config = training_config(
+            self._network,
+            self.settings,
+            image_count=summary.images,
+            class_images=summary.images_with,
+            train_dataset=self.data.register("train"),
+            val_dataset=self.data.register("val"),
+            weights=self._start_weights(),
+            output_dir=self.files.weights,
+        )
+        config.SEED = self.experiment.seed + loop
+        if summary.bitmaps:
+            config.INPUT.MASK_FORMAT = "bitmask"  # the engine's polygons have no holes
+        best, final = self.files.best_model(loop), self.files.final_model
+        self.state.best_ap = train(config, best_model=best, best_ap=self.state.best_ap, final_model=final).best_ap
+
+    def _take_earlier_model(self) -> None:
+        """The initial model of the run that initial_train_file names stands in for the first training."""
+        model = self.data.earlier_initial_model()
+        logger.info("Taking the initial model of an earlier run: %s", model)
+        copy_atomically(model, self.files.best_model(0))
+        self.state.best_ap = self._scores("val", [self.settings.confidence_threshold])[0].mask_ap
+
+    def _scores(self, split: str, thresholds: Sequence[float]) -> list[Scores]:
+        from active_learning.network.evaluation import evaluate
+        from active_learning.network.prediction import load_network
+
+        model = load_network(self._network, self._weights())
+        return evaluate(model, self._network, self.data.register(split), thresholds)
+
+    @cached_property
+    def _network(self) -> CfgNode:
+        from active_learning.network.network_config import network_config
+
+        return network_config(self.settings, self.experiment)
+
+    def _start_weights(self) -> str:
+        from active_learning.network.network_config import pretrained_weights
+
+        if self.state.loop > 0 and self.settings.transfer_learning_on_previous_models:
+            for path in (self.files.best_model(self.state.loop - 1), self.files.final_model):
+                if path.exists():
+                    return str(path)
+        return pretrained_weights(self.settings)
+
+    def _weights(self) -> Path:
+        best = self.files.best_model(self.state.loop)
+        return best if best.exists() else self.files.final_model
+
+    def _pool(self) -> list[str]:
+        return sorted(set(self.data.images("train")) - set(self.state.train_images))
+
+    def _pool_values(self, pool: Sequence[str]) -> dict[str, float]:
+        """Certainty of each pool image; NaN where the strategy needs none."""
+        from active_learning.sampling.pool_scoring import score_pool
+        from active_learning.sampling.strategies import NEEDS_CERTAINTY
+
+        if self.experiment.strategy not in NEEDS_CERTAINTY:
+            return dict.fromkeys(pool, math.nan)
+        from active_learning.network.mc_dropout import MonteCarloDropout
+        from active_learning.network.prediction import load_network
+
+        passes = self.experiment.mcd_iterations
+        logger.info("Looking %d times at each of the %d images of the pool", passes, len(pool))
+        model = load_network(self._network, self._weights())
+        passes_of = MonteCarloDropout(model, self._network, passes=passes, seed=self.experiment.seed)
+        return score_pool(
+            pool,
+            lambda name: passes_of(self.settings.traindir / name, name),
+            iou_threshold=self.settings.iou_thres,
+            mode=self.experiment.mode,
+            scores_file=self.files.pool_scores(self.state.loop),
+        )
+
+    def _choose(self, values: dict[str, float]) -> list[str]:
+        from active_learning.sampling.strategies import choose_images
+
+        return choose_images(
+            self.experiment.strategy,
+            values,
+            self.experiment.pool_sizes[self.state.loop],
+            rng=random.Random(f"{self.experiment.seed} {self.state.loop}"),
+            images_without_detections=self.settings.images_without_detections,
+        )
+
+    def _reason_to_stop(self) -> str:
+        """Empty where the run goes on."""
+        reached = [row.mask_ap for row in self.state.history]
+        target, patience = self.settings.target_map, self.settings.patience
+        if self.state.loop >= self.loops:
+            return f"all {self.loops} loops are done"
+        if target is not None and reached[-1] >= target:
+            return f"mAP {reached[-1]:.1f} has reached target_map {target:g}"
+        if patience is not None and len(reached) > patience and max(reached[-patience:]) <= max(reached[:-patience]):
+            return f"mAP has not risen for {patience} loops (patience)"
+        return ""
+
+    def _finish(self, reason: str) -> None:
+        self.state.why_finished = reason
+        self._save(phase="finished")
+
+    def _open_state(self) -> RunState:
+        classes = list(self.settings.classes)
+        if not self.files.state.exists():
+            return RunState(classes=classes)
+        state = RunState.load(self.files.state)
+        if state.classes != classes:
+            raise MaskALError(
+                f"classes: the run in {self.files.results} has {state.classes}, the settings have {classes}; "
+                "set them back, choose another experiment_name, or start over with --fresh"
+            )
+        if state.phase == "finished":
+            state.phase = "choose"  # more loops may have been asked for since
+        return state
+
+    def _save(self, *, phase: str) -> None:
+        self.state.phase = phase
+        self.state.save(self.files.state)
+
+    def _write_scores(self) -> None:
+        rows, classes = self.state.history, self.settings.classes
+        write_scores(self.files.scores, [ScoreRow(r.train_size, r.mask_ap, r.per_class) for r in rows], classes)
+        standard = [ScoreRow(r.train_size, r.standard_mask_ap, r.standard_per_class) for r in rows]
+        write_scores(self.files.standard_scores, standard, classes)
+
+    def _table(self) -> str:
+        history = self.state.history
+        rows = []
+        for loop, scores in enumerate(history):
+            change = f"{scores.mask_ap - history[loop - 1].mask_ap:+.1f}" if loop else ""
+            per_class = [scores.per_class[name] for name in self.settings.classes]
+            numbers = [f"{number:.1f}" for number in (*per_class, scores.standard_mask_ap, scores.minutes)]
+            rows.append([str(loop), str(scores.train_size), f"{scores.mask_ap:.1f}", change, *numbers])
+        headers = ["loop", "train size", "mAP", "change", *self.settings.classes, "mAP at 0.05", "minutes"]
+        return tabulate(rows, headers=headers, disable_numparse=True, stralign="right")
+
+    def _say_what_is_trained_on(self, summary: DatasetSummary) -> None:
+        objects = ", ".join(f"{count} {name}" for name, count in summary.objects.items())
+        count = f"{summary.images} image" + ("" if summary.images == 1 else "s")
+        logger.info("Loop %d of %d: training on %s with %s", self.state.loop, self.loops, count, objects)
+        if summary.negatives:
+            logger.info("%d of the images hold no object", summary.negatives)
+        self._warn(summary)
+
+    def _warn(self, summary: DatasetSummary) -> None:
+        for warning in summary.warnings:
+            logger.warning("%s", warning)
+
+
+def _refuse_missing_features(settings: Settings) -> None:
+    for key, missing in (("auto_annotate", settings.auto_annotate), ("annotator", settings.annotator)):
+        if missing:
+            raise SettingsError(f"{key}: this version cannot pre-label images or start a tool; remove {key}")

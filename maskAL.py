@@ -1,0 +1,82 @@
+"""MaskAL: train Mask R-CNN with a fraction of the annotation work.
+
+    python maskAL.py --config maskAL.yaml [KEY VALUE ...]
+
+The whole program is told in `run_experiment`. Exit codes: 0 done, 1 failure while running, 2 wrong settings or usage,
+3 annotations are awaited, 130 interrupted (what was done is kept: the same command goes on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from active_learning.errors import MaskALError
+from active_learning.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from active_learning.loop import ActiveLearningLoop
+
+INTERRUPTED = 130
+
+
+def run_experiment(loop: ActiveLearningLoop) -> None:
+    """Each method is a phase; one that an interrupted run has behind it is passed over."""
+    loop.prepare_data()
+    while not loop.finished:
+        loop.annotate()
+        loop.train()
+        loop.evaluate()
+        loop.choose_images()
+    loop.report()
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> None:
+    from active_learning.loop import ActiveLearningLoop, start_over, use_devices
+
+    use_devices(settings)
+    if arguments.fresh:
+        start_over(settings)
+    for experiment in settings.experiments():
+        run_experiment(ActiveLearningLoop(settings, experiment, wait=not arguments.no_wait))
+
+
+def check(settings: Settings) -> None:
+    from active_learning.check import describe_run
+
+    print(describe_run(settings))
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="maskAL.py",
+        description="Train Mask R-CNN on a few annotated images, choose the images that teach it most, have only those "
+        "annotated, and train again. A run that was interrupted goes on where it was.",
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file, such as maskAL.yaml")
+    parser.add_argument("--fresh", action="store_true", help="start over; an earlier run is moved aside, not deleted")
+    parser.add_argument("--no-wait", action="store_true", help="exit with 3 instead of waiting for annotations")
+    parser.add_argument("--check", action="store_true", help="check settings, folders and annotations; train nothing")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace those of the file")
+    return parser.parse_intermixed_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parsed = parse_arguments(arguments)
+    try:
+        settings = load_settings(parsed.config, parsed.overrides, check_paths=True)
+        check(settings) if parsed.check else run(settings, parsed)
+    except MaskALError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nInterrupted. Nothing is lost: the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Files that are no annotation, and formats told apart by content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from active_learning.annotations import image_named_in, read_annotation
+from active_learning.errors import AnnotationError
+
+GOOD = {"shapes": [], "imagePath": "sub\\ä.jpg", "imageData": None, "imageHeight": 3, "imageWidth": 4}
+
+
+def read(path: Path):
+    return read_annotation(path, image="a.jpg", size=(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(b"", "is empty", id="empty"),
+        pytest.param(b"\x00" * 500, "is empty", id="zeros after a power cut"),
+        pytest.param(json.dumps(GOOD).encode()[:40], "line 1, column .*half-written", id="half-written"),
+        pytest.param(b'{"label": "\xe4"}', "not UTF-8", id="latin-1"),
+        pytest.param(b"[" * 100_000, "no annotation", id="nested endlessly"),
+        pytest.param(b"[1, 2]", "a json list", id="list"),
+        pytest.param(b"7", "no annotation", id="number"),
+        pytest.param(b"{}", "fields are none", id="no fields"),
+        pytest.param(b'{"foo": 1}', "fields are 'foo'", id="foreign"),
+        pytest.param(b'{"images": [], "annotations": [], "categories": []}', "COCO", id="coco"),
+        pytest.param(b'{"version": "2.0", "item": {}, "annotations": []}', "Darwin 2.0", id="darwin"),
+        pytest.param(b'{"image": {}, "annotations": []}', "Darwin 1.0", id="darwin 1"),
+        pytest.param(b'{"objects": [], "size": {}}', "Supervisely", id="supervisely"),
+        pytest.param(b'{"annotation": {"objects": []}}', "Supervisely", id="supervisely api"),
+        pytest.param(b'{"classes": [], "tags": []}', "meta.json", id="supervisely meta"),
+        pytest.param(b'{"_via_settings": {}}', "VGG", id="via"),
+        pytest.param(b'<?xml version="1.0"?><annotation/>', "LabelMe 3.0", id="cvat xml"),
+        pytest.param(b"\xef\xbb\xbf <annotations>", "CVAT for images", id="cvat images xml"),
+        pytest.param(b"<html>", "an xml file", id="other xml"),
+        pytest.param(b'{"shapes": {}}', "shapes: must be a list", id="shapes no list"),
+    ],
+)
+def test_other_files_are_said_to_be_so(tmp_path, content, reason):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(AnnotationError, match=reason) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("tool", ["darwin", "supervisely", "cvat"])
+def test_samples_of_other_tools_are_refused_by_name(shared_dir, tool):
+    files = [*(shared_dir / "formats" / tool).rglob("*.json"), *(shared_dir / "formats" / tool).rglob("*.xml")]
+    files = [path for path in files if path.name != "expected.json"]
+    assert files
+    for path in files:
+        with pytest.raises(AnnotationError, match="Darwin|Supervisely|CVAT"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        pytest.param(lambda text: text.encode(), id="utf-8"),
+        pytest.param(lambda text: text.encode("utf-8-sig"), id="byte order mark"),
+        pytest.param(lambda text: text.encode("utf-16"), id="utf-16"),
+    ],
+)
+def test_encodings(tmp_path, encode):
+    path = tmp_path / "ä b.json"
+    path.write_bytes(encode(json.dumps(GOOD, ensure_ascii=False)))
+    assert read(path).instances == ()
+    assert image_named_in(path) == "sub/ä.jpg"
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(AnnotationError, match="cannot be read"):
+        read(tmp_path / "none.json")

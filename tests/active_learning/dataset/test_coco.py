@@ -1,0 +1,205 @@
+"""The COCO json file and the image lists."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as run_lengths
+from pycocotools.coco import COCO
+
+from active_learning.annotations import Annotation, Bitmap, Instance, Part, labelme
+from active_learning.annotations.contours import instance_mask
+from active_learning.annotations.png import encode_mask
+from active_learning.dataset.coco import _region, read_image_list, write_coco_json, write_image_list
+from active_learning.dataset.image_folder import find_images
+from active_learning.errors import MaskALError
+
+CLASSES = ["healthy", "damaged"]
+RING = np.pad(np.zeros((2, 3), dtype=bool), 2, constant_values=True)
+
+
+@pytest.fixture
+def coco(tmp_path, train):
+    """Writes the COCO json file of all images and returns it with its summary."""
+
+    def write(**options):
+        output = tmp_path / "data" / "train.json"
+        summary = write_coco_json(train, find_images(train), CLASSES, output, **options)
+        return json.loads(output.read_text(encoding="utf-8")), summary
+
+    return write
+
+
+def test_ids_names_and_sizes(add_image, annotate, coco):
+    for name in ("b.png", "sub/ä c.png", "a.png"):
+        add_image(name)
+    annotate("a.json", ["damaged", "healthy", "damaged"])
+    annotate("b.png.json", [])
+    annotate("sub/ä c.json", ["damaged"])
+    document, summary = coco()
+    assert document["categories"] == [{"id": 1, "name": "healthy"}, {"id": 2, "name": "damaged"}]
+    assert document["images"] == [
+        {"id": 1, "file_name": "a.png", "height": 30, "width": 40},
+        {"id": 2, "file_name": "b.png", "height": 30, "width": 40},
+        {"id": 3, "file_name": "sub/ä c.png", "height": 30, "width": 40},
+    ]
+    assert [(one["id"], one["image_id"], one["category_id"]) for one in document["annotations"]] == [
+        (1, 1, 2), (2, 1, 1), (3, 1, 2), (4, 3, 2),
+    ]  # fmt: skip
+    assert document["annotations"][0] == {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 2,
+        "iscrowd": 0,
+        "segmentation": [[2, 3, 12, 3, 12, 13, 2, 13]],
+        "area": 100,
+        "bbox": [2, 3, 10, 10],
+    }
+    assert (summary.images, summary.negatives, summary.bitmaps) == (3, 1, 0)
+    assert summary.objects == {"healthy": 1, "damaged": 3}
+    assert summary.images_with == {"healthy": 1, "damaged": 2}
+    assert summary.warnings == ()
+
+
+def test_sizes_are_those_of_the_rotated_image(train, annotate, coco):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(train / "a.jpg", exif=tags)
+    annotate("a.json")
+    document, summary = coco()
+    assert (document["images"][0]["height"], document["images"][0]["width"]) == (40, 30)
+    assert "EXIF" in summary.warnings[0]
+
+
+def test_all_faulty_images_in_one_error(add_image, annotate, coco, train, tmp_path):
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        add_image(name)
+    annotate("a.json", ["helthy"])
+    (train / "b.json").write_text("{", encoding="utf-8")
+    annotate("d.json")
+    (train / "d.png").write_bytes(b"x")
+    with pytest.raises(MaskALError) as caught:
+        coco()
+    message = str(caught.value)
+    assert "a.json: shapes[0]: label 'helthy'" in message
+    assert "b.json: line 1" in message
+    assert "c.png: there is no annotation" in message
+    assert "d.png: is no image" in message
+    assert not (tmp_path / "data").exists()
+
+
+def test_unknown_labels_can_be_skipped(add_image, annotate, coco):
+    add_image("a.png")
+    annotate("a.json", ["helthy", "healthy"])
+    document, summary = coco(unknown_labels="skip")
+    assert len(document["annotations"]) == 1
+    assert "helthy" in summary.warnings[0]
+
+
+def test_bitmaps_are_run_lengths_that_pycocotools_reads(add_image, annotate, coco, tmp_path):
+    add_image("a.png")
+    shape = {"label": "healthy", "points": [[5, 7], [11, 12]], "shape_type": "mask", "mask": encode_mask(RING)}
+    annotate("a.json", shapes=[shape])
+    document, summary = coco()
+    (entry,) = document["annotations"]
+    assert (entry["area"], entry["bbox"], summary.bitmaps) == (36, [5, 7, 7, 6], 1)
+    reader = COCO(str(tmp_path / "data" / "train.json"))
+    mask = reader.annToMask(reader.loadAnns([1])[0])
+    assert mask.shape == (30, 40)
+    assert (mask[7:13, 5:12] == RING).all()
+    assert mask.sum() == 36
+
+
+def box(x: float, y: float, width: float, height: float) -> np.ndarray:
+    return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
+
+
+@pytest.mark.parametrize(
+    ("instance", "area", "bbox", "polygons"),
+    [
+        pytest.param(Instance("a", (Part(box(1.25, 2, 4, 3)),)), 12, [1.25, 2, 4, 3], 1, id="polygon"),
+        pytest.param(
+            Instance("a", (Part(box(1, 2, 4, 3)), Part(box(11, 2, 4, 3)))), 24, [1, 2, 14, 3], 2, id="two parts"
+        ),
+        pytest.param(
+            Instance("a", (Part(box(1, 2, 4, 3)), Part(box(3, 2, 4, 3)))), 18, [1, 2, 6, 3], 2, id="overlapping parts"
+        ),
+        pytest.param(Instance("a", (Part(box(1, 2, 4, 3)),) * 3), 12, [1, 2, 4, 3], 3, id="a part three times"),
+        pytest.param(
+            Instance("a", (Part(box(0, 0, 10, 10), (box(2, 2, 3, 3),)),)), 91, [0, 0, 10, 10], None, id="hole"
+        ),
+        pytest.param(
+            Instance("a", (), Bitmap(38, 28, np.ones((2, 2), dtype=bool))), 4, [38, 28, 2, 2], None, id="last pixels"
+        ),
+        pytest.param(
+            Instance("a", (), Bitmap(0, 0, np.ones((30, 40), dtype=bool))), 1200, [0, 0, 40, 30], None, id="all pixels"
+        ),
+        pytest.param(
+            Instance("a", (Part(np.array([[0.0, 0], [10, 10], [10, 0], [0, 10]])),)), 50, [0, 0, 10, 10], 1, id="lobes"
+        ),
+    ],
+)
+def test_regions(instance, area, bbox, polygons):
+    region = _region(instance, 30, 40)
+    assert region["area"] == pytest.approx(area, abs=5 if polygons and area == 50 else 1e-6)
+    assert region["bbox"] == bbox
+    if polygons is not None:
+        assert len(region["segmentation"]) == polygons
+        return
+    mask = run_lengths.decode(region["segmentation"])
+    assert (mask == instance_mask(instance, 30, 40)).all()
+
+
+def test_reading_costs_no_torch_import(project_root):
+    code = "import active_learning.dataset.coco, sys; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=project_root, check=False).returncode == 0
+
+
+def test_many_files_take_seconds(train, tmp_path):
+    """300 files of 5 objects; the goal is 1 ms a file, ten times as much is allowed for a busy machine."""
+    picture = Image.fromarray(np.zeros((30, 40, 3), np.uint8))
+    angles = np.linspace(0, 2 * np.pi, 30, endpoint=False)
+    outline = 15 + 10 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    for number in range(300):
+        picture.save(train / f"{number}.jpg")
+        objects = (Instance("healthy", (Part(outline),)),) * 5
+        labelme.write(Annotation(f"{number}.jpg", 30, 40, objects), train / f"{number}.json")
+    start = time.process_time()
+    summary = write_coco_json(train, find_images(train), CLASSES, tmp_path / "train.json")
+    assert summary.objects["healthy"] == 1500
+    assert time.process_time() - start < 3
+
+
+def test_image_lists_round_trip(tmp_path):
+    names = ["a b.jpg", "sub/ä.jpg", "z,1.png"]
+    write_image_list(tmp_path / "train.txt", names)
+    assert (tmp_path / "train.txt").read_bytes() == "a b.jpg\nsub/ä.jpg\nz,1.png\n".encode()
+    assert read_image_list(tmp_path / "train.txt") == names
+
+
+def test_image_lists_of_windows_are_read(tmp_path):
+    (tmp_path / "train.txt").write_bytes("\ufeffa.jpg\r\nsub\\ä.jpg\r\n\r\n".encode())
+    assert read_image_list(tmp_path / "train.txt") == ["a.jpg", "sub/ä.jpg"]
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "a\nb.jpg"])
+def test_names_that_cannot_be_listed(tmp_path, name):
+    with pytest.raises(MaskALError, match="image name"):
+        write_image_list(tmp_path / "train.txt", [name])
+
+
+def test_lists_that_lead_out_of_the_folder(tmp_path):
+    (tmp_path / "train.txt").write_text("..\\..\\secret.jpg\n", encoding="utf-8")
+    with pytest.raises(MaskALError, match="leads out"):
+        read_image_list(tmp_path / "train.txt")
+
+
+def test_a_list_that_is_not_there(tmp_path):
+    with pytest.raises(MaskALError, match="cannot be read as an image list"):
+        read_image_list(tmp_path / "none.txt")

@@ -1,0 +1,119 @@
+"""Finding images and pairing them with annotation files."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from active_learning.dataset.image_folder import IMAGE_SUFFIXES, check_image_name, find_images, pair_annotations
+from active_learning.errors import MaskALError
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+def test_find_images(train):
+    touch(
+        train, "b.JPG", "a b.png", "sub/deep/ä.tif", "sub/annotate/c.jpg", "annotate/d.jpg", "annotate/sub/e.jpg",
+        "a.json", "notes.txt", "._b.jpg", ".trash/f.jpg", "jpg",
+    )  # fmt: skip
+    assert find_images(train) == ["a b.png", "b.JPG", "sub/annotate/c.jpg", "sub/deep/ä.tif"]
+
+
+def test_every_suffix(train):
+    touch(train, *(f"a{suffix}" for suffix in IMAGE_SUFFIXES), *(f"b{suffix.upper()}" for suffix in IMAGE_SUFFIXES))
+    assert len(find_images(train)) == 2 * 14
+
+
+def test_linked_folders_are_searched_once(train, tmp_path):
+    touch(tmp_path, "elsewhere/a.jpg")
+    (train / "link").symlink_to(tmp_path / "elsewhere")
+    (train / "loop").symlink_to(train)
+    assert find_images(train) == ["link/a.jpg"]
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(MaskALError, match="no such folder"):
+        find_images(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "/a.jpg", "sub/../../a.jpg", "C:/a.jpg", "", "a\x00.jpg", "//host/a.jpg"])
+def test_names_that_lead_out_of_the_folder(name, train):
+    with pytest.raises(MaskALError, match="leads out of the image folder"):
+        check_image_name(name)
+    with pytest.raises(MaskALError, match="leads out of the image folder"):
+        pair_annotations(train, [name])
+
+
+@pytest.mark.parametrize(
+    ("files", "pairs"),
+    [
+        pytest.param(["a.jpg", "a.json"], {"a.jpg": "a.json"}, id="stem"),
+        pytest.param(["a.jpg", "a.jpg.json"], {"a.jpg": "a.jpg.json"}, id="image name"),
+        pytest.param(["a.jpg", "a.json", "a.jpg.json"], {"a.jpg": "a.jpg.json"}, id="image name before stem"),
+        pytest.param(["a.JPG", "a.JSON"], {"a.JPG": "a.JSON"}, id="capital suffix"),
+        pytest.param(["a.jpg", "a.xml"], {"a.jpg": "a.xml"}, id="xml"),
+        pytest.param(["a.jpg", "a.xml", "a.json"], {"a.jpg": "a.json"}, id="json before xml"),
+        pytest.param(["a.jpg", "A.json"], {}, id="another name"),
+        pytest.param(["a.jpg", "b.json", "a.txt", "a.json.tmp", "a.json.orig"], {}, id="none"),
+        pytest.param(["s/a b.jpg", "s/a b.json", "a b.json"], {"s/a b.jpg": "s/a b.json"}, id="sub-folder"),
+        pytest.param(["a.1.jpg", "a.1.json", "a.json"], {"a.1.jpg": "a.1.json"}, id="dots"),
+        pytest.param(["a.jpg", "a.png", "a.jpg.json"], {"a.jpg": "a.jpg.json"}, id="shared stem, own name"),
+        pytest.param(["a.jpg", "a.jpg.png", "a.jpg.json"], {"a.jpg": "a.jpg.json"}, id="stem like a name"),
+    ],
+)
+def test_pair_annotations(train, files, pairs):
+    touch(train, *files)
+    found = pair_annotations(train, find_images(train))
+    assert {name: path.relative_to(train).as_posix() for name, path in found.items()} == pairs
+
+
+def test_accents_compare_however_they_are_stored(train):
+    composed, decomposed = unicodedata.normalize("NFC", "ä"), unicodedata.normalize("NFD", "ä")
+    touch(train, f"{composed}.jpg", f"{decomposed}.json")
+    assert list(pair_annotations(train, [f"{composed}.jpg"])) == [f"{composed}.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("named", "owner"),
+    [
+        pytest.param("a.png", "a.png", id="one"),
+        pytest.param("a.jpg", "a.jpg", id="other"),
+        pytest.param("C:\\images\\A.JPG", "a.jpg", id="path on Windows"),
+        pytest.param("../x/a.png", "a.png", id="path elsewhere"),
+    ],
+)
+def test_a_shared_stem_is_decided_inside_the_file(train, annotate, named, owner):
+    touch(train, "a.jpg", "a.png")
+    path = annotate("a.json", image=named)
+    assert pair_annotations(train, find_images(train)) == {owner: path}
+    other = "a.png" if owner == "a.jpg" else "a.jpg"
+    assert pair_annotations(train, [other]) == {}
+
+
+def test_what_is_left_of_a_shared_stem(train, annotate):
+    touch(train, "a.jpg", "a.png", "a.jpg.json")
+    path = annotate("a.json")
+    assert pair_annotations(train, ["a.png"]) == {"a.png": path}
+
+
+def test_a_shared_stem_that_cannot_be_decided(train, annotate):
+    touch(train, "a.jpg", "a.png", "b.jpg")
+    annotate("a.json", image="c.jpg")
+    with pytest.raises(MaskALError, match=r"a\.json: may be of a\.\w+ or a\.\w+, and names 'c\.jpg'"):
+        pair_annotations(train, find_images(train))
+    assert pair_annotations(train, ["b.jpg"]) == {}
+
+
+def test_a_damaged_file_of_a_shared_stem(train):
+    touch(train, "a.jpg", "a.png", "a.json")
+    with pytest.raises(MaskALError, match=r"a\.json: is empty"):
+        pair_annotations(train, ["a.jpg"])
+
+
+def test_folders_that_are_not_there_hold_no_annotations(train):
+    assert pair_annotations(train, ["none/a.jpg"]) == {}

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from active_learning.dataset.initial_images import copy_initial_train_dir, draw_initial_images
+from active_learning.errors import MaskALError
+
+IMAGES = [f"{index:03d}.png" for index in range(50)]
+
+
+def test_the_draw_depends_on_the_seed_alone():
+    drawn = draw_initial_images(IMAGES, 10, seed=3)
+    assert drawn == draw_initial_images(IMAGES[::-1], 10, seed=3)
+    assert drawn != draw_initial_images(IMAGES, 10, seed=4)
+    assert drawn == sorted(set(drawn))
+    assert len(drawn) == 10
+
+
+def test_more_than_there_are_is_refused():
+    with pytest.raises(MaskALError, match="initial_datasize is 51, but traindir holds 50"):
+        draw_initial_images(IMAGES, 51, seed=0)
+
+
+def test_copying_the_initial_images_keeps_what_stands_there(tmp_path: Path):
+    source, target = tmp_path / "initial", tmp_path / "train"
+    for place in (source / "sub", target):
+        place.mkdir(parents=True)
+    for stem in ("a", "sub/b"):
+        (source / f"{stem}.png").write_bytes(b"image")
+        (source / f"{stem}.json").write_text(json.dumps({"shapes": [], "imagePath": f"{stem}.png"}), encoding="utf-8")
+    (source / "not annotated.png").write_bytes(b"image")
+    (target / "a.json").write_text("a person's own", encoding="utf-8")
+    assert copy_initial_train_dir(source, target) == ["a.png", "sub/b.png"]
+    assert (target / "a.json").read_text(encoding="utf-8") == "a person's own"
+    assert (target / "sub" / "b.json").read_bytes() == (source / "sub" / "b.json").read_bytes()
+    assert not (target / "not annotated.png").exists()
+    assert not list(target.rglob("*.tmp"))
+
+
+def test_nothing_annotated_is_said(tmp_path: Path):
+    (tmp_path / "x.png").write_bytes(b"image")
+    with pytest.raises(MaskALError, match="holds no annotated image"):
+        copy_initial_train_dir(tmp_path, tmp_path / "train")

@@ -1,0 +1,240 @@
+"""The order of phases, what is carried over, and going on after a stop; a fake plays the network."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import maskAL
+from active_learning.errors import AnnotationsAwaited, MaskALError
+from active_learning.loop import ActiveLearningLoop, start_over
+from active_learning.network import evaluation, mc_dropout, network_config, prediction, training
+from active_learning.network.evaluation import Scores
+from active_learning.network.training import TrainingResult
+from active_learning.sampling import pool_scoring
+from active_learning.settings import Settings
+
+
+class StopError(Exception):
+    """The machine goes down."""
+
+
+@dataclass
+class FakeNetwork:
+    """Learns a little in each training; its weights files hold the number of the training."""
+
+    aps: list[float] = field(default_factory=lambda: [30.0, 40.0, 35.0, 50.0, 50.0])
+    started_from: list[str] = field(default_factory=list)
+    carried_ap: list[float] = field(default_factory=list)
+    stop_at: str = ""
+    sees: bool = True
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(network_config, "network_config", lambda settings, experiment: None)
+        monkeypatch.setattr(network_config, "pretrained_weights", lambda settings: "pretrained")
+        monkeypatch.setattr(network_config, "training_config", self.training_config)
+        monkeypatch.setattr(training, "register_dataset", lambda *arguments: None)
+        monkeypatch.setattr(training, "train", self.train)
+        monkeypatch.setattr(evaluation, "evaluate", self.evaluate)
+        monkeypatch.setattr(
+            prediction, "load_network", lambda config, weights: Path(weights).read_text(encoding="utf-8")
+        )
+        monkeypatch.setattr(mc_dropout, "MonteCarloDropout", lambda *arguments, **options: None)
+        monkeypatch.setattr(pool_scoring, "score_pool", self.score_pool)
+
+    def training_config(self, config: object, settings: Settings, *, weights: str, **options: object) -> object:
+        self.started_from.append(Path(weights).name)
+        return type("Config", (), {"SEED": -1})()
+
+    def train(self, config, *, best_model: Path, best_ap: float, final_model: Path) -> TrainingResult:
+        self.stop("train")
+        self.carried_ap.append(best_ap)
+        number = len(self.carried_ap) - 1
+        final_model.write_text(str(number), encoding="utf-8")
+        if self.aps[number] > best_ap:
+            best_model.write_text(str(number), encoding="utf-8")
+        return TrainingResult(best_ap=max(best_ap, self.aps[number]), iterations=1)
+
+    def evaluate(self, model: str, config: object, dataset: str, thresholds: list[float]) -> list[Scores]:
+        self.stop("evaluate")
+        return [Scores(self.aps[int(model)], {"a": self.aps[int(model)], "b": math.nan})] * len(thresholds)
+
+    def score_pool(self, images: list[str], passes_of: object, **options: object) -> dict[str, float]:
+        self.stop("choose")
+        return {name: int(name[:2]) / 100 if self.sees else math.nan for name in images}
+
+    def stop(self, phase: str) -> None:
+        if self.stop_at == phase:
+            self.stop_at = ""
+            raise StopError
+
+
+def annotated_image(path: Path) -> None:
+    Image.new("RGB", (32, 24), (90, 120, 60)).save(path)
+    points = [[2, 2], [20, 2], [20, 20], [2, 20]]
+    shapes = [{"label": "a", "points": points, "shape_type": "polygon", "group_id": None, "flags": {}}]
+    document = {"version": "5.0.1", "shapes": shapes, "imagePath": path.name, "imageData": None}
+    path.with_suffix(".json").write_text(
+        json.dumps({**document, "imageHeight": 24, "imageWidth": 32, "flags": {}}), encoding="utf-8"
+    )
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
+    fake = FakeNetwork()
+    fake.install(monkeypatch)
+    return fake
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    for split, count in (("train", 14), ("val", 2), ("test", 2)):
+        folder = tmp_path / split
+        folder.mkdir()
+        for index in range(count):
+            annotated_image(folder / f"{index:02d}.png")
+    return Settings(
+        weightsroot=tmp_path / "weights",
+        resultsroot=tmp_path / "results",
+        dataroot=tmp_path / "data",
+        traindir=tmp_path / "train",
+        valdir=tmp_path / "val",
+        testdir=tmp_path / "test",
+        classes=["a", "b"],
+        initial_datasize=4,
+        pool_size=3,
+        loops=2,
+        pretrained_weights="",
+    )
+
+
+def changed(settings: Settings, changes: dict) -> Settings:
+    return Settings(**{**settings.model_dump(), **changes})
+
+
+def go(settings: Settings, **options: bool) -> ActiveLearningLoop:
+    loop = ActiveLearningLoop(settings, settings.experiments()[0], **options)
+    maskAL.run_experiment(loop)
+    return loop
+
+
+def test_each_loop_adds_the_least_certain_images(settings: Settings, network: FakeNetwork):
+    loop = go(settings)
+    assert [row.train_size for row in loop.state.history] == [4, 7, 10]
+    initial, images = set(loop.state.train_images[:4]), [f"{index:02d}.png" for index in range(14)]
+    assert loop.state.train_images[4:] == [name for name in images if name not in initial][:6]
+    lines = loop.files.train_files(1).read_text(encoding="utf-8").splitlines()
+    first = loop.state.train_images[4]
+    assert f"{first}, {int(first[:2]) / 100:.6f}" in lines
+    assert sum(line.endswith(", NaN") for line in lines) == 4
+
+
+def test_best_weights_and_best_ap_carry_over(settings: Settings, network: FakeNetwork):
+    loop = go(settings)
+    assert network.carried_ap == [0.0, 30.0, 40.0]
+    assert network.started_from == ["pretrained", "best_model_000.pth", "best_model_001.pth"]
+    assert [loop.files.best_model(number).read_text(encoding="utf-8") for number in range(3)] == ["0", "1", "1"]
+    assert [row.mask_ap for row in loop.state.history] == [30.0, 40.0, 40.0]
+
+
+def test_without_transfer_each_training_starts_anew(settings: Settings, network: FakeNetwork):
+    go(changed(settings, {"transfer_learning_on_previous_models": False}))
+    assert network.started_from == ["pretrained"] * 3
+
+
+def test_a_network_that_learned_nothing_is_used_as_it_is(settings: Settings, network: FakeNetwork):
+    network.aps = [0.0, 0.0, 0.0]
+    loop = go(settings)
+    assert not loop.files.best_model(0).exists()
+    assert network.started_from == ["pretrained", "model_final.pth", "model_final.pth"]
+
+
+@pytest.mark.parametrize("phase", ["train", "evaluate", "choose"])
+def test_a_stopped_run_goes_on_where_it_was(settings: Settings, network: FakeNetwork, tmp_path: Path, phase: str):
+    network.stop_at = phase
+    with pytest.raises(StopError):
+        go(settings)
+    loop = go(settings)
+    assert [row.train_size for row in loop.state.history] == [4, 7, 10]
+    assert len(network.carried_ap) == 3
+    rows = loop.files.scores.read_text(encoding="utf-8").splitlines()
+    assert rows == ["train_size,mAP,mAP-a,mAP-b", "4,30.0,30.0,nan", "7,40.0,40.0,nan", "10,40.0,40.0,nan"]
+
+
+def test_more_loops_can_be_asked_for_later(settings: Settings, network: FakeNetwork):
+    go(settings)
+    loop = go(changed(settings, {"loops": 3}))
+    assert [row.train_size for row in loop.state.history] == [4, 7, 10, 13]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes", "reason"),
+    [
+        ({"loops": 9}, [4, 7, 10, 13], "the pool is empty"),
+        ({"target_map": 40.0}, [4, 7], "target_map"),
+        ({"loops": 9, "patience": 1}, [4, 7, 10], "patience"),
+    ],
+    ids=["pool", "target", "patience"],
+)
+def test_reasons_to_stop(settings: Settings, network: FakeNetwork, changes: dict, sizes: list[int], reason: str):
+    network.aps = [30.0, 40.0, 35.0, 50.0, 60.0]
+    loop = go(changed(settings, changes))
+    assert [row.train_size for row in loop.state.history][: len(sizes)] == sizes
+    assert reason in loop.state.why_finished
+
+
+def test_a_blind_network_ends_the_run_with_a_reason(settings: Settings, network: FakeNetwork):
+    network.sees = False
+    loop = go(settings)
+    assert len(loop.state.history) == 1
+    assert "sees nothing" in loop.state.why_finished
+
+
+def test_random_needs_no_network_to_choose(settings: Settings, network: FakeNetwork):
+    network.stop_at = "choose"
+    loop = go(changed(settings, {"strategy": "random"}))
+    assert [row.train_size for row in loop.state.history] == [4, 7, 10]
+    assert loop.files.train_files(2).read_text(encoding="utf-8").count("NaN") == 10
+
+
+def test_missing_annotations_are_asked_for_by_name(settings: Settings, network: FakeNetwork):
+    for path in settings.valdir.glob("*.json"):
+        path.unlink()
+    with pytest.raises(AnnotationsAwaited, match=r"(?s)val.annotate.*00\.png.*01\.png"):
+        go(settings, wait=False)
+    assert sorted(path.name for path in (settings.valdir / "annotate").iterdir()) == ["00.png", "01.png"]
+
+
+def test_other_classes_than_the_run_has_are_refused(settings: Settings, network: FakeNetwork):
+    go(settings)
+    with pytest.raises(MaskALError, match="experiment_name, or start over with --fresh"):
+        go(changed(settings, {"classes": ["a", "c"]}))
+    start_over(settings)
+    go(changed(settings, {"loops": 1}))
+
+
+def test_the_initial_model_and_images_of_an_earlier_run_can_be_taken(settings: Settings, network: FakeNetwork):
+    first = go(settings)
+    changes = {
+        "experiment_name": "second",
+        "duplicate_initial_model_and_data": True,
+        "initial_train_file": first.files.train_files(0),
+        "loops": 1,
+    }
+    second = go(changed(settings, changes))
+    assert second.state.train_images[:4] == first.state.train_images[:4]
+    assert second.files.best_model(0).read_bytes() == first.files.best_model(0).read_bytes()
+    assert second.state.history[0].mask_ap == first.state.history[0].mask_ap
+
+
+@pytest.mark.parametrize(
+    "change", [{"auto_annotate": True}, {"annotator": "labelme"}], ids=lambda change: next(iter(change))
+)
+def test_what_is_not_there_yet_is_refused(settings: Settings, change: dict):
+    with pytest.raises(MaskALError, match=next(iter(change))):
+        go(changed(settings, change))
