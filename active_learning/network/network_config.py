@@ -1,0 +1,228 @@
+"""The network's configuration (a Detectron2 CfgNode) from MaskAL's settings."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from active_learning.errors import MaskALError
+from active_learning.log import logger
+from active_learning.settings import Experiment, Settings
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+SCHEDULES = {
+    "steps_with_decay": "WarmupMultiStepLR",
+    # One learning rate a step; the settings give the first rate and the ratio of one to the next.
+    "steps_with_lrs": "WarmupMultiStepLR",
+    "step": "WarmupStepWithFixedGammaLR",
+    "cosine_decay": "WarmupCosineLR",
+    "exp_decay": "WarmupExponentialLR",
+}
+
+
+def network_config(settings: Settings, experiment: Experiment) -> CfgNode:
+    """The Mask R-CNN of the settings with dropout heads, classes, thresholds, image sizes and device.
+
+    Raises:
+        MaskALError: the config file is not found or cannot be read, or it is no Mask R-CNN that takes dropout heads.
+    """
+    cfg = _read_config(settings.network_config)
+    _use_dropout_heads(cfg, settings.network_config)
+    heads = cfg.MODEL.ROI_HEADS
+    heads.DROPOUT_PROBABILITY = float(experiment.dropout_probability)
+    heads.NUM_CLASSES = len(settings.classes)
+    heads.SCORE_THRESH_TEST = float(settings.confidence_threshold)
+    heads.NMS_THRESH_TEST = float(settings.nms_threshold)
+    _set_image_sizes(cfg, settings)
+    cfg.MODEL.DEVICE = _device(settings.cuda_visible_devices)
+    cfg.SOLVER.AMP.ENABLED = _mixed_precision(settings.precision, cfg.MODEL.DEVICE)
+    cfg.DATALOADER.NUM_WORKERS = settings.num_workers
+    cfg.SEED = experiment.seed
+    return cfg
+
+
+def training_config(
+    cfg: CfgNode,
+    settings: Settings,
+    *,
+    image_count: int,
+    class_images: Mapping[str, int],
+    train_dataset: str,
+    val_dataset: str,
+    weights: str,
+    output_dir: Path,
+) -> CfgNode:
+    """`cfg` with the schedule, sampler and data of one training.
+
+    Args:
+        image_count: number of training images.
+        class_images: class name -> number of training images that hold it.
+        train_dataset, val_dataset: names of `training.register_dataset`.
+        weights: what to start from; "" for random weights.
+        output_dir: where logs and what a resumed training needs go.
+    """
+    cfg = cfg.clone()
+    cfg.MODEL.WEIGHTS = weights
+    cfg.OUTPUT_DIR = str(output_dir)
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (train_dataset,), (val_dataset,)
+    _set_loader(cfg, settings, image_count, class_images)
+    _set_schedule(cfg, settings, training_iterations(image_count, settings))
+    cfg.TEST.EVAL_PERIOD = settings.eval_period
+    return cfg
+
+
+def training_iterations(image_count: int, settings: Settings) -> int:
+    """train_iterations_base, and train_iterations_step_size for each further started step_image_number of images."""
+    steps = math.ceil(image_count / settings.step_image_number)
+    return settings.train_iterations_base + max(steps - 1, 0) * settings.train_iterations_step_size
+
+
+def pretrained_weights(settings: Settings) -> str:
+    """Path or address of the weights of `pretrained_weights`; "" for none.
+
+    Raises:
+        MaskALError: neither a file nor a config with published weights.
+    """
+    from detectron2 import model_zoo
+
+    name = settings.pretrained_weights
+    if not name or Path(name).is_file():
+        return name
+    if Path(name).suffix not in (".yaml", ".yml"):
+        raise MaskALError(f"pretrained_weights: there is no file {name}; give a .pth or .pkl file, or a config's name")
+    try:
+        return model_zoo.get_checkpoint_url(name)
+    except RuntimeError as error:
+        raise MaskALError(
+            f"pretrained_weights: there are no published weights for {name}; "
+            "give a config with COCO weights, a .pth or .pkl file, or '' to train from scratch"
+        ) from error
+
+
+def _read_config(name: str) -> CfgNode:
+    from active_learning.network.dropout_heads import add_dropout_config
+    from detectron2.config import get_cfg
+
+    cfg = get_cfg()
+    add_dropout_config(cfg)
+    path = _config_file(name)
+    try:
+        cfg.merge_from_file(path)
+    except (KeyError, ValueError, AssertionError) as error:
+        raise MaskALError(f"network_config: {path} cannot be read: {error}") from error
+    return cfg
+
+
+def _config_file(name: str) -> str:
+    from detectron2 import model_zoo
+
+    if Path(name).is_file():
+        return name
+    try:
+        return model_zoo.get_config_file(name)
+    except RuntimeError as error:
+        raise MaskALError(
+            f"network_config: {name} is neither a file nor a config below configs/, "
+            "such as COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+        ) from error
+
+
+def _use_dropout_heads(cfg: CfgNode, name: str) -> None:
+    from active_learning.network.dropout_heads import WITH_DROPOUT
+
+    if not cfg.MODEL.MASK_ON:
+        raise MaskALError(f"network_config: {name} predicts no masks (MODEL.MASK_ON is False); choose a Mask R-CNN")
+    for key in ("ROI_HEADS", "ROI_BOX_HEAD", "ROI_MASK_HEAD"):
+        node = cfg.MODEL[key]
+        if node.NAME in WITH_DROPOUT.values():
+            continue
+        if node.NAME not in WITH_DROPOUT:
+            nearest = difflib.get_close_matches(node.NAME, WITH_DROPOUT, n=1, cutoff=0.0)
+            raise MaskALError(
+                f"network_config: {name}: MODEL.{key}.NAME {node.NAME!r} has no form with dropout; "
+                f"choose a network with {nearest[0]}, such as one with FPN"
+            )
+        node.NAME = WITH_DROPOUT[node.NAME]
+
+
+def _set_image_sizes(cfg: CfgNode, settings: Settings) -> None:
+    smallest, largest = settings.image_min_size, settings.image_max_size
+    if smallest is not None:
+        cfg.INPUT.MIN_SIZE_TRAIN = (smallest,)
+        cfg.INPUT.MIN_SIZE_TEST = smallest
+    if largest is not None:
+        cfg.INPUT.MAX_SIZE_TRAIN = cfg.INPUT.MAX_SIZE_TEST = largest
+
+
+@functools.cache
+def _device(cuda_visible_devices: str) -> str:
+    """Cached, so that a missing GPU is said once and not for every experiment."""
+    import torch
+
+    if cuda_visible_devices == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    logger.warning(
+        "No CUDA GPU is available (cuda_visible_devices: %s): running on the CPU, which is slow", cuda_visible_devices
+    )
+    return "cpu"
+
+
+def _mixed_precision(precision: str, device: str) -> bool:
+    """`auto` is mixed precision where it saves much, on GPUs."""
+    return device == "cuda" if precision == "auto" else precision == "amp"
+
+
+def _set_loader(cfg: CfgNode, settings: Settings, image_count: int, class_images: Mapping[str, int]) -> None:
+    loader = cfg.DATALOADER
+    loader.SAMPLER_TRAIN = settings.train_sampler
+    # An image in which nothing is to be seen teaches that there is nothing.
+    loader.FILTER_EMPTY_ANNOTATIONS = False
+    if settings.train_sampler == "RepeatFactorTrainingSampler":
+        loader.REPEAT_THRESHOLD = _repeat_threshold(settings, image_count, class_images)
+    cfg.SOLVER.IMS_PER_BATCH = settings.train_batch_size
+
+
+def _repeat_threshold(settings: Settings, image_count: int, class_images: Mapping[str, int]) -> float:
+    """The category frequency below which images repeat (Gupta et al. 2019, LVIS, appendix B).
+
+    It is set so that images of the rarest minority class come repeat_factor_smallest_class times as often.
+    """
+    counts = {name: class_images.get(name, 0) for name in settings.minority_classes}
+    absent = [name for name, count in counts.items() if count == 0]
+    if absent:
+        logger.warning("No training image holds %s: there is nothing of it to repeat", ", ".join(absent))
+    smallest = min((count for count in counts.values() if count > 0), default=0)
+    return min(settings.repeat_factor_smallest_class**2 * smallest / image_count, 1.0) if image_count else 0.0
+
+
+def _set_schedule(cfg: CfgNode, settings: Settings, iterations: int) -> None:
+    solver = cfg.SOLVER
+    solver.MAX_ITER = iterations
+    solver.BASE_LR = float(settings.learning_rate)
+    solver.WEIGHT_DECAY = float(settings.weight_decay)
+    solver.GAMMA = float(settings.gamma)
+    solver.LR_SCHEDULER_NAME = SCHEDULES[settings.learning_policy]
+    # A very short run may round two steps to one iteration, or one to none.
+    solver.STEPS = tuple(sorted({int(ratio * iterations) for ratio in settings.step_ratios} - {0}))
+    # All policies that fall by gamma end at the same rate.
+    solver.NUM_DECAYS = len(settings.step_ratios)
+    solver.WARMUP_ITERS = _warmup(settings.warmup_iterations, iterations)
+    solver.CHECKPOINT_PERIOD = settings.checkpoint_period
+
+
+def _warmup(wanted: int, iterations: int) -> int:
+    longest = iterations // 2
+    if wanted <= longest:
+        return wanted
+    logger.warning(
+        "warmup_iterations %d is too long for a training of %d iterations: cut to %d", wanted, iterations, longest
+    )
+    return longest

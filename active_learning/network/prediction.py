@@ -1,0 +1,76 @@
+"""Prediction with a trained network, one image at a time, at full resolution."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import detectron2.data.transforms as T
+from active_learning.errors import MaskALError
+from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.data import detection_utils
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+
+# What reading a file that holds no weights may end in; PyTorch's reader has no error of its own for it.
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError, struct.error, pickle.UnpicklingError)
+
+
+def load_network(cfg: CfgNode, weights: Path | str) -> nn.Module:
+    """The network of the config with these weights, for inference.
+
+    Raises:
+        MaskALError: there is no such file, or it cannot be read.
+    """
+    path = os.fspath(weights)
+    if not Path(path).is_file():
+        raise MaskALError(f"{path}: there is no such weights file; train first, or correct the path")
+    model = build_model(cfg)
+    try:
+        DetectionCheckpointer(model).load(path)
+    except UNREADABLE as error:
+        raise MaskALError(f"{path}: cannot be read as weights: {error}") from error
+    return model.eval()
+
+
+def read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
+    """The model's input: `image` (3, h, w) float32, resized as for testing, `height` and `width` of the file in pixels.
+
+    Raises:
+        MaskALError: the file is no image that can be read.
+    """
+    try:
+        image = detection_utils.read_image(os.fspath(path), format=cfg.INPUT.FORMAT)
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken header
+        raise MaskALError(f"{path}: cannot be read as an image ({error}); replace or remove the file") from error
+    resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
+    resized = resize.get_transform(image).apply_image(image)
+    tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32))
+    return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
+
+
+class Predictor:
+    """What a network sees in an image file."""
+
+    def __init__(self, model: nn.Module, cfg: CfgNode) -> None:
+        self.model = model.eval()
+        self.cfg = cfg
+
+    @torch.no_grad()
+    def __call__(self, path: Path) -> Instances:
+        """Detections in order of falling score, in pixels of the file: pred_boxes, scores, pred_classes, pred_masks
+        (n, H, W) bool, softmaxes (n, K).
+
+        Raises:
+            MaskALError: the file is no image that can be read.
+        """
+        return self.model([read_input(path, self.cfg)])[0]["instances"]

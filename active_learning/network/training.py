@@ -1,0 +1,130 @@
+"""Training of the network on a registered data set: keeps the weights that do best on the validation images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from fvcore.common.param_scheduler import ExponentialParamScheduler
+
+from active_learning.errors import MaskALError
+from active_learning.log import logger
+from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+from active_learning.network.prediction import UNREADABLE
+from active_learning.network.training_hooks import KeepBest, ProgressBar, ResumePoint, save_weights
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
+from detectron2.engine import DefaultTrainer, HookBase, hooks
+from detectron2.evaluation import COCOEvaluator
+from detectron2.solver import LRMultiplier, WarmupParamScheduler, build_lr_scheduler
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """`best_ap`: the best mask AP on the validation images so far, in percent. `iterations`: those of the training."""
+
+    best_ap: float
+    iterations: int
+
+
+def register_dataset(name: str, json_file: Path, image_dir: Path, classes: Sequence[str]) -> None:
+    """Makes a COCO json file known to Detectron2 as `name`; another one of that name is replaced."""
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    register_coco_instances(name, {"thing_classes": list(classes)}, os.fspath(json_file), os.fspath(image_dir))
+
+
+def train(cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path) -> TrainingResult:
+    """Trains as `cfg` (of `training_config`) says; a training that was interrupted goes on.
+
+    Args:
+        best_model: written whenever the mask AP on the validation images rises above the best so far.
+        best_ap: the best so far, in percent.
+        final_model: the weights of the last iteration.
+
+    Raises:
+        MaskALError: the loss became infinite or NaN, or the weights to start from cannot be read.
+    """
+    seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
+    Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+    trainer = MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))
+    trainer.load_start()
+    with _divergence_explained(cfg):
+        trainer.train()
+    if comm.is_main_process():
+        save_weights(trainer.model, final_model)
+        trainer.resume_point.remove()
+    best_ap = comm.all_gather(trainer.keep_best.best_ap)[0]
+    return TrainingResult(best_ap, trainer.max_iter)
+
+
+@contextmanager
+def _divergence_explained(cfg: CfgNode) -> Iterator[None]:
+    try:
+        yield
+    except FloatingPointError as error:
+        raise MaskALError(
+            f"{error}. In MaskAL's settings: lower learning_rate ({cfg.SOLVER.BASE_LR:g}) or raise "
+            f"warmup_iterations ({cfg.SOLVER.WARMUP_ITERS})"
+        ) from error
+
+
+class MaskALTrainer(DefaultTrainer):
+    """DefaultTrainer that keeps the best model, shows a progress bar, and goes on after an interruption."""
+
+    def __init__(self, cfg: CfgNode, keep_best: KeepBest) -> None:
+        self.keep_best = keep_best
+        super().__init__(cfg)
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """Standard order: what measures and checks comes before what writes it down."""
+        main, period = comm.is_main_process(), self.cfg.SOLVER.CHECKPOINT_PERIOD
+        self.resume_point = ResumePoint(self, self.cfg)
+        return [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(),
+            hooks.PeriodicCheckpointer(self.checkpointer, period) if main and period > 0 else None,
+            self.keep_best,
+            self.resume_point,
+            ProgressBar() if main else None,
+            hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
+        ]
+
+    def load_start(self) -> None:
+        """Loads the state of an interrupted training of this very config, else the config's weights.
+
+        Raises:
+            MaskALError: the weights cannot be read.
+        """
+        if self.resume_point.load():
+            self.start_iter = self.iter + 1
+            logger.info("Going on with the interrupted training at iteration %d", self.start_iter)
+            return
+        try:
+            self.resume_or_load(resume=False)
+        except UNREADABLE as error:
+            raise MaskALError(f"{self.cfg.MODEL.WEIGHTS}: cannot be read as weights: {error}") from error
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:
+        return COCOEvaluator(dataset_name, tasks=("bbox", "segm"))
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """Detectron2's schedules, and WarmupExponentialLR: a smooth fall to GAMMA ** NUM_DECAYS."""
+        solver = cfg.SOLVER
+        if solver.LR_SCHEDULER_NAME != "WarmupExponentialLR":
+            return build_lr_scheduler(cfg, optimizer)
+        fall = ExponentialParamScheduler(1.0, solver.GAMMA**solver.NUM_DECAYS)
+        warmup = WarmupParamScheduler(
+            fall, solver.WARMUP_FACTOR, min(solver.WARMUP_ITERS / solver.MAX_ITER, 1.0), solver.WARMUP_METHOD
+        )
+        return LRMultiplier(optimizer, multiplier=warmup, max_iter=solver.MAX_ITER)

@@ -1,0 +1,311 @@
+"""Hooks of a training: timing, learning rate, checkpoints, evaluation, writers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import operator
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+from fvcore.common.checkpoint import Checkpointer
+from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
+from fvcore.common.param_scheduler import ParamScheduler
+
+from detectron2.engine.train_loop import HookBase, TrainerBase
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.solver import LRMultiplier
+from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
+
+__all__ = [
+    "BestCheckpointer",
+    "CallbackHook",
+    "EvalHook",
+    "IterationTimer",
+    "LRScheduler",
+    "PeriodicCheckpointer",
+    "PeriodicWriter",
+]
+
+logger = logging.getLogger(__name__)
+
+Callback = Callable[[TrainerBase], None]
+
+
+class CallbackHook(HookBase):
+    """Calls functions, each with the trainer as its argument."""
+
+    def __init__(
+        self,
+        *,
+        before_train: Callback | None = None,
+        after_train: Callback | None = None,
+        before_step: Callback | None = None,
+        after_step: Callback | None = None,
+    ) -> None:
+        self._callbacks = {
+            "before_train": before_train,
+            "after_train": after_train,
+            "before_step": before_step,
+            "after_step": after_step,
+        }
+
+    def _call(self, moment: str) -> None:
+        callback = self._callbacks[moment]
+        if callback is not None:
+            callback(self.trainer)
+
+    def before_train(self) -> None:
+        self._call("before_train")
+
+    def after_train(self) -> None:
+        self._call("after_train")
+        self._callbacks.update(before_train=None, after_train=None)  # they may hold references to the trainer
+
+    def before_step(self) -> None:
+        self._call("before_step")
+
+    def after_step(self) -> None:
+        self._call("after_step")
+
+
+class IterationTimer(HookBase):
+    """Writes the seconds of each iteration as `time`; says at the end what the whole training took.
+
+    The first `warmup_iter` iterations are slower and left out.
+    """
+
+    def __init__(self, warmup_iter: int = 3) -> None:
+        self._warmup_iter = warmup_iter
+        self._step_start = self._train_start = time.perf_counter()
+        self._seconds_in_steps = 0.0
+        self._steps = 0
+
+    def before_train(self) -> None:
+        self._train_start = time.perf_counter()
+        self._seconds_in_steps = 0.0
+        self._steps = 0
+
+    def before_step(self) -> None:
+        self._step_start = time.perf_counter()
+
+    def after_step(self) -> None:
+        seconds = time.perf_counter() - self._step_start
+        if self.trainer.iter - self.trainer.start_iter < self._warmup_iter:
+            return
+        self._steps += 1
+        self._seconds_in_steps += seconds
+        self.trainer.storage.put_scalars(time=seconds)
+
+    def after_train(self) -> None:
+        if not self._steps:
+            return
+        total = time.perf_counter() - self._train_start
+        logger.info(
+            "%d iterations in %s (%.4f s an iteration); with hooks %s",
+            self._steps,
+            timedelta(seconds=int(self._seconds_in_steps)),
+            self._seconds_in_steps / self._steps,
+            timedelta(seconds=int(total)),
+        )
+
+
+class PeriodicWriter(HookBase):
+    """Has each writer write every `period` iterations and at the end, where it also closes them."""
+
+    def __init__(self, writers: Sequence[EventWriter], period: int = 20) -> None:
+        for writer in writers:
+            if not isinstance(writer, EventWriter):
+                raise TypeError(f"PeriodicWriter needs EventWriter objects, not {type(writer).__name__}")
+        self._writers = writers
+        self._period = period
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if done % self._period == 0 or done == self.trainer.max_iter:
+            for writer in self._writers:
+                writer.write()
+
+    def after_train(self) -> None:
+        for writer in self._writers:
+            writer.write()  # what hooks before this one put into the storage after the last step
+            writer.close()
+
+
+class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
+    """fvcore's PeriodicCheckpointer as a hook: a checkpoint every `period` iterations, and `<prefix>_final`."""
+
+    def before_train(self) -> None:
+        self.max_iter = self.trainer.max_iter
+
+    def after_step(self) -> None:
+        self.step(self.trainer.iter)
+
+
+class BestCheckpointer(HookBase):
+    """Keeps a checkpoint `<file_prefix>.pth` of the iteration that did best on a metric.
+
+    Register it after the EvalHook of the same period, which puts the metric into the storage.
+
+    Args:
+        eval_period: iterations between evaluations; 0 or less looks at the end only.
+        val_metric: name in the storage, such as "segm/AP".
+        mode: "max" where higher is better, else "min".
+    """
+
+    def __init__(
+        self,
+        eval_period: int,
+        checkpointer: Checkpointer,
+        val_metric: str,
+        mode: str = "max",
+        file_prefix: str = "model_best",
+    ) -> None:
+        if mode not in ("max", "min"):
+            raise ValueError(f"BestCheckpointer: mode must be 'max' or 'min', not '{mode}'")
+        self._period = eval_period
+        self._checkpointer = checkpointer
+        self._val_metric = val_metric
+        self._better = operator.gt if mode == "max" else operator.lt
+        self._file_prefix = file_prefix
+        self.best_metric: float | None = None
+        self.best_iter: int | None = None
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if self._period > 0 and done % self._period == 0 and done != self.trainer.max_iter:
+            self._keep_if_best()
+
+    def after_train(self) -> None:
+        if self.trainer.iter >= self.trainer.max_iter:
+            self._keep_if_best()
+
+    def _keep_if_best(self) -> None:
+        latest = self.trainer.storage.latest().get(self._val_metric)
+        if latest is None:
+            logger.warning("No metric '%s' was written: the best checkpoint cannot be kept", self._val_metric)
+            return
+        value, iteration = latest
+        if not math.isfinite(value) or not self._is_better(value):
+            return
+        logger.info("%s %.5f at iteration %d is the best so far", self._val_metric, value, iteration)
+        self.best_metric, self.best_iter = value, iteration
+        self._checkpointer.save(self._file_prefix, iteration=iteration)
+
+    def _is_better(self, value: float) -> bool:
+        return self.best_metric is None or self._better(value, self.best_metric)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.best_metric = state_dict["best_metric"]
+        self.best_iter = state_dict["best_iter"]
+
+
+class LRScheduler(HookBase):
+    """Steps a learning-rate schedule after each iteration and writes the rate as `lr`.
+
+    Args:
+        optimizer, scheduler: the trainer's `optimizer` and `scheduler` where not given. A ParamScheduler of fvcore is
+            taken as a factor of each parameter group's rate over the iterations 0 to max_iter.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | ParamScheduler | None = None,
+    ) -> None:
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+        self._group = 0
+
+    def before_train(self) -> None:
+        self._optimizer = self._optimizer or getattr(self.trainer, "optimizer", None)
+        if self._optimizer is None:
+            raise ValueError("LRScheduler: neither the hook nor the trainer has an optimizer")
+        if isinstance(self.scheduler, ParamScheduler):
+            self._scheduler = LRMultiplier(
+                self._optimizer, self.scheduler, self.trainer.max_iter, last_iter=self.trainer.iter - 1
+            )
+        self._group = self.get_best_param_group_id(self._optimizer)
+
+    @staticmethod
+    def get_best_param_group_id(optimizer: torch.optim.Optimizer) -> int:
+        """The first parameter group with the rate that most parameters have; it stands for all in the log."""
+        parameters: Counter[float] = Counter()
+        for group in optimizer.param_groups:
+            parameters[group["lr"]] += len(group["params"])
+        return [group["lr"] for group in optimizer.param_groups].index(parameters.most_common(1)[0][0])
+
+    def after_step(self) -> None:
+        if self._optimizer is None or not isinstance(self.scheduler, torch.optim.lr_scheduler.LRScheduler):
+            raise TypeError(f"LRScheduler: not a schedule of learning rates: {self.scheduler!r}")
+        self.trainer.storage.put_scalar("lr", self._optimizer.param_groups[self._group]["lr"], smoothing_hint=False)
+        self.scheduler.step()
+
+    @property
+    def scheduler(self) -> torch.optim.lr_scheduler.LRScheduler | ParamScheduler | None:
+        return self._scheduler or getattr(self.trainer, "scheduler", None)
+
+    def state_dict(self) -> dict[str, Any]:
+        scheduler = self.scheduler
+        return scheduler.state_dict() if isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler) else {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.LRScheduler):
+            logger.info("Loading the state of the learning-rate schedule")
+            self.scheduler.load_state_dict(dict(state_dict))
+
+
+class EvalHook(HookBase):
+    """Calls `eval_function` every `eval_period` iterations and at the end; its results go into the storage.
+
+    Args:
+        eval_period: 0 or less evaluates at the end only.
+        eval_function: takes nothing, returns a dict of numbers, nested dicts are named "a/b". Called in every process.
+        eval_after_train: whether to evaluate after the last iteration. Not done after a failed training.
+    """
+
+    def __init__(
+        self, eval_period: int, eval_function: Callable[[], Mapping[str, Any] | None], eval_after_train: bool = True
+    ) -> None:
+        self._period = eval_period
+        self._func = eval_function
+        self._eval_after_train = eval_after_train
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if self._period > 0 and done % self._period == 0 and done != self.trainer.max_iter:
+            self._evaluate()
+
+    def after_train(self) -> None:
+        if self._eval_after_train and self.trainer.iter >= self.trainer.max_iter:
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        results = self._func()
+        if results:
+            for name, value in flat_numbers(results).items():
+                self.trainer.storage.put_scalar(name, value, smoothing_hint=False)
+        comm.synchronize()  # one process must not train on while another still evaluates
+
+
+def flat_numbers(results: Mapping[str, Any]) -> dict[str, float]:
+    """{"segm": {"AP": 40}} -> {"segm/AP": 40.0}.
+
+    Raises:
+        ValueError: a value is no number; the message names it.
+    """
+    flat = {}
+    for name, value in flatten_results_dict(results).items():
+        try:
+            flat[name] = float(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the evaluation must return numbers; '{name}' is {value!r}") from error
+    return flat

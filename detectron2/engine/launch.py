@@ -1,0 +1,108 @@
+"""Run a function in one process, or in one process a GPU on one or several machines.
+
+Without CUDA the processes work on the CPU and talk over gloo instead of NCCL.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from detectron2.utils import comm
+
+DEFAULT_TIMEOUT = timedelta(minutes=30)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What each process has to know; pickled to spawned processes."""
+
+    main_func: Callable[..., Any]
+    args: tuple[Any, ...]
+    dist_url: str
+    machine_rank: int
+    processes_per_machine: int
+    world_size: int
+    timeout: timedelta
+
+
+def launch(
+    main_func: Callable[..., Any],
+    num_gpus_per_machine: int,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str | None = None,
+    args: tuple[Any, ...] = (),
+    timeout: timedelta = DEFAULT_TIMEOUT,
+) -> None:
+    """Call `main_func(*args)` in `num_machines * num_gpus_per_machine` processes that can talk to each other.
+
+    Call it once on each machine. With one process in all, `main_func` runs in this one. Otherwise processes are
+    spawned, so `main_func` and `args` must be picklable and the calling module importable.
+
+    Args:
+        machine_rank: 0 to `num_machines - 1`.
+        dist_url: where the processes meet, such as "tcp://HOST:PORT"; "auto" finds a free port on a single machine.
+        timeout: of each exchange between processes.
+
+    Raises:
+        ValueError: `dist_url` is missing, or "auto" with several machines.
+        RuntimeError: this machine has fewer GPUs than asked for.
+    """
+    world_size = num_machines * num_gpus_per_machine
+    if world_size <= 1:
+        main_func(*args)
+        return
+    job = _Job(
+        main_func, args, _meeting_place(dist_url, num_machines), machine_rank, num_gpus_per_machine, world_size, timeout
+    )
+    _check_devices(num_gpus_per_machine)
+    mp.spawn(_run_process, args=(job,), nprocs=num_gpus_per_machine)
+
+
+def _meeting_place(dist_url: str | None, num_machines: int) -> str:
+    if dist_url is None:
+        raise ValueError("several processes need dist_url, such as 'tcp://HOST:PORT', or 'auto' on a single machine")
+    if dist_url != "auto":
+        return dist_url
+    if num_machines > 1:
+        raise ValueError("dist_url 'auto' works on a single machine; give 'tcp://HOST:PORT' for several")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _check_devices(processes: int) -> None:
+    if not torch.cuda.is_available():
+        logger.warning("CUDA is not available: %d processes share this machine's CPU", processes)
+    elif torch.cuda.device_count() < processes:
+        raise RuntimeError(f"{processes} GPUs are asked for, this machine has {torch.cuda.device_count()}")
+
+
+def _run_process(local_rank: int, job: _Job) -> None:
+    on_cuda = torch.cuda.is_available()
+    if on_cuda:
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group(
+        backend="nccl" if on_cuda else "gloo",
+        init_method=job.dist_url,
+        world_size=job.world_size,
+        rank=job.machine_rank * job.processes_per_machine + local_rank,
+        timeout=job.timeout,
+    )
+    try:
+        comm.create_local_process_group(job.processes_per_machine)
+        comm.synchronize()
+        job.main_func(*job.args)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,270 @@
+"""The training loop: an iteration counter that calls hooks around `run_step`, and the usual steps for it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage, get_event_storage
+
+__all__ = ["AMPTrainer", "HookBase", "SimpleTrainer", "TrainerBase"]
+
+logger = logging.getLogger(__name__)
+
+Losses: TypeAlias = Mapping[str, torch.Tensor]
+
+
+class HookBase:
+    """Something to do around the steps of a training: override any of the methods.
+
+    `trainer` is set on registration. Order: before_train, (before_step, run_step, after_step) for each iteration,
+    after_train (also after a failure). A hook with a state that a resumed training needs also has `state_dict` and
+    `load_state_dict`.
+    """
+
+    trainer: TrainerBase
+
+    def before_train(self) -> None:
+        """Called once before the first iteration."""
+
+    def after_train(self) -> None:
+        """Called once after the last iteration, or after an exception."""
+
+    def before_step(self) -> None:
+        """Called before each iteration."""
+
+    def after_step(self) -> None:
+        """Called after each iteration; `self.trainer.iter` is its number, from 0."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
+class TrainerBase:
+    """Counts iterations and calls hooks; what an iteration does is `run_step` of a subclass.
+
+    Attributes:
+        iter: number of the present iteration, from 0.
+        start_iter: the first iteration of this training (above 0 when resumed).
+        max_iter: the number after the last iteration.
+        storage: EventStorage of the present training.
+    """
+
+    def __init__(self) -> None:
+        self._hooks: list[HookBase] = []
+        self.iter: int = 0
+        self.start_iter: int = 0
+        self.max_iter: int = 0
+        self.storage: EventStorage
+
+    def register_hooks(self, hooks: Iterable[HookBase | None]) -> None:
+        """Append hooks, which are called in the order of registration; None is passed over."""
+        for hook in hooks:
+            if hook is None:
+                continue
+            hook.trainer = weakref.proxy(self)  # a plain reference would keep the trainer's memory alive
+            self._hooks.append(hook)
+
+    def train(self, start_iter: int, max_iter: int) -> None:
+        """Run the iterations `start_iter` to `max_iter - 1`."""
+        logger.info("Starting training from iteration %d", start_iter)
+        self.iter = self.start_iter = start_iter
+        self.max_iter = max_iter
+        with EventStorage(start_iter) as self.storage:
+            try:
+                self.before_train()
+                for self.iter in range(start_iter, max_iter):
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                # Tells a finished training from one that stopped in its last iteration.
+                self.iter = max(start_iter, max_iter)
+            except Exception as error:
+                logger.error("Training stopped at iteration %d: %s", self.iter, error)
+                raise
+            finally:
+                self.after_train()
+
+    def before_train(self) -> None:
+        for hook in self._hooks:
+            hook.before_train()
+
+    def after_train(self) -> None:
+        self.storage.iter = self.iter
+        for hook in self._hooks:
+            hook.after_train()
+
+    def before_step(self) -> None:
+        self.storage.iter = self.iter
+        for hook in self._hooks:
+            hook.before_step()
+
+    def after_step(self) -> None:
+        for hook in self._hooks:
+            hook.after_step()
+
+    def run_step(self) -> None:
+        raise NotImplementedError(f"{type(self).__name__} has no run_step")
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"iteration": int, "hooks": {class name: state}}; "hooks" only where a hook has a state."""
+        state: dict[str, Any] = {"iteration": self.iter}
+        hooks = {type(hook).__qualname__: hook.state_dict() for hook in self._hooks}
+        hooks = {name: hook_state for name, hook_state in hooks.items() if hook_state}
+        return {**state, "hooks": hooks} if hooks else state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.iter = state_dict["iteration"]
+        by_name = {type(hook).__qualname__: hook for hook in self._hooks}
+        for name, hook_state in state_dict.get("hooks", {}).items():
+            load = getattr(by_name.get(name), "load_state_dict", None)
+            if load is None:
+                logger.warning("The checkpoint has a state of hook '%s', this training has no such hook", name)
+            else:
+                load(hook_state)
+
+
+class SimpleTrainer(TrainerBase):
+    """One optimizer step on one batch an iteration.
+
+    `model(batch)` must return a dict of losses (or one loss); `data_loader` yields batches, and starts over where it
+    is finite. Losses are averaged over processes and written as `total_loss` and by their names; `data_time` is the
+    seconds the loop waited for data, of the slowest process.
+    """
+
+    def __init__(self, model: nn.Module, data_loader: Iterable[Any], optimizer: torch.optim.Optimizer) -> None:
+        super().__init__()
+        model.train()
+        self.model = model
+        self.data_loader = data_loader
+        self.optimizer = optimizer
+        self._batches: Iterator[Any] | None = None
+
+    def next_batch(self) -> Any:
+        """The next batch; raises ValueError where the loader yields nothing."""
+        if self._batches is None:
+            self._batches = iter(self.data_loader)
+        batch = next(self._batches, None)
+        if batch is None:
+            self._batches = iter(self.data_loader)
+            batch = next(self._batches, None)
+        if batch is None:
+            raise ValueError("the data loader yields no batch: the training set is smaller than a batch, or empty")
+        return batch
+
+    def run_step(self) -> None:
+        """Forward, backward, optimizer step.
+
+        Raises:
+            FloatingPointError: the loss is not finite; the message names the iteration, the losses and the remedy.
+        """
+        if not self.model.training:
+            raise RuntimeError(f"{type(self).__name__}: the model is in eval mode; call model.train() before training")
+        start = time.perf_counter()
+        batch = self.next_batch()
+        data_time = time.perf_counter() - start
+        with self.forward_context():
+            losses = self.losses_of(batch)
+        self.optimizer.zero_grad()
+        self.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
+        self.write_metrics(losses, data_time)
+        self.step_optimizer()
+
+    def losses_of(self, batch: Any) -> Losses:
+        try:
+            losses = self.model(batch)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"iteration {self.iter}: {error}") from error
+        return {"total_loss": losses} if isinstance(losses, torch.Tensor) else losses
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        return torch.enable_grad()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        loss.backward()
+
+    def step_optimizer(self) -> None:
+        self.optimizer.step()
+
+    def write_metrics(self, losses: Losses, data_time: float) -> None:
+        """Put losses and data time into the storage; stops a training whose loss is not finite in every process."""
+        # All losses leave the device in one copy: each copy waits for the GPU.
+        values = torch.stack([loss.detach().float() for loss in losses.values()])
+        waited = torch.tensor(data_time, device=values.device)
+        if comm.get_world_size() > 1:
+            dist.all_reduce(values)
+            values /= comm.get_world_size()
+            dist.all_reduce(waited, op=dist.ReduceOp.MAX)
+        *numbers, data_time = torch.cat([values, waited[None]]).tolist()
+        metrics = dict(zip(losses, numbers, strict=True))
+        if not math.isfinite(sum(numbers)):
+            raise FloatingPointError(_not_finite(self.iter, metrics))
+        storage = get_event_storage()
+        storage.put_scalar("data_time", data_time)
+        storage.put_scalar("total_loss", sum(numbers))
+        if len(metrics) > 1:
+            storage.put_scalars(**metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+
+
+class AMPTrainer(SimpleTrainer):
+    """SimpleTrainer in automatic mixed precision.
+
+    float16 needs CUDA and a gradient scaler; a model on the CPU is trained in bfloat16, which needs none.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: Iterable[Any],
+        optimizer: torch.optim.Optimizer,
+        grad_scaler: torch.amp.GradScaler | None = None,
+        precision: torch.dtype = torch.float16,
+    ) -> None:
+        super().__init__(model, data_loader, optimizer)
+        self.device_type = next(model.parameters()).device.type
+        self.precision = precision if self.device_type == "cuda" else torch.bfloat16
+        scale = self.precision == torch.float16
+        self.grad_scaler = grad_scaler or torch.amp.GradScaler(self.device_type, enabled=scale)
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device_type, dtype=self.precision)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        self.grad_scaler.scale(loss).backward()
+
+    def step_optimizer(self) -> None:
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        if scaler_state := state_dict.get("grad_scaler"):
+            self.grad_scaler.load_state_dict(scaler_state)
+
+
+def _not_finite(iteration: int, metrics: Mapping[str, float]) -> str:
+    losses = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
+    return (
+        f"the loss became infinite or NaN at iteration {iteration} ({losses}); lower SOLVER.BASE_LR, lengthen "
+        "SOLVER.WARMUP_ITERS, or set SOLVER.CLIP_GRADIENTS.ENABLED to True"
+    )

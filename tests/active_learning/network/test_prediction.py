@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from active_learning.errors import MaskALError
+from active_learning.network.prediction import Predictor, load_network, read_input
+from active_learning.network.training_hooks import save_weights
+from detectron2.modeling import build_model
+
+
+def test_weights_make_a_round_trip(make_cfg, tmp_path):
+    cfg = make_cfg()
+    model = build_model(cfg)
+    save_weights(model, tmp_path / "deep" / "w.pth")
+    loaded = load_network(cfg, tmp_path / "deep" / "w.pth")
+    assert not loaded.training
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in model.state_dict().items())
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["w.pth"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no such weights file"), (b"junk", "cannot be read as weights")]
+)
+def test_weights_that_cannot_be_loaded(make_cfg, tmp_path, content, message):
+    path = tmp_path / "w.pth"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MaskALError, match=rf"w\.pth: .*{message}"):
+        load_network(make_cfg(), path)
+
+
+def test_predictions_are_at_full_resolution(make_cfg, tmp_path):
+    path = tmp_path / "wide.png"
+    cv2.imwrite(str(path), np.zeros((90, 150, 3), dtype=np.uint8))
+    found = Predictor(build_model(make_cfg()), make_cfg())(path)
+    assert found.image_size == (90, 150)
+    assert len(found)
+    assert found.pred_masks.shape == (len(found), 90, 150)
+    assert found.softmaxes.shape == (len(found), 3)
+    assert (found.scores[:-1] >= found.scores[1:]).all()
+
+
+def test_input_is_resized_and_keeps_the_size_of_the_file(make_cfg, tmp_path):
+    path = tmp_path / "colour.png"
+    pixels = np.zeros((32, 48, 3), dtype=np.uint8)
+    pixels[..., 0] = 200
+    cv2.imwrite(str(path), pixels)
+    given = read_input(path, make_cfg(image_min_size=64))
+    assert (given["height"], given["width"]) == (32, 48)
+    assert given["image"].shape == (3, 64, 96)
+    assert given["image"][:, 0, 0].tolist() == [200, 0, 0]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no image", b"\x89PNG\r\n\x1a\n broken"])
+def test_images_that_cannot_be_read(make_cfg, tmp_path, content):
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(MaskALError, match=r"a\.png: cannot be read as an image"):
+        read_input(path, make_cfg())

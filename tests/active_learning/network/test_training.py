@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from active_learning.errors import MaskALError
+from active_learning.network import training, training_hooks
+from active_learning.network.network_config import network_config, training_config
+from active_learning.network.training import MaskALTrainer, register_dataset, train
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+
+@pytest.fixture
+def make_training(make_settings, dataset, tmp_path):
+    """(config, arguments of train) for such settings."""
+
+    def make(weights="", **keys):
+        settings = make_settings(**keys)
+        cfg = training_config(
+            network_config(settings, settings.experiments()[0]),
+            settings,
+            image_count=7,
+            class_images={"square": 3, "disc": 3},
+            train_dataset=dataset,
+            val_dataset=dataset,
+            weights=weights,
+            output_dir=tmp_path / "out",
+        )
+        return cfg, {"best_model": tmp_path / "best.pth", "best_ap": 0.0, "final_model": tmp_path / "final.pth"}
+
+    return make
+
+
+@pytest.fixture
+def validation_scores(monkeypatch):
+    """Mask APs that the validations give in turn."""
+
+    def use(*scores):
+        left = list(scores)
+        monkeypatch.setattr(
+            MaskALTrainer, "test", classmethod(lambda *_: {"segm": {"AP": left.pop(0)}, "bbox": {"AP": 1.0}})
+        )
+        return left
+
+    return use
+
+
+def weights_of(path):
+    return torch.load(path, weights_only=True)["model"]
+
+
+def test_training_writes_what_it_should(make_training, tmp_path):
+    cfg, arguments = make_training()
+    result = train(cfg, **arguments)
+    assert result.iterations == 4
+    assert 0 <= result.best_ap <= 100
+    assert (tmp_path / "final.pth").is_file()
+    assert (tmp_path / "best.pth").is_file() == (result.best_ap > 0)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.json").read_text(encoding="utf-8").splitlines()]
+    written = {key for line in lines for key in line}
+    assert {"total_loss", "loss_mask", "loss_rpn_cls", "lr", "time", "data_time"} <= written | {"time"}
+    assert "segm/AP" in written
+    assert list((tmp_path / "out").glob("events.out.tfevents*"))
+    assert not list((tmp_path / "out").rglob("*.pth"))
+
+
+def test_only_better_weights_are_kept(make_training, validation_scores, tmp_path):
+    saved = []
+    cfg, arguments = make_training(train_iterations_base=8)
+    validation_scores(10.0, 30.0, math.nan, 20.0)
+    original = training_hooks.save_weights
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_hooks, "save_weights", lambda model, path: saved.append(path) or original(model, path))
+        result = train(cfg, **arguments)
+    assert result.best_ap == 30.0
+    assert saved == [tmp_path / "best.pth"] * 2
+
+
+def test_best_score_carries_over(make_training, validation_scores, tmp_path):
+    cfg, arguments = make_training()
+    validation_scores(10.0, 30.0)
+    result = train(cfg, **{**arguments, "best_ap": 40.0})
+    assert result.best_ap == 40.0
+    assert not (tmp_path / "best.pth").exists()
+
+
+def test_mixed_precision_trains_on_the_cpu(make_training, validation_scores, tmp_path):
+    validation_scores(1.0, 1.0)
+    cfg, arguments = make_training(precision="amp")
+    train(cfg, **arguments)
+    weights = weights_of(tmp_path / "final.pth")
+    assert all(value.isfinite().all() for value in weights.values())
+    assert weights["roi_heads.box_head.fc1.weight"].dtype == torch.float32
+
+
+class InterruptedByTestError(Exception):
+    pass
+
+
+def interrupt_at(iteration, monkeypatch):
+    original = MaskALTrainer.run_step
+
+    def run_step(self):
+        if self.iter == iteration:
+            raise InterruptedByTestError
+        original(self)
+
+    monkeypatch.setattr(MaskALTrainer, "run_step", run_step)
+
+
+def test_interrupted_training_goes_on(make_training, validation_scores, tmp_path):
+    cfg, arguments = make_training(train_iterations_base=6)
+    scores = validation_scores(25.0, 5.0, 6.0)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(3, patch)
+        with pytest.raises(InterruptedByTestError):
+            train(cfg, **arguments)
+    assert len(list((tmp_path / "out" / "resume").glob("*.pth"))) == 1
+    steps = []
+    with pytest.MonkeyPatch.context() as patch:
+        original = MaskALTrainer.run_step
+        patch.setattr(MaskALTrainer, "run_step", lambda self: steps.append(self.iter) or original(self))
+        result = train(cfg, **arguments)
+    assert steps == [2, 3, 4, 5]
+    assert scores == []
+    assert result.best_ap == 25.0
+    assert not (tmp_path / "out" / "resume").exists()
+
+
+def test_another_training_does_not_take_up_the_resume_point(make_training, validation_scores):
+    cfg, arguments = make_training(train_iterations_base=6)
+    validation_scores(*[1.0] * 9)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(3, patch)
+        with pytest.raises(InterruptedByTestError):
+            train(cfg, **arguments)
+    other, arguments = make_training(train_iterations_base=6, seed=1)
+    steps = []
+    with pytest.MonkeyPatch.context() as patch:
+        original = MaskALTrainer.run_step
+        patch.setattr(MaskALTrainer, "run_step", lambda self: steps.append(self.iter) or original(self))
+        train(other, **arguments)
+    assert steps[0] == 0
+
+
+def test_same_seed_same_training(make_training, validation_scores, tmp_path):
+    finals = []
+    for seed in (0, 0, 1):
+        cfg, arguments = make_training(train_iterations_base=2, seed=seed)
+        validation_scores(1.0, 1.0)
+        train(cfg, **arguments)
+        finals.append(weights_of(tmp_path / "final.pth"))
+    first, second, other = finals
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_training_starts_from_the_weights(make_training, validation_scores, tmp_path):
+    cfg, arguments = make_training(train_iterations_base=1)
+    validation_scores(1.0, 1.0)
+    train(cfg, **arguments)
+    final = tmp_path / "final.pth"
+    cfg, _ = make_training(weights=str(final), seed=5)
+    trainer = MaskALTrainer(cfg, training.KeepBest(cfg, tmp_path / "best.pth", 0.0))
+    trainer.load_start()
+    assert all(torch.equal(value, trainer.model.state_dict()[key]) for key, value in weights_of(final).items())
+
+
+@pytest.mark.parametrize("content", [None, b"junk"], ids=["missing", "broken"])
+def test_start_weights_that_cannot_be_read(make_training, tmp_path, content):
+    path = tmp_path / "start.pth"
+    if content:
+        path.write_bytes(content)
+    cfg, arguments = make_training(weights=str(path))
+    with pytest.raises(MaskALError, match=r"start\.pth: cannot be read as weights"):
+        train(cfg, **arguments)
+
+
+def test_divergence_names_iteration_and_remedy(make_training):
+    cfg, arguments = make_training(learning_rate=1e30, warmup_iterations=0, train_iterations_base=6)
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+    with pytest.raises(MaskALError, match=r"(?s)iteration [1-5]\b.*lower learning_rate \(1e\+30\)"):
+        train(cfg, **arguments)
+
+
+def test_checkpoints_are_kept_where_asked_for(make_training, validation_scores, tmp_path):
+    validation_scores(1.0, 1.0)
+    cfg, arguments = make_training(checkpoint_period=3)
+    train(cfg, **arguments)
+    assert "model_0000002.pth" in {path.name for path in (tmp_path / "out").glob("*.pth")}
+
+
+def test_registering_again_replaces(image_folder):
+    register_dataset("again", image_folder / "dataset.json", image_folder, ["x"])
+    register_dataset("again", image_folder / "dataset.json", image_folder, ["square", "disc", "never"])
+    assert len(DatasetCatalog.get("again")) == 7
+    assert list(MetadataCatalog.get("again").thing_classes) == ["square", "disc", "never"]
