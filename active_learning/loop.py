@@ -167,7 +167,7 @@ class ActiveLearningLoop:
             train_dataset=self.data.register("train"),
             val_dataset=self.data.register("val"),
             weights=self._start_weights(),
-            output_dir=self.files.weights,
+            output_dir=self.files.training_log(loop),
         )
         config.SEED = self.experiment.seed + loop
         if summary.bitmaps:

@@ -1,7 +1,7 @@
 """Names and formats of the files that a run writes.
 
     <resultsroot>/<experiment_name>/<experiment>/    <strategy>.csv, trainfiles_iteration###.txt, run_state.json, ...
-    <weightsroot>/<experiment_name>/<experiment>/    best_model_###.pth, model_final.pth, metrics.json, ...
+    <weightsroot>/<experiment_name>/<experiment>/    best_model_###.pth, model_final.pth, training###/
 
 Loop 0 is the training on the initial images.
 """
@@ -46,6 +46,10 @@ class OutputFiles:
     def standard_scores(self) -> Path:
         """The same at score threshold 0.05, as COCO results are usually given."""
         return self.results / f"{self.strategy}_standard.csv"
+
+    def training_log(self, loop: int) -> Path:
+        """Folder of metrics.json and the TensorBoard events of one training."""
+        return self.weights / f"training{loop:03d}"
 
     def train_files(self, loop: int) -> Path:
         return self.results / f"trainfiles_iteration{loop:03d}.txt"

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from fvcore.common.param_scheduler import (
     CosineParamScheduler,
-    ExponentialParamScheduler,
     MultiStepParamScheduler,
     ParamScheduler,
     StepWithFixedGammaParamScheduler,
@@ -230,9 +229,3 @@ class _StepsToTheEnd(StepWithFixedGammaParamScheduler):
 
     def __call__(self, where: float) -> float:
         return super().__call__(min(where, 1 - 2 * self.WHERE_EPSILON))
-
-
-@LR_SCHEDULE_REGISTRY.register()
-def WarmupExponentialLR(cfg: CfgNode) -> ParamScheduler:  # noqa: N802
-    """A smooth exponential fall from BASE_LR to GAMMA x BASE_LR."""
-    return ExponentialParamScheduler(1.0, cfg.SOLVER.GAMMA)

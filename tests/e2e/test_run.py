@@ -50,7 +50,7 @@ def test_a_whole_run_chooses_and_retrains(tiny_project):
 
     assert (weights / "model_final.pth").exists()
     assert (weights / "best_model_002.pth").exists()
-    assert (weights / "metrics.json").exists()
+    assert (weights / "training002" / "metrics.json").exists()
     assert not list(tiny_project.folder.rglob("*.tmp"))
     assert "train size" in output
     coco = json.loads(tiny_project.file("data", "train.json").read_text(encoding="utf-8"))

@@ -68,9 +68,6 @@ def test_constant_warmup() -> None:
             {10: 0.1, 19: 0.1, 20: 0.01, 29: 0.01, 30: 0.001, 40: 0.001},
             id="step",
         ),
-        pytest.param(
-            {"LR_SCHEDULER_NAME": "WarmupExponentialLR"}, {10: 0.1**0.25, 20: 0.1**0.5, 40: 0.1}, id="exponential"
-        ),
         pytest.param({"STEPS": (20, 30, 40, 99)}, {19: 1.0, 20: 0.1, 40: 0.01}, id="steps-past-the-end"),
         pytest.param({"STEPS": ()}, {10: 1.0, 40: 1.0}, id="no-steps"),
         pytest.param({"WARMUP_ITERS": 0}, {0: 1.0, 20: 0.1}, id="no-warmup"),

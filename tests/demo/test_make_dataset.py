@@ -1,0 +1,126 @@
+"""The demo data set: the same bytes for the same seed, true annotations, the class shares that were asked for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from active_learning.annotations import Annotation, check_labels, read_annotation
+from demo import make_dataset
+from demo.heads import CLASSES
+from demo.make_dataset import HEADS_AN_IMAGE, MARKER, SHARES, SPLITS, Order, main, plan
+
+
+def annotations(folder: Path) -> list[Annotation]:
+    sizes = {path: cv2.imread(str(path)).shape[:2] for path in sorted(folder.rglob("*.jpg"))}
+    return [
+        read_annotation(path.with_suffix(".json"), image=path.name, size=(height, width))
+        for path, (height, width) in sizes.items()
+    ]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "datasets"
+    order = Order(train=16, val=2, test=3, seed=0, width=200, height=160)
+    make_dataset.make_dataset(folder, order)
+    return folder
+
+
+def test_every_split_has_its_images_with_annotations_beside_them(dataset: Path) -> None:
+    found = {split: sorted(path.name for path in (dataset / split).iterdir()) for split in SPLITS}
+    assert [len(found[split]) for split in SPLITS] == [32, 4, 6]
+    assert found["val"] == ["val_0000.jpg", "val_0000.json", "val_0001.jpg", "val_0001.json"]
+
+
+def test_same_seed_same_bytes_with_one_and_two_processes(dataset: Path, tmp_path: Path) -> None:
+    make_dataset.make_dataset(tmp_path / "again", Order(16, 2, 3, seed=0, width=200, height=160), workers=2)
+    assert files(tmp_path / "again") == files(dataset)
+
+
+def test_another_seed_draws_other_images(dataset: Path, tmp_path: Path) -> None:
+    make_dataset.make_dataset(tmp_path / "other", Order(1, 1, 1, seed=1, width=200, height=160))
+    image = "train/train_0000.jpg"
+    assert (tmp_path / "other" / image).read_bytes() != (dataset / image).read_bytes()
+
+
+def test_annotations_are_valid_and_inside_their_images(dataset: Path) -> None:
+    read = annotations(dataset)
+    assert len(read) == 21
+    for annotation in read:
+        check_labels(annotation, CLASSES, "error", dataset)
+        assert annotation.instances
+        assert not annotation.warnings
+        assert (annotation.height, annotation.width) == (160, 200)
+        for instance in annotation.instances:
+            points = np.concatenate([part.exterior for part in instance.parts])
+            assert points.min() >= 0 and (points.max(axis=0) <= [200, 160]).all()
+
+
+def test_some_heads_are_in_two_parts_and_have_their_own_group(dataset: Path) -> None:
+    in_parts = [i for annotation in annotations(dataset) for i in annotation.instances if len(i.parts) > 1]
+    shapes = [
+        shape
+        for path in sorted((dataset / "train").glob("*.json"))
+        for shape in json.loads(path.read_text(encoding="utf-8"))["shapes"]
+    ]
+    grouped = [shape for shape in shapes if shape["group_id"] is not None]
+    assert in_parts
+    assert len(shapes) > len(grouped) >= 4
+
+
+def test_class_shares_of_the_plan_are_those_asked_for(tmp_path: Path) -> None:
+    tasks = plan(tmp_path, Order(200, 0, 0, seed=5, width=320, height=240), "train")
+    counts = Counter(label for task in tasks for label in task.labels)
+    total = sum(counts.values())
+    assert all(abs(100 * counts[name] / total - share) < 1 for name, share in SHARES.items())
+    heads = Counter(len(task.labels) for task in tasks)
+    assert {count: 100 * number / 200 for count, number in heads.items()} == HEADS_AN_IMAGE
+
+
+def test_every_class_is_in_the_demos_validation_and_test_images(tmp_path: Path) -> None:
+    order = Order(160, 20, 40, seed=0, width=320, height=240)
+    for split in ("val", "test"):
+        assert {label for task in plan(tmp_path, order, split) for label in task.labels} == set(CLASSES)
+
+
+def test_a_made_data_set_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--out", str(tmp_path / "d"), "--images", "1", "--val", "1", "--test", "1", "--size", "80x64"])
+    (tmp_path / "d/train/mine.json").write_text("{}", encoding="utf-8")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    main(["--out", str(tmp_path / "d"), "--images", "1", "--val", "1", "--test", "1", "--size", "80x64"])
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == before
+    assert "already" in capsys.readouterr().out
+
+
+def test_other_data_are_moved_aside_not_deleted(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/mine.json").write_text("{}", encoding="utf-8")
+    main(["--out", str(tmp_path / "d"), "--images", "1", "--val", "1", "--test", "1", "--size", "80x64"])
+    kept = [path.read_text(encoding="utf-8") for path in tmp_path.glob("d.bak-*/mine.json")]
+    assert kept == ["{}"]
+    assert (tmp_path / "d" / MARKER).is_file() and not (tmp_path / "d/mine.json").exists()
+
+
+@pytest.mark.parametrize("text", ["320", "320x", "axb", "10x10", "1x2x3"], ids=str)
+def test_a_wrong_size_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=text):
+        make_dataset._size(text)
+
+
+def test_the_demos_settings_name_the_classes_and_folders_that_are_drawn(project_root: Path) -> None:
+    settings = yaml.safe_load((project_root / "demo/demo.yaml").read_text(encoding="utf-8"))
+    assert settings["classes"] == list(CLASSES)
+    assert [settings[f"{split}dir"] for split in SPLITS] == [f"demo/run/datasets/{split}" for split in SPLITS]
+    assert set(settings["minority_classes"]) < set(CLASSES)
