@@ -1,0 +1,319 @@
+"""From data set names or a config to loaders."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import cv2
+import torch
+import torch.utils.data as torchdata
+from tabulate import tabulate
+from termcolor import colored
+
+from detectron2.config import CfgNode, configurable
+from detectron2.data.catalog import DatasetCatalog, MetadataCatalog
+from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList, MapDataset, ToIterableDataset
+from detectron2.data.dataset_mapper import DatasetMapper
+from detectron2.data.detection_utils import check_metadata_consistency
+from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+
+__all__ = [
+    "build_batch_data_loader",
+    "build_detection_test_loader",
+    "build_detection_train_loader",
+    "filter_images_with_only_crowd_annotations",
+    "get_detection_dataset_dicts",
+    "print_instances_class_histogram",
+    "trivial_batch_collator",
+    "worker_init_reset_seed",
+]
+
+logger = logging.getLogger(__name__)
+
+_HISTOGRAM_COLUMNS = 6
+
+
+def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list[dict]:
+    """Leave out images without any annotation that is not a crowd; there is nothing to learn from those."""
+    kept = [d for d in dataset_dicts if any(a.get("iscrowd", 0) == 0 for a in d["annotations"])]
+    removed = len(dataset_dicts) - len(kept)
+    logger.info("Removed %d images with no usable annotations. %d images left.", removed, len(kept))
+    return kept
+
+
+def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequence[str]) -> None:
+    """Log how many objects each class has.
+
+    Args:
+        dataset_dicts: data set with "annotations"; crowds are not counted.
+        class_names: name of each category_id.
+
+    Raises:
+        ValueError: a category_id is not one of the classes.
+    """
+    counts = Counter(
+        annotation["category_id"]
+        for d in dataset_dicts
+        for annotation in d["annotations"]
+        if not annotation.get("iscrowd", 0)
+    )
+    unknown = sorted(category for category in counts if not 0 <= category < len(class_names))
+    if unknown:
+        raise ValueError(f"category_id {unknown} of the annotations are not in [0, {len(class_names)}) as the classes")
+    cells: list[Any] = [cell for i, name in enumerate(class_names) for cell in (name[:20], counts[i])]
+    cells += [None] * (len(cells) % 2)
+    if len(class_names) > 1:
+        cells += ["total", sum(counts.values())]
+    columns = min(_HISTOGRAM_COLUMNS, len(cells))
+    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+    headers = (["category", "#instances"] * _HISTOGRAM_COLUMNS)[:columns]
+    table = tabulate(rows, headers=headers, tablefmt="pipe", numalign="left", stralign="center")
+    logger.info("Distribution of instances among all %d categories:\n%s", len(class_names), colored(table, "cyan"))
+
+
+def get_detection_dataset_dicts(
+    names: str | Sequence[str],
+    filter_empty: bool = True,
+    min_keypoints: int = 0,
+    proposal_files: Sequence[str] | None = None,
+    check_consistency: bool = True,
+) -> list[dict]:
+    """Load data sets by name and join them.
+
+    Args:
+        names: one name or several.
+        filter_empty: leave out images without objects.
+        min_keypoints, proposal_files: must keep their defaults.
+        check_consistency: check that the data sets have the same classes.
+
+    Raises:
+        NotImplementedError: keypoints or precomputed proposals are asked for.
+        ValueError: no names, an empty data set, different classes.
+    """
+    if min_keypoints or proposal_files:
+        raise NotImplementedError("keypoints and precomputed proposals are not supported")
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise ValueError("no data set given: set DATASETS.TRAIN or DATASETS.TEST")
+    dataset_dicts: list[dict] = []
+    for name in names:
+        dicts = DatasetCatalog.get(name)
+        if not dicts:
+            raise ValueError(f"data set '{name}' is empty")
+        dataset_dicts.extend(dicts)
+    annotated = "annotations" in dataset_dicts[0]
+    if filter_empty and annotated:
+        dataset_dicts = filter_images_with_only_crowd_annotations(dataset_dicts)
+    if not dataset_dicts:
+        raise ValueError(f"no image of {', '.join(names)} has an annotated object")
+    class_names = MetadataCatalog.get(names[0]).get("thing_classes")
+    if annotated and check_consistency and class_names is not None:
+        check_metadata_consistency("thing_classes", names)
+        print_instances_class_histogram(dataset_dicts, class_names)
+    return dataset_dicts
+
+
+def build_batch_data_loader(
+    dataset: torchdata.Dataset,
+    sampler: torchdata.Sampler | None,
+    total_batch_size: int,
+    *,
+    aspect_ratio_grouping: bool = False,
+    num_workers: int = 0,
+    collate_fn: Callable[[list[dict]], Any] | None = None,
+) -> Iterable[Any]:
+    """An iterable of training batches.
+
+    Args:
+        dataset: indexed, or an endless stream.
+        sampler: order of the indices; None for a stream.
+        total_batch_size: images in a batch of all processes together.
+        aspect_ratio_grouping: batch landscape and portrait images apart.
+        num_workers: worker processes of each process.
+        collate_fn: makes a batch from a list of dicts; None keeps the list.
+
+    Raises:
+        ValueError: the processes cannot share `total_batch_size` equally.
+    """
+    world_size = comm.get_world_size()
+    if total_batch_size <= 0 or total_batch_size % world_size:
+        raise ValueError(f"a batch of {total_batch_size} images cannot be shared equally by {world_size} processes")
+    batch_size = total_batch_size // world_size
+    if not isinstance(dataset, torchdata.IterableDataset):
+        if sampler is None:
+            raise ValueError("a data set that is no stream needs a sampler")
+        dataset = ToIterableDataset(dataset, sampler)
+    elif sampler is not None:
+        raise ValueError("a stream has its own order and takes no sampler")
+    workers: dict[str, Any] = {"num_workers": num_workers, "worker_init_fn": worker_init_reset_seed}
+    if not aspect_ratio_grouping:
+        collate = collate_fn or trivial_batch_collator
+        return torchdata.DataLoader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate, **workers)
+    # Workers send single images: only here, where all meet, can they be grouped.
+    singles = torchdata.DataLoader(dataset, batch_size=None, collate_fn=_unchanged, **workers)
+    batches: Any = AspectRatioGroupedDataset(singles, batch_size)
+    if collate_fn is not None:
+        batches = MapDataset(batches, collate_fn)
+    return batches
+
+
+def _make_train_sampler(cfg: CfgNode, dataset: Any) -> torchdata.Sampler | None:
+    if isinstance(dataset, torchdata.IterableDataset):
+        return None
+    name = cfg.DATALOADER.SAMPLER_TRAIN
+    logger.info("Using training sampler %s", name)
+    if name == "TrainingSampler":
+        return TrainingSampler(len(dataset))
+    if name == "RepeatFactorTrainingSampler":
+        return RepeatFactorTrainingSampler(
+            RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+                dataset, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
+            )
+        )
+    raise ValueError(
+        f"unknown DATALOADER.SAMPLER_TRAIN '{name}': use TrainingSampler or RepeatFactorTrainingSampler, "
+        "or give build_detection_train_loader a sampler"
+    )
+
+
+def _check_proposals(cfg: CfgNode) -> None:
+    if cfg.MODEL.LOAD_PROPOSALS:
+        raise NotImplementedError("precomputed proposals are not supported: set MODEL.LOAD_PROPOSALS to False")
+
+
+def _train_loader_from_config(
+    cfg: CfgNode,
+    mapper: Callable[[dict], Any] | None = None,
+    *,
+    dataset: Any = None,
+    sampler: torchdata.Sampler | None = None,
+) -> dict[str, Any]:
+    _check_proposals(cfg)
+    if dataset is None:
+        dataset = get_detection_dataset_dicts(
+            cfg.DATASETS.TRAIN,
+            filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+            min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0,
+        )
+    return {
+        "dataset": dataset,
+        "sampler": _make_train_sampler(cfg, dataset) if sampler is None else sampler,
+        "mapper": DatasetMapper(cfg, True) if mapper is None else mapper,
+        "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
+        "aspect_ratio_grouping": cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        "num_workers": cfg.DATALOADER.NUM_WORKERS,
+    }
+
+
+@configurable(from_config=_train_loader_from_config)
+def build_detection_train_loader(
+    dataset: Sequence[Any] | torchdata.Dataset,
+    *,
+    mapper: Callable[[dict], Any] | None,
+    sampler: torchdata.Sampler | None = None,
+    total_batch_size: int,
+    aspect_ratio_grouping: bool = True,
+    num_workers: int = 0,
+    collate_fn: Callable[[list[dict]], Any] | None = None,
+) -> Iterable[Any]:
+    """An endless iterable of training batches. Call with a config or with explicit arguments.
+
+    Args:
+        dataset: list of dicts, or a data set.
+        mapper: makes the network's input from a dict; None gives the dict itself.
+        sampler: order of the indices, usually endless; None shuffles.
+        total_batch_size: images in a batch of all processes together.
+        aspect_ratio_grouping: batch landscape and portrait images apart; the items need "width" and "height".
+        num_workers: worker processes of each process; 0 loads in this one.
+        collate_fn: makes a batch from a list; None keeps the list.
+    """
+    data: Any = DatasetFromList(dataset, copy=False) if isinstance(dataset, list) else dataset
+    if mapper is not None:
+        data = MapDataset(data, mapper)
+    if sampler is None and not isinstance(data, torchdata.IterableDataset):
+        sampler = TrainingSampler(len(data))
+    return build_batch_data_loader(
+        data,
+        sampler,
+        total_batch_size,
+        aspect_ratio_grouping=aspect_ratio_grouping,
+        num_workers=num_workers,
+        collate_fn=collate_fn,
+    )
+
+
+def _test_loader_from_config(
+    cfg: CfgNode, dataset_name: str | Sequence[str], mapper: Callable[[dict], Any] | None = None
+) -> dict[str, Any]:
+    _check_proposals(cfg)
+    return {
+        "dataset": get_detection_dataset_dicts(dataset_name, filter_empty=False),
+        "mapper": DatasetMapper(cfg, False) if mapper is None else mapper,
+        "num_workers": cfg.DATALOADER.NUM_WORKERS,
+    }
+
+
+@configurable(from_config=_test_loader_from_config)
+def build_detection_test_loader(
+    dataset: Sequence[Any] | torchdata.Dataset,
+    *,
+    mapper: Callable[[dict], Any] | None,
+    sampler: torchdata.Sampler | None = None,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    collate_fn: Callable[[list[Any]], Any] | None = None,
+) -> torchdata.DataLoader:
+    """A loader that gives each image once. Call with a config and a name, or with explicit arguments.
+
+    Args:
+        dataset: list of dicts, or a data set.
+        mapper: makes the network's input from a dict; None gives the dict itself.
+        sampler: order of the indices; None splits all of them over the processes.
+        batch_size: images in a batch of this process.
+        num_workers: worker processes of each process; 0 loads in this one. They stay until the loader is gone.
+        collate_fn: makes a batch from a list; None keeps the list.
+    """
+    data: Any = DatasetFromList(dataset, copy=False) if isinstance(dataset, list) else dataset
+    if mapper is not None:
+        data = MapDataset(data, mapper)
+    if isinstance(data, torchdata.IterableDataset):
+        if sampler is not None:
+            raise ValueError("a stream has its own order and takes no sampler")
+    elif sampler is None:
+        sampler = InferenceSampler(len(data))
+    return torchdata.DataLoader(
+        data,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=False,
+        num_workers=num_workers,
+        collate_fn=collate_fn or trivial_batch_collator,
+        worker_init_fn=_limit_worker_threads,
+        persistent_workers=num_workers > 0,
+    )
+
+
+def trivial_batch_collator(batch: list[Any]) -> list[Any]:
+    """The list itself: images of different sizes are stacked by the network."""
+    return batch
+
+
+def _unchanged(item: Any) -> Any:
+    return item
+
+
+def _limit_worker_threads(worker_id: int) -> None:
+    # Each worker would otherwise start as many OpenCV threads as there are cores.
+    cv2.setNumThreads(0)
+
+
+def worker_init_reset_seed(worker_id: int) -> None:
+    """Seed Python's, numpy's and PyTorch's generators of a worker process from the loader's seed."""
+    _limit_worker_threads(worker_id)
+    # In a worker, torch's seed is the loader's plus worker_id: numpy and random do not follow it by themselves.
+    seed_all_rng(torch.initial_seed() % 2**31)

@@ -1,0 +1,113 @@
+"""Names of data sets: DatasetCatalog says how to load one, MetadataCatalog what is known about it."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+__all__ = ["DatasetCatalog", "Metadata", "MetadataCatalog"]
+
+
+class _DatasetCatalog(UserDict):
+    """Maps a data set's name to a function that returns its list of dicts."""
+
+    def register(self, name: str, func: Callable[[], list[dict]]) -> None:
+        """Register `func`, which takes nothing and returns the same list of dicts each time.
+
+        Raises:
+            TypeError: `func` is not callable.
+            AssertionError: the name is taken.
+        """
+        if not callable(func):
+            raise TypeError(f"data set '{name}': register a function that returns a list of dicts, not {func!r}")
+        assert name not in self, f"data set '{name}' is already registered: remove it first or choose another name"
+        self[name] = func
+
+    def get(self, name: str) -> list[dict]:  # type: ignore[override]
+        """Load data set `name`.
+
+        Raises:
+            KeyError: the name is not registered.
+        """
+        try:
+            func = self[name]
+        except KeyError as error:
+            known = ", ".join(self.list()) or "none"
+            raise KeyError(f"data set '{name}' is not registered; registered are: {known}") from error
+        return func()
+
+    def list(self) -> list[str]:
+        """All registered names."""
+        return list(self)
+
+    def remove(self, name: str) -> None:
+        """Forget `name`; KeyError if it is not registered."""
+        self.pop(name)
+
+    def __str__(self) -> str:
+        return f"DatasetCatalog(registered datasets: {', '.join(self)})"
+
+    __repr__ = __str__
+
+
+class Metadata(SimpleNamespace):
+    """What is known about a data set: attributes that can be set once and then only to an equal value."""
+
+    name: str = "N/A"
+
+    def __getattr__(self, key: str) -> Any:
+        # Reached only for attributes that are not there.
+        known = ", ".join(sorted(vars(self))) or "nothing"
+        raise AttributeError(f"metadata of data set '{self.name}' has no '{key}'; it has: {known}")
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        old = vars(self).get(key, value)
+        assert old is value or old == value, (
+            f"metadata '{key}' of data set '{self.name}' is already {old!r} and cannot become {value!r}"
+        )
+        super().__setattr__(key, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All attributes; a copy, so that changing it does not change this object."""
+        return dict(vars(self))
+
+    def set(self, **kwargs: Any) -> Metadata:
+        """Set several attributes; returns self."""
+        for key, value in kwargs.items():
+            setattr(self, key, value)
+        return self
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The attribute, or `default` if it is not there."""
+        return vars(self).get(key, default)
+
+
+class _MetadataCatalog(UserDict):
+    """Maps a data set's name to its Metadata, which is made at the first mention."""
+
+    def get(self, name: str) -> Metadata:  # type: ignore[override]
+        """The one Metadata object of `name`."""
+        if not name:
+            raise ValueError("a data set's name must not be empty")
+        if name not in self:
+            self[name] = Metadata(name=name)
+        return self[name]
+
+    def list(self) -> list[str]:
+        """All names that have metadata."""
+        return list(self)
+
+    def remove(self, name: str) -> None:
+        """Forget `name`; KeyError if it is not there."""
+        self.pop(name)
+
+    def __str__(self) -> str:
+        return f"MetadataCatalog(registered metadata: {', '.join(self)})"
+
+    __repr__ = __str__
+
+
+DatasetCatalog = _DatasetCatalog()
+MetadataCatalog = _MetadataCatalog()

@@ -1,0 +1,112 @@
+"""Reading images: every kind of file becomes HxWxC uint8 (or float for YUV), upright as EXIF says."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from detectron2.utils.file_io import PathManager
+
+__all__ = ["convert_PIL_to_numpy", "convert_image_to_rgb", "read_image"]
+
+# ITU-R BT.601 luma and its two colour differences, as rows.
+_RGB_TO_YUV = np.array(
+    [[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]], dtype=np.float64
+)
+_YUV_TO_RGB = np.array([[1.0, 0.0, 1.13983], [1.0, -0.39465, -0.58060], [1.0, 2.03211, 0.0]], dtype=np.float64)
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_image(file_name: str, format: str | None = None) -> np.ndarray:
+    """Read an image upright.
+
+    Args:
+        file_name: path, or an address PathManager knows.
+        format: "BGR", "YUV-BT.601" or a Pillow mode such as "RGB" and "L"; None keeps the file's own mode.
+
+    Returns:
+        HxWxC uint8 (YUV: float, colours divided by 255); "L" gives HxWx1.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be read as an image; the message names the file.
+    """
+    with PathManager.open(str(file_name), "rb") as file:
+        try:
+            with Image.open(file) as image:
+                image.load()
+                return convert_PIL_to_numpy(_upright(image), format)
+        # Pillow's plug-ins raise these on damaged files.
+        except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+            raise OSError(f"{file_name}: cannot be read as an image: {error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        # A damaged EXIF block says nothing about the pixels: the image is taken as it is.
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:  # noqa: N802
+    """Convert a Pillow image to an array.
+
+    Greys of 16 bits become 8 bits by dropping the lower byte; alpha is dropped; palettes, CMYK and bitmaps are
+    converted to the colours they show.
+
+    Args:
+        format: as for read_image.
+
+    Returns:
+        HxWxC (or HxW for format None and a grey file).
+    """
+    if format is None:
+        return np.asarray(image)
+    image = _eight_bits(image)
+    mode = "RGB" if format in ("BGR", "YUV-BT.601") else format
+    array = np.asarray(image if image.mode == mode else image.convert(mode))
+    if format == "BGR":
+        return cv2.cvtColor(array, cv2.COLOR_RGB2BGR)
+    if format == "YUV-BT.601":
+        return np.dot(array / 255.0, _RGB_TO_YUV.T)
+    return array[:, :, None] if format == "L" else array
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    # Pillow clips 16-bit values at 255, which turns most of such an image white.
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.clip(np.asarray(image), 0, 0xFFFF) >> 8).astype(np.uint8))
+    return image
+
+
+def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str) -> np.ndarray:
+    """Convert an image as the network gets it to HxWx3 uint8 RGB, for drawing.
+
+    Args:
+        image: HxWxC array or tensor of `format`.
+        format: as for read_image.
+    """
+    array = image.cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+    if format == "BGR":
+        return array[:, :, ::-1]
+    if format == "YUV-BT.601":
+        return (np.dot(array, _YUV_TO_RGB.T) * 255.0).clip(0, 255).astype(np.uint8)
+    if format == "L":
+        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    return np.asarray(Image.fromarray(array, mode=format).convert("RGB")) if format != "RGB" else array

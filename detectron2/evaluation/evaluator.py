@@ -1,0 +1,164 @@
+"""Run a model over a loader and hand what it finds to evaluators."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from detectron2.utils import comm
+from detectron2.utils.logger import log_every_n_seconds
+
+__all__ = ["DatasetEvaluator", "DatasetEvaluators", "inference_context", "inference_on_dataset"]
+
+logger = logging.getLogger(__name__)
+
+_WARMUP = 5
+_LOG_SECONDS = 5
+
+
+class DatasetEvaluator:
+    """Collects inputs and outputs with `process`, and sums them up with `evaluate`."""
+
+    def reset(self) -> None:
+        """Forget everything; called before a round."""
+
+    def process(self, inputs: list[Any], outputs: list[Any]) -> None:
+        """Take what the model got and what it returned, one element an image."""
+
+    def evaluate(self) -> Any:
+        """Results of all that was processed: {task: {metric: value}}, or None in processes that have no results."""
+
+
+class DatasetEvaluators(DatasetEvaluator):
+    """Several evaluators as one."""
+
+    def __init__(self, evaluators: Sequence[DatasetEvaluator]) -> None:
+        self._evaluators = evaluators
+
+    def reset(self) -> None:
+        for evaluator in self._evaluators:
+            evaluator.reset()
+
+    def process(self, inputs: list[Any], outputs: list[Any]) -> None:
+        for evaluator in self._evaluators:
+            evaluator.process(inputs, outputs)
+
+    def evaluate(self) -> dict[str, Any]:
+        """The evaluators' results in one dict, in the main process.
+
+        Raises:
+            ValueError: two evaluators have results of the same name.
+        """
+        results: dict[str, Any] = {}
+        for evaluator in self._evaluators:
+            found = evaluator.evaluate()
+            if not comm.is_main_process() or found is None:
+                continue
+            twice = results.keys() & found.keys()
+            if twice:
+                raise ValueError(f"several evaluators have results named {', '.join(sorted(map(str, twice)))}")
+            results.update(found)
+        return results
+
+
+class _Stopwatch:
+    """Seconds of each phase an image; the first images, which are slow, do not count."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._warmup = min(_WARMUP, total - 1)
+        self._seconds = dict.fromkeys(("Dataloading", "Inference", "Eval"), 0.0)
+        self._started = self._last = time.perf_counter()
+
+    def split(self, phase: str) -> None:
+        """`phase` ends now."""
+        now = time.perf_counter()
+        self._seconds[phase] += now - self._last
+        self._last = now
+
+    def report(self, index: int) -> None:
+        """Log, now and then, how far the round is; called after batch number `index`."""
+        counted = index + 1 - self._warmup
+        if counted == 0:
+            self._seconds = dict.fromkeys(self._seconds, 0.0)
+            self._started = self._last
+        if counted <= 0:
+            return
+        whole = (self._last - self._started) / counted
+        eta = datetime.timedelta(seconds=int(whole * (self._total - index - 1)))
+        phases = " ".join(f"{phase}: {seconds / counted:.4f} s/iter." for phase, seconds in self._seconds.items())
+        log_every_n_seconds(
+            logging.INFO,
+            f"Inference done {index + 1}/{self._total}. {phases} Total: {whole:.4f} s/iter. ETA={eta}",
+            n=_LOG_SECONDS,
+            name=__name__,
+        )
+
+
+def inference_on_dataset(
+    model: nn.Module | Any,
+    data_loader: Iterable[Any],
+    evaluator: DatasetEvaluator | Sequence[DatasetEvaluator] | None,
+) -> dict[str, Any]:
+    """Run `model` over all of `data_loader` and evaluate.
+
+    Args:
+        model: a module, which is in eval mode meanwhile, or a callable.
+        data_loader: has a length; its batches are the model's input.
+        evaluator: one, several, or None, to run only.
+
+    Returns:
+        The evaluator's results; {} where it has none.
+    """
+    total = len(data_loader)  # type: ignore[arg-type]
+    logger.info("Start inference on %d batches", total)
+    if evaluator is None:
+        evaluator = DatasetEvaluators([])
+    elif isinstance(evaluator, (list, tuple)):
+        evaluator = DatasetEvaluators(evaluator)
+    assert isinstance(evaluator, DatasetEvaluator)
+    evaluator.reset()
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        if isinstance(model, nn.Module):
+            stack.enter_context(inference_context(model))
+        stack.enter_context(torch.no_grad())
+        _run(model, data_loader, evaluator, _Stopwatch(total))
+    seconds = time.perf_counter() - started
+    logger.info(
+        "Total inference time: %s (%.4f s / iter)", datetime.timedelta(seconds=int(seconds)), seconds / max(total, 1)
+    )
+    results = evaluator.evaluate()
+    return {} if results is None else results
+
+
+def _run(model: Any, data_loader: Iterable[Any], evaluator: DatasetEvaluator, stopwatch: _Stopwatch) -> None:
+    on_cuda = torch.cuda.is_available()
+    for index, inputs in enumerate(data_loader):
+        stopwatch.split("Dataloading")
+        outputs = model(inputs)
+        if on_cuda:
+            # Costs nothing here: the evaluator copies the outputs to the CPU at once.
+            torch.cuda.synchronize()
+        stopwatch.split("Inference")
+        evaluator.process(inputs, outputs)
+        stopwatch.split("Eval")
+        stopwatch.report(index)
+
+
+@contextmanager
+def inference_context(model: nn.Module) -> Iterator[None]:
+    """Have `model` in eval mode inside, and in its former mode after."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
