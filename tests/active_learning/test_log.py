@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from active_learning.log import logger, start_log
+
+
+@pytest.fixture(autouse=True)
+def untouched_loggers():
+    """Other tests find the loggers as they were."""
+    names = ("active_learning", "detectron2", "fvcore", "iopath")
+    before = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate) for name in names}
+    yield
+    for name, (handlers, propagate) in before.items():
+        target = logging.getLogger(name)
+        for handler in target.handlers:
+            handler.close()
+        target.handlers[:], target.propagate = handlers, propagate
+
+
+def test_our_lines_go_to_the_terminal_plain_and_to_the_file_with_the_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    start_log(tmp_path / "run" / "maskAL.log")
+    logger.info("Loop %d", 1)
+    logging.getLogger("active_learning.sampling.pool_scoring").warning("a.png: cannot be read")
+    assert capsys.readouterr().out == "Loop 1\na.png: cannot be read\n"
+    lines = (tmp_path / "run" / "maskAL.log").read_text(encoding="utf-8").splitlines()
+    assert [line[19:] for line in lines] == [" INFO Loop 1", " WARNING a.png: cannot be read"]
+
+
+def test_of_the_engine_only_warnings_reach_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture):
+    start_log(tmp_path / "maskAL.log")
+    logging.getLogger("detectron2.data").info("details")
+    logging.getLogger("detectron2.checkpoint").warning("no such weight")
+    logging.getLogger("detectron2.evaluation.coco_evaluation").warning("no predictions")
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == "no such weight\n"
+    text = (tmp_path / "maskAL.log").read_text(encoding="utf-8")
+    assert all(words in text for words in ("details", "no such weight", "no predictions"))
+
+
+def test_a_second_run_writes_to_its_own_file(tmp_path: Path):
+    start_log(tmp_path / "one.log")
+    start_log(tmp_path / "two.log")
+    logger.info("second")
+    assert (tmp_path / "one.log").read_text(encoding="utf-8") == ""
+    assert "second" in (tmp_path / "two.log").read_text(encoding="utf-8")
