@@ -176,8 +176,18 @@ def _device(cuda_visible_devices: str) -> str:
 
 
 def _mixed_precision(precision: str, device: str) -> bool:
-    """`auto` is mixed precision where it saves much, on GPUs."""
-    return device == "cuda" if precision == "auto" else precision == "amp"
+    """`auto` is mixed precision where the hardware calculates in 16 bits: GPUs, and CPUs with bfloat16."""
+    if precision == "auto":
+        return device == "cuda" or _cpu_has_bfloat16()
+    return precision == "amp"
+
+
+def _cpu_has_bfloat16() -> bool:
+    """A PyTorch that cannot tell counts as a CPU without: emulated, it would be slower than float32."""
+    import torch
+
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _set_loader(cfg: CfgNode, settings: Settings, image_count: int, class_images: Mapping[str, int]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from fvcore.common.param_scheduler import ExponentialParamScheduler
+from torch import nn
 
 from active_learning.errors import MaskALError
 from active_learning.log import logger
@@ -83,6 +84,11 @@ class MaskALTrainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode, keep_best: KeepBest) -> None:
         self.keep_best = keep_best
         super().__init__(cfg)
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Convolutions are faster with the channels last, on CPUs and in mixed precision on GPUs."""
+        return super().build_model(cfg).to(memory_format=torch.channels_last)
 
     def build_hooks(self) -> list[HookBase | None]:
         """Standard order: what measures and checks comes before what writes it down."""

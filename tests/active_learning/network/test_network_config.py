@@ -53,6 +53,7 @@ def test_settings_reach_the_network(make_settings):
         image_min_size=96,
         image_max_size=128,
         seed=7,
+        precision="fp32",
     )
     cfg = network_config(settings, settings.experiments()[0])
     heads = cfg.MODEL.ROI_HEADS
@@ -94,12 +95,23 @@ def test_broken_config_file_is_named(make_settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "mixed"),
-    [("auto", "cpu", False), ("amp", "cpu", True), ("fp32", "cpu", False)],
+    ("precision", "capabilities", "mixed"),
+    [
+        pytest.param("auto", {"avx512_bf16": True}, True, id="auto on a CPU with bfloat16"),
+        pytest.param("auto", {"avx512_bf16": False, "avx2": True}, False, id="auto on one without"),
+        pytest.param("amp", {}, True, id="amp"),
+        pytest.param("fp32", {"amx_bf16": True}, False, id="fp32"),
+    ],
 )
-def test_precision(make_cfg, precision, device, mixed):
-    cfg = make_cfg(precision=precision, cuda_visible_devices=device)
+def test_precision_on_the_cpu(make_cfg, monkeypatch, precision, capabilities, mixed):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    cfg = make_cfg(precision=precision, cuda_visible_devices="cpu")
     assert cfg.SOLVER.AMP.ENABLED is mixed
+
+
+def test_a_pytorch_that_cannot_tell_trains_in_float32(make_cfg, monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not make_cfg(precision="auto", cuda_visible_devices="cpu").SOLVER.AMP.ENABLED
 
 
 @pytest.mark.gpu
