@@ -1,0 +1,94 @@
+"""Video files frame by frame, with OpenCV; frames are HxWx3 uint8 BGR."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from active_learning.errors import MaskALError
+
+CODEC = "mp4v"
+USUAL_FRAME_RATE = 25.0
+
+
+class VideoReader:
+    """The frames of a video. `announced` is how many the file says it has, 0 if it does not."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises MaskALError if OpenCV cannot decode the file."""
+        self.path = path
+        self._capture = cv2.VideoCapture(os.fspath(path))
+        if not self._capture.isOpened():
+            raise MaskALError(
+                f"--video-input {path}: this OpenCV cannot read it: damaged, no video, or of an unknown codec; "
+                f"where it plays elsewhere, convert it: ffmpeg -i {path.name} -c:v libx264 converted.mp4"
+            )
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.frame_rate = rate if math.isfinite(rate) and rate > 0 else USUAL_FRAME_RATE
+        announced = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.announced = int(announced) if math.isfinite(announced) and announced > 0 else 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Raises MaskALError if not even one frame can be decoded."""
+        number = 0
+        try:
+            while (frame := self._next()) is not None:
+                number += 1
+                yield frame
+        finally:
+            self._capture.release()
+        if number == 0:
+            raise MaskALError(f"--video-input {self.path}: none of its frames can be decoded; convert or replace it")
+
+    def _next(self) -> np.ndarray | None:
+        decoded, frame = self._capture.read()
+        return frame if decoded else None
+
+
+class VideoWriter:
+    """Writes an mp4 file; it gets its name when it is complete. A context manager."""
+
+    def __init__(self, path: Path, frame_rate: float) -> None:
+        self.path = path
+        self._draft = path.with_name(f"{path.stem}.unfinished{path.suffix}")
+        self._frame_rate = frame_rate
+        self._writer: cv2.VideoWriter | None = None
+
+    def write(self, frame: np.ndarray) -> None:
+        """Frames must be of one size. Raises MaskALError if OpenCV cannot encode them."""
+        if self._writer is None:
+            self._writer = self._open(frame.shape[1], frame.shape[0])
+        self._writer.write(frame)
+
+    def _open(self, width: int, height: int) -> cv2.VideoWriter:
+        codec = cv2.VideoWriter.fourcc(*CODEC)
+        writer = cv2.VideoWriter(os.fspath(self._draft), codec, self._frame_rate, (width, height))
+        if not writer.isOpened():
+            raise MaskALError(
+                f"{self.path}: this OpenCV cannot write mp4 ({CODEC}) of {width}x{height} there; check the folder, or "
+                "install the opencv-python-headless package of the package index, which has the codec"
+            )
+        return writer
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.release()
+        if kind is not None:
+            self._draft.unlink(missing_ok=True)
+            return
+        # OpenCV says nothing where a disk is full.
+        if not self._draft.is_file() or self._draft.stat().st_size == 0:
+            self._draft.unlink(missing_ok=True)
+            raise MaskALError(f"{self.path}: OpenCV wrote nothing; is the disk full?")
+        self._draft.replace(self.path)
