@@ -23,8 +23,9 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes with one thread each: more threads than cores make PyTorch many times slower.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Each script prints one table; together they are benchmarks/RESULTS.md.
 bench: $(VENV)/installed

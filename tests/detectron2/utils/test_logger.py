@@ -65,7 +65,8 @@ def test_other_ranks_are_silent(name: str, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_colour_and_propagation(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    # termcolor itself decides once a process whether there are colours
+    monkeypatch.setattr("detectron2.utils.logger.colored", lambda text, *_, **__: f"\x1b[31m{text}")
     log = setup_logger(name=name, enable_propagation=True)
     assert log.propagate
     log.error("bad")
