@@ -26,7 +26,7 @@ from detectron2.modeling.roi_heads import (
 )
 from detectron2.structures import Boxes, Instances
 
-WITH_DROPOUT = {
+DROPOUT_HEADS = {
     "StandardROIHeads": "DropoutROIHeads",
     "FastRCNNConvFCHead": "DropoutBoxHead",
     "MaskRCNNConvUpsampleHead": "DropoutMaskHead",
@@ -59,9 +59,8 @@ def _random_bits16(shape: torch.Size, generator: torch.Generator) -> torch.Tenso
     return bits.random_(-(2**63), None, generator=generator).view(torch.int16)[:numel].view(shape)
 
 
-@ROI_BOX_HEAD_REGISTRY.register()
-class DropoutBoxHead(FastRCNNConvFCHead):
-    """FastRCNNConvFCHead with dropout before every fully connected layer."""
+class WithDropout(nn.Module):
+    """What the three heads share; a base class before the head's own. `dropout_probability` comes from the config."""
 
     @configurable
     def __init__(self, input_shape: ShapeSpec, *, dropout_probability: float, **kwargs: Any) -> None:
@@ -71,9 +70,14 @@ class DropoutBoxHead(FastRCNNConvFCHead):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         return {
-            **super().from_config(cfg, input_shape),
+            **super().from_config(cfg, input_shape),  # type: ignore[misc]
             "dropout_probability": cfg.MODEL.ROI_HEADS.DROPOUT_PROBABILITY,
         }
+
+
+@ROI_BOX_HEAD_REGISTRY.register()
+class DropoutBoxHead(WithDropout, FastRCNNConvFCHead):
+    """FastRCNNConvFCHead with dropout before every fully connected layer."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.children():
@@ -83,20 +87,8 @@ class DropoutBoxHead(FastRCNNConvFCHead):
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
-class DropoutMaskHead(MaskRCNNConvUpsampleHead):
+class DropoutMaskHead(WithDropout, MaskRCNNConvUpsampleHead):  # type: ignore[misc]
     """MaskRCNNConvUpsampleHead with dropout before the deconvolution and before the predictor."""
-
-    @configurable
-    def __init__(self, input_shape: ShapeSpec, *, dropout_probability: float, **kwargs: Any) -> None:
-        super().__init__(input_shape, **kwargs)
-        self.dropout = SeededDropout(dropout_probability)
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
-        return {
-            **super().from_config(cfg, input_shape),
-            "dropout_probability": cfg.MODEL.ROI_HEADS.DROPOUT_PROBABILITY,
-        }
 
     def layers(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.children():
@@ -105,23 +97,11 @@ class DropoutMaskHead(MaskRCNNConvUpsampleHead):
         return x
 
 
-class DropoutBoxPredictor(FastRCNNOutputLayers):
+class DropoutBoxPredictor(WithDropout, FastRCNNOutputLayers):
     """FastRCNNOutputLayers with dropout before `cls_score`, its output dropped once more before `bbox_pred`.
 
     Non-maximum suppression goes across classes, and detections also have `softmaxes` (see `inference`).
     """
-
-    @configurable
-    def __init__(self, input_shape: ShapeSpec, *, dropout_probability: float, **kwargs: Any) -> None:
-        super().__init__(input_shape, **kwargs)
-        self.dropout = SeededDropout(dropout_probability)
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
-        return {
-            **super().from_config(cfg, input_shape),
-            "dropout_probability": cfg.MODEL.ROI_HEADS.DROPOUT_PROBABILITY,
-        }
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (R, C, ...) -> class logits (R, K + 1), box deltas (R, 4K or 4)."""

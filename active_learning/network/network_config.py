@@ -134,21 +134,21 @@ def _config_file(name: str) -> str:
 
 
 def _use_dropout_heads(cfg: CfgNode, name: str) -> None:
-    from active_learning.network.dropout_heads import WITH_DROPOUT
+    from active_learning.network.dropout_heads import DROPOUT_HEADS
 
     if not cfg.MODEL.MASK_ON:
         raise MaskALError(f"network_config: {name} predicts no masks (MODEL.MASK_ON is False); choose a Mask R-CNN")
     for key in ("ROI_HEADS", "ROI_BOX_HEAD", "ROI_MASK_HEAD"):
         node = cfg.MODEL[key]
-        if node.NAME in WITH_DROPOUT.values():
+        if node.NAME in DROPOUT_HEADS.values():
             continue
-        if node.NAME not in WITH_DROPOUT:
-            nearest = difflib.get_close_matches(node.NAME, WITH_DROPOUT, n=1, cutoff=0.0)
+        if node.NAME not in DROPOUT_HEADS:
+            nearest = difflib.get_close_matches(node.NAME, DROPOUT_HEADS, n=1, cutoff=0.0)
             raise MaskALError(
                 f"network_config: {name}: MODEL.{key}.NAME {node.NAME!r} has no form with dropout; "
                 f"choose a network with {nearest[0]}, such as one with FPN"
             )
-        node.NAME = WITH_DROPOUT[node.NAME]
+        node.NAME = DROPOUT_HEADS[node.NAME]
 
 
 def _set_image_sizes(cfg: CfgNode, settings: Settings) -> None:
@@ -186,7 +186,7 @@ def _cpu_has_bfloat16() -> bool:
     """A PyTorch that cannot tell counts as a CPU without: emulated, it would be slower than float32."""
     import torch
 
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 

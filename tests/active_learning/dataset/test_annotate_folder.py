@@ -116,7 +116,7 @@ def test_images_must_be_there(desk, add_image):
         desk.fill(["a.png", "b.png"])
 
 
-@pytest.mark.parametrize("name", ["../a.png", "/tmp/a.png"])
+@pytest.mark.parametrize("name", ["../a.png", "/elsewhere/a.png"])
 def test_names_must_stay_in_the_folder(desk, name):
     with pytest.raises(MaskALError, match="leads out"):
         desk.fill([name])
