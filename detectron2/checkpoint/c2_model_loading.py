@@ -9,9 +9,19 @@ from typing import Any
 
 import torch
 
-__all__ = ["align_and_update_state_dicts", "convert_torchvision_names", "is_torchvision_resnet"]
+from detectron2.checkpoint.caffe2_names import convert_c2_detectron_names
+
+__all__ = [
+    "align_and_update_state_dicts",
+    "convert_c2_detectron_names",
+    "convert_torchvision_names",
+    "is_torchvision_resnet",
+]
 
 logger = logging.getLogger(__name__)
+
+# What DataParallel and DistributedDataParallel put in front of every name.
+_WRAPPER = "module."
 
 
 def align_and_update_state_dicts(
@@ -27,27 +37,27 @@ def align_and_update_state_dicts(
     Args:
         model_state_dict: the network's names and tensors.
         ckpt_state_dict: the file's names and tensors.
-        c2_conversion: the file has Caffe2 names, as the first Detectron wrote them.
+        c2_conversion: the file has Caffe2 names and the background first, as the first Detectron wrote them.
 
     Returns:
         The file's tensors: those that fit under the network's name (of whatever shape), the others under their own.
 
     Raises:
-        NotImplementedError: c2_conversion, which is not supported yet.
-        ValueError: a file's name fits several names of the network.
+        ValueError: a file's name fits several names of the network, or two Caffe2 names mean the same weight.
     """
+    originals = {name: name for name in ckpt_state_dict}
     if c2_conversion:
-        raise NotImplementedError(
-            "weights with Caffe2 names cannot be read yet: use a COCO checkpoint of the model zoo, torchvision "
-            "ResNet weights, or '' for random ones"
-        )
+        ckpt_state_dict, originals = convert_c2_detectron_names(ckpt_state_dict)
+    elif all(name.startswith(_WRAPPER) for name in ckpt_state_dict):
+        ckpt_state_dict = {name[len(_WRAPPER) :]: tensor for name, tensor in ckpt_state_dict.items()}
+        originals = {name: _WRAPPER + name for name in ckpt_state_dict}
     fits: dict[str, str] = {}
     for model_name in model_state_dict:
         found = _longest_suffix(model_name, ckpt_state_dict)
         if found is None:
             continue
         if found in fits:
-            raise ValueError(f"weights '{found}' fit both '{fits[found]}' and '{model_name}' of the network")
+            raise ValueError(f"weights '{originals[found]}' fit both '{fits[found]}' and '{model_name}' of the network")
         fits[found] = model_name
     logger.info("%d of %d weights in the file fit the network by their names' endings", len(fits), len(ckpt_state_dict))
     return {fits.get(name, name): tensor for name, tensor in ckpt_state_dict.items()}

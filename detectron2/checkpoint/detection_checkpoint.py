@@ -34,9 +34,9 @@ _CONSTANTS = re.compile(r"^pixel_(mean|std)$|anchor_generator\.cell_anchors|\.nu
 class DetectionCheckpointer(Checkpointer):
     """Saves and loads a network with its optimizer, schedule and iteration.
 
-    Reads .pth files of tensors, .pkl files of numpy arrays as in Detectron2's model zoo, and torchvision's ResNet
-    weights; from local paths, web addresses, detectron2:// and catalog:// names. A path that ends in
-    `?matching_heuristics=True` lets names be matched by their endings. Loading runs no code from the file.
+    Reads .pth files of tensors, .pkl files of numpy arrays with Detectron2's or the first Detectron's names, and
+    torchvision's ResNet weights; from local paths, web addresses, detectron2:// and catalog:// names. A path that
+    ends in `?matching_heuristics=True` lets names be matched by their endings. Loading runs no code from the file.
     """
 
     def __init__(
@@ -67,9 +67,8 @@ class DetectionCheckpointer(Checkpointer):
         Raises:
             FileNotFoundError: there is no such file.
             OSError: it cannot be downloaded.
-            ValueError: its content is no checkpoint.
+            ValueError: its content is no checkpoint, or a weight of it fits several of the network.
             pickle.UnpicklingError: reading it would run code.
-            NotImplementedError: it has Caffe2 names.
         """
         file, match_by_ending = _split_query(os.fspath(path))
         if file:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import BatchNorm2d
@@ -47,7 +48,7 @@ class FrozenBatchNorm2d(nn.Module):
         self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
     ) -> None:
         # version 1 files hold the folded scale and shift only
-        if (local_metadata.get("version") or 1) < 2:
+        if (local_metadata.get("version") or 1) < 2 and prefix + "weight" in state_dict:
             state_dict.setdefault(prefix + "running_mean", torch.zeros_like(self.running_mean))
             state_dict.setdefault(prefix + "running_var", torch.ones_like(self.running_var))
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
@@ -93,14 +94,30 @@ class LayerNorm(nn.Module):
         return last.movedim(-1, 1)
 
 
+class SyncBatchNorm(nn.SyncBatchNorm):
+    """torch.nn.SyncBatchNorm that is a plain batch norm, on any device, where there is no other process.
+
+    With others it needs a GPU, as torch's does.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self._is_alone():
+            return super(nn.SyncBatchNorm, self).forward(input)
+        return super().forward(input)
+
+    def _is_alone(self) -> bool:
+        # torch refuses the CPU before it looks at the number of processes
+        return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size(self.process_group) == 1
+
+
 def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(32, channels)
 
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "BN": BatchNorm2d,
-    "SyncBN": nn.SyncBatchNorm,
-    "nnSyncBN": nn.SyncBatchNorm,
+    "SyncBN": SyncBatchNorm,
+    "nnSyncBN": SyncBatchNorm,
     "FrozenBN": FrozenBatchNorm2d,
     "GN": _group_norm,
     "LN": LayerNorm,

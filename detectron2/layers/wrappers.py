@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Linear
 from torch.nn.functional import interpolate
 
+from detectron2.utils import comm
+
 __all__ = [
     "Conv2d",
     "ConvTranspose2d",
@@ -39,7 +41,8 @@ class Conv2d(nn.Conv2d):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and x.numel() == 0 and isinstance(self.norm, nn.SyncBatchNorm):
+        synced = self.training and isinstance(self.norm, nn.SyncBatchNorm) and comm.get_world_size() > 1
+        if synced and x.numel() == 0:
             # its collective calls would wait for this worker for ever
             raise ValueError(f"SyncBatchNorm cannot train on an empty input of shape {tuple(x.shape)}")
         x = super().forward(x)

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torchvision.ops import RoIPool
 
-from detectron2.layers import ROIAlign
+from detectron2.config import CfgNode
+from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.structures import Boxes
 
-__all__ = ["ROIPooler", "assign_boxes_to_levels", "convert_boxes_to_pooler_format"]
+__all__ = ["ROIPooler", "assign_boxes_to_levels", "build_roi_pooler", "convert_boxes_to_pooler_format"]
 
 
 def assign_boxes_to_levels(
@@ -128,3 +129,23 @@ def _pooler(pooler_type: str, output_size: tuple[int, int], scale: float, sampli
     if pooler_type == "ROIPool":
         return RoIPool(output_size, spatial_scale=scale)
     raise ValueError(f"POOLER_TYPE is '{pooler_type}'; it can be 'ROIAlignV2', 'ROIAlign' or 'ROIPool'")
+
+
+def build_roi_pooler(cfg: CfgNode, head: CfgNode, input_shape: dict[str, ShapeSpec]) -> tuple[ROIPooler, ShapeSpec]:
+    """The pooler of a head's section (its ``POOLER_*``) over ``MODEL.ROI_HEADS.IN_FEATURES``, and the shape it gives.
+
+    Raises:
+        ValueError: the features differ in their channels.
+    """
+    shapes = [input_shape[name] for name in cfg.MODEL.ROI_HEADS.IN_FEATURES]
+    channels = {shape.channels for shape in shapes}
+    if len(channels) != 1:
+        raise ValueError(f"MODEL.ROI_HEADS.IN_FEATURES: the features differ in channels: {sorted(map(str, channels))}")
+    size = head.POOLER_RESOLUTION
+    pooler = ROIPooler(
+        output_size=size,
+        scales=[1.0 / (shape.stride or 1) for shape in shapes],
+        sampling_ratio=head.POOLER_SAMPLING_RATIO,
+        pooler_type=head.POOLER_TYPE,
+    )
+    return pooler, ShapeSpec(channels=channels.pop(), height=size, width=size)

@@ -8,26 +8,34 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlparse
 
-from iopath.common.file_io import HTTPURLHandler, PathHandler, get_cache_dir
+from iopath.common.file_io import HTTPURLHandler, PathHandler, file_lock, get_cache_dir
 from iopath.common.file_io import PathManager as PathManagerBase
+
+from detectron2.utils.download import cached_name, download
 
 __all__ = ["CachedURLHandler", "Detectron2Handler", "PathHandler", "PathManager"]
 
 
 class CachedURLHandler(HTTPURLHandler):
-    """Downloads to the cache; a failure says where the file can be put by hand."""
+    """Downloads to the cache, once for all processes; a failure says where the file can be put by hand."""
 
     def _get_local_path(self, path: str, force: bool = False, cache_dir: str | None = None, **kwargs: Any) -> str:
+        self._check_kwargs(kwargs)
+        cached = Path(get_cache_dir(cache_dir)) / cached_name(path)
+        if cached.is_file() and not force:
+            return str(cached)
         try:
-            return super()._get_local_path(path, force=force, cache_dir=cache_dir, **kwargs)
+            with file_lock(str(cached)):
+                # another process may have fetched it while this one waited for the lock
+                if force or not cached.is_file():
+                    download(path, cached)
         except OSError as error:
-            by_hand = Path(get_cache_dir(cache_dir)) / urlparse(path).path.lstrip("/")
             raise OSError(
                 f"cannot download {path}: {error}. Without a network, fetch that address on another machine "
-                f"and save it as {by_hand}"
+                f"and save it as {cached}"
             ) from error
+        return str(cached)
 
 
 class Detectron2Handler(PathHandler):

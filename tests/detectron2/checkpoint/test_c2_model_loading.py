@@ -42,9 +42,23 @@ def test_one_weight_for_two_places() -> None:
         align_and_update_state_dicts(tensors("a.w", "b.w"), tensors("w"), c2_conversion=False)
 
 
-def test_caffe2_names_are_not_read_yet() -> None:
-    with pytest.raises(NotImplementedError, match="Caffe2"):
-        align_and_update_state_dicts(tensors("a.w"), tensors("res2_0_branch2a_w"))
+def test_names_of_a_data_parallel_network() -> None:
+    loaded = tensors("module.stem.w", "module.fc.w")
+    aligned = align_and_update_state_dicts(tensors("backbone.stem.w"), loaded, c2_conversion=False)
+    assert aligned == {"backbone.stem.w": loaded["module.stem.w"], "fc.w": loaded["module.fc.w"]}
+
+
+def test_a_name_that_fits_twice_is_said_as_the_file_has_it() -> None:
+    with pytest.raises(ValueError, match="'res2_0_branch2a_w' fit both 'a.res2.0.conv1.weight' and 'b.res2"):
+        align_and_update_state_dicts(
+            tensors("a.res2.0.conv1.weight", "b.res2.0.conv1.weight"), tensors("res2_0_branch2a_w")
+        )
+
+
+def test_the_shorter_of_two_names_for_one_weight_stays_unused() -> None:
+    loaded = tensors("conv1.w", "stem.conv1.w")
+    aligned = align_and_update_state_dicts(tensors("backbone.stem.conv1.w"), loaded, c2_conversion=False)
+    assert aligned == {"conv1.w": loaded["conv1.w"], "backbone.stem.conv1.w": loaded["stem.conv1.w"]}
 
 
 @pytest.mark.parametrize(

@@ -159,10 +159,8 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, suffix: str) -> N
     [
         pytest.param("a.pkl", [1], ValueError, "a.pkl.*list", id="pkl-list"),
         pytest.param("a.pth", [1], ValueError, "a.pth.*list", id="pth-list"),
-        pytest.param("a.pkl", {"conv1_w": np.zeros(1)}, NotImplementedError, "Caffe2", id="caffe2"),
-        pytest.param("a.pkl", {"blobs": {"conv1_w": np.zeros(1)}}, NotImplementedError, "Caffe2", id="caffe2-blobs"),
         pytest.param(
-            "a.pkl", {"model": {"a_w": np.zeros(1)}, "__author__": "Caffe2"}, NotImplementedError, "Caffe2", id="author"
+            "a.pkl", {"conv1_w": np.zeros(1), "res_conv1_w": np.zeros(1)}, ValueError, "are both", id="caffe2-twice"
         ),
         pytest.param("a.pkl", {"blobs": [1]}, ValueError, "blobs", id="blobs-list"),
         pytest.param("a.pkl", {"model": {"a": "text"}}, ValueError, "a", id="text-for-array"),

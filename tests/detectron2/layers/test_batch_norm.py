@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from detectron2.layers import BatchNorm2d, FrozenBatchNorm2d, get_norm
-from detectron2.layers.batch_norm import LayerNorm
+from detectron2.layers.batch_norm import LayerNorm, SyncBatchNorm
 
 
 def trained_norm(channels: int, kind: type[nn.Module] = BatchNorm2d) -> nn.Module:
@@ -88,12 +90,20 @@ def test_version_1_files_hold_scale_and_shift_only() -> None:
     assert norm.weight.tolist() == [2, 3]
 
 
+def test_a_file_without_the_norm_leaves_it_and_says_so() -> None:
+    norm = FrozenBatchNorm2d(2)
+    norm.running_mean.fill_(7)
+    result = norm.load_state_dict({}, strict=False)
+    assert set(result.missing_keys) == {"weight", "bias", "running_mean", "running_var"}
+    assert norm.running_mean.tolist() == [7, 7]
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
         ("BN", BatchNorm2d),
-        ("SyncBN", nn.SyncBatchNorm),
-        ("nnSyncBN", nn.SyncBatchNorm),
+        ("SyncBN", SyncBatchNorm),
+        ("nnSyncBN", SyncBatchNorm),
         ("FrozenBN", FrozenBatchNorm2d),
         ("GN", nn.GroupNorm),
         ("LN", LayerNorm),
@@ -105,6 +115,39 @@ def test_get_norm(name: str, kind: type[nn.Module]) -> None:
     norm = get_norm(name, 64)
     assert type(norm) is kind
     assert norm.eval()(torch.randn(2, 64, 3, 5)).shape == (2, 64, 3, 5)
+
+
+@pytest.fixture(params=[False, True], ids=["no group", "group of one"])
+def single_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.param:
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    if request.param:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_sync_batch_norm_alone_is_a_batch_norm(single_process, training: bool) -> None:
+    torch.manual_seed(0)
+    norm = trained_norm(4).train(training)
+    synced = get_norm("SyncBN", 4).train(training)
+    synced.eps = norm.eps
+    synced.load_state_dict(norm.state_dict())
+    x = torch.randn(3, 4, 5, 5)
+    outputs = [module(x) for module in (norm, synced)]
+    for output in outputs:
+        output.square().sum().backward()
+    assert isinstance(synced, nn.SyncBatchNorm)
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=0)
+    torch.testing.assert_close(synced.state_dict(), norm.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(synced.weight.grad, norm.weight.grad, rtol=0, atol=0)
+
+
+def test_sync_batch_norm_with_others_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda group: 2)
+    with pytest.raises(ValueError, match="GPU"):
+        get_norm("SyncBN", 4)(torch.randn(3, 4, 5, 5))
 
 
 def test_get_norm_none_and_unknown() -> None:

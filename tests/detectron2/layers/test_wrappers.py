@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from detectron2.layers import (
     Conv2d,
@@ -40,8 +39,10 @@ def test_conv_takes_an_empty_batch(norm: str, training: bool) -> None:
     assert conv(torch.empty(0, 3, 8, 10)).shape == (0, 4, 4, 5)
 
 
-def test_sync_norm_refuses_to_train_on_nothing() -> None:
-    conv = Conv2d(3, 4, 1, norm=nn.SyncBatchNorm(4)).train()
+def test_sync_norm_refuses_to_train_on_nothing_beside_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    conv = Conv2d(3, 4, 1, norm=get_norm("SyncBN", 4)).train()
+    assert conv(torch.empty(0, 3, 8, 10)).shape == (0, 4, 8, 10)
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
     with pytest.raises(ValueError, match="empty input"):
         conv(torch.empty(0, 3, 8, 10))
 

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels, convert_boxes_to_pooler_format
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.poolers import (
+    ROIPooler,
+    assign_boxes_to_levels,
+    build_roi_pooler,
+    convert_boxes_to_pooler_format,
+)
 from detectron2.structures import Boxes
 
 SCALES = [1 / 4, 1 / 8, 1 / 16, 1 / 32]
@@ -83,3 +89,16 @@ def test_wrong_options(scales: list[float], pooler_type: str, message: str) -> N
 def test_wrong_input_lengths(num_maps: int, num_lists: int) -> None:
     with pytest.raises(ValueError, match="ROIPooler"):
         ROIPooler(7, SCALES, 0, "ROIAlignV2")(features()[:num_maps], [Boxes([square(9)])] * num_lists)
+
+
+def test_pooler_of_a_head(small_cfg) -> None:
+    shapes = {f"p{level}": ShapeSpec(channels=16, stride=2**level) for level in range(2, 7)}
+    pooler, shape = build_roi_pooler(small_cfg, small_cfg.MODEL.ROI_BOX_HEAD, shapes)
+    assert (pooler.min_level, pooler.max_level, pooler.output_size) == (2, 5, (7, 7))
+    assert shape == ShapeSpec(channels=16, height=7, width=7)
+
+
+def test_features_of_one_pooler_share_their_channels(small_cfg) -> None:
+    shapes = {f"p{level}": ShapeSpec(channels=level, stride=2**level) for level in range(2, 7)}
+    with pytest.raises(ValueError, match="differ in channels"):
+        build_roi_pooler(small_cfg, small_cfg.MODEL.ROI_BOX_HEAD, shapes)

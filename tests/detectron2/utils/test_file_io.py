@@ -20,7 +20,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def name(cache: Path) -> str:
-    """A name of this test's own: a process remembers where it found an address."""
     return f"{cache.name}/model_final.pkl"
 
 
@@ -37,7 +36,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("network is unreachable")
 
-    monkeypatch.setattr("urllib.request.urlretrieve", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
 
 
 @pytest.mark.usefixtures("no_network")
@@ -65,11 +64,10 @@ def test_published_files_are_read_only(cached_file: Path, name: str) -> None:
 
 
 def test_downloads_land_in_the_cache(cache: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(url: str, filename: str, **kwargs: object) -> tuple[str, None]:
-        Path(filename).write_text(url, encoding="utf-8")
-        return filename, None
+    def fetch(url: str, destination: Path) -> None:
+        destination.write_text(url, encoding="utf-8")
 
-    monkeypatch.setattr("urllib.request.urlretrieve", fetch)
+    monkeypatch.setattr(file_io, "download", fetch)
     local = Path(PathManager.get_local_path(f"detectron2://{name}"))
     assert local == cache / "detectron2" / name
     assert local.read_text(encoding="utf-8") == BASE_URL + name
