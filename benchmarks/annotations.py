@@ -30,7 +30,7 @@ def make_folder(folder: Path) -> None:
             centre, radius = rng.uniform((80, 80), (WIDTH - 80, HEIGHT - 80)), rng.uniform(20, 60)
             points = (centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)).round(2).tolist()
             shapes.append({"label": "head", "points": points, "shape_type": "polygon", "group_id": None, "flags": {}})
-        document = {
+        document: dict[str, object] = {
             "version": "5.5.0",
             "flags": {},
             "shapes": shapes,

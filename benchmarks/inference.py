@@ -1,4 +1,4 @@
-"""How fast is plain inference beside torchvision's Mask R-CNN R50-FPN? Measured in pairs in one run; random weights.
+"""Time and memory of plain inference beside torchvision's Mask R-CNN R50-FPN, in pairs in one run; random weights.
 
     python benchmarks/inference.py [--engine FOLDER] [--pairs N]
 
@@ -8,7 +8,9 @@ FOLDER holds another `detectron2` package, which is then measured instead of thi
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -43,6 +45,9 @@ def torchvision_inference(device: str) -> Callable[[], object]:
     return lambda: model([image])
 
 
+PEERS = {"engine": engine_inference, "torchvision": torchvision_inference}
+
+
 def seconds(call: Callable[[], object]) -> float:
     import torch
 
@@ -54,22 +59,49 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--engine", type=Path, default=Path(__file__).resolve().parents[1])
-    parser.add_argument("--pairs", type=int, default=5)
-    arguments = parser.parse_args()
-    sys.path.insert(0, str(arguments.engine))
+def peak_memory(peer: str) -> float:
+    """GiB: on a GPU what PyTorch allocated, else the process's resident memory at its highest (Linux)."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    seconds(PEERS[peer](device))
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def peak_memory_alone(peer: str, engine: Path) -> float:
+    """In a process of its own, as the highest memory of a process never falls."""
+    command = [sys.executable, __file__, "--engine", str(engine), "--memory-of", peer]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def print_table(engine: Path, pairs: int) -> None:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     ours, peer = engine_inference(device), torchvision_inference(device)
-    pairs = [(seconds(ours), seconds(peer)) for _ in range(arguments.pairs + 1)][1:]
-    ratio = statistics.median(mine / theirs for mine, theirs in pairs)
+    times = [(seconds(ours), seconds(peer)) for _ in range(pairs + 1)][1:]
+    own, other = (statistics.median(column) for column in zip(*times, strict=True))
+    ratio = statistics.median(mine / theirs for mine, theirs in times)
+    memory = [peak_memory_alone(name, engine) for name in PEERS]
     print(f"## Inference, {HEIGHT} x {WIDTH}, Mask R-CNN R50-FPN, fp32, random weights\n")
-    print("| engine, s | torchvision, s | ratio (median of pairs) |\n|---|---|---|")
-    own, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"| {own:.2f} | {other:.2f} | {ratio:.2f} |\n")
+    print("| | engine | torchvision | ratio |\n|---|---|---|---|")
+    print(f"| time, s (ratio: median of {pairs} pairs) | {own:.2f} | {other:.2f} | {ratio:.2f} |")
+    print(f"| peak memory, GiB | {memory[0]:.2f} | {memory[1]:.2f} | {memory[0] / memory[1]:.2f} |\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", type=Path, default=Path(__file__).resolve().parents[1])
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--memory-of", choices=PEERS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(arguments.engine))
+    if arguments.memory_of:
+        print(peak_memory(arguments.memory_of))
+    else:
+        print_table(arguments.engine, arguments.pairs)
 
 
 if __name__ == "__main__":
