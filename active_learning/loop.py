@@ -249,7 +249,7 @@ class ActiveLearningLoop:
         reached = [row.mask_ap for row in self.state.history]
         target, patience = self.settings.target_map, self.settings.patience
         if self.state.loop >= self.loops:
-            return f"all {self.loops} loops are done"
+            return f"loop {self.loops} of {self.loops} is done"
         if target is not None and reached[-1] >= target:
             return f"mAP {reached[-1]:.1f} has reached target_map {target:g}"
         if patience is not None and len(reached) > patience and max(reached[-patience:]) <= max(reached[:-patience]):

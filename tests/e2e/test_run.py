@@ -59,7 +59,7 @@ def test_a_whole_run_chooses_and_retrains(tiny_project):
 
     code, output = tiny_project.run()
     assert code == 0
-    assert "all 2 loops are done" in output
+    assert "loop 2 of 2 is done" in output
     assert rows_of(results / "uncertainty.csv") == [header, *rows]
 
 
