@@ -50,6 +50,12 @@ def check(settings: Settings) -> None:
     print(describe_run(settings))
 
 
+def status(settings: Settings) -> None:
+    from active_learning.status import describe_status
+
+    print(describe_status(settings))
+
+
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="maskAL.py",
@@ -60,6 +66,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="start over; an earlier run is moved aside, not deleted")
     parser.add_argument("--no-wait", action="store_true", help="exit with 3 instead of waiting for annotations")
     parser.add_argument("--check", action="store_true", help="check settings, folders and annotations; train nothing")
+    parser.add_argument("--status", action="store_true", help="tell where the run stands")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace those of the file")
     return parser.parse_intermixed_args(arguments)
 
@@ -68,7 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parse_arguments(arguments)
     try:
         settings = load_settings(parsed.config, parsed.overrides, check_paths=True)
-        check(settings) if parsed.check else run(settings, parsed)
+        if parsed.check:
+            check(settings)
+        elif parsed.status:
+            status(settings)
+        else:
+            run(settings, parsed)
     except MaskALError as error:
         print(f"\n{error}", file=sys.stderr)
         return error.exit_code

@@ -21,7 +21,7 @@ from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.files import copy_atomically, move_aside
 from active_learning.log import logger, start_log
-from active_learning.output_files import OutputFiles, ScoreRow, write_scores, write_train_files
+from active_learning.output_files import ScoreRow, output_files, write_scores, write_train_files
 from active_learning.run_data import RunData
 from active_learning.run_state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
@@ -56,8 +56,7 @@ class ActiveLearningLoop:
         self.experiment = experiment
         self.wait = wait
         self.data = RunData(settings)
-        run = Path(settings.experiment_name) / experiment.name
-        self.files = OutputFiles(settings.resultsroot / run, settings.weightsroot / run, experiment.strategy)
+        self.files = output_files(settings, experiment)
         self.files.make_folders()
         start_log(self.files.log)
         self.state = self._open_state()

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.files import write_atomically
+from active_learning.settings import Experiment, Settings
 
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """Where one experiment writes."""
+    """Where one experiment writes; see `output_files`."""
 
     results: Path
     weights: Path
@@ -65,6 +66,11 @@ class OutputFiles:
     @property
     def log(self) -> Path:
         return self.results / "maskAL.log"
+
+
+def output_files(settings: Settings, experiment: Experiment) -> OutputFiles:
+    run = Path(settings.experiment_name) / experiment.name
+    return OutputFiles(settings.resultsroot / run, settings.weightsroot / run, experiment.strategy)
 
 
 def write_train_files(path: Path, images: Sequence[str], chosen: Mapping[str, float]) -> None:

@@ -39,7 +39,7 @@ ALLOWED = {
     "settings_keys": set(),
     "settings_paths": {"settings_keys"},
     "files": set(),
-    "output_files": {"errors", "files"},
+    "output_files": {"errors", "files", "settings"},
     "run_state": {"errors", "files"},
     "annotations": {"errors", "files"},
     "dataset": {"errors", "files", "annotations"},
