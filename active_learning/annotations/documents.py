@@ -7,12 +7,20 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.parsers.expat import ErrorString
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import DefusedXMLParser
 
 from active_learning.errors import AnnotationError
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_XML_STARTS = (b"<", b"\xff\xfe<", b"\xfe\xff\x00<")  # UTF-8 and the like, UTF-16 of both byte orders
+_DEEPEST = 100  # elements of annotation files are nested 5 deep
 _XML_KINDS = {
-    b"annotation": "an xml file of CVAT's LabelMe 3.0 export or of Pascal VOC",
-    b"annotations": "a 'CVAT for images' xml file",
+    "annotation": "an xml file of CVAT's LabelMe 3.0 export or of Pascal VOC",
+    "annotations": "a 'CVAT for images' xml file, which holds many images",
 }
 
 # What the top-level fields of a json file give away, the most telling first.
@@ -28,10 +36,10 @@ _JSON_KINDS: tuple[tuple[Callable[[dict[str, Any]], bool], str], ...] = (
 
 
 def load_document(path: Path) -> Any:
-    """The content of a json file; UTF-8, with or without byte order mark.
+    """The content of a json file (UTF-8, with or without byte order mark), or the root element of an xml file.
 
     Raises:
-        AnnotationError: it cannot be opened, is no json file or is cut off.
+        AnnotationError: it cannot be opened, is neither json nor xml, is cut off or is an xml file with entities.
     """
     try:
         content = path.read_bytes()
@@ -39,8 +47,8 @@ def load_document(path: Path) -> Any:
         raise AnnotationError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not content.strip(b"\x00\t\r\n "):
         raise AnnotationError(f"{path}: is empty; save the annotation again")
-    if content.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
-        raise AnnotationError(f"{path}: is {_xml_kind(content)}, which cannot be read; export it as LabelMe json")
+    if content.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(_XML_STARTS):
+        return parse_xml(content, path)
     try:
         return json.loads(content)
     except json.JSONDecodeError as error:
@@ -54,13 +62,70 @@ def load_document(path: Path) -> Any:
         raise AnnotationError(f"{path}: is no annotation: {error}") from error
 
 
-def _xml_kind(content: bytes) -> str:
+def parse_xml(content: bytes, path: Path) -> Element:
+    """The root element. Entities are refused, declared or external: they can blow up or name other files.
+
+    Raises:
+        AnnotationError: it is damaged or declares entities; names the line.
+    """
+    text = content.removeprefix(_BYTE_ORDER_MARK)
+    stripped = text.lstrip()  # a declaration must come first
+    parser = DefusedXMLParser(target=_TreeBuilder())
+    try:
+        parser.feed(stripped)
+        root: Element = parser.close()
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        line = parser.parser.CurrentLineNumber + text[: len(text) - len(stripped)].count(b"\n")
+        place = f"line {line}, column {parser.parser.CurrentColumnNumber + 1}"
+        if isinstance(error, DefusedXmlException):
+            reason = "declares or uses an entity, which annotation tools never write; it is not read"
+            raise AnnotationError(f"{path}: {place}: the xml file {reason}") from error
+        damage = f"{_damaged_kind(content)} that is damaged or half-written: save the annotation again"
+        reason = ErrorString(error.code) if isinstance(error, ParseError) else str(error)
+        raise AnnotationError(f"{path}: {place}: {reason}; the file is {damage}") from error
+    return root
+
+
+class _TreeBuilder(TreeBuilder):
+    """Refuses elements nested so deep that walking through them would exhaust the stack."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def start(self, tag: Any, attrs: Any, /) -> Element:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(f"elements are nested deeper than {_DEEPEST}")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self._depth -= 1
+        return super().end(tag)
+
+
+def _damaged_kind(content: bytes) -> str:
     root = re.search(rb"<([A-Za-z_][\w.-]*)", content[:4000])
-    return _XML_KINDS.get(root.group(1), "an xml file") if root else "an xml file"
+    return _XML_KINDS.get(root.group(1).decode(), "an xml file") if root else "an xml file"
+
+
+def is_pascal_voc(root: Element) -> bool:
+    """Pascal VOC shares its root element with LabelMe 3.0, but has an element `size` and boxes."""
+    return root.tag == "annotation" and any(root.find(tag) is not None for tag in ("size/width", "object/bndbox"))
+
+
+def _kind_of_xml(root: Element) -> str:
+    if is_pascal_voc(root):
+        return "a Pascal VOC xml file"
+    if root.tag == "annotations" and root.find("track") is not None:
+        return "a 'CVAT for video' xml file"
+    return _XML_KINDS.get(root.tag, "an xml file")
 
 
 def kind_of_document(document: Any) -> str:
-    """What a json file is that none of our formats recognises, in words."""
+    """What a json or xml file is that none of our formats recognises, in words."""
+    if isinstance(document, Element):
+        return _kind_of_xml(document)
     if isinstance(document, list):
         return "a json list, such as COCO results or a list of images"
     if not isinstance(document, dict):

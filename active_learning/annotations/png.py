@@ -12,8 +12,8 @@ import numpy as np
 
 from active_learning.annotations.annotation import Mask
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MOST_PIXELS = 2**28
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MOST_PIXELS = 2**28
 
 
 def encode_mask(mask: Mask) -> str:
@@ -28,13 +28,29 @@ def decode_mask(text: str) -> Mask:
     Raises:
         ValueError: it is no whole PNG, or too large to be a mask.
     """
+    return decode_png(decode_base64(text))
+
+
+def decode_base64(text: str) -> bytes:
+    """Raises ValueError where it is no base64 text."""
     try:
-        png = base64.b64decode(text)
+        return base64.b64decode(text)
     except binascii.Error as error:
         raise ValueError(f"no base64 text: {error}") from error
+
+
+def decode_png(png: bytes, *, by_alpha: bool = False, most_pixels: int = MOST_PIXELS) -> Mask:
+    """HxW mask from the bytes of a PNG of any depth.
+
+    Args:
+        by_alpha: where the PNG has an alpha channel, it alone tells; else non-zero in any channel is set.
+
+    Raises:
+        ValueError: it is no whole PNG, or has more than `most_pixels`.
+    """
     _check_chunks(png)
     width, height = struct.unpack(">II", png[16:24])
-    if not 0 < width * height <= _MOST_PIXELS:
+    if not 0 < width * height <= most_pixels:
         raise ValueError(f"a PNG of {width}x{height} pixels")
     try:
         image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -42,14 +58,17 @@ def decode_mask(text: str) -> Mask:
         raise ValueError(f"cv2 cannot decode the PNG: {error}") from error
     if image is None:
         raise ValueError("cv2 cannot decode the PNG")
-    return np.asarray(image.reshape(height, width, -1).any(axis=2))
+    channels = image.reshape(height, width, -1)
+    if by_alpha and channels.shape[2] == 4:
+        return np.asarray(channels[:, :, 3] > 0)
+    return np.asarray(channels.any(axis=2))
 
 
 def _check_chunks(png: bytes) -> None:
     """Raises ValueError unless all chunks are there: cv2 fills up a truncated PNG without a word."""
-    if not png.startswith(_SIGNATURE) or png[12:16] != b"IHDR":
+    if not png.startswith(SIGNATURE) or png[12:16] != b"IHDR":
         raise ValueError("no PNG file")
-    position, kind = len(_SIGNATURE), b""
+    position, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         if position + 12 > len(png):
             raise ValueError("the PNG is cut off")

@@ -30,9 +30,6 @@ def read(path: Path):
         pytest.param(b"{}", "fields are none", id="no fields"),
         pytest.param(b'{"foo": 1}', "fields are 'foo'", id="foreign"),
         pytest.param(b'{"images": [], "annotations": [], "categories": []}', "COCO", id="coco"),
-        pytest.param(b'{"version": "2.0", "item": {}, "annotations": []}', "Darwin 2.0", id="darwin"),
-        pytest.param(b'{"image": {}, "annotations": []}', "Darwin 1.0", id="darwin 1"),
-        pytest.param(b'{"objects": [], "size": {}}', "Supervisely", id="supervisely"),
         pytest.param(b'{"annotation": {"objects": []}}', "Supervisely", id="supervisely api"),
         pytest.param(b'{"classes": [], "tags": []}', "meta.json", id="supervisely meta"),
         pytest.param(b'{"_via_settings": {}}', "VGG", id="via"),
@@ -50,14 +47,22 @@ def test_other_files_are_said_to_be_so(tmp_path, content, reason):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("tool", ["darwin", "supervisely", "cvat"])
-def test_samples_of_other_tools_are_refused_by_name(shared_dir, tool):
-    files = [*(shared_dir / "formats" / tool).rglob("*.json"), *(shared_dir / "formats" / tool).rglob("*.xml")]
-    files = [path for path in files if path.name != "expected.json"]
+def test_samples_of_another_tool_are_refused_by_name(shared_dir):
+    files = [*(shared_dir / "formats" / "cvat").rglob("*.xml")]
     assert files
     for path in files:
-        with pytest.raises(AnnotationError, match="Darwin|Supervisely|CVAT"):
+        with pytest.raises(AnnotationError, match="CVAT"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "objects"),
+    [("labelme/potato_001.json", 5), ("darwin/potato_001.json", 5), ("supervisely/ds1/ann/potato_001.png.json", 5)],
+)
+def test_formats_are_told_apart_by_content(shared_dir, tmp_path, file, objects):
+    copy = tmp_path / "any name.json"
+    copy.write_bytes((shared_dir / "formats" / file).read_bytes())
+    assert len(read_annotation(copy, image="any name.png", size=(120, 160)).instances) == objects
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,168 @@
+"""Regions as a set of closed paths under the even-odd rule: a point is inside when an odd number of paths enclose it.
+
+Such paths have no roles: a path within another is a hole, a path within a hole is a part, and where two paths overlap
+the region ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+
+from active_learning.annotations.annotation import Bitmap, Part, Polygon
+from active_learning.annotations.contours import clip_polygon, crop_bitmap, parts_bitmap, trace_mask, union_bitmap
+from active_learning.annotations.shapes import has_area
+
+_TOUCHING = 0.02  # pixels; twice what rounding to 2 decimals moves a point
+
+
+def region_of_paths(paths: Sequence[Polygon], height: int, width: int) -> tuple[Part, ...] | Bitmap:
+    """What the paths enclose in an image of that size: parts with holes, or a bitmap where the paths overlap."""
+    if len(paths) == 1:
+        return (Part(paths[0]),)
+    parts = _nested(paths)
+    region = _even_odd_bitmap(paths, height, width)
+    return parts if _same(_union(parts, height, width), region, height, width) else crop_bitmap(region, height, width)
+
+
+def paths_of_parts(parts: Iterable[Part], height: int, width: int, max_error: float) -> list[Polygon]:
+    """The union of the parts as paths that do not overlap, clipped to the image, with 2 decimals.
+
+    Parts that overlap are united pixel by pixel and traced again, within `max_error` pixels.
+    """
+    kept = [clipped for part in parts if (clipped := _clipped_part(part, height, width)) is not None]
+    if not kept or _is_even_odd(kept, height, width):
+        return _paths(kept)
+    return paths_of_bitmap(crop_bitmap(_union(kept, height, width), height, width), max_error)
+
+
+def paths_of_bitmap(bitmap: Bitmap, max_error: float) -> list[Polygon]:
+    """The outlines of a mask as paths that do not overlap; closer than `max_error` where they would otherwise."""
+    if not bitmap.mask.any():
+        return []
+    for error in (max_error, max_error / 2, max_error / 4):
+        parts = trace_mask(bitmap.mask, error)
+        if _is_even_odd(parts, *bitmap.mask.shape):
+            break
+    else:
+        parts = trace_mask(bitmap.mask, 0)  # along the pixel edges, outlines touch but never cross
+    return [(path + (bitmap.x, bitmap.y)).round(2) for path in _paths(parts)]
+
+
+def _paths(parts: Iterable[Part]) -> list[Polygon]:
+    return [path for part in parts for path in (part.exterior, *part.holes)]
+
+
+def _clipped_part(part: Part, height: int, width: int) -> Part | None:
+    exterior = _clipped_path(part.exterior, height, width)
+    if exterior is None:
+        return None
+    holes = (_clipped_path(hole, height, width) for hole in part.holes)
+    return Part(exterior, tuple(hole for hole in holes if hole is not None))
+
+
+def _clipped_path(path: Polygon, height: int, width: int) -> Polygon | None:
+    clipped = clip_polygon(path, height, width).round(2)
+    return clipped if has_area(clipped, height, width) else None
+
+
+def _union(parts: Iterable[Part], height: int, width: int) -> Bitmap:
+    return union_bitmap(_part_bitmap(part, height, width) for part in parts)
+
+
+def _part_bitmap(part: Part, height: int, width: int) -> Bitmap:
+    """As parts_bitmap, but each hole is drawn in a crop of its own: there may be hundreds."""
+    region = parts_bitmap([Part(part.exterior)], height, width)
+    rows, columns = region.mask.shape
+    for hole in part.holes:
+        one = parts_bitmap([Part(hole)], height, width)
+        top, left = one.y - region.y, one.x - region.x
+        inside = one.mask[max(-top, 0) : max(rows - top, 0), max(-left, 0) : max(columns - left, 0)]
+        top, left = max(top, 0), max(left, 0)
+        region.mask[top : top + inside.shape[0], left : left + inside.shape[1]] &= ~inside
+    return region
+
+
+def _even_odd_bitmap(paths: Iterable[Polygon], height: int, width: int) -> Bitmap:
+    enclosed = [parts_bitmap([Part(path)], height, width) for path in paths]
+    frame = union_bitmap(enclosed)
+    inside = np.zeros_like(frame.mask)
+    for one in enclosed:
+        rows, columns = one.mask.shape
+        top, left = one.y - frame.y, one.x - frame.x
+        inside[top : top + rows, left : left + columns] ^= one.mask
+    return Bitmap(frame.x, frame.y, inside)
+
+
+def _same(first: Bitmap, second: Bitmap, height: int, width: int) -> bool:
+    first, second = crop_bitmap(first, height, width), crop_bitmap(second, height, width)
+    return (first.x, first.y) == (second.x, second.y) and np.array_equal(first.mask, second.mask)
+
+
+def _is_even_odd(parts: Sequence[Part], height: int, width: int) -> bool:
+    """Whether the paths of the parts, taken together, enclose the union of the parts and nowhere cross."""
+    paths = _paths(parts)
+    if len(paths) == 1:
+        return True
+    union = _union(parts, height, width)
+    return _same(_even_odd_bitmap(paths, height, width), union, height, width) and not _any_cross(paths)
+
+
+def _boxes(paths: Sequence[Polygon]) -> tuple[np.ndarray, np.ndarray]:
+    """Upper left and lower right corners, Nx2 each."""
+    return np.stack([path.min(axis=0) for path in paths]), np.stack([path.max(axis=0) for path in paths])
+
+
+def _nested(paths: Sequence[Polygon]) -> tuple[Part, ...]:
+    """The paths as parts: those within an even number of others are exteriors, the others are holes of the innermost
+    exterior around them. Meaningful where no two paths cross."""
+    low, high = _boxes(paths)
+    within = np.asarray((low[:, None] >= low).all(axis=2) & (high[:, None] <= high).all(axis=2))
+    np.fill_diagonal(within, False)
+    around: list[set[int]] = [set() for _ in paths]
+    for inner, outer in np.argwhere(within).tolist():
+        if _encloses(paths[outer], paths[inner]):
+            around[inner].add(outer)
+    holes: dict[int, list[Polygon]] = {index: [] for index, outers in enumerate(around) if len(outers) % 2 == 0}
+    for index, outers in enumerate(around):
+        if len(outers) % 2:
+            exteriors = [one for one in outers if one in holes]
+            if exteriors:
+                holes[max(exteriors, key=lambda one: len(around[one]))].append(paths[index])
+    return tuple(Part(paths[index], tuple(inner)) for index, inner in holes.items())
+
+
+def _encloses(outer: Polygon, inner: Polygon) -> bool:
+    """Whether the first point of `inner` that is not on `outer` lies inside it."""
+    contour = outer.astype(np.float32)
+    sides = (cv2.pointPolygonTest(contour, (x, y), False) for x, y in inner.tolist())
+    return next((side > 0 for side in sides if side), False)
+
+
+def _any_cross(paths: Sequence[Polygon]) -> bool:
+    low, high = _boxes(paths)
+    overlap = (low[:, None] < high).all(axis=2) & (high[:, None] > low).all(axis=2)
+    pairs = np.argwhere(np.triu(overlap, 1)).tolist()
+    return any(_cross(paths[one], paths[other]) for one, other in pairs)
+
+
+def _cross(first: Polygon, second: Polygon) -> bool:
+    """Whether an edge of one path crosses an edge of the other by more than rounding can cause."""
+    first_end, second_end = np.roll(first, -1, axis=0), np.roll(second, -1, axis=0)
+    for start in range(0, len(first), 256):  # bounds the memory for paths of thousands of points
+        edges = first[start : start + 256], first_end[start : start + 256]
+        apart = _straddles(*edges, second, second_end) & _straddles(second, second_end, *edges).T
+        if apart.any():
+            return True
+    return False
+
+
+def _straddles(start: Polygon, end: Polygon, points: Polygon, others: Polygon) -> np.ndarray:
+    """NxM: whether points[m] and others[m] lie on different sides of the line start[n]-end[n]."""
+    along = end - start
+    normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(np.linalg.norm(along, axis=1), 1e-12)[:, None]
+    offset = (normal * start).sum(axis=1)[:, None]
+    one, other = normal @ points.T - offset, normal @ others.T - offset
+    return (np.minimum(one, other) < -_TOUCHING) & (np.maximum(one, other) > _TOUCHING)

@@ -1,0 +1,77 @@
+"""Raster layers of V7 Darwin: the masks of an image as one run-length coded image of numbers, a number a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from active_learning.annotations.annotation import Bitmap
+from active_learning.annotations.png import MOST_PIXELS
+from active_learning.annotations.shapes import ShapeError
+
+
+def read_layers(entries: Iterable[Any], sizes: Sequence[Any]) -> tuple[dict[str, Bitmap], tuple[str, ...]]:
+    """The masks of the raster layers by annotation id, and what is wrong with the layers that cannot be decoded."""
+    masks: dict[str, Bitmap] = {}
+    faults = []
+    for entry in entries:
+        if isinstance(entry, dict) and "raster_layer" in entry:
+            try:
+                masks |= _read_layer(entry["raster_layer"], sizes)
+            except ShapeError as fault:
+                faults.append(str(fault))
+    return masks, tuple(faults)
+
+
+def _read_layer(layer: Any, sizes: Sequence[Any]) -> dict[str, Bitmap]:
+    """Masks by annotation id, from runs [value, count, value, count, ...] along the rows of an image of one of the
+    sizes (height, width). Raises ShapeError."""
+    mapping = layer.get("mask_annotation_ids_mapping") if isinstance(layer, dict) else None
+    if not isinstance(mapping, dict):
+        raise ShapeError("the raster layer has no mask_annotation_ids_mapping")
+    values, counts = _read_runs(layer.get("dense_rle"))
+    total = int(counts.sum())
+    width = next((size[1] for size in sizes if _pixels(size) == total), 0)
+    if not width:
+        lengths = " or ".join(f"{size[1]}x{size[0]}" for size in sizes if _pixels(size))
+        raise ShapeError(f"the raster layer has {total} pixels, not {lengths}")
+    ends = np.cumsum(counts)
+    masks = {}
+    for identifier, value in mapping.items():
+        runs = values == value if type(value) is int and value else np.zeros(len(values), dtype=bool)
+        masks[identifier] = _bitmap_of_runs(ends[runs] - counts[runs], ends[runs], width)
+    return masks
+
+
+def _read_runs(runs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Values and counts of the runs that are not empty. Raises ShapeError."""
+    try:
+        array = np.array(runs)
+    except (ValueError, OverflowError) as error:
+        raise ShapeError("dense_rle is no list of integers") from error
+    if array.ndim != 1 or array.dtype.kind != "i" or len(array) % 2:
+        raise ShapeError("dense_rle is no list of integers, two a run")
+    values, counts = array.reshape(-1, 2).astype(np.int64).T
+    if not len(counts) or counts.min() < 0 or counts.max() > MOST_PIXELS:
+        raise ShapeError("dense_rle has a run of no possible length")
+    return values[counts > 0], counts[counts > 0]
+
+
+def _pixels(size: Sequence[Any]) -> int:
+    """Of an image of that height and width; 0 where it is no size."""
+    if not all(type(length) is int and 0 < length <= MOST_PIXELS for length in size):
+        return 0
+    return size[0] * size[1] if size[0] * size[1] <= MOST_PIXELS else 0
+
+
+def _bitmap_of_runs(starts: np.ndarray, ends: np.ndarray, width: int) -> Bitmap:
+    """The pixels from starts[i] to before ends[i], counted along the rows; only the rows that hold any."""
+    if not len(starts):
+        return Bitmap(0, 0, np.zeros((0, 0), dtype=bool))
+    top, bottom = int(starts[0]) // width, -(-int(ends[-1]) // width)
+    steps = np.zeros((bottom - top) * width + 1, dtype=np.int8)
+    steps[starts - top * width] += 1
+    steps[ends - top * width] -= 1
+    return Bitmap(0, top, np.cumsum(steps[:-1], dtype=np.int8).reshape(-1, width) == 1)

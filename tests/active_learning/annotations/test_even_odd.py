@@ -1,0 +1,112 @@
+"""Even-odd paths to parts with holes, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from active_learning.annotations import Bitmap, Instance, Part
+from active_learning.annotations.contours import instance_mask, polygon_mask
+from active_learning.annotations.even_odd import paths_of_bitmap, paths_of_parts, region_of_paths
+
+HEIGHT, WIDTH = 80, 100
+
+
+def square(x: float, y: float, side: float) -> np.ndarray:
+    return np.array([[x, y], [x + side, y], [x + side, y + side], [x, y + side]], dtype=float)
+
+
+def even_odd(paths) -> np.ndarray:
+    """The definition itself: pixels that an odd number of paths enclose."""
+    return np.logical_xor.reduce([polygon_mask(path, HEIGHT, WIDTH) for path in paths])
+
+
+def mask_of(region) -> np.ndarray:
+    parts, bitmap = ((), region) if isinstance(region, Bitmap) else (region, None)
+    return instance_mask(Instance("a", parts, bitmap), HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("paths", "holes"),
+    [
+        pytest.param([square(10, 10, 20)], [0], id="one path"),
+        pytest.param([square(10, 10, 20), square(50, 10, 20)], [0, 0], id="two parts"),
+        pytest.param([square(10, 10, 20), square(30, 10, 20)], [0, 0], id="parts that touch"),
+        pytest.param([square(10, 10, 30), square(15, 15, 10)], [1], id="hole"),
+        pytest.param([square(15, 15, 10), square(10, 10, 30)], [1], id="hole first"),
+        pytest.param([square(10, 10, 30), square(10, 15, 10)], [1], id="hole at the border"),
+        pytest.param([square(10, 10, 30), square(15, 15, 5), square(25, 25, 5)], [2], id="two holes"),
+        pytest.param([square(5, 5, 60), square(10, 10, 40), square(20, 20, 20)], [1, 0], id="part within a hole"),
+        pytest.param(
+            [square(5, 5, 60), square(10, 10, 40), square(20, 20, 20), square(25, 25, 5)], [1, 1], id="four deep"
+        ),
+        pytest.param([square(10, 10, 20), square(20, 20, 20)], None, id="overlap"),
+        pytest.param([square(10, 10, 20), square(10, 10, 20), square(50, 10, 20)], None, id="path twice"),
+    ],
+)
+def test_paths_become_parts_where_they_do_not_overlap(paths, holes):
+    region = region_of_paths(paths, HEIGHT, WIDTH)
+    assert isinstance(region, Bitmap) == (holes is None)
+    assert holes is None or [len(part.holes) for part in region] == holes
+    assert np.array_equal(mask_of(region), even_odd(paths))
+
+
+@pytest.mark.parametrize(
+    ("parts", "count"),
+    [
+        pytest.param([Part(square(10, 10, 20)), Part(square(50, 10, 20))], 2, id="apart"),
+        pytest.param([Part(square(10, 10, 20)), Part(square(20, 20, 20))], 1, id="overlap"),
+        pytest.param([Part(square(10, 10, 20)), Part(square(10, 10, 20))], 1, id="part twice"),
+        pytest.param([Part(square(10, 10, 20)), Part(square(12, 12, 5))], 1, id="part within a part"),
+        pytest.param([Part(square(10, 10, 30), (square(15, 15, 10),)), Part(square(12, 12, 20))], 1, id="hole filled"),
+        pytest.param([Part(square(10, 10, 30), (square(30, 30, 30),))], 1, id="hole over the border"),
+        pytest.param(
+            [Part(square(10, 10, 40), (square(15, 15, 20),)), Part(square(20, 20, 5))], 3, id="part within a hole"
+        ),
+        pytest.param([Part(square(10, 10, 20)), Part(square(29.8, 12, 20))], 1, id="a fifth of a pixel shared"),
+        pytest.param([Part(square(10, 10, 20)), Part(square(29.99, 12, 20))], 2, id="shared by rounding only"),
+        pytest.param([Part(square(-10, -10, 20)), Part(square(300, 10, 20))], 1, id="partly outside"),
+        pytest.param([Part(square(300, 10, 20))], 0, id="outside"),
+        pytest.param([], 0, id="no parts"),
+    ],
+)
+def test_parts_become_paths_that_do_not_overlap(parts, count):
+    paths = paths_of_parts(parts, HEIGHT, WIDTH, 0.5)
+    assert len(paths) == count
+    truth = instance_mask(Instance("a", tuple(parts)), HEIGHT, WIDTH) if count else np.zeros((HEIGHT, WIDTH))
+    assert not count or np.array_equal(even_odd(paths), truth)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9), st.sampled_from([0.0, 0.5, 1.0, 3.0]), st.floats(0.1, 0.9))
+def test_masks_become_paths(seed, max_error, density):
+    rng = np.random.default_rng(seed)
+    mask = np.repeat(np.repeat(rng.random((12, 15)) < density, 3, axis=0), 2, axis=1)
+    paths = paths_of_bitmap(Bitmap(7, 9, mask), max_error)
+    truth = mask_of(Bitmap(7, 9, mask)) if mask.any() else np.zeros((HEIGHT, WIDTH), dtype=bool)
+    drawn = even_odd(paths) if paths else np.zeros_like(truth)
+    if max_error < 0.7:
+        assert np.array_equal(drawn, truth)
+    union = mask_of(region_of_paths(paths, HEIGHT, WIDTH)) if paths else drawn
+    assert np.array_equal(union, drawn)
+    assert all(len(path) >= 3 for path in paths)
+
+
+def test_near_regions_keep_apart_whatever_the_error():
+    mask = np.zeros((40, 40), dtype=bool)
+    mask[5:35, 5:19] = mask[5:35:2, 19] = mask[5:35, 21:35] = True
+    mask[6:35:2, 20] = False
+    paths = paths_of_bitmap(Bitmap(0, 0, mask), 6.0)
+    assert len(paths) == 2
+    assert (np.sum([polygon_mask(path, 40, 40) for path in paths], axis=0) <= 1).all()
+
+
+def test_hundreds_of_specks_in_a_large_image_take_no_time():
+    mask = np.zeros((3000, 4000), dtype=bool)
+    mask[100:2900, 100:3900] = True
+    mask[200:2800:130, 200:3800:130] = False
+    paths = paths_of_bitmap(Bitmap(0, 0, mask), 0.5)
+    region = region_of_paths(paths, 3000, 4000)
+    assert [len(part.holes) for part in region] == [20 * 28]

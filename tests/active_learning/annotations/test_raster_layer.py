@@ -1,0 +1,78 @@
+"""Raster layers of V7 Darwin."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from active_learning.annotations.annotation import Instance
+from active_learning.annotations.contours import instance_mask
+from active_learning.annotations.raster_layer import read_layers
+
+SIZE = (6, 8)
+
+
+def encode(labels: np.ndarray) -> list[int]:
+    groups = itertools.groupby(labels.ravel().tolist())
+    return [number for value, run in groups for number in (value, len(list(run)))]
+
+
+def layer(runs: object, mapping: object = None) -> dict[str, object]:
+    return {"raster_layer": {"dense_rle": runs, "mask_annotation_ids_mapping": mapping or {"a": 1, "b": 2}}}
+
+
+@given(arrays.arrays(np.int64, SIZE, elements=st.integers(0, 2)))
+def test_masks_are_those_of_the_image_of_numbers(labels):
+    masks, faults = read_layers([{"name": "other"}, None, layer(encode(labels))], [SIZE])
+    assert faults == ()
+    for name, value in (("a", 1), ("b", 2)):
+        assert np.array_equal(instance_mask(Instance("x", (), masks[name]), *SIZE), labels == value)
+
+
+def test_only_rows_with_pixels_are_unpacked():
+    masks, _ = read_layers([layer([0, 20, 1, 2, 0, 26])], [SIZE])
+    assert (masks["a"].y, masks["a"].mask.shape) == (2, (1, 8))
+    assert masks["b"].mask.size == 0
+
+
+def test_the_size_is_the_one_that_fits():
+    runs = [0, 20, 1, 2, 0, 26]
+    sizes = [(None, "x"), (10**9, 10**9), (7, 7), (8, 6)]
+    masks, _ = read_layers([layer(runs)], sizes)
+    assert (masks["a"].y, masks["a"].mask.shape) == (3, (1, 6))
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        pytest.param(layer([0, 20]), "has 20 pixels, not 8x6", id="too short"),
+        pytest.param(layer([0, 10**6]), "has 1000000 pixels", id="too long"),
+        pytest.param(layer([0, 10**12]), "no possible length", id="far too long"),
+        pytest.param(layer([0, 49, 1, -1]), "no possible length", id="negative"),
+        pytest.param(layer([]), "no list of integers", id="empty"),
+        pytest.param(layer([0, 47, 1]), "two a run", id="odd"),
+        pytest.param(layer([0.0, 48.0]), "no list of integers", id="floats"),
+        pytest.param(layer([0, 10**30]), "no list of integers", id="huge"),
+        pytest.param(layer([[0, 48], [1]]), "no list of integers", id="ragged"),
+        pytest.param(layer("0 48"), "no list of integers", id="text"),
+        pytest.param(layer(None), "no list of integers", id="missing"),
+        pytest.param(layer([0, 48], [1]), "mask_annotation_ids_mapping", id="mapping a list"),
+        pytest.param({"raster_layer": None}, "mask_annotation_ids_mapping", id="null"),
+    ],
+)
+def test_faults(entry, fault):
+    masks, faults = read_layers([entry], [SIZE])
+    assert masks == {}
+    (text,) = faults
+    assert fault in text
+
+
+@pytest.mark.parametrize("value", [0, 3, True, "1", None, 1.0])
+def test_numbers_that_are_not_in_the_layer_have_no_pixels(value):
+    masks, faults = read_layers([layer([0, 20, 1, 2, 0, 26], {"a": value})], [SIZE])
+    assert (masks["a"].mask.size, faults) == (0, ())
