@@ -18,6 +18,7 @@ from detectron2.data.catalog import DatasetCatalog, MetadataCatalog
 from detectron2.data.common import AspectRatioGroupedDataset, DatasetFromList, MapDataset, ToIterableDataset
 from detectron2.data.dataset_mapper import DatasetMapper
 from detectron2.data.detection_utils import check_metadata_consistency
+from detectron2.data.resumable_loader import ResumableLoader
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
@@ -147,15 +148,18 @@ def build_batch_data_loader(
     if not isinstance(dataset, torchdata.IterableDataset):
         if sampler is None:
             raise ValueError("a data set that is no stream needs a sampler")
-        dataset = ToIterableDataset(dataset, sampler)
+        # Workers take whole batches, so that their number does not change which images make a batch.
+        chunk_size = 1 if aspect_ratio_grouping else batch_size
+        dataset = ToIterableDataset(dataset, sampler, shard_chunk_size=chunk_size)
     elif sampler is not None:
         raise ValueError("a stream has its own order and takes no sampler")
+    loader: Any = ResumableLoader if isinstance(dataset, ToIterableDataset) else torchdata.DataLoader
     workers: dict[str, Any] = {"num_workers": num_workers, "worker_init_fn": worker_init_reset_seed}
     if not aspect_ratio_grouping:
         collate = collate_fn or trivial_batch_collator
-        return torchdata.DataLoader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate, **workers)
+        return loader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate, **workers)
     # Workers send single images: only here, where all meet, can they be grouped.
-    singles = torchdata.DataLoader(dataset, batch_size=None, collate_fn=_unchanged, **workers)
+    singles = loader(dataset, batch_size=None, collate_fn=_unchanged, **workers)
     batches: Any = AspectRatioGroupedDataset(singles, batch_size)
     if collate_fn is not None:
         batches = MapDataset(batches, collate_fn)

@@ -7,12 +7,13 @@ import itertools
 import logging
 import pickle
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch.utils.data as torchdata
 
+from detectron2.utils.random_state import random_states_kept, seed_for_item
 from detectron2.utils.serialize import PicklableWrapper
 
 __all__ = ["AspectRatioGroupedDataset", "DatasetFromList", "MapDataset", "ToIterableDataset"]
@@ -35,6 +36,18 @@ class _MapIterableDataset(torchdata.IterableDataset):
     def __iter__(self) -> Iterator[Any]:
         return (mapped for mapped in map(self._map_func, self._dataset) if mapped is not None)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the stream, where the stream knows it; else {}."""
+        return place_of(self._dataset)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._dataset.load_state_dict(state)  # type: ignore[attr-defined]
+
+
+def place_of(stream: Any) -> dict[str, Any]:
+    """The state of a stream that can go on elsewhere; {} of one that cannot."""
+    return stream.state_dict() if hasattr(stream, "state_dict") else {}
+
 
 class MapDataset(torchdata.Dataset):
     """A data set whose items go through `map_func`.
@@ -53,28 +66,22 @@ class MapDataset(torchdata.Dataset):
     def __init__(self, dataset: Any, map_func: Callable[[Any], Any]) -> None:
         self._dataset = dataset
         self._map_func = PicklableWrapper(map_func)
-        self._rng = random.Random(42)
-        self._candidates: set[int] | None = None
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Any:
-        failures = 0
-        while (item := self._map_func(self._dataset[index])) is None:
-            failures += 1
-            index = self._other_index(index, failures)
-        return item
+        item = self._map_func(self._dataset[index])
+        return self._another_than(index) if item is None else item
 
-    def _other_index(self, index: int, failures: int) -> int:
-        if failures >= _PATIENCE:
-            logger.warning("the map function gave nothing for %d items in a row, the last is %d", failures, index)
-        if self._candidates is None:
-            self._candidates = set(range(len(self)))
-        self._candidates.discard(index)
-        if not self._candidates:
-            raise RuntimeError("the map function gave nothing for every item of the data set")
-        return self._rng.choice(tuple(self._candidates))
+    def _another_than(self, index: int) -> Any:
+        # No memory of what failed before: an item must not depend on those that were read before it.
+        for failures, other in enumerate(random.sample(range(len(self)), len(self)), start=1):
+            if failures == _PATIENCE:
+                logger.warning("the map function gave nothing for %d items in a row, the first is %d", failures, index)
+            if other != index and (item := self._map_func(self._dataset[other])) is not None:
+                return item
+        raise RuntimeError("the map function gave nothing for every item of the data set")
 
 
 class DatasetFromList(torchdata.Dataset):
@@ -112,29 +119,66 @@ class DatasetFromList(torchdata.Dataset):
 
 
 class ToIterableDataset(torchdata.IterableDataset):
-    """A map-style data set read in the order of an (often endless) sampler."""
+    """A map-style data set read in the order of an (often endless) sampler.
 
-    def __init__(self, dataset: torchdata.Dataset, sampler: Iterable[int], shard_sampler: bool = True) -> None:
+    Once `begin` was called, what is drawn at random for an item depends on the seed and the item's position in the
+    order only, so that reading can start anywhere, with any number of workers.
+    """
+
+    def __init__(
+        self,
+        dataset: torchdata.Dataset,
+        sampler: Iterable[int],
+        shard_sampler: bool = True,
+        shard_chunk_size: int = 1,
+    ) -> None:
         """
         Args:
-            shard_sampler: each of n worker processes takes every n-th index. Needed unless the sampler itself
-                differs between workers, which all run it with the same seed.
+            shard_sampler: each of n worker processes takes every n-th chunk of indices. Needed unless the sampler
+                itself differs between workers, which all run it with the same seed.
+            shard_chunk_size: indices in a chunk.
         """
         if isinstance(dataset, torchdata.IterableDataset):
             raise TypeError("ToIterableDataset needs a data set that can be indexed")
         self.dataset = dataset
         self.sampler = sampler
         self.shard_sampler = shard_sampler
+        self.shard_chunk_size = shard_chunk_size
+        self._start = 0
+        self._seeds: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sampler)  # type: ignore[arg-type]
 
+    def begin(self, seeds: tuple[int, ...], start: int) -> None:
+        """Have the next pass start at position `start`, and each item's draws depend on `seeds` and its position."""
+        self._seeds, self._start = seeds, start
+
+    def items_at(self, positions: Iterable[int]) -> Iterator[tuple[int, Any]]:
+        """(position, item) of some positions of the pass, in rising order."""
+        wanted = set(positions)
+        order = itertools.islice(enumerate(self.sampler), max(wanted, default=-1) + 1)
+        return ((position, self._item(position, index)) for position, index in order if position in wanted)
+
     def __iter__(self) -> Iterator[Any]:
-        indices: Iterable[int] = self.sampler
+        order = itertools.islice(enumerate(self.sampler), self._start, None)
         worker = torchdata.get_worker_info() if self.shard_sampler else None
-        if worker is not None:
-            indices = itertools.islice(indices, worker.id, None, worker.num_workers)
-        return (self.dataset[index] for index in indices)
+        return (
+            self._item(position, index)
+            for position, index in order
+            if worker is None or self._chunk(position) % worker.num_workers == worker.id
+        )
+
+    def _chunk(self, position: int) -> int:
+        return (position - self._start) // self.shard_chunk_size
+
+    def _item(self, position: int, index: int) -> Any:
+        if not self._seeds:
+            return self.dataset[index]
+        # Without workers this is the process that trains, whose own draws must not depend on the images.
+        with random_states_kept():
+            seed_for_item(*self._seeds, position)
+            return self.dataset[index]
 
 
 class AspectRatioGroupedDataset(torchdata.IterableDataset):
@@ -146,14 +190,39 @@ class AspectRatioGroupedDataset(torchdata.IterableDataset):
     def __init__(self, dataset: Iterable[dict], batch_size: int) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
-        self._waiting: dict[bool, list[dict]] = {True: [], False: []}
+        # Each dict with its position in the stream.
+        self._waiting: dict[bool, list[tuple[int, dict]]] = {True: [], False: []}
+        self._to_reload: list[int] = []
 
     def __iter__(self) -> Iterator[list[dict]]:
-        for item in self.dataset:
+        return self._batches(self._numbered())
+
+    def _numbered(self) -> Iterator[tuple[int, dict]]:
+        reload, self._to_reload = self._to_reload, []
+        numbered_items = getattr(self.dataset, "numbered_items", None)
+        if numbered_items is None:
+            return enumerate(self.dataset)
+        # What waited belongs to a pass of which the positions no longer count.
+        for group in self._waiting.values():
+            group.clear()
+        return numbered_items(reload)
+
+    def _batches(self, items: Iterator[tuple[int, dict]]) -> Iterator[list[dict]]:
+        for position, item in items:
             group = self._waiting[item["width"] > item["height"]]
-            group.append(item)
+            group.append((position, item))
             if len(group) == self.batch_size:
-                batch = group[:]
+                batch = [item for _, item in group]
                 # Emptied before yielding: what is read after a break must not get this batch again.
                 group.clear()
                 yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the stream, and which items of before it wait for their batch; {} where it cannot be known."""
+        waiting = sorted(position for group in self._waiting.values() for position, _ in group)
+        place = place_of(self.dataset)
+        return {**place, "waiting": self._to_reload or waiting} if place else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.dataset.load_state_dict(state)  # type: ignore[attr-defined]
+        self._to_reload = list(state.get("waiting", []))

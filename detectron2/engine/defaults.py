@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 import detectron2.data.transforms as T
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog, build_detection_test_loader, build_detection_train_loader
 from detectron2.engine import hooks
+from detectron2.engine.ddp import create_ddp_model
 from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from detectron2.evaluation import (
     DatasetEvaluator,
@@ -47,25 +47,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
-def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any) -> nn.Module:
-    """The model itself in a single process, else wrapped in DistributedDataParallel.
-
-    Args:
-        fp16_compression: send gradients as float16.
-        kwargs: of DistributedDataParallel.
-    """
-    if comm.get_world_size() == 1:
-        return model
-    if "device_ids" not in kwargs and next(model.parameters()).is_cuda:
-        kwargs["device_ids"] = [comm.get_local_rank()]
-    ddp = DistributedDataParallel(model, **kwargs)
-    if fp16_compression:
-        from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
-
-        ddp.register_comm_hook(state=None, hook=default_hooks.fp16_compress_hook)
-    return ddp
 
 
 def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
@@ -159,13 +140,13 @@ class DefaultPredictor:
 
 
 class _Progress:
-    """Iteration and hook states of a trainer: the part of its state that has no checkpoint key of its own."""
+    """Iteration, hooks, random draws, place in the data: the part of a trainer's state without a key of its own."""
 
     def __init__(self, trainer: DefaultTrainer) -> None:
         self._trainer = weakref.proxy(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return TrainerBase.state_dict(self._trainer)
+        return {**TrainerBase.state_dict(self._trainer), "processes": self._trainer.process_states()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._trainer.load_state_dict(state)
@@ -175,7 +156,7 @@ class DefaultTrainer(TrainerBase):
     """The usual training of a config: model, optimizer, schedule, data, hooks, evaluation.
 
     Override the `build_*` methods to change a part. Checkpoints have the keys model, optimizer, scheduler, iteration,
-    trainer (hook states) and, in mixed precision, grad_scaler.
+    trainer (what else a resumed training needs to equal an uninterrupted one) and, in mixed precision, grad_scaler.
 
     Attributes:
         cfg, scheduler, checkpointer.
@@ -204,7 +185,8 @@ class DefaultTrainer(TrainerBase):
     def resume_or_load(self, resume: bool = True) -> None:
         """Load `cfg.MODEL.WEIGHTS`, or with `resume` the last checkpoint of OUTPUT_DIR where there is one.
 
-        Resuming also restores optimizer, schedule and hooks, and goes on with the iteration after the checkpoint's.
+        Resuming also restores optimizer, schedule, hooks, random generators and the place in the data, and goes on
+        with the iteration after the checkpoint's. The losses are then those of an uninterrupted training.
         """
         resume = resume and self.checkpointer.has_checkpoint()
         checkpoint = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
@@ -251,6 +233,23 @@ class DefaultTrainer(TrainerBase):
         self._trainer.iter = self.iter
         self._trainer.run_step()
 
+    def after_step(self) -> None:
+        if comm.get_world_size() > 1:
+            self._gather_for_checkpoints()
+        super().after_step()
+
+    def _gather_for_checkpoints(self) -> None:
+        """Checkpoints are written by the main process, which does not know the others' states."""
+        done, periods = self.iter + 1, (self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD)
+        if done >= self.max_iter or any(period > 0 and done % period == 0 for period in periods):
+            self._trainer.gather_process_states()
+        else:
+            self._trainer.drop_process_states()
+
+    def process_states(self) -> list[dict[str, Any]]:
+        """As SimpleTrainer's."""
+        return self._trainer.process_states()
+
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "_trainer": self._trainer.state_dict()}
 
@@ -258,6 +257,8 @@ class DefaultTrainer(TrainerBase):
         super().load_state_dict(state_dict)
         if "_trainer" in state_dict:
             self._trainer.load_state_dict(state_dict["_trainer"])
+        if "processes" in state_dict:
+            self._trainer.load_process_states(state_dict["processes"])
 
     @property
     def data_loader(self) -> Any:

@@ -21,6 +21,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
+from detectron2.utils.random_state import random_states_kept
 
 __all__ = [
     "BestCheckpointer",
@@ -289,7 +290,9 @@ class EvalHook(HookBase):
             self._evaluate()
 
     def _evaluate(self) -> None:
-        results = self._func()
+        # A training does not depend on when it is evaluated: a resumed one leaves out the evaluations before.
+        with random_states_kept():
+            results = self._func()
         if results:
             for name, value in flat_numbers(results).items():
                 self.trainer.storage.put_scalar(name, value, smoothing_hint=False)

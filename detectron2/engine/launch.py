@@ -1,11 +1,13 @@
 """Run a function in one process, or in one process a GPU on one or several machines.
 
-Without CUDA the processes work on the CPU and talk over gloo instead of NCCL.
+Without CUDA the processes work on the CPU and talk over gloo instead of NCCL. Under torchrun the processes are there
+already, and `launch` only connects them.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +50,8 @@ def launch(
     """Call `main_func(*args)` in `num_machines * num_gpus_per_machine` processes that can talk to each other.
 
     Call it once on each machine. With one process in all, `main_func` runs in this one. Otherwise processes are
-    spawned, so `main_func` and `args` must be picklable and the calling module importable.
+    spawned, so `main_func` and `args` must be picklable and the calling module importable. In a process that torchrun
+    started, torchrun's numbers hold and those given here are not looked at.
 
     Args:
         machine_rank: 0 to `num_machines - 1`.
@@ -59,6 +62,9 @@ def launch(
         ValueError: `dist_url` is missing, or "auto" with several machines.
         RuntimeError: this machine has fewer GPUs than asked for.
     """
+    if dist.is_torchelastic_launched():
+        _run_under_torchrun(main_func, args, timeout)
+        return
     world_size = num_machines * num_gpus_per_machine
     if world_size <= 1:
         main_func(*args)
@@ -90,19 +96,30 @@ def _check_devices(processes: int) -> None:
 
 
 def _run_process(local_rank: int, job: _Job) -> None:
-    on_cuda = torch.cuda.is_available()
-    if on_cuda:
-        torch.cuda.set_device(local_rank)
-    dist.init_process_group(
-        backend="nccl" if on_cuda else "gloo",
-        init_method=job.dist_url,
-        world_size=job.world_size,
-        rank=job.machine_rank * job.processes_per_machine + local_rank,
-        timeout=job.timeout,
-    )
+    rank = job.machine_rank * job.processes_per_machine + local_rank
+    _connect(local_rank, init_method=job.dist_url, world_size=job.world_size, rank=rank, timeout=job.timeout)
     try:
         comm.create_local_process_group(job.processes_per_machine)
         comm.synchronize()
         job.main_func(*job.args)
     finally:
         dist.destroy_process_group()
+
+
+def _run_under_torchrun(main_func: Callable[..., Any], args: tuple[Any, ...], timeout: timedelta) -> None:
+    if dist.is_initialized() or os.environ["WORLD_SIZE"] == "1":
+        main_func(*args)
+        return
+    _connect(int(os.environ["LOCAL_RANK"]), init_method="env://", timeout=timeout)
+    try:
+        comm.synchronize()
+        main_func(*args)
+    finally:
+        dist.destroy_process_group()
+
+
+def _connect(local_rank: int, **options: Any) -> None:
+    on_cuda = torch.cuda.is_available()
+    if on_cuda:
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group(backend="nccl" if on_cuda else "gloo", **options)

@@ -6,8 +6,8 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, get_event_storage
+from detectron2.utils.random_state import random_states, random_states_kept, set_random_states
 
 __all__ = ["AMPTrainer", "HookBase", "SimpleTrainer", "TrainerBase"]
 
@@ -140,6 +141,9 @@ class SimpleTrainer(TrainerBase):
     `model(batch)` must return a dict of losses (or one loss); `data_loader` yields batches, and starts over where it
     is finite. Losses are averaged over processes and written as `total_loss` and by their names; `data_time` is the
     seconds the loop waited for data, of the slowest process.
+
+    The state holds the random generators, and the place in the data of a loader with `state_dict` and
+    `load_state_dict` (those of detectron2.data have them): a resumed training is then equal to an uninterrupted one.
     """
 
     def __init__(self, model: nn.Module, data_loader: Iterable[Any], optimizer: torch.optim.Optimizer) -> None:
@@ -148,16 +152,34 @@ class SimpleTrainer(TrainerBase):
         self.model = model
         self.data_loader = data_loader
         self.optimizer = optimizer
+        self._is_resumed = False
+        self._gathered: list[dict[str, Any]] = []
+
+    @property
+    def data_loader(self) -> Iterable[Any]:
+        return self._data_loader
+
+    @data_loader.setter
+    def data_loader(self, loader: Iterable[Any]) -> None:
+        self._data_loader = loader
         self._batches: Iterator[Any] | None = None
+
+    @property
+    def _data_loader_iter(self) -> Iterator[Any]:
+        # Many users' own run_step reads it, private as it is.
+        if self._batches is None:
+            # What starting draws was drawn before the checkpoint: a resumed training must not draw it again.
+            with random_states_kept() if self._is_resumed else nullcontext():
+                self._batches = iter(self.data_loader)
+            self._is_resumed = False
+        return self._batches
 
     def next_batch(self) -> Any:
         """The next batch; raises ValueError where the loader yields nothing."""
-        if self._batches is None:
-            self._batches = iter(self.data_loader)
-        batch = next(self._batches, None)
+        batch = next(self._data_loader_iter, None)
         if batch is None:
-            self._batches = iter(self.data_loader)
-            batch = next(self._batches, None)
+            self._batches = None
+            batch = next(self._data_loader_iter, None)
         if batch is None:
             raise ValueError("the data loader yields no batch: the training set is smaller than a batch, or empty")
         return batch
@@ -177,7 +199,7 @@ class SimpleTrainer(TrainerBase):
             losses = self.losses_of(batch)
         self.optimizer.zero_grad()
         self.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
-        self.write_metrics(losses, data_time)
+        self._write_metrics(losses, data_time)
         self.step_optimizer()
 
     def losses_of(self, batch: Any) -> Losses:
@@ -196,7 +218,7 @@ class SimpleTrainer(TrainerBase):
     def step_optimizer(self) -> None:
         self.optimizer.step()
 
-    def write_metrics(self, losses: Losses, data_time: float) -> None:
+    def _write_metrics(self, losses: Losses, data_time: float) -> None:
         """Put losses and data time into the storage; stops a training whose loss is not finite in every process."""
         # All losses leave the device in one copy: each copy waits for the GPU.
         values = torch.stack([loss.detach().float() for loss in losses.values()])
@@ -215,12 +237,54 @@ class SimpleTrainer(TrainerBase):
         if len(metrics) > 1:
             storage.put_scalars(**metrics)
 
+    def gather_process_states(self) -> None:
+        """Collect what each process alone knows, for the checkpoints that the main process writes of this iteration.
+
+        All processes must call it, where there are several.
+        """
+        self._gathered = comm.gather(self._process_state())
+
+    def drop_process_states(self) -> None:
+        """Forget what was collected, as the next iteration makes it wrong."""
+        self._gathered = []
+
+    def process_states(self) -> list[dict[str, Any]]:
+        """Random generators and place in the data of each process, of this one alone where none were collected."""
+        return self._gathered or [self._process_state()]
+
+    def _process_state(self) -> dict[str, Any]:
+        loader = self.data_loader
+        place = loader.state_dict() if hasattr(loader, "state_dict") else {}
+        return {"random": random_states(), "data_loader": place}
+
+    def load_process_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Set generators and place in the data as of a checkpoint of as many processes.
+
+        With another number of processes only the order of the data goes on, about where it stopped.
+        """
+        exact = len(states) == comm.get_world_size()
+        state = states[comm.get_rank()] if exact else {**states[0], "random": None}
+        if not exact:
+            logger.warning(
+                "The checkpoint has the state of %d process(es), this training has %d: it goes on with other draws",
+                len(states),
+                comm.get_world_size(),
+            )
+        if state["data_loader"] and hasattr(self.data_loader, "load_state_dict"):
+            self.data_loader.load_state_dict({**state["data_loader"], **({} if exact else {"waiting": []})})
+        if state["random"]:
+            set_random_states(state["random"])
+        self._batches, self._is_resumed = None, True
+
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "optimizer": self.optimizer.state_dict()}
+        own = {"optimizer": self.optimizer.state_dict(), "processes": self.process_states()}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.optimizer.load_state_dict(state_dict["optimizer"])
+        if "processes" in state_dict:
+            self.load_process_states(state_dict["processes"])
 
 
 class AMPTrainer(SimpleTrainer):

@@ -6,6 +6,7 @@ Rank counts over all machines, local rank within one machine.
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,20 @@ def get_local_process_group() -> dist.ProcessGroup:
 
 def get_local_rank() -> int:
     """This process's number on its machine."""
-    return dist.get_rank(group=get_local_process_group()) if _is_distributed() else 0
+    if not _is_distributed():
+        return 0
+    if _local_group is None and dist.is_torchelastic_launched():
+        return int(os.environ["LOCAL_RANK"])
+    return dist.get_rank(group=get_local_process_group())
 
 
 def get_local_size() -> int:
     """Number of processes on this machine."""
-    return dist.get_world_size(group=get_local_process_group()) if _is_distributed() else 1
+    if not _is_distributed():
+        return 1
+    if _local_group is None and dist.is_torchelastic_launched():
+        return int(os.environ["LOCAL_WORLD_SIZE"])
+    return dist.get_world_size(group=get_local_process_group())
 
 
 def is_main_process() -> bool:

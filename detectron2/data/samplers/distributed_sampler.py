@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
@@ -39,6 +40,13 @@ class _EndlessSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return itertools.islice(self._all_indices(), self._rank, None, self._world_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed: with it another sampler of the same images gives the same order."""
+        return {"seed": self._seed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._seed = int(state["seed"])
 
 
 class TrainingSampler(_EndlessSampler):

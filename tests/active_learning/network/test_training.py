@@ -130,6 +130,23 @@ def test_interrupted_training_goes_on(make_training, validation_scores, tmp_path
     assert not (tmp_path / "out" / "resume").exists()
 
 
+def test_interrupted_training_equals_an_uninterrupted_one(make_training, validation_scores, tmp_path):
+    finals = []
+    for stop_at in (None, 3):
+        cfg, arguments = make_training(train_iterations_base=6)
+        validation_scores(1.0, 2.0, 3.0)
+        if stop_at is not None:
+            with pytest.MonkeyPatch.context() as patch:
+                interrupt_at(stop_at, patch)
+                with pytest.raises(InterruptedByTestError):
+                    train(cfg, **arguments)
+        torch.manual_seed(9)
+        train(cfg, **arguments)
+        finals.append(weights_of(tmp_path / "final.pth"))
+    whole, resumed = finals
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
 def test_another_training_does_not_take_up_the_resume_point(make_training, validation_scores):
     cfg, arguments = make_training(train_iterations_base=6)
     validation_scores(*[1.0] * 9)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from detectron2.engine import launch
 
@@ -37,7 +38,8 @@ def main(folder):
     trainer = SimpleTrainer(model, [batch], torch.optim.SGD(model.parameters(), lr=0.5))
     trainer.train(0, 1)
     facts = {
-        "rank": comm.get_rank(), "local_rank": comm.get_local_rank(), "world": comm.get_world_size(),
+        "rank": comm.get_rank(), "local_rank": comm.get_local_rank(),
+        "world": comm.get_world_size(), "local_size": comm.get_local_size(),
         "weight": model.module.weight.item(), "loss": trainer.storage.latest()["total_loss"][0],
     }
     (Path(folder) / f"{comm.get_rank()}.json").write_text(json.dumps(facts), encoding="utf-8")
@@ -48,16 +50,32 @@ if __name__ == "__main__":
 """
 
 
-def test_two_processes_train_as_one(tmp_path, project_root):
+@pytest.mark.parametrize(
+    "starter",
+    [[], ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]],
+    ids=["launch", "torchrun"],
+)
+def test_two_processes_train_as_one(tmp_path, project_root, starter):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(project_root), "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, env=environment, timeout=300)
+    environment = {**os.environ, "PYTHONPATH": str(project_root), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, *starter, str(script), str(tmp_path)]
+    subprocess.run(line, check=True, env=environment, timeout=300)
     facts = [json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
     assert [fact["rank"] for fact in facts] == [fact["local_rank"] for fact in facts] == [0, 1]
-    assert all(fact["world"] == 2 for fact in facts)
+    assert all(fact["world"] == fact["local_size"] == 2 for fact in facts)
     assert all(fact["weight"] == pytest.approx(2.0) for fact in facts)
     assert all(fact["loss"] == pytest.approx((1 + 9) / 2) for fact in facts)
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["a single process", "connected by the script"])
+def test_torchruns_process_is_used_as_it_is(monkeypatch, joined):
+    seen = []
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "2" if joined else "1")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: joined)
+    launch(lambda *args: seen.append((os.getpid(), args)), 4, args=(1,))
+    assert seen == [(os.getpid(), (1,))]
 
 
 def test_one_process_is_this_one():

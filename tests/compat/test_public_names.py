@@ -1,0 +1,109 @@
+"""The engine has the names of Detectron2's public surface that this project promises, and MaskAL uses no others.
+
+Both hold for upstream Detectron2 too: see README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Module -> names of it that may be used.
+PUBLIC: dict[str, list[str]] = json.loads((Path(__file__).with_name("public_names.json")).read_text(encoding="utf-8"))
+SOURCES = sorted([ROOT / "maskAL.py", *(ROOT / "active_learning").rglob("*.py")])
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_engine_has_the_public_names(module: str) -> None:
+    found = dir(importlib.import_module(module))
+    missing = [name for name in PUBLIC[module] if name not in found]
+    assert not missing
+
+
+# Where this project's table of the public surface lists them, one package above where upstream has them.
+OURS = {
+    "detectron2.data.datasets": ["convert_to_coco_dict"],
+    "detectron2.evaluation": ["instances_to_coco_json"],
+    "detectron2.modeling": ["BasicBlock", "BasicStem", "BottleneckBlock", "Res5ROIHeads", "CascadeROIHeads"],
+    "detectron2.modeling.backbone": ["build_resnet_fpn_backbone"],
+    "detectron2.modeling.proposal_generator": ["RPN", "StandardRPNHead"],
+    "detectron2.modeling.roi_heads": ["fast_rcnn_inference", "mask_rcnn_inference", "mask_rcnn_loss"],
+    "detectron2.solver": ["maybe_add_gradient_clipping"],
+}
+
+
+@pytest.mark.parametrize("module", OURS)
+def test_our_engine_also_has_names_in_its_packages(module: str) -> None:
+    imported = importlib.import_module(module)
+    if not Path(str(imported.__file__)).is_relative_to(ROOT):
+        pytest.skip("this is another engine")
+    assert not [name for name in OURS[module] if not hasattr(imported, name)]
+
+
+@pytest.mark.parametrize("name", ["WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR"])
+def test_the_names_of_schedules_are_known(name: str) -> None:
+    from torch import nn
+
+    from detectron2.config import get_cfg
+    from detectron2.solver import build_lr_scheduler, build_optimizer
+
+    cfg = get_cfg()
+    cfg.SOLVER.LR_SCHEDULER_NAME = name
+    optimizer = build_optimizer(cfg, nn.Linear(1, 1))
+    assert build_lr_scheduler(cfg, optimizer).get_last_lr()[0] < cfg.SOLVER.BASE_LR
+
+
+def is_public(name: str) -> bool:
+    """Whether 'detectron2.engine.DefaultTrainer', or the module 'detectron2.engine', is on the list."""
+    module, _, last = name.rpartition(".")
+    return name in PUBLIC or last in PUBLIC.get(module, [])
+
+
+def used_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of what is imported of detectron2, and of what is taken out of its imported modules."""
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported = {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported = {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        else:
+            continue
+        engine = {alias: name for alias, name in imported.items() if name.split(".")[0] == "detectron2"}
+        modules.update((alias, name) for alias, name in engine.items() if name in PUBLIC)
+        yield from ((node.lineno, name) for name in engine.values())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            yield node.lineno, f"{modules[node.value.id]}.{node.attr}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_maskal_uses_public_names_only(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not [f"line {line}: {name}" for line, name in used_names(tree) if not is_public(name)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from detectron2.engine import DefaultTrainer, hooks\nhooks.EvalHook", []),
+        ("import detectron2.data.transforms as T\nT.Resize", []),
+        ("from detectron2.layers import _secret", ["detectron2.layers._secret"]),
+        ("from detectron2.engine import hooks\nhooks.flat_numbers", ["detectron2.engine.hooks.flat_numbers"]),
+        ("import detectron2.utils.random_state", ["detectron2.utils.random_state"]),
+    ],
+    ids=["listed", "listed of a module", "private", "not listed of a module", "not listed module"],
+)
+def test_the_check_notices_other_names(text: str, expected: list[str]) -> None:
+    assert [name for _, name in used_names(ast.parse(text)) if not is_public(name)] == expected
+
+
+def test_maskal_is_seen_to_use_the_engine() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES]
+    assert "detectron2.engine.DefaultTrainer" in {name for tree in trees for _, name in used_names(tree)}

@@ -1,0 +1,116 @@
+"""Run by test_two_processes.py in one process and in two: everything that must not depend on their number.
+
+Arguments: number of processes, config file, folder of the images, output folder. Writes facts.json.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import DatasetCatalog, build_detection_test_loader
+from detectron2.data.datasets import register_coco_instances
+from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, launch
+from detectron2.evaluation import COCOEvaluator, inference_on_dataset
+from detectron2.layers import get_norm
+from detectron2.structures import Boxes, Instances
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+
+DATASET = "two_processes_shapes"
+
+
+class Losses(HookBase):
+    def __init__(self) -> None:
+        self.of: list[float] = []
+
+    def after_step(self) -> None:
+        self.of.append(self.trainer.storage.latest()["total_loss"][0])
+
+
+def sampler_orders() -> dict[str, list[list[int]]]:
+    """What each process gets of 30 positions of an endless order, or of 11 images."""
+    share = 30 // comm.get_world_size()
+    factors = torch.linspace(1, 2.5, 11)
+    samplers = {
+        "training": TrainingSampler(11),
+        "repeat": RepeatFactorTrainingSampler(factors),
+        "inference": InferenceSampler(11),
+    }
+    return {name: comm.all_gather(list(itertools.islice(iter(one), share))) for name, one in samplers.items()}
+
+
+def train(cfg: CfgNode, seed: int, resume: bool) -> list[float]:
+    seed_all_rng(seed + comm.get_rank())
+    trainer, losses = DefaultTrainer(cfg), Losses()
+    trainer.register_hooks([losses])
+    trainer.resume_or_load(resume=resume)
+    trainer.train()
+    return losses.of
+
+
+def nearly_right(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The ground truth of images, shifted by up to 4 pixels, found with a score of its own; nothing in image 3."""
+    outputs = []
+    for one in inputs:
+        number, height, width = one["image_id"], one["height"], one["width"]
+        x, y, w, h = DatasetCatalog.get(DATASET)[number]["annotations"][0]["bbox"]
+        x0, y0 = int(x) + number % 5, int(y)
+        masks = torch.zeros(1, height, width, dtype=torch.bool)
+        masks[0, y0 : y0 + int(h), x0 : x0 + int(w)] = True
+        found = Instances((height, width), pred_masks=masks, scores=torch.tensor([0.9 - number / 20]))
+        found.pred_boxes = Boxes([[x0, y0, x0 + w, y0 + h]])
+        found.pred_classes = torch.tensor([number % 2])
+        outputs.append({"instances": found[torch.tensor([number != 3])]})
+    return outputs
+
+
+def evaluate(cfg: CfgNode) -> dict[str, Any]:
+    """The results of all processes together, and those of this one on all images."""
+    alone = build_detection_test_loader(cfg, DATASET, sampler=range(len(DatasetCatalog.get(DATASET))))
+    return {
+        "together": inference_on_dataset(
+            nearly_right, build_detection_test_loader(cfg, DATASET), COCOEvaluator(DATASET)
+        ),
+        "alone": inference_on_dataset(nearly_right, alone, COCOEvaluator(DATASET, distributed=False)),
+    }
+
+
+def sync_bn_error() -> str:
+    try:
+        create_ddp_model(nn.Sequential(nn.Conv2d(3, 4, 1), get_norm("SyncBN", 4)))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def main(config_file: str, images: str, output: str) -> None:
+    torch.set_num_threads(1)
+    seed_all_rng(comm.get_rank())
+    facts: dict[str, Any] = {"orders": sampler_orders(), "sync_bn": sync_bn_error()}
+    register_coco_instances(DATASET, {}, f"{images}/dataset.json", images)
+    cfg = get_cfg()
+    cfg.merge_from_file(config_file)
+    cfg.OUTPUT_DIR = output
+    facts["losses"] = train(cfg, seed=1, resume=False)
+    facts["results"] = evaluate(cfg)
+    if comm.is_main_process():
+        Path(output, "last_checkpoint").write_text("model_0000009.pth", encoding="utf-8")
+    comm.synchronize()
+    facts["resumed_losses"] = train(cfg, seed=5, resume=True)
+    if comm.is_main_process():
+        Path(output, "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
+    launch(main, int(sys.argv[1]), dist_url="auto", args=tuple(sys.argv[2:]))
