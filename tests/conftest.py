@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,17 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared folder is not here")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_before() -> Iterator[None]:
+    """A run sets up the loggers of the whole process; the next test must find its log records once and at all."""
+    loggers = [logging.getLogger(name) for name in ("active_learning", "detectron2", "fvcore", "iopath")]
+    before = [(logger.propagate, logger.level) for logger in loggers]
+    yield
+    for logger, (propagate, level) in zip(loggers, before, strict=True):
+        logger.propagate = propagate
+        logger.setLevel(level)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

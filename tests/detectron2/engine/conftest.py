@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
+from detectron2.utils.logger import setup_logger
 
 IMAGES = 8
 NETWORK = """
@@ -40,6 +42,21 @@ DATALOADER: {NUM_WORKERS: 0}
 SOLVER: {IMS_PER_BATCH: 2, BASE_LR: 0.01, WARMUP_ITERS: 2, STEPS: []}
 VERSION: 2
 """
+
+
+@pytest.fixture(autouse=True)
+def logger_as_before() -> Iterator[None]:
+    """What setup_logger does to the engine's logger would change what later tests see in their logs."""
+    logger = logging.getLogger("detectron2")
+    propagate, level = logger.propagate, logger.level
+    yield
+    for handler in logger.handlers[:]:
+        if (handler.get_name() or "").startswith("detectron2:"):
+            logger.removeHandler(handler)
+            handler.close()
+    logger.propagate = propagate
+    logger.setLevel(level)
+    setup_logger.cache_clear()
 
 
 @pytest.fixture(autouse=True)
