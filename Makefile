@@ -29,6 +29,6 @@ test: lint
 
 # Each script prints one table; together they are benchmarks/RESULTS.md.
 bench: $(VENV)/installed
-	@for name in device start_up annotations inference; do \
+	@for name in device start_up annotations inference training; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; \
 	done | tee benchmarks/RESULTS.md
