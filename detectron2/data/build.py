@@ -128,10 +128,11 @@ def build_batch_data_loader(
         collate = collate_fn or trivial_batch_collator
         return loader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate, **workers)
     # Workers send single images: only here, where all meet, can they be grouped.
-    batches: Any = AspectRatioGroupedDataset(
-        loader(dataset, batch_size=None, collate_fn=trivial_batch_collator, **workers), batch_size
-    )
-    return batches if collate_fn is None else MapDataset(batches, collate_fn)
+    singles = loader(dataset, batch_size=None, collate_fn=trivial_batch_collator, **workers)
+    batches: Any = AspectRatioGroupedDataset(singles, batch_size)
+    if collate_fn is not None:
+        batches = MapDataset(batches, collate_fn)
+    return batches
 
 
 def _check_sampler(dataset: Any, sampler: torchdata.Sampler | None) -> None:

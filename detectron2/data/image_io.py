@@ -45,8 +45,8 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
 
 
 def _turn_upright(image: Image.Image) -> None:
-    # A damaged EXIF block says nothing about the pixels: then the image is taken as it is.
-    with contextlib.suppress(*_DAMAGED):
+    # A damaged EXIF block says nothing about the pixels, and Pillow may fail to write it back after turning them.
+    with contextlib.suppress(*_DAMAGED, LookupError, TypeError, OverflowError):
         ImageOps.exif_transpose(image, in_place=True)
 
 

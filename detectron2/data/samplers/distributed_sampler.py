@@ -68,8 +68,7 @@ class RepeatFactorTrainingSampler(_EndlessSampler):
     repeat factor sampling)."""
 
     def __init__(self, repeat_factors: torch.Tensor, *, shuffle: bool = True, seed: int | None = None) -> None:
-        """`repeat_factors`, a float for each image: how often it comes in a pass. The fractional part is the probability
-        of one time more, drawn anew for each pass."""
+        """`repeat_factors`: how often each image comes in a pass; a fraction is the probability of one time more."""
         super().__init__(shuffle, seed)
         self._whole = repeat_factors.trunc()
         self._fraction = repeat_factors - self._whole
