@@ -1,5 +1,24 @@
 """Initial weights as Caffe2 drew them, which the published schedules were tuned on."""
 
-from fvcore.nn.weight_init import c2_msra_fill, c2_xavier_fill
+from __future__ import annotations
 
-__all__ = ["c2_msra_fill", "c2_xavier_fill"]
+from typing import cast
+
+from torch import Tensor, nn
+
+
+def c2_msra_fill(module: nn.Module) -> None:
+    """Normal weights of variance 2 / fan_out, for layers followed by a ReLU (He et al. 2015, eq. 14); zero bias."""
+    nn.init.kaiming_normal_(cast(Tensor, module.weight), mode="fan_out", nonlinearity="relu")
+    _zero_bias(module)
+
+
+def c2_xavier_fill(module: nn.Module) -> None:
+    """Uniform weights of variance 1 / fan_in (what Caffe2 calls XavierFill); zero bias."""
+    nn.init.kaiming_uniform_(cast(Tensor, module.weight), a=1)
+    _zero_bias(module)
+
+
+def _zero_bias(module: nn.Module) -> None:
+    if module.bias is not None:
+        nn.init.zeros_(cast(Tensor, module.bias))
