@@ -11,13 +11,6 @@ import torch
 
 from detectron2.checkpoint.caffe2_names import convert_c2_detectron_names
 
-__all__ = [
-    "align_and_update_state_dicts",
-    "convert_c2_detectron_names",
-    "convert_torchvision_names",
-    "is_torchvision_resnet",
-]
-
 logger = logging.getLogger(__name__)
 
 # What DataParallel and DistributedDataParallel put in front of every name.

@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["convert_c2_detectron_names"]
-
 # The file may have been written inside a device scope.
 _PARAMETER = re.compile(
     r"(?:gpu_\d+/)?(?P<layer>.+?)(?:_(?P<norm>bn|gn)_(?P<of_norm>\w+)|_(?P<of_layer>[wb]))", flags=re.ASCII

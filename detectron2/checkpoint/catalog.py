@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
-from typing import IO, Any
 
-from detectron2.utils.file_io import PathHandler, PathManager
-
-__all__ = ["ModelCatalog", "ModelCatalogHandler"]
+from detectron2.utils.file_io import PathManager, PublishedFileHandler
 
 _BASE_URL = "https://dl.fbaipublicfiles.com/detectron/ImageNetPretrained/"
 
@@ -40,22 +36,13 @@ class ModelCatalog:
         return _BASE_URL + _IMAGENET_WEIGHTS[name]
 
 
-class ModelCatalogHandler(PathHandler):
+class ModelCatalogHandler(PublishedFileHandler):
     """Resolves catalog://NAME through ModelCatalog."""
 
     PREFIX = "catalog://"
 
-    def _get_supported_prefixes(self) -> list[str]:
-        return [self.PREFIX]
-
-    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
-        return PathManager.get_local_path(ModelCatalog.get(path[len(self.PREFIX) :]), force=force, **kwargs)
-
-    def _isfile(self, path: str, **kwargs: Any) -> bool:
-        return Path(self._get_local_path(path, **kwargs)).is_file()
-
-    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO[Any]:
-        return PathManager.open(self._get_local_path(path), mode, buffering, **kwargs)
+    def _address(self, name: str) -> str:
+        return ModelCatalog.get(name)
 
 
 PathManager.register_handler(ModelCatalogHandler())

@@ -6,10 +6,10 @@ import os
 import pickle
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import torch
 from fvcore.common.checkpoint import Checkpointer
@@ -24,8 +24,6 @@ from detectron2.checkpoint.c2_model_loading import (
 from detectron2.checkpoint.restricted_pickle import load_restricted_pickle
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
-
-__all__ = ["DetectionCheckpointer"]
 
 # Constants of the network's construction that some files hold and some do not.
 _CONSTANTS = re.compile(r"^pixel_(mean|std)$|anchor_generator\.cell_anchors|\.num_batches_tracked$")
@@ -42,12 +40,8 @@ class DetectionCheckpointer(Checkpointer):
     def __init__(
         self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool | None = None, **checkpointables: Any
     ) -> None:
-        """
-        Args:
-            model: the network; a DistributedDataParallel is unwrapped.
-            save_dir: folder to save into and to resume from.
-            save_to_disk: None: only in the main process.
-            checkpointables: more objects with state_dict and load_state_dict, such as optimizer=..., scheduler=...
+        """`save_dir` is the folder to save into and to resume from; `save_to_disk` None saves in the main process only;
+        `checkpointables` are more objects with state_dict and load_state_dict, such as optimizer=..., scheduler=...
         """
         save_to_disk = comm.is_main_process() if save_to_disk is None else save_to_disk
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
@@ -85,18 +79,15 @@ class DetectionCheckpointer(Checkpointer):
         states = {key: value.state_dict() for key, value in self.checkpointables.items()}
         file = Path(self.save_dir) / f"{name}.pth"
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(file.name + ".tmp")
         self.logger.info("Saving checkpoint to %s", file)
-        torch.save({"model": self.model.state_dict(), **states, **kwargs}, temporary)
-        temporary.replace(file)
+        content = {"model": self.model.state_dict(), **states, **kwargs}
+        _write_whole(file, lambda temporary: torch.save(content, temporary))
         self.tag_last_checkpoint(file.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Note in <save_dir>/last_checkpoint which file a resumed run starts from."""
         tag = Path(self.save_dir) / "last_checkpoint"
-        temporary = tag.with_name(tag.name + ".tmp")
-        temporary.write_text(last_filename_basename, encoding="utf-8")
-        temporary.replace(tag)
+        _write_whole(tag, lambda temporary: temporary.write_text(last_filename_basename, encoding="utf-8"))
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         checkpoint = _read_pickle(filename) if filename.endswith(".pkl") else _read_tensors(filename)
@@ -130,11 +121,8 @@ class DetectionCheckpointer(Checkpointer):
         return [key for key in missing_keys if not _CONSTANTS.search(key) and id(parameters[key]) not in loaded]
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
-        rows = [
-            (key, "other shape: not loaded", in_file, in_network)
-            for key, in_file, in_network in incompatible.incorrect_shapes
-        ]
-        wrong = {key for key, _, _ in incompatible.incorrect_shapes}
+        rows = [(key, "other shape: not loaded", *shapes) for key, *shapes in incompatible.incorrect_shapes]
+        wrong = {key for key, *_ in incompatible.incorrect_shapes}
         missing = [key for key in incompatible.missing_keys if key not in wrong]
         rows += [(names, "not in the file: keeps its values", "", "") for names in _grouped(missing)]
         rows += [(names, "not in the network: unused", "", "") for names in _grouped(incompatible.unexpected_keys)]
@@ -143,24 +131,28 @@ class DetectionCheckpointer(Checkpointer):
             self.logger.warning("The checkpoint and the network differ:\n%s", table)
 
 
+def _write_whole(file: Path, write: Callable[[Path], Any]) -> None:
+    temporary = file.with_name(file.name + ".tmp")
+    write(temporary)
+    temporary.replace(file)
+
+
 def _grouped(keys: Iterable[str]) -> list[str]:
     """["a.weight", "a.bias"] as ["a.{bias, weight}"]."""
     groups: dict[str, list[str]] = defaultdict(list)
     for key in keys:
-        module, _, name = key.rpartition(".")
-        groups[module].append(name)
-    return [
-        ".".join(filter(None, (module, names[0] if len(names) == 1 else "{" + ", ".join(sorted(names)) + "}")))
-        for module, names in groups.items()
-    ]
+        module, dot, name = key.rpartition(".")
+        groups[module + dot].append(name)
+    texts = [names[0] if len(names) == 1 else "{" + ", ".join(sorted(names)) + "}" for names in groups.values()]
+    return [module + text for module, text in zip(groups, texts, strict=True)]
 
 
 def _split_query(path: str) -> tuple[str, bool]:
     """The path without a query, and whether the query asks for matching by endings."""
-    file, mark, query = path.rpartition("?")
-    if not mark or "matching_heuristics" not in query:
+    file, _, query = path.rpartition("?")
+    if "matching_heuristics" not in query or not file:
         return path, False
-    values = parse_qs(urlsplit("?" + query).query)
+    values = parse_qs(query)
     if set(values) != {"matching_heuristics"}:
         raise ValueError(f"'{path}': the only query that a checkpoint path can have is ?matching_heuristics=True")
     return file, values["matching_heuristics"] == ["True"]
@@ -177,7 +169,7 @@ def _read_pickle(filename: str) -> dict[str, Any]:
     if not isinstance(blobs, dict):
         raise ValueError(f"{filename}: 'blobs' must be a dict of arrays, not {type(blobs).__name__}")
     weights = {name: value for name, value in blobs.items() if not str(name).endswith("_momentum")}
-    return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+    return {"model": weights, "__author__": "Caffe2"}
 
 
 def _read_tensors(filename: str) -> dict[str, Any]:

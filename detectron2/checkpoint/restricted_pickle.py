@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["load_restricted_pickle"]
-
 # Kind and size of an element: bool, int, unsigned, float, complex, bytes, text. No Python objects, no records.
 _ELEMENT = re.compile(r"[biufcSU]\d+")
 
@@ -93,6 +91,13 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 }
 
 
+# What broken or hostile files make the unpickler and the constructors above raise.
+_DAMAGED = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError,
+    MemoryError,
+)  # fmt: skip
+
+
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
@@ -111,17 +116,7 @@ def load_restricted_pickle(path: str | os.PathLike[str]) -> Any:
     with Path(path).open("rb") as file:
         try:
             return _finished(_RestrictedUnpickler(file, encoding="latin1").load(), {})
-        except (
-            pickle.UnpicklingError,
-            EOFError,
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-            MemoryError,
-        ) as error:
+        except _DAMAGED as error:
             raise pickle.UnpicklingError(
                 f"{path}: refused to load: {error}. A pickle can run code, so only numpy arrays in plain containers "
                 "are read; convert the file to a .pth of tensors where you trust it"

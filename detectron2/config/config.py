@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import functools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 import yaml
 from fvcore.common.config import CfgNode as _CfgNode
 
-from detectron2.config.defaults import DEFAULTS
 from detectron2.utils.file_io import PathManager
 
 CURRENT_VERSION = 2
 
 
 class CfgNode(_CfgNode):
-    """A configuration tree: attributes are keys, a key keeps its type, `freeze` makes it read-only.
-
-    Extends fvcore's node: files are read through PathManager as UTF-8, errors name the file and the nearest known key.
-    """
+    """fvcore's node; files are read through PathManager as UTF-8, errors name the file and the nearest known key."""
 
     @classmethod
     def _open_cfg(cls, filename: str | os.PathLike[str]) -> IO[str]:
@@ -39,30 +38,25 @@ class CfgNode(_CfgNode):
             KeyError: a key is not in this tree.
         """
         file = os.fspath(cfg_filename)
-        loaded = self._load_mapping(file, allow_unsafe)
-        if _version_of(loaded) != CURRENT_VERSION:
-            raise ValueError(
-                f"{file}: VERSION {_version_of(loaded)} files cannot be read, only VERSION {CURRENT_VERSION}; "
-                "rename its keys after detectron2/config/defaults.py and set VERSION: 2"
-            )
-        try:
-            self.merge_from_other_cfg(type(self)(loaded))
-        except KeyError as error:
-            raise KeyError(f"{file}: {error.args[0]}") from error
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from error
-
-    @classmethod
-    def _load_mapping(cls, file: str, allow_unsafe: bool) -> dict[str, Any]:
         if not PathManager.isfile(PathManager.get_local_path(file)):
             raise FileNotFoundError(f"there is no config file '{file}'")
         try:
-            loaded = cls.load_yaml_with_base(file, allow_unsafe=allow_unsafe)
+            loaded = self.load_yaml_with_base(file, allow_unsafe=allow_unsafe)
         except (yaml.YAMLError, TypeError) as error:
             raise ValueError(f"{file}: not a YAML file of settings: {error}") from error
         if not isinstance(loaded, dict):
             raise ValueError(f"{file}: the top level must be a mapping of settings, not {type(loaded).__name__}")
-        return loaded
+        # a file without VERSION is current unless it has the weights key that only version 1 knew
+        version = loaded.get("VERSION", 1 if "WEIGHT" in (loaded.get("MODEL") or {}) else CURRENT_VERSION)
+        if version != CURRENT_VERSION:
+            raise ValueError(
+                f"{file}: VERSION {version} files cannot be read, only VERSION {CURRENT_VERSION}; "
+                "rename its keys after detectron2/config/defaults.yaml and set VERSION: 2"
+            )
+        try:
+            self.merge_from_other_cfg(type(self)(loaded))
+        except (KeyError, ValueError) as error:
+            raise type(error)(f"{file}: {error.args[0]}") from error
 
     def merge_from_other_cfg(self, cfg_other: _CfgNode) -> None:
         """Override this tree by another; a key that is not in this tree raises KeyError."""
@@ -93,23 +87,27 @@ class CfgNode(_CfgNode):
                 yield from value._dotted_keys(f"{prefix}{name}.")
 
     def _with_nearest_key(self, message: str) -> str:
-        unknown = message.rsplit(" ", 1)[-1]
-        nearest = difflib.get_close_matches(unknown, self._dotted_keys(), n=1)
+        nearest = difflib.get_close_matches(message.rsplit(" ", 1)[-1], self._dotted_keys(), n=1)
         return f"{message} (did you mean {nearest[0]}?)" if nearest else message
 
 
-def _version_of(loaded: dict[str, Any]) -> int:
-    # A file without VERSION is current unless it has the weights key that only version 1 knew.
-    guess = 1 if "WEIGHT" in (loaded.get("MODEL") or {}) else CURRENT_VERSION
-    return loaded.get("VERSION", guess)
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_tuples(inner) for name, inner in value.items()}
+    return ast.literal_eval(value) if isinstance(value, str) and value.startswith("(") else value
 
 
-global_cfg = CfgNode()
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    return _with_tuples(yaml.safe_load(Path(__file__).with_name("defaults.yaml").read_text(encoding="utf-8")))
 
 
 def get_cfg() -> CfgNode:
-    """A fresh copy of the default configuration."""
-    return CfgNode(DEFAULTS)
+    """A fresh copy of the default configuration, which defaults.yaml lists."""
+    return CfgNode(_defaults())
+
+
+global_cfg = CfgNode()
 
 
 def set_global_cfg(cfg: CfgNode) -> None:

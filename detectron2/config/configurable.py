@@ -9,8 +9,6 @@ from typing import Any
 
 from fvcore.common.config import CfgNode as _CfgNode
 
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
 
 def configurable(
     init_func: Callable[..., Any] | None = None, *, from_config: Callable[..., dict[str, Any]] | None = None
@@ -30,7 +28,7 @@ def configurable(
         return _configurable_init(init_func)
     if not callable(from_config):
         raise TypeError("@configurable(from_config=...) needs a function as from_config")
-    _check_first_argument(from_config)
+    _parameters(from_config)
     return functools.partial(_configurable_function, from_config)
 
 
@@ -40,10 +38,8 @@ def _configurable_init(init: Callable[..., None]) -> Callable[..., None]:
         translate = getattr(type(self), "from_config", None)
         if not inspect.ismethod(translate):
             raise TypeError(f"{type(self).__name__} has a configurable __init__ and so needs a classmethod from_config")
-        if _called_with_config(args, kwargs):
-            init(self, **_explicit_arguments(translate, args, kwargs))
-        else:
-            init(self, *args, **kwargs)
+        args, kwargs = _explicit_arguments(translate, args, kwargs)
+        init(self, *args, **kwargs)
 
     return wrapped
 
@@ -51,32 +47,30 @@ def _configurable_init(init: Callable[..., None]) -> Callable[..., None]:
 def _configurable_function(from_config: Callable[..., dict[str, Any]], func: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if _called_with_config(args, kwargs):
-            return func(**_explicit_arguments(from_config, args, kwargs))
+        args, kwargs = _explicit_arguments(from_config, args, kwargs)
         return func(*args, **kwargs)
 
     wrapped.from_config = from_config  # type: ignore[attr-defined]
     return wrapped
 
 
-def _called_with_config(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return isinstance(args[0] if args else kwargs.get("cfg"), _CfgNode)
-
-
-def _check_first_argument(from_config: Callable[..., Any]) -> None:
-    if next(iter(inspect.signature(from_config).parameters), None) != "cfg":
-        name = getattr(from_config, "__qualname__", repr(from_config))
-        raise TypeError(f"the first argument of {name} must be 'cfg'")
+def _parameters(from_config: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = list(inspect.signature(from_config).parameters.values())
+    if not parameters or parameters[0].name != "cfg":
+        raise TypeError(f"the first argument of {getattr(from_config, '__qualname__', from_config)} must be 'cfg'")
+    return parameters
 
 
 def _explicit_arguments(
     from_config: Callable[..., dict[str, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
-    _check_first_argument(from_config)
-    parameters = inspect.signature(from_config).parameters.values()
-    if any(parameter.kind in _VARIADIC for parameter in parameters):
-        return from_config(*args, **kwargs)
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments as they are, or translated where the first is a config."""
+    if not isinstance(args[0] if args else kwargs.get("cfg"), _CfgNode):
+        return args, kwargs
+    parameters = _parameters(from_config)
+    if any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters):
+        return (), from_config(*args, **kwargs)
     names = {parameter.name for parameter in parameters}
     own = {name: value for name, value in kwargs.items() if name in names}
     overrides = {name: value for name, value in kwargs.items() if name not in names}
-    return {**from_config(*args, **own), **overrides}
+    return (), {**from_config(*args, **own), **overrides}

@@ -24,19 +24,14 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
 __all__ = [
-    "build_batch_data_loader",
-    "build_detection_test_loader",
-    "build_detection_train_loader",
-    "filter_images_with_only_crowd_annotations",
-    "get_detection_dataset_dicts",
-    "print_instances_class_histogram",
-    "trivial_batch_collator",
-    "worker_init_reset_seed",
-]
+    "build_batch_data_loader", "build_detection_test_loader", "build_detection_train_loader",
+    "get_detection_dataset_dicts", "print_instances_class_histogram",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 _HISTOGRAM_COLUMNS = 6
+Collate = Callable[[list[Any]], Any]
 
 
 def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list[dict]:
@@ -48,26 +43,13 @@ def filter_images_with_only_crowd_annotations(dataset_dicts: list[dict]) -> list
 
 
 def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequence[str]) -> None:
-    """Log how many objects each class has.
-
-    Args:
-        dataset_dicts: data set with "annotations"; crowds are not counted.
-        class_names: name of each category_id.
-
-    Raises:
-        ValueError: a category_id is not one of the classes.
-    """
-    counts = Counter(
-        annotation["category_id"]
-        for d in dataset_dicts
-        for annotation in d["annotations"]
-        if not annotation.get("iscrowd", 0)
-    )
-    unknown = sorted(category for category in counts if not 0 <= category < len(class_names))
+    """Log how many objects each class has, crowds left out; ValueError for a category_id that is no class."""
+    annotations = [annotation for d in dataset_dicts for annotation in d["annotations"]]
+    counts = Counter(annotation["category_id"] for annotation in annotations if not annotation.get("iscrowd", 0))
+    unknown = sorted(set(counts) - set(range(len(class_names))))
     if unknown:
         raise ValueError(f"category_id {unknown} of the annotations are not in [0, {len(class_names)}) as the classes")
     cells: list[Any] = [cell for i, name in enumerate(class_names) for cell in (name[:20], counts[i])]
-    cells += [None] * (len(cells) % 2)
     if len(class_names) > 1:
         cells += ["total", sum(counts.values())]
     columns = min(_HISTOGRAM_COLUMNS, len(cells))
@@ -101,12 +83,11 @@ def get_detection_dataset_dicts(
     names = [names] if isinstance(names, str) else list(names)
     if not names:
         raise ValueError("no data set given: set DATASETS.TRAIN or DATASETS.TEST")
-    dataset_dicts: list[dict] = []
-    for name in names:
-        dicts = DatasetCatalog.get(name)
+    loaded = {name: DatasetCatalog.get(name) for name in names}
+    for name, dicts in loaded.items():
         if not dicts:
             raise ValueError(f"data set '{name}' is empty")
-        dataset_dicts.extend(dicts)
+    dataset_dicts = [d for name in names for d in loaded[name]]
     annotated = "annotations" in dataset_dicts[0]
     if filter_empty and annotated:
         dataset_dicts = filter_images_with_only_crowd_annotations(dataset_dicts)
@@ -126,17 +107,9 @@ def build_batch_data_loader(
     *,
     aspect_ratio_grouping: bool = False,
     num_workers: int = 0,
-    collate_fn: Callable[[list[dict]], Any] | None = None,
+    collate_fn: Collate | None = None,
 ) -> Iterable[Any]:
-    """An iterable of training batches.
-
-    Args:
-        dataset: indexed, or an endless stream.
-        sampler: order of the indices; None for a stream.
-        total_batch_size: images in a batch of all processes together.
-        aspect_ratio_grouping: batch landscape and portrait images apart.
-        num_workers: worker processes of each process.
-        collate_fn: makes a batch from a list of dicts; None keeps the list.
+    """An iterable of training batches; arguments as of build_detection_train_loader, a stream takes no sampler.
 
     Raises:
         ValueError: the processes cannot share `total_batch_size` equally.
@@ -145,25 +118,31 @@ def build_batch_data_loader(
     if total_batch_size <= 0 or total_batch_size % world_size:
         raise ValueError(f"a batch of {total_batch_size} images cannot be shared equally by {world_size} processes")
     batch_size = total_batch_size // world_size
-    if not isinstance(dataset, torchdata.IterableDataset):
-        if sampler is None:
-            raise ValueError("a data set that is no stream needs a sampler")
+    _check_sampler(dataset, sampler)
+    if sampler is not None:
         # Workers take whole batches, so that their number does not change which images make a batch.
-        chunk_size = 1 if aspect_ratio_grouping else batch_size
-        dataset = ToIterableDataset(dataset, sampler, shard_chunk_size=chunk_size)
-    elif sampler is not None:
-        raise ValueError("a stream has its own order and takes no sampler")
+        dataset = ToIterableDataset(dataset, sampler, shard_chunk_size=1 if aspect_ratio_grouping else batch_size)
     loader: Any = ResumableLoader if isinstance(dataset, ToIterableDataset) else torchdata.DataLoader
     workers: dict[str, Any] = {"num_workers": num_workers, "worker_init_fn": worker_init_reset_seed}
     if not aspect_ratio_grouping:
         collate = collate_fn or trivial_batch_collator
         return loader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate, **workers)
     # Workers send single images: only here, where all meet, can they be grouped.
-    singles = loader(dataset, batch_size=None, collate_fn=_unchanged, **workers)
+    singles = loader(dataset, batch_size=None, collate_fn=trivial_batch_collator, **workers)
     batches: Any = AspectRatioGroupedDataset(singles, batch_size)
     if collate_fn is not None:
         batches = MapDataset(batches, collate_fn)
     return batches
+
+
+def _check_sampler(dataset: Any, sampler: torchdata.Sampler | None) -> None:
+    if isinstance(dataset, torchdata.IterableDataset) != (sampler is None):
+        raise ValueError("a stream has its own order and takes no sampler, any other data set needs one")
+
+
+def _mapped(dataset: Any, mapper: Callable[[dict], Any] | None) -> Any:
+    data = DatasetFromList(dataset, copy=False) if isinstance(dataset, list) else dataset
+    return data if mapper is None else MapDataset(data, mapper)
 
 
 def _make_train_sampler(cfg: CfgNode, dataset: Any) -> torchdata.Sampler | None:
@@ -174,11 +153,10 @@ def _make_train_sampler(cfg: CfgNode, dataset: Any) -> torchdata.Sampler | None:
     if name == "TrainingSampler":
         return TrainingSampler(len(dataset))
     if name == "RepeatFactorTrainingSampler":
-        return RepeatFactorTrainingSampler(
-            RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-                dataset, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
-            )
+        factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+            dataset, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
         )
+        return RepeatFactorTrainingSampler(factors)
     raise ValueError(
         f"unknown DATALOADER.SAMPLER_TRAIN '{name}': use TrainingSampler or RepeatFactorTrainingSampler, "
         "or give build_detection_train_loader a sampler"
@@ -223,7 +201,7 @@ def build_detection_train_loader(
     total_batch_size: int,
     aspect_ratio_grouping: bool = True,
     num_workers: int = 0,
-    collate_fn: Callable[[list[dict]], Any] | None = None,
+    collate_fn: Collate | None = None,
 ) -> Iterable[Any]:
     """An endless iterable of training batches. Call with a config or with explicit arguments.
 
@@ -236,19 +214,11 @@ def build_detection_train_loader(
         num_workers: worker processes of each process; 0 loads in this one.
         collate_fn: makes a batch from a list; None keeps the list.
     """
-    data: Any = DatasetFromList(dataset, copy=False) if isinstance(dataset, list) else dataset
-    if mapper is not None:
-        data = MapDataset(data, mapper)
+    data = _mapped(dataset, mapper)
     if sampler is None and not isinstance(data, torchdata.IterableDataset):
         sampler = TrainingSampler(len(data))
-    return build_batch_data_loader(
-        data,
-        sampler,
-        total_batch_size,
-        aspect_ratio_grouping=aspect_ratio_grouping,
-        num_workers=num_workers,
-        collate_fn=collate_fn,
-    )
+    options: dict[str, Any] = {"aspect_ratio_grouping": aspect_ratio_grouping, "num_workers": num_workers}
+    return build_batch_data_loader(data, sampler, total_batch_size, collate_fn=collate_fn, **options)
 
 
 def _test_loader_from_config(
@@ -270,31 +240,23 @@ def build_detection_test_loader(
     sampler: torchdata.Sampler | None = None,
     batch_size: int = 1,
     num_workers: int = 0,
-    collate_fn: Callable[[list[Any]], Any] | None = None,
+    collate_fn: Collate | None = None,
 ) -> torchdata.DataLoader:
     """A loader that gives each image once. Call with a config and a name, or with explicit arguments.
 
-    Args:
-        dataset: list of dicts, or a data set.
-        mapper: makes the network's input from a dict; None gives the dict itself.
-        sampler: order of the indices; None splits all of them over the processes.
+    Args: as of build_detection_train_loader, but
+        sampler: None splits all images over the processes.
         batch_size: images in a batch of this process.
-        num_workers: worker processes of each process; 0 loads in this one. They stay until the loader is gone.
-        collate_fn: makes a batch from a list; None keeps the list.
+        num_workers: they stay until the loader is gone.
     """
-    data: Any = DatasetFromList(dataset, copy=False) if isinstance(dataset, list) else dataset
-    if mapper is not None:
-        data = MapDataset(data, mapper)
-    if isinstance(data, torchdata.IterableDataset):
-        if sampler is not None:
-            raise ValueError("a stream has its own order and takes no sampler")
-    elif sampler is None:
+    data = _mapped(dataset, mapper)
+    if sampler is None and not isinstance(data, torchdata.IterableDataset):
         sampler = InferenceSampler(len(data))
+    _check_sampler(data, sampler)
     return torchdata.DataLoader(
         data,
         batch_size=batch_size,
         sampler=sampler,
-        drop_last=False,
         num_workers=num_workers,
         collate_fn=collate_fn or trivial_batch_collator,
         worker_init_fn=_limit_worker_threads,
@@ -302,13 +264,9 @@ def build_detection_test_loader(
     )
 
 
-def trivial_batch_collator(batch: list[Any]) -> list[Any]:
+def trivial_batch_collator(batch: Any) -> Any:
     """The list itself: images of different sizes are stacked by the network."""
     return batch
-
-
-def _unchanged(item: Any) -> Any:
-    return item
 
 
 def _limit_worker_threads(worker_id: int) -> None:

@@ -10,7 +10,20 @@ from typing import Any
 __all__ = ["DatasetCatalog", "Metadata", "MetadataCatalog"]
 
 
-class _DatasetCatalog(UserDict):
+class _Catalog(UserDict):
+    def list(self) -> list[str]:
+        """All names."""
+        return list(self)
+
+    def remove(self, name: str) -> None:
+        """Forget `name`; KeyError if it is not there."""
+        self.pop(name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__.lstrip('_')}({', '.join(self)})"
+
+
+class _DatasetCatalog(_Catalog):
     """Maps a data set's name to a function that returns its list of dicts."""
 
     def register(self, name: str, func: Callable[[], list[dict]]) -> None:
@@ -26,30 +39,11 @@ class _DatasetCatalog(UserDict):
         self[name] = func
 
     def get(self, name: str) -> list[dict]:  # type: ignore[override]
-        """Load data set `name`.
-
-        Raises:
-            KeyError: the name is not registered.
-        """
-        try:
-            func = self[name]
-        except KeyError as error:
-            known = ", ".join(self.list()) or "none"
-            raise KeyError(f"data set '{name}' is not registered; registered are: {known}") from error
-        return func()
-
-    def list(self) -> list[str]:
-        """All registered names."""
-        return list(self)
-
-    def remove(self, name: str) -> None:
-        """Forget `name`; KeyError if it is not registered."""
-        self.pop(name)
-
-    def __str__(self) -> str:
-        return f"DatasetCatalog(registered datasets: {', '.join(self)})"
-
-    __repr__ = __str__
+        """Load data set `name`; KeyError if it is not registered."""
+        if name not in self:
+            known = ", ".join(self) or "none"
+            raise KeyError(f"data set '{name}' is not registered; registered are: {known}")
+        return self[name]()
 
 
 class Metadata(SimpleNamespace):
@@ -70,7 +64,7 @@ class Metadata(SimpleNamespace):
         super().__setattr__(key, value)
 
     def as_dict(self) -> dict[str, Any]:
-        """All attributes; a copy, so that changing it does not change this object."""
+        """A copy of all attributes."""
         return dict(vars(self))
 
     def set(self, **kwargs: Any) -> Metadata:
@@ -84,29 +78,14 @@ class Metadata(SimpleNamespace):
         return vars(self).get(key, default)
 
 
-class _MetadataCatalog(UserDict):
+class _MetadataCatalog(_Catalog):
     """Maps a data set's name to its Metadata, which is made at the first mention."""
 
     def get(self, name: str) -> Metadata:  # type: ignore[override]
         """The one Metadata object of `name`."""
         if not name:
             raise ValueError("a data set's name must not be empty")
-        if name not in self:
-            self[name] = Metadata(name=name)
-        return self[name]
-
-    def list(self) -> list[str]:
-        """All names that have metadata."""
-        return list(self)
-
-    def remove(self, name: str) -> None:
-        """Forget `name`; KeyError if it is not there."""
-        self.pop(name)
-
-    def __str__(self) -> str:
-        return f"MetadataCatalog(registered metadata: {', '.join(self)})"
-
-    __repr__ = __str__
+        return self.setdefault(name, Metadata(name=name))
 
 
 DatasetCatalog = _DatasetCatalog()

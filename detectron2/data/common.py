@@ -20,8 +20,6 @@ __all__ = ["AspectRatioGroupedDataset", "DatasetFromList", "MapDataset", "ToIter
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 3
-
 
 class _MapIterableDataset(torchdata.IterableDataset):
     """A stream mapped item by item; items that become None are left out."""
@@ -76,9 +74,8 @@ class MapDataset(torchdata.Dataset):
 
     def _another_than(self, index: int) -> Any:
         # No memory of what failed before: an item must not depend on those that were read before it.
-        for failures, other in enumerate(random.sample(range(len(self)), len(self)), start=1):
-            if failures == _PATIENCE:
-                logger.warning("the map function gave nothing for %d items in a row, the first is %d", failures, index)
+        logger.warning("the map function gave nothing for item %d: another one takes its place", index)
+        for other in random.sample(range(len(self)), len(self)):
             if other != index and (item := self._map_func(self._dataset[other])) is not None:
                 return item
         raise RuntimeError("the map function gave nothing for every item of the data set")
@@ -92,14 +89,8 @@ class DatasetFromList(torchdata.Dataset):
     """
 
     def __init__(self, lst: Sequence[Any], copy: bool = True, serialize: bool = True) -> None:
-        """
-        Args:
-            lst: the items.
-            copy: hand out deep copies (an unserialised list only; a serialised one always makes new objects).
-            serialize: keep the items pickled.
-        """
-        self._copy = copy
-        self._serialize = serialize
+        """`copy` hands out deep copies of an unserialised list's items; a serialised one always makes new objects."""
+        self._copy, self._serialize = copy, serialize
         self._items: Sequence[Any] = () if serialize else lst
         if serialize:
             pickled = [pickle.dumps(item, protocol=-1) for item in lst]
@@ -126,11 +117,7 @@ class ToIterableDataset(torchdata.IterableDataset):
     """
 
     def __init__(
-        self,
-        dataset: torchdata.Dataset,
-        sampler: Iterable[int],
-        shard_sampler: bool = True,
-        shard_chunk_size: int = 1,
+        self, dataset: Any, sampler: Iterable[int], shard_sampler: bool = True, shard_chunk_size: int = 1
     ) -> None:
         """
         Args:
@@ -140,10 +127,8 @@ class ToIterableDataset(torchdata.IterableDataset):
         """
         if isinstance(dataset, torchdata.IterableDataset):
             raise TypeError("ToIterableDataset needs a data set that can be indexed")
-        self.dataset = dataset
-        self.sampler = sampler
-        self.shard_sampler = shard_sampler
-        self.shard_chunk_size = shard_chunk_size
+        self.dataset, self.sampler = dataset, sampler
+        self.shard_sampler, self.shard_chunk_size = shard_sampler, shard_chunk_size
         self._start = 0
         self._seeds: tuple[int, ...] = ()
 
@@ -166,11 +151,8 @@ class ToIterableDataset(torchdata.IterableDataset):
         return (
             self._item(position, index)
             for position, index in order
-            if worker is None or self._chunk(position) % worker.num_workers == worker.id
+            if worker is None or (position - self._start) // self.shard_chunk_size % worker.num_workers == worker.id
         )
-
-    def _chunk(self, position: int) -> int:
-        return (position - self._start) // self.shard_chunk_size
 
     def _item(self, position: int, index: int) -> Any:
         if not self._seeds:
@@ -188,14 +170,10 @@ class AspectRatioGroupedDataset(torchdata.IterableDataset):
     """
 
     def __init__(self, dataset: Iterable[dict], batch_size: int) -> None:
-        self.dataset = dataset
-        self.batch_size = batch_size
+        self.dataset, self.batch_size = dataset, batch_size
         # Each dict with its position in the stream.
         self._waiting: dict[bool, list[tuple[int, dict]]] = {True: [], False: []}
         self._to_reload: list[int] = []
-
-    def __iter__(self) -> Iterator[list[dict]]:
-        return self._batches(self._numbered())
 
     def _numbered(self) -> Iterator[tuple[int, dict]]:
         reload, self._to_reload = self._to_reload, []
@@ -207,8 +185,8 @@ class AspectRatioGroupedDataset(torchdata.IterableDataset):
             group.clear()
         return numbered_items(reload)
 
-    def _batches(self, items: Iterator[tuple[int, dict]]) -> Iterator[list[dict]]:
-        for position, item in items:
+    def __iter__(self) -> Iterator[list[dict]]:
+        for position, item in self._numbered():
             group = self._waiting[item["width"] > item["height"]]
             group.append((position, item))
             if len(group) == self.batch_size:

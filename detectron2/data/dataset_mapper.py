@@ -13,8 +13,6 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 
-__all__ = ["DatasetMapper"]
-
 logger = logging.getLogger(__name__)
 
 

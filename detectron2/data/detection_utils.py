@@ -9,29 +9,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_util
 import torch
 
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.catalog import MetadataCatalog
-from detectron2.data.image_io import convert_image_to_rgb, convert_PIL_to_numpy, read_image
+from detectron2.data.image_io import convert_image_to_rgb, convert_PIL_to_numpy, read_image  # noqa: F401
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks, polygons_to_bitmask
-
-__all__ = [
-    "SizeMismatchError",
-    "annotations_to_instances",
-    "build_augmentation",
-    "build_transform_gen",
-    "check_image_size",
-    "check_metadata_consistency",
-    "convert_PIL_to_numpy",
-    "convert_image_to_rgb",
-    "filter_empty_instances",
-    "gen_crop_transform_with_instance",
-    "read_image",
-    "transform_instance_annotations",
-]
+from detectron2.structures.masks import decode_run_lengths
 
 
 class SizeMismatchError(ValueError):
@@ -97,21 +82,22 @@ def _transform_segmentation(
         # Copied: some transforms change coordinates in place.
         polygons = [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in segmentation]
         return [polygon.reshape(-1) for polygon in transforms.apply_polygons(polygons)]
-    mask = transforms.apply_segmentation(_decode_run_lengths(segmentation))
-    if mask.shape[:2] != tuple(image_size):
-        raise ValueError(f"a mask of {mask.shape[:2]} does not fit its image of {tuple(image_size)} (height, width)")
-    return mask
+    return _sized(transforms.apply_segmentation(_bitmap(segmentation)), image_size)
 
 
-def _decode_run_lengths(segmentation: Any) -> np.ndarray:
-    if not isinstance(segmentation, dict):
+def _bitmap(segmentation: Any) -> np.ndarray:
+    if not isinstance(segmentation, (dict, np.ndarray)):
         raise ValueError(
             "a segmentation is a list of polygons [x0, y0, x1, y1, ...] or run lengths {'size', 'counts'}, "
             f"not {type(segmentation)}"
         )
-    if isinstance(segmentation["counts"], list):
-        segmentation = mask_util.frPyObjects(segmentation, *segmentation["size"])
-    return mask_util.decode(segmentation)
+    return decode_run_lengths(segmentation) if isinstance(segmentation, dict) else segmentation
+
+
+def _sized(bitmap: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    if bitmap.shape != tuple(image_size):
+        raise ValueError(f"a mask of {bitmap.shape} does not fit its image of {tuple(image_size)} (height, width)")
+    return bitmap
 
 
 def annotations_to_instances(
@@ -152,17 +138,11 @@ def _make_masks(segmentations: list[Any], image_size: tuple[int, int], mask_form
         raise ValueError(f"mask_format must be 'polygon' or 'bitmask', not '{mask_format}'")
     masks = np.zeros((len(segmentations), *image_size), dtype=bool)
     for mask, segmentation in zip(masks, segmentations, strict=True):
-        mask[:] = _as_bitmap(segmentation, image_size)
+        if isinstance(segmentation, (list, tuple)):
+            mask[:] = polygons_to_bitmask([np.asarray(polygon) for polygon in segmentation], *image_size)
+        else:
+            mask[:] = _sized(_bitmap(segmentation), image_size)
     return BitMasks(torch.from_numpy(masks))
-
-
-def _as_bitmap(segmentation: Any, image_size: tuple[int, int]) -> np.ndarray:
-    if isinstance(segmentation, (list, tuple)):
-        return polygons_to_bitmask([np.asarray(polygon) for polygon in segmentation], *image_size)
-    bitmap = segmentation if isinstance(segmentation, np.ndarray) else _decode_run_lengths(segmentation)
-    if bitmap.shape != tuple(image_size):
-        raise ValueError(f"a mask of {bitmap.shape} does not fit its image of {tuple(image_size)} (height, width)")
-    return bitmap
 
 
 def filter_empty_instances(
@@ -210,12 +190,7 @@ build_transform_gen = build_augmentation
 def gen_crop_transform_with_instance(
     crop_size: tuple[int, int], image_size: tuple[int, int], instance: dict[str, Any]
 ) -> T.CropTransform:
-    """A random crop that contains the centre of an instance's box.
-
-    Args:
-        crop_size: (height, width) in pixels.
-        image_size: (height, width), at least `crop_size`.
-        instance: annotation with "bbox" and "bbox_mode".
+    """A random crop that contains the centre of an instance's box; sizes are (height, width) in pixels.
 
     Raises:
         ValueError: the crop is larger than the image, or the box's centre lies outside of it.
@@ -240,11 +215,10 @@ def check_metadata_consistency(key: str, dataset_names: Iterable[str]) -> None:
         AttributeError: one does not have it.
         ValueError: two differ.
     """
-    names = list(dataset_names)
-    if not names:
+    values = {name: getattr(MetadataCatalog.get(name), key) for name in dataset_names}
+    if not values:
         raise ValueError("no data sets to compare")
-    first = getattr(MetadataCatalog.get(names[0]), key)
-    for name in names[1:]:
-        value = getattr(MetadataCatalog.get(name), key)
-        if value != first:
-            raise ValueError(f"data sets differ in '{key}': '{names[0]}' has {first!r}, '{name}' has {value!r}")
+    first = next(iter(values))
+    for name, value in values.items():
+        if value != values[first]:
+            raise ValueError(f"data sets differ in '{key}': '{first}' has {values[first]!r}, '{name}' has {value!r}")

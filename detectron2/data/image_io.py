@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from detectron2.utils.file_io import PathManager
-
-__all__ = ["convert_PIL_to_numpy", "convert_image_to_rgb", "read_image"]
 
 # ITU-R BT.601 luma and its two colour differences, as rows.
 _RGB_TO_YUV = np.array(
     [[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]], dtype=np.float64
 )
 _YUV_TO_RGB = np.array([[1.0, 0.0, 1.13983], [1.0, -0.39465, -0.58060], [1.0, 2.03211, 0.0]], dtype=np.float64)
-_EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_DAMAGED = (OSError, SyntaxError, ValueError, struct.error)  # what Pillow's plug-ins raise
 
 
 def read_image(file_name: str, format: str | None = None) -> np.ndarray:
@@ -48,20 +38,16 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
         try:
             with Image.open(file) as image:
                 image.load()
-                return convert_PIL_to_numpy(_upright(image), format)
-        # Pillow's plug-ins raise these on damaged files.
-        except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+                _turn_upright(image)
+                return convert_PIL_to_numpy(image, format)
+        except (*_DAMAGED, Image.DecompressionBombError) as error:
             raise OSError(f"{file_name}: cannot be read as an image: {error}") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION)
-    except (OSError, SyntaxError, ValueError, struct.error):
-        # A damaged EXIF block says nothing about the pixels: the image is taken as it is.
-        return image
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+def _turn_upright(image: Image.Image) -> None:
+    # A damaged EXIF block says nothing about the pixels, and Pillow may fail to write it back after turning them.
+    with contextlib.suppress(*_DAMAGED, LookupError, TypeError, OverflowError):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:  # noqa: N802

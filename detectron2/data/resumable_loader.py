@@ -13,8 +13,6 @@ import torch.utils.data as torchdata
 from detectron2.data.common import ToIterableDataset
 from detectron2.utils import comm
 
-__all__ = ["ResumableLoader"]
-
 
 class ResumableLoader(torchdata.DataLoader):
     """A DataLoader over a stream of indexed items that knows its place: what it gave and with which random draws.
@@ -26,12 +24,7 @@ class ResumableLoader(torchdata.DataLoader):
     """
 
     def __init__(self, stream: ToIterableDataset, batch_size: int | None, **options: Any) -> None:
-        """
-        Args:
-            stream: gets `begin` at each pass.
-            batch_size: items in a batch; None gives single items.
-            options: of DataLoader.
-        """
+        """`stream` gets `begin` at each pass; `batch_size` None gives single items; `options` are DataLoader's."""
         # With its own generator, starting a pass draws nothing from the global one but the seed.
         super().__init__(stream, batch_size=batch_size, generator=torch.Generator(), **options)
         self.position = 0
@@ -39,11 +32,9 @@ class ResumableLoader(torchdata.DataLoader):
         self._resumed = False
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        if self._resumed:
-            self._resumed = False
-        else:
+        if self._seed is None or not self._resumed:
             self._seed, self.position = self._draw_seed(), 0
-        assert self._seed is not None
+        self._resumed = False
         self.generator.manual_seed(self._seed)
         self.stream.begin((self._seed, comm.get_rank()), self.position)
         return self._counted(super().__iter__())
@@ -64,7 +55,7 @@ class ResumableLoader(torchdata.DataLoader):
 
     def numbered_items(self, first: Iterable[int]) -> Iterator[tuple[int, Any]]:
         """(position, item) of a pass without batches; before it, once more, the items at the positions `first`."""
-        items = iter(self)
+        items = iter(self)  # sets the position
         return itertools.chain(self.stream.items_at(first), enumerate(items, self.position))
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import BatchNorm2d
 
-__all__ = ["BatchNorm2d", "FrozenBatchNorm2d", "LayerNorm", "get_norm"]
+from detectron2.utils import comm
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -101,17 +101,10 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if self._is_alone():
+        # torch refuses the CPU before it looks at the number of processes
+        if comm.get_world_size() == 1 or dist.get_world_size(self.process_group) == 1:
             return super(nn.SyncBatchNorm, self).forward(input)
         return super().forward(input)
-
-    def _is_alone(self) -> bool:
-        # torch refuses the CPU before it looks at the number of processes
-        return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size(self.process_group) == 1
-
-
-def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(32, channels)
 
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -119,7 +112,7 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "SyncBN": SyncBatchNorm,
     "nnSyncBN": SyncBatchNorm,
     "FrozenBN": FrozenBatchNorm2d,
-    "GN": _group_norm,
+    "GN": lambda channels: nn.GroupNorm(32, channels),
     "LN": LayerNorm,
 }
 

@@ -36,7 +36,5 @@ class ROIAlign(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        return (
-            f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
-            f"sampling_ratio={self.sampling_ratio}, aligned={self.aligned}"
-        )
+        names = ("output_size", "spatial_scale", "sampling_ratio", "aligned")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)

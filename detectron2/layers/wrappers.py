@@ -14,16 +14,9 @@ from torch.nn.functional import interpolate
 from detectron2.utils import comm
 
 __all__ = [
-    "Conv2d",
-    "ConvTranspose2d",
-    "Linear",
-    "cat",
-    "cross_entropy",
-    "empty_input_loss_func_wrapper",
-    "interpolate",
-    "move_device_like",
-    "nonzero_tuple",
-]
+    "Conv2d", "ConvTranspose2d", "Linear", "cat", "cross_entropy", "empty_input_loss_func_wrapper", "interpolate",
+    "move_device_like", "nonzero_tuple",
+]  # fmt: skip
 
 
 class Conv2d(nn.Conv2d):

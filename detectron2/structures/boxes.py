@@ -10,6 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+__all__ = [
+    "BoxMode", "Boxes", "matched_pairwise_iou", "pairwise_intersection", "pairwise_ioa", "pairwise_iou",
+    "pairwise_point_box_distance",
+]  # fmt: skip
+
 _Raw = TypeVar("_Raw", list[float], tuple[float, ...], Tensor, np.ndarray)
 
 
@@ -111,11 +116,9 @@ class Boxes:
     def inside_box(self, box_size: tuple[int, int], boundary_threshold: int = 0) -> Tensor:
         """N bools: the box leaves an image of (height, width) by less than `boundary_threshold` pixels on each side."""
         height, width = box_size
-        starts_inside = (self.tensor[:, :2] >= -boundary_threshold).all(dim=1)
-        ends_inside = (self.tensor[:, 2] < width + boundary_threshold) & (
-            self.tensor[:, 3] < height + boundary_threshold
-        )
-        return starts_inside & ends_inside
+        x0, y0, x1, y1 = self.tensor.unbind(1)
+        starts_inside = (x0 >= -boundary_threshold) & (y0 >= -boundary_threshold)
+        return starts_inside & (x1 < width + boundary_threshold) & (y1 < height + boundary_threshold)
 
     def get_centers(self) -> Tensor:
         """Nx2, (x, y) in pixels."""
@@ -161,8 +164,8 @@ def pairwise_point_box_distance(points: Tensor, boxes: Boxes) -> Tensor:
 
     All four are positive exactly where a point lies inside a box.
     """
-    offsets = points[:, None], boxes.tensor[None]
-    return torch.cat((offsets[0] - offsets[1][..., :2], offsets[1][..., 2:] - offsets[0]), dim=2)
+    point, box = points[:, None], boxes.tensor[None]
+    return torch.cat((point - box[..., :2], box[..., 2:] - point), dim=2)
 
 
 def matched_pairwise_iou(boxes1: Boxes, boxes2: Boxes) -> Tensor:

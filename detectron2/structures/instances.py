@@ -65,9 +65,8 @@ class Instances:
 
     def to(self, *args: Any, **kwargs: Any) -> Instances:
         """Instances whose fields are moved by their own `to`, those without one taken as they are."""
-        moved = {
-            name: value.to(*args, **kwargs) if hasattr(value, "to") else value for name, value in self._fields.items()
-        }
+        fields = self._fields.items()
+        moved = {name: value.to(*args, **kwargs) if hasattr(value, "to") else value for name, value in fields}
         return Instances(self._image_size, **moved)
 
     def __getitem__(self, item: int | slice | Tensor | Any) -> Instances:

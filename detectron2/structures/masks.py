@@ -39,6 +39,12 @@ def _rasterize(instances: Sequence[Sequence[np.ndarray]], height: int, width: in
     return masks
 
 
+def decode_run_lengths(runs: dict[str, Any]) -> np.ndarray:
+    """HxW uint8 of COCO's {"size": [H, W], "counts": ...}, packed or, as crowds are stored, a plain list of counts."""
+    plain = isinstance(runs["counts"], list)
+    return coco_mask.decode(coco_mask.frPyObjects(runs, *runs["size"]) if plain else runs)
+
+
 class BitMasks:
     """N masks as one bool tensor, NxHxW, the size of the image."""
 
@@ -96,17 +102,12 @@ class BitMasks:
         corners = boxes.to(self.device, torch.float32)
         # float copies of all bitmaps of a crowded image at once would not fit
         count = max(1, _CROP_PIXELS // max(1, self.tensor[0].numel()))
-        return torch.cat(
-            [
-                _crop(part, box, mask_size)
-                for part, box in zip(self.tensor.split(count), corners.split(count), strict=True)
-            ]
-        )
+        parts = zip(self.tensor.split(count), corners.split(count), strict=True)
+        return torch.cat([_crop(masks, boxes, mask_size) for masks, boxes in parts])
 
     def get_bounding_boxes(self) -> Boxes:
         """The tightest box around each mask's pixels; zeros for an empty mask."""
-        spans = [_span(self.tensor.any(dim=1)), _span(self.tensor.any(dim=2))]
-        (x0, x1), (y0, y1) = spans
+        (x0, x1), (y0, y1) = _span(self.tensor.any(dim=1)), _span(self.tensor.any(dim=2))
         return Boxes(torch.stack((x0, y0, x1, y1), dim=1))
 
     @staticmethod
@@ -124,12 +125,11 @@ def _crop(masks: Tensor, boxes: Tensor, mask_size: int) -> Tensor:
 
 def _span(occupied: Tensor) -> tuple[Tensor, Tensor]:
     """First True and one past the last True in each row of an NxL tensor; 0 and 0 in a row without."""
-    length = occupied.shape[1]
-    if length == 0:
-        return occupied.new_zeros(len(occupied), dtype=torch.long), occupied.new_zeros(len(occupied), dtype=torch.long)
-    positions = torch.arange(length, device=occupied.device)
+    # one column more: amin and amax need one
+    occupied = torch.nn.functional.pad(occupied, (0, 1))
+    positions = torch.arange(occupied.shape[1], device=occupied.device)
     end = torch.where(occupied, positions + 1, 0).amax(dim=1)
-    start = torch.where(occupied, positions, length).amin(dim=1)
+    start = torch.where(occupied, positions, len(positions)).amin(dim=1)
     return torch.minimum(start, end), end
 
 
@@ -139,10 +139,7 @@ class PolygonMasks:
     def __init__(self, polygons: Sequence[Sequence[Any]]) -> None:
         if not isinstance(polygons, (list, tuple)):
             raise ValueError(f"PolygonMasks takes a list of lists of polygons, not {type(polygons).__name__}")
-        self.polygons: list[Polygons] = [
-            [_polygon(polygon, f"instance {i}, polygon {j}") for j, polygon in enumerate(_parts(instance, i))]
-            for i, instance in enumerate(polygons)
-        ]
+        self.polygons = [_parts(instance, i) for i, instance in enumerate(polygons)]
 
     def to(self, *args: Any, **kwargs: Any) -> PolygonMasks:
         """Itself: polygons stay on the CPU."""
@@ -167,10 +164,8 @@ class PolygonMasks:
 
     def __getitem__(self, item: Any) -> PolygonMasks:
         """Selected instances: by an int (giving one), slice, list of ints, or tensor of indices or bools."""
-        if isinstance(item, int):
-            return PolygonMasks([self.polygons[item]])
-        if isinstance(item, slice):
-            return PolygonMasks(self.polygons[item])
+        if isinstance(item, (int, slice)):
+            return PolygonMasks(self.polygons[item] if isinstance(item, slice) else [self.polygons[item]])
         index = torch.as_tensor(item, device="cpu")
         if index.dim() != 1:
             raise IndexError(f"PolygonMasks are indexed by one dimension, got {index.dim()}")
@@ -212,10 +207,10 @@ class PolygonMasks:
         return PolygonMasks([instance for masks in polymasks_list for instance in masks.polygons])
 
 
-def _parts(instance: Any, index: int) -> Sequence[Any]:
+def _parts(instance: Any, index: int) -> Polygons:
     if not isinstance(instance, (list, tuple)):
         raise ValueError(f"instance {index} must be a list of polygons, not {type(instance).__name__}")
-    return instance
+    return [_polygon(polygon, f"instance {index}, polygon {i}") for i, polygon in enumerate(instance)]
 
 
 def _polygon(points: Any, place: str) -> np.ndarray:
@@ -228,7 +223,7 @@ def _polygon(points: Any, place: str) -> np.ndarray:
 
 
 def _polygon_area(polygon: np.ndarray) -> float:
-    """Shoelace formula."""
+    """Shoelace formula; in float64, unlike OpenCV's contourArea."""
     x, y = polygon[0::2], polygon[1::2]
     return 0.5 * abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))))
 

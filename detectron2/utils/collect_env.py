@@ -12,8 +12,6 @@ from tabulate import tabulate
 
 import detectron2
 
-__all__ = ["collect_env_info"]
-
 _PACKAGES = ("torchvision", "numpy", "pillow", "opencv-python-headless", "fvcore", "iopath", "pycocotools")
 _VARIABLES = ("CUDA_VISIBLE_DEVICES", "FVCORE_CACHE", "DETECTRON2_DATASETS")
 

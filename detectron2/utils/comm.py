@@ -43,42 +43,39 @@ def create_local_process_group(num_workers_per_machine: int) -> None:
         raise RuntimeError("create_local_process_group was called before in this process")
     if get_world_size() % num_workers_per_machine:
         raise ValueError(f"{get_world_size()} processes cannot be split into machines of {num_workers_per_machine}")
-    machine = get_rank() // num_workers_per_machine
-    for i in range(get_world_size() // num_workers_per_machine):
-        # new_group is collective: each process takes part in making every machine's group.
-        ranks = list(range(i * num_workers_per_machine, (i + 1) * num_workers_per_machine))
+    # new_group is collective: each process takes part in making every machine's group.
+    for first in range(0, get_world_size(), num_workers_per_machine):
+        ranks = list(range(first, first + num_workers_per_machine))
         group = dist.new_group(ranks)
-        if i == machine:
+        if get_rank() in ranks:
             _local_group = group
 
 
 def get_local_process_group() -> dist.ProcessGroup:
-    """The group of this machine's processes.
-
-    Raises:
-        RuntimeError: create_local_process_group was not called.
-    """
+    """The group of this machine's processes; RuntimeError if create_local_process_group was not called."""
     if _local_group is None:
         raise RuntimeError("there is no local process group: start the processes with detectron2.engine.launch")
     return _local_group
+
+
+def _started_by_torchrun() -> bool:
+    return _local_group is None and dist.is_torchelastic_launched()
 
 
 def get_local_rank() -> int:
     """This process's number on its machine."""
     if not _is_distributed():
         return 0
-    if _local_group is None and dist.is_torchelastic_launched():
-        return int(os.environ["LOCAL_RANK"])
-    return dist.get_rank(group=get_local_process_group())
+    return int(os.environ["LOCAL_RANK"]) if _started_by_torchrun() else dist.get_rank(get_local_process_group())
 
 
 def get_local_size() -> int:
     """Number of processes on this machine."""
     if not _is_distributed():
         return 1
-    if _local_group is None and dist.is_torchelastic_launched():
+    if _started_by_torchrun():
         return int(os.environ["LOCAL_WORLD_SIZE"])
-    return dist.get_world_size(group=get_local_process_group())
+    return dist.get_world_size(get_local_process_group())
 
 
 def is_main_process() -> bool:
@@ -88,13 +85,10 @@ def is_main_process() -> bool:
 
 def synchronize() -> None:
     """Wait until every process has come here."""
-    if get_world_size() == 1:
-        return
-    if dist.get_backend() == dist.Backend.NCCL:
+    if get_world_size() > 1:
         # Naming the device keeps NCCL from guessing it.
-        dist.barrier(device_ids=[torch.cuda.current_device()])
-    else:
-        dist.barrier()
+        is_nccl = dist.get_backend() == dist.Backend.NCCL
+        dist.barrier(device_ids=[torch.cuda.current_device()] if is_nccl else None)
 
 
 @functools.cache
@@ -111,11 +105,8 @@ def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:
     """Every process's picklable `data`, in rank order, in every process."""
     if get_world_size() == 1:
         return [data]
-    group = _cpu_group() if group is None else group
-    size = dist.get_world_size(group)
-    if size == 1:
-        return [data]
-    gathered: list[Any] = [None] * size
+    group = group or _cpu_group()
+    gathered: list[Any] = [None] * dist.get_world_size(group)
     dist.all_gather_object(gathered, data, group=group)
     return gathered
 
@@ -124,13 +115,10 @@ def gather(data: Any, dst: int = 0, group: dist.ProcessGroup | None = None) -> l
     """Every process's picklable `data`, in rank order, in process `dst`; an empty list in the others."""
     if get_world_size() == 1:
         return [data]
-    group = _cpu_group() if group is None else group
-    size = dist.get_world_size(group)
-    if size == 1:
-        return [data]
-    gathered: list[Any] | None = [None] * size if dist.get_rank() == dst else None
+    group = group or _cpu_group()
+    gathered = [None] * dist.get_world_size(group) if get_rank() == dst else None
     dist.gather_object(data, gathered, dst=dst, group=group)
-    return gathered if gathered is not None else []
+    return gathered or []
 
 
 def shared_random_seed() -> int:
@@ -138,18 +126,14 @@ def shared_random_seed() -> int:
     return all_gather(int(np.random.randint(2**31)))[0]
 
 
+@torch.no_grad()
 def reduce_dict(input_dict: dict[str, torch.Tensor], average: bool = True) -> dict[str, torch.Tensor]:
-    """Sum (or mean) over the processes of each scalar tensor. Only rank 0 gets the full result.
-
-    All processes must give the same keys.
-    """
-    world_size = get_world_size()
-    if world_size == 1 or not input_dict:
+    """Sum (or mean) over the processes of each scalar tensor, in rank 0 only. All must give the same keys."""
+    if get_world_size() == 1 or not input_dict:
         return input_dict
     names = sorted(input_dict)
-    with torch.no_grad():
-        values = torch.stack([input_dict[name] for name in names])
-        dist.reduce(values, dst=0)
-        if average and dist.get_rank() == 0:
-            values /= world_size
+    values = torch.stack([input_dict[name] for name in names])
+    dist.reduce(values, dst=0)
+    if average and is_main_process():
+        values /= get_world_size()
     return dict(zip(names, values, strict=True))

@@ -17,8 +17,6 @@ from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
-__all__ = ["cached_name", "download"]
-
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
@@ -159,12 +157,8 @@ def cached_name(url: str) -> Path:
     if not parts or address.path.endswith("/"):
         raise ValueError(f"{url} names no file")
     name = Path(parts[-1])
-    if address.query:
-        # before the suffix, which tells what kind of file it is
-        name = name.with_name(
-            f"{name.stem}_{_NOT_IN_FILE_NAMES.sub('_', address.query).replace('/', '_')}{name.suffix}"
-        )
-    if len(name.name) > _MAX_NAME_LENGTH:
-        unique = hashlib.sha256(name.name.encode("utf-8")).hexdigest()[:16]
-        name = name.with_name(f"{name.stem[:100]}_{unique}{name.suffix[-20:]}")
+    if address.query or len(name.name) > _MAX_NAME_LENGTH:
+        unique = hashlib.sha256(f"{address.path}?{address.query}".encode()).hexdigest()[:16]
+        # the suffix tells what kind of file it is
+        name = Path(f"{name.stem[:100]}_{unique}{name.suffix[-20:]}")
     return Path(*parts[:-1], name)

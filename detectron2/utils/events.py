@@ -23,25 +23,11 @@ import numpy as np
 import torch
 from fvcore.common.history_buffer import HistoryBuffer
 
-__all__ = [
-    "CommonMetricPrinter",
-    "EventStorage",
-    "EventWriter",
-    "JSONWriter",
-    "TensorboardXWriter",
-    "get_event_storage",
-    "has_event_storage",
-]
-
 _storages: list[EventStorage] = []
 
 
 def get_event_storage() -> EventStorage:
-    """The storage of the innermost `with EventStorage(...)`.
-
-    Raises:
-        RuntimeError: there is none.
-    """
+    """The storage of the innermost `with EventStorage(...)`; RuntimeError if there is none."""
     if not _storages:
         raise RuntimeError("there is no event storage here: run this inside 'with EventStorage(...):'")
     return _storages[-1]
@@ -56,17 +42,17 @@ class EventStorage:
     """Scalars with their history, and the images and histograms that no writer has taken yet."""
 
     def __init__(self, start_iter: int = 0) -> None:
+        self.iter = start_iter
+        self.images: list[tuple[str, Any, int]] = []
+        self.histograms: list[tuple[str, torch.Tensor, int, int]] = []
         self._history: dict[str, HistoryBuffer] = defaultdict(HistoryBuffer)
         self._smoothing_hints: dict[str, bool] = {}
         self._latest: dict[str, tuple[float, int]] = {}
-        self._iter = start_iter
         self._scope = ""
-        self.images: list[tuple[str, Any, int]] = []
-        self.histograms: list[dict[str, Any]] = []
 
     def put_image(self, img_name: str, img_tensor: torch.Tensor | np.ndarray) -> None:
         """Add an image (3, H, W) in RGB: uint8 0..255 or float 0..1."""
-        self.images.append((img_name, img_tensor, self._iter))
+        self.images.append((img_name, img_tensor, self.iter))
 
     def put_scalar(self, name: str, value: Any, smoothing_hint: bool = True, cur_iter: int | None = None) -> None:
         """Add a number for this iteration.
@@ -76,7 +62,7 @@ class EventStorage:
             cur_iter: another iteration than the current one, for a number that comes late.
         """
         name = self._scope + name
-        iteration = self._iter if cur_iter is None else cur_iter
+        iteration = self.iter if cur_iter is None else cur_iter
         value = float(value.detach() if isinstance(value, torch.Tensor) else value)
         if self._smoothing_hints.setdefault(name, smoothing_hint) != smoothing_hint:
             raise ValueError(f"scalar '{name}' was put with smoothing_hint={not smoothing_hint} before")
@@ -90,30 +76,10 @@ class EventStorage:
 
     def put_histogram(self, hist_name: str, hist_tensor: torch.Tensor, bins: int = 1000) -> None:
         """Add the distribution of a tensor's values."""
-        values = hist_tensor.detach().float().cpu()
-        low, high = values.min().item(), values.max().item()
-        counts = torch.histc(values, bins=bins)
-        edges = torch.linspace(low, high, bins + 1)
-        self.histograms.append(
-            {
-                "tag": hist_name,
-                "min": low,
-                "max": high,
-                "num": values.numel(),
-                "sum": values.sum().item(),
-                "sum_squares": values.square().sum().item(),
-                "bucket_limits": edges[1:].tolist(),
-                "bucket_counts": counts.tolist(),
-                "global_step": self._iter,
-            }
-        )
+        self.histograms.append((hist_name, hist_tensor.detach().float().cpu(), self.iter, bins))
 
     def history(self, name: str) -> HistoryBuffer:
-        """All values of a scalar.
-
-        Raises:
-            KeyError: no such scalar was put.
-        """
+        """All values of a scalar; KeyError if none was put."""
         if name not in self._history:
             raise KeyError(f"no history of scalar '{name}'; known: {', '.join(sorted(self._history)) or 'none'}")
         return self._history[name]
@@ -134,15 +100,12 @@ class EventStorage:
 
     def latest_with_smoothing_hint(self, window_size: int = 20) -> dict[str, tuple[float, int]]:
         """Like latest(), but noisy scalars give their median over the last `window_size` iterations."""
-        return {
-            name: (
-                float(self._history[name].median(self.count_samples(name, window_size)))
-                if self._smoothing_hints[name]
-                else value,
-                iteration,
-            )
-            for name, (value, iteration) in self._latest.items()
-        }
+        result = dict(self._latest)
+        for name, (_, iteration) in self._latest.items():
+            if self._smoothing_hints[name]:
+                median = self._history[name].median(self.count_samples(name, window_size))
+                result[name] = (float(median), iteration)
+        return result
 
     def smoothing_hints(self) -> dict[str, bool]:
         """Name -> whether the scalar is noisy."""
@@ -150,16 +113,7 @@ class EventStorage:
 
     def step(self) -> None:
         """Go on to the next iteration. Either this, or set `iter`."""
-        self._iter += 1
-
-    @property
-    def iter(self) -> int:
-        """The current iteration, from 0."""
-        return self._iter
-
-    @iter.setter
-    def iter(self, value: int) -> None:
-        self._iter = int(value)
+        self.iter += 1
 
     @contextmanager
     def name_scope(self, name: str) -> Iterator[None]:
@@ -183,9 +137,8 @@ class EventStorage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if _storages[-1] is not self:
+        if _storages.pop() is not self:
             raise RuntimeError("event storages must be left in the reverse order of entering them")
-        _storages.pop()
 
 
 class EventWriter:
@@ -198,27 +151,33 @@ class EventWriter:
         """Called once, at the end of training. By default there is nothing to close."""
 
 
-class JSONWriter(EventWriter):
-    """Appends one JSON object a line and iteration: {"iteration": 19, "total_loss": 1.3, ...}."""
+class _ScalarWriter(EventWriter):
+    """Gives each scalar on once an iteration, noisy ones as the median over `window_size` iterations."""
 
-    def __init__(self, json_file: str | Path, window_size: int = 20) -> None:
-        """
-        Args:
-            json_file: the file to append to.
-            window_size: iterations over which noisy scalars are smoothed.
-        """
-        self._file = Path(json_file).open("a", encoding="utf-8")  # noqa: SIM115
+    def __init__(self, window_size: int) -> None:
         self._window_size = window_size
         self._last_write = -1
 
+    def _new_scalars(self) -> list[tuple[str, float, int]]:
+        latest = get_event_storage().latest_with_smoothing_hint(self._window_size)
+        new = [(name, value, iteration) for name, (value, iteration) in latest.items() if iteration > self._last_write]
+        self._last_write = max((iteration for *_, iteration in new), default=self._last_write)
+        return new
+
+
+class JSONWriter(_ScalarWriter):
+    """Appends one JSON object a line and iteration to a file: {"iteration": 19, "total_loss": 1.3, ...}."""
+
+    def __init__(self, json_file: str | Path, window_size: int = 20) -> None:
+        super().__init__(window_size)
+        self._file = Path(json_file).open("a", encoding="utf-8")  # noqa: SIM115
+
     def write(self) -> None:
         lines: dict[int, dict[str, float]] = defaultdict(dict)
-        for name, (value, iteration) in get_event_storage().latest_with_smoothing_hint(self._window_size).items():
-            if iteration > self._last_write:
-                lines[iteration][name] = value
+        for name, value, iteration in self._new_scalars():
+            lines[iteration][name] = value
         for iteration in sorted(lines):
             self._file.write(json.dumps({**lines[iteration], "iteration": iteration}, sort_keys=True) + "\n")
-        self._last_write = max(lines, default=self._last_write)
         # Readers follow the file while training runs.
         self._file.flush()
 
@@ -226,36 +185,27 @@ class JSONWriter(EventWriter):
         self._file.close()
 
 
-class TensorboardXWriter(EventWriter):
-    """Writes scalars, images and histograms for TensorBoard."""
+class TensorboardXWriter(_ScalarWriter):
+    """Writes scalars, images and histograms into the folder `log_dir`; `kwargs` go to torch's SummaryWriter."""
 
     def __init__(self, log_dir: str | Path, window_size: int = 20, **kwargs: Any) -> None:
-        """
-        Args:
-            log_dir: folder of the event files.
-            window_size: iterations over which noisy scalars are smoothed.
-            kwargs: further arguments of torch.utils.tensorboard.SummaryWriter.
-        """
         # TensorBoard takes a second to import: only runs that write it pay.
         from torch.utils.tensorboard import SummaryWriter
 
+        super().__init__(window_size)
         self._writer = SummaryWriter(str(log_dir), **kwargs)
-        self._window_size = window_size
-        self._last_write = -1
 
     def write(self) -> None:
         storage = get_event_storage()
-        newest = self._last_write
-        for name, (value, iteration) in storage.latest_with_smoothing_hint(self._window_size).items():
-            if iteration > self._last_write:
-                self._writer.add_scalar(name, value, iteration)
-                newest = max(newest, iteration)
-        self._last_write = newest
+        for name, value, iteration in self._new_scalars():
+            self._writer.add_scalar(name, value, iteration)
         for name, image, iteration in storage.images:
             self._writer.add_image(name, image, iteration)
         storage.clear_images()
-        for histogram in storage.histograms:
-            self._writer.add_histogram_raw(**histogram)
+        for name, values, iteration, bins in storage.histograms:
+            self._writer.add_histogram(
+                name, values, iteration, bins=np.histogram_bin_edges(values, bins), max_bins=bins
+            )
         storage.clear_histograms()
 
     def close(self) -> None:
@@ -271,7 +221,6 @@ class CommonMetricPrinter(EventWriter):
             max_iter: iterations of the run, for the time left. None: it is not shown.
             window_size: iterations over which losses are smoothed.
         """
-        self._logger = logging.getLogger(__name__)
         self._max_iter = max_iter
         self._window_size = window_size
         self._last_step: tuple[int, float] | None = None
@@ -281,39 +230,27 @@ class CommonMetricPrinter(EventWriter):
         if storage.iter == self._max_iter:
             # After the last iteration nothing is new.
             return
-        parts = [f"iter: {storage.iter}"]
-        eta = self._eta(storage)
-        if eta is not None:
-            parts.insert(0, f"eta: {eta}")
         smoothed = storage.latest_with_smoothing_hint(self._window_size)
+        parts = [*self._eta(storage), f"iter: {storage.iter}"]
         parts += [f"{name}: {value:.4g}" for name, (value, _) in smoothed.items() if "loss" in name]
-        parts += self._times(storage)
+        for name in ("time", "data_time"):
+            if name in smoothed:
+                history = storage.history(name)
+                mean = history.avg(storage.count_samples(name, self._window_size))
+                parts.append(f"{name}: {mean:.4f}  last_{name}: {history.latest():.4f}")
         if "lr" in smoothed:
             parts.append(f"lr: {smoothed['lr'][0]:.5g}")
         if torch.cuda.is_available():
             parts.append(f"max_mem: {torch.cuda.max_memory_allocated() / 2**20:.0f}M")
-        self._logger.info("  ".join(parts))
+        logging.getLogger(__name__).info("  ".join(parts))
 
-    def _times(self, storage: EventStorage) -> list[str]:
-        """Mean over the window and newest value of the seconds an iteration and its data take."""
-        parts = []
-        for name in ("time", "data_time"):
-            if name in storage.histories():
-                history = storage.history(name)
-                mean = history.avg(storage.count_samples(name, self._window_size))
-                parts.append(f"{name}: {mean:.4f}  last_{name}: {history.latest():.4f}")
-        return parts
-
-    def _eta(self, storage: EventStorage) -> str | None:
-        if self._max_iter is None:
-            return None
-        left = self._max_iter - storage.iter - 1
+    def _eta(self, storage: EventStorage) -> list[str]:
         seconds = self._seconds_an_iteration(storage)
-        if seconds is None:
-            return None
-        if left >= 0:
-            storage.put_scalar("eta_seconds", seconds * left, smoothing_hint=False)
-        return str(datetime.timedelta(seconds=int(seconds * max(left, 0))))
+        if self._max_iter is None or seconds is None:
+            return []
+        left = max(self._max_iter - storage.iter - 1, 0)
+        storage.put_scalar("eta_seconds", seconds * left, smoothing_hint=False)
+        return [f"eta: {datetime.timedelta(seconds=int(seconds * left))}"]
 
     def _seconds_an_iteration(self, storage: EventStorage) -> float | None:
         if "time" in storage.histories():

@@ -5,7 +5,6 @@ What comes from the web is downloaded once, with a progress bar, into $FVCORE_CA
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,8 +12,6 @@ from iopath.common.file_io import HTTPURLHandler, PathHandler, file_lock, get_ca
 from iopath.common.file_io import PathManager as PathManagerBase
 
 from detectron2.utils.download import cached_name, download
-
-__all__ = ["CachedURLHandler", "Detectron2Handler", "PathHandler", "PathManager"]
 
 
 class CachedURLHandler(HTTPURLHandler):
@@ -38,17 +35,19 @@ class CachedURLHandler(HTTPURLHandler):
         return str(cached)
 
 
-class Detectron2Handler(PathHandler):
-    """Resolves detectron2://NAME, the address suffix of published weights."""
+class PublishedFileHandler(PathHandler):
+    """Reads PREFIX + name from the web address of that name."""
 
-    PREFIX = "detectron2://"
-    BASE_URL = "https://dl.fbaipublicfiles.com/detectron2/"
+    PREFIX = ""
+
+    def _address(self, name: str) -> str:
+        raise NotImplementedError
 
     def _get_supported_prefixes(self) -> list[str]:
         return [self.PREFIX]
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
-        return PathManager.get_local_path(self.BASE_URL + path[len(self.PREFIX) :], force=force, **kwargs)
+        return PathManager.get_local_path(self._address(path[len(self.PREFIX) :]), force=force, **kwargs)
 
     def _isfile(self, path: str, **kwargs: Any) -> bool:
         return Path(self._get_local_path(path, **kwargs)).is_file()
@@ -56,7 +55,17 @@ class Detectron2Handler(PathHandler):
     def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO[Any]:
         if not set(mode) <= set("rbt"):
             raise ValueError(f"{path} can only be read, not opened in mode '{mode}'")
-        return open(os.fspath(self._get_local_path(path)), mode, buffering, **kwargs)  # noqa: PTH123
+        return Path(self._get_local_path(path)).open(mode, buffering, **kwargs)
+
+
+class Detectron2Handler(PublishedFileHandler):
+    """Resolves detectron2://NAME, the address suffix of published weights."""
+
+    PREFIX = "detectron2://"
+    BASE_URL = "https://dl.fbaipublicfiles.com/detectron2/"
+
+    def _address(self, name: str) -> str:
+        return self.BASE_URL + name
 
 
 PathManager = PathManagerBase()

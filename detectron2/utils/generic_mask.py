@@ -10,8 +10,6 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-__all__ = ["GenericMask", "as_numpy", "inner_point", "without_specks"]
-
 
 def as_numpy(values: Any) -> np.ndarray:
     """A tensor on any device, or what numpy takes, as an array."""
@@ -32,16 +30,15 @@ class GenericMask:
         if self._given_polygons:
             self._polygons = [np.asarray(polygon, dtype=np.float64).ravel() for polygon in mask_or_polygons]
         elif isinstance(mask_or_polygons, dict):
-            self._mask = self._sized(self._decoded(mask_or_polygons))
+            # COCO files hold crowds as plain lists of counts
+            plain = isinstance(mask_or_polygons["counts"], list)
+            size = mask_or_polygons["size"]
+            packed = coco_mask.frPyObjects(mask_or_polygons, *size) if plain else mask_or_polygons
+            self._mask = self._sized(coco_mask.decode(packed))
         elif isinstance(mask_or_polygons, (np.ndarray, Tensor)):
             self._mask = self._sized(as_numpy(mask_or_polygons))
         else:
             raise ValueError(f"a mask is polygons, run lengths or an array, not {type(mask_or_polygons).__name__}")
-
-    def _decoded(self, runs: dict[str, Any]) -> np.ndarray:
-        # COCO files hold crowds as plain lists of counts
-        packed = coco_mask.frPyObjects(runs, *runs["size"]) if isinstance(runs["counts"], list) else runs
-        return coco_mask.decode(packed)
 
     def _sized(self, mask: np.ndarray) -> np.ndarray:
         if mask.shape != (self.height, self.width):

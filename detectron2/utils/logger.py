@@ -7,16 +7,12 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
 from tabulate import tabulate
 from termcolor import colored
-
-__all__ = ["create_small_table", "log_every_n", "log_every_n_seconds", "log_first_n", "setup_logger"]
-
-_DATE = "%m/%d %H:%M:%S"
 
 
 class _ShortNameFormatter(logging.Formatter):
@@ -24,12 +20,12 @@ class _ShortNameFormatter(logging.Formatter):
 
     def __init__(self, name: str, abbrev: str, color: bool) -> None:
         prefix = "[%(asctime)s %(name)s]: "
-        super().__init__((colored(prefix, "green") if color else prefix) + "%(message)s", _DATE)
+        super().__init__((colored(prefix, "green") if color else prefix) + "%(message)s", "%m/%d %H:%M:%S")
         self._name, self._abbrev, self._color = name, abbrev, color
 
     def format(self, record: logging.LogRecord) -> str:
         shown = logging.makeLogRecord(vars(record))
-        if shown.name == self._name or shown.name.startswith(self._name + "."):
+        if f"{shown.name}.".startswith(f"{self._name}."):
             shown.name = (self._abbrev + shown.name[len(self._name) :]).lstrip(".")
         text = super().format(shown)
         if record.levelno < logging.WARNING:
@@ -64,26 +60,25 @@ def setup_logger(
     logger.setLevel(logging.DEBUG)
     logger.propagate = enable_propagation
     abbrev = abbrev_name if abbrev_name is not None else ("d2" if name == "detectron2" else name)
-    if configure_stdout and distributed_rank == 0 and not _has_handler(logger, "stdout"):
-        _add_handler(logger, "stdout", logging.StreamHandler(sys.stdout), _ShortNameFormatter(name, abbrev, color))
+    if configure_stdout and distributed_rank == 0:
+        _add_once(logger, "stdout", lambda: logging.StreamHandler(sys.stdout), _ShortNameFormatter(name, abbrev, color))
     if output is not None:
         file = _log_file(Path(output), distributed_rank)
-        if not _has_handler(logger, str(file)):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(file, encoding="utf-8")
-            _add_handler(logger, str(file), handler, _ShortNameFormatter(name, abbrev, color=False))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        formatter = _ShortNameFormatter(name, abbrev, color=False)
+        _add_once(logger, str(file), lambda: logging.FileHandler(file, encoding="utf-8"), formatter)
     return logger
 
 
-def _has_handler(logger: logging.Logger, key: str) -> bool:
-    return any(handler.get_name() == f"{logger.name}:{key}" for handler in logger.handlers)
-
-
-def _add_handler(logger: logging.Logger, key: str, handler: logging.Handler, formatter: logging.Formatter) -> None:
-    handler.set_name(f"{logger.name}:{key}")
-    handler.setLevel(logging.DEBUG)
-    handler.setFormatter(formatter)
-    logger.addHandler(handler)
+def _add_once(
+    logger: logging.Logger, key: str, make: Callable[[], logging.Handler], formatter: logging.Formatter
+) -> None:
+    key = f"{logger.name}:{key}"
+    if all(handler.get_name() != key for handler in logger.handlers):
+        handler = make()
+        handler.set_name(key)
+        handler.setFormatter(formatter)
+        logger.addHandler(handler)
 
 
 def _log_file(output: Path, rank: int) -> Path:
@@ -91,15 +86,13 @@ def _log_file(output: Path, rank: int) -> Path:
     return file if rank == 0 else file.with_name(f"{file.name}.rank{rank}")
 
 
-def _caller() -> tuple[str, tuple[str, int, str]]:
-    """Logger name and (file, line, function) of the nearest caller outside this module."""
+def _caller() -> tuple[str, tuple[str, int]]:
+    """Logger name and (file, line) of the nearest caller outside this module."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
-    if frame is None:
-        return "detectron2", ("", 0, "")
-    code = frame.f_code
-    return frame.f_globals.get("__name__", "detectron2"), (code.co_filename, frame.f_lineno, code.co_name)
+    assert frame is not None
+    return frame.f_globals.get("__name__", "detectron2"), (frame.f_code.co_filename, frame.f_lineno)
 
 
 _counts: Counter[tuple[object, ...]] = Counter()
@@ -109,28 +102,14 @@ _last_times: dict[tuple[object, ...], float] = {}
 def log_first_n(
     lvl: int, msg: str, n: int = 1, *, name: str | None = None, key: str | tuple[str, ...] = "caller"
 ) -> None:
-    """Log only the first `n` times.
-
-    Args:
-        key: what counts as the same message: "caller" (the line of code), "message" (the text), or both.
-    """
-    keys = (key,) if isinstance(key, str) else tuple(key)
-    unknown = set(keys) - {"caller", "message"}
-    if unknown:
-        raise ValueError(f"key must be 'caller', 'message' or both, not {sorted(unknown)}")
+    """Log only the first `n` times that `key` is the same: "caller" (the line of code), "message", or both."""
+    keys = {key} if isinstance(key, str) else set(key)
+    if not keys <= {"caller", "message"}:
+        raise ValueError(f"key must be 'caller', 'message' or both, not {key!r}")
     module, place = _caller()
-    counted = (place if "caller" in keys else (), msg if "message" in keys else "")
+    counted = (place if "caller" in keys else None, msg if "message" in keys else None)
     _counts[counted] += 1
     if _counts[counted] <= n:
-        logging.getLogger(name or module).log(lvl, msg)
-
-
-def log_every_n(lvl: int, msg: str, n: int = 1, *, name: str | None = None) -> None:
-    """Log the first of every `n` calls from the same line of code."""
-    module, place = _caller()
-    key = ("every", *place)
-    _counts[key] += 1
-    if n == 1 or _counts[key] % n == 1:
         logging.getLogger(name or module).log(lvl, msg)
 
 
@@ -138,13 +117,12 @@ def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = 
     """Log from the same line of code at most once in `n` seconds."""
     module, place = _caller()
     now = time.monotonic()
-    if place not in _last_times or now - _last_times[place] >= n:
+    if now - _last_times.get(place, -float("inf")) >= n:
         logging.getLogger(name or module).log(lvl, msg)
         _last_times[place] = now
 
 
 def create_small_table(small_dict: Mapping[str, object]) -> str:
     """A table of one row: the keys above their values. For a few numbers only."""
-    columns = list(small_dict)
-    row = [small_dict[column] for column in columns]
-    return tabulate([row], headers=columns, tablefmt="pipe", floatfmt=".3f", stralign="center", numalign="center")
+    row = [list(small_dict.values())]
+    return tabulate(row, list(small_dict), tablefmt="pipe", floatfmt=".3f", stralign="center", numalign="center")

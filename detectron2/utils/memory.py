@@ -9,15 +9,12 @@ from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["retry_if_cuda_oom"]
-
 T = TypeVar("T")
 
 
 def _to_cpu(value: Any) -> Any:
     """`value` on the CPU if it is a tensor, or an object with `device` and `to`, on a GPU."""
-    device = getattr(value, "device", None)
-    on_gpu = isinstance(device, torch.device) and device.type == "cuda"
+    on_gpu = getattr(getattr(value, "device", None), "type", None) == "cuda"
     return value.to(device="cpu") if on_gpu and hasattr(value, "to") else value
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["random_states", "random_states_kept", "seed_for_item", "set_random_states"]
-
 
 def random_states() -> dict[str, Any]:
     """The states, of tensors, numbers and plain containers only, as a checkpoint that runs no code can hold them.

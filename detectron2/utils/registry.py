@@ -11,14 +11,8 @@ __all__ = ["Registry", "locate"]
 
 
 def locate(name: str) -> Any:
-    """The object at a dotted path such as "detectron2.structures.Boxes".
-
-    Raises:
-        ModuleNotFoundError: nothing is found there.
-    """
+    """The object at a dotted path such as "detectron2.structures.Boxes"; ModuleNotFoundError where there is none."""
     found = pydoc.locate(name)
     if found is None:
-        raise ModuleNotFoundError(
-            f"there is no object '{name}': check its dotted path and that its package is installed"
-        )
+        raise ModuleNotFoundError(f"there is no object '{name}': check the path and that its package is installed")
     return found

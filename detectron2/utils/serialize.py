@@ -7,8 +7,6 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["PicklableWrapper"]
-
 
 class PicklableWrapper:
     """Wraps a callable so that it can be pickled to another process, and still be called and inspected like it.
@@ -26,8 +24,6 @@ class PicklableWrapper:
         return self._obj(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_obj":
-            raise AttributeError(name)
         return getattr(self._obj, name)
 
 

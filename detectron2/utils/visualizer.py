@@ -15,12 +15,11 @@ import matplotlib.colors as mplc
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, PathPatch, Rectangle
 from matplotlib.path import Path as Outline
 
-from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks
+from detectron2.structures import BoxMode, Instances, PolygonMasks
 from detectron2.utils.colormap import colormap, random_color
 from detectron2.utils.generic_mask import GenericMask, as_numpy, inner_point, without_specks
 
@@ -33,12 +32,9 @@ Color = Any
 class ColorMode(Enum):
     """How instances are coloured."""
 
-    IMAGE = 0
-    """Every instance another colour."""
-    SEGMENTATION = 1
-    """Shades of the class's colour, `thing_colors` in the metadata."""
-    IMAGE_BW = 2
-    """As IMAGE, with everything but the masks in grey."""
+    IMAGE = 0  # every instance another colour
+    SEGMENTATION = 1  # shades of the class's colour, `thing_colors` in the metadata
+    IMAGE_BW = 2  # as IMAGE, with everything but the masks in grey
 
 
 class VisImage:
@@ -56,16 +52,14 @@ class VisImage:
         self.canvas = FigureCanvasAgg(self.fig)
         self.ax = self.fig.add_axes((0.0, 0.0, 1.0, 1.0))
         self.ax.axis("off")
-        self._background: AxesImage | None = None
         self.reset_image(img)
 
     def reset_image(self, img: np.ndarray) -> None:
         """Replace the image behind what is drawn."""
-        if self._background is not None:
-            self._background.remove()
+        for background in self.ax.images:
+            background.remove()
         pixels = np.clip(img, 0, 255).astype(np.uint8)
-        extent = (0, self.width, self.height, 0)
-        self._background = self.ax.imshow(pixels, extent=extent, interpolation="nearest", zorder=-1)
+        self.ax.imshow(pixels, extent=(0, self.width, self.height, 0), interpolation="nearest", zorder=-1)
 
     def save(self, filepath: str | Path) -> None:
         """Write the picture; the format follows from the suffix, png without one."""
@@ -84,11 +78,7 @@ class Visualizer:
     """Draws instances, boxes, masks and text on one image; every draw method returns the `output` it drew on."""
 
     def __init__(
-        self,
-        img_rgb: np.ndarray,
-        metadata: Any = None,
-        scale: float = 1.0,
-        instance_mode: ColorMode = ColorMode.IMAGE,
+        self, img_rgb: np.ndarray, metadata: Any = None, scale: float = 1.0, instance_mode: ColorMode = ColorMode.IMAGE
     ) -> None:
         """`img_rgb` is HxWx3 from 0 to 255; `metadata` may hold `thing_classes` and `thing_colors` (RGB, 0 to 255)."""
         self.img = np.clip(np.asarray(img_rgb), 0, 255).astype(np.uint8)
@@ -107,16 +97,15 @@ class Visualizer:
         classes = as_numpy(fields["pred_classes"]).astype(int).tolist() if "pred_classes" in fields else None
         scores = as_numpy(fields["scores"]).tolist() if "scores" in fields else None
         masks = self._convert_masks(fields["pred_masks"]) if "pred_masks" in fields else None
-        alpha = 0.5
-        if self._instance_mode is ColorMode.IMAGE_BW:
+        grey = self._instance_mode is ColorMode.IMAGE_BW
+        if grey:
             self.output.reset_image(self._grey_but(masks or []))
-            alpha = 0.3
         return self.overlay_instances(
             boxes=fields.get("pred_boxes"),
-            labels=_text_labels(classes, scores, getattr(self.metadata, "thing_classes", None)),
+            labels=self._labels(classes, scores),
             masks=masks,
             assigned_colors=self._class_colors(classes),
-            alpha=alpha,
+            alpha=0.3 if grey else 0.5,
         )
 
     def draw_dataset_dict(self, dic: dict[str, Any]) -> VisImage:
@@ -124,15 +113,11 @@ class Visualizer:
         annotations = dic.get("annotations") or []
         if any("keypoints" in annotation for annotation in annotations):
             raise NotImplementedError(f"{dic.get('file_name', 'data set dictionary')}: keypoints are not drawn")
-        boxes = [
-            BoxMode.convert(list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYXY_ABS)
-            for annotation in annotations
-        ]
         classes = [annotation["category_id"] for annotation in annotations]
-        crowd = [bool(annotation.get("iscrowd", 0)) for annotation in annotations]
+        notes = [" (crowd)" if annotation.get("iscrowd") else "" for annotation in annotations]
         return self.overlay_instances(
-            boxes=boxes,
-            labels=_text_labels(classes, None, getattr(self.metadata, "thing_classes", None), crowd),
+            boxes=[BoxMode.convert(list(a["bbox"]), a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations],
+            labels=[*map(str.__add__, self._labels(classes, None) or [], notes)],
             masks=[annotation.get("segmentation") for annotation in annotations],
             assigned_colors=self._class_colors(classes),
         )
@@ -208,14 +193,13 @@ class Visualizer:
     ) -> VisImage:
         """Outline (x0, y0, x1, y1)."""
         x0, y0, x1, y1 = (float(value) for value in box_coord)
-        line_width = max(self._default_font_size / 4, 1) * self.output.scale
-        self.output.ax.add_patch(
-            Rectangle(
-                (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=edge_color, linewidth=line_width, alpha=alpha,
-                linestyle=line_style,
-            )
-        )  # fmt: skip
+        style = {"edgecolor": edge_color, "alpha": alpha, "linestyle": line_style, "linewidth": self._line_width(4)}
+        self.output.ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **style))
         return self.output
+
+    def _line_width(self, fraction: float) -> float:
+        """Points: a fraction of the font's size, at least one in the picture of scale 1."""
+        return max(self._default_font_size / fraction, 1) * self.output.scale
 
     def draw_circle(self, circle_coord: tuple[float, float], color: Color, radius: float = 3) -> VisImage:
         """Fill a circle around (x, y)."""
@@ -231,10 +215,8 @@ class Visualizer:
         linewidth: float | None = None,
     ) -> VisImage:
         """Draw a line through the points of the given x and y."""
-        width = max(self._default_font_size / 3, 1) if linewidth is None else linewidth
-        self.output.ax.add_line(
-            Line2D(x_data, y_data, linewidth=width * self.output.scale, color=color, linestyle=linestyle)
-        )
+        width = self._line_width(3) if linewidth is None else linewidth * self.output.scale
+        self.output.ax.add_line(Line2D(x_data, y_data, linewidth=width, color=color, linestyle=linestyle))
         return self.output
 
     def draw_binary_mask(
@@ -260,13 +242,11 @@ class Visualizer:
     ) -> VisImage:
         """Tint the image by an HxW mask of opacities from 0 to 1, times `alpha`."""
         color = random_color(rgb=True, maximum=1) if color is None else color
-        tint = np.empty((*soft_mask.shape, 4), dtype=np.float32)
-        tint[..., :3] = mplc.to_rgb(color)
+        tint = np.full((*soft_mask.shape, 4), mplc.to_rgba(color), dtype=np.float32)
         tint[..., 3] = np.clip(soft_mask, 0, 1) * alpha
         self.output.ax.imshow(tint, extent=(0, self.output.width, self.output.height, 0))
-        solid = (soft_mask > 0.5).astype(np.uint8)
-        if text is not None and solid.any():
-            self.draw_text(text, inner_point(solid), color=color)
+        if text is not None and (soft_mask > 0.5).any():
+            self.draw_text(text, inner_point(soft_mask > 0.5), color=color)
         return self.output
 
     def draw_polygon(self, segment: np.ndarray, color: Color, edge_color: Color = None, alpha: float = 0.5) -> VisImage:
@@ -277,27 +257,29 @@ class Visualizer:
         return self.output
 
     def _convert_boxes(self, boxes: Any) -> np.ndarray:
-        corners = boxes.tensor if isinstance(boxes, Boxes) else boxes
-        return as_numpy(corners).astype(np.float64).reshape(-1, 4)
+        return as_numpy(getattr(boxes, "tensor", boxes)).astype(np.float64).reshape(-1, 4)
 
     def _convert_masks(self, masks: Any) -> list[GenericMask | None]:
-        if isinstance(masks, BitMasks):
-            masks = masks.tensor
-        elif isinstance(masks, PolygonMasks):
-            masks = masks.polygons
         height, width = self.output.height, self.output.width
-        return [mask if isinstance(mask, GenericMask | None) else GenericMask(mask, height, width) for mask in masks]
+        each = masks.polygons if isinstance(masks, PolygonMasks) else getattr(masks, "tensor", masks)
+        return [mask if isinstance(mask, GenericMask | None) else GenericMask(mask, height, width) for mask in each]
+
+    def _labels(self, classes: Sequence[int] | None, scores: Sequence[float] | None) -> list[str] | None:
+        """Texts such as "healthy 93%"; class numbers where there are no names, None where there is nothing to say."""
+        names = getattr(self.metadata, "thing_classes", None)
+        texts = None if classes is None else [names[number] if names else str(number) for number in classes]
+        if scores is None:
+            return texts
+        percents = [f"{score:.0%}" for score in scores]
+        return percents if texts is None else [" ".join(pair) for pair in zip(texts, percents, strict=True)]
 
     def _class_colors(self, classes: Sequence[int] | None) -> list[Color] | None:
         """A shade of its class's colour for each instance, in SEGMENTATION mode."""
         if self._instance_mode is not ColorMode.SEGMENTATION or classes is None:
             return None
         table = getattr(self.metadata, "thing_colors", None) or colormap(rgb=True)
-        return [self._jitter(np.asarray(table[index % len(table)]) / 255) for index in classes]
-
-    def _jitter(self, color: Sequence[float] | np.ndarray) -> tuple[float, ...]:
-        """A colour near an RGB one, to tell instances of a class apart."""
-        return tuple(np.clip(np.asarray(color) + self._rng.uniform(-0.2, 0.2, 3), 0, 1).tolist())
+        colors = np.array([table[index % len(table)] for index in classes]).reshape(-1, 3) / 255
+        return list(np.clip(colors + self._rng.uniform(-0.2, 0.2, colors.shape), 0, 1))
 
     def _grey_but(self, masks: Sequence[GenericMask | None]) -> np.ndarray:
         """The image in grey, with its colours inside the masks."""
@@ -314,14 +296,9 @@ class Visualizer:
         if not outlines:
             return self.output
         rings = [Outline(np.vstack((points, points[:1])), closed=True) for points in outlines]
-        self.output.ax.add_patch(
-            PathPatch(
-                Outline.make_compound_path(*rings),
-                facecolor=mplc.to_rgba(color, alpha),
-                edgecolor=mplc.to_rgba(color if edge_color is None else edge_color, 1.0),
-                linewidth=max(self._default_font_size / 15, 1) * self.output.scale,
-            )
-        )
+        edge = mplc.to_rgba(color if edge_color is None else edge_color, 1.0)
+        style = {"facecolor": mplc.to_rgba(color, alpha), "edgecolor": edge, "linewidth": self._line_width(15)}
+        self.output.ax.add_patch(PathPatch(Outline.make_compound_path(*rings), **style))
         return self.output
 
     def _draw_label(self, text: str, box: np.ndarray | None, mask: GenericMask | None, color: Color) -> None:
@@ -340,16 +317,14 @@ class Visualizer:
 
 
 def _distinct_colors(count: int) -> list[Color]:
-    table = colormap(rgb=True, maximum=1)
-    return [tuple(table[i % len(table)].tolist()) for i in range(count)]
+    return list(np.resize(colormap(rgb=True, maximum=1), (count, 3)))
 
 
 def _largest_first(boxes: np.ndarray | None, masks: Sequence[GenericMask | None] | None, count: int) -> list[int]:
-    areas = np.zeros(count)
     if boxes is not None:
         areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    elif masks is not None:
-        areas = np.array([0 if mask is None else mask.area() for mask in masks])
+    else:
+        areas = np.array([0 if mask is None else mask.area() for mask in masks or [None] * count])
     return np.argsort(-areas, kind="stable").tolist()
 
 
@@ -361,31 +336,8 @@ def _common_length(**lists: Any) -> int:
     return next(iter(lengths.values()), 0)
 
 
-def _text_labels(
-    classes: Sequence[int] | None,
-    scores: Sequence[float] | None,
-    class_names: Sequence[str] | None,
-    crowd: Sequence[bool] | None = None,
-) -> list[str] | None:
-    """Texts such as "healthy 93%"; class numbers where there are no names, None where there is nothing to say."""
-    given = [values for values in (classes, scores) if values is not None]
-    if not given:
-        return None
-    parts: list[list[str]] = [[] for _ in given[0]]
-    for i, words in enumerate(parts):
-        if classes is not None:
-            words.append(class_names[classes[i]] if class_names else str(classes[i]))
-        if scores is not None:
-            words.append(f"{scores[i]:.0%}")
-        if crowd is not None and crowd[i]:
-            words.append("(crowd)")
-    return [" ".join(words) for words in parts]
-
-
-def _lightened(color: Color) -> tuple[float, float, float]:
+def _lightened(color: Color) -> tuple[float, ...]:
     """The colour mixed with white until it reads well on black."""
     rgb = np.asarray(mplc.to_rgb(color))
-    luminance = float(rgb @ (0.299, 0.587, 0.114))
-    mix = max(0.0, (0.6 - luminance) / (1 - luminance)) if luminance < 0.6 else 0.0
-    red, green, blue = (rgb + (1 - rgb) * mix).tolist()
-    return red, green, blue
+    luminance = min(float(rgb @ (0.299, 0.587, 0.114)), 0.6)
+    return tuple(rgb + (1 - rgb) * (0.6 - luminance) / (1 - luminance))

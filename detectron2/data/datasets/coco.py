@@ -6,10 +6,10 @@ Format: https://cocodataset.org/#format-data, "Object detection".
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import logging
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,33 @@ from detectron2.data.catalog import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode, PolygonMasks
 from detectron2.utils.file_io import PathManager
 
-__all__ = ["convert_to_coco_dict", "convert_to_coco_json", "load_coco_json"]
+__all__ = ["convert_to_coco_dict", "convert_to_coco_json", "load_coco_json", "register_coco_instances"]
 
 logger = logging.getLogger(__name__)
 
 _MIN_POLYGON_NUMBERS = 6
 
 
+PathLike = str | os.PathLike[str]
+
+
+def register_coco_instances(name: str, metadata: dict[str, Any], json_file: PathLike, image_root: PathLike) -> None:
+    """Register a data set in COCO's instance format. Nothing is read yet.
+
+    Args:
+        name: what DATASETS.TRAIN and DATASETS.TEST will call it.
+        metadata: more to know about it; may be {}.
+        json_file: annotations.
+        image_root: folder that the file names in the json are relative to.
+    """
+    json_file, image_root = os.fspath(json_file), os.fspath(image_root)
+    DatasetCatalog.register(name, functools.partial(load_coco_json, json_file, image_root, name))
+    MetadataCatalog.get(name).set(json_file=json_file, image_root=image_root, evaluator_type="coco", **metadata)
+
+
 def load_coco_json(
-    json_file: str | os.PathLike[str],
-    image_root: str | os.PathLike[str],
+    json_file: PathLike,
+    image_root: PathLike,
     dataset_name: str | None = None,
     extra_annotation_keys: Sequence[str] | None = None,
 ) -> list[dict]:
@@ -50,78 +67,75 @@ def load_coco_json(
     Raises:
         ValueError: the file is not such a json, or contradicts itself.
     """
-    content = _read_json(json_file)
-    contiguous_id = _set_class_metadata(content, dataset_name, json_file) if dataset_name is not None else None
-    by_image = _annotations_by_image(content, json_file)
-    keys = ("iscrowd", "bbox", "category_id", *(extra_annotation_keys or ()))
+    try:
+        content = json.loads(Path(PathManager.get_local_path(os.fspath(json_file))).read_bytes())
+        by_image = _annotations_by_image(content)
+        contiguous_id = None if dataset_name is None else _set_class_metadata(content, dataset_name)
+        keys = ("iscrowd", "bbox", "category_id", *(extra_annotation_keys or ()))
+        annotations = {id_: [_annotation(a, keys, contiguous_id) for a in found] for id_, found in by_image.items()}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{json_file}: not a json file: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{json_file}: {error}") from error
     records, dropped = [], 0
     for image in sorted(content["images"], key=lambda image: image["id"]):
-        annotations = []
-        for source in by_image.get(image["id"], ()):
-            annotation = {key: source[key] for key in keys if key in source}
-            if source.get("segmentation"):
-                annotation["segmentation"] = _clean_segmentation(source["segmentation"])
-                if not annotation["segmentation"]:
-                    dropped += 1
-                    continue
-            annotation["bbox_mode"] = BoxMode.XYWH_ABS
-            if contiguous_id is not None:
-                annotation["category_id"] = _to_contiguous(contiguous_id, source, json_file)
-            annotations.append(annotation)
+        kept = [annotation for annotation in annotations[image["id"]] if annotation.get("segmentation", True)]
+        dropped += len(annotations[image["id"]]) - len(kept)
         # Not pathlib: the root may be a web address, whose double slash it would lose.
         file_name = os.path.join(image_root, image["file_name"])  # noqa: PTH118
         size = {"height": image["height"], "width": image["width"]}
-        records.append({"file_name": file_name, **size, "image_id": image["id"], "annotations": annotations})
+        records.append({"file_name": file_name, **size, "image_id": image["id"], "annotations": kept})
     if dropped:
         logger.warning("%s: left out %d annotations without a polygon of 3 points or more", json_file, dropped)
     logger.info("Loaded %d images in COCO format from %s", len(records), json_file)
     return records
 
 
-def _read_json(json_file: str | os.PathLike[str]) -> dict:
-    path = Path(PathManager.get_local_path(os.fspath(json_file)))
+def _set_class_metadata(content: dict, dataset_name: str) -> dict[int, int]:
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{json_file}: not a json file: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise ValueError(f"{json_file}: not in COCO format: it needs an object with 'images' as a list")
-    return content
-
-
-def _set_class_metadata(content: dict, dataset_name: str, json_file: str | os.PathLike[str]) -> dict[int, int]:
-    try:
-        categories = sorted(content["categories"], key=lambda category: category["id"])
-        names = [category["name"] for category in categories]
+        names = {category["id"]: category["name"] for category in content["categories"]}
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{json_file}: 'categories' must be a list of objects with id and name") from error
-    contiguous_id = {category["id"]: index for index, category in enumerate(categories)}
-    if len(contiguous_id) != len(categories):
-        raise ValueError(f"{json_file}: two categories have the same id")
-    metadata = MetadataCatalog.get(dataset_name)
-    metadata.thing_classes = names
-    metadata.thing_dataset_id_to_contiguous_id = contiguous_id
+        raise ValueError("'categories' must be a list of objects with id and name") from error
+    if len(names) != len(content["categories"]):
+        raise ValueError("two categories have the same id")
+    contiguous_id = {category: index for index, category in enumerate(sorted(names))}
+    classes = [names[category] for category in contiguous_id]
+    MetadataCatalog.get(dataset_name).set(thing_classes=classes, thing_dataset_id_to_contiguous_id=contiguous_id)
     return contiguous_id
 
 
-def _annotations_by_image(content: dict, json_file: str | os.PathLike[str]) -> dict[Any, list[dict]]:
+def _annotations_by_image(content: Any) -> dict[Any, list[dict]]:
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise ValueError("not in COCO format: it needs an object with 'images' as a list")
     annotations = content.get("annotations", [])
     ids = [annotation["id"] for annotation in annotations if "id" in annotation]
     if len(set(ids)) != len(ids):
-        raise ValueError(f"{json_file}: two annotations have the same id")
-    images = {image["id"] for image in content["images"]}
-    if len(images) != len(content["images"]):
-        raise ValueError(f"{json_file}: two images have the same id")
-    by_image: dict[Any, list[dict]] = defaultdict(list)
+        raise ValueError("two annotations have the same id")
+    by_image: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}
+    if len(by_image) != len(content["images"]):
+        raise ValueError("two images have the same id")
     for index, annotation in enumerate(annotations):
         if annotation.get("ignore", 0):
-            raise ValueError(f"{json_file}: annotations[{index}]: 'ignore' is not supported, use 'iscrowd'")
-        if annotation.get("image_id") not in images:
-            raise ValueError(f"{json_file}: annotations[{index}]: no image has the id {annotation.get('image_id')!r}")
+            raise ValueError(f"annotations[{index}]: 'ignore' is not supported, use 'iscrowd'")
+        if annotation.get("image_id") not in by_image:
+            raise ValueError(f"annotations[{index}]: no image has the id {annotation.get('image_id')!r}")
         if len(annotation.get("bbox", ())) != 4:
-            raise ValueError(f"{json_file}: annotations[{index}]: 'bbox' must be [x, y, width, height]")
+            raise ValueError(f"annotations[{index}]: 'bbox' must be [x, y, width, height]")
         by_image[annotation["image_id"]].append(annotation)
     return by_image
+
+
+def _annotation(source: dict, keys: Sequence[str], contiguous_id: dict[int, int] | None) -> dict[str, Any]:
+    annotation = {key: source[key] for key in keys if key in source}
+    if source.get("segmentation"):
+        annotation["segmentation"] = _clean_segmentation(source["segmentation"])
+    annotation["bbox_mode"] = BoxMode.XYWH_ABS
+    if contiguous_id is not None:
+        category = source.get("category_id")
+        if category not in contiguous_id:
+            raise ValueError(f"annotation {source.get('id')}: category_id {category!r} is not in 'categories'")
+        annotation["category_id"] = contiguous_id[category]
+    return annotation
 
 
 def _clean_segmentation(segmentation: Any) -> Any:
@@ -133,16 +147,6 @@ def _clean_segmentation(segmentation: Any) -> Any:
     return [p for p in segmentation if len(p) % 2 == 0 and len(p) >= _MIN_POLYGON_NUMBERS]
 
 
-def _to_contiguous(contiguous_id: dict[int, int], annotation: dict, json_file: str | os.PathLike[str]) -> int:
-    try:
-        return contiguous_id[annotation["category_id"]]
-    except KeyError as error:
-        raise ValueError(
-            f"{json_file}: annotation {annotation.get('id')}: category_id {annotation.get('category_id')!r} "
-            "is not in 'categories'"
-        ) from error
-
-
 def convert_to_coco_dict(dataset_name: str) -> dict[str, Any]:
     """A registered data set in COCO's instance format.
 
@@ -151,27 +155,18 @@ def convert_to_coco_dict(dataset_name: str) -> dict[str, Any]:
     """
     dataset_dicts = DatasetCatalog.get(dataset_name)
     metadata = MetadataCatalog.get(dataset_name)
-    contiguous_id = metadata.get("thing_dataset_id_to_contiguous_id")
     names = metadata.thing_classes
-    dataset_id = {i: i for i in range(len(names))}
-    if contiguous_id is not None:
-        dataset_id = {contiguous: original for original, contiguous in contiguous_id.items()}
+    contiguous_id = metadata.get("thing_dataset_id_to_contiguous_id") or {i: i for i in range(len(names))}
+    dataset_id = {contiguous: original for original, contiguous in contiguous_id.items()}
     images: list[dict] = []
     annotations: list[dict] = []
     for place, record in enumerate(dataset_dicts):
         image_id = record.get("image_id", place)
-        images.append(
-            {
-                "id": image_id,
-                "width": int(record["width"]),
-                "height": int(record["height"]),
-                "file_name": str(record["file_name"]),
-            }
-        )
+        size = {"width": int(record["width"]), "height": int(record["height"])}
+        images.append({"id": image_id, **size, "file_name": str(record["file_name"])})
         for source in record.get("annotations", ()):
             ids = {"id": len(annotations) + 1, "image_id": image_id}
-            category = dataset_id[source["category_id"]]
-            annotations.append({**ids, "category_id": category, **_coco_geometry(source)})
+            annotations.append({**ids, "category_id": dataset_id[source["category_id"]], **_coco_geometry(source)})
     return {
         "info": {
             "date_created": datetime.datetime.now().isoformat(timespec="seconds"),
@@ -194,12 +189,10 @@ def _coco_geometry(annotation: dict) -> dict[str, Any]:
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         run_lengths = _clean_segmentation(segmentation)
-        counts = run_lengths["counts"]
         geometry["area"] = float(mask_util.area(run_lengths))
-        geometry["segmentation"] = {
-            "size": [int(edge) for edge in run_lengths["size"]],
-            "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
-        }
+        counts = run_lengths["counts"]
+        text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+        geometry["segmentation"] = {"size": [int(edge) for edge in run_lengths["size"]], "counts": text}
     elif segmentation is not None:
         polygons = [np.asarray(polygon, dtype=np.float64).reshape(-1) for polygon in segmentation]
         geometry["area"] = float(PolygonMasks([polygons]).area()[0])
@@ -207,7 +200,7 @@ def _coco_geometry(annotation: dict) -> dict[str, Any]:
     return geometry
 
 
-def convert_to_coco_json(dataset_name: str, output_file: str | os.PathLike[str], allow_cached: bool = True) -> None:
+def convert_to_coco_json(dataset_name: str, output_file: PathLike, allow_cached: bool = True) -> None:
     """Write a registered data set as a json file in COCO's instance format.
 
     Args:

@@ -13,8 +13,6 @@ from torch.utils.data import Sampler
 
 from detectron2.utils import comm
 
-__all__ = ["InferenceSampler", "RepeatFactorTrainingSampler", "TrainingSampler"]
-
 
 class _EndlessSampler(Sampler[int]):
     """An endless order of indices, epoch after epoch, of which each process takes every world_size-th."""
@@ -53,15 +51,7 @@ class TrainingSampler(_EndlessSampler):
     """Endless passes over all images, each pass in a new random order."""
 
     def __init__(self, size: int, shuffle: bool = True, seed: int | None = None) -> None:
-        """
-        Args:
-            size: number of images.
-            shuffle: draw a new order for each pass.
-            seed: the same in all processes; None lets them agree on a random one.
-
-        Raises:
-            TypeError, ValueError: `size` is not a positive int.
-        """
+        """Of `size` images; `seed` must be the same in all processes, None lets them agree on a random one."""
         if not isinstance(size, int):
             raise TypeError(f"TrainingSampler needs the number of images as an int, not {type(size)}")
         if size <= 0:
@@ -78,11 +68,7 @@ class RepeatFactorTrainingSampler(_EndlessSampler):
     repeat factor sampling)."""
 
     def __init__(self, repeat_factors: torch.Tensor, *, shuffle: bool = True, seed: int | None = None) -> None:
-        """
-        Args:
-            repeat_factors: float tensor, how often each image comes in a pass. The fractional part is the
-                probability of one time more, drawn anew for each pass.
-        """
+        """`repeat_factors`: how often each image comes in a pass; a fraction is the probability of one time more."""
         super().__init__(shuffle, seed)
         self._whole = repeat_factors.trunc()
         self._fraction = repeat_factors - self._whole
@@ -93,19 +79,12 @@ class RepeatFactorTrainingSampler(_EndlessSampler):
     ) -> torch.Tensor:
         """Repeat factor of each image: the largest of its classes' max(1, sqrt(threshold / f)).
 
-        f is the fraction of images that have the class; images without objects get 1.
-
-        Args:
-            dataset_dicts: data set with "annotations".
-            repeat_thresh: classes in a smaller fraction of images are repeated.
-            sqrt: take the square root; False repeats more.
+        f is the fraction of images that have the class; images without objects get 1. Without `sqrt` no root is taken.
         """
         classes = [{annotation["category_id"] for annotation in d["annotations"]} for d in dataset_dicts]
         images_with = Counter(itertools.chain.from_iterable(classes))
-        factor: dict[int, float] = {}
-        for category, count in images_with.items():
-            ratio = repeat_thresh * len(dataset_dicts) / count
-            factor[category] = max(1.0, math.sqrt(ratio) if sqrt else ratio)
+        ratios = {c: max(1.0, repeat_thresh * len(dataset_dicts) / count) for c, count in images_with.items()}
+        factor = {c: math.sqrt(ratio) if sqrt else ratio for c, ratio in ratios.items()}
         return torch.tensor([max((factor[c] for c in found), default=1.0) for found in classes], dtype=torch.float32)
 
     def _epoch(self, generator: torch.Generator) -> torch.Tensor:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from torch.utils.data import BatchSampler, Sampler
 
-__all__ = ["GroupedBatchSampler"]
-
 
 class GroupedBatchSampler(BatchSampler):
     """Batches the indices of `sampler` so that all indices of a batch have the same group id.
@@ -17,12 +15,7 @@ class GroupedBatchSampler(BatchSampler):
     """
 
     def __init__(self, sampler: Sampler[int], group_ids: Sequence[int], batch_size: int) -> None:
-        """
-        Args:
-            sampler: gives indices, usually without end; a remainder smaller than a batch is not yielded.
-            group_ids: group of each index.
-            batch_size: number of indices in a batch.
-        """
+        """`group_ids` holds the group of each index; a remainder smaller than a batch is not yielded."""
         if not isinstance(sampler, Sampler):
             raise TypeError(f"sampler must be a torch.utils.data.Sampler, not {type(sampler)}")
         self.sampler = sampler

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pprint
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -11,16 +10,9 @@ import numpy as np
 from fvcore.transforms.transform import Transform, TransformList
 
 __all__ = [
-    "AugInput",
-    "Augmentation",
-    "AugmentationList",
-    "StandardAugInput",
-    "TransformGen",
-    "apply_augmentations",
+    "AugInput", "Augmentation", "AugmentationList", "StandardAugInput", "TransformGen", "apply_augmentations",
     "apply_transform_gens",
-]
-
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+]  # fmt: skip
 
 
 class Augmentation:
@@ -43,7 +35,7 @@ class Augmentation:
 
     def __call__(self, aug_input: AugInput) -> Transform:
         """Draw a transform, apply it to `aug_input` in place, and return it."""
-        names = _input_names(self)
+        names = self._input_names() if self.input_args is None else self.input_args
         missing = [name for name in names if not hasattr(aug_input, name)]
         if missing:
             raise AttributeError(f"{type(self).__name__} needs {missing}, which its input does not have")
@@ -53,43 +45,25 @@ class Augmentation:
         aug_input.transform(transform)
         return transform
 
+    def _input_names(self) -> tuple[str, ...]:
+        parameters = inspect.signature(self.get_transform).parameters
+        if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters.values()):
+            raise TypeError(
+                f"{type(self).__name__}.get_transform must name its arguments (image, boxes, sem_seg), "
+                "or input_args must list them"
+            )
+        # A single argument is the image, whatever it is called.
+        return ("image",) if len(parameters) == 1 else tuple(parameters)
+
     def _rand_range(self, low: float = 1.0, high: float | None = None, size: Any = None) -> Any:
         """Uniform in [low, high), or in [0, low) if only one number is given."""
         return np.random.uniform(*((0.0, low) if high is None else (low, high)), size=size)
 
     def __repr__(self) -> str:
-        shown = []
-        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
-            if name == "self":
-                continue
-            if parameter.kind in _VARIADIC or not hasattr(self, name):
-                return super().__repr__()
-            value = getattr(self, name)
-            if value is parameter.default:
-                continue
-            text = pprint.pformat(value)
-            shown.append(f"{name}={'...' if len(text.splitlines()) > 1 else text}")
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    __str__ = __repr__
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 TransformGen = Augmentation
-
-
-def _input_names(augmentation: Augmentation) -> tuple[str, ...]:
-    if augmentation.input_args is None:
-        parameters = inspect.signature(augmentation.get_transform).parameters
-        if any(parameter.kind in _VARIADIC for parameter in parameters.values()):
-            raise TypeError(
-                f"{type(augmentation).__name__}.get_transform must name its arguments (image, boxes, sem_seg), "
-                "or input_args must list them"
-            )
-        # A single argument is the image, whatever it is called.
-        augmentation.input_args = ("image",) if len(parameters) == 1 else tuple(parameters)
-    return augmentation.input_args
-
-
 AugmentationOrTransform: TypeAlias = Augmentation | Transform
 
 
@@ -103,11 +77,6 @@ class _FixedTransform(Augmentation):
 
     def get_transform(self, *args: Any) -> Transform:
         return self.tfm
-
-    def __repr__(self) -> str:
-        return repr(self.tfm)
-
-    __str__ = __repr__
 
 
 def as_augmentation(aug: AugmentationOrTransform) -> Augmentation:
@@ -127,11 +96,6 @@ class AugmentationList(Augmentation):
 
     def __call__(self, aug_input: AugInput) -> TransformList:
         return TransformList([aug(aug_input) for aug in self.augs])
-
-    def __repr__(self) -> str:
-        return f"AugmentationList[{', '.join(str(aug) for aug in self.augs)}]"
-
-    __str__ = __repr__
 
 
 class AugInput:
@@ -171,16 +135,10 @@ StandardAugInput = AugInput
 def apply_augmentations(
     augmentations: Sequence[AugmentationOrTransform], inputs: AugInput | np.ndarray
 ) -> tuple[Any, TransformList]:
-    """Apply augmentations to an image array or an AugInput.
-
-    Returns:
-        The augmented image (for an array) or the changed AugInput, and the transforms that were drawn.
-    """
-    if isinstance(inputs, AugInput):
-        return inputs, inputs.apply_augmentations(augmentations)
-    aug_input = AugInput(inputs)
+    """The augmented image (for an image array) or the changed AugInput, and the transforms that were drawn."""
+    aug_input = inputs if isinstance(inputs, AugInput) else AugInput(inputs)
     transforms = aug_input.apply_augmentations(augmentations)
-    return aug_input.image, transforms
+    return aug_input if isinstance(inputs, AugInput) else aug_input.image, transforms
 
 
 apply_transform_gens = apply_augmentations

@@ -1,13 +1,15 @@
-"""Random geometry: flips, resizes, crops, rotations."""
+"""Random geometry and colours. `interp` is Pillow's interpolation, but RandomRotation's is OpenCV's (None: linear)."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 from fvcore.transforms.transform import (
+    BlendTransform,
     CropTransform,
     HFlipTransform,
     NoOpTransform,
@@ -18,30 +20,18 @@ from fvcore.transforms.transform import (
 )
 from PIL import Image
 
-from detectron2.data.transforms.augmentation import (
-    AugInput,
-    Augmentation,
-    AugmentationOrTransform,
-    as_augmentation,
-)
+from detectron2.data.transforms.augmentation import AugInput, Augmentation, AugmentationOrTransform, as_augmentation
 from detectron2.data.transforms.transform import ExtentTransform, ResizeTransform, RotationTransform
 
 __all__ = [
-    "FixedSizeCrop",
-    "RandomApply",
-    "RandomCrop",
-    "RandomExtent",
-    "RandomFlip",
-    "RandomRotation",
-    "Resize",
-    "ResizeScale",
-    "ResizeShortestEdge",
-]
+    "FixedSizeCrop", "RandomApply", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomExtent", "RandomFlip",
+    "RandomLighting", "RandomRotation", "RandomSaturation", "Resize", "ResizeScale", "ResizeShortestEdge",
+]  # fmt: skip
 
 _BILINEAR = Image.Resampling.BILINEAR
 
 
-def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+def _check_choice(name: str, value: str, *allowed: str) -> None:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
 
@@ -62,15 +52,18 @@ class RandomApply(Augmentation):
         return self.aug(aug_input) if self._rand_range() < self.prob else NoOpTransform()
 
 
+@dataclass(eq=False)
 class RandomFlip(Augmentation):
     """Flip horizontally or vertically with a probability."""
 
-    def __init__(self, prob: float = 0.5, *, horizontal: bool = True, vertical: bool = False) -> None:
-        if horizontal == vertical:
+    prob: float = 0.5
+    _: KW_ONLY
+    horizontal: bool = True
+    vertical: bool = False
+
+    def __post_init__(self) -> None:
+        if self.horizontal == self.vertical:
             raise ValueError("choose horizontal or vertical, exactly one; for both use two RandomFlip")
-        self.prob = prob
-        self.horizontal = horizontal
-        self.vertical = vertical
 
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
@@ -79,63 +72,47 @@ class RandomFlip(Augmentation):
         return HFlipTransform(width) if self.horizontal else VFlipTransform(height)
 
 
+@dataclass(eq=False)
 class Resize(Augmentation):
-    """Resize to a fixed size."""
+    """Resize to `shape`: (height, width), or one number for a square."""
 
-    def __init__(self, shape: int | tuple[int, int], interp: int = _BILINEAR) -> None:
-        """
-        Args:
-            shape: (height, width), or one number for a square.
-            interp: Pillow's interpolation.
-        """
-        self.shape = (shape, shape) if isinstance(shape, int) else shape
-        self.interp = interp
+    shape: int | tuple[int, int]
+    interp: int = _BILINEAR
 
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
-        return ResizeTransform(height, width, *self.shape, self.interp)
+        new_height, new_width = (self.shape, self.shape) if isinstance(self.shape, int) else self.shape
+        return ResizeTransform(height, width, new_height, new_width, self.interp)
 
 
+@dataclass(eq=False)
 class ResizeShortestEdge(Augmentation):
-    """Scale so that the shorter edge gets a length drawn at random and the longer one does not exceed `max_size`."""
+    """Scale so that the shorter edge gets a length drawn at random and the longer one does not exceed `max_size`.
 
-    def __init__(
-        self,
-        short_edge_length: int | Sequence[int],
-        max_size: int = sys.maxsize,
-        sample_style: str = "range",
-        interp: int = _BILINEAR,
-    ) -> None:
-        """
-        Args:
-            short_edge_length: lengths to choose from ("choice"), or the smallest and the largest ("range", inclusive).
-                A length of 0 leaves the image as it is.
-            max_size: upper bound of the longer edge, stronger than the shorter edge's length.
-            sample_style: "range" or "choice".
-            interp: Pillow's interpolation.
-        """
-        _check_choice("sample_style", sample_style, ("range", "choice"))
-        self.is_range = sample_style == "range"
-        if isinstance(short_edge_length, int):
-            short_edge_length = (short_edge_length, short_edge_length)
-        if self.is_range and len(short_edge_length) != 2:
-            raise ValueError(f"sample_style 'range' needs (smallest, largest), not {short_edge_length}")
-        self.short_edge_length = short_edge_length
-        self.max_size = max_size
-        self.sample_style = sample_style
-        self.interp = interp
+    short_edge_length: lengths to choose from ("choice"), or the smallest and the largest ("range", inclusive). A length
+    of 0 leaves the image as it is. max_size is stronger than the shorter edge's length.
+    """
+
+    short_edge_length: int | Sequence[int]
+    max_size: int = sys.maxsize
+    sample_style: str = "range"
+    interp: int = _BILINEAR
+
+    def __post_init__(self) -> None:
+        _check_choice("sample_style", self.sample_style, "range", "choice")
+        self.is_range = self.sample_style == "range"
+        if isinstance(self.short_edge_length, int):
+            self.short_edge_length = (self.short_edge_length, self.short_edge_length)
+        if self.is_range and len(self.short_edge_length) != 2:
+            raise ValueError(f"sample_style 'range' needs (smallest, largest), not {self.short_edge_length}")
 
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
-        if self.is_range:
-            size = np.random.randint(self.short_edge_length[0], self.short_edge_length[1] + 1)
-        else:
-            size = np.random.choice(self.short_edge_length)
+        lengths: Any = self.short_edge_length
+        size = int(np.random.randint(lengths[0], lengths[1] + 1) if self.is_range else np.random.choice(lengths))
         if size == 0:
             return NoOpTransform()
-        return ResizeTransform(
-            height, width, *self.get_output_shape(height, width, int(size), self.max_size), self.interp
-        )
+        return ResizeTransform(height, width, *self.get_output_shape(height, width, size, self.max_size), self.interp)
 
     @staticmethod
     def get_output_shape(oldh: int, oldw: int, short_edge_length: int, max_size: int) -> tuple[int, int]:
@@ -149,17 +126,15 @@ class ResizeShortestEdge(Augmentation):
         return int(height + 0.5), int(width + 0.5)
 
 
+@dataclass(eq=False)
 class ResizeScale(Augmentation):
     """Scale an image to fit into a target size that is itself scaled at random (large scale jitter)."""
 
-    def __init__(
-        self, min_scale: float, max_scale: float, target_height: int, target_width: int, interp: int = _BILINEAR
-    ) -> None:
-        self.min_scale = min_scale
-        self.max_scale = max_scale
-        self.target_height = target_height
-        self.target_width = target_width
-        self.interp = interp
+    min_scale: float
+    max_scale: float
+    target_height: int
+    target_width: int
+    interp: int = _BILINEAR
 
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
@@ -169,22 +144,14 @@ class ResizeScale(Augmentation):
         return ResizeTransform(height, width, new_height, new_width, self.interp)
 
 
+@dataclass(eq=False)
 class FixedSizeCrop(Augmentation):
-    """Crop at random to at most a size, then pad at the right and the bottom to exactly that size."""
+    """Crop at random to at most `crop_size` (height, width), then pad at the right and the bottom to exactly that."""
 
-    def __init__(
-        self, crop_size: tuple[int, int], pad: bool = True, pad_value: float = 128.0, seg_pad_value: int = 255
-    ) -> None:
-        """
-        Args:
-            crop_size: (height, width) in pixels.
-            pad: fill up smaller images.
-            pad_value, seg_pad_value: what image and segmentation are filled with.
-        """
-        self.crop_size = crop_size
-        self.pad = pad
-        self.pad_value = pad_value
-        self.seg_pad_value = seg_pad_value
+    crop_size: tuple[int, int]
+    pad: bool = True
+    pad_value: float = 128.0
+    seg_pad_value: int = 255
 
     def get_transform(self, image: np.ndarray) -> Transform:
         size = np.array(image.shape[:2])
@@ -199,34 +166,28 @@ class FixedSizeCrop(Augmentation):
         return TransformList([crop, PadTransform(0, 0, right, below, kept_width, kept_height, *fill)])
 
 
+@dataclass(eq=False)
 class RandomRotation(Augmentation):
-    """Rotate by a random angle."""
+    """Rotate by a random angle.
 
-    def __init__(
-        self,
-        angle: float | Sequence[float],
-        expand: bool = True,
-        center: Sequence[Any] | None = None,
-        sample_style: str = "range",
-        interp: int | None = None,
-    ) -> None:
-        """
-        Args:
-            angle: degrees, counter-clockwise: (smallest, largest) for "range", any number of them for "choice".
-            expand: make the result hold the whole rotated image.
-            center: relative (x, y) in [0, 1]: one point, two corners of a range, or points to choose from; None is
-                the middle.
-            sample_style: "range" or "choice", for angle and centre.
-            interp: OpenCV's interpolation, None for linear.
-        """
-        _check_choice("sample_style", sample_style, ("range", "choice"))
-        self.is_range = sample_style == "range"
-        self.angle: Any = (angle, angle) if isinstance(angle, (int, float)) else angle
-        self.expand = expand
-        one_point = center is not None and isinstance(center[0], (int, float))
-        self.center: Any = (center, center) if one_point else center
-        self.sample_style = sample_style
-        self.interp = interp
+    angle: degrees, counter-clockwise: (smallest, largest) for "range", any number of them for "choice". expand: make
+    the result hold the whole rotated image. center: relative (x, y) in [0, 1]: one point, two corners of a range, or
+    points to choose from; None is the middle. sample_style: "range" or "choice", for angle and centre.
+    """
+
+    angle: Any
+    expand: bool = True
+    center: Any = None
+    sample_style: str = "range"
+    interp: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice("sample_style", self.sample_style, "range", "choice")
+        self.is_range = self.sample_style == "range"
+        if isinstance(self.angle, (int, float)):
+            self.angle = (self.angle, self.angle)
+        if self.center is not None and isinstance(self.center[0], (int, float)):
+            self.center = (self.center, self.center)
 
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
@@ -238,49 +199,45 @@ class RandomRotation(Augmentation):
 
     def _draw_center(self, height: int, width: int) -> tuple[float, float]:
         if self.is_range:
-            (x0, y0), (x1, y1) = self.center
-            x, y = np.random.uniform(x0, x1), np.random.uniform(y0, y1)
+            x, y = np.random.uniform(*self.center)
         else:
             x, y = self.center[np.random.randint(len(self.center))]
         return width * float(x), height * float(y)
 
 
+@dataclass(eq=False)
 class RandomExtent(Augmentation):
-    """Take out a rectangle of random size around a randomly shifted centre, which may reach outside the image."""
+    """Take out a rectangle of random size around a randomly shifted centre, which may reach outside the image.
 
-    def __init__(self, scale_range: tuple[float, float], shift_range: tuple[float, float]) -> None:
-        """
-        Args:
-            scale_range: smallest and largest size of the rectangle relative to the image; above 1 zooms out.
-            shift_range: width of the range of the centre's shift in (x, y), relative to the image.
-        """
-        self.scale_range = scale_range
-        self.shift_range = shift_range
+    scale_range: smallest and largest size of the rectangle relative to the image; above 1 zooms out. shift_range: width
+    of the range of the centre's shift in (x, y), relative to the image.
+    """
+
+    scale_range: tuple[float, float]
+    shift_range: tuple[float, float]
 
     def get_transform(self, image: np.ndarray) -> Transform:
         size = np.array(image.shape[1::-1])
         half = size * 0.5 * np.random.uniform(*self.scale_range)
-        shift_x = self.shift_range[0] * (np.random.rand() - 0.5)
-        shift_y = self.shift_range[1] * (np.random.rand() - 0.5)
-        center = size * (0.5 + np.array([shift_x, shift_y]))
+        center = size * (0.5 + np.multiply(self.shift_range, np.random.rand(2) - 0.5))
         (x0, y0), (x1, y1) = (center - half).tolist(), (center + half).tolist()
         return ExtentTransform(src_rect=(x0, y0, x1, y1), output_size=(int(y1 - y0), int(x1 - x0)))
 
 
+@dataclass(eq=False)
 class RandomCrop(Augmentation):
-    """Crop a rectangle of a given or random size at a random place."""
+    """Crop a rectangle of a given or random size at a random place.
 
-    def __init__(self, crop_type: str, crop_size: Sequence[float]) -> None:
-        """
-        Args:
-            crop_type: "relative": `crop_size` is (height, width) relative to the image; "relative_range": at least
-                that, at most the image; "absolute": in pixels, at most the image; "absolute_range": both edges
-                between crop_size[0] and crop_size[1] pixels.
-            crop_size: two numbers.
-        """
-        _check_choice("crop_type", crop_type, ("relative_range", "relative", "absolute", "absolute_range"))
-        self.crop_type = crop_type
-        self.crop_size = crop_size
+    crop_type: "relative": `crop_size` is (height, width) relative to the image; "relative_range": at least that, at
+    most the image; "absolute": in pixels, at most the image; "absolute_range": both edges between the two numbers of
+    `crop_size` in pixels.
+    """
+
+    crop_type: str
+    crop_size: Sequence[float]
+
+    def __post_init__(self) -> None:
+        _check_choice("crop_type", self.crop_type, "relative_range", "relative", "absolute", "absolute_range")
 
     def get_transform(self, image: np.ndarray) -> Transform:
         height, width = image.shape[:2]
@@ -296,12 +253,69 @@ class RandomCrop(Augmentation):
         if self.crop_type == "absolute":
             return min(int(first), height), min(int(second), width)
         if self.crop_type == "absolute_range":
-            return self._draw_edge(height), self._draw_edge(width)
+            edges = [np.random.randint(min(side, int(first)), min(side, int(second)) + 1) for side in image_size]
+            return int(edges[0]), int(edges[1])
         if self.crop_type == "relative_range":
-            drawn = np.random.rand(2)
-            first, second = first + drawn[0] * (1 - first), second + drawn[1] * (1 - second)
+            first, second = np.add(self.crop_size, np.random.rand(2) * np.subtract(1, self.crop_size))
         return int(height * first + 0.5), int(width * second + 0.5)
 
-    def _draw_edge(self, length: int) -> int:
-        smallest, largest = (min(length, int(edge)) for edge in self.crop_size)
-        return int(np.random.randint(smallest, largest + 1))
+
+@dataclass(eq=False)
+class _RandomBlend(Augmentation):
+    """Weight the image by a random w and something neutral by 1 - w: w < 1 takes away, w > 1 adds."""
+
+    intensity_min: float
+    intensity_max: float
+
+    def _neutral(self, image: np.ndarray) -> np.ndarray | float:
+        raise NotImplementedError
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        weight = np.random.uniform(self.intensity_min, self.intensity_max)
+        return BlendTransform(src_image=self._neutral(image), src_weight=1 - weight, dst_weight=weight)
+
+
+class RandomContrast(_RandomBlend):
+    """Blend with the image's mean."""
+
+    def _neutral(self, image: np.ndarray) -> float:
+        return image.mean()
+
+
+class RandomBrightness(_RandomBlend):
+    """Blend with black."""
+
+    def _neutral(self, image: np.ndarray) -> float:
+        return 0
+
+
+class RandomSaturation(_RandomBlend):
+    """Blend an RGB image with its grey version."""
+
+    def _neutral(self, image: np.ndarray) -> np.ndarray:
+        _check_rgb("RandomSaturation", image)
+        return image.dot([0.299, 0.587, 0.114])[:, :, np.newaxis]
+
+
+class RandomLighting(Augmentation):
+    """Add a random colour along the principal components of ImageNet's colours (R, G, B), to an RGB image.
+
+    Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012, section 4.1.
+    """
+
+    eigen_vecs = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+    eigen_vals = np.array([0.2175, 0.0188, 0.0045])
+
+    def __init__(self, scale: float) -> None:
+        """`scale` is the standard deviation of the weight of each component."""
+        self.scale = scale
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        _check_rgb("RandomLighting", image)
+        weights = np.random.normal(scale=self.scale, size=3)
+        return BlendTransform(src_image=self.eigen_vecs.dot(weights * self.eigen_vals), src_weight=1.0, dst_weight=1.0)
+
+
+def _check_rgb(name: str, image: np.ndarray) -> None:
+    if image.shape[-1] != 3:
+        raise ValueError(f"{name} is for RGB images, not for an array of shape {image.shape}")

@@ -19,7 +19,7 @@ __all__ = ["ColorTransform", "ExtentTransform", "PILColorTransform", "ResizeTran
 
 _BILINEAR = Image.Resampling.BILINEAR
 _NEAREST = Image.Resampling.NEAREST
-_TORCH_MODES = {_NEAREST: "nearest", _BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
+_TORCH_MODES: dict[int, str] = {_NEAREST: "nearest", _BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 
 
 def _through_pil(image: np.ndarray, operation: Callable[[Image.Image], Image.Image]) -> np.ndarray:
@@ -30,57 +30,44 @@ def _through_pil(image: np.ndarray, operation: Callable[[Image.Image], Image.Ima
     return result[:, :, None] if one_channel else result
 
 
+def _check_size(transform: Any, image: np.ndarray) -> None:
+    h, w = transform.h, transform.w
+    if image.shape[:2] != (h, w):
+        raise ValueError(f"this transform is for images of {h}x{w} (height x width), not {image.shape[:2]}")
+
+
 class ResizeTransform(Transform):
     """Resize an image. uint8 goes through Pillow (antialiased), other types through torch's interpolate (not)."""
 
     def __init__(self, h: int, w: int, new_h: int, new_w: int, interp: int | None = None) -> None:
-        """
-        Args:
-            h, w: size of the image in pixels.
-            new_h, new_w: size to reach.
-            interp: Pillow's interpolation; None is bilinear.
-        """
-        super().__init__()
-        self.h = h
-        self.w = w
-        self.new_h = new_h
-        self.new_w = new_w
+        """From h x w to new_h x new_w pixels; `interp` is Pillow's interpolation, None is bilinear."""
+        self.h, self.w, self.new_h, self.new_w = h, w, new_h, new_w
         self.interp = _BILINEAR if interp is None else interp
 
     def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
         """Resize an HxW or HxWxC array."""
-        if img.shape[:2] != (self.h, self.w):
-            raise ValueError(f"this transform is for images of {self.h}x{self.w} (height x width), not {img.shape[:2]}")
+        _check_size(self, img)
         interp = self.interp if interp is None else interp
         if img.dtype == np.uint8:
-            size = (self.new_w, self.new_h)
-            return _through_pil(img, lambda picture: picture.resize(size, interp))
-        return self._resize_tensor(img, Image.Resampling(interp))
-
-    def _resize_tensor(self, img: np.ndarray, interp: Image.Resampling) -> np.ndarray:
+            return _through_pil(img, lambda picture: picture.resize((self.new_w, self.new_h), interp))
         if interp not in _TORCH_MODES:
             raise ValueError(f"interpolation {interp!r} is for uint8 images only; {img.dtype} has nearest to bicubic")
         # torch interpolates floats only; float64 holds every label of a segmentation exactly.
-        values = img if img.dtype.kind == "f" else img.astype(np.float64)
-        channels = torch.from_numpy(np.ascontiguousarray(values)).view(self.h, self.w, -1).permute(2, 0, 1)[None]
-        align_corners = None if interp == _NEAREST else False
-        resized = F.interpolate(
-            channels, (self.new_h, self.new_w), mode=_TORCH_MODES[interp], align_corners=align_corners
-        )
+        values = np.ascontiguousarray(img if img.dtype.kind == "f" else img.astype(np.float64))
+        channels = torch.from_numpy(values).view(self.h, self.w, -1).permute(2, 0, 1)[None]
+        resized = F.interpolate(channels, (self.new_h, self.new_w), mode=_TORCH_MODES[interp])
         shape = (self.new_h, self.new_w, *img.shape[2:])
         return resized[0].permute(1, 2, 0).reshape(shape).numpy().astype(img.dtype, copy=False)
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         """Scale coordinates in place."""
-        coords[:, 0] *= self.new_w / self.w
-        coords[:, 1] *= self.new_h / self.h
+        coords *= (self.new_w / self.w, self.new_h / self.h)
         return coords
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
         """Resize labels or a mask by nearest neighbour."""
-        if segmentation.dtype == bool:
-            return self.apply_image(segmentation.view(np.uint8), interp=_NEAREST).astype(bool)
-        return self.apply_image(segmentation, interp=_NEAREST)
+        values = segmentation.view(np.uint8) if segmentation.dtype == bool else segmentation
+        return self.apply_image(values, interp=_NEAREST).view(segmentation.dtype)
 
     def inverse(self) -> ResizeTransform:
         """Back to the old size."""
@@ -97,14 +84,7 @@ class ExtentTransform(Transform):
         interp: int = _BILINEAR,
         fill: int = 0,
     ) -> None:
-        """
-        Args:
-            src_rect: (x0, y0, x1, y1) in pixels.
-            output_size: (height, width) of the result.
-            interp: Pillow's interpolation.
-            fill: value outside the image.
-        """
-        super().__init__()
+        """`src_rect` is (x0, y0, x1, y1) in pixels; the result is of `output_size` (height, width)."""
         self.src_rect = src_rect
         self.output_size = output_size
         self.interp = interp
@@ -114,21 +94,18 @@ class ExtentTransform(Transform):
         """Take the rectangle out of an HxW or HxWxC uint8 array."""
         resample = self.interp if interp is None else interp
         channels = img.shape[2] if img.ndim == 3 else 1
-        arguments: dict[str, Any] = {
-            "size": self.output_size[::-1],
-            "method": Image.Transform.EXTENT,
-            "data": self.src_rect,
-            "resample": resample,
-            "fillcolor": self.fill if channels == 1 else (self.fill,) * channels,
-        }
-        return _through_pil(img, lambda picture: picture.transform(**arguments))
+        fill = self.fill if channels == 1 else (self.fill,) * channels
+        size, method = self.output_size[::-1], Image.Transform.EXTENT
+        return _through_pil(
+            img, lambda picture: picture.transform(size, method, self.src_rect, resample, fillcolor=fill)
+        )
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         """Move and scale coordinates."""
         x0, y0, x1, y1 = self.src_rect
         height, width = self.output_size
-        scale = np.array([width / (x1 - x0), height / (y1 - y0)], dtype=coords.dtype)
-        return (coords - np.array([x0, y0], dtype=coords.dtype)) * scale
+        scale = (width / (x1 - x0), height / (y1 - y0))
+        return ((coords - (x0, y0)) * scale).astype(coords.dtype)
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
         """Take the rectangle out of labels by nearest neighbour."""
@@ -155,14 +132,9 @@ class RotationTransform(Transform):
             center: (x, y) in pixels, None for the middle.
             interp: OpenCV's interpolation, None for linear.
         """
-        super().__init__()
         middle = (w / 2, h / 2)
-        self.h = h
-        self.w = w
-        self.angle = angle
-        self.expand = expand
+        self.h, self.w, self.angle, self.expand, self.interp = h, w, angle, expand, interp
         self.center = middle if center is None else center
-        self.interp = interp
         self.bound_h, self.bound_w = self._rotated_size() if expand else (h, w)
         shift = np.array([self.bound_w / 2, self.bound_h / 2]) - self._matrix(0.0) @ (*middle, 1) if expand else 0.0
         self.rm_coords = self._matrix(0.0)
@@ -187,8 +159,7 @@ class RotationTransform(Transform):
         """Rotate an HxW or HxWxC array; new pixels are 0."""
         if self._does_nothing(img):
             return img
-        if img.shape[:2] != (self.h, self.w):
-            raise ValueError(f"this transform is for images of {self.h}x{self.w} (height x width), not {img.shape[:2]}")
+        _check_size(self, img)
         interp = interp if interp is not None else self.interp
         flags = cv2.INTER_LINEAR if interp is None else interp
         rotated = cv2.warpAffine(img, self.rm_image, (self.bound_w, self.bound_h), flags=flags)
@@ -220,13 +191,9 @@ class ColorTransform(Transform):
     """A function of the image that leaves coordinates alone."""
 
     def __init__(self, op: Callable[[np.ndarray], np.ndarray]) -> None:
-        """
-        Args:
-            op: takes and returns an HxWxC array.
-        """
+        """`op` takes and returns an HxWxC array."""
         if not callable(op):
             raise ValueError(f"op must be a function of an image, not {op!r}")
-        super().__init__()
         self.op = op
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:

@@ -13,11 +13,10 @@ from detectron2.layers import (
     ROIAlign,
     ShapeSpec,
     batched_nms,
-    c2_msra_fill,
-    c2_xavier_fill,
     ciou_loss,
     diou_loss,
 )
+from detectron2.layers.weight_init import c2_msra_fill, c2_xavier_fill
 
 
 def test_roi_align_of_a_ramp_gives_cell_centres() -> None:

@@ -11,7 +11,6 @@ import pytest
 from detectron2.utils import logger as d2_logger
 from detectron2.utils.logger import (
     create_small_table,
-    log_every_n,
     log_every_n_seconds,
     log_first_n,
     setup_logger,
@@ -90,14 +89,6 @@ def test_first_n_counts_by_message(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records[-1].name == "elsewhere"
     with pytest.raises(ValueError, match="colour"):
         log_first_n(logging.WARNING, "x", key="colour")
-
-
-def test_every_n(caplog: pytest.LogCaptureFixture) -> None:
-    for i in range(7):
-        log_every_n(logging.WARNING, f"{i}", 3)
-    for i in range(2):
-        log_every_n(logging.WARNING, f"all {i}")
-    assert caplog.messages == ["0", "3", "6", "all 0", "all 1"]
 
 
 def test_every_n_seconds(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

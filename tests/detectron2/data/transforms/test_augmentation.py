@@ -92,8 +92,8 @@ def test_list_takes_augmentations_and_transforms_only() -> None:
 
 
 def test_text_shows_what_was_given() -> None:
-    assert repr(_Legacy(5)) == "_Legacy(width=5)"
-    assert repr(T.AugmentationList([_Legacy(5)])) == "AugmentationList[_Legacy(width=5)]"
+    assert repr(_Legacy(5)) == "_Legacy(width=5, unused=1)"
+    assert repr(T.AugmentationList([_Legacy(5)])) == "AugmentationList(augs=[_Legacy(width=5, unused=1)])"
     assert repr(T.RandomFlip(0.25, horizontal=False, vertical=True)) == (
         "RandomFlip(prob=0.25, horizontal=False, vertical=True)"
     )
