@@ -103,9 +103,7 @@ class _Stopwatch:
 
 
 def inference_on_dataset(
-    model: nn.Module | Any,
-    data_loader: Iterable[Any],
-    evaluator: DatasetEvaluator | Sequence[DatasetEvaluator] | None,
+    model: nn.Module | Any, data_loader: Iterable[Any], evaluator: DatasetEvaluator | Sequence[DatasetEvaluator] | None
 ) -> dict[str, Any]:
     """Run `model` over all of `data_loader` and evaluate.
 

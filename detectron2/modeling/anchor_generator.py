@@ -41,12 +41,7 @@ class DefaultAnchorGenerator(nn.Module):
 
     @configurable
     def __init__(
-        self,
-        *,
-        sizes: Sequence[Any],
-        aspect_ratios: Sequence[Any],
-        strides: Sequence[int],
-        offset: float = 0.5,
+        self, *, sizes: Sequence[Any], aspect_ratios: Sequence[Any], strides: Sequence[int], offset: float = 0.5
     ) -> None:
         super().__init__()
         if not 0.0 <= offset < 1.0:

@@ -131,10 +131,7 @@ class GeneralizedRCNN(_Detector):
         return {**losses, **proposal_losses}
 
     def inference(
-        self,
-        batched_inputs: Batch,
-        detected_instances: list[Instances] | None = None,
-        do_postprocess: bool = True,
+        self, batched_inputs: Batch, detected_instances: list[Instances] | None = None, do_postprocess: bool = True
     ) -> Any:
         """Detections.
 
@@ -157,11 +154,7 @@ class GeneralizedRCNN(_Detector):
         return _at_output_size(results, batched_inputs, "instances") if do_postprocess else results
 
     def _propose(
-        self,
-        images: ImageList,
-        features: dict[str, torch.Tensor],
-        batched_inputs: Batch,
-        truth: list[Instances] | None,
+        self, images: ImageList, features: dict[str, torch.Tensor], batched_inputs: Batch, truth: list[Instances] | None
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
         if self.proposal_generator is not None:
             return self.proposal_generator(images, features, truth)

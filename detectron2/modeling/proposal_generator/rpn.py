@@ -183,10 +183,7 @@ class RPN(nn.Module):
         }
 
     def forward(
-        self,
-        images: ImageList,
-        features: dict[str, torch.Tensor],
-        gt_instances: Sequence[Instances] | None = None,
+        self, images: ImageList, features: dict[str, torch.Tensor], gt_instances: Sequence[Instances] | None = None
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
         """Proposals of each image (``proposal_boxes``, ``objectness_logits``) and, in training, the losses.
 

@@ -93,6 +93,6 @@ def conv3x3_norm_relu(in_channels: int, out_channels: int, norm: str) -> Conv2d:
     return conv
 
 
-def build_box_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
+def build_box_head(cfg: CfgNode, input_shape: ShapeSpec) -> Any:
     """Build ``MODEL.ROI_BOX_HEAD.NAME`` for pooled features of this shape."""
     return ROI_BOX_HEAD_REGISTRY.get(cfg.MODEL.ROI_BOX_HEAD.NAME)(cfg, input_shape)

@@ -205,11 +205,7 @@ class FastRCNNOutputLayers(nn.Module):
         return loss / max(len(gt_classes), 1)
 
     def box_reg_loss(
-        self,
-        proposal_boxes: torch.Tensor,
-        gt_boxes: torch.Tensor,
-        pred_deltas: torch.Tensor,
-        gt_classes: torch.Tensor,
+        self, proposal_boxes: torch.Tensor, gt_boxes: torch.Tensor, pred_deltas: torch.Tensor, gt_classes: torch.Tensor
     ) -> torch.Tensor:
         """Box loss of the foreground proposals, divided by the number of all proposals.
 

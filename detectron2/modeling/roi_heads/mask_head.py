@@ -181,6 +181,6 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
         return x
 
 
-def build_mask_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
+def build_mask_head(cfg: CfgNode, input_shape: ShapeSpec) -> Any:
     """Build ``MODEL.ROI_MASK_HEAD.NAME`` for pooled features of this shape."""
     return ROI_MASK_HEAD_REGISTRY.get(cfg.MODEL.ROI_MASK_HEAD.NAME)(cfg, input_shape)
