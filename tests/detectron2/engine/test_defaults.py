@@ -281,3 +281,4 @@ def test_the_engine_has_the_names_of_its_public_surface(names: str):
 
     assert set(names.split()) <= set(dir(engine))
     assert callable(engine.launch)
+    assert not issubclass(engine.DefaultTrainer, engine.SimpleTrainer)
