@@ -17,22 +17,17 @@ _RENAMED = "forward_sync_buffers"
 
 
 def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any) -> nn.Module:
-    """The model itself in a single process, else wrapped in DistributedDataParallel.
-
-    Args:
-        fp16_compression: send gradients as float16.
-        kwargs: of DistributedDataParallel.
+    """The model itself in a single process, else wrapped in DistributedDataParallel (`kwargs` are its).
 
     Raises:
         ValueError: a model on the CPU has SyncBN layers, which PyTorch has for GPUs only.
     """
     if comm.get_world_size() == 1:
         return model
-    on_cuda = next(model.parameters()).is_cuda
-    if not on_cuda:
+    if next(model.parameters()).is_cuda:
+        kwargs.setdefault("device_ids", [comm.get_local_rank()])
+    else:
         _refuse_sync_bn(model)
-    if "device_ids" not in kwargs and on_cuda:
-        kwargs["device_ids"] = [comm.get_local_rank()]
     if "broadcast_buffers" in kwargs and _RENAMED in inspect.signature(DistributedDataParallel).parameters:
         kwargs[_RENAMED] = kwargs.pop("broadcast_buffers")
     ddp = DistributedDataParallel(model, **kwargs)

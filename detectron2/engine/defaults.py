@@ -22,12 +22,7 @@ from detectron2.data import MetadataCatalog, build_detection_test_loader, build_
 from detectron2.engine import hooks
 from detectron2.engine.ddp import create_ddp_model
 from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
-from detectron2.evaluation import (
-    DatasetEvaluator,
-    inference_on_dataset,
-    print_csv_format,
-    verify_results,
-)
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format, verify_results
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
 from detectron2.utils import comm
@@ -65,11 +60,7 @@ def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParse
 
 
 def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Start a job: output folder, log, config.yaml in the folder, random seeds, cuDNN and matmul settings.
-
-    Args:
-        args: command line; the attributes `config_file` and `eval_only` are used where they are there.
-    """
+    """Start a job: output folder, log, config.yaml in the folder, random seeds, cuDNN and matmul settings."""
     rank = comm.get_rank()
     if comm.is_main_process() and cfg.OUTPUT_DIR:
         PathManager.mkdirs(cfg.OUTPUT_DIR)
@@ -79,19 +70,15 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
     logger.info("Command line arguments: %s", args)
     if comm.is_main_process() and cfg.OUTPUT_DIR:
         target = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        _write_atomically(target, cfg.dump())
+        draft = target.with_name("config.yaml.tmp")
+        draft.write_text(cfg.dump(), encoding="utf-8")
+        draft.replace(target)
         logger.info("The full config is in %s", target)
     seed_all_rng(cfg.SEED + rank if cfg.SEED >= 0 else None)
     if not getattr(args, "eval_only", False):
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     if cfg.FLOAT32_PRECISION:
         torch.set_float32_matmul_precision(cfg.FLOAT32_PRECISION)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventWriter]:
@@ -107,8 +94,7 @@ def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventW
 class DefaultPredictor:
     """Predicts on one image at a time with the model and weights of a config.
 
-    Attributes:
-        metadata: of the first test dataset of the config.
+    ``metadata`` is that of the config's first test data set.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -123,14 +109,7 @@ class DefaultPredictor:
             raise ValueError(f"INPUT.FORMAT is '{self.input_format}'; it must be RGB or BGR")
 
     def __call__(self, original_image: np.ndarray) -> dict[str, Any]:
-        """The model's output for one image.
-
-        Args:
-            original_image: HxWx3 uint8, BGR.
-
-        Returns:
-            {"instances": Instances} in coordinates of the original image.
-        """
+        """{"instances": Instances} in the coordinates of the image (HxWx3 uint8, BGR)."""
         with torch.no_grad():
             height, width = original_image.shape[:2]
             image = original_image[:, :, ::-1] if self.input_format == "RGB" else original_image
@@ -152,14 +131,16 @@ class _Progress:
         self._trainer.load_state_dict(state)
 
 
+def _of_inner_trainer(name: str) -> Any:
+    """A property that is read from and set on `_trainer`."""
+    return property(lambda self: getattr(self._trainer, name), lambda self, value: setattr(self._trainer, name, value))
+
+
 class DefaultTrainer(TrainerBase):
     """The usual training of a config: model, optimizer, schedule, data, hooks, evaluation.
 
     Override the `build_*` methods to change a part. Checkpoints have the keys model, optimizer, scheduler, iteration,
     trainer (what else a resumed training needs to equal an uninterrupted one) and, in mixed precision, grad_scaler.
-
-    Attributes:
-        cfg, scheduler, checkpointer.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -260,29 +241,9 @@ class DefaultTrainer(TrainerBase):
         if "processes" in state_dict:
             self._trainer.load_process_states(state_dict["processes"])
 
-    @property
-    def data_loader(self) -> Any:
-        return self._trainer.data_loader
-
-    @data_loader.setter
-    def data_loader(self, loader: Any) -> None:
-        self._trainer.data_loader = loader
-
-    @property
-    def model(self) -> nn.Module:
-        return self._trainer.model
-
-    @model.setter
-    def model(self, model: nn.Module) -> None:
-        self._trainer.model = model
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        return self._trainer.optimizer
-
-    @optimizer.setter
-    def optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        self._trainer.optimizer = optimizer
+    data_loader = _of_inner_trainer("data_loader")
+    model = _of_inner_trainer("model")
+    optimizer = _of_inner_trainer("optimizer")
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
@@ -318,13 +279,9 @@ class DefaultTrainer(TrainerBase):
     def test(
         cls, cfg: CfgNode, model: nn.Module, evaluators: DatasetEvaluator | Sequence[DatasetEvaluator] | None = None
     ) -> dict[str, Any]:
-        """Evaluate a model on the config's test datasets.
+        """Evaluate on the config's test data sets, by one evaluator each, from `build_evaluator` where not given.
 
-        Args:
-            evaluators: one a dataset; `build_evaluator` makes them where not given.
-
-        Returns:
-            the results of the only dataset, or {dataset name: results}; empty in other processes than the main one.
+        Returns the results of the only data set, or {its name: results}; empty in processes other than the main one.
         """
         names = cfg.DATASETS.TEST
         given = [evaluators] if isinstance(evaluators, DatasetEvaluator) else evaluators
@@ -367,13 +324,9 @@ class DefaultTrainer(TrainerBase):
         solver = cfg.SOLVER
         solver.IMS_PER_BATCH = round(solver.IMS_PER_BATCH * scale)
         solver.BASE_LR *= scale
-        for node, key in (
-            (solver, "MAX_ITER"),
-            (solver, "WARMUP_ITERS"),
-            (solver, "CHECKPOINT_PERIOD"),
-            (cfg.TEST, "EVAL_PERIOD"),
-        ):
-            node[key] = round(node[key] / scale)
+        for key in ("MAX_ITER", "WARMUP_ITERS", "CHECKPOINT_PERIOD"):
+            solver[key] = round(solver[key] / scale)
+        cfg.TEST.EVAL_PERIOD = round(cfg.TEST.EVAL_PERIOD / scale)
         solver.STEPS = tuple(round(step / scale) for step in solver.STEPS)
         solver.REFERENCE_WORLD_SIZE = num_workers
         if frozen:

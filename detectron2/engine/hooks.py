@@ -83,12 +83,9 @@ class IterationTimer(HookBase):
 
     def __init__(self, warmup_iter: int = 3) -> None:
         self._warmup_iter = warmup_iter
-        self._step_start = self._train_start = time.perf_counter()
-        self._seconds_in_steps = 0.0
-        self._steps = 0
 
     def before_train(self) -> None:
-        self._train_start = time.perf_counter()
+        self._step_start = self._train_start = time.perf_counter()
         self._seconds_in_steps = 0.0
         self._steps = 0
 
@@ -120,9 +117,9 @@ class PeriodicWriter(HookBase):
     """Has each writer write every `period` iterations and at the end, where it also closes them."""
 
     def __init__(self, writers: Sequence[EventWriter], period: int = 20) -> None:
-        for writer in writers:
-            if not isinstance(writer, EventWriter):
-                raise TypeError(f"PeriodicWriter needs EventWriter objects, not {type(writer).__name__}")
+        wrong = [type(writer).__name__ for writer in writers if not isinstance(writer, EventWriter)]
+        if wrong:
+            raise TypeError(f"PeriodicWriter needs EventWriter objects, not {', '.join(wrong)}")
         self._writers = writers
         self._period = period
 
@@ -148,7 +145,25 @@ class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
         self.step(self.trainer.iter)
 
 
-class BestCheckpointer(HookBase):
+class _Periodic(HookBase):
+    """Acts every `period` iterations (0 or less: never) and after the last one of a training that did not fail."""
+
+    _period: int
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if self._period > 0 and done % self._period == 0 and done != self.trainer.max_iter:
+            self._act()
+
+    def after_train(self) -> None:
+        if self.trainer.iter >= self.trainer.max_iter:
+            self._act()
+
+    def _act(self) -> None:
+        raise NotImplementedError
+
+
+class BestCheckpointer(_Periodic):
     """Keeps a checkpoint `<file_prefix>.pth` of the iteration that did best on a metric.
 
     Register it after the EvalHook of the same period, which puts the metric into the storage.
@@ -177,44 +192,31 @@ class BestCheckpointer(HookBase):
         self.best_metric: float | None = None
         self.best_iter: int | None = None
 
-    def after_step(self) -> None:
-        done = self.trainer.iter + 1
-        if self._period > 0 and done % self._period == 0 and done != self.trainer.max_iter:
-            self._keep_if_best()
-
-    def after_train(self) -> None:
-        if self.trainer.iter >= self.trainer.max_iter:
-            self._keep_if_best()
-
-    def _keep_if_best(self) -> None:
+    def _act(self) -> None:
         latest = self.trainer.storage.latest().get(self._val_metric)
         if latest is None:
             logger.warning("No metric '%s' was written: the best checkpoint cannot be kept", self._val_metric)
             return
         value, iteration = latest
-        if not math.isfinite(value) or not self._is_better(value):
+        is_best = self.best_metric is None or self._better(value, self.best_metric)
+        if not math.isfinite(value) or not is_best:
             return
         logger.info("%s %.5f at iteration %d is the best so far", self._val_metric, value, iteration)
         self.best_metric, self.best_iter = value, iteration
         self._checkpointer.save(self._file_prefix, iteration=iteration)
 
-    def _is_better(self, value: float) -> bool:
-        return self.best_metric is None or self._better(value, self.best_metric)
-
     def state_dict(self) -> dict[str, Any]:
         return {"best_metric": self.best_metric, "best_iter": self.best_iter}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        self.best_metric = state_dict["best_metric"]
-        self.best_iter = state_dict["best_iter"]
+        self.best_metric, self.best_iter = state_dict["best_metric"], state_dict["best_iter"]
 
 
 class LRScheduler(HookBase):
     """Steps a learning-rate schedule after each iteration and writes the rate as `lr`.
 
-    Args:
-        optimizer, scheduler: the trainer's `optimizer` and `scheduler` where not given. A ParamScheduler of fvcore is
-            taken as a factor of each parameter group's rate over the iterations 0 to max_iter.
+    `optimizer` and `scheduler` are the trainer's where not given. A ParamScheduler of fvcore is taken as a factor of
+    each parameter group's rate over the iterations 0 to max_iter.
     """
 
     def __init__(
@@ -264,7 +266,7 @@ class LRScheduler(HookBase):
             self.scheduler.load_state_dict(dict(state_dict))
 
 
-class EvalHook(HookBase):
+class EvalHook(_Periodic):
     """Calls `eval_function` every `eval_period` iterations and at the end; its results go into the storage.
 
     Args:
@@ -280,31 +282,21 @@ class EvalHook(HookBase):
         self._func = eval_function
         self._eval_after_train = eval_after_train
 
-    def after_step(self) -> None:
-        done = self.trainer.iter + 1
-        if self._period > 0 and done % self._period == 0 and done != self.trainer.max_iter:
-            self._evaluate()
-
     def after_train(self) -> None:
-        if self._eval_after_train and self.trainer.iter >= self.trainer.max_iter:
-            self._evaluate()
+        if self._eval_after_train:
+            super().after_train()
 
-    def _evaluate(self) -> None:
+    def _act(self) -> None:
         # A training does not depend on when it is evaluated: a resumed one leaves out the evaluations before.
         with random_states_kept():
             results = self._func()
-        if results:
-            for name, value in flat_numbers(results).items():
-                self.trainer.storage.put_scalar(name, value, smoothing_hint=False)
+        for name, value in flat_numbers(results or {}).items():
+            self.trainer.storage.put_scalar(name, value, smoothing_hint=False)
         comm.synchronize()  # one process must not train on while another still evaluates
 
 
 def flat_numbers(results: Mapping[str, Any]) -> dict[str, float]:
-    """{"segm": {"AP": 40}} -> {"segm/AP": 40.0}.
-
-    Raises:
-        ValueError: a value is no number; the message names it.
-    """
+    """{"segm": {"AP": 40}} -> {"segm/AP": 40.0}; ValueError for a value that is no number."""
     flat = {}
     for name, value in flatten_results_dict(results).items():
         try:

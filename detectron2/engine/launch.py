@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,22 +19,11 @@ import torch.multiprocessing as mp
 
 from detectron2.utils import comm
 
+__all__ = ["DEFAULT_TIMEOUT", "launch"]
+
 DEFAULT_TIMEOUT = timedelta(minutes=30)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What each process has to know; pickled to spawned processes."""
-
-    main_func: Callable[..., Any]
-    args: tuple[Any, ...]
-    dist_url: str
-    machine_rank: int
-    processes_per_machine: int
-    world_size: int
-    timeout: timedelta
 
 
 def launch(
@@ -54,13 +42,8 @@ def launch(
     started, torchrun's numbers hold and those given here are not looked at.
 
     Args:
-        machine_rank: 0 to `num_machines - 1`.
         dist_url: where the processes meet, such as "tcp://HOST:PORT"; "auto" finds a free port on a single machine.
         timeout: of each exchange between processes.
-
-    Raises:
-        ValueError: `dist_url` is missing, or "auto" with several machines.
-        RuntimeError: this machine has fewer GPUs than asked for.
     """
     if dist.is_torchelastic_launched():
         _run_under_torchrun(main_func, args, timeout)
@@ -69,11 +52,10 @@ def launch(
     if world_size <= 1:
         main_func(*args)
         return
-    job = _Job(
-        main_func, args, _meeting_place(dist_url, num_machines), machine_rank, num_gpus_per_machine, world_size, timeout
-    )
+    connection = {"init_method": _meeting_place(dist_url, num_machines), "world_size": world_size, "timeout": timeout}
     _check_devices(num_gpus_per_machine)
-    mp.spawn(_run_process, args=(job,), nprocs=num_gpus_per_machine)
+    job = (machine_rank * num_gpus_per_machine, num_gpus_per_machine, connection, main_func, args)
+    mp.spawn(_run_process, args=job, nprocs=num_gpus_per_machine)
 
 
 def _meeting_place(dist_url: str | None, num_machines: int) -> str:
@@ -95,13 +77,14 @@ def _check_devices(processes: int) -> None:
         raise RuntimeError(f"{processes} GPUs are asked for, this machine has {torch.cuda.device_count()}")
 
 
-def _run_process(local_rank: int, job: _Job) -> None:
-    rank = job.machine_rank * job.processes_per_machine + local_rank
-    _connect(local_rank, init_method=job.dist_url, world_size=job.world_size, rank=rank, timeout=job.timeout)
+def _run_process(
+    local_rank: int, first_rank: int, processes: int, connection: dict, main_func: Callable, args: tuple
+) -> None:
+    _connect(local_rank, rank=first_rank + local_rank, **connection)
     try:
-        comm.create_local_process_group(job.processes_per_machine)
+        comm.create_local_process_group(processes)
         comm.synchronize()
-        job.main_func(*job.args)
+        main_func(*args)
     finally:
         dist.destroy_process_group()
 

@@ -54,11 +54,7 @@ class HookBase:
 class TrainerBase:
     """Counts iterations and calls hooks; what an iteration does is `run_step` of a subclass.
 
-    Attributes:
-        iter: number of the present iteration, from 0.
-        start_iter: the first iteration of this training (above 0 when resumed).
-        max_iter: the number after the last iteration.
-        storage: EventStorage of the present training.
+    `iter` counts from 0, or from `start_iter` where resumed, to `max_iter - 1`; `storage` holds the metrics.
     """
 
     def __init__(self) -> None:
@@ -185,11 +181,7 @@ class SimpleTrainer(TrainerBase):
         return batch
 
     def run_step(self) -> None:
-        """Forward, backward, optimizer step.
-
-        Raises:
-            FloatingPointError: the loss is not finite; the message names the iteration, the losses and the remedy.
-        """
+        """Forward, backward, optimizer step; FloatingPointError, with the remedy, where the loss is not finite."""
         if not self.model.training:
             raise RuntimeError(f"{type(self).__name__}: the model is in eval mode; call model.train() before training")
         start = time.perf_counter()
@@ -230,7 +222,11 @@ class SimpleTrainer(TrainerBase):
         *numbers, data_time = torch.cat([values, waited[None]]).tolist()
         metrics = dict(zip(losses, numbers, strict=True))
         if not math.isfinite(sum(numbers)):
-            raise FloatingPointError(_not_finite(self.iter, metrics))
+            listed = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
+            raise FloatingPointError(
+                f"the loss became infinite or NaN at iteration {self.iter} ({listed}); lower SOLVER.BASE_LR, lengthen "
+                "SOLVER.WARMUP_ITERS, or set SOLVER.CLIP_GRADIENTS.ENABLED to True"
+            )
         storage = get_event_storage()
         storage.put_scalar("data_time", data_time)
         storage.put_scalar("total_loss", sum(numbers))
@@ -238,10 +234,7 @@ class SimpleTrainer(TrainerBase):
             storage.put_scalars(**metrics)
 
     def gather_process_states(self) -> None:
-        """Collect what each process alone knows, for the checkpoints that the main process writes of this iteration.
-
-        All processes must call it, where there are several.
-        """
+        """Collect in all processes what each alone knows, for the main process's checkpoints of this iteration."""
         self._gathered = comm.gather(self._process_state())
 
     def drop_process_states(self) -> None:
@@ -262,17 +255,16 @@ class SimpleTrainer(TrainerBase):
 
         With another number of processes only the order of the data goes on, about where it stopped.
         """
-        exact = len(states) == comm.get_world_size()
-        state = states[comm.get_rank()] if exact else {**states[0], "random": None}
-        if not exact:
-            logger.warning(
-                "The checkpoint has the state of %d process(es), this training has %d: it goes on with other draws",
-                len(states),
-                comm.get_world_size(),
-            )
-        if state["data_loader"] and hasattr(self.data_loader, "load_state_dict"):
-            self.data_loader.load_state_dict({**state["data_loader"], **({} if exact else {"waiting": []})})
-        if state["random"]:
+        written, here = len(states), comm.get_world_size()
+        state = states[comm.get_rank() if written == here else 0]
+        place = state["data_loader"]
+        if written != here:
+            note = "The checkpoint has the state of %d process(es), this training has %d: it goes on with other draws"
+            logger.warning(note, written, here)
+            place = {**place, "waiting": []} if place else {}
+        if place and hasattr(self.data_loader, "load_state_dict"):
+            self.data_loader.load_state_dict(place)
+        if written == here:
             set_random_states(state["random"])
         self._batches, self._is_resumed = None, True
 
@@ -324,11 +316,3 @@ class AMPTrainer(SimpleTrainer):
         super().load_state_dict(state_dict)
         if scaler_state := state_dict.get("grad_scaler"):
             self.grad_scaler.load_state_dict(scaler_state)
-
-
-def _not_finite(iteration: int, metrics: Mapping[str, float]) -> str:
-    losses = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
-    return (
-        f"the loss became infinite or NaN at iteration {iteration} ({losses}); lower SOLVER.BASE_LR, lengthen "
-        "SOLVER.WARMUP_ITERS, or set SOLVER.CLIP_GRADIENTS.ENABLED to True"
-    )

@@ -36,13 +36,14 @@ __all__ = ["COCOEvaluator", "instances_to_coco_json"]
 logger = logging.getLogger(__name__)
 
 # Of the evaluation's axes: IoU thresholds 0.50, 0.55, ..., 0.95; areas all, small, medium, large.
-_METRICS = {
-    "AP": (slice(None), 0),
-    "AP50": (slice(0, 1), 0),
-    "AP75": (slice(5, 6), 0),
-    "APs": (slice(None), 1),
-    "APm": (slice(None), 2),
-    "APl": (slice(None), 3),
+_ALL = slice(None)
+_METRICS: dict[str, tuple[Any, int]] = {
+    "AP": (_ALL, 0),
+    "AP50": (0, 0),
+    "AP75": (5, 0),
+    "APs": (_ALL, 1),
+    "APm": (_ALL, 2),
+    "APl": (_ALL, 3),
 }
 _TASKS = ("bbox", "segm")
 _CLASS_COLUMNS = 6
@@ -75,11 +76,7 @@ class COCOEvaluator(DatasetEvaluator):
             output_dir: folder to keep the predictions in (instances_predictions.pth, coco_instances_results.json).
             max_dets_per_image: how many of an image's detections count, by score, for each class; None: 100.
             use_fast_impl: use faster-coco-eval, else pycocotools; the numbers are equal.
-            kpt_oks_sigmas: must be empty: keypoints are not supported.
             allow_cached_coco: use a converted json file that is already in `output_dir`.
-
-        Raises:
-            ValueError: an unknown task, or no place for the converted data set.
         """
         if kpt_oks_sigmas:
             raise NotImplementedError("keypoints are not supported: leave kpt_oks_sigmas empty")
@@ -117,11 +114,7 @@ class COCOEvaluator(DatasetEvaluator):
         self._masks_seen = False
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """
-        Args:
-            inputs: dicts with "image_id".
-            outputs: dicts with "instances": pred_boxes, scores, pred_classes and perhaps pred_masks (NxHxW).
-        """
+        """Keep the "instances" of `outputs`, as :func:`instances_to_coco_json` takes them, by their "image_id"."""
         for one_input, output in zip(inputs, outputs, strict=True):
             instances = output["instances"]
             self._masks_seen = self._masks_seen or instances.has("pred_masks")
@@ -132,8 +125,7 @@ class COCOEvaluator(DatasetEvaluator):
     def evaluate(self, img_ids: Sequence[int] | None = None) -> dict[str, dict[str, float]]:
         """Results {"bbox": {metric: value}, "segm": ...} in the main process, {} in the others.
 
-        Args:
-            img_ids: evaluate these images only; None is all of the data set, also those without predictions.
+        `img_ids` None is all images of the data set, also those without predictions.
         """
         predictions, masks_seen = self._gather()
         if not comm.is_main_process() and self._distributed:
@@ -199,8 +191,12 @@ class COCOEvaluator(DatasetEvaluator):
         category_ids = sorted(category["id"] for category in self._ground_truth["categories"])
         class_names = self._class_names(category_ids)
         if found:
-            arguments = (self._ground_truth, found, task, self._max_dets, img_ids)
-            precision = (_fast_precision if self._use_fast_impl else _reference_precision)(*arguments)
+            evaluate = _fast_evaluation if self._use_fast_impl else _reference_evaluation
+            # With a box, a mask's area would be taken from the box. Copied: the evaluation adds keys.
+            own = [{k: v for k, v in result.items() if task == "bbox" or k != "bbox"} for result in found]
+            # pycocotools prints its progress.
+            with contextlib.redirect_stdout(io.StringIO()):
+                precision = _precision_of(evaluate(self._ground_truth, own, task), self._max_dets, img_ids)
         else:
             logger.warning("No predictions from the model: every %s metric is nan", task)
             precision = np.full((10, 101, len(category_ids), 4), -1.0)
@@ -220,9 +216,7 @@ def _read_ground_truth(json_file: str) -> dict[str, Any]:
     ground_truth = json.loads(path.read_bytes())
     for annotation in ground_truth.get("annotations", ()):
         if "area" not in annotation:
-            raise ValueError(
-                f"{json_file}: annotation {annotation.get('id')} has no 'area', which the evaluation needs"
-            )
+            raise ValueError(f"{json_file}: annotation {annotation.get('id')} has no 'area', which evaluation needs")
     return ground_truth
 
 
@@ -240,37 +234,23 @@ def _class_table(by_class: dict[str, float]) -> str:
     return tabulate(rows, tablefmt="pipe", floatfmt=".3f", headers=headers, numalign="left")
 
 
-def _results_for(task: str, found: list[dict]) -> list[dict]:
-    # With a box, a mask's area would be taken from the box. Copied: the evaluation adds keys.
-    return [{k: v for k, v in result.items() if task == "bbox" or k != "bbox"} for result in found]
-
-
-def _fast_precision(
-    ground_truth: dict, found: list[dict], task: str, max_dets: list[int], img_ids: Sequence[int] | None
-) -> np.ndarray:
-    """Precision by IoU threshold (10), recall (101), class and area (4), from faster-coco-eval; -1: no ground truth."""
+def _fast_evaluation(ground_truth: dict, found: list[dict], task: str) -> Any:
     truth = COCO(ground_truth)
-    evaluation = COCOeval_faster(truth, truth.loadRes(_results_for(task, found)), task, print_function=logger.debug)
-    return _precision_of(evaluation, max_dets, img_ids)
+    return COCOeval_faster(truth, truth.loadRes(found), task, print_function=logger.debug)
 
 
-def _reference_precision(
-    ground_truth: dict, found: list[dict], task: str, max_dets: list[int], img_ids: Sequence[int] | None
-) -> np.ndarray:
-    """As _fast_precision, from pycocotools."""
+def _reference_evaluation(ground_truth: dict, found: list[dict], task: str) -> Any:
     from pycocotools import coco, cocoeval
 
-    # It prints its progress.
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = coco.COCO()
-        # Copied: it replaces the polygons by run lengths.
-        truth.dataset = copy.deepcopy(ground_truth)
-        truth.createIndex()
-        evaluation = cocoeval.COCOeval(truth, truth.loadRes(_results_for(task, found)), task)
-        return _precision_of(evaluation, max_dets, img_ids)
+    truth = coco.COCO()
+    # Copied: it replaces the polygons by run lengths.
+    truth.dataset = copy.deepcopy(ground_truth)
+    truth.createIndex()
+    return cocoeval.COCOeval(truth, truth.loadRes(found), task)
 
 
 def _precision_of(evaluation: Any, max_dets: list[int], img_ids: Sequence[int] | None) -> np.ndarray:
+    """Precision by IoU threshold (10), recall (101), class and area (4); -1: no ground truth."""
     evaluation.params.maxDets = max_dets
     if img_ids is not None:
         evaluation.params.imgIds = list(img_ids)
@@ -282,22 +262,18 @@ def _precision_of(evaluation: Any, max_dets: list[int], img_ids: Sequence[int] |
 
 
 def instances_to_coco_json(instances: Instances, img_id: int) -> list[dict]:
-    """The instances of one image in COCO's results format.
+    """The N instances of one image in COCO's results format.
 
-    Args:
-        instances: pred_boxes (N boxes), scores (N), pred_classes (N) and perhaps pred_masks (NxHxW, bool).
-        img_id: the image's id.
-
-    Returns:
-        N dicts: image_id, category_id, bbox (x0, y0, width, height), score and, with masks, segmentation (run lengths).
+    They have pred_boxes, scores (N), pred_classes (N) and perhaps pred_masks (NxHxW, bool). Gives N dicts: image_id,
+    category_id, bbox (x0, y0, width, height), score and, with masks, segmentation (run lengths).
     """
     instances = instances.to("cpu")
-    boxes = BoxMode.convert(instances.pred_boxes.tensor, BoxMode.XYXY_ABS, BoxMode.XYWH_ABS).tolist()
-    scores = instances.scores.tolist()
-    classes = instances.pred_classes.tolist()
+    boxes = BoxMode.convert(instances.pred_boxes.tensor, BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
     results = [
         {"image_id": img_id, "category_id": category, "bbox": box, "score": score}
-        for category, box, score in zip(classes, boxes, scores, strict=True)
+        for category, box, score in zip(
+            instances.pred_classes.tolist(), boxes.tolist(), instances.scores.tolist(), strict=True
+        )
     ]
     if results and instances.has("pred_masks"):
         for result, run_lengths in zip(results, _encode(instances.pred_masks), strict=True):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -51,11 +52,7 @@ class DatasetEvaluators(DatasetEvaluator):
             evaluator.process(inputs, outputs)
 
     def evaluate(self) -> dict[str, Any]:
-        """The evaluators' results in one dict, in the main process.
-
-        Raises:
-            ValueError: two evaluators have results of the same name.
-        """
+        """The evaluators' results in one dict, in the main process."""
         results: dict[str, Any] = {}
         for evaluator in self._evaluators:
             found = evaluator.evaluate()
@@ -74,8 +71,8 @@ class _Stopwatch:
     def __init__(self, total: int) -> None:
         self._total = total
         self._warmup = min(_WARMUP, total - 1)
-        self._seconds = dict.fromkeys(("Dataloading", "Inference", "Eval"), 0.0)
-        self._started = self._last = time.perf_counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._last = time.perf_counter()
 
     def split(self, phase: str) -> None:
         """`phase` ends now."""
@@ -87,49 +84,30 @@ class _Stopwatch:
         """Log, now and then, how far the round is; called after batch number `index`."""
         counted = index + 1 - self._warmup
         if counted == 0:
-            self._seconds = dict.fromkeys(self._seconds, 0.0)
-            self._started = self._last
+            self._seconds.clear()
         if counted <= 0:
             return
-        whole = (self._last - self._started) / counted
+        whole = sum(self._seconds.values()) / counted
         eta = datetime.timedelta(seconds=int(whole * (self._total - index - 1)))
         phases = " ".join(f"{phase}: {seconds / counted:.4f} s/iter." for phase, seconds in self._seconds.items())
-        log_every_n_seconds(
-            logging.INFO,
-            f"Inference done {index + 1}/{self._total}. {phases} Total: {whole:.4f} s/iter. ETA={eta}",
-            n=_LOG_SECONDS,
-            name=__name__,
-        )
+        progress = f"Inference done {index + 1}/{self._total}. {phases} Total: {whole:.4f} s/iter. ETA={eta}"
+        log_every_n_seconds(logging.INFO, progress, n=_LOG_SECONDS, name=__name__)
 
 
 def inference_on_dataset(
-    model: nn.Module | Any,
-    data_loader: Iterable[Any],
-    evaluator: DatasetEvaluator | Sequence[DatasetEvaluator] | None,
+    model: nn.Module | Any, data_loader: Iterable[Any], evaluator: DatasetEvaluator | Sequence[DatasetEvaluator] | None
 ) -> dict[str, Any]:
-    """Run `model` over all of `data_loader` and evaluate.
+    """Run `model` (a module, in eval mode meanwhile, or a callable) over all of `data_loader`, which has a length.
 
-    Args:
-        model: a module, which is in eval mode meanwhile, or a callable.
-        data_loader: has a length; its batches are the model's input.
-        evaluator: one, several, or None, to run only.
-
-    Returns:
-        The evaluator's results; {} where it has none.
+    Returns the results of the evaluator or evaluators, {} where there are none.
     """
     total = len(data_loader)  # type: ignore[arg-type]
     logger.info("Start inference on %d batches", total)
-    if evaluator is None:
-        evaluator = DatasetEvaluators([])
-    elif isinstance(evaluator, (list, tuple)):
-        evaluator = DatasetEvaluators(evaluator)
-    assert isinstance(evaluator, DatasetEvaluator)
+    if not isinstance(evaluator, DatasetEvaluator):
+        evaluator = DatasetEvaluators(evaluator or [])
     evaluator.reset()
     started = time.perf_counter()
-    with ExitStack() as stack:
-        if isinstance(model, nn.Module):
-            stack.enter_context(inference_context(model))
-        stack.enter_context(torch.no_grad())
+    with inference_context(model) if isinstance(model, nn.Module) else nullcontext(), torch.no_grad():
         _run(model, data_loader, evaluator, _Stopwatch(total))
     seconds = time.perf_counter() - started
     logger.info(

@@ -1,90 +1,9 @@
 """Networks: backbones, proposal generators, heads, and whole detectors built from a configuration."""
+# ruff: noqa: F403 (each module's __all__ says what is public)
 
-from detectron2.modeling.anchor_generator import (
-    ANCHOR_GENERATOR_REGISTRY,
-    DefaultAnchorGenerator,
-    build_anchor_generator,
-)
-from detectron2.modeling.backbone import (
-    BACKBONE_REGISTRY,
-    FPN,
-    Backbone,
-    BasicBlock,
-    BasicStem,
-    BottleneckBlock,
-    ResNet,
-    ResNetBlockBase,
-    build_backbone,
-    build_resnet_backbone,
-    build_resnet_fpn_backbone,
-    make_stage,
-)
-from detectron2.modeling.meta_arch import META_ARCH_REGISTRY, GeneralizedRCNN, ProposalNetwork, build_model
-from detectron2.modeling.postprocessing import detector_postprocess
-from detectron2.modeling.proposal_generator import (
-    PROPOSAL_GENERATOR_REGISTRY,
-    RPN,
-    RPN_HEAD_REGISTRY,
-    StandardRPNHead,
-    build_proposal_generator,
-    build_rpn_head,
-)
-from detectron2.modeling.roi_heads import (
-    ROI_BOX_HEAD_REGISTRY,
-    ROI_HEADS_REGISTRY,
-    ROI_MASK_HEAD_REGISTRY,
-    BaseMaskRCNNHead,
-    CascadeROIHeads,
-    FastRCNNConvFCHead,
-    FastRCNNOutputLayers,
-    MaskRCNNConvUpsampleHead,
-    Res5ROIHeads,
-    ROIHeads,
-    StandardROIHeads,
-    build_box_head,
-    build_mask_head,
-    build_roi_heads,
-)
-
-__all__ = [
-    "ANCHOR_GENERATOR_REGISTRY",
-    "BACKBONE_REGISTRY",
-    "FPN",
-    "META_ARCH_REGISTRY",
-    "PROPOSAL_GENERATOR_REGISTRY",
-    "ROI_BOX_HEAD_REGISTRY",
-    "ROI_HEADS_REGISTRY",
-    "ROI_MASK_HEAD_REGISTRY",
-    "RPN",
-    "RPN_HEAD_REGISTRY",
-    "Backbone",
-    "BaseMaskRCNNHead",
-    "BasicBlock",
-    "BasicStem",
-    "BottleneckBlock",
-    "CascadeROIHeads",
-    "DefaultAnchorGenerator",
-    "FastRCNNConvFCHead",
-    "FastRCNNOutputLayers",
-    "GeneralizedRCNN",
-    "MaskRCNNConvUpsampleHead",
-    "ProposalNetwork",
-    "ROIHeads",
-    "Res5ROIHeads",
-    "ResNet",
-    "ResNetBlockBase",
-    "StandardROIHeads",
-    "StandardRPNHead",
-    "build_anchor_generator",
-    "build_backbone",
-    "build_box_head",
-    "build_mask_head",
-    "build_model",
-    "build_proposal_generator",
-    "build_resnet_backbone",
-    "build_resnet_fpn_backbone",
-    "build_rpn_head",
-    "build_roi_heads",
-    "detector_postprocess",
-    "make_stage",
-]
+from detectron2.modeling.anchor_generator import *
+from detectron2.modeling.backbone import *
+from detectron2.modeling.meta_arch import *
+from detectron2.modeling.postprocessing import *
+from detectron2.modeling.proposal_generator import *
+from detectron2.modeling.roi_heads import *

@@ -20,9 +20,9 @@ from detectron2.utils.registry import Registry
 __all__ = ["ANCHOR_GENERATOR_REGISTRY", "DefaultAnchorGenerator", "build_anchor_generator"]
 
 ANCHOR_GENERATOR_REGISTRY = Registry("ANCHOR_GENERATOR")
-ANCHOR_GENERATOR_REGISTRY.__doc__ = """
-Callables ``(cfg, input_shape: list[ShapeSpec]) -> module``, found by ``MODEL.ANCHOR_GENERATOR.NAME``.
-"""
+ANCHOR_GENERATOR_REGISTRY.__doc__ = (
+    "``(cfg, input_shape: list[ShapeSpec]) -> module`` by ``MODEL.ANCHOR_GENERATOR.NAME``."
+)
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()
@@ -41,12 +41,7 @@ class DefaultAnchorGenerator(nn.Module):
 
     @configurable
     def __init__(
-        self,
-        *,
-        sizes: Sequence[Any],
-        aspect_ratios: Sequence[Any],
-        strides: Sequence[int],
-        offset: float = 0.5,
+        self, *, sizes: Sequence[Any], aspect_ratios: Sequence[Any], strides: Sequence[int], offset: float = 0.5
     ) -> None:
         super().__init__()
         if not 0.0 <= offset < 1.0:
@@ -87,33 +82,25 @@ class DefaultAnchorGenerator(nn.Module):
         self, sizes: Sequence[float] = (32, 64, 128, 256, 512), aspect_ratios: Sequence[float] = (0.5, 1, 2)
     ) -> torch.Tensor:
         """(len(sizes) * len(aspect_ratios), 4) boxes centred at (0, 0); ratios vary fastest."""
-        widths_heights = [
-            (size / math.sqrt(ratio), size * math.sqrt(ratio)) for size in sizes for ratio in aspect_ratios
-        ]
-        return torch.tensor([(-w / 2, -h / 2, w / 2, h / 2) for w, h in widths_heights], dtype=torch.float32)
+        roots = [(size, math.sqrt(ratio)) for size in sizes for ratio in aspect_ratios]
+        halves = torch.tensor([(size / root / 2, size * root / 2) for size, root in roots], dtype=torch.float32)
+        return torch.cat((-halves, halves), dim=1)
 
     def forward(self, features: Sequence[torch.Tensor]) -> list[Boxes]:
         """Per feature map (N, C, H, W) its H * W * A anchors, rows first, anchors of a pixel together."""
-        return [
-            Boxes(self._grid_anchors(feature.shape[-2:], stride, anchors))
-            for feature, stride, anchors in zip(features, self.strides, self.cell_anchors, strict=True)
-        ]
+        maps = zip(features, self.strides, self.cell_anchors, strict=True)
+        return [Boxes(self._grid_anchors(feature.shape[-2:], stride, anchors)) for feature, stride, anchors in maps]
 
     def _grid_anchors(self, grid: Sequence[int], stride: int, anchors: torch.Tensor) -> torch.Tensor:
-        height, width = grid
-        xs = (torch.arange(width, device=anchors.device, dtype=torch.float32) + self.offset) * stride
-        ys = (torch.arange(height, device=anchors.device, dtype=torch.float32) + self.offset) * stride
+        ys, xs = (torch.arange(n, device=anchors.device, dtype=torch.float32).add(self.offset) * stride for n in grid)
         y, x = torch.meshgrid(ys, xs, indexing="ij")
-        centres = torch.stack((x, y, x, y), dim=-1).view(-1, 1, 4)
-        return (centres + anchors).view(-1, 4)
+        return (torch.stack((x, y, x, y), dim=-1).view(-1, 1, 4) + anchors).view(-1, 4)
 
 
-def _one_list_per_map(values: Sequence[Any], num_maps: int, key: str) -> list[Sequence[float]]:
-    lists: list[Sequence[float]] = (
-        [list(v) for v in values] if values and isinstance(values[0], Sequence) else [list(values)]
-    )
-    if len(lists) == 1:
-        lists = lists * num_maps
+def _one_list_per_map(values: Sequence[Any], num_maps: int, key: str) -> list[list[float]]:
+    nested = bool(values) and isinstance(values[0], Sequence)
+    lists = [list(own) for own in (values if nested else [values])]
+    lists = lists * num_maps if len(lists) == 1 else lists
     if len(lists) != num_maps or not all(lists):
         raise ValueError(f"MODEL.ANCHOR_GENERATOR.{key} is {values!r}; it needs 1 or {num_maps} non-empty lists")
     return lists

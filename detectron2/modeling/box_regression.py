@@ -49,12 +49,7 @@ class Box2BoxTransform:
         return torch.stack((wx * dx, wy * dy, ww * dw, wh * dh), dim=-1)
 
     def apply_deltas(self, deltas: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """Corrected boxes (R, 4 k) in float32.
-
-        Args:
-            deltas: (R, 4 k), k corrections of each box.
-            boxes: (R, 4).
-        """
+        """Boxes (R, 4 k) in float32 from ``deltas`` (R, 4 k), k corrections of each of ``boxes`` (R, 4)."""
         wx, wy, ww, wh = self.weights
         centre, size = _centre_size(boxes.unsqueeze(1))
         dx, dy, dw, dh = deltas.float().reshape(len(deltas), deltas.shape[1] // 4, 4).unbind(-1)
@@ -79,8 +74,6 @@ def box_regression_loss(
         loss_type: "smooth_l1" compares deltas; "giou", "diou" and "ciou" compare boxes.
         smooth_l1_beta: where smooth L1 turns from quadratic to linear; 0 is plain L1.
 
-    Raises:
-        ValueError: another ``loss_type``.
     """
     if loss_type == "smooth_l1":
         return F.smooth_l1_loss(deltas, transform.get_deltas(boxes, target_boxes), reduction="sum", beta=smooth_l1_beta)

@@ -18,9 +18,6 @@ class Matcher:
         labels: of each range: -1 ignore, 0 negative, 1 positive.
         allow_low_quality_matches: label as positive also the predictions that no other prediction beats for some ground
             truth, however low their quality.
-
-    Raises:
-        ValueError: thresholds that do not increase from above 0, or labels that do not fit.
     """
 
     def __init__(
@@ -36,14 +33,9 @@ class Matcher:
         self.allow_low_quality_matches = allow_low_quality_matches
 
     def __call__(self, match_quality_matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Match M ground truths with N predictions.
+        """Row of each prediction's best ground truth (N,) int64, and its label (N,) int8, from qualities (M, N) >= 0.
 
-        Args:
-            match_quality_matrix: (M, N), at least 0.
-
-        Returns:
-            Row of each prediction's best ground truth (N,) int64, and its label (N,) int8. Without ground truth: zeros,
-            and the label of the lowest range.
+        Without ground truth: zeros, and the label of the lowest range.
         """
         if match_quality_matrix.dim() != 2:
             raise ValueError(f"the match quality has shape {tuple(match_quality_matrix.shape)}, not (M, N)")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 from torchvision.ops import RoIPool
@@ -39,13 +40,6 @@ def convert_boxes_to_pooler_format(box_lists: Sequence[Boxes]) -> torch.Tensor:
     return torch.cat((torch.cat(indices), boxes), dim=1)
 
 
-def _level_of_scale(scale: float) -> int:
-    level = -math.log2(scale)
-    if not math.isclose(level, round(level), abs_tol=1e-6):
-        raise ValueError(f"ROIPooler: scale {scale} is not a power of 1/2")
-    return round(level)
-
-
 class ROIPooler(nn.Module):
     """Pools each box from one of several feature maps.
 
@@ -67,24 +61,20 @@ class ROIPooler(nn.Module):
         canonical_level: int = 4,
     ) -> None:
         super().__init__()
-        self.output_size = _height_width(output_size)
+        height, width = (output_size, output_size) if isinstance(output_size, int) else output_size
+        self.output_size = int(height), int(width)
         self.level_poolers = nn.ModuleList(
             _pooler(pooler_type, self.output_size, scale, sampling_ratio) for scale in scales
         )
-        levels = [_level_of_scale(scale) for scale in scales]
-        if not levels or levels != list(range(levels[0], levels[0] + len(levels))):
-            raise ValueError(f"ROIPooler: scales {list(scales)} must halve from one to the next")
-        self.min_level, self.max_level = levels[0], levels[-1]
+        levels = [-math.log2(scale) for scale in scales]
+        if not levels or not np.allclose(levels, round(levels[0]) + np.arange(len(levels)), rtol=0, atol=1e-6):
+            raise ValueError(f"ROIPooler: scales {list(scales)} must be powers of 1/2 and halve from one to the next")
+        self.min_level, self.max_level = round(levels[0]), round(levels[-1])
         self.canonical_box_size = canonical_box_size
         self.canonical_level = canonical_level
 
     def forward(self, x: Sequence[torch.Tensor], box_lists: Sequence[Boxes]) -> torch.Tensor:
-        """Pooled features (M, C, height, width), in the order of the boxes.
-
-        Args:
-            x: one (N, C, H, W) feature map a scale.
-            box_lists: the boxes of each of the N images.
-        """
+        """Features (M, C, height, width) of the boxes, in their order, from one map (N, C, H, W) a scale."""
         if len(x) != len(self.level_poolers):
             raise ValueError(f"ROIPooler has {len(self.level_poolers)} levels, got {len(x)} feature maps")
         if len(box_lists) != x[0].shape[0]:
@@ -116,36 +106,20 @@ def _pool(pooler: nn.Module, features: torch.Tensor, boxes: torch.Tensor) -> tor
     return pooler(features.float(), boxes).to(features.dtype)
 
 
-def _height_width(size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return int(height), int(width)
-
-
 def _pooler(pooler_type: str, output_size: tuple[int, int], scale: float, sampling_ratio: int) -> nn.Module:
-    if pooler_type == "ROIAlignV2":
-        return ROIAlign(output_size, spatial_scale=scale, sampling_ratio=sampling_ratio, aligned=True)
-    if pooler_type == "ROIAlign":
-        return ROIAlign(output_size, spatial_scale=scale, sampling_ratio=sampling_ratio, aligned=False)
+    if pooler_type in ("ROIAlignV2", "ROIAlign"):
+        return ROIAlign(output_size, scale, sampling_ratio, aligned=pooler_type == "ROIAlignV2")
     if pooler_type == "ROIPool":
         return RoIPool(output_size, spatial_scale=scale)
     raise ValueError(f"POOLER_TYPE is '{pooler_type}'; it can be 'ROIAlignV2', 'ROIAlign' or 'ROIPool'")
 
 
 def build_roi_pooler(cfg: CfgNode, head: CfgNode, input_shape: dict[str, ShapeSpec]) -> tuple[ROIPooler, ShapeSpec]:
-    """The pooler of a head's section (its ``POOLER_*``) over ``MODEL.ROI_HEADS.IN_FEATURES``, and the shape it gives.
-
-    Raises:
-        ValueError: the features differ in their channels.
-    """
+    """The pooler of a head's section (its ``POOLER_*``) over ``MODEL.ROI_HEADS.IN_FEATURES``, and what it gives."""
     shapes = [input_shape[name] for name in cfg.MODEL.ROI_HEADS.IN_FEATURES]
     channels = {shape.channels for shape in shapes}
     if len(channels) != 1:
         raise ValueError(f"MODEL.ROI_HEADS.IN_FEATURES: the features differ in channels: {sorted(map(str, channels))}")
-    size = head.POOLER_RESOLUTION
-    pooler = ROIPooler(
-        output_size=size,
-        scales=[1.0 / (shape.stride or 1) for shape in shapes],
-        sampling_ratio=head.POOLER_SAMPLING_RATIO,
-        pooler_type=head.POOLER_TYPE,
-    )
+    size, scales = head.POOLER_RESOLUTION, [1.0 / (shape.stride or 1) for shape in shapes]
+    pooler = ROIPooler(size, scales, head.POOLER_SAMPLING_RATIO, head.POOLER_TYPE)
     return pooler, ShapeSpec(channels=channels.pop(), height=size, width=size)

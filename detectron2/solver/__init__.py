@@ -1,20 +1,5 @@
 """Optimizers and learning-rate schedules, built from the SOLVER part of a configuration."""
+# ruff: noqa: F403 (each module's __all__ says what is public)
 
-from detectron2.solver.build import (
-    LR_SCHEDULE_REGISTRY,
-    build_lr_scheduler,
-    build_optimizer,
-    get_default_optimizer_params,
-    maybe_add_gradient_clipping,
-)
-from detectron2.solver.lr_scheduler import LRMultiplier, WarmupParamScheduler
-
-__all__ = [
-    "LR_SCHEDULE_REGISTRY",
-    "LRMultiplier",
-    "WarmupParamScheduler",
-    "build_lr_scheduler",
-    "build_optimizer",
-    "get_default_optimizer_params",
-    "maybe_add_gradient_clipping",
-]
+from detectron2.solver.build import *
+from detectron2.solver.lr_scheduler import *

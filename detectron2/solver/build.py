@@ -14,6 +14,7 @@ from fvcore.common.param_scheduler import (
     StepWithFixedGammaParamScheduler,
 )
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from detectron2.config import CfgNode
 from detectron2.solver.lr_scheduler import LRMultiplier, WarmupParamScheduler
@@ -30,18 +31,8 @@ __all__ = [
 LR_SCHEDULE_REGISTRY = Registry("LR_SCHEDULE")
 """SOLVER.LR_SCHEDULER_NAME -> function of a config that returns the schedule after the warm-up, beginning at 1."""
 
-_NORMS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.GroupNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.LayerNorm,
-    nn.LocalResponseNorm,
-)
+# All batch and instance norms derive from the first.
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -76,27 +67,24 @@ def get_default_optimizer_params(
     """Parameter groups for an optimizer: each trainable parameter once, those with equal settings together.
 
     Args:
-        base_lr: learning rate; None leaves it to the optimizer.
-        weight_decay: weight decay; None leaves it to the optimizer.
-        weight_decay_norm: weight decay of normalisation layers.
-        bias_lr_factor: learning-rate factor of biases; needs base_lr when it is not 1.
-        weight_decay_bias: weight decay of biases.
-        lr_factor_func: learning-rate factor from a parameter's full name; needs base_lr.
+        base_lr, weight_decay: None leaves them to the optimizer.
+        lr_factor_func: learning-rate factor from a parameter's full name; it and bias_lr_factor need base_lr.
         overrides: settings by a parameter's own name, e.g. {"embedding": {"lr": 0.01, "weight_decay": 0.0}}.
 
     Raises:
         ValueError: a learning-rate factor without base_lr, or two settings for "bias".
     """
     overrides = dict(overrides or {})
-    bias = _bias_settings(base_lr, bias_lr_factor, weight_decay_bias)
+    bias_factor = None if bias_lr_factor == 1.0 else bias_lr_factor
+    for name, factor in (("bias_lr_factor", bias_factor), ("lr_factor_func", lr_factor_func)):
+        if factor is not None and base_lr is None:
+            raise ValueError(f"{name} needs base_lr")
+    bias_lr = base_lr * bias_factor if base_lr is not None and bias_factor is not None else None
+    bias = _known({"lr": bias_lr, "weight_decay": weight_decay_bias})
     if bias and "bias" in overrides:
-        raise ValueError(
-            "overrides has 'bias', which bias_lr_factor and weight_decay_bias set already: use one of them"
-        )
+        raise ValueError("overrides has 'bias', which bias_lr_factor and weight_decay_bias set already")
     if bias:
         overrides["bias"] = bias
-    if lr_factor_func is not None and base_lr is None:
-        raise ValueError("lr_factor_func needs base_lr")
     defaults = _known({"lr": base_lr, "weight_decay": weight_decay})
 
     groups: dict[tuple[tuple[str, float], ...], list[nn.Parameter]] = {}
@@ -115,15 +103,6 @@ def _known(settings: dict[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _bias_settings(base_lr: float | None, lr_factor: float | None, weight_decay: float | None) -> dict[str, float]:
-    settings = _known({"weight_decay": weight_decay})
-    if lr_factor is not None and lr_factor != 1.0:
-        if base_lr is None:
-            raise ValueError("bias_lr_factor needs base_lr")
-        settings["lr"] = base_lr * lr_factor
-    return settings
-
-
 def _trainable_parameters(model: nn.Module) -> Iterable[tuple[nn.Module, str, str, nn.Parameter]]:
     seen: set[nn.Parameter] = set()
     for module_name, module in model.named_modules():
@@ -140,9 +119,6 @@ def maybe_add_gradient_clipping(
 
     CLIP_TYPE "value" clips each number to +-CLIP_VALUE; "norm" scales each parameter's gradient, "full_model" all
     gradients together, to a norm (of order NORM_TYPE) of at most CLIP_VALUE.
-
-    Raises:
-        ValueError: unknown CLIP_TYPE.
     """
     settings = cfg.SOLVER.CLIP_GRADIENTS
     if not settings.ENABLED:
@@ -156,44 +132,28 @@ def maybe_add_gradient_clipping(
     return type(f"{optimizer.__name__}WithGradientClip", (optimizer,), {"step": step})
 
 
-def _gradient_clipper(kind: str, limit: float, norm_type: float) -> Callable[[list[nn.Parameter]], None]:
-    def clip_value(parameters: list[nn.Parameter]) -> None:
-        nn.utils.clip_grad_value_(parameters, limit)
-
-    def clip_norm(parameters: list[nn.Parameter]) -> None:
-        for parameter in parameters:
-            nn.utils.clip_grad_norm_(parameter, limit, norm_type)
-
-    def clip_full_model(parameters: list[nn.Parameter]) -> None:
-        nn.utils.clip_grad_norm_(parameters, limit, norm_type)
-
-    clippers = {"value": clip_value, "norm": clip_norm, "full_model": clip_full_model}
+def _gradient_clipper(kind: str, limit: float, norm_type: float) -> Callable[[list[nn.Parameter]], Any]:
+    clippers: dict[str, Callable[[list[nn.Parameter]], Any]] = {
+        "value": lambda parameters: nn.utils.clip_grad_value_(parameters, limit),
+        "norm": lambda parameters: [nn.utils.clip_grad_norm_(one, limit, norm_type) for one in parameters],
+        "full_model": lambda parameters: nn.utils.clip_grad_norm_(parameters, limit, norm_type),
+    }
     if kind not in clippers:
         raise ValueError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE '{kind}' is unknown: use {', '.join(clippers)}")
     return clippers[kind]
 
 
 def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRMultiplier:
-    """The schedule SOLVER.LR_SCHEDULER_NAME with its warm-up, over SOLVER.MAX_ITER iterations.
-
-    Raises:
-        KeyError: no schedule of that name is in LR_SCHEDULE_REGISTRY.
-        ValueError: SOLVER.STEPS does not rise.
-    """
+    """The schedule SOLVER.LR_SCHEDULER_NAME (of LR_SCHEDULE_REGISTRY) with its warm-up, over SOLVER.MAX_ITER."""
     name = cfg.SOLVER.LR_SCHEDULER_NAME
     if name not in LR_SCHEDULE_REGISTRY:
         known = ", ".join(sorted(known for known, _ in LR_SCHEDULE_REGISTRY))
         raise KeyError(f"SOLVER.LR_SCHEDULER_NAME '{name}' is unknown: use one of {known}")
     schedule = LR_SCHEDULE_REGISTRY.get(name)(cfg)
-    max_iter = cfg.SOLVER.MAX_ITER
-    warmup = WarmupParamScheduler(
-        schedule,
-        cfg.SOLVER.WARMUP_FACTOR,
-        min(cfg.SOLVER.WARMUP_ITERS / max_iter, 1.0),
-        cfg.SOLVER.WARMUP_METHOD,
-        cfg.SOLVER.RESCALE_INTERVAL,
-    )
-    return LRMultiplier(optimizer, multiplier=warmup, max_iter=max_iter)
+    solver, max_iter = cfg.SOLVER, cfg.SOLVER.MAX_ITER
+    length = min(solver.WARMUP_ITERS / max_iter, 1.0)
+    warmup = (solver.WARMUP_FACTOR, length, solver.WARMUP_METHOD, solver.RESCALE_INTERVAL)
+    return LRMultiplier(optimizer, WarmupParamScheduler(schedule, *warmup), max_iter)
 
 
 @LR_SCHEDULE_REGISTRY.register()

@@ -29,14 +29,10 @@ class WarmupParamScheduler(CompositeParamScheduler):
     ) -> None:
         """
         Args:
-            scheduler: the schedule after the warm-up.
             warmup_factor: the warm-up starts at this factor of the schedule's first value.
             warmup_length: fraction 0..1 of training that the warm-up takes.
             warmup_method: "linear" rises to the schedule's value at the warm-up's end; "constant" stays low till then.
             rescale_interval: squeeze the whole schedule into what is left, instead of covering its beginning.
-
-        Raises:
-            ValueError: unknown warmup_method, or nothing is left to squeeze the schedule into.
         """
         if rescale_interval and warmup_length >= 1:
             raise ValueError("SOLVER.RESCALE_INTERVAL needs SOLVER.WARMUP_ITERS below SOLVER.MAX_ITER")
@@ -62,12 +58,7 @@ class LRMultiplier(LRScheduler):
     def __init__(
         self, optimizer: torch.optim.Optimizer, multiplier: ParamScheduler, max_iter: int, last_iter: int = -1
     ) -> None:
-        """
-        Args:
-            multiplier: schedule of the factor.
-            max_iter: iterations of the whole training.
-            last_iter: iterations done before, when training goes on from a checkpoint.
-        """
+        """`max_iter` is of the whole training; `last_iter` the last one done where training goes on, -1 for none."""
         if not isinstance(multiplier, ParamScheduler):
             raise TypeError(f"multiplier must be a fvcore ParamScheduler, not {type(multiplier).__name__}")
         self._multiplier = multiplier

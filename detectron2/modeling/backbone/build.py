@@ -10,9 +10,7 @@ from detectron2.utils.registry import Registry
 __all__ = ["BACKBONE_REGISTRY", "build_backbone"]
 
 BACKBONE_REGISTRY = Registry("BACKBONE")
-BACKBONE_REGISTRY.__doc__ = """
-Callables ``(cfg, input_shape: ShapeSpec) -> Backbone``, found by ``MODEL.BACKBONE.NAME``.
-"""
+BACKBONE_REGISTRY.__doc__ = "``(cfg, input_shape: ShapeSpec) -> Backbone`` by ``MODEL.BACKBONE.NAME``."
 
 
 def build_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> Backbone:

@@ -6,7 +6,8 @@ Stages are named as in the detection literature: ``stem`` (stride 4), ``res2`` (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ __all__ = [
 
 BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 BASIC_DEPTHS = (18, 34)
+BASIC_NEEDS = {"RES2_OUT_CHANNELS": 64, "RES5_DILATION": 1, "NUM_GROUPS": 1}
 PER_BLOCK = "_per_block"
 
 ResNetBlockBase = CNNBlockBase
@@ -38,17 +40,8 @@ ResNetBlockBase = CNNBlockBase
 
 def _conv_norm(in_channels: int, out_channels: int, kernel: int, norm: Any, stride: int = 1, **kwargs: Any) -> Conv2d:
     """A bias-free convolution of "same" padding with its norm, initialised for the ReLU that follows."""
-    padding = kwargs.get("dilation", 1) * (kernel // 2)
-    conv = Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size=kernel,
-        stride=stride,
-        padding=padding,
-        bias=False,
-        norm=get_norm(norm, out_channels),
-        **kwargs,
-    )
+    kwargs |= {"stride": stride, "padding": kwargs.get("dilation", 1) * (kernel // 2), "bias": False}
+    conv = Conv2d(in_channels, out_channels, kernel, norm=get_norm(norm, out_channels), **kwargs)
     c2_msra_fill(conv)
     return conv
 
@@ -130,8 +123,7 @@ class ResNet(Backbone):
 
     Args:
         stem: a block with a ``stride``.
-        stages: the blocks of each stage; they become ``res2``, ``res3``, ... and those behind the last wanted one
-            are dropped.
+        stages: the blocks of each; they become ``res2``, ``res3``, ...; those behind the last wanted one are dropped.
         num_classes: adds global pooling and the classifier ``linear``; None for a plain feature extractor.
         out_features: of ``stem``, ``res2``, ..., ``linear``; the last of the network when None.
         freeze_at: see :meth:`freeze`.
@@ -146,67 +138,44 @@ class ResNet(Backbone):
         freeze_at: int = 0,
     ) -> None:
         super().__init__()
+        names = [f"res{i + 2}" for i in range(len(stages))]
+        known = ["stem", *names] + ["linear"] * (num_classes is not None)
+        self._out_features = list(out_features) if out_features else known[-1:]
+        unknown = [name for name in self._out_features if name not in known]
+        if unknown:
+            raise ValueError(f"ResNet has no features {unknown}; out_features can be of {known}")
+        # Stages that no output needs would cost memory and break distributed training.
+        needed = len(names) if num_classes is not None else max(map(known.index, self._out_features))
         self.stem = stem
         self.num_classes = num_classes
-        self.stage_names: tuple[str, ...] = ()
+        self.stage_names = tuple(names[:needed])
         self._out_feature_strides = {"stem": int(stem.stride)}  # type: ignore[arg-type]
         self._out_feature_channels = {"stem": int(stem.out_channels)}  # type: ignore[arg-type]
-        self._out_features = list(out_features) if out_features else [self._last_name(len(stages), num_classes)]
-        self._check_names(len(stages))
-        for blocks in stages[: self._stages_needed(len(stages))]:
-            self._add_stage(blocks)
+        for before, name, blocks in zip(known, self.stage_names, stages, strict=False):
+            self._add_stage(before, name, blocks)
         if num_classes is not None:
-            self._add_classifier(num_classes)
+            self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+            self.linear = nn.Linear(self._out_feature_channels[names[-1]], num_classes)
+            nn.init.normal_(self.linear.weight, std=0.01)  # Goyal et al. 2017, section 5.1
+            self._out_feature_channels["linear"] = num_classes
         self.freeze(freeze_at)
+
+    def _add_stage(self, before: str, name: str, blocks: Sequence[nn.Module]) -> None:
+        if not blocks or not all(isinstance(block, CNNBlockBase) for block in blocks):
+            raise TypeError(f"a ResNet stage is a non-empty list of CNNBlockBase, not {blocks!r}")
+        self.add_module(name, nn.Sequential(*blocks))
+        strides = [int(block.stride) for block in blocks]  # type: ignore[arg-type]
+        self._out_feature_strides[name] = self._out_feature_strides[before] * math.prod(strides)
+        self._out_feature_channels[name] = int(blocks[-1].out_channels)  # type: ignore[arg-type]
 
     @property
     def stages(self) -> list[nn.Module]:
         return [getattr(self, name) for name in self.stage_names]
 
-    @staticmethod
-    def _last_name(num_stages: int, num_classes: int | None) -> str:
-        return f"res{num_stages + 1}" if num_classes is None else "linear"
-
-    def _check_names(self, num_stages: int) -> None:
-        known = ["stem"] + [f"res{i + 2}" for i in range(num_stages)] + ["linear"] * (self.num_classes is not None)
-        unknown = [name for name in self._out_features if name not in known]
-        if unknown:
-            raise ValueError(f"ResNet has no features {unknown}; out_features can be of {known}")
-
-    def _stages_needed(self, num_stages: int) -> int:
-        """Stages that no output needs would cost memory and break distributed training."""
-        if self.num_classes is not None:
-            return num_stages
-        return max(0 if name == "stem" else int(name[3:]) - 1 for name in self._out_features)
-
-    def _add_stage(self, blocks: Sequence[nn.Module]) -> None:
-        if not blocks or not all(isinstance(block, CNNBlockBase) for block in blocks):
-            raise TypeError(f"a ResNet stage is a non-empty list of CNNBlockBase, not {blocks!r}")
-        before = self.stage_names[-1] if self.stage_names else "stem"
-        name = f"res{len(self.stage_names) + 2}"
-        self.add_module(name, nn.Sequential(*blocks))
-        self.stage_names += (name,)
-        stride = self._out_feature_strides[before]
-        for block in blocks:
-            stride *= int(block.stride)  # type: ignore[arg-type]
-        self._out_feature_strides[name] = stride
-        self._out_feature_channels[name] = int(blocks[-1].out_channels)  # type: ignore[arg-type]
-
-    def _add_classifier(self, num_classes: int) -> None:
-        channels = self._out_feature_channels[self.stage_names[-1]]
-        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.linear = nn.Linear(channels, num_classes)
-        nn.init.normal_(self.linear.weight, std=0.01)  # Goyal et al. 2017, section 5.1
-        self._out_feature_channels["linear"] = num_classes
-
     def output_shape(self) -> dict[str, ShapeSpec]:
-        return {
-            name: ShapeSpec(
-                channels=self._out_feature_channels[name],
-                stride=self._out_feature_strides.get(name),  # type: ignore[arg-type]
-            )
-            for name in self._out_features
-        }
+        strides: dict[str, Any] = self._out_feature_strides  # the classifier has none
+        channels = self._out_feature_channels
+        return {name: ShapeSpec(channels=channels[name], stride=strides.get(name)) for name in self._out_features}
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         if x.dim() != 4:
@@ -224,12 +193,10 @@ class ResNet(Backbone):
 
         Their parameters get no gradient and their batch norms become FrozenBatchNorm2d.
         """
-        if freeze_at >= 1:
-            self.stem.freeze()  # type: ignore[operator]
-        for number, stage in enumerate(self.stages, start=2):
-            if freeze_at >= number:
-                for block in stage.children():
-                    block.freeze()  # type: ignore[operator]
+        parts = [[self.stem], *(stage.children() for stage in self.stages)]
+        for part in parts[: max(freeze_at, 0)]:
+            for block in part:
+                block.freeze()  # type: ignore[operator]
         return self
 
     @staticmethod
@@ -241,10 +208,15 @@ class ResNet(Backbone):
         Args:
             kwargs: given to each block; ``<name>_per_block`` is a sequence of ``num_blocks`` values of ``<name>``.
         """
+        shared = {key: value for key, value in kwargs.items() if not key.endswith(PER_BLOCK)}
+        varied = {key.removesuffix(PER_BLOCK): value for key, value in kwargs.items() if key.endswith(PER_BLOCK)}
+        for name, values in varied.items():
+            if len(values) != num_blocks or name in shared:
+                raise ValueError(f"make_stage: {name}{PER_BLOCK}={values!r} needs {num_blocks} values, and no {name}")
         blocks = []
         for i in range(num_blocks):
-            own = _kwargs_of_block(kwargs, i, num_blocks)
-            blocks.append(block_class(in_channels=in_channels, out_channels=out_channels, **own))
+            own = {name: values[i] for name, values in varied.items()}
+            blocks.append(block_class(in_channels=in_channels, out_channels=out_channels, **shared, **own))
             in_channels = out_channels
         return blocks
 
@@ -258,54 +230,39 @@ class ResNet(Backbone):
             block_class: BasicBlock or BottleneckBlock by depth when None.
             kwargs: given to :meth:`make_stage`, not those that the depth decides (strides, channels).
         """
-        num_blocks = _blocks_per_stage(depth)
-        basic = depth in BASIC_DEPTHS
-        block_class = block_class or (BasicBlock if basic else BottleneckBlock)
-        width = 64 if basic else 256
-        channels = [64] + [width * 2**i for i in range(4)]
-        stages = []
-        for i, n in enumerate(num_blocks):
-            if block_class is BottleneckBlock:
-                kwargs["bottleneck_channels"] = channels[i + 1] // 4
-            stages.append(
-                ResNet.make_stage(
-                    block_class,
-                    n,
-                    stride_per_block=_strides(n, 1 if i == 0 else 2),
-                    in_channels=channels[i],
-                    out_channels=channels[i + 1],
-                    **kwargs,
-                )
-            )
-        return stages
+        block_class = block_class or (BasicBlock if depth in BASIC_DEPTHS else BottleneckBlock)
+        width = 64 if depth in BASIC_DEPTHS else 256
+        return _stages(depth, block_class, 64, width, width // 4, **kwargs)
 
 
-def make_stage(*args: Any, **kwargs: Any) -> list[CNNBlockBase]:
-    """Another name of :meth:`ResNet.make_stage`."""
-    return ResNet.make_stage(*args, **kwargs)
+make_stage = ResNet.make_stage
 
 
-def _kwargs_of_block(kwargs: dict[str, Any], index: int, num_blocks: int) -> dict[str, Any]:
-    own = {}
-    for key, value in kwargs.items():
-        if not key.endswith(PER_BLOCK):
-            own[key] = value
-            continue
-        name = key[: -len(PER_BLOCK)]
-        if len(value) != num_blocks or name in kwargs:
-            raise ValueError(f"make_stage: {key}={value!r} needs {num_blocks} values, and no {name} beside it")
-        own[name] = value[index]
-    return own
+def _stages(
+    depth: int,
+    block_class: type[CNNBlockBase],
+    in_channels: int,
+    width: int,
+    bottleneck: int,
+    last_dilation: int = 1,
+    **kwargs: Any,
+) -> list[list[CNNBlockBase]]:
+    """Stages res2 to res5; res2 has ``width`` channels, ``bottleneck`` within its blocks, each later one twice those.
 
-
-def _strides(num_blocks: int, first: int) -> list[int]:
-    return [first] + [1] * (num_blocks - 1)
-
-
-def _blocks_per_stage(depth: int) -> tuple[int, ...]:
+    ``last_dilation`` 2 of res5 stands for its stride.
+    """
     if depth not in BLOCKS_PER_STAGE:
         raise ValueError(f"no ResNet of depth {depth} is known; choose one of {sorted(BLOCKS_PER_STAGE)}")
-    return BLOCKS_PER_STAGE[depth]
+    stages = []
+    for i, num_blocks in enumerate(BLOCKS_PER_STAGE[depth]):
+        dilation = last_dilation if i == 3 else 1
+        if block_class is BottleneckBlock:
+            kwargs |= {"bottleneck_channels": bottleneck * 2**i, "dilation": dilation}
+        strides = [1 if i == 0 or dilation == 2 else 2] + [1] * (num_blocks - 1)
+        channels = {"in_channels": in_channels, "out_channels": width * 2**i}
+        stages.append(make_stage(block_class, num_blocks, stride_per_block=strides, **channels, **kwargs))
+        in_channels = width * 2**i
+    return stages
 
 
 def _check_resnet_config(options: CfgNode) -> None:
@@ -314,40 +271,10 @@ def _check_resnet_config(options: CfgNode) -> None:
         raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE: deformable convolution is not supported, use all False")
     if options.RES5_DILATION not in (1, 2):
         raise ValueError(f"MODEL.RESNETS.RES5_DILATION is {options.RES5_DILATION}; it can be 1 or 2")
-    if options.DEPTH not in BASIC_DEPTHS:
-        return
-    wrong = [f"{key} {options[key]}" for key, value in _BASIC_NEEDS.items() if options[key] != value]
-    if wrong:
-        needed = ", ".join(f"{key} {value}" for key, value in _BASIC_NEEDS.items())
+    wrong = [f"{key} {options[key]}" for key, value in BASIC_NEEDS.items() if options[key] != value]
+    if options.DEPTH in BASIC_DEPTHS and wrong:
+        needed = ", ".join(f"{key} {value}" for key, value in BASIC_NEEDS.items())
         raise ValueError(f"MODEL.RESNETS: depth {options.DEPTH} needs {needed}; found {', '.join(wrong)}")
-
-
-_BASIC_NEEDS = {"RES2_OUT_CHANNELS": 64, "RES5_DILATION": 1, "NUM_GROUPS": 1}
-
-
-def _configured_stages(options: CfgNode) -> Iterable[list[CNNBlockBase]]:
-    """The stages res2 to res5 of ``MODEL.RESNETS``."""
-    in_channels = options.STEM_OUT_CHANNELS
-    for i, num_blocks in enumerate(_blocks_per_stage(options.DEPTH)):
-        dilation = options.RES5_DILATION if i == 3 else 1
-        out_channels = options.RES2_OUT_CHANNELS * 2**i
-        kwargs: dict[str, Any] = {"norm": options.NORM}
-        if options.DEPTH not in BASIC_DEPTHS:
-            kwargs |= {
-                "bottleneck_channels": options.NUM_GROUPS * options.WIDTH_PER_GROUP * 2**i,
-                "num_groups": options.NUM_GROUPS,
-                "stride_in_1x1": options.STRIDE_IN_1X1,
-                "dilation": dilation,
-            }
-        yield ResNet.make_stage(
-            BasicBlock if options.DEPTH in BASIC_DEPTHS else BottleneckBlock,
-            num_blocks,
-            stride_per_block=_strides(num_blocks, 1 if i == 0 or dilation == 2 else 2),
-            in_channels=in_channels,
-            out_channels=out_channels,
-            **kwargs,
-        )
-        in_channels = out_channels
 
 
 @BACKBONE_REGISTRY.register()
@@ -356,9 +283,18 @@ def build_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     options = cfg.MODEL.RESNETS
     _check_resnet_config(options)
     stem = BasicStem(in_channels=input_shape.channels or 3, out_channels=options.STEM_OUT_CHANNELS, norm=options.NORM)
-    return ResNet(
-        stem,
-        list(_configured_stages(options)),
-        out_features=options.OUT_FEATURES,
-        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+    kwargs: dict[str, Any] = {"norm": options.NORM}
+    block_class: type[CNNBlockBase] = BasicBlock
+    if options.DEPTH not in BASIC_DEPTHS:
+        block_class = BottleneckBlock
+        kwargs |= {"num_groups": options.NUM_GROUPS, "stride_in_1x1": options.STRIDE_IN_1X1}
+    stages = _stages(
+        options.DEPTH,
+        block_class,
+        options.STEM_OUT_CHANNELS,
+        options.RES2_OUT_CHANNELS,
+        options.NUM_GROUPS * options.WIDTH_PER_GROUP,
+        options.RES5_DILATION,
+        **kwargs,
     )
+    return ResNet(stem, stages, out_features=options.OUT_FEATURES, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)

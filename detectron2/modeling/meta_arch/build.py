@@ -11,9 +11,7 @@ from detectron2.utils.registry import Registry
 __all__ = ["META_ARCH_REGISTRY", "build_model"]
 
 META_ARCH_REGISTRY = Registry("META_ARCH")
-META_ARCH_REGISTRY.__doc__ = """
-Callables ``(cfg) -> nn.Module``, found by ``MODEL.META_ARCHITECTURE``.
-"""
+META_ARCH_REGISTRY.__doc__ = "``(cfg) -> nn.Module`` by ``MODEL.META_ARCHITECTURE``."
 
 
 def build_model(cfg: CfgNode) -> nn.Module:

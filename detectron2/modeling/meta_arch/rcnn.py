@@ -43,6 +43,16 @@ class _Detector(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
 
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        backbone = build_backbone(cfg)
+        return {
+            "backbone": backbone,
+            "proposal_generator": build_proposal_generator(cfg, backbone.output_shape()),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
     @property
     def device(self) -> torch.device:
         return self.pixel_mean.device
@@ -76,7 +86,6 @@ class GeneralizedRCNN(_Detector):
 
     Args:
         proposal_generator: None where each input brings its ``proposals`` (Instances).
-        pixel_mean, pixel_std: one value a channel of the input.
         input_format: of the images ("BGR"), needed to draw them.
         vis_period: draws ground truth and proposals into the event storage every so many iterations; 0 never.
     """
@@ -103,16 +112,9 @@ class GeneralizedRCNN(_Detector):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        backbone = build_backbone(cfg)
-        return {
-            "backbone": backbone,
-            "proposal_generator": build_proposal_generator(cfg, backbone.output_shape()),
-            "roi_heads": build_roi_heads(cfg, backbone.output_shape()),
-            "input_format": cfg.INPUT.FORMAT,
-            "vis_period": cfg.VIS_PERIOD,
-            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-            "pixel_std": cfg.MODEL.PIXEL_STD,
-        }
+        arguments = super().from_config(cfg)
+        heads = build_roi_heads(cfg, arguments["backbone"].output_shape())
+        return {**arguments, "roi_heads": heads, "input_format": cfg.INPUT.FORMAT, "vis_period": cfg.VIS_PERIOD}
 
     def forward(self, batched_inputs: Batch) -> Any:
         """In training the losses, name to scalar; else one dict an image with its ``instances``.
@@ -131,18 +133,11 @@ class GeneralizedRCNN(_Detector):
         return {**losses, **proposal_losses}
 
     def inference(
-        self,
-        batched_inputs: Batch,
-        detected_instances: list[Instances] | None = None,
-        do_postprocess: bool = True,
+        self, batched_inputs: Batch, detected_instances: list[Instances] | None = None, do_postprocess: bool = True
     ) -> Any:
-        """Detections.
+        """Detections as ``forward`` gives them; without ``do_postprocess`` Instances at the network's resolution.
 
-        Args:
-            detected_instances: ``pred_boxes`` and ``pred_classes`` of each image at the network's resolution; only what
-                is predicted for given boxes (masks) is added then.
-            do_postprocess: give dicts of detections at the output size, as ``forward`` does; False: a list of Instances
-                at the network's resolution, masks inside their boxes.
+        ``detected_instances`` (``pred_boxes``, ``pred_classes`` at that resolution) only get their masks.
         """
         if self.training:
             raise RuntimeError("GeneralizedRCNN.inference: the model is in training mode, call eval() before")
@@ -157,11 +152,7 @@ class GeneralizedRCNN(_Detector):
         return _at_output_size(results, batched_inputs, "instances") if do_postprocess else results
 
     def _propose(
-        self,
-        images: ImageList,
-        features: dict[str, torch.Tensor],
-        batched_inputs: Batch,
-        truth: list[Instances] | None,
+        self, images: ImageList, features: dict[str, torch.Tensor], batched_inputs: Batch, truth: list[Instances] | None
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
         if self.proposal_generator is not None:
             return self.proposal_generator(images, features, truth)
@@ -199,16 +190,6 @@ class ProposalNetwork(_Detector):
     ) -> None:
         super().__init__(backbone, pixel_mean, pixel_std)
         self.proposal_generator = proposal_generator
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        backbone = build_backbone(cfg)
-        return {
-            "backbone": backbone,
-            "proposal_generator": build_proposal_generator(cfg, backbone.output_shape()),
-            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-            "pixel_std": cfg.MODEL.PIXEL_STD,
-        }
 
     def forward(self, batched_inputs: Batch) -> Any:
         """In training the losses; else one dict an image with ``proposals`` at the output size."""

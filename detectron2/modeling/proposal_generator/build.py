@@ -11,18 +11,14 @@ from detectron2.utils.registry import Registry
 __all__ = ["PROPOSAL_GENERATOR_REGISTRY", "build_proposal_generator"]
 
 PROPOSAL_GENERATOR_REGISTRY = Registry("PROPOSAL_GENERATOR")
-PROPOSAL_GENERATOR_REGISTRY.__doc__ = """
-Callables ``(cfg, input_shape: dict[str, ShapeSpec]) -> nn.Module``, found by ``MODEL.PROPOSAL_GENERATOR.NAME``. The
-module maps (images, features, ground truth) to (proposals, losses).
+PROPOSAL_GENERATOR_REGISTRY.__doc__ = """``(cfg, input_shape: dict[str, ShapeSpec]) -> nn.Module`` by name.
+
+The module maps (images, features, ground truth) to (proposals, losses).
 """
 
 
 def build_proposal_generator(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> nn.Module:
-    """Build ``MODEL.PROPOSAL_GENERATOR.NAME`` for these features.
-
-    Raises:
-        ValueError: "PrecomputedProposals", which is not supported.
-    """
+    """Build ``MODEL.PROPOSAL_GENERATOR.NAME``; ValueError for "PrecomputedProposals", which is not supported."""
     name = cfg.MODEL.PROPOSAL_GENERATOR.NAME
     if name == "PrecomputedProposals":
         raise ValueError("MODEL.PROPOSAL_GENERATOR.NAME: precomputed proposals are not supported, use 'RPN'")

@@ -13,7 +13,7 @@ import torch
 from detectron2.layers import batched_nms
 from detectron2.structures import Boxes, Instances
 
-__all__ = ["add_ground_truth_to_proposals", "find_top_rpn_proposals", "suppress_proposals", "top_indices"]
+__all__ = ["add_ground_truth_to_proposals", "find_top_rpn_proposals"]
 
 # The logit of a probability of almost 1.
 GROUND_TRUTH_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
@@ -34,20 +34,16 @@ def find_top_rpn_proposals(
     min_box_size: float,
     training: bool,
 ) -> list[Instances]:
-    """The best proposals of each image after suppression inside each level.
+    """Instances of each image with ``proposal_boxes`` and ``objectness_logits``, best first, after suppression.
 
     Args:
         proposals: L tensors (N, K_l, 4).
         pred_objectness_logits: L tensors (N, K_l).
-        image_sizes: (height, width) of each image.
         nms_thresh: IoU above which the lower of two boxes of a level goes.
         pre_nms_topk: candidates a level and image that enter suppression.
         post_nms_topk: proposals an image that are kept, over all levels.
         min_box_size: boxes whose width or height, clipped to the image, is not above this go.
         training: whether boxes that are not finite are an error (True) or dropped.
-
-    Returns:
-        For each image Instances with ``proposal_boxes`` and ``objectness_logits``, best first.
     """
     boxes, logits = [], []
     for own_boxes, own_logits in zip(proposals, pred_objectness_logits, strict=True):
@@ -66,11 +62,7 @@ def suppress_proposals(
     min_box_size: float,
     training: bool,
 ) -> list[Instances]:
-    """The second half of :func:`find_top_rpn_proposals`: candidates are already the best of their level.
-
-    Raises:
-        FloatingPointError: in training, a box or logit is not finite.
-    """
+    """The second half of :func:`find_top_rpn_proposals`: candidates are already the best of their level."""
     levels = torch.cat([torch.full_like(own[0], i, dtype=torch.int64) for i, own in enumerate(logits)])
     all_boxes, all_logits = torch.cat(list(boxes), dim=1), torch.cat(list(logits), dim=1)
     finite = torch.isfinite(all_boxes).all(dim=2) & torch.isfinite(all_logits)
@@ -95,12 +87,7 @@ def suppress_proposals(
 def add_ground_truth_to_proposals(gt: Sequence[Instances | Boxes], proposals: Sequence[Instances]) -> list[Instances]:
     """The proposals of each image followed by its ground-truth boxes, with a logit of almost certain objectness.
 
-    Args:
-        gt: of each image, as Instances with ``gt_boxes`` or as Boxes.
-        proposals: with ``proposal_boxes`` and ``objectness_logits``; ``gt`` must have all their other fields.
-
-    Raises:
-        ValueError: the lengths differ, or a field is missing in ``gt``.
+    ``gt`` (Boxes, or Instances with ``gt_boxes``) must have all fields of ``proposals`` besides boxes and logits.
     """
     if len(gt) != len(proposals):
         raise ValueError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
@@ -108,10 +95,9 @@ def add_ground_truth_to_proposals(gt: Sequence[Instances | Boxes], proposals: Se
 
 
 def _with_ground_truth(truth: Instances | Boxes, proposals: Instances) -> Instances:
-    fields = truth.get_fields() if isinstance(truth, Instances) else {}
-    boxes = truth.gt_boxes if isinstance(truth, Instances) else truth
-    logits = proposals.objectness_logits.new_full((len(boxes),), GROUND_TRUTH_LOGIT)
-    fields = {**fields, "proposal_boxes": boxes, "objectness_logits": logits}
+    fields = truth.get_fields() if isinstance(truth, Instances) else {"gt_boxes": truth}
+    logits = proposals.objectness_logits.new_full((len(truth),), GROUND_TRUTH_LOGIT)
+    fields = {**fields, "proposal_boxes": fields["gt_boxes"], "objectness_logits": logits}
     missing = sorted(set(proposals.get_fields()) - set(fields))
     if missing:
         raise ValueError(f"proposals have the fields {missing}, which the ground truth lacks")

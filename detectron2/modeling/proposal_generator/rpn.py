@@ -6,6 +6,7 @@ N images, L feature levels, A anchors a pixel of a level, R anchors over all lev
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -30,9 +31,9 @@ from detectron2.utils.registry import Registry
 __all__ = ["RPN", "RPN_HEAD_REGISTRY", "StandardRPNHead", "build_rpn_head"]
 
 RPN_HEAD_REGISTRY = Registry("RPN_HEAD")
-RPN_HEAD_REGISTRY.__doc__ = """
-Callables ``(cfg, input_shape: list[ShapeSpec]) -> nn.Module``, found by ``MODEL.RPN.HEAD_NAME``. The module maps L
-feature maps to L maps of objectness logits and L maps of anchor deltas.
+RPN_HEAD_REGISTRY.__doc__ = """``(cfg, input_shape: list[ShapeSpec]) -> nn.Module`` by ``MODEL.RPN.HEAD_NAME``.
+
+The module maps L feature maps to L maps of objectness logits and L maps of anchor deltas.
 """
 
 
@@ -49,14 +50,7 @@ def _same(values: Sequence[Any], what: str) -> Any:
 
 @RPN_HEAD_REGISTRY.register()
 class StandardRPNHead(nn.Module):
-    """3x3 convolutions, then 1x1 convolutions to objectness and deltas; shared by all levels.
-
-    Args:
-        in_channels: of every feature map.
-        num_anchors: A.
-        box_dim: numbers a box.
-        conv_dims: output channels of the 3x3 convolutions; -1 keeps the input's.
-    """
+    """3x3 convolutions of ``conv_dims`` channels (-1: the input's), then 1x1 to objectness and deltas of A anchors."""
 
     @configurable
     def __init__(
@@ -68,12 +62,10 @@ class StandardRPNHead(nn.Module):
             channels.append(channels[-1] if dim == -1 else dim)
         if not conv_dims or min(channels) <= 0:
             raise ValueError(f"MODEL.RPN.CONV_DIMS is {list(conv_dims)}; it needs numbers above 0, or -1")
-        convs = [_conv3x3_relu(a, b) for a, b in pairwise(channels)]
-        self.conv: nn.Module = convs[0]
-        if len(convs) > 1:
-            self.conv = nn.Sequential()
-            for i, conv in enumerate(convs):
-                self.conv.add_module(f"conv{i}", conv)
+        relu = nn.ReLU()
+        convs = [Conv2d(a, b, kernel_size=3, padding=1, activation=relu) for a, b in pairwise(channels)]
+        names = [f"conv{i}" for i in range(len(convs))]
+        self.conv = convs[0] if len(convs) == 1 else nn.Sequential(OrderedDict(zip(names, convs, strict=True)))
         self.objectness_logits = nn.Conv2d(channels[-1], num_anchors, kernel_size=1)
         self.anchor_deltas = nn.Conv2d(channels[-1], num_anchors * box_dim, kernel_size=1)
         for layer in self.modules():
@@ -97,20 +89,12 @@ class StandardRPNHead(nn.Module):
         return [self.objectness_logits(x) for x in hidden], [self.anchor_deltas(x) for x in hidden]
 
 
-def _conv3x3_relu(in_channels: int, out_channels: int) -> Conv2d:
-    return Conv2d(in_channels, out_channels, kernel_size=3, stride=1, padding=1, activation=nn.ReLU())
-
-
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class RPN(nn.Module):
     """Labels, losses and proposals around an RPN head.
 
     Args:
         in_features: names of the L feature maps, in the order of the anchor generator's strides.
-        head: see :data:`RPN_HEAD_REGISTRY`.
-        anchor_generator: feature maps to the anchors of each level.
-        anchor_matcher: labels anchors by their IoU with the ground truth.
-        box2box_transform: the meaning of the deltas.
         batch_size_per_image, positive_fraction: anchors an image in the losses, and the largest share of objects.
         pre_nms_topk, post_nms_topk: (in training, at test) candidates a level and proposals an image.
         nms_thresh, min_box_size: see :func:`find_top_rpn_proposals`.
@@ -183,16 +167,9 @@ class RPN(nn.Module):
         }
 
     def forward(
-        self,
-        images: ImageList,
-        features: dict[str, torch.Tensor],
-        gt_instances: Sequence[Instances] | None = None,
+        self, images: ImageList, features: dict[str, torch.Tensor], gt_instances: Sequence[Instances] | None = None
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
-        """Proposals of each image (``proposal_boxes``, ``objectness_logits``) and, in training, the losses.
-
-        Args:
-            gt_instances: of each image, with ``gt_boxes``; needed in training.
-        """
+        """Proposals of each image (``proposal_boxes``, ``objectness_logits``) and, in training, the losses."""
         maps = [features[name] for name in self.in_features]
         anchors = self.anchor_generator(maps)
         logit_maps, delta_maps = self.rpn_head(maps)
@@ -221,16 +198,12 @@ class RPN(nn.Module):
             if self.anchor_boundary_thresh >= 0:
                 inside = all_anchors.inside_box(truth.image_size, self.anchor_boundary_thresh)  # type: ignore[arg-type]
                 own_labels = own_labels.masked_fill(~inside, -1)
-            labels.append(self._subsample_labels(own_labels))
+            positive, negative = subsample_labels(own_labels, self.batch_size_per_image, self.positive_fraction, 0)
+            sampled = torch.full_like(own_labels, -1)
+            labels.append(sampled.index_fill_(0, positive, 1).index_fill_(0, negative, 0))
             boxes = truth.gt_boxes.tensor
             matched.append(boxes[indices.to(boxes.device)] if len(boxes) else torch.zeros_like(all_anchors.tensor))
         return labels, matched
-
-    def _subsample_labels(self, label: torch.Tensor) -> torch.Tensor:
-        positive, negative = subsample_labels(label, self.batch_size_per_image, self.positive_fraction, 0)
-        sampled = torch.full_like(label, -1)
-        sampled.index_fill_(0, positive, 1)
-        return sampled.index_fill_(0, negative, 0)
 
     def losses(
         self,
@@ -288,12 +261,5 @@ class RPN(nn.Module):
             decoded = self.box2box_transform.apply_deltas(chosen.flatten(0, 1), level.tensor[index.flatten()])
             boxes.append(decoded.view_as(chosen))
             logits.append(scores.gather(1, index))
-        return suppress_proposals(
-            boxes,
-            logits,
-            image_sizes,
-            self.nms_thresh,
-            self.post_nms_topk[self.training],
-            self.min_box_size,
-            self.training,
-        )
+        kept = self.post_nms_topk[self.training]
+        return suppress_proposals(boxes, logits, image_sizes, self.nms_thresh, kept, self.min_box_size, self.training)

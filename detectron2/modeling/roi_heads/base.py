@@ -23,20 +23,14 @@ from detectron2.utils.registry import Registry
 __all__ = ["ROI_HEADS_REGISTRY", "ROIHeads", "build_roi_heads", "select_foreground_proposals"]
 
 ROI_HEADS_REGISTRY = Registry("ROI_HEADS")
-ROI_HEADS_REGISTRY.__doc__ = """
-Callables ``(cfg, input_shape: dict[str, ShapeSpec]) -> ROIHeads``, found by ``MODEL.ROI_HEADS.NAME``.
-"""
+ROI_HEADS_REGISTRY.__doc__ = "``(cfg, input_shape: dict[str, ShapeSpec]) -> ROIHeads`` by ``MODEL.ROI_HEADS.NAME``."
 
 Features = dict[str, torch.Tensor]
 Losses = dict[str, torch.Tensor]
 
 
 def build_roi_heads(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> nn.Module:
-    """Build ``MODEL.ROI_HEADS.NAME`` for these features.
-
-    Raises:
-        KeyError: no heads of this name are registered.
-    """
+    """Build ``MODEL.ROI_HEADS.NAME`` for these features; KeyError for a name that is not registered."""
     name = cfg.MODEL.ROI_HEADS.NAME
     if name not in ROI_HEADS_REGISTRY:
         known = sorted(registered for registered, _ in ROI_HEADS_REGISTRY)
@@ -58,9 +52,7 @@ class ROIHeads(nn.Module):
     Args:
         num_classes: K.
         batch_size_per_image, positive_fraction: proposals an image in the losses, and the largest share of objects.
-        proposal_matcher: labels proposals by their IoU with the ground truth.
-        proposal_append_gt: add the ground-truth boxes to the proposals in training, so that even an untrained proposal
-            network gives the heads something to learn from.
+        proposal_append_gt: add the ground-truth boxes to the proposals in training, for a start before they are good.
     """
 
     @configurable
@@ -99,23 +91,13 @@ class ROIHeads(nn.Module):
     ) -> list[Instances]:
         """A random sample of each image's proposals with the ground truth they are matched with.
 
-        Args:
-            proposals: with ``proposal_boxes`` and ``objectness_logits``.
-            targets: with ``gt_boxes``, ``gt_classes`` and more ``gt_*`` fields.
-
-        Returns:
-            Proposals with ``gt_classes`` (K for background) and, where the image has objects, the other ``gt_*``
-            fields; those of background proposals mean nothing.
+        They get ``gt_classes`` (K for background) and, where the image has objects, the other ``gt_*`` fields of
+        ``targets``; those of background proposals mean nothing.
         """
         if self.proposal_append_gt:
             proposals = add_ground_truth_to_proposals(targets, proposals)
         sampled = [self._label_and_sample(own, truth) for own, truth in zip(proposals, targets, strict=True)]
-        total = sum(len(own) for own in sampled)
-        background = [(own.gt_classes == self.num_classes).sum() for own in sampled]
-        num_background = int(torch.stack(background).sum()) if background else 0
-        storage = get_event_storage()
-        storage.put_scalar("roi_head/num_fg_samples", (total - num_background) / max(len(sampled), 1))
-        storage.put_scalar("roi_head/num_bg_samples", num_background / max(len(sampled), 1))
+        put_sample_counts("roi_head", [(own.gt_classes != self.num_classes).sum() for own in sampled], sampled)
         return sampled
 
     def _label_and_sample(self, proposals: Instances, targets: Instances) -> Instances:
@@ -143,11 +125,7 @@ class ROIHeads(nn.Module):
         return rows, classes[rows]
 
     def forward(
-        self,
-        images: ImageList,
-        features: Features,
-        proposals: Sequence[Instances],
-        targets: Sequence[Instances] | None = None,
+        self, images: ImageList, features: Features, proposals: Any, targets: Sequence[Instances] | None = None
     ) -> tuple[list[Instances], Losses]:
         """In training the sampled proposals and the losses; else the detections and no losses."""
         raise NotImplementedError(f"{type(self).__name__} must define forward()")
@@ -155,6 +133,14 @@ class ROIHeads(nn.Module):
     def _require_eval(self, method: str) -> None:
         if self.training:
             raise RuntimeError(f"{method}: the model is in training mode, call eval() before")
+
+
+def put_sample_counts(scope: str, foreground: Sequence[torch.Tensor], sampled: Sequence[Instances]) -> None:
+    """Write how many of the proposals of an image are foreground and background, from each image's foreground ()."""
+    found, images = int(sum(foreground)), max(len(sampled), 1)
+    storage = get_event_storage()
+    storage.put_scalar(f"{scope}/num_fg_samples", found / images)
+    storage.put_scalar(f"{scope}/num_bg_samples", (sum(len(own) for own in sampled) - found) / images)
 
 
 def required(targets: Sequence[Instances] | None) -> Sequence[Instances]:

@@ -16,9 +16,9 @@ from detectron2.utils.registry import Registry
 __all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]
 
 ROI_BOX_HEAD_REGISTRY = Registry("ROI_BOX_HEAD")
-ROI_BOX_HEAD_REGISTRY.__doc__ = """
-Callables ``(cfg, input_shape: ShapeSpec) -> nn.Module``, found by ``MODEL.ROI_BOX_HEAD.NAME``. The module maps pooled
-features (M, C, H, W) to features of each box and tells their ``output_shape``.
+ROI_BOX_HEAD_REGISTRY.__doc__ = """``(cfg, input_shape: ShapeSpec) -> nn.Module`` by ``MODEL.ROI_BOX_HEAD.NAME``.
+
+The module maps pooled features (M, C, H, W) to features of each box and tells their ``output_shape``.
 """
 
 
@@ -28,8 +28,6 @@ class FastRCNNConvFCHead(nn.Sequential):
 
     Args:
         input_shape: channels, height and width of the pooled features.
-        conv_dims: output channels of the convolutions.
-        fc_dims: output features of the fully connected layers.
         conv_norm: norm of the convolutions; "" gives them a bias instead.
     """
 
@@ -80,19 +78,12 @@ class FastRCNNConvFCHead(nn.Sequential):
 
 def conv3x3_norm_relu(in_channels: int, out_channels: int, norm: str) -> Conv2d:
     """A layer of the heads: its norm, where "" stands for a bias instead, and its initialisation are built in."""
-    conv = Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size=3,
-        padding=1,
-        bias=not norm,
-        norm=get_norm(norm, out_channels),
-        activation=nn.ReLU(),
-    )
+    modules: Any = {"norm": get_norm(norm, out_channels), "activation": nn.ReLU()}
+    conv = Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not norm, **modules)
     c2_msra_fill(conv)
     return conv
 
 
-def build_box_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
+def build_box_head(cfg: CfgNode, input_shape: ShapeSpec) -> Any:
     """Build ``MODEL.ROI_BOX_HEAD.NAME`` for pooled features of this shape."""
     return ROI_BOX_HEAD_REGISTRY.get(cfg.MODEL.ROI_BOX_HEAD.NAME)(cfg, input_shape)

@@ -16,7 +16,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.poolers import ROIPooler, build_roi_pooler
-from detectron2.modeling.roi_heads.base import ROI_HEADS_REGISTRY, Features, Losses, required
+from detectron2.modeling.roi_heads.base import ROI_HEADS_REGISTRY, Features, Losses, put_sample_counts, required
 from detectron2.modeling.roi_heads.box_head import build_box_head
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
 from detectron2.modeling.roi_heads.roi_heads import StandardROIHeads
@@ -31,23 +31,18 @@ StageOutput = tuple[Any, Sequence[Instances]]
 
 @ROI_HEADS_REGISTRY.register()
 class CascadeROIHeads(StandardROIHeads):
-    """Box heads of rising IoU thresholds in a row; the mask head is that of :class:`StandardROIHeads`.
+    """Box heads of rising IoU thresholds in a row; the rest is that of :class:`StandardROIHeads`.
 
-    The first stage gets the sampled proposals, each later one the corrected boxes, matched anew. Losses are named
-    ``loss_cls_stage0``, ``loss_box_reg_stage0``, ...; events stand under ``stage0/``, ... The mask head is trained on
-    the sampled proposals, before any correction; ``train_on_pred_boxes`` has no effect here.
+    The first stage gets the sampled proposals, each later one the corrected boxes, matched anew; the mask head is
+    trained on the sampled proposals. Losses are named ``loss_cls_stage0``, ...; events stand under ``stage0/``, ...
 
     Args:
-        box_in_features, box_pooler: shared by the stages.
         box_heads, box_predictors, proposal_matchers: one a stage; boxes are shared by all classes.
         kwargs: of :class:`StandardROIHeads`, without ``proposal_matcher``: the first of ``proposal_matchers`` serves.
 
     Raises:
         ValueError: the three lists differ in length, or ``proposal_matcher`` is given.
     """
-
-    box_head: Any
-    box_predictor: Any
 
     @configurable
     def __init__(
@@ -62,11 +57,10 @@ class CascadeROIHeads(StandardROIHeads):
     ) -> None:
         if "proposal_matcher" in kwargs:
             raise ValueError("CascadeROIHeads takes proposal_matchers, one a stage, not one proposal_matcher")
-        counts = len(box_heads), len(box_predictors), len(proposal_matchers)
+        counts = [len(box_heads), len(box_predictors), len(proposal_matchers)]
         if len(set(counts)) != 1:
             raise ValueError(
-                "CascadeROIHeads: box_heads, box_predictors and proposal_matchers must be as many, got "
-                f"{', '.join(map(str, counts))}"
+                f"CascadeROIHeads: {counts} box_heads, box_predictors, proposal_matchers; make them as many"
             )
         super().__init__(
             box_in_features=box_in_features,
@@ -90,7 +84,7 @@ class CascadeROIHeads(StandardROIHeads):
         _check_cascade_config(cfg)
         cascade = cfg.MODEL.ROI_BOX_CASCADE_HEAD
         pooler, pooled = build_roi_pooler(cfg, cfg.MODEL.ROI_BOX_HEAD, input_shape)
-        heads: list[Any] = [build_box_head(cfg, pooled) for _ in cascade.IOUS]
+        heads = [build_box_head(cfg, pooled) for _ in cascade.IOUS]
         predictors = [
             FastRCNNOutputLayers(cfg, head.output_shape, box2box_transform=Box2BoxTransform(weights=weights))
             for head, weights in zip(heads, cascade.BBOX_REG_WEIGHTS, strict=True)
@@ -104,19 +98,12 @@ class CascadeROIHeads(StandardROIHeads):
         }
 
     def forward(
-        self,
-        images: ImageList,
-        features: Features,
-        proposals: Sequence[Instances],
-        targets: Sequence[Instances] | None = None,
+        self, images: ImageList, features: Features, proposals: Any, targets: Sequence[Instances] | None = None
     ) -> tuple[list[Instances], Losses]:
         if not self.training:
             return super().forward(images, features, proposals)
-        targets = required(targets)
-        sampled = self.label_and_sample_proposals(proposals, targets)
-        losses = self._forward_box(features, sampled, targets)
-        losses.update(self._forward_mask(features, sampled))
-        return sampled, losses
+        sampled = self.label_and_sample_proposals(proposals, required(targets))
+        return sampled, {**self._forward_box(features, sampled, targets), **self._forward_mask(features, sampled)}
 
     def _forward_box(
         self, features: Features, proposals: Sequence[Instances], targets: Sequence[Instances] | None = None
@@ -171,11 +158,7 @@ class CascadeROIHeads(StandardROIHeads):
                 own.gt_classes = torch.where(labels == 0, own.gt_classes, truth.gt_classes[matches])
                 own.gt_boxes = truth.gt_boxes[matches]
             found.append((labels == 1).sum())
-        foreground = int(torch.stack(found).sum()) if found else 0
-        total = sum(len(own) for own in proposals)
-        storage = get_event_storage()
-        storage.put_scalar(f"stage{stage}/roi_head/num_fg_samples", foreground / max(len(proposals), 1))
-        storage.put_scalar(f"stage{stage}/roi_head/num_bg_samples", (total - foreground) / max(len(proposals), 1))
+        put_sample_counts(f"stage{stage}/roi_head", found, proposals)
         return proposals
 
     def _stage_losses(self, outputs: Sequence[StageOutput]) -> Losses:
@@ -202,12 +185,10 @@ class CascadeROIHeads(StandardROIHeads):
 
 
 def _check_cascade_config(cfg: CfgNode) -> None:
-    """Raise ValueError for cascade options that do not fit together."""
     cascade, first = cfg.MODEL.ROI_BOX_CASCADE_HEAD, cfg.MODEL.ROI_HEADS.IOU_THRESHOLDS[0]
-    if len(cascade.BBOX_REG_WEIGHTS) != len(cascade.IOUS):
-        raise ValueError(
-            f"MODEL.ROI_BOX_CASCADE_HEAD: {len(cascade.BBOX_REG_WEIGHTS)} BBOX_REG_WEIGHTS for {len(cascade.IOUS)} IOUS"
-        )
+    weights, ious = len(cascade.BBOX_REG_WEIGHTS), len(cascade.IOUS)
+    if weights != ious:
+        raise ValueError(f"MODEL.ROI_BOX_CASCADE_HEAD: {weights} BBOX_REG_WEIGHTS for {ious} IOUS")
     if not cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG:
         raise ValueError("CascadeROIHeads shares boxes between classes: set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG")
     if cascade.IOUS[0] != first:

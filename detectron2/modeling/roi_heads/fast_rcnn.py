@@ -33,10 +33,9 @@ def fast_rcnn_inference(
     topk_per_image: int,
 ) -> tuple[list[Instances], list[torch.Tensor]]:
     """Detections of each image; see :func:`fast_rcnn_inference_single_image` for one."""
-    results = [
-        fast_rcnn_inference_single_image(own_boxes, own_scores, shape, score_thresh, nms_thresh, topk_per_image)
-        for own_boxes, own_scores, shape in zip(boxes, scores, image_shapes, strict=True)
-    ]
+    limits = (score_thresh, nms_thresh, topk_per_image)
+    images = zip(boxes, scores, image_shapes, strict=True)
+    results = [fast_rcnn_inference_single_image(*image, *limits) for image in images]
     return [instances for instances, _ in results], [rows for _, rows in results]
 
 
@@ -48,25 +47,21 @@ def fast_rcnn_inference_single_image(
     nms_thresh: float,
     topk_per_image: int,
 ) -> tuple[Instances, torch.Tensor]:
-    """Detections of one image: every (proposal, class) above the threshold, suppressed inside its class.
+    """Detections of one image: every (proposal, class) above ``score_thresh``, suppressed inside its class.
 
     Args:
-        boxes: (R, 4 B).
+        boxes: (R, 4 B), get clipped to ``image_shape`` (height, width).
         scores: (R, K + 1) probabilities, background last.
-        image_shape: (height, width) to clip the boxes to.
-        score_thresh: a detection's score must be above it.
         nms_thresh: IoU above which the lower of two detections of a class goes.
         topk_per_image: most detections to keep; below 0 keeps all.
 
     Returns:
-        Instances with ``pred_boxes``, ``scores`` and ``pred_classes``, best first; and the row of ``boxes`` that each
-        detection comes from.
+        Instances with ``pred_boxes``, ``scores``, ``pred_classes``, best first; and each one's row of ``boxes``.
     """
     finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores).all(dim=1)
     scores = scores[:, :-1]
     rows, classes = nonzero_tuple((scores > score_thresh) & finite.unsqueeze(1))
-    class_boxes = boxes.view(len(boxes), boxes.shape[1] // 4, 4)
-    chosen = Boxes(class_boxes[rows, 0] if class_boxes.shape[1] == 1 else class_boxes[rows, classes])
+    chosen = Boxes(_boxes_of_classes(boxes, classes, rows))
     chosen.clip(image_shape)
     chosen_scores = scores[rows, classes]
     keep = batched_nms(chosen.tensor, chosen_scores, classes, nms_thresh)
@@ -74,6 +69,13 @@ def fast_rcnn_inference_single_image(
         keep = keep[:topk_per_image]
     result = Instances(image_shape, pred_boxes=chosen[keep], scores=chosen_scores[keep], pred_classes=classes[keep])
     return result, rows[keep]
+
+
+def _boxes_of_classes(boxes: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
+    """(n, 4) of (R, 4 B) boxes or deltas: those of n rows (all where None) and their classes (n,)."""
+    rows = torch.arange(len(boxes), device=boxes.device) if rows is None else rows
+    by_class = boxes.view(len(boxes), boxes.shape[1] // 4, 4)
+    return by_class[rows, 0 if by_class.shape[1] == 1 else classes]
 
 
 def _put_classification_stats(logits: torch.Tensor, gt_classes: torch.Tensor) -> None:
@@ -97,17 +99,13 @@ class FastRCNNOutputLayers(nn.Module):
 
     Args:
         input_shape: of the features of one proposal; an int is that many channels.
-        box2box_transform: the meaning of the deltas.
         num_classes: K.
         test_score_thresh, test_nms_thresh, test_topk_per_image: see :func:`fast_rcnn_inference_single_image`.
         cls_agnostic_bbox_reg: one box for all classes (B = 1).
         smooth_l1_beta, box_reg_loss_type: see :func:`box_regression_loss`.
         loss_weight: one for both losses, or by name (loss_cls, loss_box_reg).
         use_sigmoid_ce: independent sigmoids instead of a softmax.
-        use_fed_loss, get_fed_loss_cls_weights, fed_loss_num_classes: federated loss, which is not supported.
-
-    Raises:
-        ValueError: ``use_fed_loss`` is set.
+        use_fed_loss, get_fed_loss_cls_weights, fed_loss_num_classes: federated loss is not supported: a ValueError.
     """
 
     @configurable
@@ -176,22 +174,19 @@ class FastRCNNOutputLayers(nn.Module):
         return self.cls_score(x), self.bbox_pred(x)
 
     def losses(self, predictions: Predictions, proposals: Sequence[Instances]) -> dict[str, torch.Tensor]:
-        """``loss_cls`` and ``loss_box_reg``.
+        """``loss_cls`` and ``loss_box_reg`` of the predictions for all proposals.
 
-        Args:
-            predictions: from ``forward``, for all proposals.
-            proposals: of each image, with ``proposal_boxes``, ``gt_classes`` and, where it has objects, ``gt_boxes``.
+        They have ``proposal_boxes``, ``gt_classes`` and, where the image has objects, ``gt_boxes``.
         """
         logits, deltas = predictions
         no_classes = torch.empty(0, dtype=torch.int64, device=logits.device)
-        gt_classes = cat([p.gt_classes for p in proposals], dim=0) if proposals else no_classes
+        no_boxes = deltas.new_zeros((0, 4))
+        gt_classes = torch.cat([no_classes, *(p.gt_classes for p in proposals)])
+        boxes = torch.cat([no_boxes, *(p.proposal_boxes.tensor for p in proposals)])
+        with_truth = [p.gt_boxes if p.has("gt_boxes") else p.proposal_boxes for p in proposals]
+        targets = torch.cat([no_boxes, *(own.tensor for own in with_truth)])
         _put_classification_stats(logits, gt_classes)
-        boxes = targets = deltas.new_zeros((0, 4))
-        if proposals:
-            boxes = cat([p.proposal_boxes.tensor for p in proposals], dim=0)
-            with_truth = [p.gt_boxes if p.has("gt_boxes") else p.proposal_boxes for p in proposals]
-            targets = cat([own.tensor for own in with_truth], dim=0)
-        classify = self.sigmoid_cross_entropy_loss if self.use_sigmoid_ce else _softmax_loss
+        classify = self.sigmoid_cross_entropy_loss if self.use_sigmoid_ce else cross_entropy
         losses = {
             "loss_cls": classify(logits, gt_classes),
             "loss_box_reg": self.box_reg_loss(boxes, targets, deltas, gt_classes),
@@ -205,23 +200,17 @@ class FastRCNNOutputLayers(nn.Module):
         return loss / max(len(gt_classes), 1)
 
     def box_reg_loss(
-        self,
-        proposal_boxes: torch.Tensor,
-        gt_boxes: torch.Tensor,
-        pred_deltas: torch.Tensor,
-        gt_classes: torch.Tensor,
+        self, proposal_boxes: torch.Tensor, gt_boxes: torch.Tensor, pred_deltas: torch.Tensor, gt_classes: torch.Tensor
     ) -> torch.Tensor:
         """Box loss of the foreground proposals, divided by the number of all proposals.
 
         So each foreground proposal weighs the same, however many an image has, and ``loss_cls`` is on the same scale.
         """
         rows = nonzero_tuple((gt_classes >= 0) & (gt_classes < self.num_classes))[0]
-        deltas = pred_deltas[rows].view(len(rows), -1, 4) if len(rows) else pred_deltas[rows].view(0, 1, 4)
-        if deltas.shape[1] > 1:
-            deltas = deltas[torch.arange(len(rows), device=rows.device), gt_classes[rows]].unsqueeze(1)
+        deltas = _boxes_of_classes(pred_deltas[rows], gt_classes[rows])
         loss = box_regression_loss(
             self.box2box_transform,
-            deltas.squeeze(1),
+            deltas,
             proposal_boxes[rows],
             gt_boxes[rows],
             self.box_reg_loss_type,
@@ -253,21 +242,12 @@ class FastRCNNOutputLayers(nn.Module):
         self, predictions: Predictions, proposals: Sequence[Instances]
     ) -> tuple[torch.Tensor, ...]:
         """Boxes (R, 4) of each image, corrected as for the ``gt_classes``; background rows take an arbitrary class."""
-        if not proposals:
-            return ()
-        counts = [len(p) for p in proposals]
-        boxes = torch.cat(self.predict_boxes(predictions, proposals)).view(sum(counts), -1, 4)
-        if boxes.shape[1] > 1:
-            classes = torch.cat([p.gt_classes for p in proposals]).clamp(0, self.num_classes - 1)
-            boxes = boxes[torch.arange(len(boxes), device=boxes.device), classes].unsqueeze(1)
-        return boxes.squeeze(1).split(counts)
+        boxes = self.predict_boxes(predictions, proposals)
+        classes = [p.gt_classes.clamp(0, self.num_classes - 1) for p in proposals]
+        return tuple(_boxes_of_classes(*own) for own in zip(boxes, classes, strict=True))
 
     def predict_probs(self, predictions: Predictions, proposals: Sequence[Instances]) -> tuple[torch.Tensor, ...]:
         """Class probabilities (R, K + 1) of each image, background last."""
         logits = predictions[0].float()
         probs = logits.sigmoid() if self.use_sigmoid_ce else F.softmax(logits, dim=-1)
         return probs.split([len(p) for p in proposals])
-
-
-def _softmax_loss(logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(logits, gt_classes, reduction="mean")

@@ -30,9 +30,9 @@ __all__ = [
 ]
 
 ROI_MASK_HEAD_REGISTRY = Registry("ROI_MASK_HEAD")
-ROI_MASK_HEAD_REGISTRY.__doc__ = """
-Callables ``(cfg, input_shape: ShapeSpec) -> nn.Module``, found by ``MODEL.ROI_MASK_HEAD.NAME``. The module maps (pooled
-features, instances of each image) to a dict of losses in training, else to the instances with ``pred_masks``.
+ROI_MASK_HEAD_REGISTRY.__doc__ = """``(cfg, input_shape: ShapeSpec) -> nn.Module`` by ``MODEL.ROI_MASK_HEAD.NAME``.
+
+The module works as :meth:`BaseMaskRCNNHead.forward`.
 """
 
 
@@ -47,7 +47,7 @@ def mask_rcnn_loss(pred_mask_logits: torch.Tensor, instances: Sequence[Instances
     """Mean binary cross entropy between the masks of the true classes and the ground truth cropped to the proposals.
 
     Args:
-        pred_mask_logits: (M, K, S, S), or (M, 1, S, S) for a mask shared by all classes.
+        pred_mask_logits: (M, K, S, S).
         instances: foreground proposals of each image, with ``proposal_boxes``, ``gt_classes`` and ``gt_masks``.
         vis_period: puts the masks into the event storage every so many iterations; 0 never.
     """
@@ -81,12 +81,7 @@ def _put_mask_stats(predicted: torch.Tensor, is_set: torch.Tensor) -> None:
 
 
 def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: Sequence[Instances]) -> None:
-    """Give each image's instances, in place, ``pred_masks``: (n, 1, S, S) probabilities of the predicted class.
-
-    Args:
-        pred_mask_logits: (M, K, S, S), or (M, 1, S, S) for a mask shared by all classes.
-        pred_instances: of each image, with ``pred_classes``; M over all images.
-    """
+    """Give each image's instances, in place, ``pred_masks``: (n, 1, S, S) probabilities of their ``pred_classes``."""
     if not pred_instances:
         return
     classes = cat([own.pred_classes for own in pred_instances], dim=0)
@@ -96,12 +91,7 @@ def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: Sequence
 
 
 class BaseMaskRCNNHead(nn.Module):
-    """Loss and inference around ``layers``, which a subclass writes.
-
-    Args:
-        loss_weight: of the mask loss.
-        vis_period: see :func:`mask_rcnn_loss`.
-    """
+    """Loss and inference around ``layers``, which a subclass writes; see :func:`mask_rcnn_loss` for ``vis_period``."""
 
     @configurable
     def __init__(self, *, loss_weight: float = 1.0, vis_period: int = 0) -> None:
@@ -136,7 +126,6 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
     """3x3 convolutions (``mask_fcn1``, ...), a ``deconv`` that doubles the size, and the 1x1 ``predictor``.
 
     Args:
-        input_shape: channels of the pooled features.
         num_classes: K, or 1 for a mask shared by all classes.
         conv_dims: output channels of the 3x3 convolutions and, last, of the deconvolution.
         conv_norm: norm of the 3x3 convolutions; "" gives them a bias instead.
@@ -181,6 +170,6 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
         return x
 
 
-def build_mask_head(cfg: CfgNode, input_shape: ShapeSpec) -> nn.Module:
+def build_mask_head(cfg: CfgNode, input_shape: ShapeSpec) -> Any:
     """Build ``MODEL.ROI_MASK_HEAD.NAME`` for pooled features of this shape."""
     return ROI_MASK_HEAD_REGISTRY.get(cfg.MODEL.ROI_MASK_HEAD.NAME)(cfg, input_shape)

@@ -36,11 +36,12 @@ class Res5ROIHeads(ROIHeads):
 
     Args:
         in_features: name of the one feature that ``pooler`` takes.
-        res5: pooled features (M, C, H, W) to those that both heads get; a list of blocks becomes a sequence.
-        box_predictor: the mean of those over height and width to scores and deltas, as FastRCNNOutputLayers.
-        mask_head: those themselves to masks; None without.
+        res5: pooled features (M, C, H, W) to those that ``mask_head`` gets, and their mean over H, W ``box_predictor``.
         kwargs: of :class:`ROIHeads`.
     """
+
+    box_predictor: Any
+    mask_head: Any
 
     @configurable
     def __init__(
@@ -59,7 +60,7 @@ class Res5ROIHeads(ROIHeads):
         self.res5 = res5 if isinstance(res5, nn.Module) else nn.Sequential(*res5)
         self.box_predictor = box_predictor
         self.mask_on = mask_head is not None
-        if mask_head is not None:
+        if self.mask_on:
             self.mask_head = mask_head
 
     @classmethod
@@ -102,20 +103,16 @@ class Res5ROIHeads(ROIHeads):
         return self.res5(self.pooler([features[name] for name in self.in_features], boxes))
 
     def forward(
-        self,
-        images: ImageList,
-        features: Features,
-        proposals: Sequence[Instances],
-        targets: Sequence[Instances] | None = None,
+        self, images: ImageList, features: Features, proposals: Any, targets: Sequence[Instances] | None = None
     ) -> tuple[list[Instances], Losses]:
         if self.training:
             proposals = self.label_and_sample_proposals(proposals, required(targets))
         regions = self._shared_roi_transform(features, [own.proposal_boxes for own in proposals])
         predictions = self.box_predictor(regions.mean(dim=(2, 3)))
         if not self.training:
-            detections = self.box_predictor.inference(predictions, proposals)[0]  # type: ignore[operator]
+            detections = self.box_predictor.inference(predictions, proposals)[0]
             return self.forward_with_given_boxes(features, detections), {}
-        losses = self.box_predictor.losses(predictions, proposals)  # type: ignore[operator]
+        losses = self.box_predictor.losses(predictions, proposals)
         if self.mask_on:
             foreground, masks = select_foreground_proposals(proposals, self.num_classes)
             losses.update(self.mask_head(regions[torch.cat(masks)], foreground))

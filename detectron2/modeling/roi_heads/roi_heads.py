@@ -45,14 +45,16 @@ class StandardROIHeads(ROIHeads):
 
     Args:
         box_in_features: names of the features that ``box_pooler`` takes.
-        box_head: pooled features to features of each box.
-        box_predictor: those to scores and deltas; with ``losses`` and ``inference``, as FastRCNNOutputLayers.
-        mask_in_features, mask_pooler, mask_head: the same for masks; all None without. Without ``mask_pooler`` the mask
-            head gets the dict of whole features.
+        box_predictor: features of each box to scores and deltas, as FastRCNNOutputLayers.
+        mask_in_features: None without masks. Without ``mask_pooler`` the mask head gets the dict of whole features.
         keypoint_in_features, keypoint_pooler, keypoint_head: not supported, must be None.
         train_on_pred_boxes: train the other heads on the predicted boxes instead of the proposals.
         kwargs: of :class:`ROIHeads`.
     """
+
+    box_head: Any
+    box_predictor: Any
+    mask_head: Any
 
     @configurable
     def __init__(
@@ -65,9 +67,9 @@ class StandardROIHeads(ROIHeads):
         mask_in_features: Sequence[str] | None = None,
         mask_pooler: ROIPooler | None = None,
         mask_head: nn.Module | None = None,
-        keypoint_in_features: Sequence[str] | None = None,
-        keypoint_pooler: ROIPooler | None = None,
-        keypoint_head: nn.Module | None = None,
+        keypoint_in_features: Any = None,
+        keypoint_pooler: Any = None,
+        keypoint_head: Any = None,
         train_on_pred_boxes: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -97,7 +99,7 @@ class StandardROIHeads(ROIHeads):
     def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         """The ``box_*`` arguments; subclasses may override this."""
         pooler, pooled = build_roi_pooler(cfg, cfg.MODEL.ROI_BOX_HEAD, input_shape)
-        box_head: Any = build_box_head(cfg, pooled)
+        box_head = build_box_head(cfg, pooled)
         return {
             "box_in_features": cfg.MODEL.ROI_HEADS.IN_FEATURES,
             "box_pooler": pooler,
@@ -110,31 +112,19 @@ class StandardROIHeads(ROIHeads):
         """The ``mask_*`` arguments, none without ``MODEL.MASK_ON``; subclasses may override this."""
         if not cfg.MODEL.MASK_ON:
             return {}
-        if not cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE:
-            names = cfg.MODEL.ROI_HEADS.IN_FEATURES
-            head = build_mask_head(cfg, {name: input_shape[name] for name in names})  # type: ignore[arg-type]
-            return {"mask_in_features": names, "mask_pooler": None, "mask_head": head}
-        pooler, pooled = build_roi_pooler(cfg, cfg.MODEL.ROI_MASK_HEAD, input_shape)
-        return {
-            "mask_in_features": cfg.MODEL.ROI_HEADS.IN_FEATURES,
-            "mask_pooler": pooler,
-            "mask_head": build_mask_head(cfg, pooled),
-        }
+        names = cfg.MODEL.ROI_HEADS.IN_FEATURES
+        pooler, pooled = None, {name: input_shape[name] for name in names}
+        if cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE:
+            pooler, pooled = build_roi_pooler(cfg, cfg.MODEL.ROI_MASK_HEAD, input_shape)  # type: ignore[assignment]
+        return {"mask_in_features": names, "mask_pooler": pooler, "mask_head": build_mask_head(cfg, pooled)}  # type: ignore[arg-type]
 
     def forward(
-        self,
-        images: ImageList,
-        features: Features,
-        proposals: Sequence[Instances],
-        targets: Sequence[Instances] | None = None,
+        self, images: ImageList, features: Features, proposals: Any, targets: Sequence[Instances] | None = None
     ) -> tuple[list[Instances], Losses]:
         if not self.training:
-            detections = self._forward_box(features, proposals)
-            return self.forward_with_given_boxes(features, detections), {}
+            return self.forward_with_given_boxes(features, self._forward_box(features, proposals)), {}
         sampled = self.label_and_sample_proposals(proposals, required(targets))
-        losses = self._forward_box(features, sampled)
-        losses.update(self._forward_mask(features, sampled))
-        return sampled, losses
+        return sampled, {**self._forward_box(features, sampled), **self._forward_mask(features, sampled)}
 
     def forward_with_given_boxes(self, features: Features, instances: list[Instances]) -> list[Instances]:
         """Add the masks to detections that have ``pred_boxes`` and ``pred_classes``; only at test."""
@@ -146,17 +136,14 @@ class StandardROIHeads(ROIHeads):
         maps = [features[name] for name in self.box_in_features]
         predictions = self.box_predictor(self.box_head(self.box_pooler(maps, [p.proposal_boxes for p in proposals])))
         if not self.training:
-            return self.box_predictor.inference(predictions, proposals)[0]  # type: ignore[operator]
-        losses = self.box_predictor.losses(predictions, proposals)  # type: ignore[operator]
+            return self.box_predictor.inference(predictions, proposals)[0]
+        losses = self.box_predictor.losses(predictions, proposals)
         if self.train_on_pred_boxes:
-            self._move_to_predictions(predictions, proposals)
+            with torch.no_grad():
+                boxes = self.box_predictor.predict_boxes_for_gt_classes(predictions, proposals)
+            for own, own_boxes in zip(proposals, boxes, strict=True):
+                own.proposal_boxes = Boxes(own_boxes)
         return losses
-
-    @torch.no_grad()
-    def _move_to_predictions(self, predictions: Any, proposals: Sequence[Instances]) -> None:
-        boxes = self.box_predictor.predict_boxes_for_gt_classes(predictions, proposals)  # type: ignore[operator]
-        for own, own_boxes in zip(proposals, boxes, strict=True):
-            own.proposal_boxes = Boxes(own_boxes)
 
     def _forward_mask(self, features: Features, instances: Any) -> Any:
         """In training the losses for the foreground of sampled proposals, else the detections with their masks."""
@@ -165,7 +152,6 @@ class StandardROIHeads(ROIHeads):
         if self.training:
             instances, _ = select_foreground_proposals(instances, self.num_classes)
         if self.mask_pooler is None:
-            return self.mask_head({name: features[name] for name in self.mask_in_features}, instances)  # type: ignore[misc]
+            return self.mask_head({name: features[name] for name in self.mask_in_features}, instances)
         boxes = [own.proposal_boxes if self.training else own.pred_boxes for own in instances]
-        pooled = self.mask_pooler([features[name] for name in self.mask_in_features], boxes)
-        return self.mask_head(pooled, instances)  # type: ignore[misc]
+        return self.mask_head(self.mask_pooler([features[name] for name in self.mask_in_features], boxes), instances)
