@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from active_learning.network.evaluation import Scores, evaluate, scores_of
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances, PolygonMasks
 
 SURE, UNSURE = 0.9, 0.3
@@ -81,13 +81,15 @@ def test_real_network_scores_are_the_same_alone_and_together(make_cfg, dataset):
     assert all(same(left, right) for left, right in zip(together, alone, strict=True))
 
 
-def test_single_class_has_the_score_of_all(monkeypatch, dataset):
-    from detectron2.data import MetadataCatalog
-
-    monkeypatch.setattr(
-        MetadataCatalog, "get", lambda name: type("Metadata", (), {"thing_classes": ["square"]}), raising=True
-    )
-    assert scores_of({"AP": 41.5}, dataset) == Scores(41.5, {"square": 41.5})
+def test_single_class_has_the_score_of_all():
+    name = "one_class"
+    DatasetCatalog.register(name, lambda: [{"annotations": [{"category_id": 0}]}])
+    MetadataCatalog.get(name).thing_classes = ["square"]
+    try:
+        assert scores_of({"AP": 41.5}, name) == Scores(41.5, {"square": 41.5})
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
 
 
 def test_annotations_are_polygons(dataset):
