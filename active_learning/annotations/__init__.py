@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from active_learning.annotations import darwin, labelme, supervisely
+from active_learning.annotations import cvat, darwin, labelme, supervisely
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Mask, Part, Polygon
 from active_learning.annotations.documents import kind_of_document, load_document
 from active_learning.annotations.labels import check_labels
@@ -47,6 +47,7 @@ class Codec(Protocol):
 
 FORMATS: dict[str, Codec] = {
     "labelme": labelme,
+    "cvat": cvat,
     "darwin": darwin,
     "supervisely": supervisely,
 }
