@@ -14,9 +14,10 @@ from pycocotools import mask as run_lengths
 from pycocotools.coco import COCO
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part, labelme
+from active_learning.annotations.coco import region_fields
 from active_learning.annotations.contours import instance_mask
 from active_learning.annotations.png import encode_mask
-from active_learning.dataset.coco import _region, read_image_list, write_coco_json, write_image_list
+from active_learning.dataset.coco import read_image_list, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
 
@@ -146,7 +147,7 @@ def box(x: float, y: float, width: float, height: float) -> np.ndarray:
     ],
 )
 def test_regions(instance, area, bbox, polygons):
-    region = _region(instance, 30, 40)
+    region = region_fields(instance, 30, 40)
     assert region["area"] == pytest.approx(area, abs=5 if polygons and area == 50 else 1e-6)
     assert region["bbox"] == bbox
     if polygons is not None:
