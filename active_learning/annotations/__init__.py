@@ -101,8 +101,13 @@ def image_named_in(path: Path) -> str:
     return _codec_of(document, path).image_name(document)
 
 
+def codec_of(document: Any) -> Codec | None:
+    """The codec of a document; None where it is of no tool, or of many images."""
+    return next((codec for codec in FORMATS.values() if codec.recognises(document)), None)
+
+
 def _codec_of(document: Any, path: Path) -> Codec:
-    for codec in FORMATS.values():
-        if codec.recognises(document):
-            return codec
+    codec = codec_of(document)
+    if codec is not None:
+        return codec
     raise AnnotationError(f"{path}: is {kind_of_document(document)}; formats read here: {', '.join(FORMATS)}")

@@ -40,14 +40,15 @@ def recognises(document: Any) -> bool:
 class CocoFile:
     """A COCO json file, whose images are read one by one.
 
-    `images` are their names, paths with "/" as the file gives them; `faults` say which images and entries cannot be
-    read at all, each with file, place and reason.
+    `images` are their names, paths with "/" as the file gives them. `faults` tells which images cannot be read, and
+    `warnings` which entries are of no image, each with file, place and reason.
     """
 
     def __init__(self, document: Any, path: Path) -> None:
         """Raises AnnotationError where images, annotations or categories are no lists."""
         self._path = path
         self.faults: list[str] = []
+        self.warnings: list[str] = []
         self._images: dict[str, dict[str, Any]] = {}
         names: dict[Any, str] = {}
         for index, entry in enumerate(self._list(document, "images")):
@@ -65,7 +66,7 @@ class CocoFile:
             image = names.get(_key(entry.get("image_id"))) if isinstance(entry, dict) else None
             if image is None:
                 number = brief(entry.get("image_id")) if isinstance(entry, dict) else brief(entry)
-                self.faults.append(f"{path}: annotations[{index}]: image_id {number} is none of its images; left out")
+                self.warnings.append(f"{path}: annotations[{index}]: image_id {number} is none of its images; left out")
             else:
                 self._entries[image].append((index, entry))
 

@@ -79,7 +79,7 @@ def read(
     declared = (_whole_number(document, "imagesize/nrows"), _whole_number(document, "imagesize/ncols"))
     height, width, warnings = image_size(declared, size, path, ("imagesize/nrows", "imagesize/ncols"))
     warnings += _name_warnings(document, path, image)
-    frame = _Frame(path, _folder(document), within, height, width, warnings)
+    frame = _Frame(path, folder_of(document), within, height, width, warnings)
     elements = document.findall("object")
     leaders = _leaders(elements, frame)
     objects: dict[tuple[Any, ...], list[Shape]] = {}
@@ -105,7 +105,7 @@ def mask_files(document: Any, *, path: Path, within: Path | None = None) -> dict
         if not name or _is_deleted(element) or _is_outlined(element):
             continue
         try:
-            found[name] = find_mask(name, path, _folder(document), within)
+            found[name] = find_mask(name, path, folder_of(document), within)
         except ShapeError:
             found[name] = None
     return found
@@ -119,7 +119,8 @@ def _is_outlined(element: Element) -> bool:
     return element.find("polygon/pt") is not None
 
 
-def _folder(document: Element) -> str:
+def folder_of(document: Any) -> str:
+    """The element `folder`: a path in the task, a subset or a collection."""
     return _text(document, "folder").replace("\\", "/")
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -28,6 +28,7 @@ __all__ = [
     "image_size",
     "named_by_number",
     "pair_annotations",
+    "walk",
 ]
 
 ANNOTATE = "annotate"
@@ -64,9 +65,22 @@ def find_images(folder: Path) -> list[str]:
     Raises:
         MaskALError: the folder is not there.
     """
+    names = []
+    for parent, files in walk(folder):
+        in_masks = MASKS in parent.parts
+        images = [name for name in files if is_image(name) and not (in_masks and name.lower().endswith(".png"))]
+        names += [(parent / name).as_posix() for name in images]
+    return sorted(names)
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each sub-folder, relative to the folder, with its files, less hidden folders and the `annotate` folder.
+
+    Raises:
+        MaskALError: the folder is not there.
+    """
     if not folder.is_dir():
         raise MaskALError(f"{folder}: there is no such folder")
-    names: list[str] = []
     visited: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         status = Path(place).stat()
@@ -74,16 +88,9 @@ def find_images(folder: Path) -> list[str]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        parent = Path(place).relative_to(folder)
         hidden = {name for name in folders if name.startswith(".") or (name == ANNOTATE and place == str(folder))}
         folders[:] = [name for name in folders if name not in hidden]
-        in_masks = MASKS in parent.parts
-        names += [
-            (parent / name).as_posix()
-            for name in files
-            if is_image(name) and not (in_masks and name.lower().endswith(".png"))
-        ]
-    return sorted(names)
+        yield Path(place).relative_to(folder), files
 
 
 def check_image_name(name: str) -> str:
