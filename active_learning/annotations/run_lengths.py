@@ -71,8 +71,8 @@ def decode_runs(text: str) -> np.ndarray:
     Raises:
         ValueError: it is none.
     """
-    codes = np.frombuffer(text.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+    codes = np.frombuffer(text.encode("ascii", "ignore"), np.uint8).astype(np.int64) - 48
+    if not text or not text.isascii() or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
         raise ValueError("no text of run lengths")
     last = np.flatnonzero(codes & 32 == 0)
     first = np.concatenate([[0], last[:-1] + 1])

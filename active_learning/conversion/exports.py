@@ -89,7 +89,7 @@ class FolderExport:
 
 
 class CvatExport(FolderExport):
-    """LabelMe 3.0 files beside the images, and for CVAT's upload a zip file of 'CVAT for images 1.1' with the images."""
+    """LabelMe 3.0 files beside the images; for CVAT's upload a zip file of 'CVAT for images 1.1' with the images."""
 
     def __init__(self, out: Path, images: Mapping[str, Path], classes: Sequence[str], max_polygon_error: float) -> None:
         super().__init__("cvat", out, images, classes, max_polygon_error)
