@@ -85,7 +85,7 @@ TRIPS = {**{tool: through_tool(tool) for tool in FORMATS}, "coco": through_coco,
 
 
 @pytest.mark.parametrize("name", TRIPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 6))
 def test_objects_come_back(tmp_path_factory, name, seed, count):
     rng = np.random.default_rng(seed)
