@@ -24,8 +24,6 @@ from active_learning.annotations import (
     Instance,
     Part,
     cvat,
-    mask_files_of,
-    read_annotation,
 )
 from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.documents import kind_of_document, load_document
@@ -254,42 +252,6 @@ def test_no_mask_leads_out_of_its_folder(save, tmp_path, name):
     annotation = read(path)
     assert annotation.instances == ()
     assert "leads out of the folder Masks" in annotation.warnings[0]
-
-
-def test_no_mask_lies_outside_the_image_folder(save, tmp_path):
-    path = save(thing(segm("m.png")), head="<filename>a.jpg</filename><folder>train</folder>", place="train/a.xml")
-    save_mask(tmp_path / "Masks" / "m.png", RING)
-    assert len(read(path).instances) == 1
-    annotation = read_annotation(path, image="a.jpg", size=SIZE, within=tmp_path / "train")
-    assert annotation.instances == ()
-    assert "there is no mask 'm.png'" in annotation.warnings[0]
-    assert mask_files_of(path, within=tmp_path) == {"m.png": tmp_path / "Masks" / "m.png"}
-    assert mask_files_of(path, within=tmp_path / "train") == {"m.png": None}
-
-
-def test_mask_files_are_those_of_objects_that_are_read(save, tmp_path):
-    entries = [
-        thing(segm("a.png"), number=0),
-        thing(segm("b.png"), number=1, deleted="1"),
-        thing(points(), number=2),
-        thing(segm("../c.png"), number=3),
-    ]
-    path = save(*entries, place="in/a.xml")
-    save_mask(tmp_path / "in" / "Masks" / "a.png", RING)
-    save_mask(tmp_path / "in" / "Masks" / "b.png", RING)
-    assert mask_files_of(path) == {"a.png": tmp_path / "in" / "Masks" / "a.png", "../c.png": None}
-    assert mask_files_of(tmp_path / "none.json") == {}
-
-
-def test_masks_of_others_are_not_overwritten(tmp_path):
-    ring = Annotation("a.jpg", *SIZE, (Instance("healthy", (), Bitmap(5, 7, RING)),))
-    save_mask(tmp_path / "Masks" / "a_mask_0.png", np.ones((3, 3), dtype=bool))
-    before = (tmp_path / "Masks" / "a_mask_0.png").read_bytes()
-    for _ in range(2):
-        cvat.write(ring, tmp_path / "a.xml")
-    assert (tmp_path / "Masks" / "a_mask_0.png").read_bytes() == before
-    assert sorted(path.name for path in (tmp_path / "Masks").iterdir()) == ["a_mask_0.png", "a_mask_0_2.png"]
-    assert areas(read(tmp_path / "a.xml")) == [("healthy", 36)]
 
 
 def test_no_link_leads_out_of_the_folder(save, tmp_path):
