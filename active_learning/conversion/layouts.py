@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,8 +48,9 @@ def supervisely(names: Sequence[str]) -> dict[str, Place]:
         path = PurePosixPath(name)
         stored = path
         if path.suffix.lower() not in SUPERVISELY_IMAGES:
-            stored = path.with_suffix(".png")
-            stored = stored if str(stored) not in taken else path.with_name(path.name + ".png")
+            ends = itertools.chain(["", path.suffix], (f"{path.suffix}_{number}" for number in itertools.count(2)))
+            free = (path.with_name(f"{path.stem}{end}.png") for end in ends)
+            stored = next(one for one in free if str(one) not in taken)
             taken.add(str(stored))
         folder = "/datasets/".join(path.parent.parts) or root
         places[name] = Place(f"{folder}/img/{stored.name}", f"{folder}/ann/{stored.name}.json")

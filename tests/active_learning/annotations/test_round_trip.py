@@ -1,4 +1,4 @@
-"""What is written is read back alike: the same objects, each of the same class and, within a hundredth, the same pixels.
+"""What is written is read back alike: the same objects, each of its class and, within a hundredth, the same pixels.
 
 Random images hold polygons with parts and holes, and masks, some of which overlap, touch or are cut by the border.
 """
