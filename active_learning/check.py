@@ -46,7 +46,7 @@ def _read_annotations(settings: Settings, folder: Path, images: list[str]) -> tu
     good, faults = 0, []
     for name, path in pair_annotations(folder, images).items():
         try:
-            annotation = read_annotation(path, image=name, size=image_size(folder / name))
+            annotation = read_annotation(path, image=name, size=image_size(folder / name), within=folder)
             check_labels(annotation, settings.classes, settings.unknown_labels, path)
             good += 1
         except MaskALError as error:

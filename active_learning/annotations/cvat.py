@@ -1,8 +1,7 @@
 """The xml files of LabelMe 3.0, one an image, as CVAT exports and imports them.
 
 An object is an `object` element, or all of one class that `parts` links. Polygons cannot have holes: such parts are
-masks, PNG files in a folder Masks. Its place: beside the xml file, or beside the folder that the element `folder`
-names (CVAT), or at Masks/<subset> for Annotations/<subset> (datumaro).
+masks, PNG files in a folder Masks (see cvat_masks.py).
 """
 
 from __future__ import annotations
@@ -11,15 +10,22 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement, indent, tostring
+from xml.etree.ElementTree import Element, SubElement, tostring
 
-import cv2
 import numpy as np
 
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
-from active_learning.annotations.documents import is_pascal_voc, parse_xml
+from active_learning.annotations.cvat_masks import (
+    MASKS,
+    encode_mask_file,
+    find_mask,
+    free_mask_name,
+    without_tail,
+    write_mask_file,
+)
+from active_learning.annotations.documents import is_pascal_voc, parse_xml, xml_text
 from active_learning.annotations.png import decode_png
 from active_learning.annotations.shapes import (
     Shape,
@@ -34,22 +40,19 @@ from active_learning.annotations.shapes import (
     rotated,
     written_regions,
 )
-from active_learning.errors import AnnotationError
 from active_learning.files import write_atomically
 
-MASKS = "Masks"
 TOP_ELEMENTS = frozenset(["filename", "folder", "source", "imagesize", "object"])
 EXTRA = "cvat_elements"  # the key of Annotation.extra for the xml texts of unknown top-level elements
-_MASK_COLOUR = (0, 203, 255, 153)  # blue, green, red, alpha
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """What reading the objects of one image needs; `warnings` grows."""
+    """What reading the objects of one image needs; masks lie `within` a folder, if it is given; `warnings` grows."""
 
     path: Path
     folder: str
+    within: Path | None
     height: int
     width: int
     warnings: list[str]
@@ -66,20 +69,22 @@ def image_name(document: Any) -> str:
     return _text(document, "filename").replace("\\", "/")
 
 
-def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None) -> Annotation:
+def read(
+    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
+) -> Annotation:
     """The objects of a LabelMe 3.0 file, clipped to the image; see `annotations.read_annotation`.
 
-    Opens no files but masks in the Masks folders that belong to the place of `path`.
+    Opens no files but masks in the Masks folders that belong to the place of `path`, and lie `within` that folder.
     """
     declared = (_whole_number(document, "imagesize/nrows"), _whole_number(document, "imagesize/ncols"))
     height, width, warnings = image_size(declared, size, path, ("imagesize/nrows", "imagesize/ncols"))
     warnings += _name_warnings(document, path, image)
-    frame = _Frame(path, _text(document, "folder").replace("\\", "/"), height, width, warnings)
+    frame = _Frame(path, folder_of(document), within, height, width, warnings)
     elements = document.findall("object")
     leaders = _leaders(elements, frame)
     objects: dict[tuple[Any, ...], list[Shape]] = {}
     for index, element in enumerate(elements):
-        if _text(element, "deleted").lower() in ("1", "yes", "true"):
+        if _is_deleted(element):
             continue
         try:
             shape = _read_object(element, index, leaders[index], frame)
@@ -90,6 +95,37 @@ def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None)
     instances = tuple(join_shapes(group, height, width) for group in objects.values())
     unknown = [tostring(element, "unicode").strip() for element in document if element.tag not in TOP_ELEMENTS]
     return Annotation(image, height, width, instances, tuple(warnings), {EXTRA: unknown} if unknown else {})
+
+
+def mask_files(document: Any, *, path: Path, within: Path | None = None) -> dict[str, Path | None]:
+    """From the names of the masks that a LabelMe 3.0 file refers to, to their files; None where there is none."""
+    found: dict[str, Path | None] = {}
+    for element in document.findall("object"):
+        name = _mask_name(element)
+        if not name or _is_deleted(element) or _is_outlined(element):
+            continue
+        try:
+            found[name] = find_mask(name, path, folder_of(document), within)
+        except ShapeError:
+            found[name] = None
+    return found
+
+
+def _is_deleted(element: Element) -> bool:
+    return _text(element, "deleted").lower() in ("1", "yes", "true")
+
+
+def _is_outlined(element: Element) -> bool:
+    return element.find("polygon/pt") is not None
+
+
+def folder_of(document: Any) -> str:
+    """The element `folder`: a path in the task, a subset or a collection."""
+    return _text(document, "folder").replace("\\", "/")
+
+
+def _mask_name(element: Element) -> str:
+    return _text(element, "segm/mask").replace("\\", "/")
 
 
 def _text(element: Element, tag: str) -> str:
@@ -157,7 +193,7 @@ def _read_object(element: Element, index: int, leader: int, frame: _Frame) -> Sh
         raise ShapeError("has no name")
     attributes = read_attributes(_text(element, "attributes"))
     region: Part | Bitmap
-    if element.find("polygon/pt") is not None:
+    if _is_outlined(element):
         outline = _read_polygon(element, attributes)
         region = Part(clipped_outline(outline, frame.height, frame.width))
     elif element.find("segm") is not None:
@@ -208,11 +244,11 @@ def read_attributes(text: str) -> dict[str, str]:
 
 def _read_mask(element: Element, index: int, frame: _Frame) -> Bitmap:
     """Raises ShapeError."""
-    name = _text(element, "segm/mask").replace("\\", "/")
+    name = _mask_name(element)
     if not name:
         raise ShapeError("has no mask")
     try:
-        mask = decode_png(_find_mask(name, frame).read_bytes())
+        mask = decode_png(find_mask(name, frame.path, frame.folder, frame.within).read_bytes())
     except OSError as error:
         raise ShapeError(f"mask {brief(name)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -224,59 +260,22 @@ def _read_mask(element: Element, index: int, frame: _Frame) -> Bitmap:
     return clipped_bitmap(Bitmap(0, 0, mask), frame.height, frame.width)
 
 
-def _find_mask(name: str, frame: _Frame) -> Path:
-    """The mask's file; never one that lies, or is linked to, outside the folder that holds Masks. Raises ShapeError."""
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts or PureWindowsPath(name).drive or len(name) > 1000:
-        raise ShapeError(f"mask {brief(name)} leads out of the folder {MASKS}")
-    for masks in _mask_folders(frame.path, frame.folder):
-        file = masks / relative
-        try:
-            is_file, real, home = file.is_file(), file.resolve(), masks.parent.resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # too long a name, links in a circle
-            raise ShapeError(f"mask {brief(name)} cannot be found: {error}") from error
-        if is_file and not real.is_relative_to(home):
-            raise ShapeError(f"mask {brief(name)} is a link out of {masks.parent}")
-        if is_file:
-            return file
-    raise ShapeError(f"there is no mask {brief(name)} in the folder {MASKS}")
-
-
-def _mask_folders(path: Path, folder: str) -> list[Path]:
-    """Where the masks of an xml file may lie, the likeliest first."""
-    place = path.absolute().parent
-    folders = [place / MASKS]
-    root = _without_tail(place, folder)
-    if root is not None:
-        folders.append(root / MASKS)
-    if "Annotations" in place.parts:
-        split = len(place.parts) - 1 - place.parts[::-1].index("Annotations")
-        masks, subset = Path(*place.parts[:split], MASKS), place.parts[split + 1 :]
-        folders += [masks.joinpath(*subset[:count]) for count in range(len(subset), -1, -1)]
-    return folders
-
-
-def _without_tail(place: Path, folder: str) -> Path | None:
-    """The place less `folder`, where it ends with that."""
-    tail = PurePosixPath(unicodedata.normalize("NFC", folder)).parts
-    end = tuple(unicodedata.normalize("NFC", part) for part in place.parts[-len(tail) :]) if tail else ()
-    return place.parents[len(tail) - 1] if tail and end == tail and ".." not in tail else None
-
-
 def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:
     """Writes a LabelMe 3.0 file in CVAT's layout, with an object element for each part.
 
     Outlines of bitmaps are within `max_polygon_error` pixels; polygons stay as they are, less what lies outside the
     image. Parts with holes become masks, PNG files below Masks: beside `path`, or where `path` ends with the folders
-    of the image's name, beside the uppermost of these.
+    of the image's name, beside the uppermost of these. Masks that are there already are not overwritten.
 
     Raises:
         AnnotationError: a text holds a character that xml does not know, or `extra` an element that is none.
     """
     folder = PurePosixPath(annotation.image).parent.as_posix()
-    root = _without_tail(path.absolute().parent, folder) if folder != "." else None
-    document = _document_of(annotation, "" if root is None else folder, path)
-    masks: dict[str, Bitmap] = {}
+    root = without_tail(path.absolute().parent, folder) if folder != "." else None
+    folder = "" if root is None else folder
+    masks_folder = (root or path.parent) / MASKS
+    document = _document_of(annotation, folder, path)
+    masks: dict[str, bytes] = {}
     number = 0
     for instance in annotation.instances:
         regions = written_regions(instance, annotation.height, annotation.width, max_polygon_error)
@@ -285,26 +284,17 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
         for one, region in zip(numbers, regions, strict=True):
             element = _object_of(instance, one, numbers, document)
             if isinstance(region, Bitmap):
-                name = str(PurePosixPath("" if root is None else folder) / f"{path.stem}_mask_{one}.png")
-                masks[name] = region
+                content = encode_mask_file(region, annotation.height, annotation.width)
+                name = free_mask_name(str(PurePosixPath(folder) / f"{path.stem}_mask_{one}"), content, masks_folder)
+                masks[name] = content
                 _add_segm(element, name, region)
             else:
                 _add_polygon(element, region)
             _add(element, "attributes", "" if instance.score is None else f"score={instance.score:.6g}")
-    text = _checked_text(document, path)
-    for name, region in masks.items():
-        _write_mask(region, annotation, (root or path.parent) / MASKS / name)
+    text = xml_text(document, path)
+    for name, content in masks.items():
+        write_mask_file(content, masks_folder / name)
     write_atomically(path, text)
-
-
-def _checked_text(document: Element, path: Path) -> str:
-    indent(document)
-    text = tostring(document, "unicode", short_empty_elements=False)
-    foreign = _NOT_XML.search(text)
-    if foreign:
-        around = text[max(foreign.start() - 20, 0) : foreign.end() + 20]
-        raise AnnotationError(f"{path}: {around!r}: xml has no character {foreign.group()!r}; rename it")
-    return text + "\n"
 
 
 def _document_of(annotation: Annotation, folder: str, path: Path) -> Element:
@@ -358,15 +348,3 @@ def _add_segm(element: Element, name: str, bitmap: Bitmap) -> None:
     for tag, value in corners.items():
         _add(box, tag, f"{value:.2f}")
     _add(segm, "username")
-
-
-def _write_mask(bitmap: Bitmap, annotation: Annotation, file: Path) -> None:
-    """A PNG of the image's size, transparent but for the object."""
-    image = np.zeros((annotation.height, annotation.width, 4), np.uint8)
-    rows, columns = bitmap.mask.shape
-    image[bitmap.y : bitmap.y + rows, bitmap.x : bitmap.x + columns][bitmap.mask] = _MASK_COLOUR
-    _, png = cv2.imencode(".png", image)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(file.name + ".tmp")
-    draft.write_bytes(png.tobytes())
-    draft.replace(file)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Part, Polygon
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
+from active_learning.annotations.documents import xml_text
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.shapes import (
     Shape,
@@ -28,6 +30,7 @@ from active_learning.annotations.shapes import (
     join_shapes,
     read_points,
     rotated,
+    written_regions,
 )
 from active_learning.errors import AnnotationError
 
@@ -59,11 +62,9 @@ def read_all(
         AnnotationError: as above, with file, place and reason.
     """
     annotations: dict[str, Annotation] = {}
-    for index, name, element in _named_images(document):
+    for name, element in named_images(document, path, on_fault).items():
         try:
-            if name in annotations:
-                raise AnnotationError(f"{path}: image[{index}]: {brief(name)} is described twice; the first one counts")
-            annotations[_checked_name(name, index, path)] = _read_image(element, name, path, size_of)
+            annotations[name] = read_image(element, name, path, size_of(name) if size_of is not None else None)
         except AnnotationError as fault:
             if on_fault is None:
                 raise
@@ -71,7 +72,42 @@ def read_all(
     return annotations
 
 
-def _named_images(document: Element) -> Iterator[tuple[int, str, Element]]:
+def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None) -> Annotation:
+    """The objects of one image; names compare NFC-normalised and, as CVAT does, without suffix.
+
+    Raises:
+        AnnotationError: the file does not describe the image, or it cannot be read.
+    """
+    found = named_images(document, path, lambda _: None)
+    names = [image] if image in found else []
+    for named in (_without_suffix, lambda name: PurePosixPath(_without_suffix(name)).name):
+        names = names or [name for name in found if named(name) == named(image)]
+    if len(names) != 1:
+        reason = f"may mean {' or '.join(map(brief, names[:3]))}" if names else "is not among its images"
+        raise AnnotationError(f"{path}: image {image!r} {reason}; see how the task names its images")
+    return replace(read_image(found[names[0]], names[0], path, size), image=image)
+
+
+def _without_suffix(name: str) -> str:
+    return str(PurePosixPath(unicodedata.normalize("NFC", name)).with_suffix("")) if name else ""
+
+
+def named_images(document: Any, path: Path, on_fault: Callable[[str], None] | None = None) -> dict[str, Element]:
+    """The image elements of a file by name, as in `read_all`."""
+    found: dict[str, Element] = {}
+    for index, name, element in _named_elements(document):
+        try:
+            if name in found:
+                raise AnnotationError(f"{path}: image[{index}]: {brief(name)} is described twice; the first one counts")
+            found[_checked_name(name, index, path)] = element
+        except AnnotationError as fault:
+            if on_fault is None:
+                raise
+            on_fault(str(fault))
+    return found
+
+
+def _named_elements(document: Element) -> Iterator[tuple[int, str, Element]]:
     elements = document.findall("image")
     names = [element.get("name", "").strip().replace("\\", "/") for element in elements]
     counts = Counter(unicodedata.normalize("NFC", name) for name in names)
@@ -90,11 +126,9 @@ def _checked_name(name: str, index: int, path: Path) -> str:
     return name
 
 
-def _read_image(
-    element: Element, name: str, path: Path, size_of: Callable[[str], tuple[int, int] | None] | None
-) -> Annotation:
+def read_image(element: Element, name: str, path: Path, size: tuple[int, int] | None) -> Annotation:
+    """The objects of an image element. Raises AnnotationError."""
     place = f"{path}: image {name!r}"
-    size = size_of(name) if size_of is not None else None
     declared = (_whole_number(element, "height"), _whole_number(element, "width"))
     height, width, warnings = image_size(declared, size, place, ("height", "width"))
     objects: dict[tuple[Any, ...], list[Shape]] = {}
@@ -193,3 +227,73 @@ REGIONS: dict[str, Callable[[Element], Polygon | Bitmap]] = {
     "ellipse": _ellipse,
     "mask": _mask,
 }
+
+
+class CvatImagesWriter:
+    """Gathers annotations, one after another, for an annotations.xml that CVAT's upload takes.
+
+    Parts without holes are polygons, as in `cvat.write`; those with holes are masks. The shapes of an object in several
+    have a group_id of its own. Predictions, which have a score, are marked as automatic.
+    """
+
+    def __init__(self, classes: Sequence[str], *, max_polygon_error: float = 1.0) -> None:
+        self._max_error = max_polygon_error
+        self._document = Element("annotations")
+        _add(self._document, "version", "1.1")
+        task = _add(_add(self._document, "meta"), "task")
+        _add(task, "name", "MaskAL")
+        self._size = _add(task, "size")
+        _add(task, "mode", "annotation")
+        labels = _add(task, "labels")
+        for name in classes:
+            label = _add(labels, "label")
+            _add(label, "name", name)
+            _add(label, "type", "any")
+            _add(label, "attributes")
+        self._images = self._groups = 0
+
+    def add(self, annotation: Annotation) -> None:
+        size = {"width": str(annotation.width), "height": str(annotation.height)}
+        image = SubElement(self._document, "image", {"id": str(self._images), "name": annotation.image, **size})
+        self._images += 1
+        for instance in annotation.instances:
+            regions = written_regions(instance, annotation.height, annotation.width, self._max_error)
+            self._groups += len(regions) > 1
+            group = {"group_id": str(self._groups)} if len(regions) > 1 else {}
+            for region in regions:
+                _add_shape(image, instance, region, group)
+
+    def text(self, path: Path) -> str:
+        """The xml text; `path` is its file, for messages.
+
+        Raises:
+            AnnotationError: it holds a character that xml does not know.
+        """
+        self._size.text = str(self._images)
+        return '<?xml version="1.0" encoding="utf-8"?>\n' + xml_text(self._document, path)
+
+
+def _add(parent: Element, tag: str, text: str = "") -> Element:
+    element = SubElement(parent, tag)
+    element.text = text
+    return element
+
+
+def _add_shape(image: Element, instance: Instance, region: Polygon | Bitmap, group: dict[str, str]) -> None:
+    source = "manual" if instance.score is None else "auto"
+    common = {"label": instance.label, "source": source, "occluded": "0", "z_order": "0", **group}
+    if isinstance(region, Bitmap):
+        rows, columns = region.mask.shape
+        box = {"left": region.x, "top": region.y, "width": columns, "height": rows}
+        places = {key: str(value) for key, value in box.items()}
+        SubElement(image, "mask", {**common, "rle": _runs(region), **places})
+    else:
+        points = ";".join(f"{x:.2f},{y:.2f}" for x, y in region.tolist())
+        SubElement(image, "polygon", {**common, "points": points})
+
+
+def _runs(bitmap: Bitmap) -> str:
+    """Run lengths as `_mask` reads them."""
+    pixels = bitmap.mask.ravel()
+    changes = np.flatnonzero(np.diff(pixels.astype(np.int8), prepend=0))
+    return ", ".join(map(str, np.diff(changes, prepend=0, append=len(pixels)).tolist()))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, indent, tostring
 from xml.parsers.expat import ErrorString
 
 from defusedxml.common import DefusedXmlException
@@ -18,6 +18,7 @@ from active_learning.errors import AnnotationError
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _XML_STARTS = (b"<", b"\xff\xfe<", b"\xfe\xff\x00<")  # UTF-8 and the like, UTF-16 of both byte orders
 _DEEPEST = 100  # elements of annotation files are nested 5 deep
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _XML_KINDS = {
     "annotation": "an xml file of CVAT's LabelMe 3.0 export or of Pascal VOC",
     "annotations": "a 'CVAT for images' xml file, which holds many images",
@@ -107,6 +108,17 @@ class _TreeBuilder(TreeBuilder):
 def _damaged_kind(content: bytes) -> str:
     root = re.search(rb"<([A-Za-z_][\w.-]*)", content[:4000])
     return _XML_KINDS.get(root.group(1).decode(), "an xml file") if root else "an xml file"
+
+
+def xml_text(element: Element, path: Path) -> str:
+    """The element as indented xml text. Raises AnnotationError where it holds a character that xml does not know."""
+    indent(element)
+    text = tostring(element, "unicode", short_empty_elements=False)
+    foreign = _NOT_XML.search(text)
+    if foreign:
+        around = text[max(foreign.start() - 20, 0) : foreign.end() + 20]
+        raise AnnotationError(f"{path}: {around!r}: xml has no character {foreign.group()!r}; rename it")
+    return text + "\n"
 
 
 def is_pascal_voc(root: Element) -> bool:

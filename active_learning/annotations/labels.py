@@ -24,24 +24,32 @@ def check_labels(
     Raises:
         AnnotationError: with "error", one line for each object of an unknown label, with the nearest class.
     """
-    if all(instance.label in classes for instance in annotation.instances):
-        return annotation
-    spelling = {unicodedata.normalize("NFC", name): name for name in classes}
-    known, faults = [], []
-    for instance in annotation.instances:
-        name = spelling.get(unicodedata.normalize("NFC", instance.label))
-        if name is None:
-            faults.append(_fault(instance, classes, path))
-        else:
-            known.append(replace(instance, label=name))
+    known, unknown = split_by_label(annotation, classes)
+    faults = [f"{path}: {instance.origin}: {unknown_label(instance.label, classes)}" for instance in unknown]
     if faults and unknown_labels != "skip":
         raise AnnotationError("\n".join(faults))
     warnings = tuple(f"{fault}: left out" for fault in faults)
-    return replace(annotation, instances=tuple(known), warnings=annotation.warnings + warnings)
+    return replace(known, warnings=annotation.warnings + warnings) if warnings else known
 
 
-def _fault(instance: Instance, classes: Sequence[str], path: Path) -> str:
+def split_by_label(annotation: Annotation, classes: Sequence[str]) -> tuple[Annotation, list[Instance]]:
+    """The annotation with the objects whose labels are in `classes`, spelled as there, and the other objects."""
+    if all(instance.label in classes for instance in annotation.instances):
+        return annotation, []
+    spelling = {unicodedata.normalize("NFC", name): name for name in classes}
+    known, unknown = [], []
+    for instance in annotation.instances:
+        name = spelling.get(unicodedata.normalize("NFC", instance.label))
+        if name is None:
+            unknown.append(instance)
+        else:
+            known.append(replace(instance, label=name))
+    return replace(annotation, instances=tuple(known)), unknown
+
+
+def unknown_label(label: str, classes: Sequence[str]) -> str:
+    """Says that a label is not in `classes`, with the nearest one."""
     folded = {name.casefold(): name for name in classes}
-    nearest = difflib.get_close_matches(instance.label.strip().casefold(), list(folded), n=1)
+    nearest = difflib.get_close_matches(label.strip().casefold(), list(folded), n=1)
     hint = f" (did you mean {folded[nearest[0]]!r}?)" if nearest else f" ({', '.join(classes)})"
-    return f"{path}: {instance.origin}: label {instance.label!r} is not in classes{hint}"
+    return f"label {label!r} is not in classes{hint}"

@@ -11,8 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from active_learning.annotations import mask_files_of
+from active_learning.annotations.cvat_masks import MASKS
 from active_learning.dataset.annotate_search import AnnotationChecks, search_annotate_folder
 from active_learning.dataset.file_moves import copy_beside, keep_aside, move_beside, remove_copy, remove_leftovers
 from active_learning.dataset.image_folder import (
@@ -22,6 +24,8 @@ from active_learning.dataset.image_folder import (
     claimants,
     find_annotations,
     is_image,
+    named_by_number,
+    normalised,
 )
 from active_learning.errors import MaskALError
 
@@ -134,6 +138,7 @@ class AnnotateFolder:
     def collect(self) -> list[str]:
         """Moves the good annotations beside their images, byte for byte, and removes the copies of these images.
 
+        The mask files of an annotation go first, into a folder Masks beside it: the annotation is whole at any time.
         What stands beside the image and differs is kept as `<file name>.orig`. All else in the annotate folder stays.
 
         Returns:
@@ -150,7 +155,7 @@ class AnnotateFolder:
             for name, source in moves.items():
                 if name in beside and beside[name] != targets[name]:
                     keep_aside(beside[name])
-                move_beside(source, targets[name])
+                self._move(source, targets[name])
             for name in annotated:
                 remove_copy(self.path / name, self.folder / name)
             remove_leftovers(self.path)
@@ -158,16 +163,29 @@ class AnnotateFolder:
             raise MaskALError(f"{self.path}: the annotations cannot be moved beside their images: {error}") from error
         return list(moves)
 
+    def _move(self, source: Path, target: Path) -> None:
+        masks = mask_files_of(source, within=self.folder)
+        copies = {file: target.parent / MASKS / name for name, file in masks.items() if file is not None}
+        for file, copy in copies.items():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy_beside(file, copy)
+        move_beside(source, target)
+        for file, copy in copies.items():
+            remove_copy(file, copy)
+
     def _targets(self, moves: dict[str, Path]) -> dict[str, Path]:
-        """Under the file's own name; named after the image where another image beside it has the same stem."""
+        """Under the file's own name; named after the image where that is a number, or where another image beside it has
+        the same stem."""
         targets, owners = {}, {}
         for name, source in moves.items():
             parent = (self.folder / name).parent
             if parent not in owners:
                 owners[parent] = claimants(entry for entry in os.listdir(parent) if is_image(entry))  # noqa: PTH208
-            key = annotation_key(source.name) or ""
+            image = PurePosixPath(name)
+            key = normalised(image.stem) if named_by_number(source.name) else annotation_key(source.name) or ""
+            own = image.stem + source.suffix if named_by_number(source.name) else source.name
             alone = len(owners[parent].get(key, ())) <= 1
-            targets[name] = parent / (source.name if alone else (self.folder / name).name + source.suffix)
+            targets[name] = parent / (own if alone else image.name + source.suffix)
         return targets
 
 

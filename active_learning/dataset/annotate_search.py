@@ -9,8 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_learning.annotations import check_labels, image_named_in, read_annotation
-from active_learning.dataset.image_folder import ANNOTATE, annotation_key, claimants, image_size, normalised
+from active_learning.annotations import check_labels, image_named_in, mask_files_of, read_annotation
+from active_learning.dataset.image_folder import (
+    ANNOTATE,
+    annotation_key,
+    claimants,
+    image_size,
+    key_of_numbered,
+    named_by_number,
+    normalised,
+)
 from active_learning.errors import AnnotationError, MaskALError
 
 Signature = tuple[int, int, int]  # changes with the file
@@ -31,16 +39,22 @@ class AnnotationChecks:
         signature = _signature(path)
         known = self._faults.get((path, image))
         if known is None or known[0] != signature:
-            known = self._faults[path, image] = signature, self._read(path, image)
+            fault, may_pass = self._read(path, image)
+            known = self._faults[path, image] = None if may_pass else signature, fault
         return known[1]
 
-    def _read(self, path: Path, image: str) -> str:
+    def _read(self, path: Path, image: str) -> tuple[str, bool]:
+        """What is wrong with the file, and whether that can change while the file does not."""
         try:
-            annotation = read_annotation(path, image=image, size=image_size(self._folder / image))
+            annotation = read_annotation(path, image=image, size=image_size(self._folder / image), within=self._folder)
             check_labels(annotation, self._classes, self._unknown_labels, path)
+            masks = mask_files_of(path, within=self._folder)
         except MaskALError as error:
-            return str(error)
-        return ""
+            return str(error), False
+        absent = [name for name, file in masks.items() if file is None]
+        if absent:
+            return f"{path}: there is no mask {absent[0]!r}; put CVAT's folder Masks beside the xml file, too", True
+        return "", False
 
     def named_in(self, path: Path) -> str:
         """The image that a file names; raises AnnotationError."""
@@ -85,10 +99,13 @@ def search_annotate_folder(folder: Path, images: Iterable[str], named_in: Callab
     owners = claimants(images)
     found = Found(defaultdict(list), {})
     for path in _annotation_files(folder / ANNOTATE):
-        candidates = owners.get(annotation_key(path.name) or "", [])
+        key = annotation_key(path.name) or ""
+        if named_by_number(path.name):
+            key = key_of_numbered(path, owners, named_in) or key
+        candidates = owners.get(key, [])
         if not candidates:
             continue
-        direct = [image for image in candidates if (folder / ANNOTATE / image).parent == path.parent]
+        direct = _in_the_place_of(path, candidates, folder / ANNOTATE)
         owner, fault = _owner(folder, path, direct, candidates, named_in)
         if owner is not None:
             found.files[owner].insert(0 if owner in direct else len(found.files[owner]), path)
@@ -96,6 +113,19 @@ def search_annotate_folder(folder: Path, images: Iterable[str], named_in: Callab
             if fault and other != owner:
                 found.faults[other] = f"{path}: {fault}; save the annotation of {other} as {other}.json"
     return found
+
+
+def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]:
+    """The images whose copies are in the folder of the file. CVAT's export repeats their folders below its own
+    (default/field_1/a.xml): there, those of the longest folder."""
+    here = [image for image in images if (root / image).parent == path.parent]
+    if here or path.suffix.lower() != ".xml":
+        return here
+    place = f"/{path.parent.as_posix()}/"
+    ends = {image: f"/{image}".rpartition("/")[0] + "/" for image in images}
+    fitting = [image for image, end in ends.items() if place.endswith(end)]
+    longest = max((len(ends[image]) for image in fitting), default=0)
+    return [image for image in fitting if len(ends[image]) == longest]
 
 
 def _annotation_files(root: Path) -> Iterator[Path]:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from pycocotools import mask as run_lengths
-
-from active_learning.annotations import Annotation, Bitmap, Instance, Part, check_labels, read_annotation
-from active_learning.annotations.contours import crop_bitmap, instance_bitmap, parts_bitmap, polygon_area
+from active_learning.annotations import Annotation, check_labels, read_annotation
+from active_learning.annotations.coco import CocoWriter
 from active_learning.dataset.image_folder import AnnotatedImage, check_image_name, image_size, pair_annotations
 from active_learning.errors import MaskALError
 from active_learning.files import write_atomically
-
-_DECIMALS = 3  # of a pixel
 
 
 @dataclass(frozen=True)
@@ -48,32 +41,11 @@ def write_coco_json(
         MaskALError: names every image that has no annotation or a faulty one; then nothing is written.
     """
     annotations = list(_read_all(folder, images, classes, unknown_labels))
-    category_ids = {name: number for number, name in enumerate(classes, start=1)}
-    objects = [
-        (image_id, instance, annotation)
-        for image_id, annotation in enumerate(annotations, start=1)
-        for instance in annotation.instances
-    ]
-    document = {
-        "images": [
-            {"id": image_id, "file_name": one.image, "height": one.height, "width": one.width}
-            for image_id, one in enumerate(annotations, start=1)
-        ],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": image_id,
-                "category_id": category_ids[instance.label],
-                "iscrowd": 0,
-                **_region(instance, one.height, one.width),
-            }
-            for number, (image_id, instance, one) in enumerate(objects, start=1)
-        ],
-        "categories": [{"id": number, "name": name} for name, number in category_ids.items()],
-    }
-    write_atomically(output, json.dumps(document, ensure_ascii=False))
-    bitmaps = sum(isinstance(entry["segmentation"], dict) for entry in document["annotations"])
-    return _summary(annotations, classes, bitmaps)
+    writer = CocoWriter(classes)
+    for annotation in annotations:
+        writer.add(annotation)
+    write_atomically(output, writer.text())
+    return _summary(annotations, classes, writer.bitmaps)
 
 
 def _read_all(folder: Path, images: Sequence[str], classes: Sequence[str], unknown_labels: str) -> Iterator[Annotation]:
@@ -94,7 +66,7 @@ def _read_all(folder: Path, images: Sequence[str], classes: Sequence[str], unkno
 
 def _read(folder: Path, image: AnnotatedImage, classes: Sequence[str], unknown_labels: str) -> Annotation:
     size = image_size(folder / image.name)
-    annotation = read_annotation(image.annotation, image=image.name, size=size)
+    annotation = read_annotation(image.annotation, image=image.name, size=size, within=folder)
     return check_labels(annotation, classes, unknown_labels, image.annotation)
 
 
@@ -107,58 +79,6 @@ def _summary(annotations: Sequence[Annotation], classes: Sequence[str], bitmaps:
     negatives = sum(not annotation.instances for annotation in annotations)
     warnings = tuple(warning for annotation in annotations for warning in annotation.warnings)
     return DatasetSummary(len(annotations), negatives, dict(objects), dict(images_with), warnings, bitmaps)
-
-
-def _region(instance: Instance, height: int, width: int) -> dict[str, Any]:
-    """segmentation, area and bbox (x, y, width, height) of an object."""
-    if instance.bitmap is not None or any(part.holes for part in instance.parts):
-        return _bitmap_region(instance_bitmap(instance, height, width), height, width)
-    points = np.concatenate([part.exterior for part in instance.parts])
-    corner, extent = points.min(axis=0), np.ptp(points, axis=0)
-    return {
-        "segmentation": [part.exterior.round(_DECIMALS).ravel().tolist() for part in instance.parts],
-        "area": round(_area(instance.parts, height, width), _DECIMALS),
-        "bbox": [*corner.round(_DECIMALS).tolist(), *extent.round(_DECIMALS).tolist()],
-    }
-
-
-def _area(parts: Sequence[Part], height: int, width: int) -> float:
-    """Of the union: what parts share, counted in pixels, counts once."""
-    areas = [polygon_area(part.exterior) for part in parts]
-    if not min(areas):  # an outline whose lobes cancel out
-        return float(parts_bitmap(parts, height, width).mask.sum())
-    if len(parts) == 1 or not _boxes_overlap(parts):
-        return sum(areas)
-    pixels = sum(int(parts_bitmap([part], height, width).mask.sum()) for part in parts)
-    return sum(areas) - (pixels - int(parts_bitmap(parts, height, width).mask.sum()))
-
-
-def _boxes_overlap(parts: Sequence[Part]) -> bool:
-    low = np.stack([part.exterior.min(axis=0) for part in parts])
-    high = np.stack([part.exterior.max(axis=0) for part in parts])
-    below = (low[:, None] < high[None]).all(axis=2)
-    return int((below & below.T).sum()) > len(parts)
-
-
-def _bitmap_region(bitmap: Bitmap, height: int, width: int) -> dict[str, Any]:
-    bitmap = crop_bitmap(bitmap, height, width)
-    rows, columns = bitmap.mask.shape
-    return {
-        "segmentation": _encode(bitmap, height, width),
-        "area": int(bitmap.mask.sum()),
-        "bbox": [bitmap.x, bitmap.y, columns, rows],
-    }
-
-
-def _encode(bitmap: Bitmap, height: int, width: int) -> dict[str, Any]:
-    """COCO run lengths, column by column from the image's upper left; only the columns of the crop are looked at."""
-    rows, count = bitmap.mask.shape
-    columns = np.zeros((count, height), dtype=np.int8)
-    columns[:, bitmap.y : bitmap.y + rows] = bitmap.mask.T
-    changes = np.flatnonzero(np.diff(columns.ravel(), prepend=0, append=0)) + bitmap.x * height
-    counts = np.diff(changes, prepend=0, append=height * width)
-    encoded = run_lengths.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
-    return {"size": [height, width], "counts": encoded["counts"].decode("ascii")}
 
 
 def write_image_list(path: Path, names: Iterable[str]) -> None:

@@ -6,13 +6,15 @@ An image is named by its path relative to the folder, with `/`. Names compare NF
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from active_learning.annotations import image_named_in
+from active_learning.annotations.cvat_masks import MASKS
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError, MaskALError
 
@@ -24,7 +26,9 @@ __all__ = [
     "check_image_name",
     "find_images",
     "image_size",
+    "named_by_number",
     "pair_annotations",
+    "walk",
 ]
 
 ANNOTATE = "annotate"
@@ -32,6 +36,7 @@ IMAGE_SUFFIXES = frozenset(
     [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif"]
 )
 ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
+_NUMBERED = re.compile(r"item_\d+\.xml", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,27 @@ def is_image(filename: str) -> bool:
 def find_images(folder: Path) -> list[str]:
     """The names of all images in a folder and its sub-folders, sorted; the `annotate` folder is left out.
 
+    So are PNG files below a folder Masks: CVAT keeps the masks of annotations there.
+
+    Raises:
+        MaskALError: the folder is not there.
+    """
+    names = []
+    for parent, files in walk(folder):
+        in_masks = MASKS in parent.parts
+        images = [name for name in files if is_image(name) and not (in_masks and name.lower().endswith(".png"))]
+        names += [(parent / name).as_posix() for name in images]
+    return sorted(names)
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each sub-folder, relative to the folder, with its files, less hidden folders and the `annotate` folder.
+
     Raises:
         MaskALError: the folder is not there.
     """
     if not folder.is_dir():
         raise MaskALError(f"{folder}: there is no such folder")
-    names: list[str] = []
     visited: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         status = Path(place).stat()
@@ -68,11 +88,9 @@ def find_images(folder: Path) -> list[str]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        parent = Path(place).relative_to(folder)
         hidden = {name for name in folders if name.startswith(".") or (name == ANNOTATE and place == str(folder))}
         folders[:] = [name for name in folders if name not in hidden]
-        names += [(parent / name).as_posix() for name in files if is_image(name)]
-    return sorted(names)
+        yield Path(place).relative_to(folder), files
 
 
 def check_image_name(name: str) -> str:
@@ -95,6 +113,11 @@ def annotation_key(filename: str) -> str | None:
     return normalised(stem)
 
 
+def named_by_number(filename: str) -> bool:
+    """Whether an xml file has a name of CVAT's, item_000000012.xml, which says nothing of its image."""
+    return _NUMBERED.fullmatch(filename) is not None
+
+
 def claimants(images: Iterable[str]) -> dict[str, list[str]]:
     """From each key that an annotation file may have to the images that it may be of: their names and stems, NFC."""
     found: dict[str, list[str]] = defaultdict(list)
@@ -109,7 +132,8 @@ def pair_annotations(folder: Path, images: Iterable[str]) -> dict[str, Path]:
     """From image to the annotation file beside it, for those that have one.
 
     An image's file is `<image name>.json`, `<stem>.json`, `<image name>.xml` or `<stem>.xml`, the first of them.
-    Where images share a stem, a file is of the image that it names inside. Each folder is listed once.
+    Where images share a stem, a file is of the image that it names inside; so are CVAT's item_000000012.xml. Each
+    folder is listed once.
 
     Raises:
         MaskALError: an image name leads out of the folder, or a file may be of several images.
@@ -125,7 +149,7 @@ def find_annotations(
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """As `pair_annotations`; images whose file may be another's come second, with that fault.
 
-    `named_in` gives the image that an annotation file names; it is asked for files of shared stems alone.
+    `named_in` gives the image that an annotation file names; it is asked for files of shared stems and of numbers.
     """
     by_parent: dict[str, list[str]] = defaultdict(list)
     for name in images:
@@ -147,11 +171,11 @@ def find_annotations(
 
 
 def _related_files(place: Path, images: Iterable[str]) -> list[str]:
-    """The files of a folder that share the stem of one of the images, be it as `<image name>.json`."""
+    """The files of a folder that are named by number or share the stem of an image, be it as `<image name>.json`."""
     stems = {_stem(image) for image in images}
     filenames = os.listdir(place)  # noqa: PTH208 (names are wanted, not paths)
     named = ((filename, _stem(normalised(filename))) for filename in filenames)
-    return [filename for filename, stem in named if stem in stems or _stem(stem) in stems]
+    return [filename for filename, stem in named if stem in stems or _stem(stem) in stems or named_by_number(filename)]
 
 
 def _stem(filename: str) -> str:
@@ -163,7 +187,8 @@ def _pair_in_folder(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """From image (NFC) to annotation filename, and to the fault of a file that may be its own or another's."""
     owners = claimants(normalised(filename) for filename in filenames if is_image(filename))
-    keys = {filename: key for filename in filenames if (key := annotation_key(filename)) is not None and key in owners}
+    named = {filename: _key(place / filename, owners, named_in) for filename in filenames}
+    keys = {filename: key for filename, key in named.items() if key is not None}
     order = sorted(keys, key=lambda filename: (keys[filename] not in owners[keys[filename]], _suffix_rank(filename)))
     paired: dict[str, str] = {}
     doubtful: dict[str, str] = {}
@@ -176,6 +201,23 @@ def _pair_in_folder(
         if owner is not None:
             paired.setdefault(owner, filename)
     return paired, doubtful
+
+
+def _key(path: Path, owners: Mapping[str, Sequence[str]], named_in: Callable[[Path], str]) -> str | None:
+    """The key of `owners` that an annotation file is of; a file of a number is of the image that it names inside."""
+    key = annotation_key(path.name)
+    if named_by_number(path.name):
+        key = key_of_numbered(path, owners, named_in) or key
+    return key if key in owners else None
+
+
+def key_of_numbered(path: Path, owners: Mapping[str, Sequence[str]], named_in: Callable[[Path], str]) -> str | None:
+    """The key of `owners` that a file of a number names inside, as name or, as CVAT does, without suffix."""
+    try:
+        name = normalised(named_in(path)).rpartition("/")[2]
+    except AnnotationError:  # told once its file is read for an image, if it bears the name of one
+        return None
+    return next((key for key in (name, _stem(name)) if key in owners), None)
 
 
 def _suffix_rank(filename: str) -> tuple[int, str]:

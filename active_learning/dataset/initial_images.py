@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_learning.annotations import mask_files_of
 from active_learning.dataset.image_folder import find_images, pair_annotations
 from active_learning.errors import MaskALError
 from active_learning.files import copy_atomically
@@ -25,7 +26,7 @@ def draw_initial_images(images: Sequence[str], size: int, seed: int) -> list[str
 def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
     """Copies the annotated images of `source` with their annotations into `target`; returns their names.
 
-    A file that stands in `target` already is kept as it is.
+    Masks that are files of their own go with them. A file that stands in `target` already is kept as it is.
 
     Raises:
         MaskALError: `source` holds no annotated image.
@@ -35,6 +36,8 @@ def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
         raise MaskALError(f"{source}: holds no annotated image; put images with their annotations there")
     for name, annotation in pairs.items():
         _copy_if_absent(source / name, target / name)
+        for mask in filter(None, mask_files_of(annotation, within=source).values()):
+            _copy_if_absent(mask, target / mask.relative_to(source.absolute()))
         _copy_if_absent(annotation, target / annotation.relative_to(source))
     return sorted(pairs)
 

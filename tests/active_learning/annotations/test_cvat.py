@@ -18,7 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from active_learning.annotations import Annotation, Bitmap, Instance, Part, cvat
+from active_learning.annotations import (
+    Annotation,
+    Bitmap,
+    Instance,
+    Part,
+    cvat,
+)
 from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.documents import kind_of_document, load_document
 from active_learning.errors import AnnotationError

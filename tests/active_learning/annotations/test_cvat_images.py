@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from active_learning.annotations import Annotation, cvat_images
+from active_learning.annotations import Annotation, Instance, Part, cvat_images, read_annotation
 from active_learning.annotations.contours import instance_mask, trace_mask
+from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.documents import load_document
 from active_learning.errors import AnnotationError
 
@@ -345,3 +346,66 @@ def test_damaged_files_raise_annotation_errors_alone(save, seed):
             assert all(one.shape == SIZE for one in masks)
             outcomes.add("read")
     assert outcomes == {"refused", "read"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "area"),
+    [
+        pytest.param("a.jpg", 100, id="name"),
+        pytest.param("a.png", 400, id="another of that stem"),
+        pytest.param("b.png", 100, id="another suffix"),
+        pytest.param("s/b.jpg", 100, id="a folder more"),
+        pytest.param("c.jpg", 100, id="a folder less"),
+    ],
+)
+def test_one_image_is_read_by_its_name(save, asked, area):
+    images = [
+        image(polygon()),
+        image(polygon(side=20), name="a.png"),
+        image(polygon(), name="b.jpg"),
+        image(polygon(), name="s/c.jpg"),
+        image(polygon(), name="s/d.jpg"),
+        image(polygon(), name="t/d.jpg"),
+    ]
+    annotation = read_annotation(save(*images), image=asked, size=None)
+    assert annotation.image == asked
+    assert [int(instance_mask(one, *SIZE).sum()) for one in annotation.instances] == [area]
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"), [("e.jpg", "is not among its images"), ("d.jpg", "may mean 's/d.jpg' or 't/d.jpg'")]
+)
+def test_images_that_the_file_does_not_tell(save, asked, reason):
+    path = save(image(polygon(), name="s/d.jpg"), image(polygon(), name="t/d.jpg"))
+    with pytest.raises(AnnotationError, match=reason) as caught:
+        read_annotation(path, image=asked, size=SIZE)
+    assert str(path) in str(caught.value)
+
+
+def test_written_files_are_as_cvat_wants_them(tmp_path):
+    square = np.array([[10.0, 20], [30, 20], [30, 50], [10, 50]])
+    holed = Part(square, (square * 0.5 + [10, 18],))
+    writer = CvatImagesWriter(["healthy", "ä & b"])
+    writer.add(Annotation("s/ä.jpg", *SIZE, (Instance("healthy", (Part(square + 0.123),), None, 0.9),)))
+    writer.add(Annotation("b.jpg", *SIZE))
+    writer.add(Annotation("c.jpg", *SIZE, (Instance("ä & b", (holed, Part(square + 40))),) * 2))
+    root = ElementTree.fromstring(writer.text(tmp_path / "annotations.xml"))
+    assert [one.text for one in root.iterfind("meta/task/labels/label/name")] == ["healthy", "ä & b"]
+    assert root.findtext("meta/task/size") == "3"
+    assert [(one.get("id"), one.get("name"), len(one)) for one in root.iterfind("image")] == [
+        ("0", "s/ä.jpg", 1), ("1", "b.jpg", 0), ("2", "c.jpg", 4),
+    ]  # fmt: skip
+    polygons, masks = list(root.iter("polygon")), list(root.iter("mask"))
+    assert polygons[0].get("points") == "10.12,20.12;30.12,20.12;30.12,50.12;10.12,50.12"
+    assert (polygons[0].get("source"), polygons[0].get("group_id")) == ("auto", None)
+    assert [one.get("group_id") for one in root.findall("image")[2]] == ["1", "1", "2", "2"]
+    assert {one.get("source") for one in masks} == {"manual"}
+    runs = [int(run) for run in masks[0].get("rle").split(",")]
+    assert sum(runs) == int(masks[0].get("width")) * int(masks[0].get("height"))
+    assert (masks[0].get("left"), masks[0].get("top"), runs[0]) == ("10", "20", 0)
+
+
+def test_texts_that_xml_cannot_hold_are_refused(tmp_path):
+    writer = CvatImagesWriter(["a\x01"])
+    with pytest.raises(AnnotationError, match="xml has no character"):
+        writer.text(tmp_path / "annotations.xml")

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from active_learning.annotations import Annotation, Instance, Part, cvat
+
 SQUARE = [[2, 3], [12, 3], [12, 13], [2, 13]]
 
 
@@ -38,6 +40,20 @@ def annotate(tmp_path: Path) -> Callable[..., Path]:
         shapes = [{"label": label, "points": SQUARE, "shape_type": "polygon"} for label in labels]
         document = {"shapes": shapes, "imagePath": image, "imageData": None, "imageHeight": 30, "imageWidth": 40}
         path.write_text(json.dumps({**document, **fields}), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def annotate_in_cvat(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Writes a file of CVAT with a square that has a hole, and so a mask, at a path below <tmp_path>/train."""
+
+    def write(place: str, image: str, label: str = "healthy") -> Path:
+        path = tmp_path / "train" / place
+        hole = np.array([[5.0, 6], [9, 6], [9, 10], [5, 10]])
+        ring = Instance(label, (Part(np.array(SQUARE, float), (hole,)),))
+        cvat.write(Annotation(image, 30, 40, (ring,)), path)
         return path
 
     return write

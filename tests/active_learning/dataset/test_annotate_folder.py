@@ -11,8 +11,10 @@ import time
 
 import pytest
 
+from active_learning.annotations import read_annotation
 from active_learning.dataset import annotate_folder
 from active_learning.dataset.annotate_folder import AnnotateFolder
+from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
 
 CLASSES = ["healthy", "damaged"]
@@ -335,3 +337,69 @@ def test_an_annotation_taken_away_is_waited_for_again(desk, add_image, annotate)
     annotate("annotate/a.json")
     thread.join(20)
     assert not thread.is_alive()
+
+
+CVAT_PLACES = [
+    pytest.param("a.xml", "a.png", "a.png", "a.xml", id="beside"),
+    pytest.param("sub/b.xml", "sub/b.png", "sub/b.png", "sub/b.xml", id="sub-folder"),
+    pytest.param("default/sub/b.xml", "sub/b.png", "sub/b.png", "sub/b.xml", id="export"),
+    pytest.param("default/item_000000007.xml", "a.png", "a.png", "a.xml", id="by number"),
+    pytest.param("a.png.xml", "a.png", "a.png", "a.png.xml", id="image name"),
+]
+
+
+@pytest.mark.parametrize(("place", "named", "image", "target"), CVAT_PLACES)
+def test_masks_of_cvat_move_with_their_annotation(
+    train, desk, add_image, annotate_in_cvat, place, named, image, target
+):
+    add_image(image)
+    desk.fill([image])
+    content = annotate_in_cvat(f"annotate/{place}", named).read_bytes()
+    before = read_annotation(train / "annotate" / place, image=image, size=(30, 40))
+    assert desk.collect() == [image]
+    assert (train / target).read_bytes() == content
+    after = read_annotation(train / target, image=image, size=(30, 40), within=train)
+    assert after.warnings == before.warnings == ()
+    assert [one.bitmap.mask.sum() for one in after.instances] == [one.bitmap.mask.sum() for one in before.instances]
+    assert not (train / "annotate").exists()
+    assert find_images(train) == [image]
+
+
+def test_masks_that_stand_there_are_kept(train, desk, add_image, annotate_in_cvat):
+    add_image("a.png")
+    (train / "Masks").mkdir()
+    (train / "Masks/a_mask_0.png").write_bytes(b"a person's")
+    desk.fill(["a.png"])
+    annotate_in_cvat("annotate/a.xml", "a.png")
+    assert desk.collect() == ["a.png"]
+    assert (train / "Masks/a_mask_0.png.orig").read_bytes() == b"a person's"
+    assert read_annotation(train / "a.xml", image="a.png", size=(30, 40), within=train).warnings == ()
+
+
+def test_a_stop_between_masks_and_annotation_loses_nothing(train, desk, add_image, annotate_in_cvat, monkeypatch):
+    add_image("a.png")
+    desk.fill(["a.png"])
+    annotate_in_cvat("annotate/a.xml", "a.png")
+
+    def stop(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(annotate_folder, "move_beside", stop)
+    with pytest.raises(KeyboardInterrupt):
+        desk.collect()
+    monkeypatch.undo()
+    again = AnnotateFolder(train, CLASSES)
+    again.fill(["a.png"])
+    assert again.collect() == ["a.png"]
+    assert sorted(files(train)) == ["Masks/a_mask_0.png", "a.png", "a.xml"]
+
+
+def test_an_earlier_annotation_of_cvat_is_kept_with_its_mask(train, desk, add_image, annotate_in_cvat):
+    add_image("a.png")
+    annotate_in_cvat("a.xml", "a.png", "helthy")
+    desk.fill(["a.png"])
+    path = annotate_in_cvat("annotate/a.xml", "a.png")
+    content = path.read_bytes()
+    assert desk.collect() == ["a.png"]
+    assert (train / "a.xml").read_bytes() == content
+    assert b"helthy" in (train / "a.xml.orig").read_bytes()

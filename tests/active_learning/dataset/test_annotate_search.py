@@ -89,3 +89,35 @@ def test_files_are_read_again_only_when_they_change(train, add_image, annotate, 
     annotate("annotate/a.json", ["healthy"])
     assert checks.fault(path, "a.jpg") == ""
     assert len(reads) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "image", "owner"),
+    [
+        pytest.param("a.xml", "a.jpg", "a.jpg", id="beside"),
+        pytest.param("default/a.xml", "a.jpg", "a.jpg", id="export"),
+        pytest.param("default/sub/a.xml", "sub/a.jpg", "sub/a.jpg", id="export with folders"),
+        pytest.param("default/item_000000003.xml", "a.jpg", "a.jpg", id="export, by number"),
+        pytest.param("default/sub/item_000000003.xml", "a.jpg", "sub/a.jpg", id="export with folders, by number"),
+        pytest.param("Annotations/default/b.xml", "b.jpg", "sub/b.jpg", id="datumaro"),
+        pytest.param("c.png.xml", "c.png", "c.png", id="image name"),
+        pytest.param("x/item_000000003.xml", "gone.jpg", None, id="a number of no image"),
+    ],
+)
+def test_exports_of_cvat(train, add_image, annotate_in_cvat, place, image, owner):
+    for name in AWAITED:
+        add_image(name)
+    path = annotate_in_cvat(f"annotate/{place}", image)
+    found = search_annotate_folder(train, AWAITED, image_named_in)
+    assert found.files == ({owner: [path]} if owner else {})
+
+
+def test_an_annotation_whose_mask_is_not_there_yet_does_not_count(train, add_image, annotate_in_cvat):
+    add_image("a.jpg")
+    path = annotate_in_cvat("annotate/a.xml", "a.jpg")
+    (mask,) = (train / "annotate/Masks").iterdir()
+    late = mask.rename(train / "late.png")
+    checks = AnnotationChecks(train, ["healthy"], "error")
+    assert "there is no mask 'a_mask_0.png'" in checks.fault(path, "a.jpg")
+    late.rename(mask)
+    assert checks.fault(path, "a.jpg") == ""

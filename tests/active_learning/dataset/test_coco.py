@@ -10,13 +10,11 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as run_lengths
 from pycocotools.coco import COCO
 
-from active_learning.annotations import Annotation, Bitmap, Instance, Part, labelme
-from active_learning.annotations.contours import instance_mask
+from active_learning.annotations import Annotation, Instance, Part, labelme
 from active_learning.annotations.png import encode_mask
-from active_learning.dataset.coco import _region, read_image_list, write_coco_json, write_image_list
+from active_learning.dataset.coco import read_image_list, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
 
@@ -114,46 +112,6 @@ def test_bitmaps_are_run_lengths_that_pycocotools_reads(add_image, annotate, coc
     assert mask.shape == (30, 40)
     assert (mask[7:13, 5:12] == RING).all()
     assert mask.sum() == 36
-
-
-def box(x: float, y: float, width: float, height: float) -> np.ndarray:
-    return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
-
-
-@pytest.mark.parametrize(
-    ("instance", "area", "bbox", "polygons"),
-    [
-        pytest.param(Instance("a", (Part(box(1.25, 2, 4, 3)),)), 12, [1.25, 2, 4, 3], 1, id="polygon"),
-        pytest.param(
-            Instance("a", (Part(box(1, 2, 4, 3)), Part(box(11, 2, 4, 3)))), 24, [1, 2, 14, 3], 2, id="two parts"
-        ),
-        pytest.param(
-            Instance("a", (Part(box(1, 2, 4, 3)), Part(box(3, 2, 4, 3)))), 18, [1, 2, 6, 3], 2, id="overlapping parts"
-        ),
-        pytest.param(Instance("a", (Part(box(1, 2, 4, 3)),) * 3), 12, [1, 2, 4, 3], 3, id="a part three times"),
-        pytest.param(
-            Instance("a", (Part(box(0, 0, 10, 10), (box(2, 2, 3, 3),)),)), 91, [0, 0, 10, 10], None, id="hole"
-        ),
-        pytest.param(
-            Instance("a", (), Bitmap(38, 28, np.ones((2, 2), dtype=bool))), 4, [38, 28, 2, 2], None, id="last pixels"
-        ),
-        pytest.param(
-            Instance("a", (), Bitmap(0, 0, np.ones((30, 40), dtype=bool))), 1200, [0, 0, 40, 30], None, id="all pixels"
-        ),
-        pytest.param(
-            Instance("a", (Part(np.array([[0.0, 0], [10, 10], [10, 0], [0, 10]])),)), 50, [0, 0, 10, 10], 1, id="lobes"
-        ),
-    ],
-)
-def test_regions(instance, area, bbox, polygons):
-    region = _region(instance, 30, 40)
-    assert region["area"] == pytest.approx(area, abs=5 if polygons and area == 50 else 1e-6)
-    assert region["bbox"] == bbox
-    if polygons is not None:
-        assert len(region["segmentation"]) == polygons
-        return
-    mask = run_lengths.decode(region["segmentation"])
-    assert (mask == instance_mask(instance, 30, 40)).all()
 
 
 def test_reading_costs_no_torch_import(project_root):

@@ -117,3 +117,35 @@ def test_a_damaged_file_of_a_shared_stem(train):
 
 def test_folders_that_are_not_there_hold_no_annotations(train):
     assert pair_annotations(train, ["none/a.jpg"]) == {}
+
+
+def test_masks_of_cvat_are_no_images(train):
+    touch(train, "a.jpg", "Masks/a_mask_0.png", "s/Masks/t/b_mask_1.PNG", "Masks/photo.jpg", "masks/c.png")
+    assert find_images(train) == ["Masks/photo.jpg", "a.jpg", "masks/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("images", "named", "owner"),
+    [
+        pytest.param(["a.jpg", "b.jpg"], "b.jpg", "b.jpg", id="named inside"),
+        pytest.param(["a.jpg", "b.png"], "b.jpg", "b.png", id="named inside, another suffix"),
+        pytest.param(["item_000000001.jpg", "b.jpg"], "b.jpg", "b.jpg", id="not the one of its number"),
+        pytest.param(["item_000000001.jpg", "b.jpg"], "gone.jpg", "item_000000001.jpg", id="the one of its number"),
+        pytest.param(["a.jpg", "b.jpg"], "gone.jpg", None, id="of none"),
+    ],
+)
+def test_numbers_in_names_of_cvat_mean_nothing(train, annotate_in_cvat, images, named, owner):
+    touch(train, *images)
+    path = annotate_in_cvat("item_000000001.xml", named)
+    assert pair_annotations(train, find_images(train)) == ({owner: path} if owner else {})
+
+
+def test_a_damaged_file_of_a_number_is_of_none(train):
+    touch(train, "a.jpg", "item_000000001.xml")
+    assert pair_annotations(train, find_images(train)) == {}
+
+
+def test_an_xml_file_may_be_named_after_the_whole_image(train, annotate_in_cvat):
+    touch(train, "a.jpg", "a.png")
+    files = {name: annotate_in_cvat(f"{name}.xml", name) for name in ("a.jpg", "a.png")}
+    assert pair_annotations(train, find_images(train)) == files

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from active_learning.annotations import read_annotation
 from active_learning.dataset.initial_images import copy_initial_train_dir, draw_initial_images
 from active_learning.errors import MaskALError
 
@@ -38,6 +39,16 @@ def test_copying_the_initial_images_keeps_what_stands_there(tmp_path: Path):
     assert (target / "sub" / "b.json").read_bytes() == (source / "sub" / "b.json").read_bytes()
     assert not (target / "not annotated.png").exists()
     assert not list(target.rglob("*.tmp"))
+
+
+def test_masks_of_cvat_are_copied_with_their_annotation(train, tmp_path, annotate_in_cvat):
+    (train / "sub").mkdir()
+    (train / "sub" / "a.png").write_bytes(b"image")
+    annotate_in_cvat("sub/a.xml", "sub/a.png")
+    target = tmp_path / "target"
+    assert copy_initial_train_dir(train, target) == ["sub/a.png"]
+    annotation = read_annotation(target / "sub" / "a.xml", image="sub/a.png", size=(30, 40), within=target)
+    assert (annotation.warnings, len(annotation.instances)) == ((), 1)
 
 
 def test_nothing_annotated_is_said(tmp_path: Path):

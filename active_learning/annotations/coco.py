@@ -1,0 +1,266 @@
+"""COCO json files, each of many images.
+
+An entry of `annotations` is an object: polygons whose union it is, or run lengths, which can have holes. A crowd
+(iscrowd 1) is a region of many objects and none itself; it is left out with a warning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
+from active_learning.annotations.contours import crop_bitmap, instance_bitmap, parts_bitmap, polygon_area
+from active_learning.annotations.png import MOST_PIXELS
+from active_learning.annotations.run_lengths import bitmap_of, decode_runs, encode_runs, runs_of
+from active_learning.annotations.shapes import (
+    ShapeError,
+    brief,
+    clipped_bitmap,
+    clipped_outline,
+    image_size,
+    read_points,
+    read_score,
+)
+from active_learning.errors import AnnotationError
+
+_DECIMALS = 3  # of a pixel
+
+
+def recognises(document: Any) -> bool:
+    has_entries = isinstance(document, dict) and ("annotations" in document or "categories" in document)
+    return has_entries and "images" in document
+
+
+class CocoFile:
+    """A COCO json file, whose images are read one by one.
+
+    `images` are their names, paths with "/" as the file gives them. `faults` tells which images cannot be read, and
+    `warnings` which entries are of no image, each with file, place and reason.
+    """
+
+    def __init__(self, document: Any, path: Path) -> None:
+        """Raises AnnotationError where images, annotations or categories are no lists."""
+        self._path = path
+        self.faults: list[str] = []
+        self.warnings: list[str] = []
+        self._images: dict[str, dict[str, Any]] = {}
+        names: dict[Any, str] = {}
+        for index, entry in enumerate(self._list(document, "images")):
+            try:
+                name = _checked_name(entry, self._images)
+            except ShapeError as fault:
+                self.faults.append(f"{path}: images[{index}]: {fault}; the image is left out")
+            else:
+                self._images[name] = entry
+                names[_key(entry.get("id"))] = name
+        categories = [one for one in self._list(document, "categories") if isinstance(one, dict)]
+        self._labels = {_key(one.get("id")): one.get("name") for one in categories}
+        self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+        for index, entry in enumerate(self._list(document, "annotations") if "annotations" in document else []):
+            image = names.get(_key(entry.get("image_id"))) if isinstance(entry, dict) else None
+            if image is None:
+                number = brief(entry.get("image_id")) if isinstance(entry, dict) else brief(entry)
+                self.warnings.append(f"{path}: annotations[{index}]: image_id {number} is none of its images; left out")
+            else:
+                self._entries[image].append((index, entry))
+
+    def _list(self, document: dict[str, Any], key: str) -> list[Any]:
+        value = document.get(key)
+        if not isinstance(value, list):
+            raise AnnotationError(f"{self._path}: {key}: must be a list, not {brief(value)}; export the data set again")
+        return value
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return tuple(self._images)
+
+    def read(self, name: str, *, size: tuple[int, int] | None) -> Annotation:
+        """The objects of one of `images`, clipped to the image; `size` as in `annotations.read_annotation`.
+
+        Raises:
+            AnnotationError: the size is unknown.
+        """
+        place = f"{self._path}: image {name!r}"
+        declared = (self._images[name].get("height"), self._images[name].get("width"))
+        height, width, warnings = image_size(declared, size, place, ("height", "width"))
+        instances = []
+        for index, entry in self._entries.get(name, []):
+            label = self._labels.get(_key(entry.get("category_id")))
+            where = f"{place}: annotations[{index}]: label {brief(label)}"
+            try:
+                instance, faults = _read_object(entry, index, label, height, width)
+            except ShapeError as fault:
+                warnings.append(f"{where}: {fault}; the object is left out")
+            else:
+                instances.append(instance)
+                warnings += [f"{where}: {fault}" for fault in faults]
+        return Annotation(name, height, width, tuple(instances), tuple(warnings))
+
+
+def _key(number: Any) -> Any:
+    """An id that can be looked up; None where it is none."""
+    return number if isinstance(number, (int, str)) and not isinstance(number, bool) else None
+
+
+def _checked_name(entry: Any, known: dict[str, Any]) -> str:
+    """Raises ShapeError."""
+    if not isinstance(entry, dict) or _key(entry.get("id")) is None:
+        raise ShapeError(f"is {brief(entry)}, not an image with id and file_name")
+    name = entry.get("file_name")
+    if not isinstance(name, str) or not name:
+        raise ShapeError("has no file_name")
+    name = name.replace("\\", "/")
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or "\x00" in name:
+        raise ShapeError(f"file_name {brief(name)} leads out of the image folder")
+    if name in known:
+        raise ShapeError(f"file_name {brief(name)} is described twice; the first one counts")
+    return name
+
+
+def _read_object(entry: dict[str, Any], index: int, label: Any, height: int, width: int) -> tuple[Instance, list[str]]:
+    """The object, and why polygons of it were left out. Raises ShapeError."""
+    if not isinstance(label, str) or not label:
+        raise ShapeError(f"category_id {brief(entry.get('category_id'))} is not in categories")
+    if entry.get("iscrowd") not in (None, 0, False):
+        raise ShapeError("is a crowd (iscrowd 1), not an object")
+    region, score = entry.get("segmentation"), read_score(entry.get("score"))
+    origin = f"annotations[{index}]"
+    if isinstance(region, dict):
+        bitmap, faults = _read_runs(region, height, width)
+        return Instance(label, (), bitmap, score, origin), faults
+    parts: list[Part] = []
+    faults = []
+    for number, polygon in enumerate(_polygons(region, entry)):
+        try:
+            parts.append(Part(clipped_outline(_outline(polygon), height, width)))
+        except ShapeError as fault:
+            faults.append(f"segmentation[{number}]: {fault}; the polygon is left out")
+    if not parts:
+        raise ShapeError(faults[0].removesuffix("; the polygon is left out"))
+    return Instance(label, tuple(parts), None, score, origin), faults
+
+
+def _polygons(region: Any, entry: dict[str, Any]) -> list[Any]:
+    if not isinstance(region, list) or not region:
+        raise ShapeError("has a box, but no segmentation" if entry.get("bbox") else "has no segmentation")
+    return region if isinstance(region[0], (list, dict)) else [region]
+
+
+def _outline(numbers: Any) -> Polygon:
+    """Nx2 from [x0, y0, x1, y1, ...]. Raises ShapeError."""
+    if not isinstance(numbers, list) or len(numbers) % 2:
+        raise ShapeError("the points are not x, y pairs of numbers")
+    outline = read_points([numbers[at : at + 2] for at in range(0, len(numbers), 2)])
+    if len(outline) < 3:
+        raise ShapeError(f"a polygon needs 3 points, not {len(outline)}")
+    return outline
+
+
+def _read_runs(region: dict[str, Any], height: int, width: int) -> tuple[Bitmap, list[str]]:
+    """Raises ShapeError."""
+    size, counts = region.get("size"), region.get("counts")
+    if not isinstance(size, list) or len(size) != 2 or not all(type(one) is int and one > 0 for one in size):
+        raise ShapeError(f"size {brief(size)} is no height and width")
+    if size[0] * size[1] > MOST_PIXELS:
+        raise ShapeError(f"size {brief(size)} is no image of this world")
+    try:
+        bitmap = bitmap_of(_runs(counts), *size)
+    except ValueError as error:
+        raise ShapeError(f"the mask cannot be decoded: {error}") from error
+    sizes = f"height {size[0]}, width {size[1]}, the image {height} and {width}"
+    faults = [] if size == [height, width] else [f"the mask has {sizes}; it is not scaled"]
+    return clipped_bitmap(bitmap, height, width), faults
+
+
+def _runs(counts: Any) -> np.ndarray | list[int]:
+    """From COCO's text, or its list of numbers. Raises ValueError."""
+    if isinstance(counts, str):
+        return decode_runs(counts)
+    if not isinstance(counts, list) or not all(type(run) is int and 0 <= run <= MOST_PIXELS for run in counts):
+        raise ValueError(f"counts {brief(counts)} are no run lengths")
+    return counts
+
+
+class CocoWriter:
+    """Gathers annotations, one after another, for a COCO json file.
+
+    Category ids count from 1 in the order of `classes`, image and annotation ids from 1. An object is polygons, or run
+    lengths where it has holes or is a bitmap; `bitmaps` counts those.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._category_ids = {name: number for number, name in enumerate(classes, start=1)}
+        self._images: list[dict[str, Any]] = []
+        self._objects: list[dict[str, Any]] = []
+        self.bitmaps = 0
+
+    def add(self, annotation: Annotation) -> None:
+        """All labels must be of the classes."""
+        height, width, image_id = annotation.height, annotation.width, len(self._images) + 1
+        self._images.append({"id": image_id, "file_name": annotation.image, "height": height, "width": width})
+        for instance in annotation.instances:
+            region = region_fields(instance, height, width)
+            self.bitmaps += isinstance(region["segmentation"], dict)
+            self._objects.append(
+                {
+                    "id": len(self._objects) + 1,
+                    "image_id": image_id,
+                    "category_id": self._category_ids[instance.label],
+                    "iscrowd": 0,
+                    **region,
+                    **({} if instance.score is None else {"score": round(instance.score, 6)}),
+                }
+            )
+
+    def text(self) -> str:
+        categories = [{"id": number, "name": name} for name, number in self._category_ids.items()]
+        document = {"images": self._images, "annotations": self._objects, "categories": categories}
+        return json.dumps(document, ensure_ascii=False)
+
+
+def region_fields(instance: Instance, height: int, width: int) -> dict[str, Any]:
+    """segmentation, area and bbox (x, y, width, height) of an object."""
+    if instance.bitmap is not None or any(part.holes for part in instance.parts):
+        return _bitmap_region(instance_bitmap(instance, height, width), height, width)
+    points = np.concatenate([part.exterior for part in instance.parts])
+    corner, extent = points.min(axis=0), np.ptp(points, axis=0)
+    return {
+        "segmentation": [part.exterior.round(_DECIMALS).ravel().tolist() for part in instance.parts],
+        "area": round(_area(instance.parts, height, width), _DECIMALS),
+        "bbox": [*corner.round(_DECIMALS).tolist(), *extent.round(_DECIMALS).tolist()],
+    }
+
+
+def _area(parts: Sequence[Part], height: int, width: int) -> float:
+    """Of the union: what parts share, counted in pixels, counts once."""
+    areas = [polygon_area(part.exterior) for part in parts]
+    if not min(areas):  # an outline whose lobes cancel out
+        return float(parts_bitmap(parts, height, width).mask.sum())
+    if len(parts) == 1 or not _boxes_overlap(parts):
+        return sum(areas)
+    pixels = sum(int(parts_bitmap([part], height, width).mask.sum()) for part in parts)
+    return sum(areas) - (pixels - int(parts_bitmap(parts, height, width).mask.sum()))
+
+
+def _boxes_overlap(parts: Sequence[Part]) -> bool:
+    low = np.stack([part.exterior.min(axis=0) for part in parts])
+    high = np.stack([part.exterior.max(axis=0) for part in parts])
+    below = (low[:, None] < high[None]).all(axis=2)
+    return int((below & below.T).sum()) > len(parts)
+
+
+def _bitmap_region(bitmap: Bitmap, height: int, width: int) -> dict[str, Any]:
+    bitmap = crop_bitmap(bitmap, height, width)
+    rows, columns = bitmap.mask.shape
+    return {
+        "segmentation": {"size": [height, width], "counts": encode_runs(runs_of(bitmap, height, width))},
+        "area": int(bitmap.mask.sum()),
+        "bbox": [bitmap.x, bitmap.y, columns, rows],
+    }

@@ -1,0 +1,124 @@
+"""The command line: `python -m active_learning.annotations convert IN_DIR --to TOOL --classes a b c --out OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from active_learning.annotations import check_labels
+from active_learning.annotations.labels import split_by_label
+from active_learning.conversion.exports import TOOLS, Export, make_export
+from active_learning.conversion.report import Report
+from active_learning.conversion.sources import Source, find_sources, names_in_data_set
+from active_learning.errors import MaskALError
+
+_DONE, _FAULTS, _WRONG_USE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0, 1 where a file was skipped with an error, 2 for wrong use (nothing is written then)."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    fault = _fault(given)
+    if fault:
+        parser.error(fault)
+    report = Report(lambda text: print(text, file=sys.stderr))
+    try:
+        return _convert(given, report)
+    except MaskALError as error:
+        report.fail(str(error))
+    except OSError as error:
+        report.fail(f"{error.filename or given.out}: {error.strerror or error}")
+    return _FAULTS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m active_learning.annotations", description="Annotation files.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    convert = commands.add_parser("convert", help="from any format to any other", description=_DESCRIPTION)
+    convert.add_argument("in_dir", type=Path, metavar="IN_DIR", help="images and annotations, or an unpacked export")
+    convert.add_argument("--to", required=True, choices=TOOLS, help="the format to write")
+    convert.add_argument("--classes", required=True, nargs="+", metavar="CLASS", help="your class names, in order")
+    convert.add_argument("--out", required=True, type=Path, help="the json file of coco, else a folder")
+    convert.add_argument(
+        "--unknown-labels",
+        choices=("skip", "error"),
+        default="skip",
+        help="objects of other classes: leave them out with a warning, or skip their file with an error",
+    )
+    convert.add_argument(
+        "--max-polygon-error",
+        type=float,
+        default=1.0,
+        metavar="PX",
+        help="masks become polygons that are within this many pixels of them (1)",
+    )
+    return parser
+
+
+_DESCRIPTION = (
+    "Converts annotations of LabelMe, V7 Darwin, Supervisely, CVAT or COCO. IN_DIR holds images with their annotations "
+    "beside them, or a tool's export, unpacked. Nothing in it is changed, and nothing that exists is overwritten."
+)
+
+
+def _fault(given: argparse.Namespace) -> str:
+    """What is wrong with the arguments; "" for nothing."""
+    if not given.in_dir.is_dir():
+        return f"{given.in_dir}: there is no such folder"
+    if len(set(given.classes)) < len(given.classes) or not all(name.strip() for name in given.classes):
+        return f"--classes: {' '.join(given.classes)}: each name must be there once, and none may be empty"
+    if not (given.max_polygon_error >= 0 and math.isfinite(given.max_polygon_error)):
+        return f"--max-polygon-error: {given.max_polygon_error} must be 0 or more pixels"
+    if given.to == "coco" and given.out.is_dir():
+        return f"--out: {given.out} is a folder; coco is one json file"
+    if given.to != "coco" and given.out.exists() and not given.out.is_dir():
+        return f"--out: {given.out} is a file; {given.to} is a folder"
+    return ""
+
+
+def _convert(given: argparse.Namespace, report: Report) -> int:
+    root = given.in_dir
+    inside = given.out if root.absolute() in given.out.absolute().parents else None
+    sources, bare = find_sources(root, report, leave=inside)
+    if not sources:
+        report.fail(f"{root}: holds no image with an annotation that is known here")
+        return _FAULTS
+    names = names_in_data_set(sources, root)
+    images = {names[source.image]: root / source.image for source in sources}
+    try:
+        export = make_export(given.to, given.out, images, given.classes, given.max_polygon_error)
+    except MaskALError as error:
+        report.fail(f"{error}\nnothing was written")
+        return _WRONG_USE
+    existing = export.existing()
+    if existing:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        report.fail(f"{existing[0]}{more}: is there already; nothing was written. Choose another --out")
+        return _WRONG_USE
+    for source in sources:
+        _convert_one(given, source, names[source.image], export, report)
+    export.finish()
+    report.warn_of_labels(given.classes)
+    print(report.summary(given.classes, bare))
+    return _FAULTS if report.errors else _DONE
+
+
+def _convert_one(given: argparse.Namespace, source: Source, name: str, export: Export, report: Report) -> None:
+    try:
+        annotation = source.read(source.image)
+        if given.unknown_labels == "error":
+            annotation = check_labels(annotation, given.classes, "error", source.path)
+        else:
+            annotation, unknown = split_by_label(annotation, given.classes)
+            report.leave_out([instance.label for instance in unknown])
+        export.add(annotation, name, given.in_dir / source.image)
+    except MaskALError as error:
+        report.fail(str(error))
+        return
+    for warning in annotation.warnings:
+        report.warn(warning)
+    report.count(annotation)

@@ -1,0 +1,91 @@
+"""Images of a folder, found by the names that annotation files give them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from active_learning.dataset.image_folder import normalised
+
+TOOL_FOLDERS = frozenset(["images", "Images", "img", "default"])  # tools put them before the names of images
+
+
+@dataclass(frozen=True)
+class Match:
+    """The images that a name may mean; `exact` tells that nothing but a tool's folders stands before it."""
+
+    images: tuple[str, ...] = ()
+    exact: bool = False
+
+
+class ImageIndex:
+    """Finds images by the end of their path, with or without suffix."""
+
+    def __init__(self, root: Path, images: Iterable[str]) -> None:
+        """`images` are names relative to the folder `root`."""
+        self._root = normalised(root.absolute().as_posix())
+        self._by_tail: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for image in images:
+            parts = normalised(image).split("/")
+            for start in range(len(parts)):
+                tail = "/".join(parts[start:])
+                self._by_tail[tail].append(image)
+                self._by_stem[_stem(tail)].append(image)
+
+    def find(self, named: str, place: str) -> Match:
+        """The images that a name may mean.
+
+        Args:
+            named: a name or path; relative to `place`, to the root or any folder between, or of another machine. Its
+                suffix may be missing or another, as in CVAT and V7.
+            place: the folder of the annotation file, relative to the root; of several images the nearest are meant.
+        """
+        path, place = normalised(named).replace("\\", "/"), normalised(place)
+        here = posixpath.normpath(posixpath.join(place, path))
+        for table, key in self._tables(here):
+            whole = [image for image in table.get(key, ()) if normalised(image).count("/") == key.count("/")]
+            if whole:
+                return Match(tuple(whole), exact=True)
+        for tail in self._tails(path):
+            for table, key in self._tables(tail):
+                if key in table:
+                    return _nearest(table[key], key, place)
+        return Match()
+
+    def _tables(self, path: str) -> Iterator[tuple[dict[str, list[str]], str]]:
+        yield self._by_tail, path
+        yield self._by_stem, path
+        yield self._by_stem, _stem(path)
+
+    def _tails(self, path: str) -> list[str]:
+        """What the end of an image's path must be. The names of the folders that a path of another machine begins with
+        mean nothing here."""
+        if posixpath.isabs(path) or PureWindowsPath(path).drive or ".." in path.split("/"):
+            return [posixpath.basename(path)]
+        path = posixpath.normpath(path)
+        parts = path.split("/")
+        heads = {count: "/".join(parts[:count]) for count in range(1, len(parts))}
+        inside = [count for count, head in heads.items() if self._root.endswith(f"/{head}")]
+        return [path, *("/".join(parts[count:]) for count in inside)]
+
+
+def _stem(path: str) -> str:
+    return posixpath.splitext(path)[0]
+
+
+def _nearest(images: Sequence[str], tail: str, place: str) -> Match:
+    """The images that share most folders with a place, and of these the ones in the fewest folders."""
+    folders = PurePosixPath(place).parts
+    ranks: dict[str, tuple[int, int]] = {}
+    for image in images:
+        parts = PurePosixPath(normalised(image)).parent.parts
+        equal = [one == other for one, other in zip(parts, folders, strict=False)]
+        ranks[image] = (-equal.index(False) if False in equal else -len(equal), len(parts))
+    best = min(ranks.values())
+    found = tuple(image for image, rank in ranks.items() if rank == best)
+    head = PurePosixPath(found[0]).parts[: -(tail.count("/") + 1)]
+    return Match(found, exact=TOOL_FOLDERS.union(folders).issuperset(head))

@@ -1,0 +1,273 @@
+"""`python -m active_learning.annotations convert`, as a user calls it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from active_learning.annotations import Annotation, Bitmap, Instance, labelme
+from active_learning.annotations.contours import instance_mask
+from active_learning.conversion.exports import TOOLS
+from active_learning.conversion.report import Report
+from active_learning.conversion.sources import find_sources, names_in_data_set
+
+HEIGHT, WIDTH = 30, 40
+FILES = {
+    "labelme": ["a.json", "a.png", "sub/a.json", "sub/a.png", "sub/ä b.jpg", "sub/ä b.json"],
+    "cvat": [
+        "cvat_images_1.1.zip", "default/Masks/a_mask_1.png", "default/Masks/sub/a_mask_1.png",
+        "default/Masks/sub/a_mask_3.png", "default/a.png", "default/a.xml", "default/sub/a.png", "default/sub/a.xml",
+        "default/sub/ä b.jpg", "default/sub/ä b.xml",
+    ],
+    "darwin": [
+        "annotations/a.json", "annotations/sub/a.json", "annotations/sub/ä b.json",
+        "images/a.png", "images/sub/a.png", "images/sub/ä b.jpg",
+    ],
+    "supervisely": [
+        "ds0/ann/a.png.json", "ds0/img/a.png", "meta.json", "sub/ann/a.png.json", "sub/ann/ä b.jpg.json",
+        "sub/img/a.png", "sub/img/ä b.jpg",
+    ],
+}  # fmt: skip
+LABELS = {"a.png": ("healthy",), "sub/a.png": ("ä b", "healthy"), "sub/ä b.jpg": ()}
+
+
+def files(folder: Path) -> dict[str, str]:
+    content = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(one).hexdigest() for path, one in content.items()}
+
+
+def objects(folder: Path) -> dict[str, list[tuple[str, int]]]:
+    """What a conversion would read from a folder: by the image's name in the data set, labels and areas."""
+    said: list[str] = []
+    sources, _ = find_sources(folder, Report(said.append))
+    names = names_in_data_set(sources, folder)
+    found = {}
+    for source in sources:
+        annotation = source.read(source.image)
+        assert annotation.warnings == ()
+        masks = [(one.label, instance_mask(one, annotation.height, annotation.width)) for one in annotation.instances]
+        found[names[source.image]] = [(label, int(mask.sum())) for label, mask in masks]
+    assert said == []
+    return found
+
+
+@pytest.fixture
+def folder(root, add_image, annotate):
+    """Images with annotations of LabelMe beside them; one image has none."""
+    for name, labels in LABELS.items():
+        add_image(name)
+        annotate(str(Path(name).with_suffix(".json")), name, *labels)
+    add_image("bare.png")
+    return root
+
+
+@pytest.mark.parametrize("tool", FILES)
+def test_a_folder_for_each_tool(folder, tmp_path, convert, tool):
+    before = files(folder)
+    outcome = convert(tool)
+    assert (outcome.code, outcome.said) == (0, "")
+    assert outcome.summary.splitlines() == [
+        "3 images converted, 1 of them without objects",
+        "3 objects: healthy 2, ä b 1",
+        "1 image without an annotation",
+        "0 warnings, 0 errors",
+    ]
+    assert list(files(tmp_path / "out")) == FILES[tool]
+    assert files(folder) == before
+    if tool == "cvat":
+        (tmp_path / "out" / "cvat_images_1.1.zip").unlink()
+    read = {name.removeprefix("ds0/"): found for name, found in objects(tmp_path / "out").items()}
+    assert read == {name: [(label, 88) for label in labels] for name, labels in LABELS.items()}
+
+
+def test_coco_names_the_images_of_the_folder(folder, tmp_path, convert):
+    assert convert("coco").code == 0
+    content = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [one["file_name"] for one in content["images"]] == ["a.png", "sub/a.png", "sub/ä b.jpg"]
+    assert [(one["image_id"], one["category_id"], one["area"]) for one in content["annotations"]] == [
+        (1, 1, 88), (2, 2, 88), (2, 1, 88),
+    ]  # fmt: skip
+    assert content["categories"] == [{"id": 1, "name": "healthy"}, {"id": 2, "name": "ä b"}]
+
+
+def test_coco_becomes_labelme(root, add_image, describe, tmp_path, convert):
+    for name in ("images/a.png", "images/s/ä.jpg"):
+        add_image(name)
+    describe("annotations/train.json", "a.png", "s/ä.jpg")
+    assert convert("labelme").code == 0
+    assert list(files(tmp_path / "out")) == ["a.json", "a.png", "s/ä.jpg", "s/ä.json"]
+    assert objects(tmp_path / "out") == {"a.png": [("healthy", 88)], "s/ä.jpg": [("healthy", 88)]}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_nothing_is_overwritten(folder, tmp_path, convert, tool):
+    assert convert(tool).code == 0
+    before = files(tmp_path)
+    outcome = convert(tool)
+    assert outcome.code == 2
+    assert "is there already; nothing was written" in outcome.said
+    assert files(tmp_path) == before
+
+
+def test_one_file_in_the_way_stops_all(folder, tmp_path, convert):
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    (tmp_path / "out" / "sub" / "a.json").write_text("mine", encoding="utf-8")
+    outcome = convert("labelme")
+    assert outcome.code == 2
+    assert str(tmp_path / "out" / "sub" / "a.json") in outcome.said
+    assert files(tmp_path / "out").keys() == {"sub/a.json"}
+
+
+def test_into_the_same_folder_leaves_the_images(root, add_image, annotate, convert):
+    add_image("a.png")
+    annotate("a.xml", "a.png", "healthy", tool="cvat")
+    before = files(root)
+    assert convert("labelme", out=root.name).code == 0
+    after = files(root)
+    assert after.keys() - before.keys() == {"a.json"}
+    assert before.items() <= after.items()
+
+
+def test_a_faulty_file_is_skipped_and_told(folder, tmp_path, convert):
+    (folder / "sub" / "a.json").write_text("{", encoding="utf-8")
+    outcome = convert("labelme")
+    assert outcome.code == 1
+    assert outcome.said.startswith(f"error: {folder / 'sub' / 'a.json'}: line 1")
+    assert outcome.summary.splitlines()[-1] == "0 warnings, 1 error"
+    assert list(files(tmp_path / "out")) == ["a.json", "a.png", "sub/ä b.jpg", "sub/ä b.json"]
+
+
+def test_a_damaged_image_is_an_error(folder, convert):
+    (folder / "a.png").write_bytes(b"x")
+    outcome = convert("coco")
+    assert outcome.code == 1
+    assert "a.png: is no image" in outcome.said
+
+
+def test_a_faulty_object_is_a_warning(folder, convert):
+    path = folder / "a.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["shapes"].append({"label": "healthy", "points": [[1, 1], [2, 2]], "shape_type": "line"})
+    path.write_text(json.dumps(content), encoding="utf-8")
+    outcome = convert("coco")
+    assert outcome.code == 0
+    assert outcome.said.startswith(f"warning: {path}: shapes[2]: label 'healthy': shape_type 'line' encloses no area")
+
+
+def test_unknown_labels_are_left_out_with_one_warning(folder, annotate, tmp_path, convert):
+    annotate("a.json", "a.png", "helthy", "healthy", "helthy")
+    outcome = convert("coco")
+    assert outcome.code == 0
+    assert outcome.said.splitlines() == [
+        "warning: label 'helthy' is not in classes (did you mean 'healthy'?): 2 objects left out"
+    ]
+    assert len(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["annotations"]) == 3
+
+
+def test_unknown_labels_can_be_errors(folder, annotate, tmp_path, convert):
+    annotate("a.json", "a.png", "helthy", "healthy")
+    outcome = convert("labelme", "--unknown-labels", "error")
+    assert outcome.code == 1
+    assert "a.json: shapes[0]: label 'helthy' is not in classes (did you mean 'healthy'?)" in outcome.said
+    assert not (tmp_path / "out" / "a.png").exists()
+
+
+def test_photographs_that_are_stored_sideways(root, add_image, annotate, tmp_path, convert):
+    add_image("a.jpg", orientation=6)
+    annotate("a.json", "a.jpg", "healthy")
+    outcome = convert("coco")
+    assert outcome.code == 0
+    assert "EXIF" in outcome.said
+    (image,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["images"]
+    assert (image["height"], image["width"]) == (WIDTH, HEIGHT)
+
+
+def test_the_polygon_error(root, add_image, tmp_path, convert):
+    add_image("a.png")
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    disc = Instance("healthy", (), Bitmap(0, 0, (rows - 15) ** 2 + (columns - 20) ** 2 < 144))
+    labelme.write(Annotation("a.png", HEIGHT, WIDTH, (disc,)), root / "a.json", max_polygon_error=0)
+    assert convert("supervisely").code == 0
+    (root / "a.json").unlink()
+    (root / "a.png").unlink()
+    shutil.move(tmp_path / "out", root / "project")
+    counts = []
+    for error in ("0.3", "3"):
+        assert convert("labelme", "--max-polygon-error", error, out=error).code == 0
+        (path,) = (tmp_path / error).rglob("a.json")
+        counts.append(len(json.loads(path.read_text(encoding="utf-8"))["shapes"][0]["points"]))
+    assert counts[0] > 2 * counts[1]
+
+
+def test_nothing_to_convert(root, add_image, convert):
+    add_image("a.png")
+    outcome = convert("coco")
+    assert outcome.code == 1
+    assert "holds no image with an annotation that is known here" in outcome.said
+
+
+@pytest.mark.parametrize(
+    ("tool", "options", "reason"),
+    [
+        pytest.param("voc", (), "invalid choice: 'voc'", id="tool"),
+        pytest.param("coco", ("--max-polygon-error", "-1"), "0 or more pixels", id="negative error"),
+        pytest.param("coco", ("--max-polygon-error", "nan"), "0 or more pixels", id="no number"),
+        pytest.param("coco", ("--unknown-labels", "keep"), "invalid choice: 'keep'", id="labels"),
+        pytest.param("coco", ("--classes", "a", "b", "a"), "each name must be there once", id="classes"),
+        pytest.param("coco", ("--classes", " "), "none may be empty", id="empty class"),
+    ],
+)
+def test_wrong_use(folder, tmp_path, convert, tool, options, reason):
+    outcome = convert(tool, *options)
+    assert outcome.code == 2
+    assert reason in outcome.said
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("tool", "out", "reason"),
+    [("coco", "in put", "is a folder; coco is one json file"), ("labelme", "in put/a.png", "is a file; labelme is")],
+)
+def test_an_output_of_another_kind(folder, convert, tool, out, reason):
+    outcome = convert(tool, out=out)
+    assert outcome.code == 2
+    assert reason in outcome.said
+
+
+def test_a_folder_that_is_not_there(root, convert):
+    root.rmdir()
+    assert convert("coco").code == 2
+
+
+def test_an_output_inside_the_folder_is_not_read_again(folder, convert):
+    assert convert("labelme", out=f"{folder.name}/done").code == 0
+    outcome = convert("labelme", out=f"{folder.name}/done")
+    assert outcome.code == 2
+
+
+def test_the_module_is_a_command(project_root, folder, tmp_path):
+    command = [sys.executable, "-m", "active_learning.annotations", "convert", str(folder), "--to", "coco"]
+    command += ["--classes", "healthy", "ä b", "--out", str(tmp_path / "out.json")]
+    done = subprocess.run(command, cwd=project_root, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"3 images converted")
+
+
+def test_the_command_costs_no_torch_import(project_root):
+    code = "import active_learning.conversion.command, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=project_root, check=False).returncode == 0
+
+
+def test_images_are_copied_as_they_are(folder, tmp_path, convert):
+    with Image.open(folder / "a.png") as image:
+        assert image.size == (WIDTH, HEIGHT)
+    convert("labelme")
+    assert (tmp_path / "out" / "a.png").read_bytes() == (folder / "a.png").read_bytes()

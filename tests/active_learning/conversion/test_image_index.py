@@ -1,0 +1,49 @@
+"""Images found by the names that annotation files give them."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from active_learning.conversion.image_index import ImageIndex, Match
+
+FLAT = ["a.png", "b.jpg", "sub/a.png", "sub/c.png"]
+RELEASE = ["images/a.png", "images/sub/a.png", "images/sub/d.png"]
+
+
+@pytest.mark.parametrize(
+    ("images", "named", "place", "found", "exact"),
+    [
+        pytest.param(FLAT, "a.png", ".", ["a.png"], True, id="beside"),
+        pytest.param(FLAT, "a.png", "sub", ["sub/a.png"], True, id="beside, in a sub-folder"),
+        pytest.param(FLAT, "sub/a.png", ".", ["sub/a.png"], True, id="path from the root"),
+        pytest.param(FLAT, "sub/a.png", "labels/x", ["sub/a.png"], True, id="path from the root, said elsewhere"),
+        pytest.param(FLAT, "..\\sub\\a.png", "labels", ["sub/a.png"], True, id="path of Windows"),
+        pytest.param(FLAT, "b.png", ".", ["b.jpg"], True, id="another suffix"),
+        pytest.param(FLAT, "b", ".", ["b.jpg"], True, id="no suffix"),
+        pytest.param(FLAT, "c.png", ".", ["sub/c.png"], False, id="in some folder"),
+        pytest.param(FLAT, "C:\\x\\c.png", ".", ["sub/c.png"], False, id="of another machine"),
+        pytest.param(FLAT, "/x/b.jpg", "sub", ["b.jpg"], True, id="of another machine, at the root"),
+        pytest.param(FLAT, "pool/b.jpg", ".", ["b.jpg"], True, id="with the name of the root"),
+        pytest.param(FLAT, "data/pool/sub/a.png", ".", ["sub/a.png"], True, id="with names above the root"),
+        pytest.param(FLAT, "field/b.jpg", ".", [], False, id="in a folder that is not there"),
+        pytest.param(FLAT, "d.png", ".", [], False, id="not there"),
+        pytest.param(FLAT, "", ".", [], False, id="no name"),
+        pytest.param(RELEASE, "a.png", "annotations", ["images/a.png"], True, id="release"),
+        pytest.param(RELEASE, "sub/a.png", "annotations", ["images/sub/a.png"], True, id="release, in a folder"),
+        pytest.param(RELEASE, "d.png", "annotations", ["images/sub/d.png"], False, id="release, a folder more"),
+        pytest.param(["x/a.png", "y/a.png"], "a.png", ".", ["x/a.png", "y/a.png"], False, id="one of two"),
+        pytest.param(["x/a.png", "y/a.png"], "a.png", "y/ann", ["y/a.png"], True, id="the nearer of two"),
+        pytest.param(["a.png", "a.jpg"], "a.bmp", ".", ["a.png", "a.jpg"], True, id="one stem"),
+    ],
+)
+def test_find(images, named, place, found, exact):
+    match = ImageIndex(Path("/data/pool"), images).find(named, place)
+    assert (sorted(match.images), match.exact) == (sorted(found), exact)
+
+
+def test_accents_compare_however_they_are_stored():
+    composed, decomposed = (f"{unicodedata.normalize(form, 'ä')}.png" for form in ("NFC", "NFD"))
+    assert ImageIndex(Path("/d"), [decomposed]).find(composed, ".") == Match((decomposed,), exact=True)

@@ -1,0 +1,78 @@
+"""Where images and annotations lie for each tool."""
+
+from __future__ import annotations
+
+import pytest
+
+from active_learning.conversion.layouts import LAYOUTS, Place
+
+NAMES = ["a.jpg", "sub/a.jpg", "sub/b.TIF", "sub/deep/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "places"),
+    [
+        pytest.param(
+            "labelme",
+            ["a.jpg a.json", "sub/a.jpg sub/a.json", "sub/b.TIF sub/b.json", "sub/deep/c.png sub/deep/c.json"],
+            id="labelme",
+        ),
+        pytest.param(
+            "cvat",
+            [
+                "default/a.jpg default/a.xml",
+                "default/sub/a.jpg default/sub/a.xml",
+                "default/sub/b.TIF default/sub/b.xml",
+                "default/sub/deep/c.png default/sub/deep/c.xml",
+            ],
+            id="cvat",
+        ),
+        pytest.param(
+            "darwin",
+            [
+                "images/a.jpg annotations/a.json",
+                "images/sub/a.jpg annotations/sub/a.json",
+                "images/sub/b.TIF annotations/sub/b.json",
+                "images/sub/deep/c.png annotations/sub/deep/c.json",
+            ],
+            id="darwin",
+        ),
+        pytest.param(
+            "supervisely",
+            [
+                "ds0/img/a.jpg ds0/ann/a.jpg.json",
+                "sub/img/a.jpg sub/ann/a.jpg.json",
+                "sub/img/b.png sub/ann/b.png.json",
+                "sub/datasets/deep/img/c.png sub/datasets/deep/ann/c.png.json",
+            ],
+            id="supervisely",
+        ),
+    ],
+)
+def test_places(tool, places):
+    assert LAYOUTS[tool](NAMES) == dict(zip(NAMES, (Place(*one.split()) for one in places), strict=True))
+
+
+@pytest.mark.parametrize("tool", ["labelme", "darwin", "cvat"])
+def test_images_of_one_stem_have_annotations_of_their_own(tool):
+    places = LAYOUTS[tool](["a.jpg", "A.png", "b.jpg"])
+    names = [place.annotation.rpartition("/")[2].rpartition(".")[0] for place in places.values()]
+    assert names == ["a.jpg", "A.png", "b"]
+
+
+def test_data_sets_of_supervisely_do_not_mix():
+    places = LAYOUTS["supervisely"](["a.jpg", "ds0/a.jpg", "ds0_0/a.jpg"])
+    assert [place.image for place in places.values()] == ["ds0_1/img/a.jpg", "ds0/img/a.jpg", "ds0_0/img/a.jpg"]
+
+
+def test_converted_images_take_no_name_of_another():
+    places = LAYOUTS["supervisely"](["a.png", "a.tif", "a.tif.png", "b.tif", "b.ppm"])
+    images = [place.image.removeprefix("ds0/img/") for place in places.values()]
+    assert images == ["a.png", "a.tif_2.png", "a.tif.png", "b.png", "b.ppm.png"]
+
+
+@pytest.mark.parametrize("tool", LAYOUTS)
+def test_nothing_shares_a_place(tool):
+    names = [f"{folder}{stem}.{suffix}" for folder in ("", "s/", "s/t/") for stem in "ab" for suffix in ("png", "tif")]
+    places = LAYOUTS[tool](names).values()
+    assert len({place.image for place in places}) == len({place.annotation for place in places}) == len(names)

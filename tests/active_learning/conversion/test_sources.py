@@ -1,0 +1,255 @@
+"""Annotated images found in folders and in the exports of tools."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from active_learning.annotations.contours import instance_mask
+from active_learning.annotations.supervisely_meta import write_meta
+from active_learning.conversion.report import Report
+from active_learning.conversion.sources import find_sources, names_in_data_set
+
+HEIGHT, WIDTH = 30, 40
+
+
+class Found:
+    """The sources of a folder, what was said of it, and the objects of each image."""
+
+    def __init__(self, root: Path, **options: Path) -> None:
+        self.said: list[str] = []
+        report = Report(self.said.append)
+        self.sources, self.bare = find_sources(root, report, **options)
+        self.images = [source.image for source in self.sources]
+        self.files = {source.image: source.path.relative_to(root).as_posix() for source in self.sources}
+        self.names = list(names_in_data_set(self.sources, root).values())
+
+    def objects(self) -> dict[str, list[tuple[str, int]]]:
+        annotations = [source.read(source.image) for source in self.sources]
+        return {
+            one.image: [(each.label, int(instance_mask(each, HEIGHT, WIDTH).sum())) for each in one.instances]
+            for one in annotations
+        }
+
+
+def test_annotations_beside_images(root, add_image, annotate):
+    for name in ("a.png", "sub/a.png", "sub/ä b.jpg", "c.png"):
+        add_image(name)
+    annotate("a.json", "a.png", "healthy")
+    annotate("sub/a.png.json", "a.png", "healthy", "ä b", tool="supervisely")
+    annotate("sub/ä b.xml", "ä b.jpg", "healthy", tool="cvat")
+    found = Found(root)
+    assert found.said == []
+    assert found.bare == 1
+    assert found.objects() == {
+        "a.png": [("healthy", 88)],
+        "sub/a.png": [("healthy", 88), ("ä b", 88)],
+        "sub/ä b.jpg": [("healthy", 88)],
+    }
+    assert found.names == found.images
+
+
+def test_a_release_of_darwin(root, add_image, annotate):
+    for name in ("images/a.png", "images/sub/a.png", "images/b.jpg", "images/flat/c.png"):
+        add_image(name)
+    annotate("releases/latest/annotations/b.json", "b.jpg", "healthy", tool="darwin")
+    annotate("annotations/a.json", "a.png", "healthy", tool="darwin")
+    annotate("annotations/sub/a.json", "sub/a.png", "ä b", tool="darwin")
+    annotate("annotations/c.json", "flat/c.png", "ä b", tool="darwin")
+    found = Found(root)
+    assert (found.said, found.bare) == ([], 0)
+    assert found.files["images/b.jpg"] == "releases/latest/annotations/b.json"
+    assert found.objects()["images/sub/a.png"] == found.objects()["images/flat/c.png"] == [("ä b", 88)]
+    assert found.names == ["a.png", "b.jpg", "flat/c.png", "sub/a.png"]
+
+
+def test_an_image_of_a_release_that_is_gone_is_not_mistaken_for_another(root, add_image, annotate):
+    add_image("images/sub/a.png")
+    annotate("annotations/a.json", "a.png", "healthy", tool="darwin")
+    annotate("annotations/sub/a.json", "sub/a.png", "ä b", tool="darwin")
+    found = Found(root)
+    assert found.files == {"images/sub/a.png": "annotations/sub/a.json"}
+    (fault,) = found.said
+    assert fault.startswith(f"error: {root / 'annotations/a.json'}: image 'a.png': is neither at ")
+    assert str(root / "annotations/a.png") in fault
+
+
+def test_a_project_of_supervisely(root, add_image, annotate):
+    write_meta(root / "meta.json", ["healthy"])
+    for name in ("ds1/img/a.png", "ds1/datasets/ds 2/img/a.png", "ds1/img/b.png"):
+        add_image(name)
+        annotate(name.replace("/img/", "/ann/") + ".json", name, "healthy", tool="supervisely")
+    (root / "ds1/ann/b.png.json").rename(root / "ds1/ann/b.json")
+    found = Found(root)
+    assert found.said == []
+    assert found.names == ["ds1/ds 2/a.png", "ds1/a.png", "ds1/b.png"]
+    assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
+
+
+@pytest.mark.parametrize("place", ["default/{}", "{}"])
+def test_labelme_3_of_cvat(root, add_image, annotate, place):
+    for name in ("a.png", "sub/a.png"):
+        add_image(place.format(name))
+        annotate(place.format(name).replace(".png", ".xml"), name, "healthy", tool="cvat")
+    found = Found(root)
+    assert (found.said, found.bare) == ([], 0)
+    assert found.names == ["a.png", "sub/a.png"]
+    assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
+
+
+def test_labelme_3_of_datumaro(root, add_image, annotate):
+    for name in ("train/a.png", "val/a.png"):
+        add_image(f"Images/{name}")
+        path = annotate(f"Annotations/{name}".replace(".png", ".xml"), "a.png", "healthy", tool="cvat")
+        shutil.copytree(path.parent / "Masks", root / "Masks" / path.parent.name)
+        shutil.rmtree(path.parent / "Masks")
+    found = Found(root)
+    assert (found.said, found.bare) == ([], 0)
+    assert found.names == ["train/a.png", "val/a.png"]
+    assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (1, 0)])
+def test_files_of_numbers(root, add_image, annotate, numbers):
+    for name, number in zip(("default/a.png", "default/b.png"), numbers, strict=True):
+        add_image(name)
+        annotate(f"default/item_{number:09d}.xml", name.removeprefix("default/"), name[8], tool="cvat")
+    found = Found(root)
+    assert {image: labels[0][0] for image, labels in found.objects().items()} == {
+        "default/a.png": "a",
+        "default/b.png": "b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("xml", "images", "named"),
+    [
+        pytest.param("annotations.xml", ["images/a.png", "images/s/ä.jpg"], ["a.png", "s/ä.jpg"], id="cvat"),
+        pytest.param("annotations.xml", ["a.png", "s/ä.jpg"], ["a.png", "s/ä.jpg"], id="beside the images"),
+        pytest.param("annotations.xml", ["a.jpg"], ["a.png"], id="another suffix"),
+        pytest.param("train.xml", ["images/train/a.png", "images/val/a.png"], ["a.png"], id="subset of datumaro"),
+    ],
+)
+def test_images_1_1_of_cvat(root, add_image, describe, xml, images, named):
+    for image in images:
+        add_image(image)
+    describe(xml, *named)
+    found = Found(root)
+    assert found.said == []
+    assert found.images == images[: len(named)]
+    assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
+
+
+@pytest.mark.parametrize(
+    ("json_file", "images", "named"),
+    [
+        pytest.param("train.json", ["a.png", "s/a.png"], ["a.png", "s/a.png"], id="beside"),
+        pytest.param("annotations/train.json", ["images/a.png", "images/s/a.png"], ["a.png", "s/a.png"], id="apart"),
+        pytest.param("annotations/train.json", ["train/a.png"], ["train/a.png"], id="from the root"),
+        pytest.param("annotations/train.json", ["train/x.png"], ["x.png"], id="in some folder"),
+    ],
+)
+def test_coco(root, add_image, describe, json_file, images, named):
+    for image in images:
+        add_image(image)
+    describe(json_file, *named)
+    found = Found(root)
+    assert found.said == []
+    assert found.images == images
+    assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
+
+
+def test_the_file_beside_the_image_counts(root, add_image, annotate, describe):
+    for name in ("a.png", "b.png", "c.png"):
+        add_image(name)
+    annotate("a.json", "a.png", "ä b")
+    annotate("a.xml", "a.png", "healthy", tool="cvat")
+    annotate("b.json", "b.png", "ä b")
+    describe("train.json", "a.png", "b.png", "c.png")
+    found = Found(root)
+    assert found.files == {"a.png": "a.json", "b.png": "b.json", "c.png": "train.json"}
+    assert [text.partition(": annotated in ")[0] for text in found.said] == [
+        f"warning: {root / 'a.xml'}: a.png",
+        f"warning: {root / 'train.json'}: a.png and 1 more images",
+    ]
+
+
+def test_what_is_no_annotation_is_said_and_left(root, add_image):
+    add_image("a.png")
+    (root / "package.json").write_text('{"name": "x"}', encoding="utf-8")
+    (root / "results.json").write_text("[]", encoding="utf-8")
+    (root / "video.xml").write_text("<annotations><track/></annotations>", encoding="utf-8")
+    found = Found(root)
+    assert (found.images, found.bare) == ([], 1)
+    assert [text.partition(":")[0] for text in found.said] == ["warning"] * 3
+    assert "is a 'CVAT for video' xml file; it is left as it is" in found.said[2]
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        pytest.param({"x.json": "{"}, "x.json: line 1", id="broken json"),
+        pytest.param({"x.xml": "<annotation>"}, "x.xml: line 1", id="broken xml"),
+        pytest.param({"x.json": '{"images": {}, "annotations": []}'}, "images: must be a list", id="broken coco"),
+        pytest.param({"x.json": '{"shapes": [], "imagePath": "gone.png"}'}, "'gone.png': is neither at", id="no image"),
+        pytest.param(
+            {
+                "x.json": json.dumps(
+                    {"images": [{"id": 1, "file_name": "../a.png"}], "annotations": [], "categories": []}
+                )
+            },
+            "leads out of the image folder",
+            id="leads out",
+        ),
+    ],
+)
+def test_faulty_files_are_errors(root, add_image, files, reason):
+    add_image("a.png")
+    for name, text in files.items():
+        (root / name).write_text(text, encoding="utf-8")
+    found = Found(root)
+    assert found.images == []
+    (said,) = found.said
+    assert said.startswith("error: ")
+    assert reason in said
+
+
+def test_one_of_two_images_is_an_error(root, add_image, describe):
+    for name in ("x/a.png", "y/a.png"):
+        add_image(name)
+    describe("train.json", "a.png")
+    assert "may be x/a.png or y/a.png" in Found(root).said[0]
+
+
+def test_hidden_and_left_folders_are_not_looked_through(root, add_image, annotate):
+    for name in ("a.png", "annotate/b.png", ".v7/c.png", "done/d.png"):
+        add_image(name)
+    for name in ("a", "annotate/b", "done/d"):
+        annotate(f"{name}.json", f"{name}.png", "healthy")
+    (root / ".v7/metadata.json").write_text("{", encoding="utf-8")
+    found = Found(root, leave=root / "done")
+    assert (found.images, found.said) == (["a.png"], [])
+
+
+def test_images_of_one_name_in_the_data_set_keep_their_folders(root, add_image, annotate):
+    for name in ("ds1/img/a.png", "ds1/a.png"):
+        add_image(name)
+    annotate("ds1/ann/a.png.json", "a.png", "healthy", tool="supervisely")
+    annotate("ds1/a.json", "a.png", "healthy")
+    assert Found(root).names == ["ds1/a.png", "ds1/img/a.png"]
+
+
+def test_masks_are_read_within_the_folder_alone(root, add_image, annotate, tmp_path):
+    add_image("a.png")
+    path = annotate("a.xml", "a.png", "healthy", tool="cvat")
+    shutil.move(root / "Masks", tmp_path / "Masks")
+    text = path.read_text(encoding="utf-8").replace("<folder></folder>", f"<folder>{root.name}</folder>")
+    path.write_text(text, encoding="utf-8")
+    (source,) = Found(root).sources
+    annotation = source.read("a.png")
+    assert np.isclose(instance_mask(annotation.instances[0], HEIGHT, WIDTH).sum(), 4)
+    assert "there is no mask" in annotation.warnings[0]
