@@ -1,7 +1,8 @@
 """The annotate folder: where chosen images wait for a person's annotations.
 
 No file that a person may have made is deleted or overwritten. All that is removed are copies of images that are still
-equal to the original, once it is annotated, and empty folders.
+equal to the original, once it is annotated, what MaskAL wrote itself and nobody changed, the file DONE, and empty
+folders.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.dataset.annotate_search import AnnotationChecks, search_annotate_folder
+from active_learning.dataset.confirmation import Confirmation
 from active_learning.dataset.file_moves import copy_beside, keep_aside, move_beside, remove_copy, remove_leftovers
 from active_learning.dataset.image_folder import (
     ANNOTATE,
@@ -22,7 +24,9 @@ from active_learning.dataset.image_folder import (
     claimants,
     find_annotations,
     is_image,
+    normalised,
 )
+from active_learning.dataset.own_files import OwnFiles
 from active_learning.errors import MaskALError
 
 
@@ -43,7 +47,7 @@ class AnnotateFolder:
     """`<folder>/annotate`.
 
     An annotation counts when it parses and its labels are known. It may lie beside the image copy, elsewhere below the
-    annotate folder, or beside the original image.
+    annotate folder, or beside the original image. A pre-label that nobody has changed gives way to any other file.
     """
 
     def __init__(self, folder: Path, classes: Sequence[str], unknown_labels: str = "error") -> None:
@@ -54,6 +58,13 @@ class AnnotateFolder:
         self._awaited: tuple[str, ...] = ()
         self._good_files: dict[str, Path] = {}
         self._checks = AnnotationChecks(folder, classes, unknown_labels)
+        self.own_files = OwnFiles(self.path)
+        self.confirmation = Confirmation(self.path)
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """The images of `fill` that had no good annotation beside them."""
+        return self._awaited
 
     def fill(self, images: Sequence[str]) -> None:
         """Takes on these images, and copies those that have no good annotation into the annotate folder.
@@ -91,7 +102,8 @@ class AnnotateFolder:
         found = search_annotate_folder(self.folder, [name for name in images if name in awaited], self._checks.named_in)
         annotated, missing, faulty = [], [], {}
         for name in images:
-            files = [*found.files.get(name, ()), *([beside[name]] if name in beside else ())]
+            files = self.own_files.persons_first(found.files.get(name, ()))
+            files += [beside[name]] if name in beside else []
             faults = [self._checks.fault(path, name) for path in files]
             good = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [doubt[name] for doubt in (found.faults, doubtful) if name in doubt]
@@ -104,8 +116,10 @@ class AnnotateFolder:
                 missing.append(name)
         return Progress(tuple(annotated), tuple(missing), faulty)
 
-    def wait(self, *, poll_seconds: float = 2.0, say: Callable[[str], None]) -> None:
-        """Returns when all images of `fill` are annotated; sleeps between looks.
+    def wait(
+        self, *, poll_seconds: float = 2.0, say: Callable[[str], None], watch: Callable[[], None] = lambda: None
+    ) -> None:
+        """Returns when all images of `fill` are annotated; sleeps between looks, calling `watch` before each.
 
         `say` gets each fault of an annotation, once, as soon as its file has rested for one look (it may be half
         written), and, where standard output is no terminal, the count whenever it changes.
@@ -116,6 +130,7 @@ class AnnotateFolder:
         pending: tuple[str, ...] = self._awaited
         try:
             while True:
+                watch()
                 progress = self._progress(pending)
                 rested = {name: fault for name, fault in progress.faulty.items() if seen.get(name) == fault}
                 count.tell([fault for name, fault in rested.items() if said.get(name) != fault])
@@ -134,7 +149,8 @@ class AnnotateFolder:
     def collect(self) -> list[str]:
         """Moves the good annotations beside their images, byte for byte, and removes the copies of these images.
 
-        What stands beside the image and differs is kept as `<file name>.orig`. All else in the annotate folder stays.
+        What stands beside the image and differs is kept as `<file name>.orig`. Pre-labels that gave way to a person's
+        file go, and so does DONE. All else in the annotate folder stays.
 
         Returns:
             The images whose annotations were moved.
@@ -153,21 +169,24 @@ class AnnotateFolder:
                 move_beside(source, targets[name])
             for name in annotated:
                 remove_copy(self.path / name, self.folder / name)
+            self.own_files.remove(annotated)
+            self.confirmation.clear()
             remove_leftovers(self.path)
         except OSError as error:
             raise MaskALError(f"{self.path}: the annotations cannot be moved beside their images: {error}") from error
         return list(moves)
 
     def _targets(self, moves: dict[str, Path]) -> dict[str, Path]:
-        """Under the file's own name; named after the image where another image beside it has the same stem."""
+        """Under the file's own name; named after the image where that is not the image's stem, or another's too."""
         targets, owners = {}, {}
         for name, source in moves.items():
             parent = (self.folder / name).parent
             if parent not in owners:
                 owners[parent] = claimants(entry for entry in os.listdir(parent) if is_image(entry))  # noqa: PTH208
             key = annotation_key(source.name) or ""
-            alone = len(owners[parent].get(key, ())) <= 1
-            targets[name] = parent / (source.name if alone else (self.folder / name).name + source.suffix)
+            image = (self.folder / name).name
+            alone = len(owners[parent].get(key, ())) <= 1 and key in (normalised(image), normalised(Path(image).stem))
+            targets[name] = parent / (source.name if alone else image + source.suffix)
         return targets
 
 
