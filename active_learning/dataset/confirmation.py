@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import select
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 DONE = "DONE"
@@ -20,14 +18,16 @@ class Confirmation:
         self.file = folder / DONE
 
     @property
-    def is_given(self) -> bool:
+    def file_is_there(self) -> bool:
         return any(map(_is_marker, self._files()))
 
-    def wait(self, *, enough: Callable[[], bool] = lambda: False, poll_seconds: float = 0.5) -> None:
-        """Returns when there is such a file, when Enter is pressed (at a terminal), or when `enough()` is true."""
-        _enter_pressed()  # what was typed before is no answer
-        while not (self.is_given or _enter_pressed() or enough()):
-            time.sleep(poll_seconds)
+    def ask(self) -> None:
+        """From here on Enter counts; what was typed before is no answer."""
+        _enter_pressed()
+
+    def is_given(self) -> bool:
+        """Whether there is such a file or, at a terminal, Enter was pressed since the last look. Does not wait."""
+        return self.file_is_there or _enter_pressed()
 
     def clear(self) -> bool:
         """Removes the file; whether there was one. One with content is not ours and stays."""

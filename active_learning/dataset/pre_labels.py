@@ -74,6 +74,16 @@ class PreLabelCount:
     without_detections: int = 0
     left: int = 0
 
+    def __str__(self) -> str:
+        parts = [counted(self.images, "image"), counted(self.objects, "object")]
+        parts.append(f"{counted(self.without_detections, 'image')} without detections")
+        return ", ".join(parts)
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
 
 class PreLabelFolder:
     """Writes the pre-labels of a folder's images beside them."""

@@ -196,11 +196,3 @@ def test_the_initial_model_and_images_of_an_earlier_run_can_be_taken(settings: S
     assert second.state.train_images[:4] == first.state.train_images[:4]
     assert second.files.best_model(0).read_bytes() == first.files.best_model(0).read_bytes()
     assert second.state.history[0].mask_ap == first.state.history[0].mask_ap
-
-
-@pytest.mark.parametrize(
-    "change", [{"auto_annotate": True}, {"annotator": "labelme"}], ids=lambda change: next(iter(change))
-)
-def test_what_is_not_there_yet_is_refused(settings: Settings, change: dict):
-    with pytest.raises(MaskALError, match=next(iter(change))):
-        go(changed(settings, change))
