@@ -119,7 +119,7 @@ class AnnotateFolder:
     def wait(
         self, *, poll_seconds: float = 2.0, say: Callable[[str], None], watch: Callable[[], None] = lambda: None
     ) -> None:
-        """Returns when all images of `fill` are annotated; sleeps between looks, calling `watch` before each.
+        """Returns when all images of `fill` are annotated; sleeps between looks, after calling `watch`.
 
         `say` gets each fault of an annotation, once, as soon as its file has rested for one look (it may be half
         written), and, where standard output is no terminal, the count whenever it changes.
@@ -130,7 +130,6 @@ class AnnotateFolder:
         pending: tuple[str, ...] = self._awaited
         try:
             while True:
-                watch()
                 progress = self._progress(pending)
                 rested = {name: fault for name, fault in progress.faulty.items() if seen.get(name) == fault}
                 count.tell([fault for name, fault in rested.items() if said.get(name) != fault])
@@ -142,6 +141,7 @@ class AnnotateFolder:
                     pending = (*whole.missing, *whole.faulty)
                     if whole.complete:
                         return
+                watch()
                 time.sleep(poll_seconds)
         finally:
             count.end()
