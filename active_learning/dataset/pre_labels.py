@@ -124,7 +124,7 @@ class PreLabelFolder:
         """
         path = self.folder / check_image_name(image)
         if path.parent not in self._owners:
-            names = os.listdir(path.parent)  # noqa: PTH208 (names are wanted, not paths)
+            names = os.listdir(path.parent) if path.parent.is_dir() else []  # noqa: PTH208 (names are wanted)
             self._owners[path.parent] = claimants(name for name in names if is_image(name))
         alone = len(self._owners[path.parent].get(normalised(path.stem), ())) <= 1
         by_stem = alone and self.export.name != "supervisely"

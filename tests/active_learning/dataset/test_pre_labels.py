@@ -99,3 +99,9 @@ def test_a_folder_that_cannot_be_written_to_is_named(train, add_image, monkeypat
 def test_no_file_outside_of_the_folder(train, image):
     with pytest.raises(MaskALError, match="leads out of the image folder"):
         PreLabelFolder(train, ExportFormat("labelme")).write(Annotation(image, 30, 40))
+
+
+def test_a_folder_that_is_gone_is_made_again(train):
+    path = PreLabelFolder(train, ExportFormat("labelme")).write(Annotation("sub/a.png", 30, 40))
+    assert path == train / "sub" / "a.json"
+    assert path.is_file()
