@@ -27,6 +27,6 @@ class BuildWithConfigs(build_py):
 setup(
     packages=find_packages(include=["active_learning", "active_learning.*", "detectron2", "detectron2.*"]),
     package_data={"active_learning": ["config/*.yaml", "utils/*.yaml"], "detectron2.config": ["defaults.yaml"]},
-    py_modules=["maskAL", "auto_annotate"] if (ROOT / "auto_annotate.py").exists() else ["maskAL"],
+    py_modules=["maskAL", "auto_annotate"],
     cmdclass={"build_py": BuildWithConfigs},
 )

@@ -10,7 +10,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from active_learning.dataset.coco import DatasetSummary, write_image_list
-from active_learning.errors import MaskALError, SettingsError
+from active_learning.errors import MaskALError
 from active_learning.files import copy_atomically, move_aside
 from active_learning.log import logger, start_log
 from active_learning.output_files import ScoreRow, output_files, write_scores, write_train_files
@@ -27,7 +27,9 @@ from active_learning.run_state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
 
 if TYPE_CHECKING:
+    from active_learning.annotations import Annotation
     from active_learning.network.evaluation import Scores
+    from active_learning.network.image_batches import UnreadableImage
     from detectron2.config import CfgNode
 
 STANDARD_THRESHOLD = 0.05
@@ -51,7 +53,6 @@ class ActiveLearningLoop:
     """One experiment: a strategy with its settings, from the initial images to the last loop."""
 
     def __init__(self, settings: Settings, experiment: Experiment, *, wait: bool = True) -> None:
-        _refuse_missing_features(settings)
         self.settings = settings
         self.experiment = experiment
         self.wait = wait
@@ -87,7 +88,8 @@ class ActiveLearningLoop:
         """Has the training images of this loop annotated; those that have an annotation are not asked for."""
         if self.state.phase != "annotate":
             return
-        self.data.have_annotated("train", self.state.train_images, wait=self.wait)
+        draw = self._pre_label if self.settings.auto_annotate and self.state.loop > 0 else None
+        self.data.have_annotated("train", self.state.train_images, wait=self.wait, draw=draw)
         self._save(phase="train")
 
     def train(self) -> None:
@@ -203,8 +205,17 @@ class ActiveLearningLoop:
                     return str(path)
         return pretrained_weights(self.settings)
 
-    def _weights(self) -> Path:
-        best = self.files.best_model(self.state.loop)
+    def _pre_label(self, folder: Path, images: Sequence[str]) -> Iterable[Annotation | UnreadableImage]:
+        """What the network of the last loop sees in the images."""
+        from active_learning.network.pre_labelling import PreLabeller
+        from active_learning.network.prediction import load_network
+
+        model = load_network(self._network, self._weights(self.state.loop - 1))
+        return PreLabeller(model, self._network, self.settings.classes)(folder, images)
+
+    def _weights(self, loop: int | None = None) -> Path:
+        """The best of a loop, of this one where none is given; else the newest."""
+        best = self.files.best_model(self.state.loop if loop is None else loop)
         return best if best.exists() else self.files.final_model
 
     def _pool(self) -> list[str]:
@@ -305,9 +316,3 @@ class ActiveLearningLoop:
     def _warn(self, summary: DatasetSummary) -> None:
         for warning in summary.warnings:
             logger.warning("%s", warning)
-
-
-def _refuse_missing_features(settings: Settings) -> None:
-    for key, missing in (("auto_annotate", settings.auto_annotate), ("annotator", settings.annotator)):
-        if missing:
-            raise SettingsError(f"{key}: this version cannot pre-label images or start a tool; remove {key}")

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_learning.annotating import Draw, have_annotated
 from active_learning.dataset.annotate_folder import AnnotateFolder
 from active_learning.dataset.coco import DatasetSummary, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import find_images
 from active_learning.dataset.initial_images import copy_initial_train_dir, draw_initial_images
-from active_learning.errors import AnnotationsAwaited, MaskALError
-from active_learning.log import logger
+from active_learning.errors import MaskALError
 from active_learning.output_files import read_train_files
 from active_learning.settings import Settings
-
-POLL_SECONDS = 2.0
 
 
 class RunData:
@@ -68,28 +66,10 @@ class RunData:
             raise MaskALError(f"initial_train_file: the initial model of that run is not there: {model}")
         return model
 
-    def have_annotated(self, split: str, images: Sequence[str], *, wait: bool) -> None:
-        """Returns when each image has an annotation beside it.
-
-        Raises:
-            AnnotationsAwaited: some have none, and `wait` is off.
-        """
+    def have_annotated(self, split: str, images: Sequence[str], *, wait: bool, draw: Draw | None = None) -> None:
+        """Returns when each image has an annotation beside it; see `annotating.have_annotated`."""
         desk = AnnotateFolder(self.folder(split), self.settings.classes, self.settings.unknown_labels)
-        desk.fill(images)
-        progress = desk.progress()
-        awaited = [*progress.missing, *progress.faulty]
-        if awaited:
-            self._ask_for(awaited, desk.path)
-            if not wait:
-                names = "\n".join(f"  {name}: {progress.faulty.get(name, 'not annotated yet')}" for name in awaited)
-                raise AnnotationsAwaited(f"Annotations are awaited in {desk.path}:\n{names}")
-            desk.wait(poll_seconds=POLL_SECONDS, say=logger.info)
-        desk.collect()
-
-    def _ask_for(self, awaited: Sequence[str], folder: Path) -> None:
-        plural = "" if len(awaited) == 1 else "s"
-        logger.info("%d image%s to be annotated in %s", len(awaited), plural, folder)
-        logger.info("with these classes: %s", ", ".join(self.settings.classes))
+        have_annotated(desk, images, self.settings, wait=wait, draw=draw)
 
     def write(self, split: str, images: Sequence[str]) -> DatasetSummary:
         """Writes <split>.txt and <split>.json into dataroot."""

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from active_learning.annotator import command_words
+from active_learning.errors import AnnotationError
 from active_learning.settings_keys import SettingsKeys, did_you_mean
 
 OUTPUT_ROOTS = ("weightsroot", "resultsroot", "dataroot")
@@ -29,11 +31,11 @@ def path_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
         yield from _folder_mistakes("initial_train_dir", keys.initial_train_dir, "use_initial_train_dir needs it")
     if keys.duplicate_initial_model_and_data and keys.initial_train_file is not None:
         yield from _file_mistakes("initial_train_file", keys.initial_train_file)
-    if keys.export_format == "supervisely" and keys.supervisely_meta_json is not None:
-        yield from _file_mistakes("supervisely_meta_json", keys.supervisely_meta_json)
+    yield from meta_mistakes(keys)
+    yield from _annotator_mistakes(keys)
     for key in OUTPUT_ROOTS:
         yield from _output_mistakes(key, getattr(keys, key))
-    yield from _network_mistakes(keys)
+    yield from network_mistakes(keys)
 
 
 def _folder_mistakes(key: str, folder: Path, remedy: str) -> Iterator[tuple[str, str]]:
@@ -65,7 +67,34 @@ def _output_mistakes(key: str, folder: Path) -> Iterator[tuple[str, str]]:
         yield key, f"{key}: {existing} may not be written to by you; name another folder"
 
 
-def _network_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
+def meta_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
+    """Of supervisely_meta_json: also classes that the project lacks."""
+    key, path = "supervisely_meta_json", keys.supervisely_meta_json
+    if keys.export_format != "supervisely" or path is None:
+        return
+    missing = list(_file_mistakes(key, path))
+    yield from missing
+    if missing:
+        return
+    from active_learning.annotations.supervisely_meta import check_meta, read_meta  # costs OpenCV
+
+    try:
+        check_meta(read_meta(path), keys.classes)
+    except AnnotationError as error:
+        yield from ((key, f"{key}: {line}") for line in str(error).splitlines())
+
+
+def _annotator_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
+    if not keys.annotator.strip():
+        return
+    try:
+        command_words(keys.annotator)
+    except ValueError as error:
+        yield "annotator", f"annotator: {error}"
+
+
+def network_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
+    """Of network_config and pretrained_weights."""
     network, weights = keys.network_config, keys.pretrained_weights
     if not is_zoo_config(network) and not Path(network).is_file():
         known = did_you_mean(network, zoo_configs())

@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from active_learning.errors import MaskALError
 from active_learning.network.dropout_heads import add_dropout_config
-from active_learning.network.prediction import UNREADABLE
+from active_learning.network.prediction import load_all_weights
 from demo.prediction_files import UsageError
 from detectron2 import model_zoo
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import Metadata, MetadataCatalog
 from detectron2.engine import DefaultPredictor
@@ -183,24 +181,11 @@ def _load_predictor(cfg: CfgNode) -> DefaultPredictor:
         predictor = DefaultPredictor(untrained)
     except UNBUILDABLE as error:
         raise UsageError(f"The network of the config cannot be built: {_said(error)}") from error
-    _load_weights(predictor.model, weights, cfg.MODEL.ROI_HEADS.NUM_CLASSES)
-    return predictor
-
-
-def _load_weights(model: nn.Module, weights: str, num_classes: int) -> None:
-    missing: set[str] = set()
-    # The checkpointer only reports what does not fit, as training starts from such weights; prediction must not.
-    hook = model.register_load_state_dict_post_hook(lambda _, keys: missing.update(keys.missing_keys))
     try:
-        DetectionCheckpointer(model).load(os.fspath(weights))
-    except (*UNREADABLE, EOFError, NotImplementedError) as error:
-        raise UsageError(f"MODEL.WEIGHTS {weights}: {_said(error)}; correct --opts MODEL.WEIGHTS FILE") from error
-    finally:
-        hook.remove()
-    untrained = [name for name, _ in model.named_parameters() if name in missing]
-    if untrained:
+        load_all_weights(predictor.model, os.fspath(weights))
+    except MaskALError as error:
         raise UsageError(
-            f"MODEL.WEIGHTS {weights}: does not fit the network: {len(untrained)} weights are missing or of another "
-            f"shape, such as {untrained[-1]}. Give the config and the classes it was trained with (here: "
-            f"{num_classes} classes; --classes or --opts MODEL.ROI_HEADS.NUM_CLASSES set them)"
-        )
+            f"MODEL.WEIGHTS {error} (here: {cfg.MODEL.ROI_HEADS.NUM_CLASSES} classes); "
+            "correct --opts MODEL.WEIGHTS FILE, --classes or --config-file"
+        ) from error
+    return predictor

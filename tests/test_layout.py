@@ -37,7 +37,7 @@ ALLOWED = {
     "settings": {"errors", "settings_file", "settings_keys", "settings_paths"},
     "settings_file": set(),
     "settings_keys": set(),
-    "settings_paths": {"settings_keys"},
+    "settings_paths": {"annotations", "annotator", "errors", "settings_keys"},
     "files": set(),
     "output_files": {"errors", "files", "settings"},
     "run_state": {"errors", "files"},
@@ -45,9 +45,11 @@ ALLOWED = {
     "dataset": {"errors", "files", "annotations"},
     "conversion": {"errors", "files", "annotations", "dataset"},
     "sampling": {"errors", "log"},
-    "network": {"errors", "log", "settings", "detectron2"},
+    "network": {"annotations", "errors", "log", "settings", "detectron2"},
     "report": {"errors", "log", "settings", "output_files"},
-    "run_data": {"errors", "log", "settings", "dataset", "network", "output_files"},
+    "annotator": set(),
+    "annotating": {"annotations", "annotator", "dataset", "errors", "log", "network", "settings"},
+    "run_data": {"annotating", "dataset", "errors", "network", "output_files", "settings"},
 }
 HEAVY = {"torch", "torchvision", "detectron2", "pydantic", "matplotlib"}
 

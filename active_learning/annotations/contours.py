@@ -141,6 +141,25 @@ def trace_mask(mask: Mask, max_error: float) -> tuple[Part, ...]:
     return tuple(Part(outlines[index], tuple(inner)) for index, inner in holes.items())
 
 
+def parts_without_holes(bitmap: Bitmap, max_error: float) -> tuple[Part, ...]:
+    """The regions of a bitmap, placed in the image; one with holes is cut through them into parts that have none.
+
+    `max_error` as in `trace_mask`.
+    """
+    count, regions = cv2.connectedComponents(bitmap.mask.astype(np.uint8), connectivity=8)
+    pieces: list[Part] = []
+    for number in range(1, count):
+        region = regions == number
+        (part,) = trace_mask(region, max_error)
+        if not part.holes:
+            pieces.append(Part(part.exterior + (bitmap.x, bitmap.y)))
+            continue
+        middle = min(max(int(part.holes[0][:, 0].mean()), 1), region.shape[1] - 1)
+        for start, half in ((0, region[:, :middle]), (middle, region[:, middle:])):
+            pieces += parts_without_holes(Bitmap(bitmap.x + start, bitmap.y, half), max_error)
+    return tuple(pieces)
+
+
 def simplify_outline(corners: np.ndarray, max_error: float) -> Polygon:
     """Fewer points for a closed outline along pixel edges, within `max_error` pixels of it and never of zero area.
 

@@ -1,7 +1,8 @@
 """The annotate folder: where chosen images wait for a person's annotations.
 
 No file that a person may have made is deleted or overwritten. All that is removed are copies of images that are still
-equal to the original, once it is annotated, and empty folders.
+equal to the original, once it is annotated, what MaskAL wrote itself and nobody changed, the file DONE, and empty
+folders.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from active_learning.annotations import mask_files_of
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.dataset.annotate_search import AnnotationChecks, search_annotate_folder
+from active_learning.dataset.confirmation import Confirmation
 from active_learning.dataset.file_moves import copy_beside, keep_aside, move_beside, remove_copy, remove_leftovers
 from active_learning.dataset.image_folder import (
     ANNOTATE,
@@ -27,6 +29,7 @@ from active_learning.dataset.image_folder import (
     named_by_number,
     normalised,
 )
+from active_learning.dataset.own_files import OwnFiles
 from active_learning.errors import MaskALError
 
 
@@ -47,7 +50,7 @@ class AnnotateFolder:
     """`<folder>/annotate`.
 
     An annotation counts when it parses and its labels are known. It may lie beside the image copy, elsewhere below the
-    annotate folder, or beside the original image.
+    annotate folder, or beside the original image. A pre-label that nobody has changed gives way to any other file.
     """
 
     def __init__(self, folder: Path, classes: Sequence[str], unknown_labels: str = "error") -> None:
@@ -58,6 +61,13 @@ class AnnotateFolder:
         self._awaited: tuple[str, ...] = ()
         self._good_files: dict[str, Path] = {}
         self._checks = AnnotationChecks(folder, classes, unknown_labels)
+        self.own_files = OwnFiles(self.path)
+        self.confirmation = Confirmation(self.path)
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """The images of `fill` that had no good annotation beside them."""
+        return self._awaited
 
     def fill(self, images: Sequence[str]) -> None:
         """Takes on these images, and copies those that have no good annotation into the annotate folder.
@@ -95,7 +105,8 @@ class AnnotateFolder:
         found = search_annotate_folder(self.folder, [name for name in images if name in awaited], self._checks.named_in)
         annotated, missing, faulty = [], [], {}
         for name in images:
-            files = [*found.files.get(name, ()), *([beside[name]] if name in beside else ())]
+            files = self.own_files.persons_first(found.files.get(name, ()))
+            files += [beside[name]] if name in beside else []
             faults = [self._checks.fault(path, name) for path in files]
             good = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [doubt[name] for doubt in (found.faults, doubtful) if name in doubt]
@@ -108,8 +119,10 @@ class AnnotateFolder:
                 missing.append(name)
         return Progress(tuple(annotated), tuple(missing), faulty)
 
-    def wait(self, *, poll_seconds: float = 2.0, say: Callable[[str], None]) -> None:
-        """Returns when all images of `fill` are annotated; sleeps between looks.
+    def wait(
+        self, *, poll_seconds: float = 2.0, say: Callable[[str], None], watch: Callable[[], None] = lambda: None
+    ) -> None:
+        """Returns when all images of `fill` are annotated; sleeps between looks, after calling `watch`.
 
         `say` gets each fault of an annotation, once, as soon as its file has rested for one look (it may be half
         written), and, where standard output is no terminal, the count whenever it changes.
@@ -131,6 +144,7 @@ class AnnotateFolder:
                     pending = (*whole.missing, *whole.faulty)
                     if whole.complete:
                         return
+                watch()
                 time.sleep(poll_seconds)
         finally:
             count.end()
@@ -139,7 +153,8 @@ class AnnotateFolder:
         """Moves the good annotations beside their images, byte for byte, and removes the copies of these images.
 
         The mask files of an annotation go first, into a folder Masks beside it: the annotation is whole at any time.
-        What stands beside the image and differs is kept as `<file name>.orig`. All else in the annotate folder stays.
+        What stands beside the image and differs is kept as `<file name>.orig`. Pre-labels that gave way to a person's
+        file go, and so does DONE. All else in the annotate folder stays.
 
         Returns:
             The images whose annotations were moved.
@@ -158,6 +173,8 @@ class AnnotateFolder:
                 self._move(source, targets[name])
             for name in annotated:
                 remove_copy(self.path / name, self.folder / name)
+            self.own_files.remove(annotated)
+            self.confirmation.clear()
             remove_leftovers(self.path)
         except OSError as error:
             raise MaskALError(f"{self.path}: the annotations cannot be moved beside their images: {error}") from error
@@ -174,8 +191,8 @@ class AnnotateFolder:
             remove_copy(file, copy)
 
     def _targets(self, moves: dict[str, Path]) -> dict[str, Path]:
-        """Under the file's own name; named after the image where that is a number, or where another image beside it has
-        the same stem."""
+        """Under the file's own name; named after the image where that is a number, is not the image's stem, or is
+        another image's too."""
         targets, owners = {}, {}
         for name, source in moves.items():
             parent = (self.folder / name).parent
@@ -184,7 +201,7 @@ class AnnotateFolder:
             image = PurePosixPath(name)
             key = normalised(image.stem) if named_by_number(source.name) else annotation_key(source.name) or ""
             own = image.stem + source.suffix if named_by_number(source.name) else source.name
-            alone = len(owners[parent].get(key, ())) <= 1
+            alone = len(owners[parent].get(key, ())) <= 1 and key in (normalised(image.name), normalised(image.stem))
             targets[name] = parent / (own if alone else image.name + source.suffix)
         return targets
 

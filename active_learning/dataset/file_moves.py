@@ -8,7 +8,7 @@ import shutil
 from itertools import count
 from pathlib import Path
 
-_DRAFT = ".maskal-draft"  # only this module makes files of that suffix
+DRAFT = ".maskal-draft"  # only this package makes files of that suffix
 
 
 def same_content(one: Path, other: Path) -> bool:
@@ -26,7 +26,7 @@ def keep_aside(path: Path) -> Path:
     for number in count(1):
         aside = path.with_name(f"{path.name}.orig{number if number > 1 else ''}")
         try:
-            _rename(path, aside)
+            rename_new(path, aside)
         except FileExistsError:
             continue
         return aside
@@ -39,10 +39,10 @@ def copy_beside(source: Path, target: Path) -> None:
         if same_content(source, target):
             return
         keep_aside(target)
-    draft = target.with_name(target.name + _DRAFT)
+    draft = target.with_name(target.name + DRAFT)
     try:
         shutil.copyfile(source, draft)
-        _rename(draft, target)
+        rename_new(draft, target)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -59,7 +59,7 @@ def move_beside(source: Path, target: Path) -> None:
     else:
         if os.path.lexists(target):
             keep_aside(target)
-        _rename(source, target)
+        rename_new(source, target)
 
 
 def remove_copy(copy: Path, original: Path) -> None:
@@ -71,14 +71,14 @@ def remove_copy(copy: Path, original: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Removes half-made copies of an interrupted run and empty folders, `folder` included."""
     for place, _, files in os.walk(folder, topdown=False):
-        for draft in (Path(place, name) for name in files if name.endswith(_DRAFT)):
+        for draft in (Path(place, name) for name in files if name.endswith(DRAFT)):
             draft.unlink()
         if not os.listdir(place):  # noqa: PTH208
             Path(place).rmdir()
 
 
-def _rename(source: Path, target: Path) -> None:
-    """Raises FileExistsError rather than overwrite."""
+def rename_new(source: Path, target: Path) -> None:
+    """Renames a file; raises FileExistsError rather than overwrite."""
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:

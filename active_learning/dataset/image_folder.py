@@ -35,6 +35,7 @@ ANNOTATE = "annotate"
 IMAGE_SUFFIXES = frozenset(
     [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif"]
 )
+EXPORTED_AS_PNG = (".tif", ".tiff")  # in a Supervisely project, whose tool does not show them
 ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
 _NUMBERED = re.compile(r"item_\d+\.xml", re.IGNORECASE)
 
@@ -123,9 +124,14 @@ def claimants(images: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for image in images:
         name = normalised(image.rpartition("/")[2])
-        for key in {name, _stem(name)}:
+        for key in {name, _stem(name), exported_name(name)}:
             found[key].append(image)
     return found
+
+
+def exported_name(name: str) -> str:
+    """An image's name in a Supervisely project; its annotation there is `<that>.json`."""
+    return f"{name}.png" if name.lower().endswith(EXPORTED_AS_PNG) else name
 
 
 def pair_annotations(folder: Path, images: Iterable[str]) -> dict[str, Path]:

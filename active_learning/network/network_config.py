@@ -105,6 +105,18 @@ def pretrained_weights(settings: Settings) -> str:
         ) from error
 
 
+def published_classes(name: str) -> list[str]:
+    """The class names of the data set that a config was published for; empty where they are not known here.
+
+    Raises:
+        MaskALError: the config file is not found or cannot be read.
+    """
+    from detectron2.data import MetadataCatalog
+
+    cfg = _read_config(name)
+    return list(MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("thing_classes", ())) if cfg.DATASETS.TEST else []
+
+
 def _read_config(name: str) -> CfgNode:
     from active_learning.network.dropout_heads import add_dropout_config
     from detectron2.config import get_cfg

@@ -22,24 +22,57 @@ from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
 # What reading a file that holds no weights may end in; PyTorch's reader has no error of its own for it.
-UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError, struct.error, pickle.UnpicklingError)
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    struct.error,
+    pickle.UnpicklingError,
+)
 
 
 def load_network(cfg: CfgNode, weights: Path | str) -> nn.Module:
     """The network of the config with these weights, for inference.
 
+    Args:
+        weights: a file, or an address of published weights, which are fetched once.
+
     Raises:
-        MaskALError: there is no such file, or it cannot be read.
+        MaskALError: there is no such file, it cannot be read, or its weights are not those of such a network.
     """
     path = os.fspath(weights)
-    if not Path(path).is_file():
+    if not (Path(path).is_file() or "://" in path):
         raise MaskALError(f"{path}: there is no such weights file; train first, or correct the path")
     model = build_model(cfg)
+    load_all_weights(model, path)
+    return model.eval()
+
+
+def load_all_weights(model: nn.Module, path: str) -> None:
+    """Loads a weights file that must have every weight of the model.
+
+    Raises:
+        MaskALError: it cannot be read, or weights are missing or of another shape.
+    """
+    missing: set[str] = set()
+    # The checkpointer only reports what does not fit, as training starts from such weights; prediction must not.
+    hook = model.register_load_state_dict_post_hook(lambda _, keys: missing.update(keys.missing_keys))
     try:
         DetectionCheckpointer(model).load(path)
     except UNREADABLE as error:
-        raise MaskALError(f"{path}: cannot be read as weights: {error}") from error
-    return model.eval()
+        reason = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        raise MaskALError(f"{path}: cannot be read as weights: {reason}") from error
+    finally:
+        hook.remove()
+    untrained = [name for name, _ in model.named_parameters() if name in missing]
+    if untrained:
+        raise MaskALError(
+            f"{path}: does not fit the network: {len(untrained)} weights are missing or of another shape, such as "
+            f"{untrained[-1]}; give the network config and the classes that it was trained with"
+        )
 
 
 def read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 import maskAL
+from active_learning.annotations import Annotation
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.loop import ActiveLearningLoop, start_over
-from active_learning.network import evaluation, mc_dropout, network_config, prediction, training
+from active_learning.network import evaluation, mc_dropout, network_config, pre_labelling, prediction, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
+from active_learning.run_data import RunData
 from active_learning.sampling import pool_scoring
 from active_learning.settings import Settings
 
@@ -198,9 +201,36 @@ def test_the_initial_model_and_images_of_an_earlier_run_can_be_taken(settings: S
     assert second.state.history[0].mask_ap == first.state.history[0].mask_ap
 
 
-@pytest.mark.parametrize(
-    "change", [{"auto_annotate": True}, {"annotator": "labelme"}], ids=lambda change: next(iter(change))
-)
-def test_what_is_not_there_yet_is_refused(settings: Settings, change: dict):
-    with pytest.raises(MaskALError, match=next(iter(change))):
-        go(changed(settings, change))
+def test_chosen_images_are_pre_labelled_by_the_weights_of_the_last_loop(
+    settings: Settings, network: FakeNetwork, monkeypatch: pytest.MonkeyPatch
+):
+    """Those of loop 0 wait for a person: nothing has learned their classes yet."""
+    drawn_by: list[tuple[str, list[str]]] = []
+
+    def pre_labeller(model: str, config: object, classes: Sequence[str]) -> Callable[..., list[Annotation]]:
+        def draw(folder: Path, names: Sequence[str]) -> list[Annotation]:
+            drawn_by.append((model, list(names)))
+            return [Annotation(name, 24, 32) for name in names]
+
+        return draw
+
+    monkeypatch.setattr(pre_labelling, "PreLabeller", pre_labeller)
+    settings = changed(settings, {"auto_annotate": True})
+    initial = RunData(settings).initial_images(0)
+    for path in settings.traindir.glob("*.json"):
+        if path.with_suffix(".png").name not in initial:
+            path.unlink()
+    for number in ("0", "1"):
+        with pytest.raises(AnnotationsAwaited, match="pre-labelled, to be corrected"):
+            go(settings, wait=False)
+        assert drawn_by[-1][0] == number
+        (settings.traindir / "annotate" / "DONE").touch()
+    loop = go(settings, wait=False)
+    assert [names for _, names in drawn_by] == [loop.state.train_images[4:7], loop.state.train_images[7:]]
+
+
+def test_initial_images_are_not_pre_labelled(settings: Settings, network: FakeNetwork):
+    for path in settings.traindir.glob("*.json"):
+        path.unlink()
+    with pytest.raises(AnnotationsAwaited, match="not annotated yet"):
+        go(changed(settings, {"auto_annotate": True}), wait=False)

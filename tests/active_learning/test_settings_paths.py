@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.settings import Settings
 from active_learning.settings_paths import check_paths, is_zoo_config, zoo_configs
 
@@ -53,6 +54,18 @@ def test_zoo_configs_are_found(project_root: Path) -> None:
             "supervisely_meta_json: there is no file meta.json",
             id="supervisely-meta",
         ),
+        pytest.param(
+            {"export_format": "supervisely", "supervisely_meta_json": "a.txt"},
+            "supervisely_meta_json: a.txt: line 1, column 1: ",
+            id="text-as-meta",
+        ),
+        pytest.param(
+            {"export_format": "supervisely", "supervisely_meta_json": "project.json", "classes": ["disk"]},
+            "supervisely_meta_json: project.json: class 'disk' is not in the project (did you mean 'disc'?)",
+            id="class-not-in-meta",
+        ),
+        pytest.param({"annotator": "labelmee --x"}, "annotator: there is no program 'labelmee'", id="no-tool"),
+        pytest.param({"annotator": "'labelme"}, "annotator: No closing quotation", id="open-quote"),
         pytest.param({"resultsroot": "a.txt/results"}, "a.txt is a file, not a folder", id="results-below-a-file"),
         pytest.param(
             {"network_config": FPN.replace("3x", "4x")}, f"neither below configs/ nor a file (did you mean '{FPN}'?)",
@@ -71,6 +84,7 @@ def test_zoo_configs_are_found(project_root: Path) -> None:
 )  # fmt: skip
 def test_one_mistake(home: Path, keys: dict[str, Any], words: str) -> None:
     (home / "folder.pth").mkdir()
+    write_meta(home / "project.json", ["disc"])
     for name in ("a.txt", "text.pth", "own.yaml"):
         (home / name).write_text("hello", encoding="utf-8")
     (home / "empty.pkl").touch()

@@ -15,6 +15,7 @@ from active_learning.annotations.contours import (
     crop_bitmap,
     instance_mask,
     parts_bitmap,
+    parts_without_holes,
     polygon_area,
     polygon_mask,
     trace_mask,
@@ -217,3 +218,22 @@ def test_a_box_keeps_its_corners():
 def test_a_single_pixel_survives_any_error():
     (part,) = trace_mask(np.ones((1, 1), dtype=bool), 50.0)
     assert polygon_area(part.exterior) > 0
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.6, 3.0]))
+def test_parts_without_holes_cover_the_same_pixels(seed, max_error):
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((6, 7)) < 0.7
+    mask = np.repeat(np.repeat(coarse, 4, axis=0), 3, axis=1)
+    parts = parts_without_holes(Bitmap(5, 2, mask), max_error)
+    assert not any(part.holes for part in parts)
+    if max_error < 0.7:
+        instance = Instance("a", bitmap=Bitmap(5, 2, mask))
+        drawn = instance_mask(Instance("a", parts=parts), 40, 40) if parts else np.zeros((40, 40), bool)
+        assert np.array_equal(drawn, instance_mask(instance, 40, 40))
+
+
+def test_a_ring_is_cut_once():
+    ring = np.ones((9, 9), bool)
+    ring[3:6, 3:6] = False
+    assert len(parts_without_holes(Bitmap(0, 0, ring), 0.5)) == 2

@@ -339,6 +339,75 @@ def test_an_annotation_taken_away_is_waited_for_again(desk, add_image, annotate)
     assert not thread.is_alive()
 
 
+def pre_label(train, desk, image):
+    path = (train / "annotate" / image).with_suffix(".json")
+    path.write_text(json.dumps({"shapes": [], "imagePath": path.name, "imageData": None}), encoding="utf-8")
+    desk.own_files.add(path, image)
+    return path
+
+
+def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(train, add_image, annotate):
+    add_image("a.png")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.png"])
+    pre_label(train, desk, "a.png")
+    mine = annotate("annotate/export/a.json", image="../a.png").read_bytes()
+    again = AnnotateFolder(train, CLASSES)
+    again.fill(["a.png"])
+    assert again.collect() == ["a.png"]
+    assert files(train) == {"a.png": (train / "a.png").read_bytes(), "a.json": mine}
+
+
+def test_a_faulty_file_of_a_person_is_named_although_the_pre_label_is_good(train, add_image, annotate):
+    add_image("a.png")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.png"])
+    pre_label(train, desk, "a.png")
+    annotate("annotate/export/a.json", ["helthy"], image="../a.png")
+    assert "did you mean 'healthy'" in desk.progress().faulty["a.png"]
+
+
+def test_an_untouched_pre_label_counts_and_moves(train, add_image):
+    add_image("a.png")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.png"])
+    assert desk.awaited == ("a.png",)
+    content = pre_label(train, desk, "a.png").read_bytes()
+    desk.confirmation.file.touch()
+    assert desk.progress().complete
+    assert desk.collect() == ["a.png"]
+    assert (train / "a.json").read_bytes() == content
+    assert not (train / "annotate").exists()
+
+
+def test_an_annotation_of_a_converted_tiff_image_finds_its_image(train, add_image, tmp_path):
+    add_image("a.tif")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.tif"])
+    mine = train / "annotate" / "project" / "ds" / "ann" / "a.tif.png.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"size": {"height": 30, "width": 40}, "tags": [], "objects": []}', encoding="utf-8")
+    assert desk.progress().complete
+    desk.collect()
+    assert (train / "a.tif.json").is_file()
+    assert AnnotateFolder(train, CLASSES)._progress(["a.tif"]).complete
+
+
+def test_waiting_looks_after_the_tool(train, add_image, annotate):
+    add_image("a.png")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.png"])
+    looks = []
+
+    def watch():
+        looks.append(1)
+        if len(looks) == 3:
+            annotate("annotate/a.json")
+
+    desk.wait(poll_seconds=0.01, say=lambda _: None, watch=watch)
+    assert len(looks) == 3
+
+
 CVAT_PLACES = [
     pytest.param("a.xml", "a.png", "a.png", "a.xml", id="beside"),
     pytest.param("sub/b.xml", "sub/b.png", "sub/b.png", "sub/b.xml", id="sub-folder"),

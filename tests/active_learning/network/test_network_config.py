@@ -10,6 +10,7 @@ from active_learning.log import logger
 from active_learning.network.network_config import (
     network_config,
     pretrained_weights,
+    published_classes,
     training_config,
     training_iterations,
 )
@@ -234,3 +235,16 @@ def test_pretrained_weights(make_settings, tmp_path):
     for name, message in (("gone.pth", "there is no file"), ("gone.yaml", "no published weights")):
         with pytest.raises(MaskALError, match=message):
             pretrained_weights(make_settings(pretrained_weights=name))
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "first"),
+    [
+        ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml", 80, ["person"]),
+        ("Cityscapes/mask_rcnn_R_50_FPN.yaml", 0, []),
+    ],
+)
+def test_classes_of_published_weights(name, count, first):
+    names = published_classes(name)
+    assert len(names) == count
+    assert names[:1] == first

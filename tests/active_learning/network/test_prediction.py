@@ -32,6 +32,13 @@ def test_weights_that_cannot_be_loaded(make_cfg, tmp_path, content, message):
         load_network(make_cfg(), path)
 
 
+@pytest.mark.parametrize("changes", [{"classes": ["a", "b"]}, {"classes": ["a", "b", "c", "d"]}], ids=["fewer", "more"])
+def test_weights_of_another_network_are_refused(make_cfg, tmp_path, changes):
+    save_weights(build_model(make_cfg()), tmp_path / "w.pth")
+    with pytest.raises(MaskALError, match=r"w\.pth: does not fit the network: \d+ weights"):
+        load_network(make_cfg(**changes), tmp_path / "w.pth")
+
+
 def test_predictions_are_at_full_resolution(make_cfg, tmp_path):
     path = tmp_path / "wide.png"
     cv2.imwrite(str(path), np.zeros((90, 150, 3), dtype=np.uint8))

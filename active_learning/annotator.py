@@ -1,0 +1,179 @@
+"""The annotation tool of the setting `annotator`, started on the annotate folder.
+
+LabelMe gets the class names, and options for saving by itself, without the image in the file, and for refusing other
+labels, as far as the installed version has them: 5 and 6 name them differently. Another tool gets the folder alone,
+and the class names in the environment variable MASKAL_CLASSES, one a line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import yaml
+
+SECONDS_FOR_HELP = 60  # LabelMe loads its windows toolkit before it answers
+SECONDS_TO_END = 10
+LINES_SHOWN = 5
+
+
+def command_words(command: str) -> list[str]:
+    """The program, as a full path, and its arguments.
+
+    Raises:
+        ValueError: a quote is not closed, or there is no such program; says so in words.
+    """
+    windows = os.name == "nt"  # there \ stands in paths, and quotes would stay in the words
+    words = [_unquoted(word) if windows else word for word in shlex.split(command, posix=not windows)]
+    program = shutil.which(words[0]) if words else None
+    if program is None:
+        raise ValueError(f"there is no program {words[0] if words else ''!r}; install it, or give its path")
+    return [program, *words[1:]]
+
+
+def _unquoted(word: str) -> str:
+    return word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "\"'" else word
+
+
+@dataclass(frozen=True)
+class ToolCommand:
+    """What is started. `saves_itself`: the tool saves every change at once, so that ending it loses nothing."""
+
+    words: tuple[str, ...]
+    saves_itself: bool = False
+
+    def __str__(self) -> str:
+        """As one types it."""
+        return subprocess.list2cmdline(self.words) if os.name == "nt" else shlex.join(self.words)
+
+
+def tool_command(words: Sequence[str], folder: Path, classes: Sequence[str]) -> ToolCommand:
+    """The command that opens the folder."""
+    if not any("labelme" in Path(word).name.lower() for word in words):
+        return ToolCommand((*words, str(folder)))
+    text = _help_of(words)
+    options = [option for option in ("--nodata", "--autosave") if _knows(text, option)]
+    if _knows(text, "--labels") and not any("," in name for name in classes):  # LabelMe would take the name for two
+        options.append(f"--labels={','.join(classes)}")
+        spellings = (option for option in ("--validate-label", "--validatelabel") if _knows(text, option))
+        options += [f"{option}=exact" for option in list(spellings)[:1]]
+    saves_itself = "--autosave" in options or (_knows(text, "--no-auto-save") and _saves_by_default())
+    return ToolCommand((*words, *options, str(folder)), saves_itself)
+
+
+def _help_of(words: Sequence[str]) -> str:
+    """What it prints for --help; "" where it does not."""
+    try:
+        done = subprocess.run(
+            [*words, "--help"], stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_FOR_HELP, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _knows(help_text: str, option: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", help_text) is not None
+
+
+def _saves_by_default() -> bool:
+    """Whether the user's settings file leaves LabelMe 6 to save by itself."""
+    try:
+        settings = yaml.safe_load((Path.home() / ".labelmerc").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return True
+    return not isinstance(settings, dict) or settings.get("auto_save") is not False
+
+
+class AnnotatorTool:
+    """A tool that was started. One that cannot be started is said, and counts as closed."""
+
+    def __init__(
+        self, command: ToolCommand, classes: Sequence[str], output: IO[bytes], say: Callable[[str], None]
+    ) -> None:
+        """`output` takes what the tool prints; `say` gets what the person must know."""
+        self.command = command
+        self._output = output
+        self._say = say
+        self._process: subprocess.Popen[bytes] | None = None
+        self._was_told = False
+        # In a session of its own, so that Ctrl-C in our terminal does not reach it.
+        try:
+            self._process = subprocess.Popen(
+                command.words,
+                env={**os.environ, "MASKAL_CLASSES": "\n".join(classes)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            self._was_told = True
+            say(f"annotator: {command.words[0]} cannot be started: {error.strerror or error}")
+
+    @property
+    def is_open(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def watch(self) -> None:
+        """Says, once, that the tool was closed and how to open it again."""
+        if self.is_open or self._was_told:
+            return
+        self._was_told = True
+        code = self._process.returncode if self._process is not None else 0
+        reason = f" with code {code}:\n{self._last_lines()}" if code else "."
+        self._say(
+            f"The annotation tool was closed{reason}\nMaskAL goes on waiting. To open it again:\n  {self.command}"
+        )
+
+    def end(self) -> None:
+        """Ends the tool if that loses nothing; else it stays open, and its person is told."""
+        if self._process is not None and self.is_open:
+            if self.command.saves_itself:
+                self._process.terminate()
+                self._await_end(self._process)
+            else:
+                self._say("The annotation tool stays open, as it may hold unsaved work. Save it and close the tool.")
+
+    def _await_end(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._say("The annotation tool does not end; close it yourself.")
+
+    def _last_lines(self) -> str:
+        self._output.seek(0)
+        lines = self._output.read().decode("utf-8", "replace").splitlines()
+        return "\n".join(f"  {line}" for line in lines[-LINES_SHOWN:])
+
+
+@contextmanager
+def open_tool(
+    annotator: str, folder: Path, classes: Sequence[str], say: Callable[[str], None]
+) -> Iterator[AnnotatorTool | None]:
+    """The tool of the setting on the folder, until the end of the block; None for "".
+
+    Raises:
+        ValueError: as `command_words`.
+    """
+    if not annotator.strip():
+        yield None
+        return
+    command = tool_command(command_words(annotator), folder, classes)
+    say(f"Starting {command}")
+    with tempfile.TemporaryFile() as output:
+        tool = AnnotatorTool(command, classes, output, say)
+        try:
+            yield tool
+        finally:
+            tool.end()

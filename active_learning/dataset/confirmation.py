@@ -1,0 +1,83 @@
+"""A person's word that the annotations are finished: the Enter key, or an empty file DONE in the annotate folder."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from pathlib import Path
+
+DONE = "DONE"
+_SPELLINGS = (DONE, f"{DONE}.txt")  # Windows' editor adds .txt
+
+
+class Confirmation:
+    """Of the annotations in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / DONE
+
+    @property
+    def file_is_there(self) -> bool:
+        return any(map(_is_marker, self._files()))
+
+    def ask(self) -> None:
+        """From here on Enter counts; what was typed before is no answer."""
+        _enter_pressed()
+
+    def is_given(self) -> bool:
+        """Whether there is such a file or, at a terminal, Enter was pressed since the last look. Does not wait."""
+        return self.file_is_there or _enter_pressed()
+
+    def clear(self) -> bool:
+        """Removes the file; whether there was one. One with content is not ours and stays."""
+        markers = [path for path in self._files() if _is_marker(path)]
+        for path in markers:
+            path.unlink(missing_ok=True)
+        return bool(markers)
+
+    def _files(self) -> list[Path]:
+        return [self.file.with_name(name) for name in _SPELLINGS]
+
+
+def _is_marker(path: Path) -> bool:
+    """Empty; `echo > DONE` writes a line break."""
+    return path.is_file() and path.stat().st_size <= 4 and not path.read_bytes().strip()
+
+
+def is_at_terminal() -> bool:
+    """Whether someone can press Enter for this program."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _enter_pressed() -> bool:
+        """Whether Enter was pressed since the last call; does not wait."""
+        pressed = False
+        while is_at_terminal() and msvcrt.kbhit():
+            key = msvcrt.getwch()
+            if key == "\x03":
+                raise KeyboardInterrupt
+            pressed = pressed or key in "\r\n"
+        return pressed
+
+else:
+
+    def _enter_pressed() -> bool:
+        """Whether Enter was pressed since the last call; does not wait."""
+        pressed = False
+        while is_at_terminal() and _owns_terminal() and select.select([sys.stdin], [], [], 0)[0]:
+            typed = os.read(sys.stdin.fileno(), 4096)
+            pressed = pressed or b"\n" in typed
+            if not typed:  # the end of input: no more keys will come
+                break
+        return pressed
+
+    def _owns_terminal() -> bool:
+        """A program in the background is stopped when it reads from the terminal."""
+        try:
+            return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+        except OSError:
+            return False

@@ -1,0 +1,79 @@
+"""Which files of the annotate folder MaskAL wrote itself, and whether a person has changed them since."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+RECORD = ".maskal-files"  # hidden, so that annotation tools do not list it
+
+
+class OwnFiles:
+    """A record in the folder itself: one line a file, with its image and what it held. It only grows until `remove`.
+
+    A file that is missing in it, as after a power cut, counts as a person's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record = folder / RECORD
+        self._files: dict[str, tuple[str, str]] | None = None
+
+    def add(self, path: Path, image: str) -> None:
+        """Notes a file, below the folder, as just written for an image; "" for all images."""
+        place, digest = path.relative_to(self.folder).as_posix(), _digest(path)
+        with self.record.open("a", encoding="utf-8", newline="\n") as stream:
+            stream.write(json.dumps([place, image, digest]) + "\n")
+        self._known()[place] = (image, digest)
+
+    def is_untouched(self, path: Path) -> bool:
+        """Whether the file is MaskAL's and still as it was written."""
+        if self.folder not in path.parents:
+            return False
+        _, digest = self._known().get(path.relative_to(self.folder).as_posix(), ("", ""))
+        return bool(digest) and path.is_file() and _digest(path) == digest
+
+    def persons_first(self, paths: Sequence[Path]) -> list[Path]:
+        """The files that a person made or changed; all of them where there is none."""
+        if len(paths) < 2:
+            return list(paths)
+        return [path for path in paths if not self.is_untouched(path)] or list(paths)
+
+    def remove(self, images: Collection[str]) -> None:
+        """Removes what is still untouched of these images, and the record when nothing of it is left."""
+        left = set()
+        for place, (image, _) in self._known().items():
+            path = self.folder / place
+            if image in images and self.is_untouched(path):
+                path.unlink()
+            elif image and path.exists():
+                left.add(image)
+        if left <= set(images):
+            for place, (image, _) in self._known().items():
+                if not image and self.is_untouched(self.folder / place):
+                    (self.folder / place).unlink()
+            self.record.unlink(missing_ok=True)
+            self._files = None
+
+    def _known(self) -> dict[str, tuple[str, str]]:
+        if self._files is None:
+            self._files = dict(_entries(self.record))
+        return self._files
+
+
+def _entries(record: Path) -> list[tuple[str, tuple[str, str]]]:
+    """A last line that was cut off is passed over."""
+    entries = []
+    for line in record.read_text(encoding="utf-8").splitlines() if record.is_file() else ():
+        try:
+            place, image, digest = map(str, json.loads(line))
+        except ValueError:
+            continue
+        entries.append((place, (image, digest)))
+    return entries
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,73 @@
+"""The images of a folder as inputs of the network, decoded by worker processes, in batches of one shape.
+
+Images of one shape need no padding, so that what the network sees in one does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from active_learning.errors import MaskALError
+from active_learning.network.prediction import read_input
+from detectron2.config import CfgNode
+
+WAITING_BATCHES = 4  # as many batches of images may wait for others of their shape, so that memory stays bounded
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """An image's name and the model's input, as `read_input` gives it."""
+
+    name: str
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """An image's name, and why it cannot be read (file and reason)."""
+
+    name: str
+    fault: str
+
+
+def read_images(folder: Path, names: Sequence[str], cfg: CfgNode) -> Iterable[ImageInput | UnreadableImage]:
+    """The images in that order, read by DATALOADER.NUM_WORKERS processes (0: by this one)."""
+    workers = min(cfg.DATALOADER.NUM_WORKERS, len(names))
+    return DataLoader(_Images(folder, names, cfg), batch_size=None, num_workers=workers, collate_fn=_unchanged)
+
+
+class _Images(Dataset[ImageInput | UnreadableImage]):
+    def __init__(self, folder: Path, names: Sequence[str], cfg: CfgNode) -> None:
+        self.folder, self.names, self.cfg = folder, names, cfg
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> ImageInput | UnreadableImage:
+        name = self.names[index]
+        try:
+            return ImageInput(name, read_input(self.folder / name, self.cfg))
+        except MaskALError as error:
+            return UnreadableImage(name, str(error))
+
+
+def _unchanged(item: Any) -> Any:
+    return item
+
+
+def same_shape_batches(inputs: Iterable[ImageInput], size: int) -> Iterator[list[ImageInput]]:
+    """Lists of up to `size` inputs whose images have one shape; each input once, in no particular order."""
+    waiting: dict[tuple[int, ...], list[ImageInput]] = {}
+    for one in inputs:
+        shape = tuple(one.content["image"].shape)
+        waiting.setdefault(shape, []).append(one)
+        if len(waiting[shape]) == size:
+            yield waiting.pop(shape)
+        elif sum(map(len, waiting.values())) >= WAITING_BATCHES * size:
+            yield waiting.pop(max(waiting, key=lambda key: len(waiting[key])))
+    yield from waiting.values()

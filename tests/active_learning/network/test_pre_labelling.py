@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from active_learning.annotations import Annotation
+from active_learning.annotations.contours import instance_mask
+from active_learning.errors import MaskALError
+from active_learning.network.image_batches import ImageInput, UnreadableImage
+from active_learning.network.pre_labelling import PreLabeller, instances_of
+from active_learning.network.prediction import Predictor
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+
+CLASSES = ("square", "disc", "never")
+
+
+def detections() -> Instances:
+    masks = torch.zeros(3, 20, 30, dtype=torch.bool)
+    masks[0, 4:9, 10:12] = True
+    masks[2, 0, 0] = True
+    return Instances(
+        (20, 30), pred_masks=masks, pred_classes=torch.tensor([1, 0, 2]), scores=torch.tensor([0.9, 0.8, 0.7])
+    )
+
+
+def test_detections_become_bitmaps_with_label_and_score():
+    first, last = instances_of(detections(), CLASSES, frozenset(CLASSES))
+    assert (first.label, last.label) == ("disc", "never")
+    assert first.score == pytest.approx(0.9)
+    assert (first.bitmap.x, first.bitmap.y, first.bitmap.mask.shape) == (10, 4, (5, 2))
+    assert np.array_equal(instance_mask(first, 20, 30), detections().pred_masks[0].numpy())
+
+
+def test_only_wanted_classes_are_drawn():
+    assert [one.label for one in instances_of(detections(), CLASSES, frozenset(["never"]))] == ["never"]
+
+
+def folder_of_images(folder) -> list[str]:
+    rng = np.random.default_rng(1)
+    names = []
+    for number, size in enumerate([(64, 64), (40, 90), (64, 64), (64, 64), (90, 40)]):
+        names.append(f"{number}.png")
+        cv2.imwrite(str(folder / names[-1]), rng.integers(0, 255, (*size, 3), dtype=np.uint8))
+    return names
+
+
+def test_a_folder_is_drawn_as_image_by_image(make_cfg, tmp_path):
+    names, cfg = folder_of_images(tmp_path), make_cfg()
+    (tmp_path / "1.png").write_bytes(b"broken")
+    model = build_model(cfg)
+    found = {one.image if isinstance(one, Annotation) else one.name: one
+             for one in PreLabeller(model, cfg, CLASSES, batch_size=2)(tmp_path, names)}  # fmt: skip
+    assert sorted(found) == names
+    assert isinstance(found.pop("1.png"), UnreadableImage)
+    for name, annotation in found.items():
+        alone = Predictor(model, cfg)(tmp_path / name)
+        assert (annotation.height, annotation.width) == alone.image_size
+        visible = [mask for mask in alone.pred_masks if mask.any()]
+        assert len(annotation.instances) == len(visible) > 0
+        for one, mask in zip(annotation.instances, visible, strict=True):
+            differing = instance_mask(one, *alone.image_size) != mask.numpy()
+            assert differing.mean() < 0.01
+
+
+class SmallMemory:
+    """Stands for a model on a GPU that holds `room` images."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.calls = room, []
+
+    def eval(self):
+        return self
+
+    def inference(self, batch, do_postprocess):
+        self.calls.append(len(batch))
+        if len(batch) > self.room:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return [one["number"] for one in batch]
+
+
+def test_too_large_a_batch_goes_image_by_image():
+    batch = [ImageInput(str(number), {"number": number}) for number in range(3)]
+    model = SmallMemory(1)
+    assert PreLabeller(model, None, CLASSES)._detect(batch) == [0, 1, 2]
+    assert model.calls == [3, 1, 1, 1]
+
+
+def test_an_image_too_large_for_the_memory_is_named():
+    with pytest.raises(MaskALError, match=r"big\.png: the GPU's memory is too small"):
+        PreLabeller(SmallMemory(0), None, CLASSES)._detect([ImageInput("big.png", {})])

@@ -1,0 +1,172 @@
+"""auto_annotate.py as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from active_learning.annotations import FORMATS, read_annotation
+from active_learning.annotations.supervisely_meta import write_meta
+from active_learning.dataset.image_folder import find_images, pair_annotations
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Images without annotations, and a network of random weights that sees something in them."""
+
+    images: Path
+    network: Path
+    weights: Path
+
+    def run(self, *extra: str, **changes: str) -> tuple[int, str, str]:
+        flags = {
+            "img_dir": str(self.images),
+            "network_config": str(self.network),
+            "weights_file": str(self.weights),
+            "conf_thres": "0.1",
+            "cuda_visible_devices": "cpu",
+            "num_workers": "1",
+            **changes,
+        }
+        words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "auto_annotate.py"), *words, *(extra or ("--classes", "disc", "square"))],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=200,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def folder(tiny_project) -> Folder:
+    import torch
+
+    from active_learning.network.network_config import network_config
+    from active_learning.network.training_hooks import save_weights
+    from active_learning.settings import load_settings
+    from detectron2.modeling import build_model
+
+    for path in tiny_project.train.rglob("*.json"):
+        path.unlink()
+    (tiny_project.train / "wide.jpg").write_bytes(cv2.imencode(".jpg", np.zeros((60, 140, 3), np.uint8))[1].tobytes())
+    pixels = np.random.default_rng(0).integers(0, 2**16, (50, 80), dtype=np.uint16)
+    Image.fromarray(pixels).save(tiny_project.train / "Feld ä" / "grey.tif")
+    settings = load_settings(tiny_project.config, ["network_config", str(tiny_project.file("network.yaml"))])
+    torch.manual_seed(3)
+    weights = tiny_project.file("weights", "w.pth")
+    save_weights(build_model(network_config(settings, settings.experiments()[0])), weights)
+    return Folder(tiny_project.train, tiny_project.file("network.yaml"), weights)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_folder_is_pre_labelled_in_each_format(folder: Folder, tmp_path: Path, name: str):
+    meta = tmp_path / "meta.json"
+    write_meta(meta, ["square", "disc"])
+    extra = {"supervisely_meta_json": str(meta)} if name == "supervisely" else {}
+    before = files(folder.images)
+    code, output, errors = folder.run(export_format=name, **extra)
+    assert code == 0, errors
+    assert "Pre-labelled: 14 images, " in output
+    images = find_images(folder.images)
+    assert len(images) == 14
+    pairs = pair_annotations(folder.images, images)
+    assert sorted(pairs) == images
+    total = 0
+    for image, path in pairs.items():
+        found = read_annotation(path, image=image, size=None)
+        with Image.open(folder.images / image) as picture:
+            assert (found.width, found.height) == picture.size
+        total += len(found.instances)
+        assert {one.label for one in found.instances} <= {"disc", "square"}
+    assert total > 0
+    assert f"14 images, {total} objects" in output
+    after = files(folder.images)
+    assert {key: after[key] for key in before} == before
+    if name == "supervisely":
+        project = folder.images.with_name("train_supervisely")
+        assert (project / "meta.json").read_bytes() == meta.read_bytes()
+        with Image.open(project / "ds__Feld ä" / "img" / "grey.tif.png") as picture:
+            assert picture.size == (80, 50)
+        assert (project / "ds__Feld ä" / "ann" / "grey.tif.png.json").is_file()
+
+
+def test_what_is_annotated_is_left_and_a_corrupt_image_is_named(folder: Folder):
+    mine = folder.images / "train00.json"
+    mine.write_text(json.dumps({"shapes": [], "imagePath": "train00.png", "imageData": None}), encoding="utf-8")
+    (folder.images / "train01.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    before = files(folder.images)
+    code, output, errors = folder.run(conf_thres="0.99")
+    assert code == 1
+    assert "train01.png: cannot be read as an image" in errors
+    assert "12 images, 0 objects, 12 images without detections; 1 image skipped" in output
+    assert "1 image unreadable" in output
+    after = files(folder.images)
+    assert {key: after[key] for key in before} == before
+    assert json.loads(after["train02.json"])["shapes"] == []
+
+    code, output, _ = folder.run()
+    assert code == 1
+    assert "0 images, 0 objects" in output
+    assert files(folder.images) == after
+
+
+WRONG = [
+    pytest.param({"conf_thres": "1.5"}, (), ["--conf_thres: 1.5 must be at most 1"], id="threshold"),
+    pytest.param({"weights_file": "gone.pth"}, (), ["--weights_file: 'gone.pth' cannot be read"], id="weights"),
+    pytest.param({"img_dir": "gone", "network_config": "x.yaml"}, (), ["--img_dir", "--network_config"], id="two"),
+    pytest.param({"export_format": "supervisely"}, (), ["--supervisely_meta_json: is missing"], id="no meta"),
+    pytest.param({}, ("--classes", "a", "a"), ["--classes: ", "more than once"], id="classes"),
+]
+
+
+@pytest.mark.parametrize(("changes", "extra", "told"), WRONG)
+def test_wrong_usage_changes_nothing(folder: Folder, changes: dict, extra: tuple, told: list):
+    before = files(folder.images)
+    code, _, errors = folder.run(*extra, **changes)
+    assert code == 2, errors
+    for text in told:
+        assert text in errors
+    assert files(folder.images) == before
+
+
+def test_a_class_that_the_project_lacks_stops_it_before_anything_is_written(folder: Folder, tmp_path: Path):
+    write_meta(tmp_path / "meta.json", ["disc"])
+    before = files(folder.images)
+    code, _, errors = folder.run(export_format="supervisely", supervisely_meta_json=str(tmp_path / "meta.json"))
+    assert code == 2
+    assert "class 'square' is not in the project" in errors
+    assert files(folder.images) == before
+
+
+def test_weights_of_other_classes_are_refused(folder: Folder):
+    code, _, errors = folder.run("--classes", "a", "b", "c")
+    assert code == 1
+    assert "w.pth: does not fit the network" in errors
+
+
+def test_help_is_quick():
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, str(ROOT / "auto_annotate.py"), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "--weights_file" in done.stdout
+    assert time.monotonic() - started < 3  # on a busy machine; else a fraction of a second
