@@ -22,13 +22,13 @@ from active_learning.annotations.annotation import Annotation, Bitmap, Instance,
 from active_learning.annotations.documents import is_pascal_voc, parse_xml
 from active_learning.annotations.png import decode_png
 from active_learning.annotations.shapes import (
+    MaskRoom,
     Shape,
     ShapeError,
     brief,
-    clipped_bitmap,
     clipped_outline,
     image_size,
-    join_shapes,
+    join_objects,
     read_points,
     read_score,
     rotated,
@@ -50,8 +50,7 @@ class _Frame:
 
     path: Path
     folder: str
-    height: int
-    width: int
+    room: MaskRoom
     warnings: list[str]
 
 
@@ -74,7 +73,7 @@ def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None)
     declared = (_whole_number(document, "imagesize/nrows"), _whole_number(document, "imagesize/ncols"))
     height, width, warnings = image_size(declared, size, path, ("imagesize/nrows", "imagesize/ncols"))
     warnings += _name_warnings(document, path, image)
-    frame = _Frame(path, _text(document, "folder").replace("\\", "/"), height, width, warnings)
+    frame = _Frame(path, _text(document, "folder").replace("\\", "/"), MaskRoom(height, width), warnings)
     elements = document.findall("object")
     leaders = _leaders(elements, frame)
     objects: dict[tuple[Any, ...], list[Shape]] = {}
@@ -87,7 +86,7 @@ def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None)
             warnings.append(f"{_place(element, index, frame)}: {fault}; the object is left out")
         else:
             objects.setdefault(shape.key, []).append(shape)
-    instances = tuple(join_shapes(group, height, width) for group in objects.values())
+    instances = join_objects(objects.values(), frame.room, path, warnings)
     unknown = [tostring(element, "unicode").strip() for element in document if element.tag not in TOP_ELEMENTS]
     return Annotation(image, height, width, instances, tuple(warnings), {EXTRA: unknown} if unknown else {})
 
@@ -159,7 +158,7 @@ def _read_object(element: Element, index: int, leader: int, frame: _Frame) -> Sh
     region: Part | Bitmap
     if element.find("polygon/pt") is not None:
         outline = _read_polygon(element, attributes)
-        region = Part(clipped_outline(outline, frame.height, frame.width))
+        region = Part(clipped_outline(outline, frame.room.height, frame.room.width))
     elif element.find("segm") is not None:
         region = _read_mask(element, index, frame)
     else:
@@ -211,17 +210,19 @@ def _read_mask(element: Element, index: int, frame: _Frame) -> Bitmap:
     name = _text(element, "segm/mask").replace("\\", "/")
     if not name:
         raise ShapeError("has no mask")
+    most_pixels = frame.room.most_pixels()
+    file = _find_mask(name, frame)
     try:
-        mask = decode_png(_find_mask(name, frame).read_bytes())
+        mask = decode_png(file.read_bytes(), most_pixels=most_pixels)
     except OSError as error:
         raise ShapeError(f"mask {brief(name)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ShapeError(f"mask {brief(name)} cannot be decoded: {error}") from error
-    rows, columns = mask.shape
-    if mask.shape != (frame.height, frame.width):
-        sizes = f"height {rows}, width {columns}, the image {frame.height} and {frame.width}"
+    height, width = frame.room.height, frame.room.width
+    if mask.shape != (height, width):
+        sizes = f"height {mask.shape[0]}, width {mask.shape[1]}, the image {height} and {width}"
         frame.warnings.append(f"{_place(element, index, frame)}: mask {brief(name)} has {sizes}; it is not scaled")
-    return clipped_bitmap(Bitmap(0, 0, mask), frame.height, frame.width)
+    return frame.room.place(Bitmap(0, 0, mask))
 
 
 def _find_mask(name: str, frame: _Frame) -> Path:
@@ -317,7 +318,9 @@ def _document_of(annotation: Annotation, folder: str, path: Path) -> Element:
     size = _add(document, "imagesize")
     _add(size, "nrows", str(annotation.height))
     _add(size, "ncols", str(annotation.width))
-    document.extend(parse_xml(text.encode(), path) for text in annotation.extra.get(EXTRA, ()))
+    kept = annotation.extra.get(EXTRA)  # from a file of another tool, it may be anything
+    texts = [text for text in kept if isinstance(text, str)] if isinstance(kept, list) else []
+    document.extend(parse_xml(text.encode(errors="replace"), path) for text in texts)
     return document
 
 
