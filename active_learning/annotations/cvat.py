@@ -213,7 +213,11 @@ def _read_mask(element: Element, index: int, frame: _Frame) -> Bitmap:
     most_pixels = frame.room.most_pixels()
     file = _find_mask(name, frame)
     try:
-        mask = decode_png(file.read_bytes(), most_pixels=most_pixels)
+        with file.open("rb") as stream:
+            content = stream.read(
+                8 * most_pixels + 2**16
+            )  # a PNG has 8 bytes a pixel at most; what is longer is cut off
+        mask = decode_png(content, most_pixels=most_pixels)
     except OSError as error:
         raise ShapeError(f"mask {brief(name)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:

@@ -150,7 +150,7 @@ class Fuzzer:
         self.folder = folder.resolve()
         self.watch = Watch()
         self.outcomes: Counter[str] = Counter()
-        self.slowest = 0.0
+        self.slowest = (0.0, 0)  # seconds, number
         (self.folder / "outside.png").write_bytes(BOMBS[0])
 
     def run(self, name: str, samples: list[Sample], number: int) -> str | None:
@@ -171,7 +171,7 @@ class Fuzzer:
             return self._keep(name, number, path, files, sample)
         finally:
             self.watch.home = None
-            self.slowest = max(self.slowest, time.perf_counter() - started)
+            self.slowest = max(self.slowest, (time.perf_counter() - started, number))
         return None
 
     def _lay_out(self, home: Path, files: dict[str, bytes], sample: Sample) -> Path:
@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         fuzzer = Fuzzer(options, Path(folder))
         for name in options.format or FORMATS:
-            fuzzer.outcomes, fuzzer.slowest, started = Counter(), 0.0, time.perf_counter()
+            fuzzer.outcomes, fuzzer.slowest, started = Counter(), (0.0, 0), time.perf_counter()
             for number in range(options.files) if options.only is None else [options.only]:
                 failure = fuzzer.run(name, samples[name], number)
                 if failure:
@@ -246,10 +246,8 @@ def main(arguments: list[str] | None = None) -> int:
             failures += fuzzer.outcomes["FAILED"]
             counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(fuzzer.outcomes.items()))
             seconds = time.perf_counter() - started
-            print(
-                f"{name}: seed {options.seed}: {counts}; slowest {fuzzer.slowest:.2f} s, all {seconds:.0f} s",
-                flush=True,
-            )
+            slowest = "slowest {:.2f} s (number {})".format(*fuzzer.slowest)
+            print(f"{name}: seed {options.seed}: {counts}; {slowest}, all {seconds:.0f} s", flush=True)
     return 1 if failures else 0
 
 
