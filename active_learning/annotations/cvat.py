@@ -214,9 +214,7 @@ def _read_mask(element: Element, index: int, frame: _Frame) -> Bitmap:
     file = _find_mask(name, frame)
     try:
         with file.open("rb") as stream:
-            content = stream.read(
-                8 * most_pixels + 2**16
-            )  # a PNG has 8 bytes a pixel at most; what is longer is cut off
+            content = stream.read(8 * most_pixels + 2**16)  # more than any PNG of so many pixels
         mask = decode_png(content, most_pixels=most_pixels)
     except OSError as error:
         raise ShapeError(f"mask {brief(name)} cannot be read: {error.strerror or error}") from error

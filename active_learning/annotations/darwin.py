@@ -143,13 +143,13 @@ def _describe_item(item: dict[str, Any], image: str) -> _Item:
     suffix = PurePosixPath(sources[0]).suffix if sources else ""
     stem = name.removesuffix(PurePosixPath(name).suffix)
     on_disk = stem + suffix if name and suffix and not name.casefold().endswith(suffix.casefold()) else name
-    place = f"item.slots[{slots.index(slot)}]"
+    place, name_of_slot = f"item.slots[{slots.index(slot)}]", slot.get("slot_name")
     return _Item(
         folder=folder,
         names=_texts(on_disk, name, *sources),
         declared=(slot.get("height"), slot.get("width")),
         places=(f"{place}.height", f"{place}.width"),
-        slot=_text(slot.get("slot_name")) or None if len(slots) > 1 else None,
+        slot=name_of_slot if len(slots) > 1 and isinstance(name_of_slot, str) else None,
         is_video=slot.get("type") == "video" or any(slot.get(field) for field in _VIDEO_FIELDS),
     )
 

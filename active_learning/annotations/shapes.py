@@ -132,6 +132,7 @@ class MaskRoom:
 
     def place(self, bitmap: Bitmap) -> Bitmap:
         """The set pixels inside the image. Raises ShapeError where there are none."""
+        self.pixels -= bitmap.mask.size // 16  # for the work of decoding, even where nothing is left of it
         placed = clipped_bitmap(bitmap, self.height, self.width)
         self.pixels -= placed.mask.size
         return placed

@@ -82,6 +82,14 @@ def test_masks_are_read_until_the_room_is_used_up():
         room.most_pixels()
 
 
+def test_empty_masks_use_up_the_room_as_well():
+    room = MaskRoom(40, 50, pixels=1)
+    with pytest.raises(ShapeError, match="empty"):
+        room.place(Bitmap(0, 0, np.zeros((4, 4), dtype=bool)))
+    with pytest.raises(ShapeError, match="no more are read"):
+        room.most_pixels()
+
+
 @pytest.mark.parametrize(
     ("height", "width", "most"),
     [
