@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo/run
+TOOLS := .venv-tools
 
-.PHONY: demo test bench lint
+.PHONY: demo test test-tools bench lint
 
 $(VENV)/installed: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +27,16 @@ lint: $(VENV)/installed
 # Two processes with one thread each: more threads than cores make PyTorch many times slower.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The annotation tools themselves open what MaskAL writes. They need environments of their own: not all live together.
+test-tools: $(VENV)/installed $(patsubst %,$(TOOLS)/%/installed,main labelme30 supervisely)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m tools tests/tools
+
+$(TOOLS)/%/installed: tests/tools/requirements/%.txt
+	$(PYTHON) -m venv $(TOOLS)/$*
+	$(TOOLS)/$*/bin/python -m pip install --quiet --upgrade pip
+	$(TOOLS)/$*/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 # Each script prints one table; together they are benchmarks/RESULTS.md.
 bench: $(VENV)/installed

@@ -250,6 +250,9 @@ def _area(parts: Sequence[Part], height: int, width: int) -> float:
 
 
 def _boxes_overlap(parts: Sequence[Part]) -> bool:
+    """Whether the boxes of any two parts overlap; taken for so where there are too many to compare."""
+    if len(parts) > 1000:
+        return True
     low = np.stack([part.exterior.min(axis=0) for part in parts])
     high = np.stack([part.exterior.max(axis=0) for part in parts])
     below = (low[:, None] < high[None]).all(axis=2)

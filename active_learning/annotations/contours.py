@@ -15,6 +15,7 @@ from active_learning.annotations.annotation import Bitmap, Instance, Mask, Part,
 
 # The outline through the middles of the pixel edges is at most this far from the outline along the edges.
 _CORNER_CUT = 0.5 * np.sqrt(0.5)
+_CROSSINGS_AT_ONCE = 2**20
 
 
 def polygon_area(polygon: Polygon) -> float:
@@ -24,34 +25,94 @@ def polygon_area(polygon: Polygon) -> float:
 
 
 def polygon_mask(polygon: Polygon, height: int, width: int) -> Mask:
-    """The pixels whose centres the polygon encloses, height x width; what lies outside is cut off.
+    """The pixels whose centres the polygon encloses, height x width; what lies outside is cut off."""
+    return even_odd_mask([polygon], height, width)
+
+
+def even_odd_mask(outlines: Sequence[Polygon], height: int, width: int) -> Mask:
+    """The pixels whose centres an odd number of outlines enclose, height x width.
 
     Each edge flips all pixels to its right, row by row; an odd number of flips is inside.
     """
-    (x0, y0), (x1, y1) = polygon.T, np.roll(polygon, -1, axis=0).T
-    first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(np.int64)
-    last = np.clip(np.ceil(np.maximum(y0, y1) - 0.5), 0, height).astype(np.int64)
-    counts = last - first
-    edge = np.repeat(np.arange(len(polygon)), counts)
+    start = np.concatenate(outlines)
+    end = np.concatenate([np.roll(outline, -1, axis=0) for outline in outlines])
+    flips = np.zeros((height, width + 1), dtype=np.uint8)
+    first = np.clip(np.ceil(np.minimum(start[:, 1], end[:, 1]) - 0.5), 0, height).astype(np.int64)
+    last = np.clip(np.ceil(np.maximum(start[:, 1], end[:, 1]) - 0.5), 0, height).astype(np.int64)
+    crossings = np.cumsum(last - first)
+    done = 0
+    while done < len(crossings) and crossings[-1]:  # in chunks: edges times rows can be gigabytes
+        before = crossings[done - 1] if done else 0
+        until = max(int(np.searchsorted(crossings, before + _CROSSINGS_AT_ONCE, "right")), done + 1)
+        chunk = slice(done, until)
+        _flip(flips, start[chunk], end[chunk], first[chunk], last[chunk])
+        done = until
+    flips &= 1
+    return np.bitwise_xor.accumulate(flips[:, :width], axis=1).view(np.bool_)
+
+
+def _flip(flips: np.ndarray, start: Polygon, end: Polygon, first: np.ndarray, last: np.ndarray) -> None:
+    """Counts, modulo 256, where the edges start[i]-end[i] cross the middles of the rows first[i] to before last[i]."""
+    columns, counts = flips.shape[1], last - first
+    edge = np.repeat(np.arange(len(start)), counts)
     row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-    x = x0[edge] + (row + 0.5 - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
-    column = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
-    flips = np.bincount(row * (width + 1) + column, minlength=height * (width + 1)).reshape(height, width + 1)
-    return np.asarray(np.cumsum(flips[:, :width], axis=1) % 2 == 1)
+    (x0, y0), along = start[edge].T, (end - start)[edge]
+    x = x0 + (row + 0.5 - y0) * along[:, 0] / along[:, 1]
+    column = np.clip(np.ceil(x - 0.5), 0, columns - 1).astype(np.int64)
+    np.add.at(flips.reshape(-1), row * columns + column, np.uint8(1))
+
+
+def edge_rows(outlines: Sequence[Polygon]) -> float:
+    """How many rows of pixels the edges of the outlines cross, taken together; the work of drawing them."""
+    return sum(float(np.abs(np.diff(outline[:, 1], append=outline[:1, 1])).sum()) for outline in outlines)
 
 
 def parts_bitmap(parts: Sequence[Part], height: int, width: int) -> Bitmap:
     """The union of the parts inside an image of that size, in the smallest crop of whole pixels that holds them."""
-    points = np.concatenate([part.exterior for part in parts])
-    left, top = np.clip(np.floor(points.min(axis=0)), 0, (width, height)).astype(int)
-    right, bottom = np.clip(np.ceil(points.max(axis=0)), 0, (width, height)).astype(int)
-    mask = np.zeros((bottom - top, right - left), dtype=bool)
+    if len(parts) == 1:
+        return _part_bitmap(parts[0], height, width)
+    left, top, right, bottom = _pixel_box([part.exterior for part in parts], height, width)
+    union = Bitmap(left, top, np.zeros((bottom - top, right - left), dtype=bool))
     for part in parts:
-        drawn = polygon_mask(part.exterior - (left, top), *mask.shape)
-        for hole in part.holes:
-            drawn &= ~polygon_mask(hole - (left, top), *mask.shape)
-        mask |= drawn
-    return Bitmap(int(left), int(top), mask)
+        drawn = _part_bitmap(part, height, width)
+        window, inside = overlap(union, drawn)
+        window |= inside
+    return union
+
+
+def _part_bitmap(part: Part, height: int, width: int) -> Bitmap:
+    """Each hole is drawn in a crop of its own: there may be hundreds."""
+    region = outlines_bitmap([part.exterior], height, width)
+    for hole in part.holes:
+        window, inside = overlap(region, outlines_bitmap([hole], height, width))
+        window &= ~inside
+    return region
+
+
+def outlines_bitmap(outlines: Sequence[Polygon], height: int, width: int) -> Bitmap:
+    """What an odd number of outlines enclose inside an image of that size, in a crop that holds them."""
+    left, top, right, bottom = _pixel_box(outlines, height, width)
+    shifted = [outline - (left, top) for outline in outlines]
+    return Bitmap(left, top, even_odd_mask(shifted, bottom - top, right - left))
+
+
+def _pixel_box(outlines: Sequence[Polygon], height: int, width: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the whole pixels around the outlines, within the image."""
+    low = np.min([outline.min(axis=0) for outline in outlines], axis=0)
+    high = np.max([outline.max(axis=0) for outline in outlines], axis=0)
+    left, top = np.clip(np.floor(low), 0, (width, height)).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(high), 0, (width, height)).astype(int).tolist()
+    return left, top, right, bottom
+
+
+def overlap(first: Bitmap, second: Bitmap) -> tuple[Mask, Mask]:
+    """Views of the two masks where their crops overlap; 0 pixels where they do not."""
+    x, y = max(first.x, second.x), max(first.y, second.y)
+    right = min(one.x + one.mask.shape[1] for one in (first, second))
+    bottom = min(one.y + one.mask.shape[0] for one in (first, second))
+    rows, columns = max(bottom - y, 0), max(right - x, 0)
+    one, other = (bitmap.mask[y - bitmap.y :, x - bitmap.x :][:rows, :columns] for bitmap in (first, second))
+    return one, other
 
 
 def instance_bitmap(instance: Instance, height: int, width: int) -> Bitmap:
@@ -74,6 +135,8 @@ def crop_bitmap(bitmap: Bitmap, height: int, width: int) -> Bitmap:
     if not len(rows):
         return Bitmap(0, 0, np.zeros((0, 0), dtype=bool))
     crop = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    if crop.size < bitmap.mask.size:
+        crop = crop.copy()  # a view would keep the whole mask in memory
     return Bitmap(int(bitmap.x + left + columns[0]), int(bitmap.y + top + rows[0]), crop)
 
 

@@ -28,13 +28,13 @@ from active_learning.annotations.cvat_masks import (
 from active_learning.annotations.documents import is_pascal_voc, parse_xml, xml_text
 from active_learning.annotations.png import decode_png
 from active_learning.annotations.shapes import (
+    MaskRoom,
     Shape,
     ShapeError,
     brief,
-    clipped_bitmap,
     clipped_outline,
     image_size,
-    join_shapes,
+    join_objects,
     read_points,
     read_score,
     rotated,
@@ -53,8 +53,7 @@ class _Frame:
     path: Path
     folder: str
     within: Path | None
-    height: int
-    width: int
+    room: MaskRoom
     warnings: list[str]
 
 
@@ -79,7 +78,7 @@ def read(
     declared = (_whole_number(document, "imagesize/nrows"), _whole_number(document, "imagesize/ncols"))
     height, width, warnings = image_size(declared, size, path, ("imagesize/nrows", "imagesize/ncols"))
     warnings += _name_warnings(document, path, image)
-    frame = _Frame(path, folder_of(document), within, height, width, warnings)
+    frame = _Frame(path, folder_of(document), within, MaskRoom(height, width), warnings)
     elements = document.findall("object")
     leaders = _leaders(elements, frame)
     objects: dict[tuple[Any, ...], list[Shape]] = {}
@@ -92,7 +91,7 @@ def read(
             warnings.append(f"{_place(element, index, frame)}: {fault}; the object is left out")
         else:
             objects.setdefault(shape.key, []).append(shape)
-    instances = tuple(join_shapes(group, height, width) for group in objects.values())
+    instances = join_objects(objects.values(), frame.room, path, warnings)
     unknown = [tostring(element, "unicode").strip() for element in document if element.tag not in TOP_ELEMENTS]
     return Annotation(image, height, width, instances, tuple(warnings), {EXTRA: unknown} if unknown else {})
 
@@ -195,7 +194,7 @@ def _read_object(element: Element, index: int, leader: int, frame: _Frame) -> Sh
     region: Part | Bitmap
     if _is_outlined(element):
         outline = _read_polygon(element, attributes)
-        region = Part(clipped_outline(outline, frame.height, frame.width))
+        region = Part(clipped_outline(outline, frame.room.height, frame.room.width))
     elif element.find("segm") is not None:
         region = _read_mask(element, index, frame)
     else:
@@ -247,17 +246,21 @@ def _read_mask(element: Element, index: int, frame: _Frame) -> Bitmap:
     name = _mask_name(element)
     if not name:
         raise ShapeError("has no mask")
+    most_pixels = frame.room.most_pixels()
+    file = find_mask(name, frame.path, frame.folder, frame.within)
     try:
-        mask = decode_png(find_mask(name, frame.path, frame.folder, frame.within).read_bytes())
+        with file.open("rb") as stream:
+            content = stream.read(8 * most_pixels + 2**16)  # more than any PNG of so many pixels
+        mask = decode_png(content, most_pixels=most_pixels)
     except OSError as error:
         raise ShapeError(f"mask {brief(name)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ShapeError(f"mask {brief(name)} cannot be decoded: {error}") from error
-    rows, columns = mask.shape
-    if mask.shape != (frame.height, frame.width):
-        sizes = f"height {rows}, width {columns}, the image {frame.height} and {frame.width}"
+    height, width = frame.room.height, frame.room.width
+    if mask.shape != (height, width):
+        sizes = f"height {mask.shape[0]}, width {mask.shape[1]}, the image {height} and {width}"
         frame.warnings.append(f"{_place(element, index, frame)}: mask {brief(name)} has {sizes}; it is not scaled")
-    return clipped_bitmap(Bitmap(0, 0, mask), frame.height, frame.width)
+    return frame.room.place(Bitmap(0, 0, mask))
 
 
 def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:
@@ -307,7 +310,9 @@ def _document_of(annotation: Annotation, folder: str, path: Path) -> Element:
     size = _add(document, "imagesize")
     _add(size, "nrows", str(annotation.height))
     _add(size, "ncols", str(annotation.width))
-    document.extend(parse_xml(text.encode(), path) for text in annotation.extra.get(EXTRA, ()))
+    kept = annotation.extra.get(EXTRA)  # from a file of another tool, it may be anything
+    texts = [text for text in kept if isinstance(text, str)] if isinstance(kept, list) else []
+    document.extend(parse_xml(text.encode(errors="replace"), path) for text in texts)
     return document
 
 

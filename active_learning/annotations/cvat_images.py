@@ -18,16 +18,15 @@ import numpy as np
 
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
 from active_learning.annotations.documents import xml_text
-from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.shapes import (
+    MaskRoom,
     Shape,
     ShapeError,
     brief,
-    clipped_bitmap,
     clipped_outline,
     ellipse_outline,
     image_size,
-    join_shapes,
+    join_objects,
     read_points,
     rotated,
     written_regions,
@@ -131,16 +130,17 @@ def read_image(element: Element, name: str, path: Path, size: tuple[int, int] | 
     place = f"{path}: image {name!r}"
     declared = (_whole_number(element, "height"), _whole_number(element, "width"))
     height, width, warnings = image_size(declared, size, place, ("height", "width"))
+    room = MaskRoom(height, width)
     objects: dict[tuple[Any, ...], list[Shape]] = {}
     for index, child in enumerate(element):
         try:
-            shape = _read_shape(child, index, name, (height, width))
+            shape = _read_shape(child, index, name, room)
         except ShapeError as fault:
             kind, label = f"{child.tag}[{index}]", brief(child.get("label"))
             warnings.append(f"{place}: {kind}: label {label}: {fault}; the shape is left out")
         else:
             objects.setdefault(shape.key, []).append(shape)
-    instances = tuple(join_shapes(group, height, width) for group in objects.values())
+    instances = join_objects(objects.values(), room, path, warnings)
     return Annotation(name, height, width, instances, tuple(warnings))
 
 
@@ -150,18 +150,21 @@ def _whole_number(element: Element, key: str) -> Any:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text or None
 
 
-def _read_shape(element: Element, index: int, image: str, size: tuple[int, int]) -> Shape:
+def _read_shape(element: Element, index: int, image: str, room: MaskRoom) -> Shape:
     """Raises ShapeError."""
     kind = element.tag
-    if kind not in REGIONS:
+    if kind != "mask" and kind not in OUTLINES:
         raise ShapeError("encloses no area" if kind in SHAPES_WITHOUT_AREA else "such shapes are unknown")
     label = element.get("label", "").strip()
     if not label:
         raise ShapeError("has no label")
     group = element.get("group_id", "").strip()
     key = (label, "group", group) if group not in ("", "0") else (label, index)
-    drawn = REGIONS[kind](element)
-    region = clipped_bitmap(drawn, *size) if isinstance(drawn, Bitmap) else Part(clipped_outline(drawn, *size))
+    region: Part | Bitmap
+    if kind == "mask":
+        region = _mask(element, room)
+    else:
+        region = Part(clipped_outline(OUTLINES[kind](element), room.height, room.width))
     return Shape(key, label, (region,), None, f"image {image!r}: {kind}[{index}]")
 
 
@@ -206,10 +209,13 @@ def _ellipse(element: Element) -> Polygon:
     return ellipse_outline((x, y), radii, math.radians(_rotation(element)))
 
 
-def _mask(element: Element) -> Bitmap:
+OUTLINES: dict[str, Callable[[Element], Polygon]] = {"polygon": _polygon, "box": _box, "ellipse": _ellipse}
+
+
+def _mask(element: Element, room: MaskRoom) -> Bitmap:
     """Runs of background and object in turn, row by row through the box; the first is background."""
     left, top, width, height = (round(number) for number in _numbers(element, "left", "top", "width", "height"))
-    if width < 1 or height < 1 or width * height > MOST_PIXELS:
+    if width < 1 or height < 1 or width * height > room.most_pixels():
         raise ShapeError(f"width {width}, height {height} are no box")
     try:
         runs = [int(run) for run in element.get("rle", "").split(",")]
@@ -218,15 +224,7 @@ def _mask(element: Element) -> Bitmap:
     if min(runs) < 0 or sum(runs) != width * height:
         raise ShapeError(f"the mask cannot be decoded: its runs fill {sum(runs)} of {width * height} pixels")
     flags = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return Bitmap(left, top, flags.reshape(height, width))
-
-
-REGIONS: dict[str, Callable[[Element], Polygon | Bitmap]] = {
-    "polygon": _polygon,
-    "box": _box,
-    "ellipse": _ellipse,
-    "mask": _mask,
-}
+    return room.place(Bitmap(left, top, flags.reshape(height, width)))
 
 
 class CvatImagesWriter:

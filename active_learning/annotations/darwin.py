@@ -9,7 +9,6 @@ by hand, so up to a full turn it is read as radians, clockwise as seen; beyond 2
 
 from __future__ import annotations
 
-import json
 import math
 import unicodedata
 import uuid
@@ -22,12 +21,14 @@ import numpy as np
 
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
 from active_learning.annotations.contours import instance_bitmap
+from active_learning.annotations.documents import write_json
 from active_learning.annotations.even_odd import paths_of_bitmap, paths_of_parts, region_of_paths
 from active_learning.annotations.raster_layer import read_layers
 from active_learning.annotations.shapes import (
+    MaskRoom,
     ShapeError,
     brief,
-    clipped_bitmap,
+    check_drawable,
     clipped_outline,
     ellipse_outline,
     image_size,
@@ -35,7 +36,6 @@ from active_learning.annotations.shapes import (
     read_score,
 )
 from active_learning.errors import AnnotationError
-from active_learning.files import write_atomically
 
 VERSION = "2.0"
 SCHEMA = "https://darwin-public.s3.eu-west-1.amazonaws.com/darwin_json/2.0/schema.json"
@@ -61,7 +61,7 @@ class _Item:
     names: tuple[str, ...] = ()
     declared: tuple[Any, Any] = (None, None)
     places: tuple[str, str] = ("height", "width")
-    slot: Any = None
+    slot: str | None = None
     is_video: bool = False
 
 
@@ -69,8 +69,7 @@ class _Item:
 class _Canvas:
     """What an object is read against: the image's size, the masks by annotation id, why other masks are lost."""
 
-    height: int
-    width: int
+    room: MaskRoom
     masks: dict[str, Bitmap]
     mask_faults: tuple[str, ...]
 
@@ -98,7 +97,7 @@ def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None)
     height, width, warnings = image_size(item.declared, size, path, item.places)
     warnings += _name_warnings(item, path, image)
     own = [entry for entry in entries if _is_in_slot(entry, item.slot)]
-    canvas = _Canvas(height, width, *read_layers(own, (item.declared, (height, width))))
+    canvas = _Canvas(MaskRoom(height, width), *read_layers(own, (item.declared, (height, width))))
     instances = []
     for index, entry in enumerate(entries):
         if isinstance(entry, dict) and "raster_layer" in entry:
@@ -144,13 +143,13 @@ def _describe_item(item: dict[str, Any], image: str) -> _Item:
     suffix = PurePosixPath(sources[0]).suffix if sources else ""
     stem = name.removesuffix(PurePosixPath(name).suffix)
     on_disk = stem + suffix if name and suffix and not name.casefold().endswith(suffix.casefold()) else name
-    place = f"item.slots[{slots.index(slot)}]"
+    place, name_of_slot = f"item.slots[{slots.index(slot)}]", slot.get("slot_name")
     return _Item(
         folder=folder,
         names=_texts(on_disk, name, *sources),
         declared=(slot.get("height"), slot.get("width")),
         places=(f"{place}.height", f"{place}.width"),
-        slot=slot.get("slot_name") if len(slots) > 1 else None,
+        slot=name_of_slot if len(slots) > 1 and isinstance(name_of_slot, str) else None,
         is_video=slot.get("type") == "video" or any(slot.get(field) for field in _VIDEO_FIELDS),
     )
 
@@ -189,7 +188,7 @@ def _is_of_video(entry: Any) -> bool:
     return isinstance(entry, dict) and bool(entry.get("frames") or entry.get("ranges"))
 
 
-def _is_in_slot(entry: Any, slot: Any) -> bool:
+def _is_in_slot(entry: Any, slot: str | None) -> bool:
     names = entry.get("slot_names") if isinstance(entry, dict) else None
     return slot is None or not isinstance(names, list) or not names or slot in names
 
@@ -234,10 +233,11 @@ def _read_polygon(entry: dict[str, Any], canvas: _Canvas) -> tuple[Region, list[
             faults.append(f"path {number}: {fault}")
     if not kept:
         raise ShapeError("; ".join(faults))
-    region = region_of_paths(kept, canvas.height, canvas.width)
-    if isinstance(region, Bitmap):
-        region = clipped_bitmap(region, canvas.height, canvas.width)
-    return region, faults
+    check_drawable(kept, canvas.room.height, canvas.room.width)
+    if len(kept) > 1:
+        canvas.room.most_pixels()
+    region = region_of_paths(kept, canvas.room.height, canvas.room.width)
+    return canvas.room.place(region) if isinstance(region, Bitmap) else region, faults
 
 
 class _EmptyPathError(ValueError):
@@ -265,7 +265,7 @@ def _read_path(points: Any, canvas: _Canvas) -> Polygon:
         raise _EmptyPathError(f"a path needs 3 points, not {len(points)}")
     outline = _points(points)
     try:
-        return clipped_outline(outline, canvas.height, canvas.width)
+        return clipped_outline(outline, canvas.room.height, canvas.room.width)
     except ShapeError as fault:
         raise _EmptyPathError(str(fault)) from fault
 
@@ -288,7 +288,7 @@ def _read_ellipse(entry: dict[str, Any], canvas: _Canvas) -> tuple[Region, list[
         raise ShapeError("the ellipse has no center and radius") from error
     turn = 0.0 if angle is None else float(read_points([[angle, 0]])[0, 0])
     outline = ellipse_outline(center.tolist(), radii.tolist(), turn if abs(turn) <= 2 * math.pi else math.radians(turn))
-    return (Part(clipped_outline(outline, canvas.height, canvas.width)),), []
+    return (Part(clipped_outline(outline, canvas.room.height, canvas.room.width)),), []
 
 
 def _read_mask(entry: dict[str, Any], canvas: _Canvas) -> tuple[Region, list[str]]:
@@ -297,7 +297,7 @@ def _read_mask(entry: dict[str, Any], canvas: _Canvas) -> tuple[Region, list[str
     if bitmap is None:
         reason = "; ".join(canvas.mask_faults) or f"no raster layer has one of id {brief(identifier)}"
         raise ShapeError(f"the mask cannot be decoded: {reason}")
-    return clipped_bitmap(bitmap, canvas.height, canvas.width), []
+    return canvas.room.place(bitmap), []
 
 
 def _read_box(entry: dict[str, Any], canvas: _Canvas) -> tuple[Region, list[str]]:
@@ -307,7 +307,7 @@ def _read_box(entry: dict[str, Any], canvas: _Canvas) -> tuple[Region, list[str]
     except (TypeError, KeyError) as error:
         raise ShapeError("the bounding box is not x, y, w, h") from error
     outline = np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]])
-    return (Part(clipped_outline(outline, canvas.height, canvas.width)),), []
+    return (Part(clipped_outline(outline, canvas.room.height, canvas.room.width)),), []
 
 
 GEOMETRIES: dict[str, Callable[[dict[str, Any], _Canvas], tuple[Region, list[str]]]] = {
@@ -343,7 +343,7 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
         "item": {"name": image.name, "path": f"/{folder}", "slots": [slot]},
         "annotations": [entry for entry in entries if entry is not None],
     }
-    write_atomically(path, json.dumps(document, ensure_ascii=False, indent=1))
+    write_json(path, document, indent=1)
 
 
 def _entry(instance: Instance, annotation: Annotation, max_error: float) -> dict[str, Any] | None:

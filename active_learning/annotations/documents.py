@@ -1,4 +1,4 @@
-"""Loads annotation files, and names the kinds of files that are something else."""
+"""Loads and saves annotation files, and names the kinds of files that are something else."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from active_learning.errors import AnnotationError
+from active_learning.files import write_atomically
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _XML_STARTS = (b"<", b"\xff\xfe<", b"\xfe\xff\x00<")  # UTF-8 and the like, UTF-16 of both byte orders
 _DEEPEST = 100  # elements of annotation files are nested 5 deep
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MOST_BYTES = 2**29  # the largest files are those of LabelMe with a huge image inside
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _XML_KINDS = {
     "annotation": "an xml file of CVAT's LabelMe 3.0 export or of Pascal VOC",
     "annotations": "a 'CVAT for images' xml file, which holds many images",
@@ -40,12 +43,10 @@ def load_document(path: Path) -> Any:
     """The content of a json file (UTF-8, with or without byte order mark), or the root element of an xml file.
 
     Raises:
-        AnnotationError: it cannot be opened, is neither json nor xml, is cut off or is an xml file with entities.
+        AnnotationError: it cannot be opened, is neither json nor xml, is cut off, is an xml file with entities or is
+            far too large.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read: {error.strerror or error}") from error
+    content = _content(path)
     if not content.strip(b"\x00\t\r\n "):
         raise AnnotationError(f"{path}: is empty; save the annotation again")
     if content.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(_XML_STARTS):
@@ -61,6 +62,29 @@ def load_document(path: Path) -> Any:
         raise AnnotationError(f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from error
     except (RecursionError, ValueError) as error:
         raise AnnotationError(f"{path}: is no annotation: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise AnnotationError(f"{path}: has {size} bytes, no annotation has more than {_MOST_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def write_json(path: Path, document: dict[str, Any], *, indent: int = 2) -> None:
+    """Writes a json file atomically: UTF-8, with lone surrogates, which UTF-8 cannot hold, as \\uXXXX.
+
+    Raises:
+        AnnotationError: a field that was kept from another file is nested too deep.
+    """
+    try:
+        text = json.dumps(document, ensure_ascii=False, indent=indent)
+    except RecursionError as error:
+        raise AnnotationError(f"{path}: a field is nested too deep to be written") from error
+    write_atomically(path, _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def parse_xml(content: bytes, path: Path) -> Element:

@@ -12,19 +12,22 @@ import cv2
 import numpy as np
 
 from active_learning.annotations.annotation import Bitmap, Part, Polygon
-from active_learning.annotations.contours import clip_polygon, crop_bitmap, parts_bitmap, trace_mask, union_bitmap
+from active_learning.annotations.contours import clip_polygon, crop_bitmap, outlines_bitmap, parts_bitmap, trace_mask
 from active_learning.annotations.shapes import has_area
 
 _TOUCHING = 0.02  # pixels; twice what rounding to 2 decimals moves a point
+_MOST_PATHS = 1000  # of an object: as many are compared pair by pair, more go through a bitmap
 
 
 def region_of_paths(paths: Sequence[Polygon], height: int, width: int) -> tuple[Part, ...] | Bitmap:
     """What the paths enclose in an image of that size: parts with holes, or a bitmap where the paths overlap."""
     if len(paths) == 1:
         return (Part(paths[0]),)
+    region = crop_bitmap(outlines_bitmap(paths, height, width), height, width)
+    if len(paths) > _MOST_PATHS:
+        return region
     parts = _nested(paths)
-    region = _even_odd_bitmap(paths, height, width)
-    return parts if _same(_union(parts, height, width), region, height, width) else crop_bitmap(region, height, width)
+    return parts if _same(parts_bitmap(parts, height, width), region, height, width) else region
 
 
 def paths_of_parts(parts: Iterable[Part], height: int, width: int, max_error: float) -> list[Polygon]:
@@ -35,7 +38,7 @@ def paths_of_parts(parts: Iterable[Part], height: int, width: int, max_error: fl
     kept = [clipped for part in parts if (clipped := _clipped_part(part, height, width)) is not None]
     if not kept or _is_even_odd(kept, height, width):
         return _paths(kept)
-    return paths_of_bitmap(crop_bitmap(_union(kept, height, width), height, width), max_error)
+    return paths_of_bitmap(crop_bitmap(parts_bitmap(kept, height, width), height, width), max_error)
 
 
 def paths_of_bitmap(bitmap: Bitmap, max_error: float) -> list[Polygon]:
@@ -68,46 +71,23 @@ def _clipped_path(path: Polygon, height: int, width: int) -> Polygon | None:
     return clipped if has_area(clipped, height, width) else None
 
 
-def _union(parts: Iterable[Part], height: int, width: int) -> Bitmap:
-    return union_bitmap(_part_bitmap(part, height, width) for part in parts)
-
-
-def _part_bitmap(part: Part, height: int, width: int) -> Bitmap:
-    """As parts_bitmap, but each hole is drawn in a crop of its own: there may be hundreds."""
-    region = parts_bitmap([Part(part.exterior)], height, width)
-    rows, columns = region.mask.shape
-    for hole in part.holes:
-        one = parts_bitmap([Part(hole)], height, width)
-        top, left = one.y - region.y, one.x - region.x
-        inside = one.mask[max(-top, 0) : max(rows - top, 0), max(-left, 0) : max(columns - left, 0)]
-        top, left = max(top, 0), max(left, 0)
-        region.mask[top : top + inside.shape[0], left : left + inside.shape[1]] &= ~inside
-    return region
-
-
-def _even_odd_bitmap(paths: Iterable[Polygon], height: int, width: int) -> Bitmap:
-    enclosed = [parts_bitmap([Part(path)], height, width) for path in paths]
-    frame = union_bitmap(enclosed)
-    inside = np.zeros_like(frame.mask)
-    for one in enclosed:
-        rows, columns = one.mask.shape
-        top, left = one.y - frame.y, one.x - frame.x
-        inside[top : top + rows, left : left + columns] ^= one.mask
-    return Bitmap(frame.x, frame.y, inside)
-
-
 def _same(first: Bitmap, second: Bitmap, height: int, width: int) -> bool:
     first, second = crop_bitmap(first, height, width), crop_bitmap(second, height, width)
     return (first.x, first.y) == (second.x, second.y) and np.array_equal(first.mask, second.mask)
 
 
 def _is_even_odd(parts: Sequence[Part], height: int, width: int) -> bool:
-    """Whether the paths of the parts, taken together, enclose the union of the parts and nowhere cross."""
+    """Whether the paths of the parts, taken together, enclose the union of the parts and nowhere cross.
+
+    False as well where there are too many to find out.
+    """
     paths = _paths(parts)
     if len(paths) == 1:
         return True
-    union = _union(parts, height, width)
-    return _same(_even_odd_bitmap(paths, height, width), union, height, width) and not _any_cross(paths)
+    if len(paths) > _MOST_PATHS:
+        return False
+    union = parts_bitmap(parts, height, width)
+    return _same(outlines_bitmap(paths, height, width), union, height, width) and not _any_cross(paths)
 
 
 def _boxes(paths: Sequence[Polygon]) -> tuple[np.ndarray, np.ndarray]:

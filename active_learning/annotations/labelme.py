@@ -5,7 +5,6 @@ An object is a shape, or all shapes of one (label, group_id). Polygons cannot ha
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -14,22 +13,22 @@ from typing import Any
 import numpy as np
 
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
+from active_learning.annotations.documents import write_json
 from active_learning.annotations.png import decode_mask, encode_mask
 from active_learning.annotations.shapes import (
+    MaskRoom,
     Shape,
     ShapeError,
     brief,
-    clipped_bitmap,
     clipped_outline,
     ellipse_outline,
     image_size,
-    join_shapes,
+    join_objects,
     read_points,
     read_score,
     written_regions,
 )
 from active_learning.errors import AnnotationError
-from active_learning.files import write_atomically
 
 VERSION = "5.5.0"  # the first with masks of zeros and ones; no version of LabelMe reads the field
 TOP_FIELDS = frozenset(
@@ -55,16 +54,17 @@ def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None)
     declared = (document.get("imageHeight"), document.get("imageWidth"))
     height, width, warnings = image_size(declared, size, path, ("imageHeight", "imageWidth"))
     warnings += _name_warnings(document, path, image)
+    room = MaskRoom(height, width)
     objects: dict[tuple[Any, ...], list[Shape]] = {}
     for index, entry in enumerate(shapes):
         try:
-            shape = _read_shape(entry, index, height, width)
+            shape = _read_shape(entry, index, room)
         except ShapeError as fault:
             label = entry.get("label") if isinstance(entry, dict) else None
             warnings.append(f"{path}: shapes[{index}]: label {brief(label)}: {fault}; the shape is left out")
         else:
             objects.setdefault(shape.key, []).append(shape)
-    instances = tuple(join_shapes(group, height, width) for group in objects.values())
+    instances = join_objects(objects.values(), room, path, warnings)
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
     return Annotation(image, height, width, instances, tuple(warnings), extra)
 
@@ -76,7 +76,7 @@ def _name_warnings(document: dict[str, Any], path: Path, image: str) -> list[str
     return [f"{path}: imagePath: names {named!r}, but the file stands beside {image!r} and is read for it"]
 
 
-def _read_shape(entry: Any, index: int, height: int, width: int) -> Shape:
+def _read_shape(entry: Any, index: int, room: MaskRoom) -> Shape:
     """Raises ShapeError."""
     if not isinstance(entry, dict):
         raise ShapeError(f"is {brief(entry)}, not an object with label and points")
@@ -89,9 +89,9 @@ def _read_shape(entry: Any, index: int, height: int, width: int) -> Shape:
     kind = entry.get("shape_type")
     region: Part | Bitmap
     if kind == "mask":
-        region = _read_mask(entry, height, width)
+        region = _read_mask(entry, room)
     else:
-        region = Part(_read_outline(entry, "polygon" if kind is None else kind, height, width))
+        region = Part(_read_outline(entry, "polygon" if kind is None else kind, room.height, room.width))
     return Shape(key, label, (region,), read_score(entry.get("score")), f"shapes[{index}]")
 
 
@@ -141,17 +141,18 @@ OUTLINES: dict[str, Callable[[Polygon], Polygon]] = {
 }
 
 
-def _read_mask(entry: dict[str, Any], height: int, width: int) -> Bitmap:
+def _read_mask(entry: dict[str, Any], room: MaskRoom) -> Bitmap:
     """Placed by its first point and its own size: a dragged mask has fractional points."""
     x, y = np.rint(read_points(entry.get("points"))[0]).astype(int).tolist()
     text = entry.get("mask")
     if not isinstance(text, str) or not text:
         raise ShapeError("has no mask")
+    most_pixels = room.most_pixels()
     try:
-        mask = decode_mask(text)
+        mask = decode_mask(text, most_pixels)
     except ValueError as error:
         raise ShapeError(f"the mask cannot be decoded: {error}") from error
-    return clipped_bitmap(Bitmap(x, y, mask), height, width)
+    return room.place(Bitmap(x, y, mask))
 
 
 def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:
@@ -176,7 +177,7 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
         "imageHeight": annotation.height,
         "imageWidth": annotation.width,
     }
-    write_atomically(path, json.dumps(document, ensure_ascii=False, indent=2))
+    write_json(path, document)
 
 
 def _shapes_of(instance: Instance, annotation: Annotation, max_error: float) -> list[dict[str, Any]]:

@@ -22,13 +22,13 @@ def encode_mask(mask: Mask) -> str:
     return base64.b64encode(png.tobytes()).decode("ascii")
 
 
-def decode_mask(text: str) -> Mask:
+def decode_mask(text: str, most_pixels: int = MOST_PIXELS) -> Mask:
     """HxW mask from a base64 PNG of any depth; non-zero in any channel is set.
 
     Raises:
-        ValueError: it is no whole PNG, or too large to be a mask.
+        ValueError: it is no whole PNG, or has more than `most_pixels`.
     """
-    return decode_png(decode_base64(text))
+    return decode_png(decode_base64(text), most_pixels=most_pixels)
 
 
 def decode_base64(text: str) -> bytes:
@@ -68,12 +68,12 @@ def _check_chunks(png: bytes) -> None:
     """Raises ValueError unless all chunks are there: cv2 fills up a truncated PNG without a word."""
     if not png.startswith(SIGNATURE) or png[12:16] != b"IHDR":
         raise ValueError("no PNG file")
-    position, kind = len(SIGNATURE), b""
+    position, kind, view = len(SIGNATURE), b"", memoryview(png)  # no copies of large chunks
     while kind != b"IEND":
         if position + 12 > len(png):
             raise ValueError("the PNG is cut off")
         length, kind = struct.unpack(">I4s", png[position : position + 8])
         end = position + 8 + length
-        if png[end : end + 4] != struct.pack(">I", zlib.crc32(png[position + 4 : end])):
+        if png[end : end + 4] != struct.pack(">I", zlib.crc32(view[position + 4 : end])):
             raise ValueError(f"the PNG is damaged at byte {position}")
         position = end + 4

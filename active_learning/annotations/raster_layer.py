@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from active_learning.annotations.annotation import Bitmap
 from active_learning.annotations.png import MOST_PIXELS
-from active_learning.annotations.shapes import ShapeError
+from active_learning.annotations.shapes import MOST_MASK_PIXELS, ShapeError
+
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 def read_layers(entries: Iterable[Any], sizes: Sequence[Any]) -> tuple[dict[str, Bitmap], tuple[str, ...]]:
     """The masks of the raster layers by annotation id, and what is wrong with the layers that cannot be decoded."""
     masks: dict[str, Bitmap] = {}
-    faults = []
+    faults, room = [], MOST_MASK_PIXELS
     for entry in entries:
         if isinstance(entry, dict) and "raster_layer" in entry:
             try:
-                masks |= _read_layer(entry["raster_layer"], sizes)
+                for identifier, bitmap in _read_layer(entry["raster_layer"], sizes):
+                    room -= bitmap.mask.size
+                    if room < 0:
+                        raise ShapeError(f"the masks of the file hold more than {MOST_MASK_PIXELS} pixels")
+                    masks[identifier] = bitmap
             except ShapeError as fault:
                 faults.append(str(fault))
     return masks, tuple(faults)
 
 
-def _read_layer(layer: Any, sizes: Sequence[Any]) -> dict[str, Bitmap]:
+def _read_layer(layer: Any, sizes: Sequence[Any]) -> Iterator[tuple[str, Bitmap]]:
     """Masks by annotation id, from runs [value, count, value, count, ...] along the rows of an image of one of the
     sizes (height, width). Raises ShapeError."""
     mapping = layer.get("mask_annotation_ids_mapping") if isinstance(layer, dict) else None
@@ -38,22 +44,22 @@ def _read_layer(layer: Any, sizes: Sequence[Any]) -> dict[str, Bitmap]:
         lengths = " or ".join(f"{size[1]}x{size[0]}" for size in sizes if _pixels(size))
         raise ShapeError(f"the raster layer has {total} pixels, not {lengths}")
     ends = np.cumsum(counts)
-    masks = {}
+    by_value = np.argsort(values, kind="stable")
+    numbers, firsts = np.unique(values[by_value], return_index=True)
+    runs_of = dict(zip(numbers.tolist(), np.split(by_value, firsts[1:]), strict=True))
     for identifier, value in mapping.items():
-        runs = values == value if type(value) is int and value else np.zeros(len(values), dtype=bool)
-        masks[identifier] = _bitmap_of_runs(ends[runs] - counts[runs], ends[runs], width)
-    return masks
+        runs = runs_of.get(value, _NONE) if type(value) is int and value else _NONE
+        yield identifier, _bitmap_of_runs(ends[runs] - counts[runs], ends[runs], width)
 
 
 def _read_runs(runs: Any) -> tuple[np.ndarray, np.ndarray]:
     """Values and counts of the runs that are not empty. Raises ShapeError."""
-    try:
-        array = np.array(runs)
-    except (ValueError, OverflowError) as error:
-        raise ShapeError("dense_rle is no list of integers") from error
-    if array.ndim != 1 or array.dtype.kind != "i" or len(array) % 2:
+    if not isinstance(runs, list) or not runs or len(runs) % 2 or not {int}.issuperset(map(type, runs)):
         raise ShapeError("dense_rle is no list of integers, two a run")
-    values, counts = array.reshape(-1, 2).astype(np.int64).T
+    try:
+        values, counts = np.array(runs, dtype=np.int64).reshape(-1, 2).T
+    except OverflowError as error:
+        raise ShapeError("dense_rle is no list of integers of a possible size") from error
     if not len(counts) or counts.min() < 0 or counts.max() > MOST_PIXELS:
         raise ShapeError("dense_rle has a run of no possible length")
     return values[counts > 0], counts[counts > 0]

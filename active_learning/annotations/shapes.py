@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from active_learning.annotations.annotation import Bitmap, Instance, Part, Polyg
 from active_learning.annotations.contours import (
     clip_polygon,
     crop_bitmap,
+    edge_rows,
     parts_bitmap,
     polygon_area,
     simplify_outline,
@@ -24,6 +26,8 @@ from active_learning.annotations.png import MOST_PIXELS
 from active_learning.errors import AnnotationError
 
 FURTHEST = 1e7  # pixels; beyond it, coordinates are damage
+MOST_MASK_PIXELS = 2 * MOST_PIXELS  # of all masks of a file
+_SMALL = 2**22  # pixels; masks up to this size are decoded however small the image
 
 
 class ShapeError(ValueError):
@@ -55,12 +59,14 @@ def read_points(points: Any) -> Polygon:
     if not isinstance(points, list) or not points:
         raise ShapeError("has no points")
     try:
-        array = np.array(points)
-    except (ValueError, OverflowError) as error:
+        # Types first: an array of texts has room for the longest in each place, which can be gigabytes.
+        if not {int, float}.issuperset(map(type, chain.from_iterable(points))):
+            raise ValueError("other things than numbers")
+        array = np.array(points, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ShapeError("the points are not [x, y] pairs of numbers") from error
-    if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iuf":
+    if array.ndim != 2 or array.shape[1] != 2:
         raise ShapeError("the points are not [x, y] pairs of numbers")
-    array = array.astype(np.float64)
     if not (np.abs(array) < FURTHEST).all():
         raise ShapeError("a coordinate is not a number or absurdly large")
     return array
@@ -89,16 +95,47 @@ def has_area(outline: Polygon, height: int, width: int) -> bool:
     return polygon_area(outline) > 1e-6 or bool(parts_bitmap([Part(outline)], height, width).mask.any())
 
 
+def check_drawable(outlines: Sequence[Polygon], height: int, width: int) -> None:
+    """Raises ShapeError where drawing takes longer than for any outlines along the edges of pixels."""
+    if edge_rows(outlines) > 4 * height * width + 2**16:
+        raise ShapeError("the outline runs to and fro more often than the image has pixels")
+
+
 def clipped_outline(outline: Polygon, height: int, width: int) -> Polygon:
     """The outline inside the image. Raises ShapeError where nothing of it has an area."""
     if outline.min() < 0 or outline[:, 0].max() > width or outline[:, 1].max() > height:
         clipped = clip_polygon(outline, height, width)
+        check_drawable([clipped], height, width)
         if not has_area(clipped, height, width):
             raise ShapeError("has no area" if not has_area(outline, 0, 0) else "lies outside the image")
         return clipped
+    check_drawable([outline], height, width)
     if not has_area(outline, height, width):
         raise ShapeError("has no area")
     return outline
+
+
+@dataclass
+class MaskRoom:
+    """Bounds what the masks of a file take in an image of that size: a few bytes can stand for a mask of megabytes."""
+
+    height: int
+    width: int
+    pixels: int = MOST_MASK_PIXELS  # what is left
+
+    def most_pixels(self) -> int:
+        """The largest mask to decode; it may be dragged over the image's border. Raises ShapeError where the masks
+        before it took all room."""
+        if self.pixels <= 0:
+            raise ShapeError(f"the masks before it hold {MOST_MASK_PIXELS} pixels already; no more are read")
+        return min(max(2 * self.height * self.width, _SMALL), MOST_PIXELS)
+
+    def place(self, bitmap: Bitmap) -> Bitmap:
+        """The set pixels inside the image. Raises ShapeError where there are none."""
+        self.pixels -= bitmap.mask.size // 16  # for the work of decoding, even where nothing is left of it
+        placed = clipped_bitmap(bitmap, self.height, self.width)
+        self.pixels -= placed.mask.size
+        return placed
 
 
 def clipped_bitmap(bitmap: Bitmap, height: int, width: int) -> Bitmap:
@@ -111,8 +148,22 @@ def clipped_bitmap(bitmap: Bitmap, height: int, width: int) -> Bitmap:
     return cropped
 
 
-def join_shapes(shapes: Sequence[Shape], height: int, width: int) -> Instance:
-    """The union of the shapes of one object."""
+def join_objects(
+    objects: Iterable[Sequence[Shape]], room: MaskRoom, path: Path | str, warnings: list[str]
+) -> tuple[Instance, ...]:
+    """An instance for each group of shapes, their union; `warnings` gets a line for each that finds no room."""
+    instances = []
+    for shapes in objects:
+        try:
+            instances.append(_join(shapes, room))
+        except ShapeError as fault:
+            first = shapes[0]
+            warnings.append(f"{path}: {first.origin}: label {brief(first.label)}: {fault}; the object is left out")
+    return tuple(instances)
+
+
+def _join(shapes: Sequence[Shape], room: MaskRoom) -> Instance:
+    """Raises ShapeError."""
     scores = [shape.score for shape in shapes if shape.score is not None]
     first, score = shapes[0], max(scores, default=None)
     regions = [region for shape in shapes for region in shape.regions]
@@ -120,10 +171,12 @@ def join_shapes(shapes: Sequence[Shape], height: int, width: int) -> Instance:
     bitmaps = [region for region in regions if isinstance(region, Bitmap)]
     if not bitmaps:
         return Instance(first.label, parts, None, score, first.origin)
+    if len(regions) == 1:
+        return Instance(first.label, (), bitmaps[0], score, first.origin)
+    room.most_pixels()
     if parts:
-        bitmaps.append(parts_bitmap(parts, height, width))
-    bitmap = bitmaps[0] if len(bitmaps) == 1 else union_bitmap(bitmaps)
-    return Instance(first.label, (), bitmap, score, first.origin)
+        bitmaps.append(parts_bitmap(parts, room.height, room.width))
+    return Instance(first.label, (), room.place(union_bitmap(bitmaps)), score, first.origin)
 
 
 def image_size(

@@ -10,7 +10,6 @@ half a pixel larger all round; here a polygon ends at the line that the annotato
 from __future__ import annotations
 
 import base64
-import json
 import math
 import unicodedata
 import zlib
@@ -25,16 +24,17 @@ import numpy as np
 
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Mask, Part, Polygon
 from active_learning.annotations.contours import clip_polygon, crop_bitmap, instance_bitmap
-from active_learning.annotations.png import MOST_PIXELS, SIGNATURE, decode_base64, decode_png
+from active_learning.annotations.documents import write_json
+from active_learning.annotations.png import SIGNATURE, decode_base64, decode_png
 from active_learning.annotations.shapes import (
+    MaskRoom,
     Shape,
     ShapeError,
     brief,
-    clipped_bitmap,
     clipped_outline,
     has_area,
     image_size,
-    join_shapes,
+    join_objects,
     read_points,
     read_score,
     rotated,
@@ -48,7 +48,6 @@ from active_learning.annotations.supervisely_meta import (
     write_meta,
 )
 from active_learning.errors import AnnotationError
-from active_learning.files import write_atomically
 
 __all__ = ["Meta", "check_meta", "image_name", "read", "read_meta", "recognises", "write", "write_meta"]
 
@@ -56,7 +55,6 @@ GROUP_TAG = "@label-group-id"
 TOP_FIELDS = frozenset(["size", "tags", "objects"])
 TELLING_FIELDS = {"bitmap": "bitmap", "alpha_mask": "alpha_mask", "parts": "multipolygon", "angle": "oriented_bbox"}
 SHAPES_WITHOUT_AREA = ("point", "line", "cuboid", "cuboid_2d", "graph")
-_SMALL = 2**22  # pixels; masks up to this size are decoded however small the image
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,7 @@ class _File:
     """What the shapes of a file have in common."""
 
     path: Path
-    height: int
-    width: int
+    room: MaskRoom
     has_fractions: bool
     warnings: list[str] = field(default_factory=list)
 
@@ -114,7 +111,8 @@ def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None)
     height, width, warnings = image_size(
         (declared.get("height"), declared.get("width")), size, path, ("size.height", "size.width")
     )
-    file = _File(path, height, width, _has_fractions(entries), warnings + _name_warnings(document, path, image))
+    room = MaskRoom(height, width)
+    file = _File(path, room, _has_fractions(entries), warnings + _name_warnings(document, path, image))
     objects: dict[tuple[Any, ...], list[Shape]] = {}
     for index, entry in enumerate(entries):
         try:
@@ -123,7 +121,7 @@ def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None)
             file.warn(index, entry, f"{fault}; the object is left out")
         else:
             objects.setdefault(shape.key, []).append(shape)
-    instances = tuple(join_shapes(group, height, width) for group in objects.values())
+    instances = join_objects(objects.values(), file.room, path, file.warnings)
     extra = {key: value for key, value in content.items() if key not in TOP_FIELDS and value not in (None, "", {})}
     return Annotation(image, height, width, instances, tuple(file.warnings), extra)
 
@@ -236,18 +234,18 @@ def _read_part(points: Any, file: _File, place: str) -> tuple[Part, list[str]]:
     """An exterior with its holes, and the faults of the holes that are left out."""
     if not isinstance(points, dict):
         raise ShapeError(f"the points must have exterior and interior, but are {brief(points)}")
-    exterior = clipped_outline(_outline(points.get("exterior"), file), file.height, file.width)
+    exterior = clipped_outline(_outline(points.get("exterior"), file), file.room.height, file.room.width)
     interior = points.get("interior") or []
     if not isinstance(interior, list):
         return Part(exterior), [f"{place}.interior: is {brief(interior)}, not a list; the holes are filled"]
     holes, faults = [], []
     for index, ring in enumerate(interior):
         try:
-            hole = clip_polygon(_outline(ring, file), file.height, file.width)
+            hole = clip_polygon(_outline(ring, file), file.room.height, file.room.width)
         except ShapeError as fault:
             faults.append(f"{place}.interior[{index}]: {fault}; the hole is filled")
         else:
-            holes += [hole] if has_area(hole, file.height, file.width) else []
+            holes += [hole] if has_area(hole, file.room.height, file.room.width) else []
     return Part(exterior, tuple(holes)), faults
 
 
@@ -261,7 +259,7 @@ def _outline(points: Any, file: _File) -> Polygon:
 
 def _rectangle(entry: dict[str, Any], file: _File) -> Regions:
     corners = _box(entry.get("points"), file.has_fractions)
-    return (Part(clipped_outline(corners, file.height, file.width)),), []
+    return (Part(clipped_outline(corners, file.room.height, file.room.width)),), []
 
 
 def _oriented_bbox(entry: dict[str, Any], file: _File) -> Regions:
@@ -271,7 +269,7 @@ def _oriented_bbox(entry: dict[str, Any], file: _File) -> Regions:
         raise ShapeError(f"the angle must be a number of radians, not {brief(angle)}")
     corners = _box(entry.get("points"), file.has_fractions or _has_fractions([{"points": entry.get("points")}]))
     turned = rotated(corners, math.degrees(angle), corners.mean(axis=0))
-    return (Part(clipped_outline(turned, file.height, file.width)),), []
+    return (Part(clipped_outline(turned, file.room.height, file.room.width)),), []
 
 
 def _box(points: Any, has_fractions: bool) -> Polygon:
@@ -288,12 +286,12 @@ def _bitmap(entry: dict[str, Any], file: _File) -> Regions:
     if not isinstance(content, dict) or not isinstance(content.get("data"), str) or not content["data"]:
         raise ShapeError("has no mask")
     x, y = np.rint(read_points([content.get("origin")])[0]).astype(int).tolist()
-    most_pixels = min(max(2 * file.height * file.width, _SMALL), MOST_PIXELS)
+    most_pixels = file.room.most_pixels()
     try:
         mask = _decode(content["data"], most_pixels)
     except ValueError as error:
         raise ShapeError(f"the mask cannot be decoded: {error}") from error
-    return (clipped_bitmap(Bitmap(x, y, mask), file.height, file.width),), []
+    return (file.room.place(Bitmap(x, y, mask)),), []
 
 
 GEOMETRIES: dict[str, Callable[[dict[str, Any], _File], Regions]] = {
@@ -356,7 +354,7 @@ def write(
         "tags": [],
         "objects": objects,
     }
-    write_atomically(path, json.dumps(document, ensure_ascii=False, indent=2))
+    write_json(path, document)
 
 
 def _bitmap_object(instance: Instance, bitmap: Bitmap, automatic: bool, scores: bool) -> dict[str, Any]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import colorsys
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from active_learning.annotations.documents import load_document
+from active_learning.annotations.documents import load_document, write_json
 from active_learning.annotations.shapes import brief
 from active_learning.errors import AnnotationError
-from active_learning.files import write_atomically
 
 META_FILE = "meta.json"
 SCORE_TAG = "confidence"
@@ -84,4 +82,4 @@ def write_meta(path: Path, classes: Sequence[str]) -> None:
         "tags": [{"name": SCORE_TAG, "value_type": "any_number", "color": "#808080", "hotkey": ""}],
         "projectType": "images",
     }
-    write_atomically(path, json.dumps(document, ensure_ascii=False, indent=2))
+    write_json(path, document)

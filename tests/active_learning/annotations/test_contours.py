@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from active_learning.annotations.annotation import Bitmap, Instance, Part
 from active_learning.annotations.contours import (
     clip_polygon,
     crop_bitmap,
+    edge_rows,
+    even_odd_mask,
     instance_mask,
     parts_bitmap,
     parts_without_holes,
@@ -84,6 +88,37 @@ def test_polygon_mask_samples_pixel_centres(polygon):
     assert (polygon_mask(polygon, 14, 11) == by_pixel_centres(polygon, 14, 11)).all()
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(polygons, min_size=1, max_size=4))
+def test_an_odd_number_of_outlines_is_inside(outlines):
+    expected = np.logical_xor.reduce([by_pixel_centres(outline, 14, 11) for outline in outlines])
+    assert (even_odd_mask(outlines, 14, 11) == expected).all()
+
+
+def test_drawing_takes_memory_for_the_mask_not_for_points_times_rows():
+    zigzag = np.stack([np.linspace(0, 500, 5000), np.arange(5000) % 2 * 2000.0], axis=1)
+    tracemalloc.start()
+    mask = polygon_mask(zigzag, 2000, 500)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert mask.shape == (2000, 500)
+    assert peak < 150 * 2**20  # all crossings at once take 600 MB
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(polygons, st.lists(polygons, max_size=2)), min_size=1, max_size=3))
+def test_parts_and_holes_are_drawn_in_crops_of_their_own(shapes):
+    expected = np.zeros((14, 11), dtype=bool)
+    for exterior, holes in shapes:
+        inside = by_pixel_centres(exterior, 14, 11)
+        for hole in holes:
+            inside &= ~by_pixel_centres(hole, 14, 11)
+        expected |= inside
+    parts = tuple(Part(exterior, tuple(holes)) for exterior, holes in shapes)
+    # drawn from another corner, a pixel centre that lies on an edge can be rounded to the other side
+    assert (drawn(parts, (14, 11)) != expected).sum() <= 1
+
+
 def test_parts_join_and_holes_are_left_out():
     parts = (Part(SQUARE, (np.array([[3.0, 4], [5, 4], [5, 6], [3, 6]]),)), Part(SQUARE + [3, 0]))
     mask = instance_mask(Instance("a", parts), 12, 12)
@@ -115,6 +150,14 @@ def test_crop_bitmap_drops_empty_rows_and_columns():
     mask[2, 3] = mask[4, 5] = True
     crop = crop_bitmap(Bitmap(10, 20, mask), 100, 100)
     assert (crop.x, crop.y, crop.mask.shape) == (13, 22, (3, 3))
+
+
+def test_a_crop_lets_go_of_the_mask():
+    assert crop_bitmap(Bitmap(0, 0, np.pad(np.ones((2, 2), dtype=bool), 50)), 200, 200).mask.base is None
+
+
+def test_edge_rows():
+    assert edge_rows([SQUARE, SQUARE + 100]) == 20
 
 
 def test_union_bitmap():

@@ -609,3 +609,17 @@ def test_damaged_files_raise_annotation_errors_alone(save, tmp_path, opened, see
         assert opened
         assert all(Path(one).is_relative_to(tmp_path) for one in opened)
     assert outcomes == {"refused", "read"}
+
+
+@pytest.mark.parametrize("kept", [5, "text", {"a": 1}, [5, None], {}], ids=repr)
+def test_fields_of_other_tools_are_no_elements(tmp_path, kept):
+    cvat.write(Annotation("a.jpg", *SIZE, extra={cvat.EXTRA: kept}), tmp_path / "a.xml")
+    assert read(tmp_path / "a.xml").extra == {}
+
+
+def test_a_mask_far_larger_than_the_image_is_left_out(save, tmp_path):
+    (tmp_path / "Masks").mkdir()
+    cv2.imwrite(str(tmp_path / "Masks" / "a.png"), np.zeros((4000, 4000), np.uint8))
+    annotation = read(save(thing(segm("a.png"))))
+    (warning,) = annotation.warnings
+    assert "4000x4000 pixels" in warning

@@ -261,6 +261,13 @@ def test_videos_are_said_to_be_so(document):
         read(document)
 
 
+def test_names_of_slots_that_are_nested_without_end():
+    deep = json.loads("[" * 900 + "]" * 900)
+    slots = [{**SLOT, "slot_name": deep}, {**SLOT, "slot_name": "1"}]
+    annotation = read(modern({**polygon(SQUARE), "slot_names": [json.loads("[" * 900 + "]" * 900)]}, slots=slots))
+    assert len(annotation.instances) == 1
+
+
 @pytest.mark.parametrize("entries", [None, {}, "x"])
 def test_annotations_must_be_a_list(entries):
     with pytest.raises(AnnotationError, match="annotations: must be a list"):

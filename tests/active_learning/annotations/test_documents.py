@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from active_learning.annotations import image_named_in, read_annotation
+from active_learning.annotations import FORMATS, Annotation, Instance, Part, image_named_in, read_annotation
+from active_learning.annotations.documents import write_json
 from active_learning.errors import AnnotationError
 
 GOOD = {"shapes": [], "imagePath": "sub\\ä.jpg", "imageData": None, "imageHeight": 3, "imageWidth": 4}
@@ -85,3 +87,41 @@ def test_encodings(tmp_path, encode):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(AnnotationError, match="cannot be read"):
         read(tmp_path / "none.json")
+
+
+def test_a_file_far_too_large_is_not_loaded(tmp_path):
+    path = tmp_path / "a.json"
+    with path.open("wb") as stream:
+        stream.truncate(2**29 + 1)  # takes no room on the disk
+    with pytest.raises(AnnotationError, match="has 536870913 bytes"):
+        read(path)
+
+
+def test_lone_surrogates_are_written_and_read_back(tmp_path):
+    path, document = tmp_path / "a.json", {**GOOD, "\ud800": ["caf\u00e9 \udfff\ud83d", "\U0001f954"]}
+    write_json(path, document)
+    assert json.loads(path.read_bytes()) == document
+    assert "caf\u00e9" in path.read_text(encoding="utf-8")
+
+
+def test_what_is_nested_too_deep_is_not_written(tmp_path):
+    deep: list[object] = []
+    for _ in range(5000):
+        deep = [deep]
+    path = tmp_path / "a.json"
+    path.write_text("before", encoding="utf-8")
+    with pytest.raises(AnnotationError, match="nested too deep"):
+        write_json(path, {"kept": deep})
+    assert path.read_text(encoding="utf-8") == "before"
+
+
+@pytest.mark.parametrize("codec", FORMATS.values(), ids=FORMATS)
+def test_labels_with_a_lone_surrogate_are_written(codec, tmp_path):
+    square = np.array([[1.0, 1], [9, 1], [9, 9], [1, 9]])
+    annotation = Annotation("a.jpg", 20, 20, (Instance("\ud800x", (Part(square),)),))
+    try:
+        codec.write(annotation, tmp_path / "a.json")
+    except AnnotationError as fault:  # xml has no place for it
+        assert "ud800" in str(fault)
+    else:
+        assert read_annotation(tmp_path / "a.json", image="a.jpg", size=(20, 20)).instances[0].label == "\ud800x"

@@ -103,6 +103,15 @@ def test_near_regions_keep_apart_whatever_the_error():
     assert (np.sum([polygon_mask(path, 40, 40) for path in paths], axis=0) <= 1).all()
 
 
+@pytest.mark.parametrize("count", [1000, 1001])
+def test_objects_of_very_many_paths_become_bitmaps(count):
+    paths = [square(column, row, 1) for row in range(0, 79, 2) for column in range(0, 99, 2)][:count]
+    region = region_of_paths(paths, HEIGHT, WIDTH)
+    assert isinstance(region, Bitmap) == (count > 1000)
+    assert np.array_equal(mask_of(region), even_odd(paths))
+    assert np.array_equal(even_odd(paths_of_parts([Part(path) for path in paths], HEIGHT, WIDTH, 0.5)), even_odd(paths))
+
+
 def test_hundreds_of_specks_in_a_large_image_take_no_time():
     mask = np.zeros((3000, 4000), dtype=bool)
     mask[100:2900, 100:3900] = True

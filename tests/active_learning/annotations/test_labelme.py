@@ -41,6 +41,7 @@ def box_of(mask: np.ndarray) -> list[int]:
     return [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
 
 
+BOMB = encode_mask(np.zeros((5000, 5000), dtype=bool))
 RING = np.pad(np.zeros((2, 3), dtype=bool), 2, constant_values=True)  # 6x7 with a hole of 2x3
 
 
@@ -172,6 +173,8 @@ GOOD = shape(label="good")
         pytest.param(shape(points=[[1, 1], [float("inf"), 5], [9, 2]]), "absurdly large", id="infinity"),
         pytest.param(shape(points=[[1, 1], [10**400, 5], [9, 2]]), "pairs of numbers", id="huge integer"),
         pytest.param(shape(points=[["1", "1"], ["5", "5"], ["9", "2"]]), "pairs of numbers", id="texts"),
+        pytest.param(shape(points=[["1" * 50_000, "1"]] * 3000), "pairs of numbers", id="long texts"),
+        pytest.param(shape(points=[[1, 1], [5, 70]] * 9000), "to and fro", id="an outline without end"),
         pytest.param(shape(points=[[1, 1], [None, 5], [9, 2]]), "pairs of numbers", id="null coordinate"),
         pytest.param(shape(points=[[1, 1, 1], [5, 5, 1], [9, 2, 1]]), "pairs of numbers", id="three coordinates"),
         pytest.param(shape(points=[[1, 1], [5], [9, 2]]), "pairs of numbers", id="ragged"),
@@ -188,6 +191,9 @@ GOOD = shape(label="good")
         pytest.param(shape("spline"), "'spline' is unknown", id="unknown type"),
         pytest.param(shape(7), "7 is unknown", id="type a number"),
         pytest.param(shape("mask", [[1, 1], [7, 6]]), "no mask", id="mask missing"),
+        pytest.param(
+            shape("mask", [[1, 1], [7, 6]], mask=BOMB), "5000x5000 pixels", id="mask far larger than the image"
+        ),
         pytest.param(shape("mask", [[1, 1], [7, 6]], mask="AAAA"), "cannot be decoded", id="mask broken"),
         pytest.param(
             shape("mask", [[1, 1], [7, 6]], mask=encode_mask(RING)[:-24]), "cannot be decoded", id="mask cut off"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from active_learning.annotations import raster_layer
 from active_learning.annotations.annotation import Instance
 from active_learning.annotations.contours import instance_mask
 from active_learning.annotations.raster_layer import read_layers
@@ -60,6 +61,8 @@ def test_the_size_is_the_one_that_fits():
         pytest.param(layer([0, 10**30]), "no list of integers", id="huge"),
         pytest.param(layer([[0, 48], [1]]), "no list of integers", id="ragged"),
         pytest.param(layer("0 48"), "no list of integers", id="text"),
+        pytest.param(layer([0, True]), "no list of integers", id="truth value"),
+        pytest.param(layer(["x" * 10**6] + [1] * 999_999), "no list of integers", id="a long text, terabytes as array"),
         pytest.param(layer(None), "no list of integers", id="missing"),
         pytest.param(layer([0, 48], [1]), "mask_annotation_ids_mapping", id="mapping a list"),
         pytest.param({"raster_layer": None}, "mask_annotation_ids_mapping", id="null"),
@@ -70,6 +73,14 @@ def test_faults(entry, fault):
     assert masks == {}
     (text,) = faults
     assert fault in text
+
+
+def test_many_names_for_one_mask_are_bounded(monkeypatch):
+    monkeypatch.setattr(raster_layer, "MOST_MASK_PIXELS", 100)
+    masks, faults = read_layers([layer([1, 48], {f"id {number}": 1 for number in range(50)})] * 2, [SIZE])
+    assert list(masks) == ["id 0", "id 1"]
+    assert len(faults) == 2
+    assert "more than 100 pixels" in faults[0]
 
 
 @pytest.mark.parametrize("value", [0, 3, True, "1", None, 1.0])
