@@ -74,8 +74,9 @@ class MapDataset(torchdata.Dataset):
 
     def _another_than(self, index: int) -> Any:
         # No memory of what failed before: an item must not depend on those that were read before it.
-        logger.warning("the map function gave nothing for item %d: another one takes its place", index)
-        for other in random.sample(range(len(self)), len(self)):
+        for failures, other in enumerate(random.sample(range(len(self)), len(self)), start=1):
+            if failures == 3:
+                logger.warning("the map function gave nothing for %d items in a row, the first is %d", failures, index)
             if other != index and (item := self._map_func(self._dataset[other])) is not None:
                 return item
         raise RuntimeError("the map function gave nothing for every item of the data set")

@@ -52,14 +52,16 @@ class VisImage:
         self.canvas = FigureCanvasAgg(self.fig)
         self.ax = self.fig.add_axes((0.0, 0.0, 1.0, 1.0))
         self.ax.axis("off")
+        self._background: Any = None
         self.reset_image(img)
 
     def reset_image(self, img: np.ndarray) -> None:
         """Replace the image behind what is drawn."""
-        for background in self.ax.images:
-            background.remove()
+        if self._background is not None:
+            self._background.remove()
+        extent = (0, self.width, self.height, 0)
         pixels = np.clip(img, 0, 255).astype(np.uint8)
-        self.ax.imshow(pixels, extent=(0, self.width, self.height, 0), interpolation="nearest", zorder=-1)
+        self._background = self.ax.imshow(pixels, extent=extent, interpolation="nearest", zorder=-1)
 
     def save(self, filepath: str | Path) -> None:
         """Write the picture; the format follows from the suffix, png without one."""

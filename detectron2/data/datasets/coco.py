@@ -99,8 +99,9 @@ def _set_class_metadata(content: dict, dataset_name: str) -> dict[int, int]:
     if len(names) != len(content["categories"]):
         raise ValueError("two categories have the same id")
     contiguous_id = {category: index for index, category in enumerate(sorted(names))}
-    classes = [names[category] for category in contiguous_id]
-    MetadataCatalog.get(dataset_name).set(thing_classes=classes, thing_dataset_id_to_contiguous_id=contiguous_id)
+    metadata = MetadataCatalog.get(dataset_name)
+    metadata.thing_classes = [names[category] for category in contiguous_id]
+    metadata.thing_dataset_id_to_contiguous_id = contiguous_id
     return contiguous_id
 
 
