@@ -44,7 +44,7 @@ ALLOWED = {
     "annotations": {"errors", "files"},
     "dataset": {"errors", "files", "annotations"},
     "sampling": {"errors", "log"},
-    "network": {"errors", "log", "settings", "detectron2"},
+    "network": {"errors", "log", "settings", "sampling", "detectron2"},
     "report": {"errors", "log", "settings", "output_files"},
     "run_data": {"errors", "log", "settings", "dataset", "network", "output_files"},
 }

@@ -8,8 +8,9 @@ T: passes. R: proposals. n: detections of one pass. K: foreground classes. H, W:
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +21,8 @@ from torch import nn
 from active_learning.errors import MaskALError
 from active_learning.network.dropout_heads import SeededDropout
 from active_learning.network.prediction import read_input
+from active_learning.sampling.look import Look
+from active_learning.sampling.observations import read_passes
 from detectron2.config import CfgNode
 from detectron2.modeling import detector_postprocess
 from detectron2.structures import Instances
@@ -44,6 +47,8 @@ class MonteCarloDropout:
         self.cfg = cfg
         self.passes = passes
         self.seed = seed
+        # Runs in worker processes: it must not carry the network along.
+        self.read: Callable[[Path], dict[str, Any]] = functools.partial(read_input, cfg=cfg)
         self.layers = [layer for layer in model.modules() if isinstance(layer, SeededDropout)]
         if not self.layers:
             raise MaskALError(
@@ -71,6 +76,24 @@ class MonteCarloDropout:
         with self._dropout_active(name):
             detections = self._add_masks(features, self._detect(features, proposals))
         return [_at_full_size(found, inputs["height"], inputs["width"]) for found in detections]
+
+    @torch.no_grad()
+    def look(self, inputs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Look]:
+        """What each of several images shows; an image's look does not depend on the others.
+
+        Args:
+            inputs: name of the image (what the random draws depend on, beside the seed) and what `read` gave.
+        """
+        return [self._look(name, given) for name, given in inputs]
+
+    def _look(self, name: str, inputs: Mapping[str, Any]) -> Look:
+        features, proposals = self._trunk(inputs)
+        with self._dropout_active(name):
+            detections = self._add_masks(features, self._detect(features, proposals))
+        passes = read_passes([_at_full_size(found, inputs["height"], inputs["width"]) for found in detections])
+        coarsest = features[self.model.roi_heads.in_features[-1]]
+        described = coarsest.mean(dim=(0, 2, 3)).float().cpu().numpy()
+        return Look(tuple(tuple(one_pass) for one_pass in passes), described, inputs["height"], inputs["width"])
 
     @contextmanager
     def _dropout_active(self, name: str) -> Iterator[None]:

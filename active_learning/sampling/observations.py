@@ -5,6 +5,7 @@ T passes, n detections in one of them (another n in each), K foreground classes,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,8 +56,12 @@ class Detection:
     probabilities: npt.NDArray[np.float64]
 
 
-def read_passes(passes: Passes) -> list[Detection]:
-    """The detections of all passes, one after the other; passes without detections leave no trace.
+Member = tuple[int, Detection]
+"""A detection, and the index of the pass it is from."""
+
+
+def read_passes(passes: Passes) -> list[list[Detection]]:
+    """The detections of each pass.
 
     Raises:
         ValueError: a tensor has another shape or type than `Passes` says.
@@ -65,25 +70,27 @@ def read_passes(passes: Passes) -> list[Detection]:
         _check_shapes(index, one_pass)
     seen = [one_pass for one_pass in passes if len(one_pass[0])]
     if not seen:
-        return []
+        return [[] for _ in passes]
     _check_agreement(seen)
     masks = _cut_masks([mask for mask, _, _ in seen])
     boxes = torch.cat([box for _, box, _ in seen]).detach().cpu().double().numpy()
     probabilities = torch.cat([row for _, _, row in seen]).detach().cpu().double().numpy()
     if not (np.isfinite(boxes).all() and np.isfinite(probabilities).all()):
         raise ValueError("boxes or probabilities hold NaN or infinity; the network that gave them is unusable")
-    return [Detection(*row) for row in zip(masks, boxes, probabilities, strict=True)]
+    detections = (Detection(*row) for row in zip(masks, boxes, probabilities, strict=True))
+    return [list(itertools.islice(detections, len(one_pass[0]))) for one_pass in passes]
 
 
-def group_detections(detections: Sequence[Detection], iou_threshold: float) -> list[list[Detection]]:
+def group_detections(passes: Sequence[Sequence[Detection]], iou_threshold: float) -> list[list[Member]]:
     """Each detection joins the first group whose first member's mask has an IoU above the threshold, or opens one."""
-    groups: list[list[Detection]] = []
-    for detection in detections:
-        home = next((group for group in groups if detection.mask.iou(group[0].mask) > iou_threshold), None)
-        if home is None:
-            groups.append([detection])
-        else:
-            home.append(detection)
+    groups: list[list[Member]] = []
+    for index, one_pass in enumerate(passes):
+        for detection in one_pass:
+            home = next((group for group in groups if detection.mask.iou(group[0][1].mask) > iou_threshold), None)
+            if home is None:
+                groups.append([(index, detection)])
+            else:
+                home.append((index, detection))
     return groups
 
 
