@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,14 @@ class Mask:
     pixels: npt.NDArray[np.bool_]
     area: int
 
+    @classmethod
+    def cut(cls, x: int, y: int, pixels: npt.NDArray[np.bool_]) -> Mask:
+        """From pixels that may have empty rows and columns around what they hold."""
+        x0, x1 = _span(np.any(pixels, axis=0))
+        y0, y1 = _span(np.any(pixels, axis=1))
+        held = pixels[y0:y1, x0:x1]
+        return cls(x + x0, y + y0, held, int(np.count_nonzero(held)))
+
     def window(self, x0: int, y0: int, x1: int, y1: int) -> npt.NDArray[np.bool_]:
         """The pixels in columns x0..x1-1 and rows y0..y1-1 of the image; the window must lie inside this mask."""
         return self.pixels[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
@@ -45,6 +54,12 @@ class Mask:
         if x0 >= x1 or y0 >= y1:
             return 0
         return int(np.count_nonzero(self.window(x0, y0, x1, y1) & other.window(x0, y0, x1, y1)))
+
+
+def _span(occupied: Any) -> tuple[int, int]:
+    """Index of the first True and one past the last; 0, 0 where there is none."""
+    places = np.flatnonzero(occupied)
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
 
 
 @dataclass(frozen=True, eq=False)

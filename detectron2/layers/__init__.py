@@ -3,7 +3,7 @@
 from detectron2.layers.batch_norm import BatchNorm2d, FrozenBatchNorm2d, get_norm
 from detectron2.layers.blocks import CNNBlockBase
 from detectron2.layers.losses import ciou_loss, diou_loss
-from detectron2.layers.mask_ops import paste_masks_in_image
+from detectron2.layers.mask_ops import paste_masks_in_boxes, paste_masks_in_image
 from detectron2.layers.nms import batched_nms, nms
 from detectron2.layers.roi_align import ROIAlign, roi_align
 from detectron2.layers.shape_spec import ShapeSpec
@@ -42,6 +42,7 @@ __all__ = [
     "move_device_like",
     "nms",
     "nonzero_tuple",
+    "paste_masks_in_boxes",
     "paste_masks_in_image",
     "roi_align",
 ]
