@@ -119,7 +119,7 @@ class DropoutBoxPredictor(WithDropout, FastRCNNOutputLayers):
         finite = boxes.isfinite().all(dim=1) & probabilities.isfinite().all(dim=1)
         above = (probabilities > self.test_score_thresh) & finite[:, None]
         rows, classes = above.nonzero(as_tuple=True)
-        boxes = boxes.view(len(boxes), -1, 4)
+        boxes = boxes.view(len(boxes), boxes.shape[1] // 4, 4)
         candidates = Boxes(boxes[rows, classes if boxes.shape[1] > 1 else torch.zeros_like(classes)])
         candidates.clip(image_size)
         scores = probabilities[rows, classes]

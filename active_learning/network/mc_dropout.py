@@ -30,7 +30,7 @@ from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.prediction import read_input
 from active_learning.network.promising import log_odds, noise, promising
-from active_learning.network.seeded_dropout import SeededDropout, active_dropout, pass_generators
+from active_learning.network.seeded_dropout import Draws, SeededDropout, active_dropout
 from active_learning.sampling.look import Look
 from active_learning.sampling.observations import Detection, Member
 from detectron2.config import CfgNode
@@ -102,10 +102,10 @@ class MonteCarloDropout:
 
     def _look_once(self, name: str, given: Mapping[str, Any]) -> Look:
         features, proposals, described = self._trunk(given)
-        generators = pass_generators(self.passes, self.seed, name, self.device)
-        found = self._detect(features, proposals, generators)
+        draws = Draws(self.seed, name, self.device)
+        found = self._detect(features, proposals, draws)
         passes: list[list[Detection]] = [[] for _ in range(self.passes)]
-        for index, detection in self._add_masks(features, found, generators, given["height"], given["width"]):
+        for index, detection in self._add_masks(features, found, draws, given["height"], given["width"]):
             passes[index].append(detection)
         return Look(tuple(tuple(one_pass) for one_pass in passes), described, given["height"], given["width"])
 
@@ -119,70 +119,56 @@ class MonteCarloDropout:
         features = {name: features[name].contiguous() for name in self.heads.in_features}
         return features, proposals[0], _describe(features.values(), images.image_sizes[0], pixels.shape[-2:])
 
-    def _detect(
-        self, features: Features, proposals: Instances, generators: Sequence[torch.Generator]
-    ) -> list[Instances]:
+    def _detect(self, features: Features, proposals: Instances, draws: Draws) -> list[Instances]:
         """T times what the box head detects; coordinates of the network's input."""
         heads: RepeatedHeads = self.heads
         pooled = heads.box_features(features, proposals.proposal_boxes)
-        blocks = []
-        if self.margin is None or len(proposals) <= PILOT:
-            blocks.append(self._sample(features, pooled, proposals, generators))
-        else:
-            plain = log_odds(heads.classify(features, pooled, proposals)[1])
-            order = plain.argsort(descending=True, stable=True)
-            pilot, others = order[:PILOT], order[PILOT:]
-            blocks.append(self._sample(features, pooled[pilot], proposals[pilot], generators))
+        plain = log_odds(heads.classify(features, pooled, proposals)[1])
+        order = plain.argsort(descending=True, stable=True)
+        pilot, rest = order[:PILOT], order[PILOT:]
+        blocks = [self._sample(features, pooled[pilot], proposals[pilot], draws)]
+        if self.margin is not None:
             reach = self.margin * noise(plain[pilot], log_odds(blocks[0][1]))
-            rest = others[promising(plain[others], heads.last_predictor.test_score_thresh, reach)]
-            if len(rest):
-                blocks.append(self._sample(features, pooled[rest], proposals[rest], generators))
+            rest = rest[promising(plain[rest], heads.last_predictor.test_score_thresh, reach)]
+        if len(rest):
+            blocks.append(self._sample(features, pooled[rest], proposals[rest], draws))
         boxes, probabilities = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
-        return [
-            heads.detections(*one_pass, proposals.image_size) for one_pass in zip(boxes, probabilities, strict=True)
-        ]
+        return [heads.detections(*seen, proposals.image_size) for seen in zip(boxes, probabilities, strict=True)]
 
     def _sample(
-        self, features: Features, pooled: torch.Tensor, proposals: Instances, generators: Sequence[torch.Generator]
+        self, features: Features, pooled: torch.Tensor, proposals: Instances, draws: Draws
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of box features of R proposals -> boxes (T, R, 4K or 4), probabilities (T, R, K + 1)."""
         count = len(proposals)
         parts = []
-        for own in _chunks(generators, self._passes_at_once(pooled.numel(), BOX_FEATURES_AT_ONCE)):
-            repeated = Instances.cat([proposals] * len(own))
-            with active_dropout(self.layers, own, [count] * len(own)):
-                found = self.heads.classify(features, pooled.repeat(len(own), *[1] * (pooled.dim() - 1)), repeated)
-            parts.append([tensor.view(len(own), count, -1) for tensor in found])
+        for passes in self._chunks(pooled.numel(), BOX_FEATURES_AT_ONCE):
+            times = len(passes)
+            with active_dropout(self.layers, draws, passes, [count] * times):
+                repeated = pooled.repeat(times, *[1] * (pooled.dim() - 1))
+                found = self.heads.classify(features, repeated, Instances.cat([proposals] * times))
+            parts.append([tensor.view(times, count, tensor.shape[-1]) for tensor in found])
         boxes, probabilities = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return boxes, probabilities
 
     def _add_masks(
-        self,
-        features: Features,
-        detections: Sequence[Instances],
-        generators: Sequence[torch.Generator],
-        height: int,
-        width: int,
+        self, features: Features, detections: Sequence[Instances], draws: Draws, height: int, width: int
     ) -> Iterator[Member]:
         """The detections of all passes with their masks, in pixels of the file."""
         for index, found in enumerate(detections):
             found.passes = torch.full_like(found.pred_classes, index)
-        most = max(max(len(found) for found in detections), 1)
-        pairs = list(zip(detections, generators, strict=True))
-        for chunk in _chunks(pairs, self._passes_at_once(most, MASKS_AT_ONCE)):
-            together = Instances.cat([found for found, _ in chunk])
+        for passes in self._chunks(max(len(found) for found in detections), MASKS_AT_ONCE):
+            own = [detections[index] for index in passes]
+            together = Instances.cat(own)
             if not len(together):
                 continue
-            with active_dropout(self.layers, [own for _, own in chunk], [len(found) for found, _ in chunk]):
+            with active_dropout(self.layers, draws, passes, [len(found) for found in own]):
                 with_masks = self.heads.forward_with_given_boxes(features, [together])[0]
             yield from cut_detections(with_masks, height, width)
 
-    def _passes_at_once(self, of_one_pass: int, bound: int) -> int:
-        return min(max(bound // max(of_one_pass, 1), 1), self.at_once)
-
-
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+    def _chunks(self, of_one_pass: int, bound: int) -> Iterator[range]:
+        """Indices of the passes, as many together as the bound of memory allows."""
+        size = min(max(bound // max(of_one_pass, 1), 1), self.at_once)
+        return (range(first, min(first + size, self.passes)) for first in range(0, self.passes, size))
 
 
 def _describe(maps: Iterable[torch.Tensor], image_size: tuple[int, int], padded: torch.Size) -> npt.NDArray[np.float32]:

@@ -37,6 +37,11 @@ class Mask:
         held = pixels[y0:y1, x0:x1]
         return cls(x + x0, y + y0, held, int(np.count_nonzero(held)))
 
+    @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """x0, y0, x1, y1: the columns x0..x1-1 and rows y0..y1-1 of the image."""
+        return self.x, self.y, self.x + self.pixels.shape[1], self.y + self.pixels.shape[0]
+
     def window(self, x0: int, y0: int, x1: int, y1: int) -> npt.NDArray[np.bool_]:
         """The pixels in columns x0..x1-1 and rows y0..y1-1 of the image; the window must lie inside this mask."""
         return self.pixels[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
@@ -49,8 +54,7 @@ class Mask:
     def intersection(self, other: Mask) -> int:
         """Number of pixels in both."""
         x0, y0 = max(self.x, other.x), max(self.y, other.y)
-        x1 = min(self.x + self.pixels.shape[1], other.x + other.pixels.shape[1])
-        y1 = min(self.y + self.pixels.shape[0], other.y + other.pixels.shape[0])
+        x1, y1 = min(self.bounds[2], other.bounds[2]), min(self.bounds[3], other.bounds[3])
         if x0 >= x1 or y0 >= y1:
             return 0
         return int(np.count_nonzero(self.window(x0, y0, x1, y1) & other.window(x0, y0, x1, y1)))
@@ -99,14 +103,41 @@ def read_passes(passes: Passes) -> list[list[Detection]]:
 def group_detections(passes: Sequence[Sequence[Detection]], iou_threshold: float) -> list[list[Member]]:
     """Each detection joins the first group whose first member's mask has an IoU above the threshold, or opens one."""
     groups: list[list[Member]] = []
+    firsts = _Bounds(sum(len(one_pass) for one_pass in passes))
     for index, one_pass in enumerate(passes):
         for detection in one_pass:
-            home = next((group for group in groups if detection.mask.iou(group[0][1].mask) > iou_threshold), None)
+            near = (groups[place] for place in firsts.may_exceed(detection.mask, iou_threshold))
+            home = next((group for group in near if detection.mask.iou(group[0][1].mask) > iou_threshold), None)
             if home is None:
+                firsts.add(detection.mask)
                 groups.append([(index, detection)])
             else:
                 home.append((index, detection))
     return groups
+
+
+class _Bounds:
+    """Windows and areas of masks, which say at once for all of them how large an IoU can be at most."""
+
+    def __init__(self, most: int) -> None:
+        self.windows = np.empty((most, 4), dtype=np.int64)
+        self.areas = np.empty(most, dtype=np.int64)
+        self.count = 0
+
+    def add(self, mask: Mask) -> None:
+        self.windows[self.count] = mask.bounds
+        self.areas[self.count] = mask.area
+        self.count += 1
+
+    def may_exceed(self, mask: Mask, iou_threshold: float) -> list[int]:
+        """Places of the masks whose IoU with this one may be above the threshold, in the order they were added."""
+        windows, areas = self.windows[: self.count], self.areas[: self.count]
+        x0, y0, x1, y1 = mask.bounds
+        sides_x = np.minimum(windows[:, 2], x1) - np.maximum(windows[:, 0], x0)
+        sides_y = np.minimum(windows[:, 3], y1) - np.maximum(windows[:, 1], y0)
+        shared = np.minimum(sides_x.clip(0) * sides_y.clip(0), np.minimum(areas, mask.area))
+        at_most = shared / np.maximum(areas + mask.area - shared, 1)
+        return np.flatnonzero(at_most > iou_threshold).tolist()
 
 
 def _check_shapes(index: int, one_pass: tuple[Tensor, Tensor, Tensor]) -> None:

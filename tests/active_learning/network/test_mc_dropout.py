@@ -103,6 +103,24 @@ def test_an_image_does_not_depend_on_its_neighbours(model, cfg, wide_image, imag
     assert together[::-1] == alone
 
 
+def test_what_is_left_out_changes_nothing_else(model, cfg, wide_image, monkeypatch):
+    """The passes of the remaining proposals draw as if all were there."""
+    monkeypatch.setattr(mc_dropout, "PILOT", 4)
+    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=2.0)
+    nn.init.constant_(model.roi_heads.box_predictor.cls_score.bias[-1:], 15.0)
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.01
+    rows = []
+    model.roi_heads.box_head.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    every = look(model, cfg, wide_image, margin=None)
+    computed, rows[:] = sum(rows), []
+    assert_alike(look(model, cfg, wide_image, margin=4.0), every)
+    assert computed == 20 + 3 * 20
+    assert 20 + 3 * 4 <= sum(rows) < computed
+    assert any(every.passes)
+
+
 def test_trunk_runs_once_an_image(model, cfg, wide_image):
     calls = []
     for name in ("backbone", "proposal_generator"):
@@ -166,7 +184,7 @@ def test_short_memory_is_met_with_fewer_passes_at_once(model, cfg, wide_image, m
         (found,) = sampler.look([("wide.png", sampler.read(wide_image))])
         sampler.look([("wide.png", sampler.read(wide_image))])
     assert_alike(found, expected)
-    assert max(sizes[2:]) == 40
+    assert max(sizes[4:]) == 40
     assert [message for message in caplog.messages if "memory is short" in message] == caplog.messages[:1]
     monkeypatch.setattr(sampler.heads, "classify", always_short)
     with pytest.raises(torch.cuda.OutOfMemoryError):
@@ -175,6 +193,11 @@ def test_short_memory_is_met_with_fewer_passes_at_once(model, cfg, wide_image, m
 
 def always_short(*_):
     raise torch.cuda.OutOfMemoryError("out of memory")
+
+
+def test_nothing_proposed(model, cfg, wide_image):
+    model.proposal_generator.post_nms_topk[False] = 0
+    assert look(model, cfg, wide_image, passes=2).passes == ((), ())
 
 
 def test_nothing_seen(model, cfg, wide_image):
