@@ -107,7 +107,7 @@ def test_what_is_left_out_changes_nothing_else(model, cfg, wide_image, monkeypat
     """The passes of the remaining proposals draw as if all were there."""
     monkeypatch.setattr(mc_dropout, "PILOT", 4)
     nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=2.0)
-    nn.init.constant_(model.roi_heads.box_predictor.cls_score.bias[-1:], 15.0)
+    nn.init.constant_(model.roi_heads.box_predictor.cls_score.bias[-1:], 8.0)
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.01
