@@ -168,8 +168,6 @@ def _device(cuda_visible_devices: str) -> str:
     if cuda_visible_devices == "cpu":
         return "cpu"
     if torch.cuda.is_available():
-        if "," in cuda_visible_devices:
-            logger.warning("cuda_visible_devices: %s: this version uses the first GPU only", cuda_visible_devices)
         return "cuda"
     logger.warning(
         "No CUDA GPU is available (cuda_visible_devices: %s): running on the CPU, which is slow", cuda_visible_devices

@@ -46,6 +46,9 @@ def register_dataset(name: str, json_file: Path, image_dir: Path, classes: Seque
 def train(cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path) -> TrainingResult:
     """Trains as `cfg` (of `training_config`) says; a training that was interrupted goes on.
 
+    Several processes share each batch, each its part of the images; the batch, and so the schedule, is that of a single
+    process. A batch that they cannot share equally is the first one's alone.
+
     Args:
         best_model: written whenever the mask AP on the validation images rises above the best so far.
         best_ap: the best so far, in percent.
@@ -54,7 +57,24 @@ def train(cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path) 
     Raises:
         MaskALError: the loss became infinite or NaN, or the weights to start from cannot be read.
     """
-    seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
+    if cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size() == 0:
+        return _train(cfg, best_model, best_ap, final_model)
+    if not comm.is_main_process():
+        return TrainingResult(best_ap, cfg.SOLVER.MAX_ITER)
+    logger.warning(
+        "train_batch_size %d cannot be shared equally by %d processes: one of them trains, the others wait; "
+        "make it a multiple of %d",
+        cfg.SOLVER.IMS_PER_BATCH,
+        comm.get_world_size(),
+        comm.get_world_size(),
+    )
+    with comm.alone():
+        return _train(cfg, best_model, best_ap, final_model)
+
+
+def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path) -> TrainingResult:
+    # Each process draws for itself; that they agree on the order of the images is the sampler's part.
+    seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     trainer = MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))
     trainer.load_start()

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import BatchNorm2d
 
+from detectron2.utils import comm
+
 __all__ = ["BatchNorm2d", "FrozenBatchNorm2d", "LayerNorm", "get_norm"]
 
 
@@ -107,7 +109,7 @@ class SyncBatchNorm(nn.SyncBatchNorm):
 
     def _is_alone(self) -> bool:
         # torch refuses the CPU before it looks at the number of processes
-        return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size(self.process_group) == 1
+        return comm.get_world_size() == 1 or dist.get_world_size(self.process_group) == 1
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:

@@ -145,7 +145,7 @@ def test_sync_batch_norm_alone_is_a_batch_norm(single_process, training: bool) -
 
 def test_sync_batch_norm_with_others_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(dist, "get_world_size", lambda group: 2)
+    monkeypatch.setattr(dist, "get_world_size", lambda group=None: 2)
     with pytest.raises(ValueError, match="GPU"):
         get_norm("SyncBN", 4)(torch.randn(3, 4, 5, 5))
 
