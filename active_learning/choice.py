@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from active_learning.files import write_atomically
 from active_learning.log import logger
@@ -67,9 +68,7 @@ class Chooser:
             logger.info("%d image%s held back as too like another (min_distance)", count, "" if count == 1 else "s")
         if not chosen.names:
             return ChosenImages({}, _why_none(bool(chosen.held_back)))
-        return ChosenImages(
-            {name: records[name].value if name in records else math.nan for name in chosen.names},
-        )
+        return ChosenImages({name: records[name].value if name in records else math.nan for name in chosen.names})
 
     @property
     def _looks(self) -> bool:
@@ -109,22 +108,20 @@ class Chooser:
     def _pool(self, names: Sequence[str], records: Mapping[str, PoolRecord], training_images: Sequence[str]) -> Pool:
         from active_learning.sampling.strategies import STRATEGIES, Pool
 
-        strategy, known = STRATEGIES[self.experiment.strategy], {}
-        if strategy.needs_training_features or self.settings.min_distance > 0:
-            known["training_features"] = self._training_features(training_images)
-        if strategy.needs_class_counts:
-            counts = self.class_counts()
-            known["class_counts"] = np.array([counts.get(name, 0) for name in self.settings.classes])
+        strategy = STRATEGIES[self.experiment.strategy]
+        compares = strategy.needs_training_features or self.settings.min_distance > 0
+        counts = self.class_counts() if strategy.needs_class_counts else {}
         return Pool(
             names=names,
             records=records,
             mode=self.experiment.mode,
             count=self.experiment.pool_sizes[self.loop],
             rng=random.Random(f"{self.experiment.seed} {self.loop}"),
-            **known,
+            training_features=self._training_features(training_images) if compares else None,
+            class_counts=[counts.get(name, 0) for name in self.settings.classes],
         )
 
-    def _training_features(self, images: Sequence[str]) -> np.ndarray:
+    def _training_features(self, images: Sequence[str]) -> npt.NDArray[np.float32]:
         """(M, C). Features do not depend on dropout, so one pass is enough."""
         logger.info("Looking at the %d images of the training set", len(images))
         records = self._records(sorted(images), 1, self.files.training_records(self.loop))

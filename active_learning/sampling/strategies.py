@@ -12,7 +12,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,6 @@ from active_learning.sampling.diversity import Coverage, k_centre_greedy, k_mean
 from active_learning.sampling.pool_record import ObjectRecord, PoolRecord
 
 SHORTLIST = 4  # hybrid picks among so many times the images that are wanted
-
-
-def _no_features() -> npt.NDArray[np.float32]:
-    return np.empty((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +43,7 @@ class Pool:
     mode: str
     count: int
     rng: random.Random
-    training_features: npt.NDArray[np.float32] = field(default_factory=_no_features)
+    training_features: npt.NDArray[np.float32] | None = None
     class_counts: Sequence[int] = ()
 
     @property
@@ -57,9 +53,10 @@ class Pool:
 
     @property
     def features_taken(self) -> npt.NDArray[np.float64]:
-        """(M, C), M may be 0."""
-        width = len(self.records[self.names[0]].features)
-        return self.training_features.astype(np.float64).reshape(-1, width)
+        """(M, C); M is 0 where there is no training set to compare with."""
+        if self.training_features is None:
+            return self.features[:0]
+        return self.training_features.astype(np.float64)
 
     def by_value(self, value: Callable[[PoolRecord], float]) -> list[str]:
         """The lowest first, equal ones in order of name."""
@@ -220,8 +217,7 @@ def choose_images(
 
 
 def _seen(pool: Pool) -> Pool:
-    names = [name for name in pool.names if pool.records[name].objects]
-    return Pool(names, pool.records, pool.mode, pool.count, pool.rng, pool.training_features, pool.class_counts)
+    return replace(pool, names=[name for name in pool.names if pool.records[name].objects])
 
 
 def _apart(order: Iterator[str], pool: Pool, min_distance: float) -> Chosen:
