@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -203,12 +202,3 @@ def test_a_helper_that_waits_costs_no_processor_time(tmp_path, project_root):
     finally:
         process.kill()
         process.communicate()
-
-
-def test_a_helpers_log_is_mute(tmp_path, capfd):
-    from active_learning.log import mute_log
-
-    mute_log()
-    logging.getLogger("active_learning.sampling").warning("a.png: cannot be read")
-    logging.getLogger("detectron2.engine").error("stopped")
-    assert capfd.readouterr().err == ""
