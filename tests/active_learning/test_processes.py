@@ -175,7 +175,8 @@ def test_torchruns_processes_end_with_one_exit_code(tmp_path, project_root, endi
     process = under_torchrun(tmp_path, project_root, ending)
     _, err = process.communicate(timeout=120)
     assert (process.returncode == 0) == (ending == "done"), err
-    codes = {(tmp_path / f"code{rank}").read_text(encoding="utf-8") for rank in range(2)}
+    # torchrun may end the other one as soon as one has failed.
+    codes = {path.read_text(encoding="utf-8") for path in tmp_path.glob("code*")}
     assert codes == {str(ENDINGS[ending])}
     assert err.count("a.png is awaited") == (ending == "awaited")
 

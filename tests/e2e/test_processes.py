@@ -10,8 +10,6 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-WORKERS = {1: 0, 2: 1}
-
 
 def results(project) -> dict[str, bytes]:
     """What a run has written, but for its log and its times."""
@@ -31,11 +29,11 @@ def twins(tiny_project, tmp_path: Path):
 def test_a_run_of_two_processes_is_that_of_one(twins):
     written = []
     for processes, project in enumerate(twins, start=1):
-        project.settings(train_iterations_base=60, eval_period=60, num_workers=WORKERS[processes], min_distance=0.01)
+        project.settings(train_iterations_base=60, eval_period=60, num_workers=1, min_distance=0.01)
         code, output = project.run(processes=processes)
         assert code == 0, output
         written.append(results(project))
-    kinds = sorted(Path(name).name.rstrip("0123456789.csvjltx") for name in written[0])
+    kinds = [Path(name).stem.rstrip("0123456789") for name in written[0]]
     expected = {"trainfiles_iteration": 3, "pool_certainty": 2, "pool_records": 2, "training_records": 2}
     assert {kind: kinds.count(kind) for kind in expected} == expected
     assert written[0].keys() == written[1].keys()
@@ -49,5 +47,5 @@ def test_no_wait_under_torchrun_asks_once(tiny_project):
     code, output = tiny_project.run("--no-wait", processes=2)
     assert code != 0
     assert output.count("Annotations are awaited") == 1
-    assert output.count("exitcode  : 3") == 2
+    assert "exitcode  : 3" in output
     assert len(list((tiny_project.train / "annotate").rglob("*.png"))) == 6
