@@ -14,13 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from active_learning.errors import MaskALError
+from active_learning.processes import exit_code_of, is_first_process, run_on_devices
 from active_learning.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from active_learning.loop import ActiveLearningLoop
-
-INTERRUPTED = 130
 
 
 def run_experiment(loop: ActiveLearningLoop) -> None:
@@ -35,9 +33,16 @@ def run_experiment(loop: ActiveLearningLoop) -> None:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> None:
-    from active_learning.loop import ActiveLearningLoop, start_over, use_devices
+    from active_learning.loop import use_devices
 
     use_devices(settings)
+    run_on_devices(settings.cuda_visible_devices, run_experiments, settings, arguments)
+
+
+def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Told by one process; where there are more, they take part in training, evaluating and looking at images."""
+    from active_learning.loop import ActiveLearningLoop, start_over
+
     if arguments.fresh:
         start_over(settings)
     for experiment in settings.experiments():
@@ -72,22 +77,15 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parsed = parse_arguments(arguments)
-    try:
-        settings = load_settings(parsed.config, parsed.overrides, check_paths=True)
-        if parsed.check:
-            check(settings)
-        elif parsed.status:
-            status(settings)
-        else:
-            run(settings, parsed)
-    except MaskALError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nInterrupted. Nothing is lost: the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return exit_code_of(do, parse_arguments(arguments))
+
+
+def do(parsed: argparse.Namespace) -> None:
+    settings = load_settings(parsed.config, parsed.overrides, check_paths=True)
+    if not (parsed.check or parsed.status):
+        run(settings, parsed)
+    elif is_first_process():
+        (check if parsed.check else status)(settings)
 
 
 if __name__ == "__main__":

@@ -27,3 +27,11 @@ class AnnotationsAwaited(MaskALError):  # noqa: N818 (it is a state to come back
     """Images are to be annotated before the run can go on."""
 
     exit_code = 3
+
+
+class FailedElsewhere(MaskALError):  # noqa: N818 (what failed is said where it failed)
+    """Another process of this run ended with `exit_code`, and has told why."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"another process ended with exit code {exit_code}")
+        self.exit_code = exit_code

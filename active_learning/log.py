@@ -28,6 +28,12 @@ def start_log(path: Path) -> None:
         _use_handlers(logging.getLogger(name), file, engine_terminal)
 
 
+def mute_log() -> None:
+    """For a process whose log would repeat what another one says."""
+    for name in ("active_learning", *ENGINE_LOGGERS):
+        _use_handlers(logging.getLogger(name), logging.NullHandler())
+
+
 class _AboveProgressBars(logging.Handler):
     """Lines on standard output that do not tear a running progress bar."""
 

@@ -6,9 +6,7 @@ Loop 0 is the training on the initial images; a later loop trains on them and on
 
 from __future__ import annotations
 
-import math
 import os
-import random
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -17,11 +15,13 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from active_learning.choice import Chooser
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.errors import MaskALError
 from active_learning.files import copy_atomically, move_aside
 from active_learning.log import logger, start_log
 from active_learning.output_files import ScoreRow, output_files, write_scores, write_train_files
+from active_learning.processes import together
 from active_learning.run_data import RunData
 from active_learning.run_state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
@@ -137,12 +137,12 @@ class ActiveLearningLoop:
             reason = "every image of traindir is in the training set, the pool is empty"
         if reason:
             return self._finish(reason)
-        values = self._pool_values(pool)
-        chosen = self._choose(values)
+        choice = self._chooser().choose(pool, self.state.train_images)
+        chosen = choice.certainty
         if not chosen:
-            return self._finish("the network sees nothing in the images that are left, so none can be chosen")
+            return self._finish(choice.why_none)
         self.state.loop += 1
-        self.state.chosen = {name: values[name] for name in chosen}
+        self.state.chosen = chosen
         self.state.train_images = [*self.state.train_images, *chosen]
         self._save(phase="annotate")
         logger.info("%d images chosen for loop %d of %d", len(chosen), self.state.loop, self.loops)
@@ -174,7 +174,8 @@ class ActiveLearningLoop:
         if summary.bitmaps:
             config.INPUT.MASK_FORMAT = "bitmask"  # the engine's polygons have no holes
         best, final = self.files.best_model(loop), self.files.final_model
-        self.state.best_ap = train(config, best_model=best, best_ap=self.state.best_ap, final_model=final).best_ap
+        result = together(train, config, best_model=best, best_ap=self.state.best_ap, final_model=final)
+        self.state.best_ap = result.best_ap
 
     def _take_earlier_model(self) -> None:
         """The initial model of the run that initial_train_file names stands in for the first training."""
@@ -184,11 +185,9 @@ class ActiveLearningLoop:
         self.state.best_ap = self._scores("val", [self.settings.confidence_threshold])[0].mask_ap
 
     def _scores(self, split: str, thresholds: Sequence[float]) -> list[Scores]:
-        from active_learning.network.evaluation import evaluate
-        from active_learning.network.prediction import load_network
+        from active_learning.network.evaluation import evaluate_weights
 
-        model = load_network(self._network, self._weights())
-        return evaluate(model, self._network, self.data.register(split), thresholds)
+        return together(evaluate_weights, self._network, self._weights(), self.data.register(split), thresholds)
 
     @cached_property
     def _network(self) -> CfgNode:
@@ -221,37 +220,15 @@ class ActiveLearningLoop:
     def _pool(self) -> list[str]:
         return sorted(set(self.data.images("train")) - set(self.state.train_images))
 
-    def _pool_values(self, pool: Sequence[str]) -> dict[str, float]:
-        """Certainty of each pool image; NaN where the strategy needs none."""
-        from active_learning.sampling.pool_scoring import score_pool
-        from active_learning.sampling.strategies import NEEDS_CERTAINTY
-
-        if self.experiment.strategy not in NEEDS_CERTAINTY:
-            return dict.fromkeys(pool, math.nan)
-        from active_learning.network.mc_dropout import MonteCarloDropout
-        from active_learning.network.prediction import load_network
-
-        passes = self.experiment.mcd_iterations
-        logger.info("Looking %d times at each of the %d images of the pool", passes, len(pool))
-        model = load_network(self._network, self._weights())
-        passes_of = MonteCarloDropout(model, self._network, passes=passes, seed=self.experiment.seed)
-        return score_pool(
-            pool,
-            lambda name: passes_of(self.settings.traindir / name, name),
-            iou_threshold=self.settings.iou_thres,
-            mode=self.experiment.mode,
-            scores_file=self.files.pool_scores(self.state.loop),
-        )
-
-    def _choose(self, values: dict[str, float]) -> list[str]:
-        from active_learning.sampling.strategies import choose_images
-
-        return choose_images(
-            self.experiment.strategy,
-            values,
-            self.experiment.pool_sizes[self.state.loop],
-            rng=random.Random(f"{self.experiment.seed} {self.state.loop}"),
-            images_without_detections=self.settings.images_without_detections,
+    def _chooser(self) -> Chooser:
+        return Chooser(
+            self.settings,
+            self.experiment,
+            self.files,
+            self.state.loop,
+            network=lambda: self._network,
+            weights=self._weights(),
+            class_counts=lambda: self.data.write("train", self.state.train_images).objects,
         )
 
     def _reason_to_stop(self) -> str:

@@ -59,6 +59,14 @@ class OutputFiles:
         """Certainty of each pool image, seen with the weights of this loop."""
         return self.results / f"pool_certainty{loop:03d}.csv"
 
+    def pool_records(self, loop: int) -> Path:
+        """More of the same: objects with the parts of their certainty, class probabilities, features (read_records)."""
+        return self.results / f"pool_records{loop:03d}.jsonl"
+
+    def training_records(self, loop: int) -> Path:
+        """The same of the training images, for strategies that compare with them."""
+        return self.results / f"training_records{loop:03d}.jsonl"
+
     @property
     def state(self) -> Path:
         return self.results / "run_state.json"

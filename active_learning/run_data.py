@@ -12,6 +12,7 @@ from active_learning.dataset.image_folder import find_images
 from active_learning.dataset.initial_images import copy_initial_train_dir, draw_initial_images
 from active_learning.errors import MaskALError
 from active_learning.output_files import read_train_files
+from active_learning.processes import together
 from active_learning.settings import Settings
 
 
@@ -90,5 +91,5 @@ class RunData:
         from active_learning.network.training import register_dataset
 
         name = f"maskal_{split}"
-        register_dataset(name, self.json(split), self.folder(split), self.settings.classes)
+        together(register_dataset, name, self.json(split), self.folder(split), self.settings.classes)
         return name

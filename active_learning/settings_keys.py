@@ -120,7 +120,9 @@ FilePath = Annotated[Path, PlainValidator(_path)]
 OptionalPath = Annotated[Path | None, PlainValidator(_optional_path)]
 Many = Annotated[tuple[T, ...], BeforeValidator(_list_only)]
 OneOrMany = Annotated[tuple[T, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-Strategy = Literal["uncertainty", "certainty", "random"]
+Strategy = Literal[
+    "uncertainty", "certainty", "random", "entropy", "margin", "bald", "coreset", "hybrid", "class_balanced"
+]
 Mode = Literal["mean", "min", "max"]
 Policy = Literal["steps_with_decay", "steps_with_lrs", "step", "cosine_decay", "exp_decay"]
 
@@ -182,6 +184,7 @@ class SettingsKeys(BaseModel):
     dropout_probability: OneOrMany[Annotated[Float, Field(ge=0, le=0.9)]] = (0.25,)
     mcd_iterations: OneOrMany[Positive] = (10,)
     images_without_detections: Literal["skip", "choose"] = "skip"
+    min_distance: Annotated[Float, Field(ge=0)] = 0.0
     seed: Annotated[int | tuple[int, ...], PlainValidator(_seed)] = 0
     target_map: Annotated[Float, Field(ge=1, le=100)] | None = None
     patience: Positive | None = None

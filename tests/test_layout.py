@@ -45,7 +45,7 @@ ALLOWED = {
     "dataset": {"errors", "files", "annotations"},
     "conversion": {"errors", "files", "annotations", "dataset"},
     "sampling": {"errors", "log"},
-    "network": {"annotations", "errors", "log", "settings", "detectron2"},
+    "network": {"annotations", "errors", "log", "settings", "sampling", "detectron2"},
     "report": {"errors", "log", "settings", "output_files"},
     "annotator": set(),
     "annotating": {"annotations", "annotator", "dataset", "errors", "log", "network", "settings"},

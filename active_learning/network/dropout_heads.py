@@ -1,33 +1,39 @@
 """Mask R-CNN heads with dropout, registered for Detectron2 configs.
 
 They have the weights, and the weight names, of the heads without dropout. Dropout is active in training, off in plain
-inference, and drawn from a generator of our own in Monte-Carlo passes (mc_dropout.py).
+inference, and drawn from generators of our own in Monte-Carlo passes (seeded_dropout.py, mc_dropout.py).
 
-R: proposals. K: foreground classes.
+R: proposals, of one image or of several passes over it. K: foreground classes; the background is class K.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
+from active_learning.network.seeded_dropout import SeededDropout
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, nms
 from detectron2.modeling import ROI_BOX_HEAD_REGISTRY, ROI_HEADS_REGISTRY, ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.roi_heads import (
+    CascadeROIHeads,
     FastRCNNConvFCHead,
     FastRCNNOutputLayers,
     MaskRCNNConvUpsampleHead,
+    Res5ROIHeads,
     StandardROIHeads,
 )
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, ImageList, Instances
+
+Features: TypeAlias = dict[str, torch.Tensor]
 
 DROPOUT_HEADS = {
     "StandardROIHeads": "DropoutROIHeads",
+    "Res5ROIHeads": "DropoutRes5ROIHeads",
+    "CascadeROIHeads": "DropoutCascadeROIHeads",
     "FastRCNNConvFCHead": "DropoutBoxHead",
     "MaskRCNNConvUpsampleHead": "DropoutMaskHead",
 }
@@ -36,27 +42,6 @@ DROPOUT_HEADS = {
 def add_dropout_config(cfg: CfgNode) -> None:
     """Adds MODEL.ROI_HEADS.DROPOUT_PROBABILITY, the share of activations that dropout sets to zero."""
     cfg.MODEL.ROI_HEADS.DROPOUT_PROBABILITY = 0.0
-
-
-class SeededDropout(nn.Dropout):
-    """nn.Dropout that, given a generator, is active outside training too and draws from it (Gal & Ghahramani 2016)."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__(p)
-        self.generator: torch.Generator | None = None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.generator is None or self.p == 0:
-            return super().forward(x)
-        dropped = _random_bits16(x.shape, self.generator) < round(self.p * 2**16) - 2**15
-        return x.masked_fill(dropped, 0.0).mul_(1 / (1 - self.p))
-
-
-def _random_bits16(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
-    """Uniform int16. One draw of 64 bits serves four activations: drawing dominates the cost of dropout."""
-    numel = shape.numel()
-    bits = torch.empty(math.ceil(numel / 4), dtype=torch.int64, device=generator.device)
-    return bits.random_(-(2**63), None, generator=generator).view(torch.int16)[:numel].view(shape)
 
 
 class WithDropout(nn.Module):
@@ -105,7 +90,8 @@ class DropoutBoxPredictor(WithDropout, FastRCNNOutputLayers):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (R, C, ...) -> class logits (R, K + 1), box deltas (R, 4K or 4)."""
-        dropped = self.dropout(x.flatten(start_dim=1))
+        # Where the box head calculates in 16 bits, class and box still get all of theirs: it costs next to nothing.
+        dropped = self.dropout(x.flatten(start_dim=1).to(self.cls_score.weight.dtype))
         return self.cls_score(dropped), self.bbox_pred(self.dropout(dropped))
 
     def inference(
@@ -119,34 +105,72 @@ class DropoutBoxPredictor(WithDropout, FastRCNNOutputLayers):
         boxes = self.predict_boxes(predictions, proposals)
         probabilities = self.predict_probs(predictions, proposals)
         found = [
-            self._detections(boxes_of_image, probabilities_of_image[:, :-1], image.image_size)
+            self.detections(boxes_of_image, probabilities_of_image, image.image_size)
             for boxes_of_image, probabilities_of_image, image in zip(boxes, probabilities, proposals, strict=True)
         ]
         return [detections for detections, _ in found], [rows for _, rows in found]
 
-    def _detections(
+    def detections(
         self, boxes: torch.Tensor, probabilities: torch.Tensor, image_size: tuple[int, int]
     ) -> tuple[Instances, torch.Tensor]:
-        """boxes (R, 4K or 4), probabilities (R, K)."""
+        """What `inference` finds in one image: boxes (R, 4K or 4), probabilities (R, K + 1)."""
+        probabilities = probabilities[:, :-1]
         # A training that diverged gives boxes that are not finite; they are no detections.
         finite = boxes.isfinite().all(dim=1) & probabilities.isfinite().all(dim=1)
         above = (probabilities > self.test_score_thresh) & finite[:, None]
         rows, classes = above.nonzero(as_tuple=True)
-        boxes = boxes.view(len(boxes), -1, 4)
+        boxes = boxes.view(len(boxes), boxes.shape[1] // 4, 4)
         candidates = Boxes(boxes[rows, classes if boxes.shape[1] > 1 else torch.zeros_like(classes)])
         candidates.clip(image_size)
         scores = probabilities[rows, classes]
-        keep = nms(candidates.tensor, scores, self.test_nms_thresh)[: self.test_topk_per_image]
-        detections = Instances(image_size)
-        detections.pred_boxes = candidates[keep]
-        detections.scores = scores[keep]
-        detections.pred_classes = classes[keep]
-        detections.softmaxes = probabilities[rows[keep]]
-        return detections, rows[keep]
+        keep = nms(candidates.tensor, scores, self.test_nms_thresh)
+        if self.test_topk_per_image >= 0:
+            keep = keep[: self.test_topk_per_image]
+        found = Instances(
+            image_size,
+            pred_boxes=candidates[keep],
+            scores=scores[keep],
+            pred_classes=classes[keep],
+            softmaxes=probabilities[rows[keep]],
+        )
+        return found, rows[keep]
+
+
+class RepeatedHeads:
+    """What Monte-Carlo passes need of ROI heads: the box branch in two halves, before dropout and from there on.
+
+    `box_features` gives what all passes share; `classify` takes its rows, as often as there are passes.
+    """
+
+    box_predictor: Any
+
+    def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
+        """(R, ...) features of each of R boxes of the one image whose maps `features` are."""
+        raise NotImplementedError
+
+    def classify(
+        self, features: Features, pooled: torch.Tensor, proposals: Instances
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of `box_features` and their R proposals -> boxes (R, 4K or 4), probabilities (R, K + 1)."""
+        raise NotImplementedError
+
+    @property
+    def last_predictor(self) -> DropoutBoxPredictor:
+        """The one that decides on detections."""
+        return self.box_predictor
+
+    def detections(self, boxes: torch.Tensor, probabilities: torch.Tensor, image_size: tuple[int, int]) -> Instances:
+        """What one pass, or a plain inference, finds; see DropoutBoxPredictor.inference."""
+        return self.last_predictor.detections(boxes, probabilities, image_size)[0]
+
+
+def _predict(predictor: Any, x: torch.Tensor, proposals: Instances) -> tuple[torch.Tensor, torch.Tensor]:
+    predictions = predictor(x)
+    return predictor.predict_boxes(predictions, [proposals])[0], predictor.predict_probs(predictions, [proposals])[0]
 
 
 @ROI_HEADS_REGISTRY.register()
-class DropoutROIHeads(StandardROIHeads):
+class DropoutROIHeads(RepeatedHeads, StandardROIHeads):
     """StandardROIHeads with the box predictor above; box and mask head come from the config by their names."""
 
     @classmethod
@@ -156,3 +180,89 @@ class DropoutROIHeads(StandardROIHeads):
         arguments = super().from_config(cfg, input_shape)
         arguments["box_predictor"] = DropoutBoxPredictor(cfg, arguments["box_head"].output_shape)
         return arguments
+
+    def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
+        return self.box_pooler([features[name] for name in self.box_in_features], [boxes])
+
+    def classify(
+        self, features: Features, pooled: torch.Tensor, proposals: Instances
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return _predict(self.box_predictor, self.box_head(pooled), proposals)
+
+
+@ROI_HEADS_REGISTRY.register()
+class DropoutRes5ROIHeads(RepeatedHeads, Res5ROIHeads):
+    """Res5ROIHeads (C4 networks) with the box predictor above. They have no fully connected box head to drop in."""
+
+    @classmethod
+    def from_config(  # type: ignore[override]
+        cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]
+    ) -> dict[str, Any]:
+        arguments = super().from_config(cfg, input_shape)
+        channels = arguments["box_predictor"].cls_score.in_features
+        arguments["box_predictor"] = DropoutBoxPredictor(cfg, ShapeSpec(channels=channels, height=1, width=1))
+        return arguments
+
+    def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
+        pooled = self.pooler([features[name] for name in self.in_features], [boxes])
+        return self.res5(pooled).mean(dim=(2, 3))
+
+    def classify(
+        self, features: Features, pooled: torch.Tensor, proposals: Instances
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return _predict(self.box_predictor, pooled, proposals)
+
+
+@ROI_HEADS_REGISTRY.register()
+class DropoutCascadeROIHeads(RepeatedHeads, CascadeROIHeads):
+    """CascadeROIHeads with the box predictor above, and dropout, in every stage."""
+
+    @classmethod
+    def from_config(  # type: ignore[override]
+        cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]
+    ) -> dict[str, Any]:
+        arguments = super().from_config(cfg, input_shape)
+        stages = zip(arguments["box_heads"], arguments["box_predictors"], strict=True)
+        arguments["box_predictors"] = [
+            DropoutBoxPredictor(cfg, head.output_shape, box2box_transform=predictor.box2box_transform)
+            for head, predictor in stages
+        ]
+        return arguments
+
+    def forward(
+        self,
+        images: ImageList,
+        features: Features,
+        proposals: Sequence[Instances],
+        targets: Sequence[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
+        if self.training:
+            return super().forward(images, features, proposals, targets)
+        found = []
+        for index, own in enumerate(proposals):
+            maps = {name: map_of_batch[index : index + 1] for name, map_of_batch in features.items()}
+            pooled = self.box_features(maps, own.proposal_boxes)
+            found.append(self.detections(*self.classify(maps, pooled, own), own.image_size))
+        return self.forward_with_given_boxes(features, found), {}
+
+    def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
+        return self.box_pooler([features[name] for name in self.box_in_features], [boxes])
+
+    def classify(
+        self, features: Features, pooled: torch.Tensor, proposals: Instances
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last stage's boxes, and the mean of all stages' probabilities."""
+        probabilities = []
+        for stage, (head, predictor) in enumerate(zip(self.box_head, self.box_predictor, strict=True)):
+            if stage > 0:
+                pooled = self.box_features(features, proposals.proposal_boxes)
+            boxes, own = _predict(predictor, head(pooled), proposals)
+            probabilities.append(own)
+            corrected = Boxes(boxes)
+            corrected.clip(proposals.image_size)
+            proposals = Instances(proposals.image_size, proposal_boxes=corrected)
+        return boxes, torch.stack(probabilities).mean(dim=0)
+
+    @property
+    def last_predictor(self) -> DropoutBoxPredictor:
+        return self.box_predictor[-1]

@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from active_learning.network.prediction import load_network
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset
+from detectron2.utils import comm
 
 
 @dataclass(frozen=True)
@@ -23,16 +26,24 @@ class Scores:
     per_class: dict[str, float]
 
 
+def evaluate_weights(cfg: CfgNode, weights: Path, dataset: str, thresholds: Sequence[float]) -> list[Scores]:
+    """`evaluate` of the network of the config with these weights."""
+    return evaluate(load_network(cfg, weights), cfg, dataset, thresholds)
+
+
 def evaluate(model: nn.Module, cfg: CfgNode, dataset: str, thresholds: Sequence[float]) -> list[Scores]:
     """The scores of a registered data set, counting only detections above each of the thresholds.
 
     The network runs once, at the lowest threshold. That is exact: a detection is suppressed only by one that scores
-    higher, and where detections are limited to a number, the highest stay.
+    higher, and where detections are limited to a number, the highest stay. Several processes share the images; the
+    scores are then the first one's alone, the others get none.
     """
     evaluators = _ForEachThreshold([COCOEvaluator(dataset, tasks=("bbox", "segm")) for _ in thresholds], thresholds)
     loader = build_detection_test_loader(cfg, dataset)
     with _score_threshold(model, min(thresholds)):
         results = inference_on_dataset(model, loader, evaluators)
+    if not comm.is_main_process():
+        return []
     return [scores_of(results[str(index)].get("segm", {}), dataset) for index in range(len(thresholds))]
 
 

@@ -1,134 +1,180 @@
 """Monte-Carlo dropout: what the network sees in an image in T passes with its dropout layers active.
 
 Backbone, proposals and pooled box features do not depend on dropout, so they are computed once an image; box head,
-suppression and mask head run T times, several passes in one batch (Gal & Ghahramani 2016; Blok et al. 2022).
+suppression and mask head run T times, several passes in one batch (Gal & Ghahramani 2016; Blok et al. 2022). Proposals
+that dropout cannot lift above the confidence threshold are left out of the passes (promising.py).
 
-T: passes. R: proposals. n: detections of one pass. K: foreground classes. H, W: height, width of the image file.
+An image's look depends on the weights, the settings, the seed and its name alone, to the last bit. So images are not
+batched: batched convolutions round otherwise than single ones, and neighbours of other sizes change the padding.
+
+T: passes. R: proposals. n: detections. K: foreground classes.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from active_learning.errors import MaskALError
-from active_learning.network.dropout_heads import SeededDropout
+from active_learning.log import logger
+from active_learning.network.detection_crops import cut_detections
+from active_learning.network.dropout_heads import Features, RepeatedHeads
+from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.prediction import read_input
+from active_learning.network.promising import log_odds, noise, promising
+from active_learning.network.seeded_dropout import Draws, SeededDropout, active_dropout
+from active_learning.sampling.look import Look
+from active_learning.sampling.observations import Detection, Member
 from detectron2.config import CfgNode
-from detectron2.modeling import detector_postprocess
 from detectron2.structures import Instances
 
-Features: TypeAlias = Mapping[str, torch.Tensor]
-Passes: TypeAlias = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
-
-# Bounds of memory. They must not depend on the machine: the batches decide which random numbers a pass draws.
+# Bounds of memory. What a pass draws does not depend on how many passes share a batch.
 BOX_FEATURES_AT_ONCE = 2**25  # numbers that enter the box head: 128 MiB in float32
-MASKS_AT_ONCE = 256  # detections that enter the mask head
+MASKS_AT_ONCE = 128  # detections that enter the mask head
+# So many of the best proposals tell how much noise dropout makes; a proposal that would need more than MARGIN times
+# that noise to reach the threshold is left out. Were the noise normal, one draw in 30,000 would be larger.
+PILOT = 64
+MARGIN = 4.0
 
 
 class MonteCarloDropout:
-    """Looks at an image `passes` times; what is drawn depends on `seed` and the image's name alone.
+    """Looks at images `passes` times.
+
+    Args:
+        model: from the config; it is copied, so what is trained later does not show.
+        cfg: with SOLVER.AMP.ENABLED the network calculates in 16 bits.
+        seed: what is drawn depends on it and the image's name alone.
+        margin: see MARGIN; None computes every proposal in every pass.
 
     Raises:
         MaskALError: the network has no dropout layer, so that all passes would be equal.
     """
 
-    def __init__(self, model: nn.Module, cfg: CfgNode, *, passes: int, seed: int) -> None:
-        self.model: Any = model.eval()
-        self.cfg = cfg
-        self.passes = passes
-        self.seed = seed
-        self.layers = [layer for layer in model.modules() if isinstance(layer, SeededDropout)]
-        if not self.layers:
+    def __init__(
+        self, model: nn.Module, cfg: CfgNode, *, passes: int, seed: int, margin: float | None = MARGIN
+    ) -> None:
+        if not any(isinstance(layer, SeededDropout) for layer in model.modules()):
             raise MaskALError(
                 f"the network has no dropout layer (its heads are {type(getattr(model, 'roi_heads', None)).__name__}), "
                 "so it cannot disagree with itself; build it from network_config(), which puts dropout into the heads"
             )
+        self.passes = passes
+        self.seed = seed
+        self.margin = margin
+        self.model = inference_copy(model, half=cfg.SOLVER.AMP.ENABLED)
+        self.heads: Any = self.model.roi_heads
+        self.layers = [layer for layer in self.model.modules() if isinstance(layer, SeededDropout)]
+        self.device = next(self.model.parameters()).device
+        self.dtype = half_type(self.device) if cfg.SOLVER.AMP.ENABLED else torch.float32
+        self.at_once = passes  # at most so many share a batch
+        # Runs in worker processes: it must not carry the network along.
+        self.read: Callable[[Path], dict[str, Any]] = functools.partial(read_input, cfg=cfg)
 
     @torch.no_grad()
-    def __call__(self, path: Path, name: str) -> Passes:
-        """The detections of each pass, in order of falling score.
+    def look(self, inputs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Look]:
+        """What each image shows; detections are in pixels of its file.
 
         Args:
-            path: the image file.
-            name: what the random draws depend on, beside the seed.
-
-        Returns:
-            T tuples (masks (n, H, W) bool, boxes (n, 4) float (x0, y0, x1, y1) in pixels of the file,
-            probabilities (n, K) float), on the model's device; n differs from pass to pass.
-
-        Raises:
-            MaskALError: the file is no image that can be read.
+            inputs: name of the image (what the random draws depend on, beside the seed) and what `read` gave for it.
         """
-        inputs = read_input(path, self.cfg)
-        features, proposals = self._trunk(inputs)
-        with self._dropout_active(name):
-            detections = self._add_masks(features, self._detect(features, proposals))
-        return [_at_full_size(found, inputs["height"], inputs["width"]) for found in detections]
+        return [self._look(name, given) for name, given in inputs]
 
-    @contextmanager
-    def _dropout_active(self, name: str) -> Iterator[None]:
-        generator = torch.Generator(device=next(self.model.parameters()).device)
-        generator.manual_seed(_stable_seed(self.seed, name))
-        for layer in self.layers:
-            layer.generator = generator
-        try:
-            yield
-        finally:
-            for layer in self.layers:
-                layer.generator = None
+    def _look(self, name: str, given: Mapping[str, Any]) -> Look:
+        """Where the GPU's memory does not suffice, with fewer passes at once, from then on."""
+        while True:
+            try:
+                return self._look_once(name, given)
+            except torch.cuda.OutOfMemoryError:
+                if self.at_once == 1:
+                    raise
+            torch.cuda.empty_cache()
+            if self.at_once == self.passes:
+                logger.warning("The GPU's memory is short: sampling goes on with fewer passes at once, and slower")
+            self.at_once //= 2
 
-    def _trunk(self, inputs: Mapping[str, torch.Tensor]) -> tuple[Features, Instances]:
-        """What comes before the heads: feature maps and the image's proposals."""
-        images = self.model.preprocess_image([inputs])
-        features = self.model.backbone(images.tensor)
+    def _look_once(self, name: str, given: Mapping[str, Any]) -> Look:
+        features, proposals, described = self._trunk(given)
+        draws = Draws(self.seed, name, self.device)
+        found = self._detect(features, proposals, draws)
+        passes: list[list[Detection]] = [[] for _ in range(self.passes)]
+        for index, detection in self._add_masks(features, found, draws, given["height"], given["width"]):
+            passes[index].append(detection)
+        return Look(tuple(tuple(one_pass) for one_pass in passes), described, given["height"], given["width"])
+
+    def _trunk(self, given: Mapping[str, Any]) -> tuple[Features, Instances, npt.NDArray[np.float32]]:
+        """What comes before the heads: feature maps, the image's proposals, and Look.features."""
+        images = self.model.preprocess_image([given])
+        pixels = images.tensor.to(self.dtype, memory_format=torch.channels_last)
+        features = self.model.backbone(pixels)
         proposals, _ = self.model.proposal_generator(images, features, None)
-        return features, proposals[0]
+        # Pooling reads them channel by channel; so they are laid out anew once and not in every call.
+        features = {name: features[name].contiguous() for name in self.heads.in_features}
+        return features, proposals[0], _describe(features.values(), images.image_sizes[0], pixels.shape[-2:])
 
-    def _detect(self, features: Features, proposals: Instances) -> list[Instances]:
+    def _detect(self, features: Features, proposals: Instances, draws: Draws) -> list[Instances]:
         """T times what the box head detects; coordinates of the network's input."""
-        heads = self.model.roi_heads
-        pooled = heads.box_pooler([features[level] for level in heads.box_in_features], [proposals.proposal_boxes])
-        at_once = max(BOX_FEATURES_AT_ONCE // max(pooled.numel(), 1), 1)
-        detections: list[Instances] = []
-        while len(detections) < self.passes:
-            count = min(at_once, self.passes - len(detections))
-            predictions = heads.box_predictor(heads.box_head(pooled.repeat(count, 1, 1, 1)))
-            # The predictor takes each pass for an image of a batch.
-            found, _ = heads.box_predictor.inference(predictions, [proposals] * count)
-            detections += found
-        return detections
+        heads: RepeatedHeads = self.heads
+        pooled = heads.box_features(features, proposals.proposal_boxes)
+        plain = log_odds(heads.classify(features, pooled, proposals)[1])
+        order = plain.argsort(descending=True, stable=True)
+        pilot, rest = order[:PILOT], order[PILOT:]
+        blocks = [self._sample(features, pooled[pilot], proposals[pilot], draws)]
+        if self.margin is not None:
+            reach = self.margin * noise(plain[pilot], log_odds(blocks[0][1]))
+            rest = rest[promising(plain[rest], heads.last_predictor.test_score_thresh, reach)]
+        if len(rest):
+            blocks.append(self._sample(features, pooled[rest], proposals[rest], draws))
+        boxes, probabilities = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
+        return [heads.detections(*seen, proposals.image_size) for seen in zip(boxes, probabilities, strict=True)]
 
-    def _add_masks(self, features: Features, detections: Sequence[Instances]) -> list[Instances]:
-        """The same detections with `pred_masks` (n, 1, S, S), each drawn for itself."""
-        everything = Instances.cat(list(detections))
-        if not len(everything):
-            return list(detections)
-        parts = [
-            self.model.roi_heads.forward_with_given_boxes(features, [everything[start : start + MASKS_AT_ONCE]])[0]
-            for start in range(0, len(everything), MASKS_AT_ONCE)
-        ]
-        everything, first, with_masks = Instances.cat(parts), 0, []
-        for found in detections:
-            with_masks.append(everything[first : first + len(found)])
-            first += len(found)
-        return with_masks
+    def _sample(
+        self, features: Features, pooled: torch.Tensor, proposals: Instances, draws: Draws
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of box features of R proposals -> boxes (T, R, 4K or 4), probabilities (T, R, K + 1)."""
+        count = len(proposals)
+        parts = []
+        for passes in self._chunks(pooled.numel(), BOX_FEATURES_AT_ONCE):
+            times = len(passes)
+            with active_dropout(self.layers, draws, passes, [count] * times):
+                repeated = pooled.repeat(times, *[1] * (pooled.dim() - 1))
+                found = self.heads.classify(features, repeated, Instances.cat([proposals] * times))
+            parts.append([tensor.view(times, count, tensor.shape[-1]) for tensor in found])
+        boxes, probabilities = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        return boxes, probabilities
+
+    def _add_masks(
+        self, features: Features, detections: Sequence[Instances], draws: Draws, height: int, width: int
+    ) -> Iterator[Member]:
+        """The detections of all passes with their masks, in pixels of the file."""
+        for index, found in enumerate(detections):
+            found.passes = torch.full_like(found.pred_classes, index)
+        for passes in self._chunks(max(len(found) for found in detections), MASKS_AT_ONCE):
+            own = [detections[index] for index in passes]
+            together = Instances.cat(own)
+            if not len(together):
+                continue
+            with active_dropout(self.layers, draws, passes, [len(found) for found in own]):
+                with_masks = self.heads.forward_with_given_boxes(features, [together])[0]
+            yield from cut_detections(with_masks, height, width)
+
+    def _chunks(self, of_one_pass: int, bound: int) -> Iterator[range]:
+        """Indices of the passes, as many together as the bound of memory allows."""
+        size = min(max(bound // max(of_one_pass, 1), 1), self.at_once)
+        return (range(first, min(first + size, self.passes)) for first in range(0, self.passes, size))
 
 
-def _stable_seed(seed: int, name: str) -> int:
-    """The same on every machine and in every process, which `hash` is not."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8], "big") >> 1
-
-
-def _at_full_size(found: Instances, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """masks, boxes, probabilities of one pass in pixels of the file."""
-    full = detector_postprocess(found, height, width)
-    boxes = full.pred_boxes.tensor
-    masks = full.pred_masks if len(full) else boxes.new_zeros((0, height, width), dtype=torch.bool)
-    return masks, boxes, full.softmaxes
+def _describe(maps: Iterable[torch.Tensor], image_size: tuple[int, int], padded: torch.Size) -> npt.NDArray[np.float32]:
+    """The mean of each channel of each map (1, C, H, W) over the image, its padding left out; one after the other."""
+    means = []
+    for features in maps:
+        height, width = (math.ceil(s * f / p) for s, f, p in zip(image_size, features.shape[-2:], padded, strict=True))
+        means.append(features[0, :, :height, :width].float().mean(dim=(1, 2)))
+    return torch.cat(means).cpu().numpy()

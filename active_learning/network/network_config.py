@@ -152,7 +152,7 @@ def _use_dropout_heads(cfg: CfgNode, name: str) -> None:
         raise MaskALError(f"network_config: {name} predicts no masks (MODEL.MASK_ON is False); choose a Mask R-CNN")
     for key in ("ROI_HEADS", "ROI_BOX_HEAD", "ROI_MASK_HEAD"):
         node = cfg.MODEL[key]
-        if node.NAME in DROPOUT_HEADS.values():
+        if not node.NAME or node.NAME in DROPOUT_HEADS.values():  # C4 networks have no box head
             continue
         if node.NAME not in DROPOUT_HEADS:
             nearest = difflib.get_close_matches(node.NAME, DROPOUT_HEADS, n=1, cutoff=0.0)
@@ -180,8 +180,6 @@ def _device(cuda_visible_devices: str) -> str:
     if cuda_visible_devices == "cpu":
         return "cpu"
     if torch.cuda.is_available():
-        if "," in cuda_visible_devices:
-            logger.warning("cuda_visible_devices: %s: this version uses the first GPU only", cuda_visible_devices)
         return "cuda"
     logger.warning(
         "No CUDA GPU is available (cuda_visible_devices: %s): running on the CPU, which is slow", cuda_visible_devices

@@ -46,6 +46,9 @@ def register_dataset(name: str, json_file: Path, image_dir: Path, classes: Seque
 def train(cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path) -> TrainingResult:
     """Trains as `cfg` (of `training_config`) says; a training that was interrupted goes on.
 
+    Several GPUs share each batch; its size, and so the schedule, is that of a single one. Where they cannot share it
+    equally, and on the CPU, the first process trains alone.
+
     Args:
         best_model: written whenever the mask AP on the validation images rises above the best so far.
         best_ap: the best so far, in percent.
@@ -54,7 +57,31 @@ def train(cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path) 
     Raises:
         MaskALError: the loss became infinite or NaN, or the weights to start from cannot be read.
     """
-    seed_all_rng(cfg.SEED if cfg.SEED >= 0 else None)
+    if reason := _why_alone(cfg):
+        logger.warning("%s: one of %d processes trains, the others wait", reason, comm.get_world_size())
+        if not comm.is_main_process():
+            return TrainingResult(best_ap, cfg.SOLVER.MAX_ITER)
+        with comm.alone():
+            return _train(cfg, best_model, best_ap, final_model)
+    return _train(cfg, best_model, best_ap, final_model)
+
+
+def _why_alone(cfg: CfgNode) -> str:
+    """Empty where all processes train together, or where there is only one."""
+    batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if processes == 1:
+        return ""
+    if cfg.MODEL.DEVICE == "cpu":
+        # Processes share a processor's cores anyhow, and a run then is the same, to the last bit, as that of one.
+        return "Training is on the CPU"
+    if batch % processes:
+        return f"train_batch_size {batch} is not a multiple of {processes}"
+    return ""
+
+
+def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path) -> TrainingResult:
+    # Each process draws for itself; that they agree on the order of the images is the sampler's part.
+    seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     trainer = MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))
     trainer.load_start()

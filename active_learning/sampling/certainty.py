@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from active_learning.sampling.observations import Detection, Mask, Passes, group_detections, read_passes
+from active_learning.sampling.look import Look
+from active_learning.sampling.observations import Detection, Mask, Member, Passes, group_detections, read_passes
 
 MEAN_MASK_QUORUM = 0.25  # a pixel belongs to the mean mask where at least this fraction of the members has it
 
@@ -27,7 +28,13 @@ MODES: Mapping[str, Callable[[list[float]], float]] = {
 
 @dataclass(frozen=True)
 class Observation:
-    """An object seen in `size` passes, with the parts of its certainty and their product."""
+    """An object of `size` members, with the parts of its certainty, their product, and what the members were.
+
+    Attributes:
+        mean_box: (4,) x0, y0, x1, y1 in pixels.
+        probabilities: (n, K) of each member, the background left out and not renormalised.
+        passes: (n,) which of the passes each member is from, counted from 0.
+    """
 
     size: int
     semantic: float
@@ -35,6 +42,14 @@ class Observation:
     box: float
     occurrence: float
     certainty: float
+    mean_box: npt.NDArray[np.float64] = field(compare=False)
+    probabilities: npt.NDArray[np.float64] = field(compare=False)
+    passes: tuple[int, ...] = field(compare=False)
+
+    @property
+    def mean_probabilities(self) -> npt.NDArray[np.float64]:
+        """(K,)"""
+        return self.probabilities.mean(axis=0)
 
 
 @dataclass(frozen=True)
@@ -57,22 +72,48 @@ def image_certainty(passes: Passes, *, iou_threshold: float, mode: str) -> Image
     Raises:
         ValueError: unknown mode, no pass at all, or tensors of other shapes.
     """
+    return _certainty(read_passes(passes), iou_threshold, mode)
+
+
+def certainty_of(look: Look, *, iou_threshold: float, mode: str) -> ImageCertainty:
+    """`image_certainty` of what MonteCarloDropout.look saw, whose masks are cut already.
+
+    Raises:
+        ValueError: unknown mode, or no pass at all.
+    """
+    return _certainty(look.passes, iou_threshold, mode)
+
+
+def _certainty(passes: Sequence[Sequence[Detection]], iou_threshold: float, mode: str) -> ImageCertainty:
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
     if not passes:
         raise ValueError("passes is empty: at least one pass is needed")
-    groups = group_detections(read_passes(passes), iou_threshold)
+    groups = group_detections(passes, iou_threshold)
     observations = tuple(_observe(members, len(passes)) for members in groups)
     value = MODES[mode]([observation.certainty for observation in observations]) if observations else math.nan
     return ImageCertainty(value, observations)
 
 
-def _observe(members: Sequence[Detection], passes: int) -> Observation:
-    semantic = semantic_certainty(np.stack([member.probabilities for member in members]))
-    mask = mask_certainty([member.mask for member in members])
-    box = box_certainty(np.stack([member.box for member in members]))
+def _observe(members: Sequence[Member], passes: int) -> Observation:
+    detections = [detection for _, detection in members]
+    boxes = np.stack([detection.box for detection in detections])
+    probabilities = np.stack([detection.probabilities for detection in detections])
+    semantic = semantic_certainty(probabilities)
+    mask = mask_certainty([detection.mask for detection in detections])
+    box = box_certainty(boxes)
     occurrence = _clamp(len(members) / passes)
-    return Observation(len(members), semantic, mask, box, occurrence, semantic * mask * box * occurrence)
+    return Observation(
+        size=len(members),
+        semantic=semantic,
+        mask=mask,
+        box=box,
+        occurrence=occurrence,
+        certainty=semantic * mask * box * occurrence,
+        mean_box=boxes.mean(axis=0),
+        probabilities=probabilities,
+        passes=tuple(index for index, _ in members),
+    )
 
 
 def _clamp(value: float) -> float:

@@ -5,8 +5,10 @@ T passes, n detections in one of them (another n in each), K foreground classes,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,19 @@ class Mask:
     pixels: npt.NDArray[np.bool_]
     area: int
 
+    @classmethod
+    def cut(cls, x: int, y: int, pixels: npt.NDArray[np.bool_]) -> Mask:
+        """From pixels that may have empty rows and columns around what they hold."""
+        x0, x1 = _span(np.any(pixels, axis=0))
+        y0, y1 = _span(np.any(pixels, axis=1))
+        held = pixels[y0:y1, x0:x1]
+        return cls(x + x0, y + y0, held, int(np.count_nonzero(held)))
+
+    @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """x0, y0, x1, y1: the columns x0..x1-1 and rows y0..y1-1 of the image."""
+        return self.x, self.y, self.x + self.pixels.shape[1], self.y + self.pixels.shape[0]
+
     def window(self, x0: int, y0: int, x1: int, y1: int) -> npt.NDArray[np.bool_]:
         """The pixels in columns x0..x1-1 and rows y0..y1-1 of the image; the window must lie inside this mask."""
         return self.pixels[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
@@ -39,11 +54,16 @@ class Mask:
     def intersection(self, other: Mask) -> int:
         """Number of pixels in both."""
         x0, y0 = max(self.x, other.x), max(self.y, other.y)
-        x1 = min(self.x + self.pixels.shape[1], other.x + other.pixels.shape[1])
-        y1 = min(self.y + self.pixels.shape[0], other.y + other.pixels.shape[0])
+        x1, y1 = min(self.bounds[2], other.bounds[2]), min(self.bounds[3], other.bounds[3])
         if x0 >= x1 or y0 >= y1:
             return 0
         return int(np.count_nonzero(self.window(x0, y0, x1, y1) & other.window(x0, y0, x1, y1)))
+
+
+def _span(occupied: Any) -> tuple[int, int]:
+    """Index of the first True and one past the last; 0, 0 where there is none."""
+    places = np.flatnonzero(occupied)
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +75,12 @@ class Detection:
     probabilities: npt.NDArray[np.float64]
 
 
-def read_passes(passes: Passes) -> list[Detection]:
-    """The detections of all passes, one after the other; passes without detections leave no trace.
+Member = tuple[int, Detection]
+"""A detection, and the index of the pass it is from."""
+
+
+def read_passes(passes: Passes) -> list[list[Detection]]:
+    """The detections of each pass.
 
     Raises:
         ValueError: a tensor has another shape or type than `Passes` says.
@@ -65,26 +89,55 @@ def read_passes(passes: Passes) -> list[Detection]:
         _check_shapes(index, one_pass)
     seen = [one_pass for one_pass in passes if len(one_pass[0])]
     if not seen:
-        return []
+        return [[] for _ in passes]
     _check_agreement(seen)
     masks = _cut_masks([mask for mask, _, _ in seen])
     boxes = torch.cat([box for _, box, _ in seen]).detach().cpu().double().numpy()
     probabilities = torch.cat([row for _, _, row in seen]).detach().cpu().double().numpy()
     if not (np.isfinite(boxes).all() and np.isfinite(probabilities).all()):
         raise ValueError("boxes or probabilities hold NaN or infinity; the network that gave them is unusable")
-    return [Detection(*row) for row in zip(masks, boxes, probabilities, strict=True)]
+    detections = (Detection(*row) for row in zip(masks, boxes, probabilities, strict=True))
+    return [list(itertools.islice(detections, len(one_pass[0]))) for one_pass in passes]
 
 
-def group_detections(detections: Sequence[Detection], iou_threshold: float) -> list[list[Detection]]:
+def group_detections(passes: Sequence[Sequence[Detection]], iou_threshold: float) -> list[list[Member]]:
     """Each detection joins the first group whose first member's mask has an IoU above the threshold, or opens one."""
-    groups: list[list[Detection]] = []
-    for detection in detections:
-        home = next((group for group in groups if detection.mask.iou(group[0].mask) > iou_threshold), None)
-        if home is None:
-            groups.append([detection])
-        else:
-            home.append(detection)
+    groups: list[list[Member]] = []
+    firsts = _Bounds(sum(len(one_pass) for one_pass in passes))
+    for index, one_pass in enumerate(passes):
+        for detection in one_pass:
+            near = (groups[place] for place in firsts.may_exceed(detection.mask, iou_threshold))
+            home = next((group for group in near if detection.mask.iou(group[0][1].mask) > iou_threshold), None)
+            if home is None:
+                firsts.add(detection.mask)
+                groups.append([(index, detection)])
+            else:
+                home.append((index, detection))
     return groups
+
+
+class _Bounds:
+    """Windows and areas of masks, which say at once for all of them how large an IoU can be at most."""
+
+    def __init__(self, most: int) -> None:
+        self.windows = np.empty((most, 4), dtype=np.int64)
+        self.areas = np.empty(most, dtype=np.int64)
+        self.count = 0
+
+    def add(self, mask: Mask) -> None:
+        self.windows[self.count] = mask.bounds
+        self.areas[self.count] = mask.area
+        self.count += 1
+
+    def may_exceed(self, mask: Mask, iou_threshold: float) -> list[int]:
+        """Places of the masks whose IoU with this one may be above the threshold, in the order they were added."""
+        windows, areas = self.windows[: self.count], self.areas[: self.count]
+        x0, y0, x1, y1 = mask.bounds
+        sides_x = np.minimum(windows[:, 2], x1) - np.maximum(windows[:, 0], x0)
+        sides_y = np.minimum(windows[:, 3], y1) - np.maximum(windows[:, 1], y0)
+        shared = np.minimum(sides_x.clip(0) * sides_y.clip(0), np.minimum(areas, mask.area))
+        at_most = shared / np.maximum(areas + mask.area - shared, 1)
+        return np.flatnonzero(at_most > iou_threshold).tolist()
 
 
 def _check_shapes(index: int, one_pass: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -1,59 +1,203 @@
-"""Which images of the pool to choose. A new strategy is one function and one line in STRATEGIES."""
+"""Which images of the pool to choose. A new strategy is one function and one line in STRATEGIES.
+
+A strategy puts the pool in an order, first choice first. Doubt and certainty have one direction everywhere: what has
+the lowest value is chosen first. `mode` makes an image's value of its objects'.
+
+K: classes. C: features of an image. M: images of the training set.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-Rng = random.Random | np.random.Generator
-Choose = Callable[[Mapping[str, float], int, Rng], list[str]]
+from active_learning.sampling.certainty import MODES
+from active_learning.sampling.diversity import Coverage, k_centre_greedy, k_means_plus_plus, typical_distance
+from active_learning.sampling.pool_record import ObjectRecord, PoolRecord
+
+SHORTLIST = 4  # hybrid picks among so many times the images that are wanted
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What there is to choose from, and what is known of it.
+
+    Attributes:
+        names: of the images, sorted.
+        records: of each of them; empty where the strategy does not look.
+        mode: mean, min or max of an image's objects.
+        count: how many are wanted.
+        rng: the source of chance.
+        training_features: (M, C), for strategies that need them.
+        class_counts: (K,) objects of each class in the training set, for strategies that need them.
+    """
+
+    names: Sequence[str]
+    records: Mapping[str, PoolRecord]
+    mode: str
+    count: int
+    rng: random.Random
+    training_features: npt.NDArray[np.float32] | None = None
+    class_counts: Sequence[int] = ()
+
+    @property
+    def features(self) -> npt.NDArray[np.float64]:
+        """(N, C)"""
+        return np.stack([self.records[name].features for name in self.names]).astype(np.float64)
+
+    @property
+    def features_taken(self) -> npt.NDArray[np.float64]:
+        """(M, C); M is 0 where there is no training set to compare with."""
+        if self.training_features is None:
+            return self.features[:0]
+        return self.training_features.astype(np.float64)
+
+    def by_value(self, value: Callable[[PoolRecord], float]) -> list[str]:
+        """The lowest first, equal ones in order of name."""
+        return sorted(self.names, key=lambda name: (value(self.records[name]), name))
+
+    def by_objects(self, value: Callable[[ObjectRecord], float]) -> list[str]:
+        """As by_value, an image's value being the mode of its objects'; 0 where nothing was seen."""
+        mode = MODES[self.mode]
+        return self.by_value(lambda record: mode([value(one) for one in record.objects]) if record.objects else 0.0)
+
+
+Order = Callable[[Pool], Iterator[str]]
+
+
+def least_certain(pool: Pool) -> Iterator[str]:
+    """The images on which the network disagrees most with itself (Blok et al. 2022, section 2.3)."""
+    return iter(pool.by_value(_certainty))
+
+
+def most_certain(pool: Pool) -> Iterator[str]:
+    """The opposite, to compare with (Blok et al. 2022)."""
+    return iter(pool.by_value(lambda record: -_certainty(record)))
+
+
+def drawn(pool: Pool) -> Iterator[str]:
+    """By chance alone; the first `count` are a sample without replacement."""
+    sample = pool.rng.sample(pool.names, min(pool.count, len(pool.names)))
+    rest = sorted(set(pool.names) - set(sample))
+    return itertools.chain(sample, pool.rng.sample(rest, len(rest)))
+
+
+def highest_entropy(pool: Pool) -> Iterator[str]:
+    """Objects whose class is least clear: entropy of their mean probabilities (Shannon 1948; Settles 2009, 3.1)."""
+    return iter(pool.by_objects(lambda one: -one.entropy))
+
+
+def smallest_margin(pool: Pool) -> Iterator[str]:
+    """Objects with two classes that are nearly as likely (Scheffer et al. 2001; Settles 2009, section 3.1)."""
+    return iter(pool.by_objects(lambda one: one.margin))
+
+
+def most_disagreement(pool: Pool) -> Iterator[str]:
+    """Objects of which the passes tell, each for itself, another class for sure: mutual information of class and
+    dropout draw (BALD; Houlsby et al. 2011, Gal et al. 2017, section 3)."""
+    return iter(pool.by_objects(lambda one: -one.mutual_information))
+
+
+def core_set(pool: Pool) -> Iterator[str]:
+    """Images unlike those of the training set and one another: k-centre greedy (Sener & Savarese 2018, algorithm 1)."""
+    return (pool.names[index] for index in k_centre_greedy(pool.features, pool.features_taken))
+
+
+def uncertain_and_diverse(pool: Pool) -> Iterator[str]:
+    """Of the least certain images those that differ: a shortlist (Zhdanov 2019), and in it draws of k-means++
+    (Arthur & Vassilvitskii 2007), as Ash et al. 2020 (BADGE) draw. What is not on it follows, least certain first."""
+    order = pool.by_value(_certainty)
+    shortlist, rest = order[: SHORTLIST * pool.count], order[SHORTLIST * pool.count :]
+    features = np.stack([pool.records[name].features for name in shortlist]).astype(np.float64)
+    picked = (shortlist[index] for index in k_means_plus_plus(features, 0, pool.rng))
+    return itertools.chain(picked, rest)
+
+
+def rare_classes(pool: Pool) -> Iterator[str]:
+    """Images whose predicted classes are rare in the training set (after Bengar et al. 2022, section 3).
+
+    An object's value is how frequent its class is, expected over its probabilities; each chosen image counts with the
+    objects expected in it, so that the next one favours what is still rare. Images without objects come last; of equal
+    ones the less certain comes first.
+    """
+    order = pool.by_value(_certainty)
+    with_objects = [name for name in order if pool.records[name].objects]
+    nothing_seen = [name for name in order if not pool.records[name].objects]
+    return itertools.chain(_balanced(pool, with_objects), nothing_seen)
+
+
+def _balanced(pool: Pool, names: Sequence[str]) -> Iterator[str]:
+    counts = np.array(pool.class_counts, dtype=np.float64)
+    left = {name: _expected_classes(pool.records[name]) for name in names}
+    while left:
+        frequency = counts / max(counts.max(), 1.0)
+        mode = MODES[pool.mode]
+        name = min(left, key=lambda name: mode((left[name][0] @ frequency).tolist()))  # the first of equal ones
+        classes, occurrence = left.pop(name)
+        counts += occurrence @ classes
+        yield name
+
+
+def _expected_classes(record: PoolRecord) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Class probabilities (objects, K) of sum 1, and in how many of the passes each object was seen, 0..1."""
+    rows = np.array([one.probabilities for one in record.objects], dtype=np.float64)
+    total = rows.sum(axis=1, keepdims=True)
+    classes = np.divide(rows, total, out=np.full_like(rows, 1 / rows.shape[1]), where=total > 0)
+    return classes, np.array([one.occurrence for one in record.objects])
+
+
+def _certainty(record: PoolRecord) -> float:
+    """0 where nothing was seen; those images are only here with images_without_detections: choose."""
+    return 0.0 if math.isnan(record.value) else record.value
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """`choose` takes the certainty of each image, how many to choose (at most all) and a source of chance."""
+    """`order` puts the pool in order; the others say what it needs of a Pool beside the names."""
 
-    choose: Choose
-    needs_certainty: bool
-
-
-def least_certain(values: Mapping[str, float], count: int, rng: Rng) -> list[str]:
-    """The images on which the network disagrees most with itself; equal ones in order of name."""
-    return sorted(values, key=lambda name: (values[name], name))[:count]
-
-
-def most_certain(values: Mapping[str, float], count: int, rng: Rng) -> list[str]:
-    return sorted(values, key=lambda name: (-values[name], name))[:count]
-
-
-def drawn(values: Mapping[str, float], count: int, rng: Rng) -> list[str]:
-    """By chance alone; the same for the same state of `rng`, whatever the order of `values`."""
-    names = sorted(values)
-    if isinstance(rng, random.Random):
-        return rng.sample(names, count)
-    return [names[index] for index in rng.permutation(len(names))[:count]]
+    order: Order
+    looks: bool = True
+    needs_training_features: bool = False
+    needs_class_counts: bool = False
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "uncertainty": Strategy(least_certain, needs_certainty=True),
-    "certainty": Strategy(most_certain, needs_certainty=True),
-    "random": Strategy(drawn, needs_certainty=False),
+    "uncertainty": Strategy(least_certain),
+    "certainty": Strategy(most_certain),
+    "random": Strategy(drawn, looks=False),
+    "entropy": Strategy(highest_entropy),
+    "margin": Strategy(smallest_margin),
+    "bald": Strategy(most_disagreement),
+    "coreset": Strategy(core_set, needs_training_features=True),
+    "hybrid": Strategy(uncertain_and_diverse),
+    "class_balanced": Strategy(rare_classes, needs_class_counts=True),
 }
-NEEDS_CERTAINTY = frozenset(name for name, strategy in STRATEGIES.items() if strategy.needs_certainty)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Names, first choice first; `held_back` lists those passed over because they are like one that is taken."""
+
+    names: list[str]
+    held_back: list[str]
 
 
 def choose_images(
-    strategy: str, values: Mapping[str, float], pool_size: int, *, rng: Rng, images_without_detections: str
-) -> list[str]:
-    """Names of at most `pool_size` images, first choice first.
+    strategy: str, pool: Pool, *, images_without_detections: str = "skip", min_distance: float = 0.0
+) -> Chosen:
+    """At most `pool.count` images.
 
     Args:
-        values: certainty of each image of the pool, NaN where nothing was seen; `random` heeds the names alone.
-        images_without_detections: `skip` leaves NaN images out, `choose` counts them as certainty 0.
+        images_without_detections: `skip` leaves images in which nothing was seen out, `choose` counts them as
+            certainty 0; `random` heeds neither.
+        min_distance: an image nearer than this to one of the training set or one chosen before it is passed over; 1 is
+            the typical distance of two images of the pool. Needs records and training_features; 0 passes none over.
 
     Raises:
         ValueError: unknown strategy or images_without_detections.
@@ -62,12 +206,32 @@ def choose_images(
         raise ValueError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
     if images_without_detections not in ("skip", "choose"):
         raise ValueError(f"images_without_detections {images_without_detections!r} is not skip or choose")
-    if strategy in NEEDS_CERTAINTY:
-        values = _without_nan(values, images_without_detections)
-    return STRATEGIES[strategy].choose(values, min(max(pool_size, 0), len(values)), rng)
+    if STRATEGIES[strategy].looks and images_without_detections == "skip":
+        pool = _seen(pool)
+    if not pool.names or pool.count <= 0:
+        return Chosen([], [])
+    order = STRATEGIES[strategy].order(pool)
+    if not min_distance:
+        return Chosen(list(itertools.islice(order, pool.count)), [])
+    return _apart(order, pool, min_distance)
 
 
-def _without_nan(values: Mapping[str, float], images_without_detections: str) -> dict[str, float]:
-    if images_without_detections == "choose":
-        return {name: 0.0 if math.isnan(value) else value for name, value in values.items()}
-    return {name: value for name, value in values.items() if not math.isnan(value)}
+def _seen(pool: Pool) -> Pool:
+    return replace(pool, names=[name for name in pool.names if pool.records[name].objects])
+
+
+def _apart(order: Iterator[str], pool: Pool, min_distance: float) -> Chosen:
+    features = pool.features
+    nearest_allowed = min_distance * typical_distance(features)
+    coverage = Coverage(features, pool.features_taken)
+    index = {name: number for number, name in enumerate(pool.names)}
+    chosen = Chosen([], [])
+    for name in order:
+        if coverage.nearest[index[name]] < nearest_allowed:
+            chosen.held_back.append(name)
+            continue
+        chosen.names.append(name)
+        coverage.take(index[name])
+        if len(chosen.names) == pool.count:
+            break
+    return chosen

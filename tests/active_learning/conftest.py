@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from active_learning.sampling.class_doubt import class_doubt
+from active_learning.sampling.pool_record import ObjectRecord, PoolRecord
 from active_learning.settings import Settings
 
 
@@ -42,3 +47,40 @@ def settings(tmp_path: Path) -> Settings:
         loops=2,
         pretrained_weights="",
     )
+
+
+def object_record(certainty: float, probabilities: Sequence[Sequence[float]]) -> ObjectRecord:
+    """probabilities (n, K) of its members; seen in n of 10 passes."""
+    members = np.array(probabilities, dtype=np.float64)
+    doubt = class_doubt(members)
+    return ObjectRecord(
+        size=len(members),
+        semantic=certainty,
+        mask=1.0,
+        box=1.0,
+        occurrence=len(members) / 10,
+        certainty=certainty,
+        mean_box=(1.0, 2.0, 30.25, 40.0),
+        probabilities=tuple(members.mean(axis=0).tolist()),
+        entropy=doubt.entropy,
+        margin=doubt.margin,
+        mutual_information=doubt.mutual_information,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_record() -> Callable[..., PoolRecord]:
+    """make_record(name, [certainty of each object], [probabilities (n, K) of each object], features (C,))."""
+
+    def make(
+        name: str,
+        certainties: Sequence[float] = (),
+        probabilities: Sequence[Sequence[Sequence[float]]] | None = None,
+        features: Sequence[float] = (1.0, 2.0),
+    ) -> PoolRecord:
+        members = probabilities or [[[0.75, 0.125]]] * len(certainties)
+        objects = tuple(object_record(*pair) for pair in zip(certainties, members, strict=True))
+        value = math.fsum(certainties) / len(certainties) if certainties else math.nan
+        return PoolRecord(name, value, 24, 32, objects, np.array(features, dtype=np.float32))
+
+    return make

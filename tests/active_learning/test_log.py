@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from active_learning.log import logger, start_log
+from active_learning.log import logger, mute_log, start_log
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +49,10 @@ def test_a_second_run_writes_to_its_own_file(tmp_path: Path):
     logger.info("second")
     assert (tmp_path / "one.log").read_text(encoding="utf-8") == ""
     assert "second" in (tmp_path / "two.log").read_text(encoding="utf-8")
+
+
+def test_a_muted_process_says_nothing(capfd: pytest.CaptureFixture):
+    mute_log()
+    logging.getLogger("active_learning.sampling").warning("a.png: cannot be read")
+    logging.getLogger("detectron2.engine").error("stopped")
+    assert capfd.readouterr() == ("", "")

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 import maskAL
+from active_learning import choice
 from active_learning.annotations import Annotation
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.loop import ActiveLearningLoop, start_over
-from active_learning.network import evaluation, mc_dropout, network_config, pre_labelling, prediction, training
+from active_learning.network import evaluation, network_config, pre_labelling, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
 from active_learning.run_data import RunData
-from active_learning.sampling import pool_scoring
+from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings
 
 
@@ -29,6 +30,7 @@ class StopError(Exception):
 class FakeNetwork:
     """Learns a little in each training; its weights files hold the number of the training."""
 
+    make_record: Callable[..., PoolRecord]
     aps: list[float] = field(default_factory=lambda: [30.0, 40.0, 35.0, 50.0, 50.0])
     started_from: list[str] = field(default_factory=list)
     carried_ap: list[float] = field(default_factory=list)
@@ -41,12 +43,8 @@ class FakeNetwork:
         monkeypatch.setattr(network_config, "training_config", self.training_config)
         monkeypatch.setattr(training, "register_dataset", lambda *arguments: None)
         monkeypatch.setattr(training, "train", self.train)
-        monkeypatch.setattr(evaluation, "evaluate", self.evaluate)
-        monkeypatch.setattr(
-            prediction, "load_network", lambda config, weights: Path(weights).read_text(encoding="utf-8")
-        )
-        monkeypatch.setattr(mc_dropout, "MonteCarloDropout", lambda *arguments, **options: None)
-        monkeypatch.setattr(pool_scoring, "score_pool", self.score_pool)
+        monkeypatch.setattr(evaluation, "evaluate_weights", self.evaluate)
+        monkeypatch.setattr(choice, "look_at_images", self.look_at_images)
 
     def training_config(self, config: object, settings: Settings, *, weights: str, **options: object) -> object:
         self.started_from.append(Path(weights).name)
@@ -61,13 +59,15 @@ class FakeNetwork:
             best_model.write_text(str(number), encoding="utf-8")
         return TrainingResult(best_ap=max(best_ap, self.aps[number]), iterations=1)
 
-    def evaluate(self, model: str, config: object, dataset: str, thresholds: list[float]) -> list[Scores]:
+    def evaluate(self, config: object, weights: Path, dataset: str, thresholds: list[float]) -> list[Scores]:
         self.stop("evaluate")
-        return [Scores(self.aps[int(model)], {"a": self.aps[int(model)], "b": math.nan})] * len(thresholds)
+        ap = self.aps[int(weights.read_text(encoding="utf-8"))]
+        return [Scores(ap, {"a": ap, "b": math.nan})] * len(thresholds)
 
-    def score_pool(self, images: list[str], passes_of: object, **options: object) -> dict[str, float]:
+    def look_at_images(self, config: object, weights: Path, folder: Path, images: list[str], **options: object):
         self.stop("choose")
-        return {name: int(name[:2]) / 100 if self.sees else math.nan for name in images}
+        records = [self.make_record(name, [int(name[:2]) / 100] * self.sees) for name in images]
+        return {one.name: one for one in records}
 
     def stop(self, phase: str) -> None:
         if self.stop_at == phase:
@@ -76,8 +76,8 @@ class FakeNetwork:
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
-    fake = FakeNetwork()
+def network(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., PoolRecord]) -> FakeNetwork:
+    fake = FakeNetwork(make_record)
     fake.install(monkeypatch)
     return fake
 

@@ -59,8 +59,10 @@ class TinyProject:
         values = yaml.safe_load(self.config.read_text(encoding="utf-8")) if self.config.exists() else {}
         self.config.write_text(yaml.safe_dump({**values, **changes}), encoding="utf-8")
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(ROOT / "maskAL.py"), "--config", str(self.config), *arguments]
+    def start(self, *arguments: str, processes: int = 1) -> subprocess.Popen[str]:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        starter = [sys.executable, *(torchrun if processes > 1 else [])]
+        command = [*starter, str(ROOT / "maskAL.py"), "--config", str(self.config), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         return subprocess.Popen(
             command,
@@ -73,9 +75,9 @@ class TinyProject:
             encoding="utf-8",
         )
 
-    def run(self, *arguments: str) -> tuple[int, str]:
+    def run(self, *arguments: str, processes: int = 1) -> tuple[int, str]:
         """(exit code, everything printed)."""
-        process = self.start(*arguments)
+        process = self.start(*arguments, processes=processes)
         output, _ = process.communicate(timeout=500)
         return process.returncode, output
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import copy
+import itertools
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from detectron2.modeling import build_model
 
 @pytest.fixture
 def cfg(make_cfg):
-    return make_cfg(dropout_probability=0.5)
+    return make_cfg(dropout_probability=0.5, precision="fp32")
 
 
 @pytest.fixture
@@ -35,85 +39,195 @@ def wide_image(tmp_path):
     return path
 
 
-def flat(passes):
-    return [tensor for one_pass in passes for tensor in one_pass]
+def look(model, cfg, path, name="wide.png", *, passes=3, seed=0, **keys):
+    sampler = MonteCarloDropout(model, cfg, passes=passes, seed=seed, **keys)
+    (found,) = sampler.look([(name, sampler.read(path))])
+    return found
 
 
-def equal(left, right):
-    return len(left) == len(right) and all(
-        a.shape == b.shape and torch.equal(a, b) for a, b in zip(flat(left), flat(right), strict=True)
-    )
+def numbers(found):
+    """Everything in a look, to compare bit by bit."""
+    return [
+        [
+            (d.mask.x, d.mask.y, d.mask.pixels.shape, d.mask.pixels.tobytes(), d.box.tolist(), d.probabilities.tolist())
+            for d in one_pass
+        ]
+        for one_pass in found.passes
+    ] + [found.features.tolist()]
 
 
-def test_shapes_and_order(model, cfg, wide_image):
-    passes = MonteCarloDropout(model, cfg, passes=5, seed=0)(wide_image, "wide.png")
-    assert len(passes) == 5
-    assert any(len(boxes) for _, boxes, _ in passes)
-    for masks, boxes, probabilities in passes:
-        count = len(boxes)
-        assert masks.shape == (count, 100, 140)
-        assert masks.dtype == torch.bool
-        assert boxes.shape == (count, 4)
-        assert probabilities.shape == (count, 3)
-        assert (boxes >= 0).all()
-        assert (boxes <= torch.tensor([140, 100, 140, 100])).all()
-        best = probabilities.max(dim=1).values
-        assert (best[:-1] >= best[1:] - 1e-6).all()
+def whole(mask, height, width):
+    pixels = np.zeros((height, width), dtype=bool)
+    rows, columns = mask.pixels.shape
+    pixels[mask.y : mask.y + rows, mask.x : mask.x + columns] = mask.pixels
+    return pixels
 
 
-def test_passes_differ_only_by_seed_and_name(model, cfg, wide_image, image_folder):
-    look = MonteCarloDropout(model, cfg, passes=3, seed=0)
-    first = look(wide_image, "wide.png")
-    assert not equal(first[:1], first[1:2])
-    look(image_folder / "0.png", "0.png")
+def test_what_is_seen(model, cfg, wide_image):
+    found = look(model, cfg, wide_image, passes=5)
+    assert (len(found.passes), found.image_height, found.image_width) == (5, 100, 140)
+    assert any(found.passes)
+    for detection in itertools.chain(*found.passes):
+        assert detection.mask.pixels.dtype == bool
+        assert detection.box.dtype == detection.probabilities.dtype == np.float64
+        assert detection.probabilities.shape == (3,)
+        assert (detection.box >= 0).all()
+        assert (detection.box <= [140, 100, 140, 100]).all()
+        assert whole(detection.mask, 100, 140).sum() == detection.mask.area
+    for one_pass in found.passes:
+        best = [detection.probabilities.max() for detection in one_pass]
+        assert best == sorted(best, reverse=True)
+
+
+def test_passes_differ_only_by_seed_and_name(model, cfg, wide_image):
+    first = numbers(look(model, cfg, wide_image))
+    assert first[0] != first[1]
     torch.manual_seed(99)
-    assert equal(look(wide_image, "wide.png"), first)
-    assert not equal(look(wide_image, "other.png"), first)
-    assert not equal(MonteCarloDropout(model, cfg, passes=3, seed=1)(wide_image, "wide.png"), first)
+    assert numbers(look(model, cfg, wide_image)) == first
+    assert numbers(look(model, cfg, wide_image, "other.png"))[:3] != first[:3]
+    assert numbers(look(model, cfg, wide_image, seed=1))[:3] != first[:3]
+
+
+def test_a_pass_does_not_depend_on_how_many_there_are(model, cfg, wide_image):
+    many = look(model, cfg, wide_image, passes=4, margin=None)
+    assert numbers(look(model, cfg, wide_image, passes=2, margin=None))[:2] == numbers(many)[:2]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_an_image_does_not_depend_on_its_neighbours(model, cfg, wide_image, image_folder, batch):
+    paths = [wide_image, *(image_folder / f"{number}.png" for number in range(4))]
+    alone = [numbers(look(model, cfg, path, path.name)) for path in paths]
+    sampler = MonteCarloDropout(model, cfg, passes=3, seed=0)
+    given = [(path.name, sampler.read(path)) for path in reversed(paths)]
+    together = [numbers(each) for start in range(0, 5, batch) for each in sampler.look(given[start : start + batch])]
+    assert together[::-1] == alone
+
+
+def test_what_is_left_out_changes_nothing_else(model, cfg, wide_image, monkeypatch):
+    """The passes of the remaining proposals draw as if all were there."""
+    monkeypatch.setattr(mc_dropout, "PILOT", 4)
+    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=2.0)
+    nn.init.constant_(model.roi_heads.box_predictor.cls_score.bias[-1:], 8.0)
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.01
+    rows = []
+    model.roi_heads.box_head.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    every = look(model, cfg, wide_image, margin=None)
+    computed, rows[:] = sum(rows), []
+    assert_alike(look(model, cfg, wide_image, margin=4.0), every)
+    assert computed == 20 + 3 * 20
+    assert 20 + 3 * 4 <= sum(rows) < computed
+    assert any(every.passes)
 
 
 def test_trunk_runs_once_an_image(model, cfg, wide_image):
     calls = []
     for name in ("backbone", "proposal_generator"):
         getattr(model, name).register_forward_hook(lambda *_, name=name: calls.append(name))
-    MonteCarloDropout(model, cfg, passes=4, seed=0)(wide_image, "wide.png")
+    look(model, cfg, wide_image, passes=4)
     assert calls == ["backbone", "proposal_generator"]
 
 
-def test_without_dropping_a_pass_is_plain_inference(model, cfg, wide_image):
+@pytest.mark.parametrize("margin", [None, 4.0])
+def test_without_dropping_a_pass_is_plain_inference(model, cfg, wide_image, margin):
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0
-    passes = MonteCarloDropout(model, cfg, passes=3, seed=0)(wide_image, "wide.png")
     plain = Predictor(model, cfg)(wide_image)
     assert len(plain)
-    for masks, boxes, probabilities in passes:
-        assert torch.allclose(boxes, plain.pred_boxes.tensor, atol=1e-3)
-        assert torch.allclose(probabilities, plain.softmaxes, atol=1e-5)
-        assert (masks != plain.pred_masks).float().mean() < 1e-3
+    for one_pass in look(model, cfg, wide_image, margin=margin).passes:
+        assert np.allclose([d.box for d in one_pass], plain.pred_boxes.tensor, atol=1e-3)
+        assert np.allclose([d.probabilities for d in one_pass], plain.softmaxes, atol=1e-5)
+        masks = np.stack([whole(d.mask, 100, 140) for d in one_pass])
+        assert (masks != plain.pred_masks.numpy()).mean() < 1e-3
 
 
-def test_plain_inference_is_as_before_afterwards(model, cfg, wide_image):
+def test_the_network_stays_as_it_is(model, cfg, wide_image):
     predict = Predictor(model, cfg)
-    before = predict(wide_image)
-    MonteCarloDropout(model, cfg, passes=2, seed=0)(wide_image, "wide.png")
+    before, weights = predict(wide_image), copy.deepcopy(model.state_dict())
+    look(model, cfg, wide_image)
     assert torch.equal(predict(wide_image).scores, before.scores)
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(("features", "masks"), [(1, 256), (2**25, 1), (1, 3)], ids=["boxes", "masks", "both"])
-def test_small_batches_give_the_same_kind_of_passes(model, cfg, wide_image, monkeypatch, features, masks):
+def test_small_batches_see_the_same(model, cfg, wide_image, monkeypatch, features, masks):
+    expected = look(model, cfg, wide_image)
     monkeypatch.setattr(mc_dropout, "BOX_FEATURES_AT_ONCE", features)
     monkeypatch.setattr(mc_dropout, "MASKS_AT_ONCE", masks)
-    passes = MonteCarloDropout(model, cfg, passes=3, seed=0)(wide_image, "wide.png")
-    assert len(passes) == 3
-    assert all(len(m) == len(b) == len(p) for m, b, p in passes)
-    assert any(len(b) for _, b, _ in passes)
+    assert_alike(look(model, cfg, wide_image), expected)
+
+
+def assert_alike(found, expected):
+    """Equal but for the last bits of float32."""
+    for one_pass, wanted in zip(found.passes, expected.passes, strict=True):
+        assert np.allclose([d.box for d in one_pass], [d.box for d in wanted], atol=1e-3)
+        assert np.allclose([d.probabilities for d in one_pass], [d.probabilities for d in wanted], atol=1e-5)
+        for one, other in zip(one_pass, wanted, strict=True):
+            assert one.mask.iou(other.mask) > 0.99 or one.mask.area == other.mask.area == 0
+
+
+def test_short_memory_is_met_with_fewer_passes_at_once(model, cfg, wide_image, monkeypatch, caplog):
+    expected = look(model, cfg, wide_image, passes=8)
+    sampler = MonteCarloDropout(model, cfg, passes=8, seed=0)
+    classify, sizes = sampler.heads.classify, []
+
+    def short_of_memory(features, pooled, proposals):
+        sizes.append(len(pooled))
+        if len(pooled) > 2 * 20:  # two passes over 20 proposals
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return classify(features, pooled, proposals)
+
+    monkeypatch.setattr(sampler.heads, "classify", short_of_memory)
+    with caplog.at_level("WARNING"):
+        (found,) = sampler.look([("wide.png", sampler.read(wide_image))])
+        sampler.look([("wide.png", sampler.read(wide_image))])
+    assert_alike(found, expected)
+    assert max(sizes[4:]) == 40
+    assert [message for message in caplog.messages if "memory is short" in message] == caplog.messages[:1]
+    monkeypatch.setattr(sampler.heads, "classify", always_short)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        sampler.look([("wide.png", sampler.read(wide_image))])
+
+
+def always_short(*_):
+    raise torch.cuda.OutOfMemoryError("out of memory")
+
+
+def test_nothing_proposed(model, cfg, wide_image):
+    model.proposal_generator.post_nms_topk[False] = 0
+    assert look(model, cfg, wide_image, passes=2).passes == ((), ())
 
 
 def test_nothing_seen(model, cfg, wide_image):
     model.roi_heads.box_predictor.test_score_thresh = 1.0
-    for masks, boxes, probabilities in MonteCarloDropout(model, cfg, passes=2, seed=0)(wide_image, "wide.png"):
-        assert (masks.shape, boxes.shape, probabilities.shape) == ((0, 100, 140), (0, 4), (0, 3))
+    assert look(model, cfg, wide_image, passes=2).passes == ((), ())
+
+
+def test_features_leave_the_padding_out(model, cfg, tmp_path):
+    """A grey image has the same features whatever its shape, up to what the border does."""
+    for name, shape in (("square", (64, 64, 3)), ("wide", (70, 90, 3))):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full(shape, 120, dtype=np.uint8))
+    square, wide = (look(model, cfg, tmp_path / f"{name}.png").features for name in ("square", "wide"))
+    assert square.shape == wide.shape == (4 * 32,)
+    assert square.dtype == np.float32
+    assert np.corrcoef(square, wide)[0, 1] > 0.9
+
+
+def test_reading_needs_no_network(model, cfg, wide_image):
+    read = MonteCarloDropout(model, cfg, passes=2, seed=0).read
+    pickled = pickle.dumps(read)
+    assert len(pickled) < 100_000
+    assert torch.equal(pickle.loads(pickled)(wide_image)["image"], read(wide_image)["image"])
+
+
+def test_half_precision_sees_about_the_same(model, cfg, wide_image):
+    exact = look(model, cfg, wide_image, passes=1)
+    cfg.SOLVER.AMP.ENABLED = True
+    half = look(model, cfg, wide_image, passes=1)
+    assert np.allclose(half.features, exact.features, atol=0.1)
+    assert len(half.passes[0]) == pytest.approx(len(exact.passes[0]), abs=3)
 
 
 def test_no_dropout_layer_is_told(cfg):
@@ -128,13 +242,13 @@ def test_broken_image_is_named(model, cfg, tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(b"no image")
     with pytest.raises(MaskALError, match=r"broken\.png: cannot be read as an image"):
-        MonteCarloDropout(model, cfg, passes=2, seed=0)(path, "broken.png")
+        look(model, cfg, path)
 
 
 @pytest.mark.gpu
 def test_on_cuda(make_cfg, wide_image):
     cfg = make_cfg(dropout_probability=0.5, cuda_visible_devices="0")
-    look = MonteCarloDropout(build_model(cfg), cfg, passes=3, seed=0)
-    first = look(wide_image, "wide.png")
-    assert first[0][0].is_cuda
-    assert equal(look(wide_image, "wide.png"), first)
+    model = build_model(cfg)
+    first = look(model, cfg, wide_image)
+    assert any(first.passes)
+    assert numbers(look(model, cfg, wide_image)) == numbers(first)

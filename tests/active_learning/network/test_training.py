@@ -11,6 +11,7 @@ from active_learning.network import training, training_hooks
 from active_learning.network.network_config import network_config, training_config
 from active_learning.network.training import MaskALTrainer, register_dataset, train
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils import comm
 
 
 @pytest.fixture
@@ -208,6 +209,63 @@ def test_checkpoints_are_kept_where_asked_for(make_training, validation_scores, 
     cfg, arguments = make_training(checkpoint_period=3)
     train(cfg, **arguments)
     assert "model_0000002.pth" in {path.name for path in (tmp_path / "out").glob("*.pth")}
+
+
+@pytest.mark.parametrize(
+    ("processes", "device", "batch", "reason"),
+    [
+        (1, "cpu", 1, ""),
+        (2, "cuda", 4, ""),
+        (2, "cuda", 3, "train_batch_size 3 is not a multiple of 2"),
+        (2, "cpu", 4, "Training is on the CPU"),
+    ],
+)
+def test_who_trains(make_training, monkeypatch, processes, device, batch, reason):
+    cfg, _ = make_training()
+    cfg.MODEL.DEVICE, cfg.SOLVER.IMS_PER_BATCH = device, batch
+    monkeypatch.setattr(training.comm, "get_world_size", lambda: processes)
+    assert training._why_alone(cfg) == reason
+
+
+def test_who_does_not_train_waits(make_training, monkeypatch, caplog, tmp_path):
+    cfg, arguments = make_training()
+    monkeypatch.setattr(training.comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(training.comm, "is_main_process", lambda: False)
+    monkeypatch.setattr(training.logger, "propagate", True)
+    assert train(cfg, **{**arguments, "best_ap": 7.0}).best_ap == 7.0
+    assert not (tmp_path / "out").exists()
+    assert "Training is on the CPU: one of 2 processes trains, the others wait" in caplog.text
+
+
+def _train_in_a_process(rank, rendezvous, folder, json_file, cfg):
+    """As on two GPUs, on the CPU."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+    try:
+        comm.create_local_process_group(2)
+        register_dataset("tiny_shapes", json_file, json_file.parent, ["square", "disc", "never"])
+        models = []
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setattr(training, "_why_alone", lambda cfg: "")
+        monkeypatch.setattr(MaskALTrainer, "after_train", lambda self: models.append(self.model))
+        result = train(cfg, best_model=folder / "best.pth", best_ap=3.5, final_model=folder / "final.pth")
+        monkeypatch.undo()
+        weights = {name: value.detach() for name, value in models[0].module.named_parameters()}
+        torch.save((result.best_ap, weights), folder / f"{rank}.pth")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_two_processes_train_one_network(make_training, image_folder, tmp_path):
+    cfg, _ = make_training(train_iterations_base=2)
+    rendezvous = (tmp_path / "rendezvous").as_uri()
+    arguments = (rendezvous, tmp_path, image_folder / "dataset.json", cfg)
+    torch.multiprocessing.spawn(_train_in_a_process, args=arguments, nprocs=2)
+    (best, first), (best_of_second, second) = (torch.load(tmp_path / f"{rank}.pth") for rank in range(2))
+    assert best == best_of_second == 3.5
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    written = weights_of(tmp_path / "final.pth")
+    assert all(torch.equal(first[name], written[name]) for name in first)
 
 
 def test_registering_again_replaces(image_folder):

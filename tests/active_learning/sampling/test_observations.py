@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from active_learning.sampling.observations import group_detections, read_passes
 
+ONE = (torch.zeros(1, 4), torch.ones(1, 1))
+
 
 def random_masks(seed: int, n: int, height: int, width: int, density: float) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).random((n, height, width)) < density)
@@ -21,9 +23,10 @@ def random_masks(seed: int, n: int, height: int, width: int, density: float) -> 
 def test_masks_are_cut_without_loss(seed: int, size: tuple[int, int], density: float) -> None:
     height, width = size
     masks = random_masks(seed, 4, height, width, density)
-    detections = read_passes(
+    three, one = read_passes(
         [(masks[:3], torch.zeros(3, 4), torch.ones(3, 1)), (masks[3:], torch.zeros(1, 4), torch.ones(1, 1))]
     )
+    detections = [*three, *one]
     for whole, cut in zip(masks.numpy(), (detection.mask for detection in detections), strict=True):
         pasted = np.zeros((height, width), dtype=bool)
         rows, columns = cut.pixels.shape
@@ -38,27 +41,28 @@ def test_masks_are_cut_without_loss(seed: int, size: tuple[int, int], density: f
 
 def test_masks_in_any_memory_order() -> None:
     masks = random_masks(0, 3, 8, 9, 0.3).permute(0, 2, 1)
-    (first, *_) = read_passes([(masks, torch.zeros(3, 4), torch.ones(3, 2))])
+    ((first, *_),) = read_passes([(masks, torch.zeros(3, 4), torch.ones(3, 2))])
     assert first.mask.area == int(masks[0].sum())
 
 
 def test_passes_with_gradients_and_half_precision() -> None:
     masks = random_masks(0, 2, 5, 5, 0.5)
     one_pass = (masks, torch.zeros(2, 4, requires_grad=True), torch.ones(2, 3, dtype=torch.float16))
-    assert [detection.probabilities.dtype for detection in read_passes([one_pass])] == [np.float64] * 2
+    assert [detection.probabilities.dtype for detection in read_passes([one_pass])[0]] == [np.float64] * 2
 
 
 def test_empty_passes_may_have_any_size() -> None:
     empty = (torch.zeros(0, 1, 1, dtype=torch.bool), torch.zeros(0, 4), torch.zeros(0, 7))
     full = (random_masks(0, 1, 5, 5, 0.5), torch.zeros(1, 4), torch.ones(1, 2))
-    assert len(read_passes([empty, full, empty])) == 1
-    assert read_passes([empty]) == []
+    assert [len(one_pass) for one_pass in read_passes([empty, full, empty])] == [0, 1, 0]
+    assert read_passes([empty]) == [[]]
 
 
 def test_the_first_fitting_group_wins_over_a_better_one() -> None:
     masks = torch.zeros(3, 4, 20, dtype=torch.bool)
     for mask, (start, end) in zip(masks, ((0, 10), (6, 16), (4, 14)), strict=True):
         mask[:, start:end] = True
-    detections = read_passes([(masks, torch.zeros(3, 4), torch.ones(3, 1))])
-    groups = group_detections(detections, 0.4)
-    assert [[detections.index(member) for member in group] for group in groups] == [[0, 2], [1]]
+    detections = [one_pass[0] for one_pass in read_passes([(mask[None], *ONE) for mask in masks])]
+    groups = group_detections([[detection] for detection in detections], 0.4)
+    assert [[index for index, _ in group] for group in groups] == [[0, 2], [1]]
+    assert all(member is detections[index] for group in groups for index, member in group)

@@ -1,62 +1,151 @@
 from __future__ import annotations
 
-import math
 import random
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from active_learning.sampling.strategies import NEEDS_CERTAINTY, STRATEGIES, choose_images
+from active_learning.sampling.strategies import SHORTLIST, STRATEGIES, Pool, choose_images
+from active_learning.settings_keys import Strategy
 
-VALUES = {"b": 0.5, "a": 0.5, "nan": math.nan, "low": 0.1, "high": 0.9}
+CERTAINTIES = {"a": [0.5], "b": [0.5], "high": [0.9], "low": [0.1], "nothing": []}
+
+
+@pytest.fixture
+def pool_of(make_record):
+    """A pool of records; keyword arguments replace what it holds."""
+
+    def make(*records, count: int = 2, **changes) -> Pool:
+        by_name = {one.name: one for one in sorted(records, key=lambda one: one.name)}
+        values = {"mode": "mean", "rng": random.Random(0), "class_counts": (1, 1), **changes}
+        return Pool(names=list(by_name), records=by_name, count=count, **values)
+
+    return make
 
 
 @pytest.mark.parametrize(
-    ("strategy", "pool_size", "without_detections", "chosen"),
+    ("strategy", "count", "without_detections", "chosen"),
     [
         pytest.param("uncertainty", 2, "skip", ["low", "a"], id="lowest-ties-by-name"),
-        pytest.param("uncertainty", 2, "choose", ["nan", "low"], id="nothing-seen-counts-as-0"),
+        pytest.param("uncertainty", 2, "choose", ["nothing", "low"], id="nothing-seen-counts-as-0"),
         pytest.param("uncertainty", 9, "skip", ["low", "a", "b", "high"], id="small-pool-is-taken-whole"),
         pytest.param("certainty", 2, "skip", ["high", "a"], id="highest-ties-by-name"),
-        pytest.param("certainty", 9, "choose", ["high", "a", "b", "low", "nan"], id="nothing-seen-comes-last"),
+        pytest.param("certainty", 9, "choose", ["high", "a", "b", "low", "nothing"], id="nothing-seen-comes-last"),
         pytest.param("uncertainty", 0, "skip", [], id="none-wanted"),
     ],
 )
-def test_choice(strategy: str, pool_size: int, without_detections: str, chosen: list[str]) -> None:
-    rng = random.Random(0)
-    assert choose_images(strategy, VALUES, pool_size, rng=rng, images_without_detections=without_detections) == chosen
+def test_published_strategies(pool_of, make_record, strategy, count, without_detections, chosen):
+    pool = pool_of(*(make_record(name, values) for name, values in CERTAINTIES.items()), count=count)
+    assert choose_images(strategy, pool, images_without_detections=without_detections).names == chosen
 
 
-def test_every_setting_has_its_strategy() -> None:
-    assert set(STRATEGIES) == {"uncertainty", "certainty", "random"}
-    assert {"uncertainty", "certainty"} == NEEDS_CERTAINTY
+CLEAR, UNDECIDED = [[0.98, 0.01]] * 2, [[0.49, 0.49]] * 2
+DISAGREE = [[0.9, 0.05], [0.05, 0.9]]
+BROAD = [[0.5, 0.25]] * 2  # the highest entropy of the three, but one class leads
 
 
-@pytest.mark.parametrize("make_rng", [random.Random, np.random.default_rng], ids=["random", "numpy"])
-def test_random_heeds_names_and_seed_alone(make_rng: type) -> None:
-    names = [f"{index:03d}" for index in range(50)]
-    draws = [
-        choose_images("random", dict.fromkeys(order, value), 10, rng=make_rng(seed), images_without_detections="skip")
-        for order, value, seed in ((names, math.nan, 1), (names[::-1], 0.3, 1), (names, math.nan, 2))
-    ]
-    assert len(set(draws[0])) == 10
-    assert draws[0] == draws[1] != draws[2]
+@pytest.mark.parametrize(
+    ("strategy", "order"),
+    [
+        ("entropy", ["broad", "disagree", "undecided", "clear"]),
+        ("margin", ["disagree", "undecided", "broad", "clear"]),
+        ("bald", ["disagree", "broad", "clear", "undecided"]),
+    ],
+)
+def test_doubt_about_the_class(pool_of, make_record, strategy, order):
+    members = {"clear": CLEAR, "undecided": UNDECIDED, "disagree": DISAGREE, "broad": BROAD}
+    pool = pool_of(*(make_record(name, [0.5], [rows]) for name, rows in members.items()), count=4)
+    assert choose_images(strategy, pool).names == order
+
+
+@pytest.mark.parametrize(("mode", "first"), [("mean", "doubtful"), ("min", "mixed"), ("max", "doubtful")])
+@pytest.mark.parametrize("strategy", ["entropy", "margin"])
+def test_the_mode_counts_for_every_doubt(pool_of, make_record, strategy, mode, first):
+    mixed = make_record("mixed", [0.5, 0.5], [[[0.5, 0.5]], CLEAR])
+    doubtful = make_record("doubtful", [0.5, 0.5], [[[0.6, 0.4]]] * 2)
+    assert choose_images(strategy, pool_of(mixed, doubtful, mode=mode)).names[0] == first
+
+
+def test_core_set_goes_away_from_the_training_set(pool_of, make_record):
+    places = {"near": 0.1, "far": 9.0, "far too": 8.9, "between": 4.0}
+    records = [make_record(name, [0.5], features=[x, 0.0]) for name, x in places.items()]
+    training = np.array([[0.0, 0.0]], dtype=np.float32)
+    assert choose_images("coreset", pool_of(*records, training_features=training)).names == ["far", "between"]
+
+
+def test_hybrid_spreads_over_a_shortlist_of_the_uncertain(pool_of, make_record):
+    cluster = [make_record(f"c{index}", [0.01 * index], features=[0.0, 0.0]) for index in range(6)]
+    apart = make_record("apart", [0.07], features=[5.0, 0.0])
+    surer = [make_record(f"s{index}", [0.9], features=[9.0 + index, 9.0]) for index in range(5)]
+    assert SHORTLIST * 2 == 8
+    for seed in range(20):
+        chosen = choose_images("hybrid", pool_of(*cluster, apart, *surer, rng=random.Random(seed))).names
+        assert chosen[0] == "c0"
+        assert chosen[1] in ("apart", "s0")
+
+
+def test_class_balanced_favours_what_is_rare_and_balances_on(pool_of, make_record):
+    first, second = [[0.95, 0.0]] * 10, [[0.0, 0.95]] * 10
+    records = [make_record(f"common{index}", [0.1], [first]) for index in range(3)]
+    records += [make_record(f"rare{index}", [0.9], [second]) for index in range(3)]
+    pool = pool_of(*records, make_record("nothing"), count=7, class_counts=(4, 2))
+    chosen = choose_images("class_balanced", pool, images_without_detections="choose").names
+    assert chosen == ["rare0", "rare1", "common0", "rare2", "common1", "common2", "nothing"]
+
+
+def test_class_balanced_without_training_objects(pool_of, make_record):
+    pool = pool_of(make_record("a", [0.9]), make_record("b", [0.1]), class_counts=(0, 0))
+    assert choose_images("class_balanced", pool).names == ["b", "a"]
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
-@given(values=st.dictionaries(st.text(max_size=4), st.floats(0, 1) | st.just(math.nan)), pool_size=st.integers(0, 20))
-def test_never_more_than_there_are(strategy: str, values: dict[str, float], pool_size: int) -> None:
-    chosen = choose_images(strategy, values, pool_size, rng=random.Random(0), images_without_detections="choose")
-    assert len(chosen) == len(set(chosen)) == min(pool_size, len(values))
-    assert set(chosen) <= set(values)
+def test_near_duplicates_are_held_back(pool_of, make_record, strategy):
+    records = [make_record(f"{index}", [0.5], features=[x, 1.0]) for index, x in enumerate([0, 0.01, 3, 6, 6.01, 9])]
+    training = np.array([[9.0, 1.0]], dtype=np.float32)
+    pool = pool_of(*records, count=6, training_features=training)
+    chosen = choose_images(strategy, pool, min_distance=0.1)
+    assert len(chosen.names) == 3
+    assert {"2", "5"} & set(chosen.names) == {"2"}
+    assert len({"0", "1"} & set(chosen.names)) == len({"3", "4"} & set(chosen.names)) == 1
+    assert len(chosen.held_back) == 3
+    assert len(choose_images(strategy, pool).names) == 6
+
+
+def test_settings_and_table_know_the_same_strategies():
+    assert set(STRATEGIES) == set(get_args(Strategy))
+
+
+def test_random_heeds_names_and_seed_alone(pool_of, make_record):
+    names = [f"{index:03d}" for index in range(50)]
+    blind = [Pool(names, {}, "mean", 10, random.Random(seed)) for seed in (1, 2)]
+    seeing = pool_of(*(make_record(name, [0.5]) for name in names), count=10, rng=random.Random(1))
+    draws = [choose_images("random", pool).names for pool in (blind[0], seeing, blind[1])]
+    assert len(set(draws[0])) == 10
+    assert draws[0] == draws[1] == random.Random(1).sample(names, 10)
+    assert draws[0] != draws[2]
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@given(
+    certainties=st.dictionaries(st.text(max_size=4), st.lists(st.floats(0, 1), max_size=3), max_size=12),
+    count=st.integers(0, 15),
+    mode=st.sampled_from(["mean", "min", "max"]),
+)
+def test_never_more_than_there_are_and_none_twice(make_record, strategy, certainties, count, mode):
+    records = {name: make_record(name, values, features=[len(name), 1]) for name, values in sorted(certainties.items())}
+    pool = Pool(list(records), records, mode, count, random.Random(0), class_counts=(1, 0))
+    chosen = choose_images(strategy, pool, images_without_detections="choose").names
+    assert len(chosen) == len(set(chosen)) == min(count, len(records))
+    assert set(chosen) <= set(records)
 
 
 @pytest.mark.parametrize(
     ("strategy", "without_detections", "words"),
     [("best", "skip", "strategy 'best' is not one of uncertainty"), ("random", "keep", "'keep' is not skip or choose")],
 )
-def test_unknown_words(strategy: str, without_detections: str, words: str) -> None:
+def test_unknown_words(pool_of, strategy, without_detections, words):
     with pytest.raises(ValueError, match=words):
-        choose_images(strategy, {}, 1, rng=random.Random(0), images_without_detections=without_detections)
+        choose_images(strategy, pool_of(), images_without_detections=without_detections)

@@ -1,0 +1,150 @@
+"""Does the fast sampling draw from the published distribution of the certainty, and choose as if nothing was left out?
+
+    python benchmarks/certainty_distribution.py --weights demo/run/weights/demo/uncertainty/best_model_000.pth \
+        --images demo/run/datasets/train [--more-images FOLDER]
+
+Weights and images are those of `make demo`. Two tables: for fixed images the Kolmogorov-Smirnov test between many
+repetitions of T = 10 passes, fast and as published; and over all images what leaving proposals out changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+T = 10
+CLASSES = ["healthy", "damaged", "matured", "cateye", "headrot"]
+NETWORK = "demo/network.yaml"
+PASSES_AT_ONCE = 100  # the published way keeps all masks at full resolution
+Values = npt.NDArray[np.float64]
+
+
+def network(weights: Path) -> tuple[Any, Any]:
+    """The demo's network and its config, in float32."""
+    import torch
+
+    from active_learning.network.network_config import network_config
+    from active_learning.network.prediction import load_network
+    from active_learning.settings import Settings
+
+    torch.set_num_threads(1)
+    keys = {"classes": CLASSES, "network_config": NETWORK, "pretrained_weights": "", "precision": "fp32"}
+    settings = Settings.model_validate({**keys, "cuda_visible_devices": "cpu", "dropout_probability": 0.25})
+    cfg = network_config(settings, settings.experiments()[0])
+    return load_network(cfg, weights), cfg
+
+
+def fast(weights: Path, image: Path, repetitions: int) -> Values:
+    """One look of many passes, cut into repetitions: the passes are independent."""
+    from active_learning.network.mc_dropout import MonteCarloDropout
+    from active_learning.sampling import certainty_of
+
+    sampler = MonteCarloDropout(*network(weights), passes=T * repetitions, seed=0)
+    (look,) = sampler.look([(image.name, sampler.read(image))])
+    cut = [replace(look, passes=look.passes[start : start + T]) for start in range(0, T * repetitions, T)]
+    return np.array([certainty_of(part, iou_threshold=0.5, mode="mean").value for part in cut])
+
+
+def as_published(weights: Path, image: Path, repetitions: int) -> Values:
+    import torch
+
+    from active_learning.network.prediction import read_input
+    from benchmarks.published_sampling import certainty_as_published, look_as_published
+
+    model, cfg = network(weights)
+    torch.manual_seed(1)
+    values: list[float] = []
+    while len(values) < repetitions:
+        passes = look_as_published(model, read_input(image, cfg), PASSES_AT_ONCE)
+        cut = (passes[start : start + T] for start in range(0, PASSES_AT_ONCE, T))
+        values += [certainty_as_published(part, 0.5, "mean") for part in cut]
+    return np.array(values[:repetitions])
+
+
+def both_ways(weights: Path, image: Path, repetitions: int) -> tuple[Values, Values]:
+    return fast(weights, image, repetitions), as_published(weights, image, repetitions)
+
+
+def kolmogorov_smirnov(a: Values, b: Values) -> float:
+    """p of the two-sample test, by the asymptotic series (Press et al., Numerical Recipes, section 14.3.3)."""
+    both = np.sort(np.concatenate([a, b]))
+    sides = [np.searchsorted(np.sort(x), both, side="right") / len(x) for x in (a, b)]
+    n = math.sqrt(len(a) * len(b) / (len(a) + len(b)))
+    x = (n + 0.12 + 0.11 / n) * np.abs(sides[0] - sides[1]).max()
+    series = 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * x * x) for k in range(1, 101))
+    return 1.0 if x < 0.2 else min(max(series, 0.0), 1.0)
+
+
+def certainties(weights: Path, images: Sequence[Path], margin: float | None) -> Values:
+    from active_learning.network.mc_dropout import MonteCarloDropout
+    from active_learning.sampling import certainty_of
+
+    sampler = MonteCarloDropout(*network(weights), passes=T, seed=0, margin=margin)
+    looks = (sampler.look([(image.name, sampler.read(image))])[0] for image in images)
+    return np.array([certainty_of(look, iou_threshold=0.5, mode="mean").value for look in looks])
+
+
+def rank_correlation(a: Values, b: Values) -> float:
+    """Spearman's, without images in which nothing was seen."""
+    seen = ~(np.isnan(a) | np.isnan(b))
+    return float(np.corrcoef(a[seen].argsort().argsort(), b[seen].argsort().argsort())[0, 1])
+
+
+def print_distribution(pool: ProcessPoolExecutor, weights: Path, images: Sequence[Path], repetitions: int) -> None:
+    count = len(images)
+    results = list(pool.map(both_ways, [weights] * count, images, [repetitions] * count))
+    print(f"## Certainty over {repetitions} repetitions of T = {T}, fast against published, Kolmogorov-Smirnov\n")
+    print("| image | mean, fast | mean, published | p |\n|---|---|---|---|")
+    passed = 0
+    for image, (ours, theirs) in zip(images, results, strict=True):
+        ours, theirs = ours[~np.isnan(ours)], theirs[~np.isnan(theirs)]
+        p = kolmogorov_smirnov(ours, theirs) if len(ours) and len(theirs) else float(len(ours) == len(theirs))
+        passed += p > 0.01
+        print(f"| {image.name} | {ours.mean():.4f} | {theirs.mean():.4f} | {p:.3f} |")
+    print(f"\np > 0.01 for {passed} of {count} images (goal: {math.ceil(0.95 * count)})\n")
+
+
+def print_left_out(pool: ProcessPoolExecutor, weights: Path, images: Sequence[Path]) -> None:
+    margins = [None, 4.0, 3.0, 2.0, 0.0]
+    every, *others = pool.map(certainties, [weights] * len(margins), [images] * len(margins), margins)
+    chosen = max(len(images) // 4, 1)
+    print(f"## Proposals left out, {len(images)} images, T = {T}, against all proposals in all passes\n")
+    print(f"| margin | rank correlation | the same among the {chosen} least certain | values equal to 1e-4 |")
+    print("|---|---|---|---|")
+    for margin, values in zip(margins[1:], others, strict=True):
+        same = len(set(values.argsort()[:chosen]) & set(every.argsort()[:chosen]))
+        equal = int(np.isclose(values, every, atol=1e-4, equal_nan=True).sum())
+        print(f"| {margin} | {rank_correlation(values, every):.4f} | {same} | {equal} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--more-images", type=Path, help="for the second table")
+    parser.add_argument("--fixed", type=int, default=20, help="images of the first table")
+    parser.add_argument("--repetitions", type=int, default=200)
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    images = sorted(path for path in arguments.images.rglob("*") if path.suffix in (".jpg", ".png"))
+    more = sorted(arguments.more_images.rglob("*.jpg")) if arguments.more_images else []
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        print_left_out(pool, arguments.weights, [*images, *more])
+        print()
+        print_distribution(pool, arguments.weights, images[: arguments.fixed], arguments.repetitions)
+
+
+if __name__ == "__main__":
+    main()
