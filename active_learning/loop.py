@@ -223,10 +223,10 @@ class ActiveLearningLoop:
         passes = self.experiment.mcd_iterations
         logger.info("Looking %d times at each of the %d images of the pool", passes, len(pool))
         model = load_network(self._network, self._weights())
-        passes_of = MonteCarloDropout(model, self._network, passes=passes, seed=self.experiment.seed)
+        sampler = MonteCarloDropout(model, self._network, passes=passes, seed=self.experiment.seed)
         return score_pool(
             pool,
-            lambda name: passes_of(self.settings.traindir / name, name),
+            lambda name: sampler.look([(name, sampler.read(self.settings.traindir / name))])[0],
             iou_threshold=self.settings.iou_thres,
             mode=self.experiment.mode,
             scores_file=self.files.pool_scores(self.state.loop),

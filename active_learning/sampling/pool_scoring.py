@@ -11,8 +11,8 @@ from typing import TextIO
 from tqdm import tqdm
 
 from active_learning.errors import MaskALError
-from active_learning.sampling.certainty import image_certainty
-from active_learning.sampling.observations import Passes
+from active_learning.sampling.certainty import certainty_of
+from active_learning.sampling.look import Look
 
 UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, MaskALError)  # what image decoders raise; Pillow: SyntaxError
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 def score_pool(
     images: Sequence[str],
-    passes_of: Callable[[str], Passes],
+    look_of: Callable[[str], Look],
     *,
     iou_threshold: float,
     mode: str,
@@ -42,11 +42,11 @@ def score_pool(
     bar = tqdm(left, "sampling", len(images), initial=len(images) - len(left), unit="image", disable=not progress)
     with scores_file.open("a", encoding="utf-8", newline="\n") as stream:
         for name in bar:
-            passes = _passes_or_none(passes_of, name)
-            if passes is None:
+            look = _look_or_none(look_of, name)
+            if look is None:
                 faulty.append(name)
                 continue
-            scores[name] = image_certainty(passes, iou_threshold=iou_threshold, mode=mode).value
+            scores[name] = certainty_of(look, iou_threshold=iou_threshold, mode=mode).value
             _append(stream, name, scores[name])
     _report(faulty, len(images))
     return {name: scores[name] for name in images if name in scores}
@@ -92,9 +92,9 @@ def _append(stream: TextIO, name: str, value: float) -> None:
     stream.flush()
 
 
-def _passes_or_none(passes_of: Callable[[str], Passes], name: str) -> Passes | None:
+def _look_or_none(look_of: Callable[[str], Look], name: str) -> Look | None:
     try:
-        return passes_of(name)
+        return look_of(name)
     except UNREADABLE as error:
         logger.warning("%s: cannot be read (%s: %s); it is left out", name, type(error).__name__, error)
         return None

@@ -4,11 +4,12 @@ import logging
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from active_learning.errors import MaskALError
-from active_learning.sampling.observations import Passes
+from active_learning.sampling.look import Look
+from active_learning.sampling.observations import Detection, Mask
 from active_learning.sampling.pool_scoring import read_scores, score_pool
 
 NAMES = ["a.jpg", "sub/b, c.jpg", "grün.png", "d.png"]
@@ -21,13 +22,13 @@ class Network:
         self.seen: list[str] = []
         self.faults = faults or {}
 
-    def __call__(self, name: str) -> Passes:
+    def __call__(self, name: str) -> Look:
         self.seen.append(name)
         if name in self.faults:
             raise self.faults[name]
-        n = 0 if name == "d.png" else 1
-        mask = torch.ones(n, 4, 4, dtype=torch.bool)
-        return [(mask, torch.tensor([[0.0, 0.0, 3.0, 3.0]])[:n], torch.tensor([[1 / (len(name) + 1)]])[:n])]
+        mask = Mask(0, 0, np.ones((4, 4), dtype=bool), 16)
+        seen = Detection(mask, np.array([0.0, 0.0, 3.0, 3.0]), np.array([1 / (len(name) + 1)]))
+        return Look(((seen,) if name != "d.png" else (),), np.zeros(1, dtype=np.float32), 4, 4)
 
 
 def score(network: Network, scores_file: Path, names: list[str] = NAMES) -> dict[str, float]:
