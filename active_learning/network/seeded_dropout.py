@@ -30,7 +30,8 @@ class SeededDropout(nn.Dropout):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.choose is None or self.p == 0:
             return super().forward(x)
-        return x.masked_fill(self.choose(x), 0.0).mul_(1 / (1 - self.p))
+        # The clone keeps the memory order, which masked_fill alone does not.
+        return x.clone().masked_fill_(self.choose(x), 0.0).mul_(1 / (1 - self.p))
 
 
 class Draws:

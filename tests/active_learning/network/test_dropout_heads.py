@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
-from active_learning.network.dropout_heads import DropoutBoxPredictor, DropoutROIHeads, SeededDropout
+from active_learning.network.dropout_heads import DROPOUT_HEADS, DropoutBoxPredictor, DropoutROIHeads
+from active_learning.network.mc_dropout import MonteCarloDropout
 from detectron2.modeling import build_model
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
 
 
 class Doubling(nn.Module):
@@ -105,41 +105,133 @@ def test_dropout_is_off_in_inference_and_on_in_training(model):
     assert not torch.equal(head(x), head(x))
 
 
-@settings(deadline=None, max_examples=25)
-@given(
-    p=st.floats(0, 0.9),
-    shape=st.lists(st.integers(0, 9), min_size=1, max_size=4),
-    seed=st.integers(0, 2**63 - 1),
-)
-def test_seeded_dropout_keeps_or_scales(p, shape, seed):
-    layer = SeededDropout(p).eval()
-    layer.generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(shape) + 1
-    dropped = layer(x)
-    assert dropped.shape == x.shape
-    assert torch.allclose(dropped[dropped != 0], (x / (1 - p))[dropped != 0])
-    layer.generator.manual_seed(seed)
-    assert torch.equal(layer(x), dropped)
+C4 = """
+MODEL:
+  BACKBONE: {NAME: build_resnet_backbone}
+  RESNETS: {DEPTH: 50, RES2_OUT_CHANNELS: 16, WIDTH_PER_GROUP: 8, OUT_FEATURES: [res4]}
+  ANCHOR_GENERATOR: {SIZES: [[16, 32]]}
+  RPN: {IN_FEATURES: [res4]}
+  ROI_HEADS: {NAME: Res5ROIHeads, IN_FEATURES: [res4]}
+  ROI_BOX_HEAD: {NAME: "", POOLER_RESOLUTION: 14}
+  ROI_MASK_HEAD: {NUM_CONV: 0}
+"""
+DC5 = """
+MODEL:
+  BACKBONE: {NAME: build_resnet_backbone}
+  RESNETS: {DEPTH: 50, RES2_OUT_CHANNELS: 16, WIDTH_PER_GROUP: 8, OUT_FEATURES: [res5], RES5_DILATION: 2}
+  ANCHOR_GENERATOR: {SIZES: [[16, 32]]}
+  RPN: {IN_FEATURES: [res5]}
+  ROI_HEADS: {IN_FEATURES: [res5]}
+"""
+CASCADE = """
+MODEL:
+  ROI_HEADS: {NAME: CascadeROIHeads}
+  ROI_BOX_HEAD: {CLS_AGNOSTIC_BBOX_REG: True}
+"""
+NETWORKS = {
+    "C4": C4,
+    "DC5": DC5,
+    "Cascade": CASCADE,
+}
+LAYERS = {
+    "C4": ["box_predictor.dropout", "mask_head.dropout"],
+    "DC5": ["box_head.dropout", "box_predictor.dropout", "mask_head.dropout"],
+    "Cascade": [
+        *(f"box_head.{stage}.dropout" for stage in range(3)),
+        *(f"box_predictor.{stage}.dropout" for stage in range(3)),
+        "mask_head.dropout",
+    ],
+}
 
 
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.25, 0.5, 0.9])
-def test_seeded_dropout_drops_the_share(p):
-    layer = SeededDropout(p).eval()
-    layer.generator = torch.Generator().manual_seed(3)
-    x = torch.ones(200_001)
-    dropped = layer(x)
-    assert (dropped == 0).float().mean() == pytest.approx(p, abs=0.005)
-    assert dropped.mean() == pytest.approx(1.0, abs=0.02)
-    assert (x == 1).all()
+@pytest.fixture(params=NETWORKS)
+def kind(request):
+    return request.param
 
 
-def test_seeded_draws_of_neighbours_are_unrelated():
-    layer = SeededDropout(0.5).eval()
-    layer.generator = torch.Generator().manual_seed(5)
-    kept = (layer(torch.ones(40_000)) != 0).float()
-    for distance in (1, 2, 3, 4):
-        together = (kept[:-distance] * kept[distance:]).mean()
-        assert together == pytest.approx(0.25, abs=0.01)
+@pytest.fixture
+def cfg_of_kind(kind, make_cfg, network_file, tmp_path):
+    path = tmp_path / "network.yaml"
+    path.write_text(f"_BASE_: {network_file}\n{NETWORKS[kind]}", encoding="utf-8")
+    return make_cfg(network_config=str(path), dropout_probability=0.5, precision="fp32", confidence_threshold=0.1)
+
+
+def without_dropout(cfg):
+    plain = cfg.clone()
+    for key in ("ROI_HEADS", "ROI_BOX_HEAD", "ROI_MASK_HEAD"):
+        names = {dropout: name for name, dropout in DROPOUT_HEADS.items()}
+        plain.MODEL[key].NAME = names.get(plain.MODEL[key].NAME, plain.MODEL[key].NAME)
+    return build_model(plain).eval()
+
+
+def test_other_networks_have_dropout_and_their_weight_names(kind, cfg_of_kind):
+    model = build_model(cfg_of_kind)
+    layers = [name for name, layer in model.roi_heads.named_modules() if isinstance(layer, nn.Dropout)]
+    assert sorted(layers) == sorted(LAYERS[kind])
+    plain = without_dropout(cfg_of_kind).state_dict()
+    assert {key: value.shape for key, value in model.state_dict().items()} == {
+        key: value.shape for key, value in plain.items()
+    }
+
+
+def test_other_networks_infer_as_without_dropout(kind, cfg_of_kind):
+    """Suppression across classes finds none that suppression inside classes does not."""
+    model, plain = build_model(cfg_of_kind).eval(), without_dropout(cfg_of_kind)
+    plain.load_state_dict(model.state_dict())
+    given = [{"image": torch.rand(3, 64, height) * 255, "height": 64, "width": height} for height in (64, 96)]
+    with torch.no_grad():
+        pairs = list(zip(model(given), plain(given), strict=True))
+    for ours, theirs in ((one["instances"], other["instances"]) for one, other in pairs):
+        assert 0 < len(ours) <= len(theirs)
+        assert ours.softmaxes.shape == (len(ours), 3)
+        assert ours.pred_masks.shape == (len(ours), *ours.image_size)
+        distances = (ours.pred_boxes.tensor[:, None] - theirs.pred_boxes.tensor).abs().amax(dim=2)
+        assert distances.amin(dim=1).max() < 1e-2
+        assert torch.isclose(ours.scores.max(), theirs.scores.max(), atol=1e-5)
+
+
+def test_other_networks_train(cfg_of_kind):
+    model = build_model(cfg_of_kind).train()
+    truth = Instances((64, 64), gt_boxes=Boxes(torch.tensor([[8.0, 8.0, 40.0, 40.0]])), gt_classes=torch.tensor([1]))
+    truth.gt_masks = BitMasks(torch.ones(1, 64, 64, dtype=torch.bool))
+    with EventStorage():
+        losses = model([{"image": torch.rand(3, 64, 64) * 255, "instances": truth}])
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_other_networks_sample(kind, cfg_of_kind):
+    model = build_model(cfg_of_kind).eval()
+    given = {"image": torch.rand(3, 64, 64) * 255, "height": 64, "width": 64}
+    looks = [
+        MonteCarloDropout(model, cfg_of_kind, passes=3, seed=seed).look([("a", given), ("b", given)]) for seed in (0, 0)
+    ]
+    first, again = ([[[d.box.tolist() for d in p] for p in look.passes] for look in pair] for pair in looks)
+    assert first == again
+    assert first[0] != first[1]
+    assert first[0][0] != first[0][1]
+    assert all(first[0])
+
+
+def test_cascade_drops_in_every_stage(kind, cfg_of_kind):
+    if kind != "Cascade":
+        pytest.skip("has one stage")
+    model = build_model(cfg_of_kind).eval()
+    heads = model.roi_heads
+    proposals = Instances(
+        (64, 64), proposal_boxes=Boxes(torch.tensor([[4.0, 4.0, 40.0, 40.0], [9.0, 9.0, 50.0, 60.0]]))
+    )
+    features = {f"p{level}": torch.rand(1, 32, 64 >> level, 64 >> level) for level in range(2, 6)}
+    pooled = heads.box_features(features, proposals.proposal_boxes)
+    boxes, probabilities = heads.classify(features, pooled, proposals)
+    for stage in range(3):
+        layer = heads.box_head[stage].dropout
+        heads.box_head[stage].dropout = Doubling()
+        changed_boxes, changed = heads.classify(features, pooled, proposals)
+        assert not torch.allclose(changed, probabilities)
+        assert not torch.allclose(changed_boxes, boxes)
+        heads.box_head[stage].dropout = layer
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(2))
 
 
 BOXES = [[0, 0, 20, 20], [1, 1, 21, 21], [40, 40, 60, 60]]

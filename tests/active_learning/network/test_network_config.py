@@ -77,13 +77,36 @@ def test_sizes_are_the_networks_own_by_default(make_cfg):
     [
         ("nowhere.yaml", "neither a file nor a config below configs/"),
         ("COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml", "predicts no masks"),
-        ("COCO-InstanceSegmentation/mask_rcnn_R_50_C4_3x.yaml", "'Res5ROIHeads' has no form with dropout"),
     ],
-    ids=["unknown", "no masks", "C4"],
+    ids=["unknown", "no masks"],
 )
 def test_networks_that_cannot_be_used(make_settings, network, message):
     settings = make_settings(network_config=network)
     with pytest.raises(MaskALError, match=message):
+        network_config(settings, settings.experiments()[0])
+
+
+@pytest.mark.parametrize(
+    ("network", "heads"),
+    [
+        ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml", "DropoutROIHeads"),
+        ("COCO-InstanceSegmentation/mask_rcnn_R_50_DC5_3x.yaml", "DropoutROIHeads"),
+        ("COCO-InstanceSegmentation/mask_rcnn_R_50_C4_3x.yaml", "DropoutRes5ROIHeads"),
+        ("Misc/cascade_mask_rcnn_R_50_FPN_3x.yaml", "DropoutCascadeROIHeads"),
+        ("Misc/mask_rcnn_R_50_FPN_3x_gn.yaml", "DropoutROIHeads"),
+    ],
+    ids=["FPN", "DC5", "C4", "Cascade", "GroupNorm"],
+)
+def test_networks_with_dropout_heads(make_settings, network, heads):
+    settings = make_settings(network_config=network)
+    assert network_config(settings, settings.experiments()[0]).MODEL.ROI_HEADS.NAME == heads
+
+
+def test_heads_without_a_form_with_dropout_are_told(make_settings, network_file, tmp_path):
+    path = tmp_path / "points.yaml"
+    path.write_text(f"_BASE_: {network_file}\nMODEL: {{ROI_MASK_HEAD: {{NAME: PointHead}}}}", encoding="utf-8")
+    settings = make_settings(network_config=str(path))
+    with pytest.raises(MaskALError, match=r"MODEL\.ROI_MASK_HEAD\.NAME 'PointHead' has no form with dropout"):
         network_config(settings, settings.experiments()[0])
 
 

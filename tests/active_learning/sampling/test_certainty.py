@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from active_learning.sampling import image_certainty
+from active_learning.sampling import Look, certainty_of, image_certainty
+from active_learning.sampling.observations import read_passes
+from benchmarks.published_sampling import certainty, observations
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "certainty.json").read_text(encoding="utf-8"))
 Passes = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
@@ -55,53 +57,6 @@ def test_golden_covers_something() -> None:
     assert sum(len(case["observation_sizes"]) for case in GOLDEN) > 30
 
 
-def slow_iou(a: np.ndarray, b: np.ndarray) -> float:
-    union = (a | b).sum()
-    return float((a & b).sum() / union) if union else 0.0
-
-
-def slow_semantic(row: np.ndarray) -> float:
-    if len(row) == 1:
-        return float(row[0])
-    p = row / row.sum()
-    return 1 + sum(float(x) * math.log(x) for x in p if x > 0) / math.log(len(p))
-
-
-def slow_box_iou(a: np.ndarray, b: np.ndarray) -> float:
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]) + 1)
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
-    area_a, area_b = ((box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (a, b))
-    return width * height / (area_a + area_b - width * height)
-
-
-def slow_certainties(passes: Passes, iou_threshold: float) -> list[float]:
-    """The specification read off line by line, on whole masks."""
-    groups: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = []
-    for one_pass in passes:
-        for masks, boxes, rows in zip(*(tensor.numpy() for tensor in one_pass), strict=True):
-            member = (masks, boxes.astype(np.float64), rows.astype(np.float64))
-            for group in groups:
-                if slow_iou(group[0][0], masks) > iou_threshold:
-                    group.append(member)
-                    break
-            else:
-                groups.append([member])
-    return [slow_certainty(group, len(passes)) for group in groups]
-
-
-def slow_certainty(group: list[tuple[np.ndarray, np.ndarray, np.ndarray]], passes: int) -> float:
-    n = len(group)
-    mean_mask = np.mean([mask for mask, _, _ in group], axis=0) >= 0.25
-    mean_box = np.mean([box for _, box, _ in group], axis=0)
-    parts = (
-        sum(slow_semantic(row) for _, _, row in group) / n,
-        sum(slow_iou(mask, mean_mask) for mask, _, _ in group) / n,
-        sum(slow_box_iou(box, mean_box) for _, box, _ in group) / n,
-        n / passes,
-    )
-    return math.prod(min(max(part, 0.0), 1.0) for part in parts)
-
-
 @st.composite
 def random_passes(draw: st.DrawFn) -> Passes:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -123,14 +78,45 @@ def one_pass(rng: np.random.Generator, n: int, k: int, h: int, w: int) -> tuple[
 
 
 @given(passes=random_passes(), iou_threshold=st.sampled_from([0.0, 0.3, 0.5, 0.9]))
-@settings(max_examples=150, deadline=None)
-def test_equals_slow_reference(passes: Passes, iou_threshold: float) -> None:
+@settings(max_examples=500, deadline=None)
+def test_equals_the_published_algorithm(passes: Passes, iou_threshold: float) -> None:
     result = image_certainty(passes, iou_threshold=iou_threshold, mode="mean")
-    expected = slow_certainties(passes, iou_threshold)
+    groups = observations(passes, iou_threshold)
+    expected = [certainty(group, len(passes)) for group in groups]
     assert [observation.certainty for observation in result.observations] == pytest.approx(expected, abs=1e-9)
+    for observation, group in zip(result.observations, groups, strict=True):
+        assert observation.mean_box == pytest.approx(np.mean([member.box for member in group], axis=0))
+        rows = np.array([member.probabilities for member in group])
+        assert observation.probabilities == pytest.approx(rows)
+        assert observation.mean_probabilities == pytest.approx(rows.mean(axis=0))
     for mode, combine in (("mean", np.mean), ("min", np.min), ("max", np.max)):
         value = image_certainty(passes, iou_threshold=iou_threshold, mode=mode).value
         assert (math.isnan(value) and not expected) or value == pytest.approx(combine(expected), abs=1e-9)
+
+
+def test_members_name_their_passes() -> None:
+    mask = torch.ones(1, 4, 4, dtype=torch.bool)
+    seen, nothing = (mask, torch.zeros(1, 4), torch.ones(1, 1)), (mask[:0], torch.zeros(0, 4), torch.zeros(0, 1))
+    (observation,) = image_certainty([nothing, seen, nothing, seen], iou_threshold=0.5, mode="mean").observations
+    assert observation.passes == (1, 3)
+
+
+def test_a_look_has_the_certainty_of_its_whole_masks() -> None:
+    passes = full_hd_passes()
+    look = Look(tuple(tuple(one_pass) for one_pass in read_passes(passes)), np.zeros(1, dtype=np.float32), 1080, 1920)
+    for mode in ("mean", "min", "max"):
+        expected = image_certainty(passes, iou_threshold=0.5, mode=mode)
+        assert certainty_of(look, iou_threshold=0.5, mode=mode) == expected
+
+
+@pytest.mark.parametrize(
+    ("passes", "mode", "words"),
+    [(((),), "median", "mode 'median' is not one of"), ((), "mean", "at least one pass")],
+    ids=["unknown-mode", "no-pass"],
+)
+def test_faulty_looks(passes: tuple[tuple[()], ...], mode: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        certainty_of(Look(passes, np.zeros(1, dtype=np.float32), 4, 4), iou_threshold=0.5, mode=mode)
 
 
 def box_mask(x0: int, y0: int, x1: int, y1: int, size: int = 20) -> torch.Tensor:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from active_learning.sampling.observations import group_detections, read_passes
+from active_learning.sampling.observations import Detection, Mask, group_detections, read_passes
 
 ONE = (torch.zeros(1, 4), torch.ones(1, 1))
 
@@ -66,3 +68,41 @@ def test_the_first_fitting_group_wins_over_a_better_one() -> None:
     groups = group_detections([[detection] for detection in detections], 0.4)
     assert [[index for index, _ in group] for group in groups] == [[0, 2], [1]]
     assert all(member is detections[index] for group in groups for index, member in group)
+
+
+@given(seed=st.integers(0, 9999), threshold=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
+def test_groups_are_those_of_all_pairs(seed: int, threshold: float) -> None:
+    """The bound that spares counting pixels leaves out none that would fit."""
+    rng = np.random.default_rng(seed)
+    masks = torch.zeros(12, 10, 10, dtype=torch.bool)
+    for mask in masks:
+        (y0, x0), (height, width) = rng.integers(0, 8, 2), rng.integers(0, 5, 2)
+        mask[y0 : y0 + height, x0 : x0 + width] = True
+    (detections,) = read_passes([(masks, torch.zeros(12, 4), torch.ones(12, 1))])
+    expected: list[list[int]] = []
+    for index, detection in enumerate(detections):
+        fitting = [group for group in expected if detection.mask.iou(detections[group[0]].mask) > threshold]
+        fitting[0].append(index) if fitting else expected.append([index])
+    groups = group_detections([detections], threshold)
+    assert [[detections.index(member) for _, member in group] for group in groups] == expected
+
+
+def test_many_detections_are_grouped_fast() -> None:
+    masks = [Mask(20 * (index % 100), 0, np.ones((15, 15), dtype=bool), 225) for index in range(2000)]
+    passes = [[Detection(mask, np.zeros(4), np.ones(1)) for mask in masks]]
+    started = time.thread_time()
+    groups = group_detections(passes, 0.5)
+    assert [len(group) for group in groups] == [20] * 100
+    assert time.thread_time() - started < 1.0
+
+
+@given(seed=st.integers(0, 9999), height=st.integers(0, 9), width=st.integers(0, 9))
+def test_cut_keeps_every_pixel(seed: int, height: int, width: int) -> None:
+    pixels = np.random.default_rng(seed).random((height, width)) < 0.1
+    mask = Mask.cut(3, 4, pixels)
+    whole = np.zeros((height + 4, width + 3), dtype=bool)
+    x0, y0, x1, y1 = mask.bounds
+    whole[y0:y1, x0:x1] = mask.pixels
+    assert np.array_equal(whole[4:, 3:], pixels)
+    assert mask.area == pixels.sum()
+    assert not mask.area or (mask.pixels[[0, -1]].any(axis=1).all() and mask.pixels[:, [0, -1]].any(axis=0).all())
