@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -114,8 +115,13 @@ def _spawn(count: int, story: Callable[..., None], args: tuple[Any, ...]) -> Non
 
 def _take_part_and_exit(story: Callable[..., None], args: tuple[Any, ...]) -> None:
     """In a spawned process, of which the exit code is all that the parent sees. The parent tells of a Ctrl-C."""
-    if code := exit_code_of(_take_part, story, args, tell_interruption=False):
+    if code := exit_code_of(_take_part_until_dismissed, story, args, tell_interruption=False):
         sys.exit(code)
+
+
+def _take_part_until_dismissed(story: Callable[..., None], args: tuple[Any, ...]) -> None:
+    with suppress(FailedElsewhere):  # the parent is to see the first process's failure, not a helper's echo of it
+        _take_part(story, args)
 
 
 def _take_part(story: Callable[..., None], args: tuple[Any, ...]) -> None:

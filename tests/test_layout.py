@@ -44,12 +44,12 @@ ALLOWED = {
     "annotations": {"errors", "files"},
     "dataset": {"errors", "files", "annotations"},
     "conversion": {"errors", "files", "annotations", "dataset"},
-    "sampling": {"errors", "log"},
+    "sampling": {"errors", "files", "log"},
     "network": {"annotations", "errors", "log", "settings", "sampling", "detectron2"},
     "report": {"errors", "log", "settings", "output_files"},
     "annotator": set(),
     "annotating": {"annotations", "annotator", "dataset", "errors", "log", "network", "settings"},
-    "run_data": {"annotating", "dataset", "errors", "network", "output_files", "settings"},
+    "run_data": {"annotating", "dataset", "errors", "network", "output_files", "processes", "settings"},
 }
 HEAVY = {"torch", "torchvision", "detectron2", "pydantic", "matplotlib"}
 

@@ -5,7 +5,7 @@ from torchvision.ops import distance_box_iou_loss as diou_loss  # noqa: F401
 
 from detectron2.layers.batch_norm import BatchNorm2d, FrozenBatchNorm2d, get_norm  # noqa: F401
 from detectron2.layers.blocks import CNNBlockBase  # noqa: F401
-from detectron2.layers.mask_ops import paste_masks_in_boxes, paste_masks_in_image  # noqa: F401
+from detectron2.layers.mask_ops import paste_masks_in_image  # noqa: F401
 from detectron2.layers.nms import batched_nms, nms  # noqa: F401
 from detectron2.layers.roi_align import ROIAlign, roi_align  # noqa: F401
 from detectron2.layers.shape_spec import ShapeSpec  # noqa: F401

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["paste_masks_in_boxes", "paste_masks_in_image"]
+__all__ = ["paste_masks_in_image"]
 
 Window = tuple[int, int, int, int]
 
@@ -35,13 +35,13 @@ def paste_masks_in_image(masks: Tensor, boxes: Any, image_shape: tuple[int, int]
     out = torch.full(
         (len(masks), height, width), threshold == 0, dtype=torch.uint8 if soft else torch.bool, device=masks.device
     )
-    for index, ((x0, y0, x1, y1), pasted) in enumerate(paste_masks_in_boxes(masks, boxes, image_shape)):
+    for index, ((x0, y0, x1, y1), pasted) in enumerate(_paste_masks_in_boxes(masks, boxes, image_shape)):
         if pasted.numel():
             out[index, y0:y1, x0:x1] = (pasted * 255).to(torch.uint8) if soft else pasted >= threshold
     return out
 
 
-def paste_masks_in_boxes(masks: Tensor, boxes: Any, image_shape: tuple[int, int]) -> Iterator[tuple[Window, Tensor]]:
+def _paste_masks_in_boxes(masks: Tensor, boxes: Any, image_shape: tuple[int, int]) -> Iterator[tuple[Window, Tensor]]:
     """What `paste_masks_in_image` puts into the image, each mask for itself.
 
     Yields:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,22 +15,10 @@ import torch.distributed as dist
 
 # torch types a group of which this process is no member as a number.
 _local_group: Any = None
-_is_alone = False
 
 
 def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized() and not _is_alone
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Inside it this process counts as the only one, for work that the others have no part in."""
-    global _is_alone
-    before, _is_alone = _is_alone, True
-    try:
-        yield
-    finally:
-        _is_alone = before
+    return dist.is_available() and dist.is_initialized()
 
 
 def get_world_size() -> int:

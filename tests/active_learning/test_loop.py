@@ -14,7 +14,7 @@ from active_learning import choice
 from active_learning.annotations import Annotation
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.loop import ActiveLearningLoop, start_over
-from active_learning.network import evaluation, network_config, pre_labelling, training
+from active_learning.network import evaluation, network_config, pre_labelling, prediction, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
 from active_learning.run_data import RunData
@@ -206,6 +206,8 @@ def test_chosen_images_are_pre_labelled_by_the_weights_of_the_last_loop(
 ):
     """Those of loop 0 wait for a person: nothing has learned their classes yet."""
     drawn_by: list[tuple[str, list[str]]] = []
+
+    monkeypatch.setattr(prediction, "load_network", lambda config, weights: weights.read_text(encoding="utf-8"))
 
     def pre_labeller(model: str, config: object, classes: Sequence[str]) -> Callable[..., list[Annotation]]:
         def draw(folder: Path, names: Sequence[str]) -> list[Annotation]:

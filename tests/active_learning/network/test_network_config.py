@@ -99,7 +99,7 @@ def test_networks_that_cannot_be_used(make_settings, network, message):
 )
 def test_networks_with_dropout_heads(make_settings, network, heads):
     settings = make_settings(network_config=network)
-    assert network_config(settings, settings.experiments()[0]).MODEL.ROI_HEADS.NAME == heads
+    assert heads == network_config(settings, settings.experiments()[0]).MODEL.ROI_HEADS.NAME
 
 
 def test_heads_without_a_form_with_dropout_are_told(make_settings, network_file, tmp_path):
