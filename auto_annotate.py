@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.errors import MaskALError
+from active_learning.interruption import INTERRUPTED, interruptible
 
-INTERRUPTED = 130
 FORMATS = ("labelme", "cvat", "darwin", "supervisely")
 
 
@@ -71,7 +71,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parse_arguments(arguments)
     try:
-        return run(parsed)
+        with interruptible():
+            return run(parsed)
     except MaskALError as error:
         print(f"\n{error}", file=sys.stderr)
         return error.exit_code

@@ -42,11 +42,13 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
 def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     """Told by one process; where there are more, they take part in training, evaluating and looking at images."""
     from active_learning.loop import ActiveLearningLoop, start_over
+    from active_learning.run_lock import only_run
 
-    if arguments.fresh:
-        start_over(settings)
-    for experiment in settings.experiments():
-        run_experiment(ActiveLearningLoop(settings, experiment, wait=not arguments.no_wait))
+    with only_run(settings):
+        if arguments.fresh:
+            start_over(settings)
+        for experiment in settings.experiments():
+            run_experiment(ActiveLearningLoop(settings, experiment, wait=not arguments.no_wait))
 
 
 def check(settings: Settings) -> None:

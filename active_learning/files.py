@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes UTF-8 text; makes the folder. What fails leaves the old file as it was."""
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """A file to write in place of `path`, which it becomes at the end of the block; makes the folder.
+
+    Where the block fails the draft is removed and `path` stays as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".tmp")
-    with draft.open("w", encoding="utf-8", newline="\n") as stream:
+    try:
+        yield draft
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes UTF-8 text; makes the folder. What fails leaves the old file as it was."""
+    with draft_of(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    draft.replace(path)
 
 
 def copy_atomically(source: Path, target: Path) -> None:
     """Copies a file over what stands at the target; makes the folder."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(target.name + ".tmp")
-    shutil.copy2(source, draft)
-    draft.replace(target)
+    with draft_of(target) as draft:
+        shutil.copy2(source, draft)
 
 
 def move_aside(folder: Path) -> Path | None:

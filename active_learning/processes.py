@@ -7,6 +7,7 @@ writes, waits and logs, and all end with the same exit code.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from active_learning.disk_space import disk_failure
 from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
+from active_learning.interruption import INTERRUPTED, interruptible
 from active_learning.log import mute_log
 
 if TYPE_CHECKING:
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FAILURE = 1
-INTERRUPTED = 130
 PATIENCE = timedelta(days=365)  # helpers wait while a person annotates
 _IN_A_JOB = "failed_in_a_job"
 
@@ -36,7 +38,8 @@ def is_first_process() -> bool:
 def exit_code_of(story: Callable[..., None], *args: Any, tell_interruption: bool = True) -> int:
     """Runs it; what a user can act on is told on standard error."""
     try:
-        story(*args)
+        with interruptible():
+            story(*args)
     except FailedElsewhere as error:
         return error.exit_code
     except MaskALError as error:
@@ -44,6 +47,11 @@ def exit_code_of(story: Callable[..., None], *args: Any, tell_interruption: bool
         if is_first_process() or not isinstance(error, SettingsError):
             print(f"\n{error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if not (told := disk_failure(error)):
+            raise
+        print(f"\n{told}", file=sys.stderr)
+        return FAILURE
     except KeyboardInterrupt:
         if is_first_process() and tell_interruption:
             print("\nInterrupted. Nothing is lost: the same command goes on from here.", file=sys.stderr)
@@ -105,6 +113,10 @@ def _spawn(count: int, story: Callable[..., None], args: tuple[Any, ...]) -> Non
 
     try:
         _launch(_take_part_and_exit, count, story, args)
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():  # SIGTERM, unlike Ctrl-C, reaches this one alone
+            process.terminate()
+        raise
     except ProcessExitedException as error:
         if error.exit_code > 0:
             raise FailedElsewhere(error.exit_code) from error

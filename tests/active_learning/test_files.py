@@ -4,20 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from active_learning import files
 from active_learning.files import copy_atomically, move_aside, write_atomically
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "state.json"
-    write_atomically(path, "old")
-
-    def full_disk(_descriptor: int) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, "new")
-    assert path.read_text(encoding="utf-8") == "old"
 
 
 def test_a_copy_replaces_what_was_there_and_leaves_no_draft(tmp_path: Path):
@@ -38,3 +26,20 @@ def test_moving_aside_keeps_everything_even_twice_in_a_second(tmp_path: Path):
     assert [(folder / "file").read_text(encoding="utf-8") for folder in kept] == ["first", "second"]
     assert all(folder.name.startswith("exp1.bak-") for folder in kept)
     assert move_aside(tmp_path / "exp1") is None
+
+
+def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    path.write_text("old", encoding="utf-8")
+    other.write_text("new", encoding="utf-8")
+
+    def no_space(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", no_space)
+    monkeypatch.setattr(files.shutil, "copy2", no_space)
+    for write in (lambda: write_atomically(path, "new"), lambda: copy_atomically(other, path)):
+        with pytest.raises(OSError, match="No space left"):
+            write()
+        assert path.read_text(encoding="utf-8") == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.txt", "b.txt"]

@@ -1,0 +1,69 @@
+"""SIGTERM and Ctrl-C: the first ends a run where it is, the second at once.
+
+Every file that a run goes on from is written as a whole or not at all, so it may end anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130
+SECONDS_TO_END = 8.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside it both signals raise KeyboardInterrupt; what has not ended some seconds later is ended.
+
+    A failure that follows, as when worker processes get the signal too, counts as the interruption.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python gives signals to the main thread alone
+        yield
+        return
+    answer = _Answer()
+    before = {number: signal.signal(number, answer) for number in SIGNALS}
+    try:
+        yield
+    except Exception as error:
+        if answer.was_asked:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        answer.has_ended.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Answer:
+    def __init__(self) -> None:
+        self.was_asked = False
+        self.has_ended = threading.Event()
+        self._process = os.getpid()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a worker process that was forked; it ends by itself
+            raise KeyboardInterrupt
+        if self.was_asked:
+            _end_at_once()
+        self.was_asked = True
+        threading.Thread(target=self._end_later, daemon=True).start()
+        raise KeyboardInterrupt
+
+    def _end_later(self) -> None:
+        """The exception is lost where it meets the end of an object, and waits where a library computes."""
+        if not self.has_ended.wait(SECONDS_TO_END):
+            _end_at_once()
+
+
+def _end_at_once() -> NoReturn:
+    text = "\nInterrupted at once. Nothing is lost: the same command goes on from here.\n"
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())
+    os._exit(INTERRUPTED)
