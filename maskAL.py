@@ -9,6 +9,7 @@ The whole program is told in `run_experiment`. Exit codes: 0 done, 1 failure whi
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,9 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
         if arguments.fresh:
             start_over(settings)
         for experiment in settings.experiments():
-            run_experiment(ActiveLearningLoop(settings, experiment, wait=not arguments.no_wait))
+            read = functools.partial(load_settings, arguments.config, arguments.overrides, check_paths=True)
+            loop = ActiveLearningLoop(settings, experiment, wait=not arguments.no_wait, read_settings=read)
+            run_experiment(loop)
 
 
 def check(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from active_learning.choice import Chooser
+from active_learning.data_changes import DataMemory
 from active_learning.dataset.coco import DatasetSummary, write_image_list
-from active_learning.errors import MaskALError
 from active_learning.files import copy_atomically, move_aside
 from active_learning.log import logger, start_log
 from active_learning.output_files import ScoreRow, output_files, write_scores, write_train_files
@@ -25,6 +25,7 @@ from active_learning.processes import together
 from active_learning.run_data import RunData
 from active_learning.run_state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
+from active_learning.settings_changes import TakenUp, recorded, reread, take_up
 
 if TYPE_CHECKING:
     from active_learning.annotations import Annotation
@@ -52,15 +53,23 @@ def start_over(settings: Settings) -> None:
 class ActiveLearningLoop:
     """One experiment: a strategy with its settings, from the initial images to the last loop."""
 
-    def __init__(self, settings: Settings, experiment: Experiment, *, wait: bool = True) -> None:
-        self.settings = settings
-        self.experiment = experiment
+    def __init__(
+        self,
+        settings: Settings,
+        experiment: Experiment,
+        *,
+        wait: bool = True,
+        read_settings: Callable[[], Settings] | None = None,
+    ) -> None:
+        """`read_settings` reads them again: people edit the file between loops."""
         self.wait = wait
-        self.data = RunData(settings)
+        self._read_settings = read_settings
         self.files = output_files(settings, experiment)
+        self.state = self._open_state(settings)
+        taken_up = take_up(self.state.settings, settings, experiment, running=False)
         self.files.make_folders()
         start_log(self.files.log)
-        self.state = self._open_state()
+        self._use(taken_up)
 
     @property
     def finished(self) -> bool:
@@ -79,15 +88,24 @@ class ActiveLearningLoop:
             self.state.train_images = self.data.initial_images(self.experiment.seed)
             write_image_list(self.settings.dataroot / "initial_train.txt", self.state.train_images)
             self._save(phase="annotate")
+        if self.state.phase == "train":  # an annotation may have been taken away meanwhile
+            self._save(phase="annotate")
+        self._prepare_val_and_test()
+
+    def _prepare_val_and_test(self) -> None:
         for split in ("val", "test"):
             images = self.data.images(split)
             self.data.have_annotated(split, images, wait=self.wait)
             self._warn(self.data.write(split, images))
+        self._prepared_loop = self.state.loop
 
     def annotate(self) -> None:
         """Has the training images of this loop annotated; those that have an annotation are not asked for."""
         if self.state.phase != "annotate":
             return
+        self._take_up_settings()
+        if self._prepared_loop != self.state.loop:
+            self._prepare_val_and_test()
         draw = self._pre_label if self.settings.auto_annotate and self.state.loop > 0 else None
         self.data.have_annotated("train", self.state.train_images, wait=self.wait, draw=draw)
         self._save(phase="train")
@@ -96,7 +114,8 @@ class ActiveLearningLoop:
         """Trains on the images of this loop; keeps the weights that do best on the validation images."""
         if self.state.phase != "train":
             return
-        loop, images = self.state.loop, self.state.train_images
+        self._take_up_settings()
+        loop, images = self.state.loop, self._present_images()
         write_train_files(self.files.train_files(loop), images, self.state.chosen)
         summary = self.data.write("train", images)
         self._say_what_is_trained_on(summary)
@@ -105,17 +124,21 @@ class ActiveLearningLoop:
             self._take_earlier_model()
         else:
             self._train_network(summary)
+        self.state.train_size = len(images)
         self.state.train_minutes = (time.monotonic() - started) / 60
         self._save(phase="evaluate")
 
     def evaluate(self) -> None:
         """Scores the weights of this loop on the test images; one row in the csv files."""
+        from active_learning.network.resume_point import remove_resume_points
+
         if self.state.phase != "evaluate":
             return
+        remove_resume_points(self.files.training_log(self.state.loop))
         at_threshold, standard = self._scores("test", [self.settings.confidence_threshold, STANDARD_THRESHOLD])
         self.state.history.append(
             LoopScores(
-                train_size=len(self.state.train_images),
+                train_size=self.state.train_size or len(self.state.train_images),
                 mask_ap=at_threshold.mask_ap,
                 per_class=at_threshold.per_class,
                 standard_mask_ap=standard.mask_ap,
@@ -132,12 +155,14 @@ class ActiveLearningLoop:
         """Chooses the images that the next loop adds; without a next loop the run is finished."""
         if self.state.phase != "choose":
             return None
+        self._take_up_settings()
+        self.data.tell_changes("train", self.state.train_images)
         reason, pool = self._reason_to_stop(), self._pool()
         if not reason and not pool:
             reason = "every image of traindir is in the training set, the pool is empty"
         if reason:
             return self._finish(reason)
-        choice = self._chooser().choose(pool, self.state.train_images)
+        choice = self._chooser().choose(pool, self._present_images())
         chosen = choice.certainty
         if not chosen:
             return self._finish(choice.why_none)
@@ -158,8 +183,7 @@ class ActiveLearningLoop:
         from active_learning.network.training import train
 
         loop = self.state.loop
-        if loop > 0 and self.files.best_model(loop - 1).exists():
-            copy_atomically(self.files.best_model(loop - 1), self.files.best_model(loop))
+        before = self.files.best_model(loop - 1) if loop > 0 else None
         config = training_config(
             self._network,
             self.settings,
@@ -173,8 +197,14 @@ class ActiveLearningLoop:
         config.SEED = self.experiment.seed + loop
         if summary.bitmaps:
             config.INPUT.MASK_FORMAT = "bitmask"  # the engine's polygons have no holes
-        best, final = self.files.best_model(loop), self.files.final_model
-        result = together(train, config, best_model=best, best_ap=self.state.best_ap, final_model=final)
+        result = together(
+            train,
+            config,
+            best_model=self.files.best_model(loop),
+            best_ap=self.state.best_ap,
+            final_model=self.files.final_model,
+            best_before=before if before and before.exists() else None,
+        )
         self.state.best_ap = result.best_ap
 
     def _take_earlier_model(self) -> None:
@@ -217,6 +247,10 @@ class ActiveLearningLoop:
         best = self.files.best_model(self.state.loop if loop is None else loop)
         return best if best.exists() else self.files.final_model
 
+    def _present_images(self) -> list[str]:
+        """The training images, less those that a person has taken away."""
+        return self.data.present("train", self.state.train_images)
+
     def _pool(self) -> list[str]:
         return sorted(set(self.data.images("train")) - set(self.state.train_images))
 
@@ -228,7 +262,7 @@ class ActiveLearningLoop:
             self.state.loop,
             network=lambda: self._network,
             weights=self._weights(),
-            class_counts=lambda: self.data.write("train", self.state.train_images).objects,
+            class_counts=lambda: self.data.write("train", self._present_images()).objects,
         )
 
     def _reason_to_stop(self) -> str:
@@ -247,19 +281,27 @@ class ActiveLearningLoop:
         self.state.why_finished = reason
         self._save(phase="finished")
 
-    def _open_state(self) -> RunState:
-        classes = list(self.settings.classes)
+    def _open_state(self, settings: Settings) -> RunState:
         if not self.files.state.exists():
-            return RunState(classes=classes)
+            return RunState(classes=list(settings.classes))
         state = RunState.load(self.files.state)
-        if state.classes != classes:
-            raise MaskALError(
-                f"classes: the run in {self.files.results} has {state.classes}, the settings have {classes}; "
-                "set them back, choose another experiment_name, or start over with --fresh"
-            )
+        state.settings.setdefault("classes", state.classes)
         if state.phase == "finished":
             state.phase = "choose"  # more loops may have been asked for since
         return state
+
+    def _take_up_settings(self) -> None:
+        """Called where a loop begins: with choosing, and again after a person has annotated."""
+        if self._read_settings is not None:
+            self._use(take_up(self.state.settings, reread(self._read_settings), self.experiment, running=True))
+
+    def _use(self, taken_up: TakenUp) -> None:
+        self.settings, self.experiment = taken_up.settings, taken_up.experiment
+        self.state.settings = recorded(self.settings)
+        self.data = RunData(self.settings, DataMemory(self.files.data_seen))
+        self.__dict__.pop("_network", None)  # is made of the settings
+        if taken_up.lines:
+            logger.info("Settings that were changed:%s", "".join(f"\n  {line}" for line in taken_up.lines))
 
     def _save(self, *, phase: str) -> None:
         self.state.phase = phase

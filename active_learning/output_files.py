@@ -72,6 +72,11 @@ class OutputFiles:
         return self.results / "run_state.json"
 
     @property
+    def data_seen(self) -> Path:
+        """The images and annotations that the run has used last, to tell what has changed since."""
+        return self.results / "data_seen.json"
+
+    @property
     def log(self) -> Path:
         return self.results / "maskAL.log"
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.annotating import Draw, have_annotated
+from active_learning.data_changes import DataMemory
 from active_learning.dataset.annotate_folder import AnnotateFolder
 from active_learning.dataset.coco import DatasetSummary, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import find_images
 from active_learning.dataset.initial_images import copy_initial_train_dir, draw_initial_images
 from active_learning.errors import MaskALError
+from active_learning.log import logger
 from active_learning.output_files import read_train_files
 from active_learning.processes import together
 from active_learning.settings import Settings
@@ -19,8 +21,10 @@ from active_learning.settings import Settings
 class RunData:
     """The splits train, val and test of the settings; images are named by their path relative to their folder."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, memory: DataMemory | None = None) -> None:
+        """`memory` is what was seen of the folders; what has changed since is told in the log."""
         self.settings = settings
+        self.memory = memory
 
     def folder(self, split: str) -> Path:
         return {"train": self.settings.traindir, "val": self.settings.valdir, "test": self.settings.testdir}[split]
@@ -69,8 +73,33 @@ class RunData:
 
     def have_annotated(self, split: str, images: Sequence[str], *, wait: bool, draw: Draw | None = None) -> None:
         """Returns when each image has an annotation beside it; see `annotating.have_annotated`."""
+        self.tell_changes(split, images)
         desk = AnnotateFolder(self.folder(split), self.settings.classes, self.settings.unknown_labels)
-        have_annotated(desk, images, self.settings, wait=wait, draw=draw)
+        have_annotated(desk, self.present(split, images), self.settings, wait=wait, draw=draw)
+        if self.memory:
+            self.memory.remember(split, self.folder(split), images)
+
+    def tell_changes(self, split: str, images: Sequence[str]) -> None:
+        """Tells what appeared, changed or vanished since the last time; `images` are those that the run uses."""
+        if self.memory:
+            for line in self.memory.changes(split, self.folder(split), images):
+                logger.info("%s", line)
+            self.memory.remember(split, self.folder(split), images)
+
+    def present(self, split: str, images: Sequence[str]) -> list[str]:
+        """Those that are still in their folder.
+
+        Raises:
+            MaskALError: not one is.
+        """
+        there = set(self.images(split))
+        present = [name for name in images if name in there]
+        if not present:
+            raise MaskALError(
+                f"{self.folder(split)}: none of the {len(images)} {split} images of the run is there any more, such as "
+                f"{images[0]}; put them back, or look whether the drive is connected"
+            )
+        return present
 
     def write(self, split: str, images: Sequence[str]) -> DatasetSummary:
         """Writes <split>.txt and <split>.json into dataroot."""

@@ -33,7 +33,11 @@ class LoopScores:
 
 @dataclass
 class RunState:
-    """Where a run stands. `chosen`: certainty of the images that this loop added (nan where none was computed)."""
+    """Where a run stands.
+
+    `chosen`: certainty of the images that this loop added (nan where none was computed); `train_size`: images that the
+    last training had; `settings`: those in use.
+    """
 
     classes: list[str]
     loop: int = 0
@@ -42,8 +46,10 @@ class RunState:
     chosen: dict[str, float] = field(default_factory=dict)
     best_ap: float = 0.0
     train_minutes: float = 0.0
+    train_size: int = 0
     history: list[LoopScores] = field(default_factory=list)
     why_finished: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}

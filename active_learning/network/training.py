@@ -13,11 +13,15 @@ import torch
 from fvcore.common.param_scheduler import ExponentialParamScheduler
 from torch import nn
 
+from active_learning.disk_space import check_space
 from active_learning.errors import MaskALError
 from active_learning.log import logger
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.prediction import UNREADABLE
-from active_learning.network.training_hooks import KeepBest, ProgressBar, ResumePoint, save_weights
+from active_learning.network.resume_point import KEPT, ResumePoint
+from active_learning.network.training_failures import failures_explained
+from active_learning.network.training_hooks import KeepBest, ProgressBar
+from active_learning.network.weights_files import begin_best, save_weights
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
@@ -44,7 +48,9 @@ def register_dataset(name: str, json_file: Path, image_dir: Path, classes: Seque
     register_coco_instances(name, {"thing_classes": list(classes)}, os.fspath(json_file), os.fspath(image_dir))
 
 
-def train(cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path) -> TrainingResult:
+def train(
+    cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None = None
+) -> TrainingResult:
     """Trains as `cfg` (of `training_config`) says; a training that was interrupted goes on.
 
     Several GPUs share each batch; its size, and so the schedule, is that of a single one. Where they cannot share it
@@ -54,17 +60,19 @@ def train(cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path) 
         best_model: written whenever the mask AP on the validation images rises above the best so far.
         best_ap: the best so far, in percent.
         final_model: the weights of the last iteration.
+        best_before: the weights that reached `best_ap`; `best_model` begins as a copy of them.
 
     Raises:
-        MaskALError: the loss became infinite or NaN, or the weights to start from cannot be read.
+        MaskALError: the loss became infinite or NaN, the weights to start from cannot be read, or the GPU's memory or
+            the disk is too small.
     """
     if reason := _why_alone(cfg):
         logger.warning("%s: one of %d processes trains, the others wait", reason, comm.get_world_size())
         if not comm.is_main_process():
             return TrainingResult(best_ap, cfg.SOLVER.MAX_ITER)
         with _alone():
-            return _train(cfg, best_model, best_ap, final_model)
-    return _train(cfg, best_model, best_ap, final_model)
+            return _train(cfg, best_model, best_ap, final_model, best_before)
+    return _train(cfg, best_model, best_ap, final_model, best_before)
 
 
 def _why_alone(cfg: CfgNode) -> str:
@@ -87,30 +95,34 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path) -> TrainingResult:
+def _train(
+    cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None
+) -> TrainingResult:
     # Each process draws for itself; that they agree on the order of the images is the sampler's part.
     seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     trainer = MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))
-    trainer.load_start()
-    with _divergence_explained(cfg):
+    if comm.is_main_process():
+        _check_space(cfg, trainer.model)
+    if not trainer.load_start() and comm.is_main_process():
+        begin_best(best_model, best_before)
+    with failures_explained(cfg):
         trainer.train()
     if comm.is_main_process():
         save_weights(trainer.model, final_model)
-        trainer.resume_point.remove()
     best_ap = comm.all_gather(trainer.keep_best.best_ap)[0]
     return TrainingResult(best_ap, trainer.max_iter)
 
 
-@contextmanager
-def _divergence_explained(cfg: CfgNode) -> Iterator[None]:
-    try:
-        yield
-    except FloatingPointError as error:
-        raise MaskALError(
-            f"{error}. In MaskAL's settings: lower learning_rate ({cfg.SOLVER.BASE_LR:g}) or raise "
-            f"warmup_iterations ({cfg.SOLVER.WARMUP_ITERS})"
-        ) from error
+def _check_space(cfg: CfgNode, model: nn.Module) -> None:
+    """For the weights and the checkpoints; a checkpoint holds the optimizer's state too, and is written as a draft."""
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    period = cfg.SOLVER.CHECKPOINT_PERIOD
+    checkpoints = KEPT + 1 + (cfg.SOLVER.MAX_ITER // period if period > 0 else 0)
+    folder = Path(cfg.OUTPUT_DIR)
+    there = sum(file.stat().st_size for file in folder.rglob("*.pth"))
+    needed = (3 + 2 * checkpoints) * weights - there
+    check_space(folder, needed, "the weights and checkpoints of this training", "set weightsroot to another disk")
 
 
 class MaskALTrainer(DefaultTrainer):
@@ -139,8 +151,11 @@ class MaskALTrainer(DefaultTrainer):
             hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
         ]
 
-    def load_start(self) -> None:
+    def load_start(self) -> bool:
         """Loads the state of an interrupted training of this very config, else the config's weights.
+
+        Returns:
+            Whether it goes on with such a training.
 
         Raises:
             MaskALError: the weights cannot be read.
@@ -148,11 +163,12 @@ class MaskALTrainer(DefaultTrainer):
         if self.resume_point.load():
             self.start_iter = self.iter + 1
             logger.info("Going on with the interrupted training at iteration %d", self.start_iter)
-            return
+            return True
         try:
             self.resume_or_load(resume=False)
         except UNREADABLE as error:
             raise MaskALError(f"{self.cfg.MODEL.WEIGHTS}: cannot be read as weights: {error}") from error
+        return False
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:

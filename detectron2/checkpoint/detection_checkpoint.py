@@ -133,8 +133,12 @@ class DetectionCheckpointer(Checkpointer):
 
 def _write_whole(file: Path, write: Callable[[Path], Any]) -> None:
     temporary = file.with_name(file.name + ".tmp")
-    write(temporary)
-    temporary.replace(file)
+    try:
+        write(temporary)
+        temporary.replace(file)
+    except BaseException:  # what is half written would fill a full disk even more
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _grouped(keys: Iterable[str]) -> list[str]:

@@ -12,14 +12,16 @@ import pytest
 import maskAL
 from active_learning import choice
 from active_learning.annotations import Annotation
-from active_learning.errors import AnnotationsAwaited, MaskALError
+from active_learning.errors import AnnotationsAwaited, MaskALError, SettingsError
 from active_learning.loop import ActiveLearningLoop, start_over
 from active_learning.network import evaluation, network_config, pre_labelling, prediction, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
+from active_learning.network.weights_files import begin_best
 from active_learning.run_data import RunData
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings
+from tests.active_learning.conftest import annotated_image
 
 
 class StopError(Exception):
@@ -50,8 +52,11 @@ class FakeNetwork:
         self.started_from.append(Path(weights).name)
         return type("Config", (), {"SEED": -1})()
 
-    def train(self, config, *, best_model: Path, best_ap: float, final_model: Path) -> TrainingResult:
+    def train(
+        self, config, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None
+    ) -> TrainingResult:
         self.stop("train")
+        begin_best(best_model, best_before)
         self.carried_ap.append(best_ap)
         number = len(self.carried_ap) - 1
         final_model.write_text(str(number), encoding="utf-8")
@@ -236,3 +241,94 @@ def test_initial_images_are_not_pre_labelled(settings: Settings, network: FakeNe
         path.unlink()
     with pytest.raises(AnnotationsAwaited, match="not annotated yet"):
         go(changed(settings, {"auto_annotate": True}), wait=False)
+
+
+def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
+    settings: Settings, network: FakeNetwork, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Three loops; what a person does while each of the first two trainings goes on holds from the next loop on."""
+    monkeypatch.setattr("active_learning.loop.start_log", lambda path: None)
+    now = [changed(settings, {"loops": 2})]
+    edits = [{"loops": 3, "pool_size": 2, "learning_rate": 0.002}, {"mcd_iterations": 3}]
+    train, folder = network.train, settings.traindir
+
+    def train_while_a_person_works(*arguments: object, **options: object) -> TrainingResult:
+        number = len(network.carried_ap)
+        if number < len(edits):
+            now[0] = changed(now[0], edits[number])
+            annotated_image(folder / f"0{number}_new.png")
+        if number == 1:
+            (folder / unwanted).unlink()
+            document = (folder / f"{initial[0][:2]}.json").read_text(encoding="utf-8")
+            (folder / f"{initial[0][:2]}.json").write_text(document + " ", encoding="utf-8")
+        return train(*arguments, **options)
+
+    initial = RunData(settings).initial_images(0)
+    unwanted = next(name for name in reversed(RunData(settings).images("train")) if name not in initial)
+    monkeypatch.setattr(training, "train", train_while_a_person_works)
+    with caplog.at_level("INFO"):
+        loop = ActiveLearningLoop(now[0], now[0].experiments()[0], read_settings=lambda: now[0])
+        maskAL.run_experiment(loop)
+    assert [row.train_size for row in loop.state.history] == [4, 6, 8, 10]
+    assert {"00_new.png", "01_new.png"} < set(loop.state.train_images)
+    diary = caplog.text
+    for line in (
+        "Settings that were changed:\n  learning_rate: 0.01 -> 0.002\n  pool_size: 3 -> 2\n  loops: 2 -> 3",
+        "Settings that were changed:\n  mcd_iterations: 10 -> 3",
+        f"New in {folder}: 1 image (00_new.png); from now on in the pool",
+        f"Gone from {folder}: 1 image ({unwanted}); no longer in the pool",
+        f"Annotated anew in {folder}: 1 image ({initial[0]}); what is there now is used",
+        "Looking 3 times at each of",
+    ):
+        assert line in diary
+    assert diary.count("Settings that were changed") == 2
+
+
+def test_an_image_that_vanished_is_left_out_until_it_is_back(settings: Settings, network: FakeNetwork):
+    network.stop_at = "train"
+    with pytest.raises(StopError):
+        go(settings)
+    first = RunData(settings).initial_images(0)[0]
+    content = (settings.traindir / first).read_bytes()
+    (settings.traindir / first).unlink()
+    network.stop_at = "choose"
+    with pytest.raises(StopError):
+        go(settings)
+    (settings.traindir / first).write_bytes(content)
+    loop = go(settings)
+    assert [row.train_size for row in loop.state.history] == [3, 7, 10]
+
+
+def test_all_training_images_gone_is_no_reason_to_go_on(settings: Settings, network: FakeNetwork):
+    network.stop_at = "choose"
+    with pytest.raises(StopError):
+        go(settings)
+    for name in RunData(settings).initial_images(0):
+        (settings.traindir / name).unlink()
+    with pytest.raises(MaskALError, match="none of the 4 train images of the run is there any more"):
+        go(settings)
+
+
+def test_an_annotation_that_vanished_before_the_training_is_asked_for_again(settings: Settings, network: FakeNetwork):
+    network.stop_at = "train"
+    with pytest.raises(StopError):
+        go(settings)
+    victim = settings.traindir / RunData(settings).initial_images(0)[1]
+    victim.with_suffix(".json").unlink()
+    with pytest.raises(AnnotationsAwaited, match=f"{victim.name}: not annotated yet"):
+        go(settings, wait=False)
+
+
+def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: Settings, network: FakeNetwork):
+    now = settings
+
+    def run() -> ActiveLearningLoop:
+        loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=lambda: now)
+        maskAL.run_experiment(loop)
+        return loop
+
+    now = changed(settings, {"classes": ["a", "c"]})
+    with pytest.raises(SettingsError, match=r"classes: \[a, b\] -> \[a, c\]"):
+        run()
+    now = settings
+    assert [row.train_size for row in run().state.history] == [4, 7, 10]

@@ -13,7 +13,7 @@ from active_learning.run_state import LoopScores, RunState
 def test_a_state_comes_back_as_it_was(tmp_path: Path):
     scores = LoopScores(6, 41.5, {"a": math.nan, "b": 41.5}, 43.0, {"a": math.nan, "b": 43.0}, 2.5)
     state = RunState(
-        ["a", "b"], 1, "train", ["x.png", "y ü.png"], {"y ü.png": 0.25, "x.png": math.nan}, 40.0, 1.0, [scores]
+        ["a", "b"], 1, "train", ["x.png", "y ü.png"], {"y ü.png": 0.25, "x.png": math.nan}, 40.0, 1.0, 2, [scores]
     )
     state.save(tmp_path / "run_state.json")
     json.loads((tmp_path / "run_state.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)

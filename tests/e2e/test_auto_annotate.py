@@ -62,7 +62,7 @@ def folder(tiny_project) -> Folder:
     import torch
 
     from active_learning.network.network_config import network_config
-    from active_learning.network.training_hooks import save_weights
+    from active_learning.network.weights_files import save_weights
     from active_learning.settings import load_settings
     from detectron2.modeling import build_model
 

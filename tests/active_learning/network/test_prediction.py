@@ -7,7 +7,7 @@ import torch
 
 from active_learning.errors import MaskALError
 from active_learning.network.prediction import Predictor, load_network, read_input
-from active_learning.network.training_hooks import save_weights
+from active_learning.network.weights_files import save_weights
 from detectron2.modeling import build_model
 
 

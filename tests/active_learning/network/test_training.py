@@ -6,9 +6,11 @@ import math
 import pytest
 import torch
 
+from active_learning import disk_space
 from active_learning.errors import MaskALError
 from active_learning.network import training, training_hooks
 from active_learning.network.network_config import network_config, training_config
+from active_learning.network.resume_point import remove_resume_points
 from active_learning.network.training import MaskALTrainer, register_dataset, train
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
@@ -65,7 +67,7 @@ def test_training_writes_what_it_should(make_training, tmp_path):
     assert {"total_loss", "loss_mask", "loss_rpn_cls", "lr", "time", "data_time"} <= written | {"time"}
     assert "segm/AP" in written
     assert list((tmp_path / "out").glob("events.out.tfevents*"))
-    assert not list((tmp_path / "out").rglob("*.pth"))
+    assert not list((tmp_path / "out").glob("*.pth"))
 
 
 def test_only_better_weights_are_kept(make_training, validation_scores, tmp_path):
@@ -119,7 +121,7 @@ def test_interrupted_training_goes_on(make_training, validation_scores, tmp_path
         interrupt_at(3, patch)
         with pytest.raises(InterruptedByTestError):
             train(cfg, **arguments)
-    assert len(list((tmp_path / "out" / "resume").glob("*.pth"))) == 1
+    best = (tmp_path / "best.pth").read_bytes()
     steps = []
     with pytest.MonkeyPatch.context() as patch:
         original = MaskALTrainer.run_step
@@ -128,12 +130,107 @@ def test_interrupted_training_goes_on(make_training, validation_scores, tmp_path
     assert steps == [2, 3, 4, 5]
     assert scores == []
     assert result.best_ap == 25.0
+    assert (tmp_path / "best.pth").read_bytes() == best
+    remove_resume_points(tmp_path / "out")
     assert not (tmp_path / "out" / "resume").exists()
+
+
+def count_steps(patch):
+    steps = []
+    original = MaskALTrainer.run_step
+    patch.setattr(MaskALTrainer, "run_step", lambda self: steps.append(self.iter) or original(self))
+    return steps
+
+
+def test_a_finished_training_that_was_not_noted_is_not_redone(make_training, validation_scores, tmp_path, monkeypatch):
+    cfg, arguments = make_training()
+    validation_scores(25.0, 30.0, 30.0)
+    train(cfg, **arguments)
+    final = (tmp_path / "final.pth").read_bytes()
+    (tmp_path / "final.pth").unlink()
+    steps = count_steps(monkeypatch)
+    assert train(cfg, **arguments).best_ap == 30.0
+    assert steps == []
+    assert (tmp_path / "final.pth").read_bytes() == final
+
+
+@pytest.mark.parametrize(("damaged", "first_step"), [(1, 4), (2, 0)], ids=["the last", "both"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
+    make_training, validation_scores, tmp_path, monkeypatch, caplog, damaged, first_step
+):
+    cfg, arguments = make_training(train_iterations_base=8)
+    validation_scores(*[1.0] * 9)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(7, patch)
+        with pytest.raises(InterruptedByTestError):
+            train(cfg, **arguments)
+    points = sorted((tmp_path / "out" / "resume").glob("*.pth"))
+    assert [point.stem[-1] for point in points] == ["3", "5"]
+    for point in points[-damaged:]:
+        point.write_bytes(point.read_bytes()[:5000])
+    monkeypatch.setattr(training.logger, "propagate", True)
+    steps = count_steps(monkeypatch)
+    train(cfg, **arguments)
+    assert steps[0] == first_step
+    assert caplog.text.count("this checkpoint is damaged") == damaged
+
+
+def test_best_weights_begin_as_those_of_the_loop_before(make_training, validation_scores, tmp_path):
+    """And stay this training's own where it goes on after an interruption."""
+    before = tmp_path / "before.pth"
+    before.write_bytes(b"before")
+    cfg, arguments = make_training(train_iterations_base=6)
+    arguments |= {"best_ap": 20.0, "best_before": before}
+    validation_scores(10.0, 30.0)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(2, patch)
+        with pytest.raises(InterruptedByTestError):
+            train(cfg, **arguments)
+    assert arguments["best_model"].read_bytes() == b"before"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(4, patch)
+        with pytest.raises(InterruptedByTestError):
+            train(cfg, **arguments)
+    better = arguments["best_model"].read_bytes()
+    assert better != b"before"
+    validation_scores(5.0)
+    assert train(cfg, **arguments).best_ap == 30.0
+    assert arguments["best_model"].read_bytes() == better
+
+
+def test_a_full_disk_is_told_before_training(make_training, monkeypatch):
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 10})())
+    cfg, arguments = make_training()
+    with pytest.raises(MaskALError, match=r"out: .* MB are needed for the weights.*10 bytes left; .*weightsroot"):
+        train(cfg, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("keys", "remedy"),
+    [
+        ({"train_batch_size": 4}, "lower train_batch_size from 4 to 2"),
+        ({"train_batch_size": 3}, "lower train_batch_size from 3 to 1"),
+        ({"train_batch_size": 1, "precision": "fp32"}, "set precision: amp"),
+        (
+            {"train_batch_size": 1, "precision": "amp", "image_max_size": 1333, "image_min_size": 800},
+            "lower image_max_size from 1333 to 999 and image_min_size from 800 to 600",
+        ),
+    ],
+)
+def test_too_little_gpu_memory_is_told_with_the_setting_to_lower(make_training, monkeypatch, keys, remedy):
+    def run_step(self):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    monkeypatch.setattr(MaskALTrainer, "run_step", run_step)
+    cfg, arguments = make_training(**keys)
+    with pytest.raises(MaskALError, match=f"CUDA out of memory in training.*: {remedy}. .*Tried to allocate 2.00 GiB."):
+        train(cfg, **arguments)
 
 
 def test_interrupted_training_equals_an_uninterrupted_one(make_training, validation_scores, tmp_path):
     finals = []
     for stop_at in (None, 3):
+        remove_resume_points(tmp_path / "out")
         cfg, arguments = make_training(train_iterations_base=6)
         validation_scores(1.0, 2.0, 3.0)
         if stop_at is not None:
@@ -167,6 +264,7 @@ def test_another_training_does_not_take_up_the_resume_point(make_training, valid
 def test_same_seed_same_training(make_training, validation_scores, tmp_path):
     finals = []
     for seed in (0, 0, 1):
+        remove_resume_points(tmp_path / "out")
         cfg, arguments = make_training(train_iterations_base=2, seed=seed)
         validation_scores(1.0, 1.0)
         train(cfg, **arguments)

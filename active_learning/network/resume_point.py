@@ -1,0 +1,75 @@
+"""Points of a training from which it can go on after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import weakref
+from pathlib import Path
+
+from active_learning.log import logger
+from active_learning.network.prediction import UNREADABLE
+from active_learning.network.weights_files import write_failure_told
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.utils import comm
+
+KEPT = 2  # should the last be damaged, as by a power cut, the one before is there
+
+
+class ResumePoint(HookBase):
+    """Keeps checkpoints of everything, one with each evaluation and one after the last iteration.
+
+    They belong to one config: a training with another one (another loop, other settings) does not take them up. They
+    stay until `remove_resume_points`, so that a training that was finished, but not noted as such, is not redone.
+    """
+
+    def __init__(self, trainer: DefaultTrainer, cfg: CfgNode) -> None:
+        self._folder = _folder(Path(cfg.OUTPUT_DIR))
+        self._prefix = hashlib.sha256(cfg.dump().encode()).hexdigest()[:12]
+        self._period = cfg.TEST.EVAL_PERIOD
+        self._checkpointer = DetectionCheckpointer(
+            trainer.checkpointer.model, str(self._folder), trainer=weakref.proxy(trainer)
+        )
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if done % self._period == 0 or done == self.trainer.max_iter:
+            self._save(f"{self._prefix}_{self.trainer.iter:07d}")
+            comm.synchronize()
+
+    def _save(self, name: str) -> None:
+        if not comm.is_main_process():
+            return
+        with write_failure_told(self._folder / f"{name}.pth"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._checkpointer.save(name)
+        kept = self._points()[:KEPT]
+        for old in set(self._folder.glob("*.pth")) - set(kept):
+            old.unlink()
+
+    def _points(self) -> list[Path]:
+        """Of this config, the newest first."""
+        return sorted(self._folder.glob(f"{self._prefix}_*.pth"), reverse=True)
+
+    def load(self) -> bool:
+        """Whether there was a point of this config; sets the trainer's `iter` to the last iteration that was done."""
+        for point in self._points():
+            try:
+                self._checkpointer.load(str(point))
+            except UNREADABLE as error:
+                reason = str(error).strip().splitlines()[0]
+                logger.warning("%s: this checkpoint is damaged (%s); the one before is used", point, reason)
+                continue
+            return True
+        return False
+
+
+def remove_resume_points(output_dir: Path) -> None:
+    """Once it is noted that the training is done."""
+    shutil.rmtree(_folder(output_dir), ignore_errors=True)
+
+
+def _folder(output_dir: Path) -> Path:
+    return output_dir / "resume"

@@ -1,0 +1,52 @@
+"""Writing weights: the file holds the old or the new ones at every moment, and a full disk is told."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from active_learning.disk_space import in_words
+from active_learning.errors import MaskALError
+from active_learning.files import copy_atomically, draft_of
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Writes {"model": state dict}.
+
+    Raises:
+        MaskALError: the file cannot be written; the old one is whole.
+    """
+    model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    with write_failure_told(path), draft_of(path) as draft:
+        torch.save({"model": model.state_dict()}, draft)
+
+
+def begin_best(best_model: Path, best_before: Path | None) -> None:
+    """What a training that starts anew has to beat: the best of the loop before, or nothing.
+
+    Raises:
+        MaskALError: the file cannot be written.
+    """
+    if best_before is None:
+        best_model.unlink(missing_ok=True)  # of a training with other settings that was given up
+    else:
+        with write_failure_told(best_model):
+            copy_atomically(best_before, best_model)
+
+
+@contextmanager
+def write_failure_told(path: Path) -> Iterator[None]:
+    """PyTorch's writer has no error of its own for a disk that takes no more; it raises a RuntimeError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MaskALError(
+            f"{path}: cannot be written ({reason}); the disk has {in_words(shutil.disk_usage(path.parent).free)} left. "
+            "What was there before is whole: free some space and start again, it goes on"
+        ) from error

@@ -1,0 +1,123 @@
+"""Settings that were edited since a run began: taken up with a line that says so, or refused with the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from active_learning.errors import SettingsError
+from active_learning.settings import Experiment, Settings
+
+FIXED = ("classes", "network_config")  # the weights so far are of these
+FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir")
+LISTS = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops", "equal_pool_size", "seed")
+NEEDS_A_START = ("cuda_visible_devices",)
+OVER = (
+    "initial_datasize",
+    "use_initial_train_dir",
+    "initial_train_dir",
+    "duplicate_initial_model_and_data",
+    "initial_train_file",
+)
+ANOTHER_RUN = "set it back, choose another experiment_name, or start over with --fresh"
+
+
+@dataclass(frozen=True)
+class Change:
+    key: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_shown(self.before)} -> {_shown(self.now)}"
+
+
+@dataclass(frozen=True)
+class TakenUp:
+    """Settings that hold from now on, and a line for each that is another one than before."""
+
+    settings: Settings
+    experiment: Experiment
+    lines: tuple[str, ...]
+
+
+def recorded(settings: Settings) -> dict[str, Any]:
+    """All keys as json can hold them."""
+    return settings.model_dump(mode="json")
+
+
+def reread(load: Callable[[], Settings]) -> Settings:
+    """The settings file as it is by now.
+
+    Raises:
+        SettingsError: it was edited and is wrong.
+    """
+    try:
+        return load()
+    except SettingsError as error:
+        raise SettingsError(
+            f"The settings were edited while the run went on, and cannot be used.\n{error}\n"
+            "The run is kept as it is: correct the settings and start again, it goes on"
+        ) from error
+
+
+def take_up(before: Mapping[str, Any], now: Settings, experiment: Experiment, *, running: bool) -> TakenUp:
+    """What is to be used of settings that may have been edited.
+
+    Args:
+        before: those the run used so far, as `recorded`; empty where it used none yet.
+        running: the program has been going on meanwhile; else it is just starting.
+
+    Raises:
+        SettingsError: an edit would break the run.
+    """
+    after = recorded(now)
+    changes = [Change(key, before[key], after[key]) for key in after if key in before and before[key] != after[key]]
+    mistakes = tuple(_mistakes(changes, now, experiment, running))
+    if mistakes:
+        raise SettingsError(
+            f"experiment {experiment.name}: the run has begun with other settings, these cannot change in it; "
+            "nothing was changed",
+            mistakes,
+        )
+    late = [change for change in changes if running and change.key in NEEDS_A_START]
+    for change in late:
+        now = now.model_copy(update={change.key: change.before})
+    same = [one for one in now.experiments() if one.name == experiment.name]
+    return TakenUp(now, same[0] if same else experiment, tuple(_line(change, change in late) for change in changes))
+
+
+def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, running: bool) -> Iterator[str]:
+    for change in changes:
+        if change.key in FIXED:
+            yield f"{change}: the weights so far belong to the former; {ANOTHER_RUN}"
+        elif change.key == "experiment_name":
+            yield f"{change}: this run is going on; set it back, and start the other one when it has ended"
+        elif change.key in FOLDERS and _is_another_folder(change, running):
+            yield f"{change}: the run is in the former; {ANOTHER_RUN}. Move a folder while MaskAL is not running"
+    if running and experiment.name not in [one.name for one in now.experiments()]:
+        lists = [change for change in changes if change.key in LISTS]
+        yield (
+            f"{'; '.join(map(str, lists))}: they ask no longer for the experiment {experiment.name}, which is going "
+            "on; set them back, or stop it and start again"
+        )
+
+
+def _is_another_folder(change: Change, running: bool) -> bool:
+    """A folder that is gone has been moved to its new place."""
+    before, now = Path(change.before), Path(change.now)
+    return before.resolve() != now.resolve() and (running or before.exists())
+
+
+def _line(change: Change, late: bool) -> str:
+    if late:
+        return f"{change} (from the next start on)"
+    return f"{change} (of no effect: the run has its initial images)" if change.key in OVER else str(change)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]" if len(value) != 1 else _shown(value[0])
+    return "nothing" if value in (None, "") else str(value)

@@ -1,0 +1,218 @@
+"""Ends whole runs at random moments, over and over, and looks whether anything is lost.
+
+    python tests/faults/kill_run.py --kills 100 [--signal TERM] [--seed 1] [--folder DIR]
+
+A run with a scripted person is first let through undisturbed. Then runs of the same project are ended, by default with
+SIGKILL to their whole process group, and started again, until they are through: each must choose the same images, have
+each loop once in its csv, and every annotation of the person must be there, byte for byte. The newest checkpoint of
+some training is cut short between two starts, as by a power cut.
+
+Starts are forks of this process, which has imported everything: that saves most of the time of a start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+import maskAL  # noqa: E402
+from active_learning import annotating, run_lock  # noqa: E402
+from active_learning.network import evaluation, mc_dropout, network_config, training  # noqa: E402, F401
+from tests.faults.project import Person, make_project  # noqa: E402
+
+SECONDS_TO_END = 15.0
+LONGEST_RUN = 300.0
+LOOK_SECONDS = 0.03
+
+
+@dataclass
+class Report:
+    """What happened; `faults` is empty where nothing was lost."""
+
+    kills: int = 0
+    runs: int = 0
+    in_phase: Counter[str] = field(default_factory=Counter)
+    annotations: int = 0
+    cut_checkpoints: int = 0
+    slowest_end: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        return json.dumps(vars(self), indent=1)
+
+
+class Run:
+    """One run of a project, started as often as it takes."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.rng = random.Random(seed)
+        make_project(folder)
+        self.person = Person(folder, random.Random(seed))
+        self.results = folder / "results" / "exp1" / "uncertainty"
+        self.process = 0
+
+    def start(self) -> None:
+        self.process = os.fork()
+        if self.process:
+            return
+        os.setsid()
+        log = os.open(self.folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(self.folder)
+        code = 70  # a traceback
+        try:
+            code = maskAL.main(["--config", "maskAL.yaml"])
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def end_of_process(self, deadline: float, ends_at: Counter[str] | None = None) -> int | None:
+        """The exit code (minus the signal), or None where it still runs at the deadline. The person works meanwhile.
+
+        Some ends come with a change on disk instead: shortly after the n-th of them, `ends_at["changes"]`.
+        """
+        seen, changes = self.signature(), 0
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(self.process, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+            self.person.look()
+            now = self.signature()
+            changes += now != seen
+            seen = now
+            if ends_at and changes >= ends_at["changes"]:
+                time.sleep(self.rng.uniform(0, 0.03))
+                return None
+            time.sleep(LOOK_SECONDS)
+        return None
+
+    def signature(self) -> tuple[object, ...]:
+        """Changes whenever the run writes its state or moves a file of the annotate folders."""
+        state = self.results / "run_state.json"
+        folders = [self.folder / "data" / split / "annotate" for split in ("train", "val", "test")]
+        files = [path.name for folder in folders if folder.is_dir() for path in folder.rglob("*")]
+        return (state.stat().st_mtime_ns if state.exists() else 0, sum(name.endswith(".png") for name in files))
+
+    def phase(self) -> str:
+        state = self.results / "run_state.json"
+        return json.loads(state.read_text(encoding="utf-8"))["phase"] if state.exists() else "start"
+
+    def cut_a_checkpoint(self) -> bool:
+        """The newest, where an older one is there."""
+        points = sorted((self.folder / "weights").rglob("resume/*.pth"))
+        if len(points) < 2 or self.rng.random() < 0.5:
+            return False
+        os.truncate(points[-1], points[-1].stat().st_size // 2)
+        return True
+
+    def chosen(self) -> dict[str, str]:
+        """The scores and the images of each loop, and what they scored."""
+        files = [*self.results.glob("*.csv"), *self.results.glob("trainfiles_*.txt"), *self.results.glob("pool_*.csv")]
+        return {path.name: path.read_text(encoding="utf-8") for path in sorted(files)}
+
+    def last_output(self) -> str:
+        return (self.folder / "output.txt").read_text(encoding="utf-8")[-3000:]
+
+
+def undisturbed(run: Run) -> float:
+    """Seconds that it took."""
+    started = time.monotonic()
+    run.start()
+    if run.end_of_process(started + LONGEST_RUN) != 0:
+        sys.exit(f"the undisturbed run failed:\n{run.last_output()}")
+    return time.monotonic() - started
+
+
+def disturbed(run: Run, seconds: float, number: int, report: Report, most_kills: int) -> None:
+    """Ends it again and again, until it is through or there were enough kills; then it is let through."""
+    while True:
+        run.start()
+        enough = report.kills >= most_kills
+        longest = LONGEST_RUN if enough else run.rng.uniform(0, seconds / 6)
+        changes = Counter(changes=run.rng.randrange(1, 8)) if run.rng.random() < 0.4 and not enough else None
+        code = run.end_of_process(time.monotonic() + longest, changes)
+        if code is None and not enough:
+            report.in_phase[run.phase()] += 1
+            report.kills += 1
+            code = _end(run, number, report)
+        if code == 0:
+            return
+        if code not in (-signal.SIGKILL, 130):
+            report.faults.append(f"{run.folder.name}: exit code {code}\n{run.last_output()}")
+            return
+        for _ in range(run.rng.randrange(20)):  # the person goes on while the program is down
+            run.person.look()
+        report.cut_checkpoints += run.cut_a_checkpoint()
+
+
+def _end(run: Run, number: int, report: Report) -> int:
+    started = time.monotonic()
+    os.killpg(run.process, number) if number == signal.SIGKILL else os.kill(run.process, number)
+    code = run.end_of_process(started + SECONDS_TO_END)
+    report.slowest_end = max(report.slowest_end, time.monotonic() - started)
+    if code is None:
+        report.faults.append(f"{run.folder.name}: does not end within {SECONDS_TO_END:.0f} s of the signal")
+        os.killpg(run.process, signal.SIGKILL)
+        os.waitpid(run.process, 0)
+        return -signal.SIGKILL
+    if code == -number and number != signal.SIGKILL:
+        return 130  # before the program had taken over the signal
+    return code
+
+
+def compare(run: Run, expected: dict[str, str], report: Report) -> None:
+    report.annotations += len(run.person.made)
+    if lost := run.person.lost():
+        report.faults.append(f"{run.folder.name}: {len(lost)} annotations lost, such as {sorted(lost)[0]!r}")
+    found = run.chosen()
+    for name in sorted({*expected, *found}):
+        if found.get(name) != expected.get(name):
+            report.faults.append(f"{run.folder.name}: {name} is\n{found.get(name)}\ninstead of\n{expected.get(name)}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], default="KILL")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where the projects go; default: a temporary folder")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    annotating.POLL_SECONDS = 0.1
+    run_lock.SECONDS_FOR_THE_REST = 5.0
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="maskal_kill_"))
+    whole = Run(folder / "undisturbed", arguments.seed)
+    seconds = undisturbed(whole)
+    expected, report = whole.chosen(), Report()
+    compare(whole, expected, report)
+    while report.kills < arguments.kills and not report.faults:
+        report.runs += 1
+        run = Run(folder / f"run{report.runs:03d}", arguments.seed + report.runs)
+        disturbed(run, seconds, signal.Signals[f"SIG{arguments.signal}"], report, arguments.kills)
+        if not report.faults:
+            compare(run, expected, report)
+        print(f"{report.runs} runs, {report.kills} kills, {len(report.faults)} faults", file=sys.stderr, flush=True)
+    print(report.text())
+    return 1 if report.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
