@@ -135,7 +135,9 @@ def _config_folders() -> list[Path]:
 
 
 def is_zoo_config(name: str) -> bool:
-    return name.endswith(".yaml") and any((folder / name).is_file() for folder in _config_folders())
+    """Whether it names a file below configs/; a name does not lead out of there."""
+    leads_out = Path(name).is_absolute() or ".." in name.replace("\\", "/").split("/")
+    return name.endswith(".yaml") and not leads_out and any((place / name).is_file() for place in _config_folders())
 
 
 def zoo_configs() -> list[str]:

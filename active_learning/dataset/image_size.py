@@ -25,7 +25,7 @@ def image_size(path: Path) -> tuple[int, int]:
     except UnidentifiedImageError as error:
         raise MaskALError(f"{path}: is no image or is damaged; replace or remove it") from error
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        raise MaskALError(f"{path}: cannot be read as an image: {error}") from error
+        raise MaskALError(f"{path}: cannot be read as an image: {error}; replace or remove it") from error
     return (width, height) if orientation in _TRANSPOSED else (height, width)
 
 

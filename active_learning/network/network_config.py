@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from active_learning.errors import MaskALError
 from active_learning.log import logger
 from active_learning.settings import Experiment, Settings
+from active_learning.settings_paths import is_zoo_config
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -136,13 +137,12 @@ def _config_file(name: str) -> str:
 
     if Path(name).is_file():
         return name
-    try:
-        return model_zoo.get_config_file(name)
-    except RuntimeError as error:
+    if not is_zoo_config(name):
         raise MaskALError(
             f"network_config: {name} is neither a file nor a config below configs/, "
             "such as COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
-        ) from error
+        )
+    return model_zoo.get_config_file(name)
 
 
 def _use_dropout_heads(cfg: CfgNode, name: str) -> None:

@@ -21,7 +21,7 @@ from active_learning.network.prediction import UNREADABLE
 from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
 from active_learning.network.training_hooks import KeepBest, ProgressBar
-from active_learning.network.weights_files import begin_best, save_weights
+from active_learning.network.weights_files import backbone_filled, begin_best, save_weights
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
@@ -158,14 +158,15 @@ class MaskALTrainer(DefaultTrainer):
             Whether it goes on with such a training.
 
         Raises:
-            MaskALError: the weights cannot be read.
+            MaskALError: the weights cannot be read, or are of another network.
         """
         if self.resume_point.load():
             self.start_iter = self.iter + 1
             logger.info("Going on with the interrupted training at iteration %d", self.start_iter)
             return True
         try:
-            self.resume_or_load(resume=False)
+            with backbone_filled(self.checkpointer.model, self.cfg.MODEL.WEIGHTS):
+                self.resume_or_load(resume=False)
         except UNREADABLE as error:
             raise MaskALError(f"{self.cfg.MODEL.WEIGHTS}: cannot be read as weights: {error}") from error
         return False

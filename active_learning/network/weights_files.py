@@ -1,4 +1,4 @@
-"""Writing weights: the file holds the old or the new ones at every moment, and a full disk is told."""
+"""Weights files: written whole or not at all, a full disk is told, and those of another network are refused."""
 
 from __future__ import annotations
 
@@ -37,6 +37,29 @@ def begin_best(best_model: Path, best_before: Path | None) -> None:
     else:
         with write_failure_told(best_model):
             copy_atomically(best_before, best_model)
+
+
+@contextmanager
+def backbone_filled(model: nn.Module, weights: str) -> Iterator[None]:
+    """Inside it `weights` are loaded; the heads may be of other classes, the backbone must be the same.
+
+    Raises:
+        MaskALError: less than half of the backbone is in the file; training would start from noise.
+    """
+    missing: set[str] = set()
+    hook = model.register_load_state_dict_post_hook(lambda _, keys: missing.update(keys.missing_keys))
+    try:
+        yield
+    finally:
+        hook.remove()
+    backbone = [name for name, _ in model.named_parameters() if name.startswith("backbone.")]
+    absent = [name for name in backbone if name in missing]
+    if weights and 2 * len(absent) > len(backbone):
+        raise MaskALError(
+            f"{weights}: does not fit the network: {len(absent)} of the {len(backbone)} weights of its backbone are "
+            f"missing or of another shape, such as {absent[-1]}; give weights of this network_config, or "
+            "pretrained_weights: '' to start from none"
+        )
 
 
 @contextmanager

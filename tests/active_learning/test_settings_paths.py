@@ -38,6 +38,16 @@ def test_zoo_configs_are_found(project_root: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["../maskAL.yaml", "Misc/../Base-RCNN-FPN.yaml", "Misc\\..\\x.yaml", "{root}/maskAL.yaml"]
+)
+def test_a_zoo_config_does_not_lead_out_of_configs(home: Path, project_root: Path, name: str) -> None:
+    name = name.format(root=project_root)
+    assert not is_zoo_config(name)
+    if ".." in name:
+        assert "is neither below configs/ nor a file" in paths(network_config=name, pretrained_weights="")[0]
+
+
+@pytest.mark.parametrize(
     ("keys", "words"),
     [
         pytest.param({"traindir": "no"}, "traindir: there is no folder no in", id="missing-traindir"),

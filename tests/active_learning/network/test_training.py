@@ -295,6 +295,28 @@ def test_start_weights_that_cannot_be_read(make_training, tmp_path, content):
         train(cfg, **arguments)
 
 
+def test_weights_of_another_network_are_refused(make_training, tmp_path):
+    path = tmp_path / "start.pth"
+    other = {"backbone.fpn_lateral2.weight": torch.zeros(3, 3), "head.weight": torch.zeros(2)}
+    torch.save({"model": other}, path)
+    cfg, arguments = make_training(weights=str(path))
+    with pytest.raises(
+        MaskALError, match=r"start\.pth: does not fit the network: (\d+) of the \1 weights of its backb"
+    ):
+        train(cfg, **arguments)
+
+
+def test_weights_of_other_classes_are_taken(make_training, validation_scores, tmp_path):
+    validation_scores(1.0, 1.0, 1.0)
+    cfg, arguments = make_training(train_iterations_base=1)
+    train(cfg, **arguments)
+    weights = torch.load(tmp_path / "final.pth", weights_only=True)
+    weights["model"]["roi_heads.box_predictor.cls_score.weight"] = torch.zeros(9, 32)
+    torch.save(weights, tmp_path / "start.pth")
+    cfg, arguments = make_training(weights=str(tmp_path / "start.pth"), train_iterations_base=1)
+    assert train(cfg, **arguments).iterations == 1
+
+
 def test_divergence_names_iteration_and_remedy(make_training):
     cfg, arguments = make_training(learning_rate=1e30, warmup_iterations=0, train_iterations_base=6)
     cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
