@@ -84,10 +84,10 @@ class Run:
             sys.stderr.flush()
             os._exit(code)
 
-    def end_of_process(self, deadline: float, ends_at: Counter[str] | None = None) -> int | None:
+    def end_of_process(self, deadline: float, most_changes: int = 0) -> int | None:
         """The exit code (minus the signal), or None where it still runs at the deadline. The person works meanwhile.
 
-        Some ends come with a change on disk instead: shortly after the n-th of them, `ends_at["changes"]`.
+        So it is shortly after the n-th change on disk, where `most_changes` is such a number.
         """
         seen, changes = self.signature(), 0
         while time.monotonic() < deadline:
@@ -98,18 +98,20 @@ class Run:
             now = self.signature()
             changes += now != seen
             seen = now
-            if ends_at and changes >= ends_at["changes"]:
+            if most_changes and changes >= most_changes:
                 time.sleep(self.rng.uniform(0, 0.03))
                 return None
             time.sleep(LOOK_SECONDS)
         return None
 
     def signature(self) -> tuple[object, ...]:
-        """Changes whenever the run writes its state or moves a file of the annotate folders."""
+        """Changes whenever the run writes its state, makes or removes a file, or moves one of the annotate folders."""
         state = self.results / "run_state.json"
-        folders = [self.folder / "data" / split / "annotate" for split in ("train", "val", "test")]
-        files = [path.name for folder in folders if folder.is_dir() for path in folder.rglob("*")]
-        return (state.stat().st_mtime_ns if state.exists() else 0, sum(name.endswith(".png") for name in files))
+        folders = [self.folder / "weights", self.folder / "results"]
+        folders += [self.folder / "data" / split / "annotate" for split in ("train", "val", "test")]
+        files = [Path(place, name) for folder in folders for place, _, names in os.walk(folder) for name in names]
+        ours = sorted(str(path) for path in files if path.suffix != ".json" or folders[1] in path.parents)
+        return (state.stat().st_mtime_ns if state.exists() else 0, ours)
 
     def phase(self) -> str:
         state = self.results / "run_state.json"
@@ -146,8 +148,9 @@ def disturbed(run: Run, seconds: float, number: int, report: Report, most_kills:
     while True:
         run.start()
         enough = report.kills >= most_kills
-        longest = LONGEST_RUN if enough else run.rng.uniform(0, seconds / 6)
-        changes = Counter(changes=run.rng.randrange(1, 8)) if run.rng.random() < 0.4 and not enough else None
+        by_change = run.rng.random() < 0.7
+        longest = LONGEST_RUN if enough or by_change else run.rng.uniform(0, seconds / 3)
+        changes = run.rng.randrange(1, 15) if by_change and not enough else 0
         code = run.end_of_process(time.monotonic() + longest, changes)
         if code is None and not enough:
             report.in_phase[run.phase()] += 1
