@@ -59,10 +59,10 @@ class DataMemory:
 def _changes(split: str, folder: Path, before: Seen, now: Seen, used: set[str]) -> Iterator[str]:
     there, known = set(now.images), set(before.images)
     if new := sorted(there - known):
-        follows = (
-            "in the pool" if split == "train" else f"used as {split} images; the mAP is of other images than before"
-        )
-        yield f"New in {folder}: {named(new)}; from now on {follows}"
+        follows = "from now on in the pool"
+        if split != "train":
+            follows = f"from now on used for {split}; the mAP is of other images than before"
+        yield f"New in {folder}: {named(new)}; {follows}"
     gone = sorted(known - there)
     if left_out := [name for name in gone if name in used or split != "train"]:
         yield f"Gone from {folder}: {named(left_out)}; the run goes on without, until it is there again"

@@ -43,7 +43,7 @@ ALLOWED = {
     "output_files": {"errors", "files", "settings"},
     "run_state": {"errors", "files"},
     "annotations": {"errors", "files"},
-    "dataset": {"errors", "files", "annotations"},
+    "dataset": {"annotations", "disk_space", "errors", "files"},
     "conversion": {"errors", "files", "annotations", "dataset"},
     "sampling": {"errors", "files", "log"},
     "network": {

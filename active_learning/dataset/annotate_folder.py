@@ -30,6 +30,7 @@ from active_learning.dataset.image_folder import (
     normalised,
 )
 from active_learning.dataset.own_files import OwnFiles
+from active_learning.disk_space import check_space
 from active_learning.errors import MaskALError
 
 
@@ -75,7 +76,7 @@ class AnnotateFolder:
         The annotate folder is searched for annotations of images that have no good one beside them, and only of these.
 
         Raises:
-            MaskALError: an image is not there or cannot be copied.
+            MaskALError: an image is not there or cannot be copied, or the disk is too small for all copies.
         """
         self._images = tuple(dict.fromkeys(check_image_name(name) for name in images))
         absent = [name for name in self._images if not (self.folder / name).is_file()]
@@ -85,7 +86,10 @@ class AnnotateFolder:
         there = set(self.progress().annotated)
         self._awaited = tuple(name for name in self._images if name not in there)
         progress = self.progress()
-        for name in (*progress.missing, *progress.faulty):
+        copies = (*progress.missing, *progress.faulty)
+        needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
+        check_space(self.path, needed, "copies of the images to annotate", "have fewer images chosen (pool_size)")
+        for name in copies:
             self._copy(name)
 
     def _copy(self, name: str) -> None:

@@ -84,7 +84,7 @@ def test_pre_labels_wait_for_done(project, tmp_path, name):
     assert not desk.awaited
 
 
-def test_what_a_person_corrected_is_kept_and_only_the_rest_is_drawn_again(project):
+def test_what_a_person_corrected_is_kept_and_only_the_rest_is_drawn_again(project, caplog):
     draw, annotate = Drawer(), project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited):
         go(project, draw=draw)
@@ -92,9 +92,13 @@ def test_what_a_person_corrected_is_kept_and_only_the_rest_is_drawn_again(projec
     (annotate / "00.json").write_text(mine, encoding="utf-8")
     (annotate / "01.json").unlink()
     (annotate / "DONE").touch()
-    with pytest.raises(AnnotationsAwaited):  # what was drawn after DONE has not been seen by anyone
+    with (
+        caplog.at_level(logging.INFO),
+        pytest.raises(AnnotationsAwaited),
+    ):  # what was drawn after DONE has not been seen by anyone
         go(project, draw=draw)
     assert draw.asked == [IMAGES, ["01.png"]]
+    assert "DONE was there before the pre-labels: make it again when they are corrected" in caplog.text
     assert not (annotate / "DONE").exists()
     (annotate / "DONE").touch()
     go(project, draw=draw)

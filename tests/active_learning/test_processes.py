@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from torch.multiprocessing import ProcessExitedException
 
 from active_learning import processes
 from active_learning.errors import AnnotationsAwaited, FailedElsewhere, MaskALError, SettingsError
@@ -138,6 +139,15 @@ def test_spawned_processes_help_the_first_and_end_as_it_does(tmp_path, two_gpus,
 def test_a_bug_in_a_spawned_process_is_shown(tmp_path, two_gpus):
     with pytest.raises(Exception, match="ZeroDivisionError: a bug"):
         run_on_devices("0,1", story, tmp_path, "bug")
+
+
+def test_a_process_that_the_system_killed(two_gpus, monkeypatch, capsys):
+    def launch(*arguments):
+        raise ProcessExitedException("process 1 terminated with signal SIGKILL", 1, 1234, -9)
+
+    monkeypatch.setattr(processes, "_launch", launch)
+    assert exit_code_of(run_on_devices, "0,1", story) == 1
+    assert "a process was ended from outside (process 1 terminated with signal SIGKILL)" in capsys.readouterr().err
 
 
 SCRIPT = """

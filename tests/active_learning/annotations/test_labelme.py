@@ -231,7 +231,9 @@ def test_lobes_that_cancel_out_are_kept(save):
         pytest.param({"imageHeight": 100, "imageWidth": 80}, SIZE, "EXIF rotation", id="transposed"),
         pytest.param({"imageHeight": 50, "imageWidth": "x"}, SIZE, "height 80, width 100", id="another"),
         pytest.param({"imagePath": "..\\sub\\A.JPG"}, SIZE, None, id="name on Windows"),
-        pytest.param({"imagePath": "b.jpg"}, SIZE, "names 'b.jpg'", id="another image"),
+        pytest.param(
+            {"imagePath": "b.jpg"}, SIZE, "imagePath: names 'b.jpg', but the file stands beside", id="another image"
+        ),
         pytest.param({"imagePath": 5}, SIZE, None, id="name a number"),
         pytest.param({"imageData": "not looked at"}, SIZE, None, id="image data"),
         pytest.param({"flags": None, "version": None}, SIZE, None, id="old file"),

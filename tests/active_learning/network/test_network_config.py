@@ -234,13 +234,14 @@ def test_every_policy_warms_up(make_settings, policy):
     ],
     ids=["one class", "the smallest counts", "factor 1", "clipped", "an absent class is passed over", "only absent"],
 )
-def test_repeat_threshold(make_settings, factor, minority, threshold):
+def test_repeat_threshold(make_settings, log, factor, minority, threshold):
     settings = make_settings(
         train_sampler="RepeatFactorTrainingSampler", minority_classes=minority, repeat_factor_smallest_class=factor
     )
     cfg = trained_as(settings, image_count=100, class_images={"square": 40, "disc": 10, "never": 0})
     assert cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler"
     assert pytest.approx(threshold) == cfg.DATALOADER.REPEAT_THRESHOLD
+    assert ("No training image holds never: there is nothing of it to repeat" in log.text) == ("never" in minority)
 
 
 def test_tiny_trainings_have_sound_steps(make_settings):

@@ -320,7 +320,9 @@ def test_weights_of_other_classes_are_taken(make_training, validation_scores, tm
 def test_divergence_names_iteration_and_remedy(make_training):
     cfg, arguments = make_training(learning_rate=1e30, warmup_iterations=0, train_iterations_base=6)
     cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
-    with pytest.raises(MaskALError, match=r"(?s)iteration [1-5]\b.*lower learning_rate \(1e\+30\)"):
+    with pytest.raises(
+        MaskALError, match=r"(?s)iteration [1-5]\b.*In MaskAL's settings: lower learning_rate \(1e\+30\)"
+    ):
         train(cfg, **arguments)
 
 
