@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := demo/run
 TOOLS := .venv-tools
 
-.PHONY: demo test test-tools bench lint
+.PHONY: demo test test-faults test-tools bench lint
 
 $(VENV)/installed: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,12 @@ $(TOOLS)/%/installed: tests/tools/requirements/%.txt
 	$(TOOLS)/$*/bin/python -m pip install --quiet --upgrade pip
 	$(TOOLS)/$*/bin/python -m pip install --quiet --requirement $<
 	touch $@
+
+# Whole runs are ended a hundred times by each signal, at random moments, and once at each step on the disk.
+test-faults: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill_run.py --kills 100
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill_run.py --kills 100 --signal TERM
+	STEPS_BETWEEN_DEATHS=1 $(BIN)/python -m pytest tests/faults/test_every_step.py --timeout 3600
 
 # Each script prints one table; together they are benchmarks/RESULTS.md.
 bench: $(VENV)/installed

@@ -56,13 +56,12 @@ def _locked(path: Path, what: str) -> Iterator[None]:
         logger.warning("%s: this disk knows no locks (%s); see to it that no second run is started", path, error)
         yield
         return
-    try:
+    with ExitStack() as undo:
+        undo.callback(lock.release)
+        undo.callback(holder.unlink, missing_ok=True)
         started = datetime.now().astimezone().isoformat(" ", "seconds")
         write_atomically(holder, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "start": started}))
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
 
 
 def _acquire(lock: FileLock, holder: Path, what: str) -> None:
