@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 
 import maskAL
 from active_learning import choice
@@ -19,6 +20,7 @@ from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
 from active_learning.run_data import RunData
+from active_learning.run_state import RunState
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings
 from tests.active_learning.conftest import annotated_image
@@ -244,44 +246,64 @@ def test_initial_images_are_not_pre_labelled(settings: Settings, network: FakeNe
 
 
 def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
-    settings: Settings, network: FakeNetwork, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    network: FakeNetwork,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     """Three loops; what a person does while each of the first two trainings goes on holds from the next loop on."""
     monkeypatch.setattr("active_learning.loop.start_log", lambda path: None)
-    now = [changed(settings, {"loops": 2})]
+    file, folder, train = tmp_path / "maskAL.yaml", settings.traindir, network.train
+    values = {**settings.model_dump(mode="json"), "cuda_visible_devices": "cpu", "initial_train_file": ""}
+    values["supervisely_meta_json"] = ""
     edits = [{"loops": 3, "pool_size": 2, "learning_rate": 0.002}, {"mcd_iterations": 3}]
-    train, folder = network.train, settings.traindir
+    initial = RunData(settings).initial_images(0)
+    unwanted = next(name for name in reversed(RunData(settings).images("train")) if name not in initial)
+
+    def write_settings(**changes: object) -> None:
+        values.update(changes)
+        file.write_text(yaml.safe_dump(values), encoding="utf-8")
 
     def train_while_a_person_works(*arguments: object, **options: object) -> TrainingResult:
         number = len(network.carried_ap)
         if number < len(edits):
-            now[0] = changed(now[0], edits[number])
+            write_settings(**edits[number])
             annotated_image(folder / f"0{number}_new.png")
         if number == 1:
             (folder / unwanted).unlink()
-            document = (folder / f"{initial[0][:2]}.json").read_text(encoding="utf-8")
-            (folder / f"{initial[0][:2]}.json").write_text(document + " ", encoding="utf-8")
+            annotation = (folder / initial[0]).with_suffix(".json")
+            annotation.write_text(annotation.read_text(encoding="utf-8") + " ", encoding="utf-8")
         return train(*arguments, **options)
 
-    initial = RunData(settings).initial_images(0)
-    unwanted = next(name for name in reversed(RunData(settings).images("train")) if name not in initial)
+    write_settings()
     monkeypatch.setattr(training, "train", train_while_a_person_works)
     with caplog.at_level("INFO"):
-        loop = ActiveLearningLoop(now[0], now[0].experiments()[0], read_settings=lambda: now[0])
-        maskAL.run_experiment(loop)
-    assert [row.train_size for row in loop.state.history] == [4, 6, 8, 10]
-    assert {"00_new.png", "01_new.png"} < set(loop.state.train_images)
-    diary = caplog.text
-    for line in (
+        assert maskAL.main(["--config", str(file)]) == 0
+    state = RunState.load(settings.resultsroot / "exp1" / "uncertainty" / "run_state.json")
+    assert [row.train_size for row in state.history] == [4, 6, 8, 10]
+    assert {"00_new.png", "01_new.png"} < set(state.train_images)
+    told = [
+        "Loop 0 of 2: training on 4 images",
         "Settings that were changed:\n  learning_rate: 0.01 -> 0.002\n  pool_size: 3 -> 2\n  loops: 2 -> 3",
-        "Settings that were changed:\n  mcd_iterations: 10 -> 3",
         f"New in {folder}: 1 image (00_new.png); from now on in the pool",
+        "Looking 10 times at each of the 11 images of the pool",
+        "2 images chosen for loop 1 of 3",
+        "Loop 1 of 3: training on 6 images",
+        "Settings that were changed:\n  mcd_iterations: 10 -> 3",
+        f"New in {folder}: 1 image (01_new.png); from now on in the pool",
         f"Gone from {folder}: 1 image ({unwanted}); no longer in the pool",
         f"Annotated anew in {folder}: 1 image ({initial[0]}); what is there now is used",
-        "Looking 3 times at each of",
-    ):
-        assert line in diary
-    assert diary.count("Settings that were changed") == 2
+        "Looking 3 times at each of the 9 images of the pool",
+        "2 images chosen for loop 2 of 3",
+        "Loop 2 of 3: training on 8 images",
+        "2 images chosen for loop 3 of 3",
+        "Finished: loop 3 of 3 is done",
+    ]
+    places = [caplog.text.find(line) for line in told]
+    assert -1 not in places, told[places.index(-1)]
+    assert places == sorted(places)
+    assert caplog.text.count("Settings that were changed") == 2
 
 
 def test_an_image_that_vanished_is_left_out_until_it_is_back(settings: Settings, network: FakeNetwork):

@@ -180,6 +180,47 @@ def under_torchrun(folder: Path, project_root: Path, *arguments: str) -> subproc
     )
 
 
+SPAWNING = """
+import sys, time
+from pathlib import Path
+from active_learning import processes
+from active_learning.processes import exit_code_of, run_on_devices
+from tests.active_learning.test_processes import story
+
+def wait(folder):
+    story(folder, "")
+    (folder / "waits").touch()
+    time.sleep(120)
+
+if __name__ == "__main__":
+    processes._gpus = lambda devices: 2
+    sys.exit(exit_code_of(run_on_devices, "0,1", wait, Path(sys.argv[1])))
+"""
+
+
+def test_sigterm_to_the_first_ends_the_others_too(tmp_path, project_root):
+    (tmp_path / "script.py").write_text(SPAWNING, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "script.py", str(tmp_path)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "waits").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert err.count("Interrupted. Nothing is lost") == 1
+        assert not psutil.wait_procs(children, timeout=10)[1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize("ending", ["done", "awaited"])
 def test_torchruns_processes_end_with_one_exit_code(tmp_path, project_root, ending):
     process = under_torchrun(tmp_path, project_root, ending)

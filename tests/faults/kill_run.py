@@ -1,6 +1,6 @@
 """Ends whole runs at random moments, over and over, and looks whether anything is lost.
 
-    python tests/faults/kill_run.py --kills 100 [--signal TERM] [--seed 1] [--folder DIR]
+    python tests/faults/kill_run.py --kills 100 [--signal TERM] [--workers 1] [--seed 1] [--folder DIR]
 
 A run with a scripted person is first let through undisturbed. Then runs of the same project are ended, by default with
 SIGKILL to their whole process group, and started again, until they are through: each must choose the same images, have
@@ -58,10 +58,10 @@ class Report:
 class Run:
     """One run of a project, started as often as it takes."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, workers: int) -> None:
         self.folder = folder
         self.rng = random.Random(seed)
-        make_project(folder)
+        make_project(folder, num_workers=workers)
         self.person = Person(folder, random.Random(seed))
         self.results = folder / "results" / "exp1" / "uncertainty"
         self.process = 0
@@ -196,19 +196,20 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], default="KILL")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=0, help="processes that read images")
     parser.add_argument("--folder", type=Path, help="where the projects go; default: a temporary folder")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     annotating.POLL_SECONDS = 0.1
     run_lock.SECONDS_FOR_THE_REST = 5.0
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="maskal_kill_"))
-    whole = Run(folder / "undisturbed", arguments.seed)
+    whole = Run(folder / "undisturbed", arguments.seed, arguments.workers)
     seconds = undisturbed(whole)
     expected, report = whole.chosen(), Report()
     compare(whole, expected, report)
     while report.kills < arguments.kills and not report.faults:
         report.runs += 1
-        run = Run(folder / f"run{report.runs:03d}", arguments.seed + report.runs)
+        run = Run(folder / f"run{report.runs:03d}", arguments.seed + report.runs, arguments.workers)
         disturbed(run, seconds, signal.Signals[f"SIG{arguments.signal}"], report, arguments.kills)
         if not report.faults:
             compare(run, expected, report)

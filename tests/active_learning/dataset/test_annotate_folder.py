@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from active_learning import disk_space
 from active_learning.annotations import read_annotation
 from active_learning.dataset import annotate_folder
 from active_learning.dataset.annotate_folder import AnnotateFolder
@@ -122,6 +123,16 @@ def test_images_must_be_there(desk, add_image):
 def test_names_must_stay_in_the_folder(desk, name):
     with pytest.raises(MaskALError, match="leads out"):
         desk.fill([name])
+
+
+def test_copies_that_the_disk_cannot_hold_are_not_begun(train, desk, add_image, monkeypatch):
+    add_image("a.png")
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 10})())
+    with pytest.raises(
+        MaskALError, match=r"annotate: .* are needed for copies of the images to annotate, its disk has"
+    ):
+        desk.fill(["a.png"])
+    assert not (train / "annotate").exists()
 
 
 def test_a_file_in_the_place_of_the_folder(train, desk, add_image):
