@@ -37,15 +37,14 @@ class DataMemory:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def changes(self, split: str, folder: Path, used: Sequence[str]) -> list[str]:
-        """A line for each kind of change since `remember`; none where nothing is remembered."""
-        before = self._read().get(split)
-        return list(_changes(split, folder, before, look_at(folder, used), set(used))) if before else []
-
-    def remember(self, split: str, folder: Path, used: Sequence[str]) -> None:
-        splits = {**self._read(), split: look_at(folder, used)}
+    def update(self, split: str, folder: Path, used: Sequence[str]) -> list[str]:
+        """Looks again; a line for each kind of change since the last time, none where there was no last time."""
+        splits, now = self._read(), look_at(folder, used)
+        before = splits.get(split)
+        splits[split] = now
         text = json.dumps({name: asdict(seen) for name, seen in splits.items()}, ensure_ascii=False, indent=0)
         write_atomically(self._file, text + "\n")
+        return list(_changes(split, folder, before, now, set(used))) if before else []
 
     def _read(self) -> dict[str, Seen]:
         """Empty where there is none; it only serves to tell, so a damaged one is made anew."""
@@ -69,11 +68,11 @@ def _changes(split: str, folder: Path, before: Seen, now: Seen, used: set[str]) 
     if not_there := [name for name in gone if name not in left_out]:
         yield f"Gone from {folder}: {named(not_there)}; no longer in the pool"
     both = sorted(there & set(before.annotations))
-    if lost := [name for name in both if name not in now.annotations]:
+    lost = [name for name in both if name not in now.annotations]
+    if lost:
         yield f"Without annotation in {folder}, though it had one: {named(lost)}; it is asked for again"
-    if changed := [
-        name for name in both if now.annotations.get(name, before.annotations[name]) != before.annotations[name]
-    ]:
+    before_and_now = {name: (before.annotations[name], now.annotations[name]) for name in both if name not in lost}
+    if changed := [name for name, (former, latter) in before_and_now.items() if former != latter]:
         yield f"Annotated anew in {folder}: {named(changed)}; what is there now is used"
 
 

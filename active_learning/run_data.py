@@ -77,14 +77,13 @@ class RunData:
         desk = AnnotateFolder(self.folder(split), self.settings.classes, self.settings.unknown_labels)
         have_annotated(desk, self.present(split, images), self.settings, wait=wait, draw=draw)
         if self.memory:
-            self.memory.remember(split, self.folder(split), images)
+            self.memory.update(split, self.folder(split), images)  # what was annotated now is no news
 
     def tell_changes(self, split: str, images: Sequence[str]) -> None:
         """Tells what appeared, changed or vanished since the last time; `images` are those that the run uses."""
         if self.memory:
-            for line in self.memory.changes(split, self.folder(split), images):
+            for line in self.memory.update(split, self.folder(split), images):
                 logger.info("%s", line)
-            self.memory.remember(split, self.folder(split), images)
 
     def present(self, split: str, images: Sequence[str]) -> list[str]:
         """Those that are still in their folder.

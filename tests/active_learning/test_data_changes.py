@@ -10,12 +10,12 @@ from active_learning.data_changes import DataMemory, named
 @pytest.fixture
 def memory(tmp_path, settings):
     memory = DataMemory(tmp_path / "data_seen.json")
-    memory.remember("train", settings.traindir, ["00.png", "01.png"])
+    memory.update("train", settings.traindir, ["00.png", "01.png"])
     return memory
 
 
 def changes(memory, settings):
-    return [line.replace(str(settings.traindir), "D") for line in memory.changes("train", settings.traindir, USED)]
+    return [line.replace(str(settings.traindir), "D") for line in memory.update("train", settings.traindir, USED)]
 
 
 USED = ["00.png", "01.png"]
@@ -23,7 +23,7 @@ USED = ["00.png", "01.png"]
 
 def test_nothing_changed_nothing_said(memory, settings):
     assert changes(memory, settings) == []
-    assert memory.changes("val", settings.valdir, ["00.png"]) == []
+    assert memory.update("val", settings.valdir, ["00.png"]) == []
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,6 @@ def test_nothing_changed_nothing_said(memory, settings):
 def test_what_changed_is_told_by_name(memory, settings, action, line):
     action(settings.traindir)
     assert [text[: len(line)] for text in changes(memory, settings)] == [line]
-    memory.remember("train", settings.traindir, USED)
     assert changes(memory, settings) == []
 
 
@@ -50,17 +49,17 @@ def test_changes_of_annotations_that_are_not_used_are_no_news(memory, settings):
 
 
 def test_test_images_that_change_make_scores_incomparable(memory, settings):
-    memory.remember("test", settings.testdir, ["00.png"])
+    memory.update("test", settings.testdir, ["00.png"])
     (settings.testdir / "x.jpg").write_bytes(b"x")
-    assert "the mAP is of other images than before" in memory.changes("test", settings.testdir, ["00.png"])[0]
+    assert "the mAP is of other images than before" in memory.update("test", settings.testdir, ["00.png"])[0]
 
 
 def test_a_damaged_memory_is_made_anew(tmp_path, settings):
     (tmp_path / "m.json").write_text("{", encoding="utf-8")
     memory = DataMemory(tmp_path / "m.json")
-    assert memory.changes("train", settings.traindir, USED) == []
-    memory.remember("train", settings.traindir, USED)
-    assert changes(memory, settings) == []
+    assert memory.update("train", settings.traindir, USED) == []
+    (settings.traindir / "05.png").unlink()
+    assert changes(memory, settings) == ["Gone from D: 1 image (05.png); no longer in the pool"]
 
 
 def test_of_many_the_first_are_named():
