@@ -29,13 +29,19 @@ def check_space(folder: Path, needed: int, purpose: str, remedy: str) -> None:
     Raises:
         MaskALError: the folder's disk has less.
     """
-    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(place).free
+    free = free_space(folder)
     if free < needed:
         raise MaskALError(
             f"{folder}: {in_words(needed)} are needed for {purpose}, its disk has {in_words(free)} left; "
             f"free some space or {remedy}. The same command goes on"
         )
+
+
+def free_space(folder: Path) -> int:
+    """In bytes, of the disk where the folder is or will be."""
+    return shutil.disk_usage(
+        next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    ).free
 
 
 def disk_failure(error: OSError) -> str:

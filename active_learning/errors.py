@@ -29,6 +29,11 @@ class AnnotationsAwaited(MaskALError):  # noqa: N818 (it is a state to come back
     exit_code = 3
 
 
+def first_line(error: BaseException) -> str:
+    """What it says, without the lines for programmers that PyTorch adds."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class FailedElsewhere(MaskALError):  # noqa: N818 (what failed is said where it failed)
     """Another process of this run ended with `exit_code`, and has told why."""
 

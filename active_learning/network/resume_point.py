@@ -7,6 +7,7 @@ import shutil
 import weakref
 from pathlib import Path
 
+from active_learning.errors import first_line
 from active_learning.log import logger
 from active_learning.network.prediction import UNREADABLE
 from active_learning.network.weights_files import write_failure_told
@@ -59,8 +60,7 @@ class ResumePoint(HookBase):
             try:
                 self._checkpointer.load(str(point))
             except UNREADABLE as error:
-                reason = str(error).strip().splitlines()[0]
-                logger.warning("%s: this checkpoint is damaged (%s); the one before is used", point, reason)
+                logger.warning("%s: this checkpoint is damaged (%s); the one before is used", point, first_line(error))
                 continue
             return True
         return False

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, first_line
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
@@ -25,7 +25,7 @@ def failures_explained(cfg: CfgNode) -> Iterator[None]:
     except torch.cuda.OutOfMemoryError as error:
         raise MaskALError(
             f"CUDA out of memory in training. In MaskAL's settings: {memory_remedy(cfg)}. Then start again: the run "
-            f"goes on with this loop's training. PyTorch says: {str(error).strip().splitlines()[0]}"
+            f"goes on with this loop's training. PyTorch says: {first_line(error)}"
         ) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from active_learning.disk_space import in_words
-from active_learning.errors import MaskALError
+from active_learning.disk_space import free_space, in_words
+from active_learning.errors import MaskALError, first_line
 from active_learning.files import copy_atomically, draft_of
 
 
@@ -68,8 +67,7 @@ def write_failure_told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise MaskALError(
-            f"{path}: cannot be written ({reason}); the disk has {in_words(shutil.disk_usage(path.parent).free)} left. "
+            f"{path}: cannot be written ({first_line(error)}); the disk has {in_words(free_space(path.parent))} left. "
             "What was there before is whole: free some space and start again, it goes on"
         ) from error

@@ -166,8 +166,9 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
             train(cfg, **arguments)
     points = sorted((tmp_path / "out" / "resume").glob("*.pth"))
     assert [point.stem[-1] for point in points] == ["3", "5"]
-    for point in points[-damaged:]:
-        point.write_bytes(point.read_bytes()[:5000])
+    points[-1].write_bytes(points[-1].read_bytes()[:5000])
+    if damaged == 2:
+        points[0].write_bytes(b"")
     monkeypatch.setattr(training.logger, "propagate", True)
     steps = count_steps(monkeypatch)
     train(cfg, **arguments)
