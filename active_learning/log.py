@@ -6,6 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
+from termcolor import colored
 from tqdm import tqdm
 
 ENGINE_LOGGERS = ("detectron2", "fvcore", "iopath")
@@ -35,10 +36,11 @@ def mute_log() -> None:
 
 
 class _AboveProgressBars(logging.Handler):
-    """Lines on standard output that do not tear a running progress bar."""
+    """Lines on standard output that do not tear a running progress bar. On a terminal warnings stand out."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stdout)
+        line = self.format(record)
+        tqdm.write(colored(line, "yellow") if record.levelno >= logging.WARNING else line, file=sys.stdout)
 
 
 def _use_handlers(target: logging.Logger, *handlers: logging.Handler) -> None:

@@ -56,3 +56,12 @@ def test_a_muted_process_says_nothing(capfd: pytest.CaptureFixture):
     logging.getLogger("active_learning.sampling").warning("a.png: cannot be read")
     logging.getLogger("detectron2.engine").error("stopped")
     assert capfd.readouterr() == ("", "")
+
+
+def test_on_a_terminal_warnings_stand_out(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
+    monkeypatch.setattr("active_learning.log.colored", lambda line, color: f"<{color}>{line}")
+    start_log(tmp_path / "maskAL.log")
+    logger.info("Loop 1")
+    logger.warning("a.png: cannot be read")
+    assert capsys.readouterr().out == "Loop 1\n<yellow>a.png: cannot be read\n"
+    assert "yellow" not in (tmp_path / "maskAL.log").read_text(encoding="utf-8")
