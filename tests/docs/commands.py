@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib.util
 import re
@@ -33,7 +32,9 @@ OUTSIDE: dict[str, set[str]] = {
     "tensorboard": set(),
     "uv": {"pip", "tool", "venv"},
 }
-IN_ENVIRONMENT = {"tensorboard": "tensorboard.main", "pip": "pip", "torchrun": "torch.distributed.run"}
+IN_ENVIRONMENT = {"tensorboard": "tensorboard.main", "pip": "pip"}
+WITH_HELP = {"conda", "docker", "labelme", "uv"}
+IMAGE = "maskal"  # of Docker; what stands behind it is for the program inside
 FILE_OPTIONS = ("--config", "--config-file", "--requirement", "-r", "--file", "-f")
 
 
@@ -61,8 +62,8 @@ def _faults(words: list[str]) -> Iterator[str]:
         yield from _python(rest[script:])
     elif program == "make":
         yield from _make(rest)
-    elif program in _console_scripts():
-        yield from _script(ROOT / f"{_console_scripts()[program]}.py", rest)
+    elif program in console_scripts():
+        yield from _script(ROOT / f"{console_scripts()[program]}.py", rest)
     elif program in OUTSIDE:
         yield from _outside(program, rest)
     else:
@@ -88,9 +89,11 @@ def _python(words: list[str]) -> Iterator[str]:
 
 
 def _code(code: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            yield from (f"no module {a.name}" for a in node.names if importlib.util.find_spec(a.name) is None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    if done.returncode:
+        yield done.stderr.strip()
 
 
 def _module(words: list[str]) -> Iterator[str]:
@@ -126,15 +129,20 @@ def _make(targets: Sequence[str]) -> Iterator[str]:
 
 
 def _outside(program: str, words: list[str]) -> Iterator[str]:
+    """Options are looked at where the program is installed here."""
     allowed = OUTSIDE[program]
-    if allowed and (not words or words[0] not in allowed):
+    sub_command = words[:1] if allowed else []
+    if allowed and not allowed.issuperset(words[:1] or [""]):
         yield f"{program} {' '.join(words[:1])}: not among {sorted(allowed)}"
-    elif program == "pip":
-        yield from _unknown_options(words, _module_help("pip", words[0]))
-    elif program in IN_ENVIRONMENT:
-        yield from _unknown_options(words, _module_help(IN_ENVIRONMENT[program]))
-    elif program == "labelme" and shutil.which("labelme"):
-        yield from _unknown_options(words, _run("labelme", "--help"))
+        return
+    if program == "docker" and sub_command == ["run"]:
+        image = words.index(IMAGE)
+        yield from _faults(["maskal", *words[image + 1 :]])
+        words = words[:image]
+    if program in IN_ENVIRONMENT:
+        yield from _unknown_options(words, _module_help(IN_ENVIRONMENT[program], *sub_command))
+    elif program in WITH_HELP and shutil.which(program):
+        yield from _unknown_options(words, _run(program, *sub_command, "--help"))
 
 
 def _unknown_options(words: Sequence[str], help_text: str) -> Iterator[str]:
@@ -146,7 +154,7 @@ def _unknown_options(words: Sequence[str], help_text: str) -> Iterator[str]:
 
 
 @functools.cache
-def _console_scripts() -> dict[str, str]:
+def console_scripts() -> dict[str, str]:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     return dict(re.findall(r'^([\w-]+) = "(\w+):main"$', project, re.M))
 

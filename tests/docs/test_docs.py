@@ -75,7 +75,7 @@ def test_commands_can_be_given(piece: Piece):
         ("make nothing", "nothing"),
         ("pip remove torch", "not among"),
         ("pip install --no-such-thing torch", "there is no option --no-such-thing"),
-        ("python -c 'import no_such_module'", "no module no_such_module"),
+        ("python -c 'import no_such_module'", "No module named 'no_such_module'"),
         ("cowsay hello", "no such program"),
         ("python maskAL.py --config maskAL.yaml loops -1", "loops: -1"),
     ],
