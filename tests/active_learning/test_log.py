@@ -39,8 +39,16 @@ def test_of_the_engine_only_warnings_reach_the_terminal(tmp_path: Path, capsys: 
     logging.getLogger("detectron2.evaluation.coco_evaluation").warning("no predictions")
     captured = capsys.readouterr()
     assert captured.out + captured.err == "no such weight\n"
-    text = (tmp_path / "maskAL.log").read_text(encoding="utf-8")
-    assert all(words in text for words in ("details", "no such weight", "no predictions"))
+    diary = (tmp_path / "maskAL.log").read_text(encoding="utf-8")
+    assert [line[19:] for line in diary.splitlines()] == [" WARNING no such weight"]
+    engine = (tmp_path / "engine.log").read_text(encoding="utf-8")
+    assert all(words in engine for words in ("details", "no such weight", "no predictions"))
+
+
+def test_files_hold_no_colours(tmp_path: Path):
+    start_log(tmp_path / "maskAL.log")
+    logging.getLogger("detectron2.data").info("\x1b[36m| healthy | 71 |\x1b[0m")
+    assert (tmp_path / "engine.log").read_text(encoding="utf-8")[19:] == " INFO | healthy | 71 |\n"
 
 
 def test_a_second_run_writes_to_its_own_file(tmp_path: Path):
@@ -49,6 +57,14 @@ def test_a_second_run_writes_to_its_own_file(tmp_path: Path):
     logger.info("second")
     assert (tmp_path / "one.log").read_text(encoding="utf-8") == ""
     assert "second" in (tmp_path / "two.log").read_text(encoding="utf-8")
+
+
+def test_a_second_run_elsewhere_has_an_engine_log_of_its_own(tmp_path: Path):
+    for name in ("one", "two"):
+        start_log(tmp_path / name / "maskAL.log")
+        logging.getLogger("detectron2.engine").info(name)
+    assert (tmp_path / "one" / "engine.log").read_text(encoding="utf-8").endswith(" INFO one\n")
+    assert (tmp_path / "two" / "engine.log").read_text(encoding="utf-8").endswith(" INFO two\n")
 
 
 def test_a_muted_process_says_nothing(capfd: pytest.CaptureFixture):

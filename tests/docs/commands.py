@@ -131,7 +131,8 @@ def _make(targets: Sequence[str]) -> Iterator[str]:
 def _outside(program: str, words: list[str]) -> Iterator[str]:
     """Options are looked at where the program is installed here."""
     allowed = OUTSIDE[program]
-    sub_command = words[:1] if allowed else []
+    deep = program == "uv" and words[:1] != ["venv"]
+    sub_command = words[: 2 if deep else 1] if allowed else []
     if allowed and not allowed.issuperset(words[:1] or [""]):
         yield f"{program} {' '.join(words[:1])}: not among {sorted(allowed)}"
         return
