@@ -21,7 +21,7 @@ class Piece:
     language: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file.name}:{self.line}"
+        return f"{self.file.parent.name}/{self.file.name}:{self.line}"
 
 
 def blocks(file: Path) -> list[Piece]:
