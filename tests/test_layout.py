@@ -34,6 +34,7 @@ ENGINE_RANK = {name: rank for rank, names in enumerate(ENGINE_LAYERS) for name i
 ALLOWED = {
     "errors": set(),
     "log": set(),
+    "progress": set(),
     "settings": {"errors", "settings_file", "settings_keys", "settings_paths"},
     "settings_file": set(),
     "settings_keys": set(),
@@ -45,13 +46,14 @@ ALLOWED = {
     "annotations": {"errors", "files"},
     "dataset": {"annotations", "disk_space", "errors", "files"},
     "conversion": {"errors", "files", "annotations", "dataset"},
-    "sampling": {"errors", "files", "log"},
+    "sampling": {"errors", "files", "log", "progress"},
     "network": {
         "annotations",
         "disk_space",
         "errors",
         "files",
         "log",
+        "progress",
         "settings",
         "settings_paths",
         "sampling",

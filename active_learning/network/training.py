@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -17,6 +18,7 @@ from active_learning.disk_space import check_space
 from active_learning.errors import MaskALError
 from active_learning.log import logger
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+from active_learning.network.evaluation import with_progress
 from active_learning.network.prediction import UNREADABLE
 from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
@@ -170,6 +172,10 @@ class MaskALTrainer(DefaultTrainer):
         except UNREADABLE as error:
             raise MaskALError(f"{self.cfg.MODEL.WEIGHTS}: cannot be read as weights: {error}") from error
         return False
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[Any]:
+        return with_progress(super().build_test_loader(cfg, dataset_name), "validating")
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:

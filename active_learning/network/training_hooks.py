@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from active_learning.log import logger
 from active_learning.network.weights_files import save_weights
+from active_learning.progress import progress
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, hooks
 from detectron2.utils import comm
@@ -60,16 +58,11 @@ class KeepBest(hooks.EvalHook):
 
 
 class ProgressBar(HookBase):
-    """A bar with iterations, time left, losses. Off a terminal it writes a line now and then."""
+    """A bar with iterations, time left and loss."""
 
     def before_train(self) -> None:
-        self._bar = tqdm(
-            total=self.trainer.max_iter,
-            initial=self.trainer.start_iter,
-            desc="training",
-            unit="it",
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
+        self._bar = progress(
+            what="training", unit="iteration", total=self.trainer.max_iter, start=self.trainer.start_iter
         )
 
     def after_step(self) -> None:

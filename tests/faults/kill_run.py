@@ -84,6 +84,12 @@ class Run:
             sys.stderr.flush()
             os._exit(code)
 
+    def leave_nothing_running(self) -> None:
+        if self.process:
+            os.killpg(self.process, signal.SIGKILL)
+            os.waitpid(self.process, 0)
+            self.process = 0
+
     def end_of_process(self, deadline: float, most_changes: int = 0) -> int | None:
         """The exit code (minus the signal), or None where it still runs at the deadline. The person works meanwhile.
 
@@ -93,6 +99,7 @@ class Run:
         while time.monotonic() < deadline:
             done, status = os.waitpid(self.process, os.WNOHANG)
             if done:
+                self.process = 0
                 return os.waitstatus_to_exitcode(status)
             self.person.look()
             now = self.signature()
@@ -173,8 +180,7 @@ def _end(run: Run, number: int, report: Report) -> int:
     report.slowest_end = max(report.slowest_end, time.monotonic() - started)
     if code is None:
         report.faults.append(f"{run.folder.name}: does not end within {SECONDS_TO_END:.0f} s of the signal")
-        os.killpg(run.process, signal.SIGKILL)
-        os.waitpid(run.process, 0)
+        run.leave_nothing_running()
         return -signal.SIGKILL
     if code == -number and number != signal.SIGKILL:
         return 130  # before the program had taken over the signal
@@ -210,7 +216,10 @@ def main() -> int:
     while report.kills < arguments.kills and not report.faults:
         report.runs += 1
         run = Run(folder / f"run{report.runs:03d}", arguments.seed + report.runs, arguments.workers)
-        disturbed(run, seconds, signal.Signals[f"SIG{arguments.signal}"], report, arguments.kills)
+        try:
+            disturbed(run, seconds, signal.Signals[f"SIG{arguments.signal}"], report, arguments.kills)
+        finally:
+            run.leave_nothing_running()
         if not report.faults:
             compare(run, expected, report)
         print(f"{report.runs} runs, {report.kills} kills, {len(report.faults)} faults", file=sys.stderr, flush=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,11 +135,10 @@ class Person:
     def look(self) -> None:
         for split in SPLITS:
             annotate = self.folder / "data" / split / "annotate"
-            for image in sorted(annotate.rglob("*.png")) if annotate.is_dir() else ():
-                try:
+            places = [Path(place, name) for place, _, names in os.walk(annotate) for name in names]
+            for image in sorted(path for path in places if path.suffix == ".png"):
+                with suppress(FileNotFoundError):  # collected at this moment
                     self._work_at(image, annotate.parent / image.relative_to(annotate))
-                except FileNotFoundError:  # collected at this moment
-                    continue
 
     def _work_at(self, image: Path, original: Path) -> None:
         target, copy = image.with_suffix(".json"), (image, image.stat().st_ino)
