@@ -40,4 +40,4 @@ def torchvision_inference(device: str) -> Call:
 
 if __name__ == "__main__":
     title = f"Inference, {HEIGHT} x {WIDTH}, Mask R-CNN R50-FPN, fp32, random weights"
-    compare(title, __doc__, {"engine": engine_inference, "torchvision": torchvision_inference})
+    compare(title, __doc__, {"engine": engine_inference, "torchvision": torchvision_inference}, 1)

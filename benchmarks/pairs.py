@@ -1,4 +1,4 @@
-"""Measures an engine beside torchvision's: times in pairs, each peak of memory in a process of its own."""
+"""Measures an engine beside its peers: times in turn in one run, each peak of memory in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from pathlib import Path
 
 Call = Callable[[], object]
 Peers = Mapping[str, Callable[[str], Call]]
-"""`engine` and `torchvision`: each takes a device and makes ready what is then called and timed."""
+"""The engine first, the one to compare with last: each takes a device and makes ready what is called and timed."""
 
 
-def compare(title: str, description: str, peers: Peers) -> None:
-    """Prints the table of one question, or, in the process that it starts for that, the memory of one peer."""
+def compare(title: str, description: str, peers: Peers, images: int) -> bool:
+    """Prints the table of one question, or, in the process that it starts for that, the memory of one peer.
+
+    Args:
+        images: that one call works on.
+
+    Returns whether it printed the table.
+    """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     here = Path(__file__).resolve().parents[1]
     parser.add_argument("--engine", type=Path, default=here, metavar="FOLDER", help="holds the detectron2 to measure")
@@ -27,19 +33,25 @@ def compare(title: str, description: str, peers: Peers) -> None:
     sys.path.insert(0, str(arguments.engine))
     if arguments.memory_of:
         print(peak_memory(peers[arguments.memory_of]))
-    else:
-        print_table(title, peers, arguments.pairs)
+        return False
+    print_table(title, peers, arguments.pairs, images)
+    return True
 
 
-def print_table(title: str, peers: Peers, pairs: int) -> None:
+def print_table(title: str, peers: Peers, pairs: int, images: int) -> None:
     memory = [peak_memory_alone(name) for name in peers]  # first: a new process inherits the peak of its parent
-    ours, theirs = (make_ready(device()) for make_ready in peers.values())
-    times = [(seconds(ours), seconds(theirs)) for _ in range(pairs + 1)][1:]
-    own, other = (statistics.median(column) for column in zip(*times, strict=True))
-    ratio = statistics.median(mine / peer for mine, peer in times)
-    print(f"## {title}\n\n| | {' | '.join(peers)} | ratio |\n|---|---|---|---|")
-    print(f"| time, s (ratio: median of {pairs} pairs) | {own:.3g} | {other:.3g} | {ratio:.2f} |")
-    print(f"| peak memory, GiB | {memory[0]:.2f} | {memory[1]:.2f} | {memory[0] / memory[1]:.2f} |\n")
+    calls = [make_ready(device()) for make_ready in peers.values()]
+    times = [[seconds(call) for call in calls] for _ in range(pairs + 1)][1:]
+    medians = [statistics.median(column) for column in zip(*times, strict=True)]
+    ratio = statistics.median(row[0] / row[-1] for row in times)
+    print(f"## {title}\n\n| | {' | '.join(peers)} | ratio of first to last |\n|---|{'---|' * len(peers)}---|")
+    print(_row(f"time, s (ratio: median of {pairs} pairs)", [f"{value:.3g}" for value in medians], ratio))
+    print(_row("images/s", [f"{images / value:.3g}" for value in medians], 1 / ratio))
+    print(_row("peak memory, GiB", [f"{value:.2f}" for value in memory], memory[0] / memory[-1]) + "\n")
+
+
+def _row(name: str, cells: list[str], ratio: float) -> str:
+    return f"| {name} | {' | '.join(cells)} | {ratio:.2f} |"
 
 
 def device() -> str:

@@ -111,4 +111,4 @@ def _update(losses: Any, optimizer: Any) -> None:
 
 if __name__ == "__main__":
     title = f"Training step, {IMAGES} images of {SHORTEST} x 1067, Mask R-CNN R50-FPN, fp32, random weights"
-    compare(title, __doc__, {"engine": engine_step, "torchvision": torchvision_step})
+    compare(title, __doc__, {"engine": engine_step, "torchvision": torchvision_step}, IMAGES)

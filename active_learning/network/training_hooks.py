@@ -12,6 +12,7 @@ from active_learning.network.weights_files import save_weights
 from active_learning.progress import progress
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, hooks
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
 
 
@@ -28,9 +29,14 @@ class KeepBest(hooks.EvalHook):
         super().__init__(cfg.TEST.EVAL_PERIOD, self._validate)
         self.best_model = best_model
         self.best_ap = best_ap
+        self._validation: tuple[Any, DatasetEvaluator] | None = None
 
     def _validate(self) -> Mapping[str, Any]:
-        results = self.trainer.test(self.trainer.cfg, self.trainer.model)
+        # Made once: annotations are not read again, and the loader's workers stay.
+        if self._validation is None:
+            cfg, (name,) = self.trainer.cfg, self.trainer.cfg.DATASETS.TEST
+            self._validation = self.trainer.build_test_loader(cfg, name), self.trainer.build_evaluator(cfg, name)
+        results = inference_on_dataset(self.trainer.model, *self._validation) or {}
         if comm.is_main_process():
             self._keep_if_best(float(results.get("segm", {}).get("AP", math.nan)))
         return results

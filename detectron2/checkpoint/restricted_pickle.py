@@ -62,8 +62,13 @@ class _Constructors:
     def scalar(self, element_type: _ElementType, content: str | bytes) -> Any:
         return element_type.decode(content)[0]
 
-    def array(self, content: Any, element_type: _ElementType, shape: Any, order: Any) -> np.ndarray[Any, Any]:
-        return element_type.decode(content).reshape(shape, order=order)
+    def array(
+        self, content: Any, element_type: _ElementType, shape: Any, order: Any, axes: Any = None
+    ) -> np.ndarray[Any, Any]:
+        elements = element_type.decode(content)
+        if axes is not None:  # neither rows nor columns first, as of weights with the channels last
+            return elements.reshape(shape).transpose(axes)
+        return elements.reshape(shape, order=order)
 
     def latin1_bytes(self, text: str, encoding: str = "latin1") -> bytes:
         # Python 3 writes bytes this way at pickle protocols 0 to 2; any other codec is not needed.

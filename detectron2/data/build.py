@@ -261,6 +261,8 @@ def build_detection_test_loader(
         collate_fn=collate_fn or trivial_batch_collator,
         worker_init_fn=_limit_worker_threads,
         persistent_workers=num_workers > 0,
+        # its own, so that an evaluation within a training does not change what the training draws
+        generator=torch.Generator(),
     )
 
 

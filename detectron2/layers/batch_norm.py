@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -40,8 +40,7 @@ class FrozenBatchNorm2d(nn.Module):
                 x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
             )
         # unlike batch_norm's, the backward pass of a constant scale and shift needs no copy of the input
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        shift = self.bias - self.running_mean * scale
+        scale, shift = _scale_and_shift(self)
         return torch.addcmul(shift.to(x.dtype).view(1, -1, 1, 1), x, scale.to(x.dtype).view(1, -1, 1, 1))
 
     def _load_from_state_dict(
@@ -78,6 +77,26 @@ class FrozenBatchNorm2d(nn.Module):
             if name in source:
                 buffer.copy_(source[name])
         return frozen.train(norm.training)
+
+
+def constant_scale_and_shift(norm: nn.Module | None) -> tuple[Tensor, Tensor] | None:
+    """By what `norm` multiplies each channel and what it then adds, both (C,), where no input can change them.
+
+    That is so for a FrozenBatchNorm2d, and in evaluation mode for a batch norm that keeps statistics; else None.
+    """
+    if type(norm) is FrozenBatchNorm2d:
+        return _scale_and_shift(norm)
+    # by type: a subclass may do more
+    if type(norm) not in (BatchNorm2d, SyncBatchNorm):
+        return None
+    batch_norm = cast(BatchNorm2d, norm)
+    constant = not batch_norm.training and batch_norm.affine and batch_norm.running_mean is not None
+    return _scale_and_shift(batch_norm) if constant else None
+
+
+def _scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return scale, norm.bias - norm.running_mean * scale
 
 
 class LayerNorm(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Linear
 from torch.nn.functional import interpolate
 
+from detectron2.layers.batch_norm import constant_scale_and_shift
 from detectron2.utils import comm
 
 __all__ = [
@@ -20,7 +21,11 @@ __all__ = [
 
 
 class Conv2d(nn.Conv2d):
-    """torch.nn.Conv2d followed by an optional normalisation module and activation function."""
+    """torch.nn.Conv2d followed by an optional normalisation module and activation function.
+
+    A batch norm that only scales and shifts (see `constant_scale_and_shift`) is taken into weight and bias, which
+    spares two passes over the output: the result is equal but for rounding, and hooks of the norm are not called.
+    """
 
     def __init__(
         self,
@@ -38,10 +43,23 @@ class Conv2d(nn.Conv2d):
         if synced and x.numel() == 0:
             # its collective calls would wait for this worker for ever
             raise ValueError(f"SyncBatchNorm cannot train on an empty input of shape {tuple(x.shape)}")
-        x = super().forward(x)
-        if self.norm is not None:
-            x = self.norm(x)
+        affine = constant_scale_and_shift(self.norm) if self._can_fold() else None
+        if affine is not None:
+            x = self._folded(x, *affine)
+        else:
+            x = super().forward(x)
+            if self.norm is not None:
+                x = self.norm(x)
         return x if self.activation is None else self.activation(x)
+
+    def _can_fold(self) -> bool:
+        # 16-bit weights would be rounded once more; other paddings are not F.conv2d's
+        return self.weight.dtype == torch.float32 and self.padding_mode == "zeros"
+
+    def _folded(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        weight = self.weight * scale.view(-1, 1, 1, 1)
+        bias = shift if self.bias is None else shift + self.bias * scale
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -90,7 +90,7 @@ class FPN(Backbone):
         return {name: pyramid[name] for name in self._out_features}
 
     def _fuse(self, lateral: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
-        fused = lateral + F.interpolate(coarser, scale_factor=2.0, mode="nearest")
+        fused = lateral.add_(F.interpolate(coarser, scale_factor=2.0, mode="nearest"))
         return fused if self._fuse_weight == 1.0 else fused * self._fuse_weight
 
 

@@ -59,7 +59,8 @@ class _ResidualBlock(CNNBlockBase):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         identity = x if self.shortcut is None else self.shortcut(x)
-        return F.relu_(self.branch(x) + identity)
+        # in place, as no layer needs the branch's output for its gradient
+        return F.relu_(self.branch(x).add_(identity))
 
 
 class BasicBlock(_ResidualBlock):

@@ -62,7 +62,7 @@ class StandardRPNHead(nn.Module):
             channels.append(channels[-1] if dim == -1 else dim)
         if not conv_dims or min(channels) <= 0:
             raise ValueError(f"MODEL.RPN.CONV_DIMS is {list(conv_dims)}; it needs numbers above 0, or -1")
-        relu = nn.ReLU()
+        relu = nn.ReLU(inplace=True)
         convs = [Conv2d(a, b, kernel_size=3, padding=1, activation=relu) for a, b in pairwise(channels)]
         names = [f"conv{i}" for i in range(len(convs))]
         self.conv = convs[0] if len(convs) == 1 else nn.Sequential(OrderedDict(zip(names, convs, strict=True)))

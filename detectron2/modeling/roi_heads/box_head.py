@@ -51,7 +51,7 @@ class FastRCNNConvFCHead(nn.Sequential):
             fc = nn.Linear(features, dim)
             c2_xavier_fill(fc)
             self.add_module(f"fc{number}", fc)
-            self.add_module(f"fc_relu{number}", nn.ReLU())
+            self.add_module(f"fc_relu{number}", nn.ReLU(inplace=True))
             features = dim
             self._output_size = (dim,)
 
@@ -78,7 +78,7 @@ class FastRCNNConvFCHead(nn.Sequential):
 
 def conv3x3_norm_relu(in_channels: int, out_channels: int, norm: str) -> Conv2d:
     """A layer of the heads: its norm, where "" stands for a bias instead, and its initialisation are built in."""
-    modules: Any = {"norm": get_norm(norm, out_channels), "activation": nn.ReLU()}
+    modules: Any = {"norm": get_norm(norm, out_channels), "activation": nn.ReLU(inplace=True)}
     conv = Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not norm, **modules)
     c2_msra_fill(conv)
     return conv

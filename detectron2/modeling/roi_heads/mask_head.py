@@ -147,7 +147,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
             self.conv_norm_relus.append(conv)
             channels = dim
         self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
-        self.deconv_relu = nn.ReLU()
+        self.deconv_relu = nn.ReLU(inplace=True)
         self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
         c2_msra_fill(self.deconv)
         nn.init.normal_(self.predictor.weight, std=0.001)

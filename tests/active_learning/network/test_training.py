@@ -44,7 +44,7 @@ def validation_scores(monkeypatch):
     def use(*scores):
         left = list(scores)
         monkeypatch.setattr(
-            MaskALTrainer, "test", classmethod(lambda *_: {"segm": {"AP": left.pop(0)}, "bbox": {"AP": 1.0}})
+            training_hooks, "inference_on_dataset", lambda *_: {"segm": {"AP": left.pop(0)}, "bbox": {"AP": 1.0}}
         )
         return left
 
@@ -68,6 +68,16 @@ def test_training_writes_what_it_should(make_training, tmp_path):
     assert "segm/AP" in written
     assert list((tmp_path / "out").glob("events.out.tfevents*"))
     assert not list((tmp_path / "out").glob("*.pth"))
+
+
+def test_validations_share_loader_and_evaluator(make_training, monkeypatch):
+    cfg, arguments = make_training(train_iterations_base=6)
+    used = []
+    score = {"segm": {"AP": 1.0}}
+    monkeypatch.setattr(training_hooks, "inference_on_dataset", lambda _, *given: used.append(given) or score)
+    train(cfg, **arguments)
+    assert len(used) == 3
+    assert all(loader is used[0][0] and evaluator is used[0][1] for loader, evaluator in used)
 
 
 def test_only_better_weights_are_kept(make_training, validation_scores, tmp_path):

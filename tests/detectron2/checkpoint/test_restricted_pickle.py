@@ -53,6 +53,14 @@ def test_arrays_come_back(tmp_path_factory: pytest.TempPathFactory, array: np.nd
     assert loaded["s"] == 3
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (3, 2, 1, 0), (0, 3, 1, 2), (1, 0, 2, 3)])
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_arrays_of_any_memory_order_come_back(tmp_path: Path, axes: tuple[int, ...], protocol: int) -> None:
+    array = np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5).transpose(axes)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps([array], protocol))
+    np.testing.assert_array_equal(load_restricted_pickle(tmp_path / "a.pkl")[0], array)
+
+
 def test_python2_pickle_of_numpy1(tmp_path: Path) -> None:
     # Protocol 2 as Python 2 wrote it: byte strings for text, numpy.core for its module.
     written = (

@@ -170,6 +170,15 @@ def test_test_workers_keep_the_order_twice() -> None:
         assert [[image["id"] for image in batch] for batch in loader] == [[0, 1], [2, 3], [4]]
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_test_loader_draws_nothing_from_the_training(num_workers: int) -> None:
+    before = torch.get_rng_state()
+    loader = build_detection_test_loader(_images(3), mapper=None, num_workers=num_workers)
+    for _ in range(2):
+        assert len(list(loader)) == 3
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_worker_seed_follows_torch() -> None:
     drawn = []
     for seed in (5, 5, 6):

@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from detectron2.layers import (
+    BatchNorm2d,
     Conv2d,
+    FrozenBatchNorm2d,
     cat,
     cross_entropy,
     empty_input_loss_func_wrapper,
@@ -25,6 +27,54 @@ def test_conv_applies_norm_then_activation() -> None:
     expected = F.relu(conv.norm(F.conv2d(x, conv.weight, padding=1)))
     torch.testing.assert_close(conv(x), expected)
     assert set(conv.state_dict()) >= {"weight", "norm.weight", "norm.running_var"}
+
+
+@pytest.mark.parametrize("with_bias", [False, True], ids=["plain", "bias"])
+@pytest.mark.parametrize(("kind", "training"), [("FrozenBN", True), ("BN", False), ("SyncBN", False)])
+def test_a_norm_that_only_scales_is_taken_into_the_convolution(kind: str, training: bool, with_bias: bool) -> None:
+    torch.manual_seed(0)
+    conv = Conv2d(4, 6, 3, stride=2, dilation=2, padding=2, groups=2, bias=with_bias, norm=get_norm(kind, 6))
+    conv.train(training)
+    for tensor in (conv.norm.weight, conv.norm.bias, conv.norm.running_mean, conv.norm.running_var):
+        tensor.data.uniform_(0.5, 2)
+    x = torch.randn(2, 4, 9, 8, requires_grad=True)
+    calls: list[int] = []
+    conv.norm.register_forward_hook(lambda *_: calls.append(1))
+    wanted = conv.norm(torch.nn.Conv2d.forward(conv, x)).square().sum()
+    expected = torch.autograd.grad(wanted, [x, *conv.parameters()])
+    calls.clear()
+    found = conv(x).square().sum()
+    assert not calls
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, [x, *conv.parameters()]), expected, rtol=1e-4, atol=1e-4)
+
+
+class DoublingNorm(FrozenBatchNorm2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * 2
+
+
+@pytest.mark.parametrize(
+    ("norm", "options"),
+    [
+        (BatchNorm2d(4), {}),
+        (BatchNorm2d(4, track_running_stats=False).eval(), {}),
+        (BatchNorm2d(4, affine=False).eval(), {}),
+        (get_norm("GN", 32), {"out_channels": 32}),
+        (DoublingNorm(4), {}),
+        (FrozenBatchNorm2d(4), {"padding_mode": "circular"}),
+        (FrozenBatchNorm2d(4), {"dtype": torch.bfloat16}),
+    ],
+    ids=["training", "batch-statistics", "no-affine", "group", "subclass", "circular", "16-bit"],
+)
+def test_any_other_norm_stays_a_layer_of_its_own(norm: torch.nn.Module, options: dict) -> None:
+    calls: list[int] = []
+    norm.register_forward_hook(lambda *_: calls.append(1))
+    options = {"out_channels": 4, **options}
+    conv = Conv2d(3, kernel_size=3, padding=1, norm=norm, **options)
+    x = torch.randn(2, 3, 5, 6, dtype=options.get("dtype"))
+    torch.testing.assert_close(conv(x), norm(torch.nn.Conv2d.forward(conv, x)))
+    assert len(calls) == 2
 
 
 def test_conv_without_norm_has_the_state_of_torchs() -> None:

@@ -128,3 +128,17 @@ def test_one_of_each_kind_trains_and_predicts(name: str, storage, make_input) ->
         found = model.eval()(batch)[0]["instances"]
     assert len(found) == 5
     assert found.has("pred_masks") == ("mask_rcnn" in name)
+
+
+@pytest.mark.parametrize(
+    ("device", "mixed", "expected"),
+    [("cpu", False, True), ("cpu", True, True), ("meta", False, False), ("meta", True, True)],
+)
+def test_convolutions_have_their_channels_last_where_that_is_faster(device: str, mixed: bool, expected: bool) -> None:
+    cfg = model_zoo.get_config("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml")
+    cfg.MODEL.DEVICE, cfg.SOLVER.AMP.ENABLED = device, mixed
+    with torch.device(device):
+        model = build_model(cfg)
+    kernels = [p for p in model.parameters() if p.dim() == 4 and p.shape[2] > 1 and p.shape[1] > 1]
+    assert kernels
+    assert {p.is_contiguous(memory_format=torch.channels_last) for p in kernels} == {expected}
