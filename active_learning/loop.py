@@ -100,6 +100,7 @@ class ActiveLearningLoop:
         write_train_files(self.files.train_files(loop), images, self.state.chosen)
         summary = self.data.write("train", images)
         self._say_what_is_trained_on(summary)
+        self.state.train_objects = summary.objects
         started = time.monotonic()
         if loop == 0 and self.settings.duplicate_initial_model_and_data:
             self._take_earlier_model()
@@ -121,10 +122,12 @@ class ActiveLearningLoop:
                 standard_mask_ap=standard.mask_ap,
                 standard_per_class=standard.per_class,
                 minutes=self.state.train_minutes,
+                objects=self.state.train_objects,
             )
         )
         self._write_scores()
         self._save(phase="choose")
+        self._write_report()
         if not self._reason_to_stop():
             logger.info("\n%s\n", self._table())
 
@@ -145,13 +148,20 @@ class ActiveLearningLoop:
         self.state.chosen = chosen
         self.state.train_images = [*self.state.train_images, *chosen]
         self._save(phase="annotate")
+        self._write_report()
         logger.info("%d images chosen for loop %d of %d", len(chosen), self.state.loop, self.loops)
         return None
 
     def report(self) -> None:
         """The table of all loops, and where the files are."""
+        self._write_report()
         logger.info("Finished: %s.\n\n%s\n", self.state.why_finished, self._table())
         logger.info("Results: %s\nWeights: %s", self.files.results, self._weights())
+
+    def _write_report(self) -> None:
+        from active_learning.report.page import try_to_write_report
+
+        try_to_write_report(self.files.results.parent)
 
     def _train_network(self, summary: DatasetSummary) -> None:
         from active_learning.network.network_config import training_config

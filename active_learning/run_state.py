@@ -29,6 +29,7 @@ class LoopScores:
     standard_mask_ap: float
     standard_per_class: dict[str, float]
     minutes: float
+    objects: dict[str, int] = field(default_factory=dict)  # of each class in the training set
 
 
 @dataclass
@@ -44,6 +45,7 @@ class RunState:
     train_minutes: float = 0.0
     history: list[LoopScores] = field(default_factory=list)
     why_finished: str = ""
+    train_objects: dict[str, int] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}

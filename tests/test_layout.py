@@ -46,7 +46,7 @@ ALLOWED = {
     "conversion": {"errors", "files", "annotations", "dataset"},
     "sampling": {"errors", "files", "log"},
     "network": {"annotations", "errors", "log", "settings", "sampling", "detectron2"},
-    "report": {"errors", "log", "settings", "output_files"},
+    "report": {"errors", "files", "log", "output_files", "run_state", "sampling"},
     "annotator": set(),
     "annotating": {"annotations", "annotator", "dataset", "errors", "log", "network", "settings"},
     "run_data": {"annotating", "dataset", "errors", "network", "output_files", "processes", "settings"},

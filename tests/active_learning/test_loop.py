@@ -17,6 +17,7 @@ from active_learning.loop import ActiveLearningLoop, start_over
 from active_learning.network import evaluation, network_config, pre_labelling, prediction, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
+from active_learning.report import page
 from active_learning.run_data import RunData
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings
@@ -36,6 +37,8 @@ class FakeNetwork:
     carried_ap: list[float] = field(default_factory=list)
     stop_at: str = ""
     sees: bool = True
+    explained: list[list[str]] = field(default_factory=list)
+    reports: list[Path] = field(default_factory=list)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(network_config, "network_config", lambda settings, experiment: None)
@@ -45,6 +48,7 @@ class FakeNetwork:
         monkeypatch.setattr(training, "train", self.train)
         monkeypatch.setattr(evaluation, "evaluate_weights", self.evaluate)
         monkeypatch.setattr(choice, "look_at_images", self.look_at_images)
+        monkeypatch.setattr(choice, "explain_images", lambda *where, **what: self.explained.append(what["images"]))
 
     def training_config(self, config: object, settings: Settings, *, weights: str, **options: object) -> object:
         self.started_from.append(Path(weights).name)
@@ -79,6 +83,7 @@ class FakeNetwork:
 def network(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., PoolRecord]) -> FakeNetwork:
     fake = FakeNetwork(make_record)
     fake.install(monkeypatch)
+    monkeypatch.setattr(page, "try_to_write_report", fake.reports.append)  # drawing takes longer than all else here
     return fake
 
 
@@ -98,6 +103,7 @@ def test_each_loop_adds_the_least_certain_images(settings: Settings, network: Fa
     initial, images = set(loop.state.train_images[:4]), [f"{index:02d}.png" for index in range(14)]
     assert loop.state.train_images[4:] == [name for name in images if name not in initial][:6]
     lines = loop.files.train_files(1).read_text(encoding="utf-8").splitlines()
+    assert network.explained == [loop.state.train_images[4:7], loop.state.train_images[7:10]]
     first = loop.state.train_images[4]
     assert f"{first}, {int(first[:2]) / 100:.6f}" in lines
     assert sum(line.endswith(", NaN") for line in lines) == 4
@@ -236,3 +242,11 @@ def test_initial_images_are_not_pre_labelled(settings: Settings, network: FakeNe
         path.unlink()
     with pytest.raises(AnnotationsAwaited, match="not annotated yet"):
         go(changed(settings, {"auto_annotate": True}), wait=False)
+
+
+def test_the_report_is_rewritten_after_each_score_and_choice(settings: Settings, network: FakeNetwork):
+    loop = go(settings)
+    assert network.reports == [loop.files.results.parent] * 6  # 3 scores, 2 choices, the end
+    report = page.write_report(network.reports[0]).read_text(encoding="utf-8")
+    assert "mAP 40.0 % with 10 annotated images (uncertainty), +10.0 since the start" in report
+    assert 'id="balance"' in report
