@@ -41,12 +41,14 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     """Told by one process; where there are more, they take part in training, evaluating and looking at images."""
+    from active_learning.comparing import tell_comparison
     from active_learning.loop import ActiveLearningLoop, start_over
 
     if arguments.fresh:
         start_over(settings)
     for experiment in settings.experiments():
         run_experiment(ActiveLearningLoop(settings, experiment, wait=not arguments.no_wait))
+    tell_comparison(settings)
 
 
 def check(settings: Settings) -> None:

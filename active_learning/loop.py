@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from active_learning.choice import Chooser
+from active_learning.comparing import shared_initial_model
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.errors import MaskALError
 from active_learning.files import copy_atomically, move_aside
@@ -102,8 +103,9 @@ class ActiveLearningLoop:
         self._say_what_is_trained_on(summary)
         self.state.train_objects = summary.objects
         started = time.monotonic()
-        if loop == 0 and self.settings.duplicate_initial_model_and_data:
-            self._take_earlier_model()
+        earlier = self._earlier_initial_model()
+        if earlier:
+            self._take_initial_model(earlier)
         else:
             self._train_network(summary)
         self.state.train_minutes = (time.monotonic() - started) / 60
@@ -187,9 +189,16 @@ class ActiveLearningLoop:
         result = together(train, config, best_model=best, best_ap=self.state.best_ap, final_model=final)
         self.state.best_ap = result.best_ap
 
-    def _take_earlier_model(self) -> None:
-        """The initial model of the run that initial_train_file names stands in for the first training."""
-        model = self.data.earlier_initial_model()
+    def _earlier_initial_model(self) -> Path | None:
+        """That of the run that initial_train_file names, or of an experiment that starts as this one does."""
+        if self.state.loop > 0:
+            return None
+        if self.settings.duplicate_initial_model_and_data:
+            return self.data.earlier_initial_model()
+        return shared_initial_model(self.settings, self.experiment, self.state.train_images)
+
+    def _take_initial_model(self, model: Path) -> None:
+        """It stands in for the first training."""
         logger.info("Taking the initial model of an earlier run: %s", model)
         copy_atomically(model, self.files.best_model(0))
         self.state.best_ap = self._scores("val", [self.settings.confidence_threshold])[0].mask_ap

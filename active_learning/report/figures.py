@@ -32,11 +32,24 @@ class StrategyLook:
     @property
     def line(self) -> dict[str, Any]:
         marker = MARKERS[self.index % len(MARKERS)]
-        return {"color": self.colour, "marker": marker, "markersize": 4.5, "linewidth": 2, "markeredgewidth": 0}
+        return {
+            "color": self.colour,
+            "marker": marker,
+            "markersize": 4.5,
+            "linewidth": 2,
+            "markeredgewidth": 0,
+            "clip_on": False,
+        }
 
 
-def learning_curves(curves: Sequence[Curve], looks: Mapping[str, StrategyLook], *, name: str, description: str) -> str:
-    """Test mAP against annotated images: a line a strategy, its band, each seed by itself as a thin line."""
+def learning_curves(
+    curves: Sequence[Curve], looks: Mapping[str, StrategyLook], *, name: str, description: str, legend: bool = False
+) -> str:
+    """Test mAP against annotated images: a line a strategy, its band, each seed by itself as a thin line.
+
+    Args:
+        legend: inside the figure, for one that stands alone.
+    """
     figure, axes = new_figure(6.2, 3.7)
     for curve in curves:
         _draw_curve(axes, curve, looks[curve.label], seeds=len(curves) <= SEEDS_SHOWN)
@@ -47,6 +60,8 @@ def learning_curves(curves: Sequence[Curve], looks: Mapping[str, StrategyLook], 
     saving = saved_annotations(curves, looks)
     if saving:
         _draw_saving(axes, saving)
+    if legend:
+        axes.legend(frameon=False, loc="upper left")
     return to_svg(figure, name=name, description=description)
 
 
@@ -58,7 +73,7 @@ def class_panel(
     for curve in curves:
         _draw_curve(axes, curve, looks[curve.label], seeds=False)
     axes.grid(axis="x", visible=False)
-    axes.set_xlim(left=0)
+    axes.margins(x=0.06)
     axes.set_ylim(0, top)
     return to_svg(figure, name=name, description=description)
 
@@ -71,7 +86,7 @@ def _draw_curve(axes: Any, curve: Curve, look: StrategyLook, *, seeds: bool) -> 
         axes.fill_between(curve.sizes, *bounds, color=look.colour, alpha=0.15, linewidth=0)
         for values in curve.values if seeds else ():
             axes.plot(curve.sizes, values, color=look.colour, alpha=0.35, linewidth=0.7)
-    axes.plot(curve.sizes, curve.mean, **look.line, zorder=2 if look.is_random else 3)
+    axes.plot(curve.sizes, curve.mean, label=curve.label, **look.line, zorder=2 if look.is_random else 3)
 
 
 @dataclass(frozen=True)

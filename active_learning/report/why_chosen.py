@@ -115,7 +115,7 @@ def spread_map(groups: Sequence[Sequence[Member]], passes: int, height: int, wid
     heat = np.zeros((height, width, 4), dtype=np.uint8)
     heat[..., 0] = 255
     heat[..., 1] = 40 + 190 * spread
-    heat[..., 3] = 215 * spread
+    heat[..., 3] = 180 * spread
     heat[outlines] = 255
     return heat
 
@@ -149,7 +149,8 @@ def _small(pixels: Pixels) -> Pixels:
 
 def _write_picture(path: Path, pixels: Pixels) -> None:
     code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, code), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    options = [cv2.IMWRITE_JPEG_QUALITY, 82] if path.suffix == ".jpg" else []
+    _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, code), options)
     path.write_bytes(content.tobytes())  # imwrite cannot write into a folder with an umlaut everywhere
 
 

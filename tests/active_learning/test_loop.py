@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from active_learning.loop import ActiveLearningLoop, start_over
 from active_learning.network import evaluation, network_config, pre_labelling, prediction, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
+from active_learning.output_files import output_files
 from active_learning.report import page
 from active_learning.run_data import RunData
 from active_learning.sampling.pool_record import PoolRecord
@@ -250,3 +252,41 @@ def test_the_report_is_rewritten_after_each_score_and_choice(settings: Settings,
     report = page.write_report(network.reports[0]).read_text(encoding="utf-8")
     assert "mAP 40.0 % with 10 annotated images (uncertainty), +10.0 since the start" in report
     assert 'id="balance"' in report
+
+
+@pytest.mark.parametrize(
+    ("changes", "trainings"),
+    [
+        ({"strategy": ["uncertainty", "random", "entropy"], "seed": [3, 4]}, 2 + 6),
+        ({"dropout_probability": [0.25, 0.5]}, 2 + 2),
+        ({"strategy": ["uncertainty", "random"], "mcd_iterations": [5, 10]}, 1 + 2),
+    ],
+    ids=["one for each seed", "one for each dropout", "one for any number of passes"],
+)
+def test_experiments_that_start_alike_share_the_initial_model(
+    settings: Settings, network: FakeNetwork, changes: dict, trainings: int
+):
+    network.aps = [float(value) for value in range(30, 60)]
+    settings = changed(settings, {"loops": 1, **changes})
+    maskAL.run_experiments(settings, argparse.Namespace(fresh=False, no_wait=False))
+    assert len(network.carried_ap) == trainings
+    first: dict[tuple[int, float], set[str]] = {}
+    for experiment in settings.experiments():
+        model = output_files(settings, experiment).best_model(0).read_text(encoding="utf-8")
+        first.setdefault((experiment.seed, experiment.dropout_probability), set()).add(model)
+    assert all(len(models) == 1 for models in first.values())
+    assert len(set.union(*first.values())) == len(first)
+
+
+def test_a_comparison_is_told_in_the_end(settings: Settings, network: FakeNetwork, capsys: pytest.CaptureFixture[str]):
+    network.aps = [30.0, 40.0, 50.0, 36.0, 40.0]
+    settings = changed(settings, {"strategy": ["uncertainty", "random"]})
+    maskAL.run_experiments(settings, argparse.Namespace(fresh=False, no_wait=False))
+    said = capsys.readouterr().out
+    assert "Compared with random" in said
+    assert "saved (%)" in said and "comparison.csv" in said
+
+
+def test_a_single_experiment_is_compared_with_nothing(settings: Settings, network: FakeNetwork, capsys):
+    maskAL.run_experiments(settings, argparse.Namespace(fresh=False, no_wait=False))
+    assert "Compared" not in capsys.readouterr().out

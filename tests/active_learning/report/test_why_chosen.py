@@ -70,7 +70,7 @@ def test_the_map_is_hot_where_half_of_the_looks_agree():
     _, heat = told((detection(4, 4, 20, 20),), (detection(4, 4, 20, 15),))
     assert heat.shape == (40, 60, 4)
     assert heat[12, 12, 3] == 0  # in all looks
-    assert heat[21, 12, 3] == 215  # in one of two
+    assert heat[21, 12, 3] == 180  # in one of two
     assert heat[35, 50, 3] == 0  # in none
     assert (heat[4, 4:24] == 255).all()  # the outline of the mean mask
 
