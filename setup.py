@@ -27,7 +27,7 @@ class BuildWithConfigs(build_py):
 setup(
     packages=find_packages(include=["active_learning", "active_learning.*", "detectron2", "detectron2.*"]),
     package_data={
-        "active_learning": ["config/*.yaml", "utils/*.yaml", "report/*.jinja", "report/*.css"],
+        "active_learning": ["config/*.yaml", "report/*.jinja", "report/*.css"],
         "detectron2.config": ["defaults.yaml"],
     },
     py_modules=["maskAL", "auto_annotate"],

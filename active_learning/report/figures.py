@@ -50,7 +50,7 @@ def learning_curves(
     Args:
         legend: inside the figure, for one that stands alone.
     """
-    figure, axes = new_figure(6.2, 3.7)
+    figure, axes = new_figure(5.2, 3.3)
     for curve in curves:
         _draw_curve(axes, curve, looks[curve.label], seeds=len(curves) <= SEEDS_SHOWN)
     axes.set_xlabel("annotated images")
