@@ -61,7 +61,7 @@ def learning_curves(
     if saving:
         _draw_saving(axes, saving)
     if legend:
-        axes.legend(frameon=False, loc="upper left")
+        axes.legend(frameon=False, loc="upper left", labelcolor=INK)
     return to_svg(figure, name=name, description=description)
 
 
@@ -117,7 +117,7 @@ def _draw_saving(axes: Any, saving: Saving) -> None:
     dashes = {"color": INK, "linestyle": (0, (3, 2)), "linewidth": 1.2, "zorder": 4}
     axes.plot([left, left, right, right], [bottom, height, height, bottom], **dashes)
     says = f"{right - left:.0f} annotations saved"
-    axes.annotate(says, (right, bottom), (-5, 6), "data", "offset points", ha="right")
+    axes.annotate(says, (right, bottom), (-5, 6), "data", "offset points", ha="right", color=INK)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ def certainty_histograms(loops: Sequence[LoopCertainties], look: StrategyLook, *
         if len(one.pool):
             median = float(np.median(one.pool))
             axes.axvline(median, color=INK, linewidth=1)
-            axes.annotate(f"{median:.2f}", (median, 1), (3, -2), ("data", "axes fraction"), "offset points", va="top")
+            place = {"xytext": (3, -2), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(f"{median:.2f}", (median, 1), **place, va="top", color=INK)
     rows[-1, 0].set_xlabel("certainty of an image (line: median)")
     return to_svg(figure, name=name, description=description)
 

@@ -42,7 +42,6 @@ _STYLE: Any = {
     "ytick.labelsize": 9,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
-    "text.parse_math": False,  # a name may hold $
 }
 
 
@@ -70,7 +69,8 @@ def to_svg(figure: Figure, *, name: str, description: str) -> str:
     text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     for stand_in, variable in _VARIABLES.items():
         text = text.replace(stand_in, f"var({variable})")
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)  # older versions of Matplotlib
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     box = re.search(r'viewBox="[^"]*"', text)
     assert box, "matplotlib always writes one"
     label = html.escape(description)

@@ -68,6 +68,8 @@ def page_of(folder: Path) -> Page:
     assert {address[1:] for address in found.addresses if address.startswith("#")} <= set(found.ids)
     assert not re.search(r"@import|url\((?!#)", text)
     assert found.tags["script"] == 0
+    plain = [text for text in re.findall(r"<text style=[^>]*>", text) if "fill: var(--" not in text]
+    assert not plain, "a text that would stay black in dark mode"
     assert not found.unnamed
     assert "#0400" not in text and "#0101" not in text  # stand-in colours
     return found
@@ -86,7 +88,7 @@ def test_a_comparison_has_every_section_that_it_has_numbers_for(two_strategies: 
     assert shown.sections == SECTIONS - {"why"}
     text = " ".join(shown.words)
     assert "uncertainty needs 20 annotated images for what random images reach with 30" in text
-    assert "annotations saved" in text
+    assert "10 annotations saved" in text
     assert (two_strategies / "comparison.csv").exists()
     assert not list(two_strategies.rglob("*.tmp"))
 
