@@ -3,8 +3,9 @@
     python benchmarks/certainty_distribution.py --weights demo/run/weights/demo/uncertainty/best_model_000.pth \
         --images demo/run/datasets/train [--more-images FOLDER]
 
-Weights and images are those of `make demo`. Two tables: for fixed images the Kolmogorov-Smirnov test between many
-repetitions of T = 10 passes, fast and as published; and over all images what leaving proposals out changes.
+Weights and images are those of `make demo`, or of another run whose settings file --config names. Two tables: over all
+images what leaving proposals out changes; and for fixed images the Kolmogorov-Smirnov test between many repetitions of
+T = 10 passes, fast and as published.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,45 +26,49 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 T = 10
-CLASSES = ["healthy", "damaged", "matured", "cateye", "headrot"]
-NETWORK = "demo/network.yaml"
 PASSES_AT_ONCE = 100  # the published way keeps all masks at full resolution
 Values = npt.NDArray[np.float64]
 
 
-def network(weights: Path) -> tuple[Any, Any]:
-    """The demo's network and its config, in float32."""
-    import torch
+@dataclass(frozen=True)
+class Trained:
+    """A run's settings file and weights of it."""
 
-    from active_learning.network.network_config import network_config
-    from active_learning.network.prediction import load_network
-    from active_learning.settings import Settings
+    settings: Path
+    weights: Path
 
-    torch.set_num_threads(1)
-    keys = {"classes": CLASSES, "network_config": NETWORK, "pretrained_weights": "", "precision": "fp32"}
-    settings = Settings.model_validate({**keys, "cuda_visible_devices": "cpu", "dropout_probability": 0.25})
-    cfg = network_config(settings, settings.experiments()[0])
-    return load_network(cfg, weights), cfg
+    def load(self) -> tuple[Any, Any]:
+        """The network and its config, in float32 on the CPU."""
+        import torch
+
+        from active_learning.network.network_config import network_config
+        from active_learning.network.prediction import load_network
+        from active_learning.settings import load_settings
+
+        torch.set_num_threads(1)
+        settings = load_settings(self.settings, ["cuda_visible_devices", "cpu", "precision", "fp32"])
+        cfg = network_config(settings, settings.experiments()[0])
+        return load_network(cfg, self.weights), cfg
 
 
-def fast(weights: Path, image: Path, repetitions: int) -> Values:
+def fast(trained: Trained, image: Path, repetitions: int) -> Values:
     """One look of many passes, cut into repetitions: the passes are independent."""
     from active_learning.network.mc_dropout import MonteCarloDropout
     from active_learning.sampling import certainty_of
 
-    sampler = MonteCarloDropout(*network(weights), passes=T * repetitions, seed=0)
+    sampler = MonteCarloDropout(*trained.load(), passes=T * repetitions, seed=0)
     (look,) = sampler.look([(image.name, sampler.read(image))])
     cut = [replace(look, passes=look.passes[start : start + T]) for start in range(0, T * repetitions, T)]
     return np.array([certainty_of(part, iou_threshold=0.5, mode="mean").value for part in cut])
 
 
-def as_published(weights: Path, image: Path, repetitions: int) -> Values:
+def as_published(trained: Trained, image: Path, repetitions: int) -> Values:
     import torch
 
     from active_learning.network.prediction import read_input
     from benchmarks.published_sampling import certainty_as_published, look_as_published
 
-    model, cfg = network(weights)
+    model, cfg = trained.load()
     torch.manual_seed(1)
     values: list[float] = []
     while len(values) < repetitions:
@@ -73,8 +78,8 @@ def as_published(weights: Path, image: Path, repetitions: int) -> Values:
     return np.array(values[:repetitions])
 
 
-def both_ways(weights: Path, image: Path, repetitions: int) -> tuple[Values, Values]:
-    return fast(weights, image, repetitions), as_published(weights, image, repetitions)
+def both_ways(trained: Trained, image: Path, repetitions: int) -> tuple[Values, Values]:
+    return fast(trained, image, repetitions), as_published(trained, image, repetitions)
 
 
 def kolmogorov_smirnov(a: Values, b: Values) -> float:
@@ -87,11 +92,11 @@ def kolmogorov_smirnov(a: Values, b: Values) -> float:
     return 1.0 if x < 0.2 else min(max(series, 0.0), 1.0)
 
 
-def certainties(weights: Path, images: Sequence[Path], margin: float | None) -> Values:
+def certainties(trained: Trained, images: Sequence[Path], margin: float | None) -> Values:
     from active_learning.network.mc_dropout import MonteCarloDropout
     from active_learning.sampling import certainty_of
 
-    sampler = MonteCarloDropout(*network(weights), passes=T, seed=0, margin=margin)
+    sampler = MonteCarloDropout(*trained.load(), passes=T, seed=0, margin=margin)
     looks = (sampler.look([(image.name, sampler.read(image))])[0] for image in images)
     return np.array([certainty_of(look, iou_threshold=0.5, mode="mean").value for look in looks])
 
@@ -102,9 +107,9 @@ def rank_correlation(a: Values, b: Values) -> float:
     return float(np.corrcoef(a[seen].argsort().argsort(), b[seen].argsort().argsort())[0, 1])
 
 
-def print_distribution(pool: ProcessPoolExecutor, weights: Path, images: Sequence[Path], repetitions: int) -> None:
+def print_distribution(pool: ProcessPoolExecutor, trained: Trained, images: Sequence[Path], repetitions: int) -> None:
     count = len(images)
-    results = list(pool.map(both_ways, [weights] * count, images, [repetitions] * count))
+    results = list(pool.map(both_ways, [trained] * count, images, [repetitions] * count))
     print(f"## Certainty over {repetitions} repetitions of T = {T}, fast against published, Kolmogorov-Smirnov\n")
     print("| image | mean, fast | mean, published | p |\n|---|---|---|---|")
     passed = 0
@@ -116,9 +121,9 @@ def print_distribution(pool: ProcessPoolExecutor, weights: Path, images: Sequenc
     print(f"\np > 0.01 for {passed} of {count} images (goal: {math.ceil(0.95 * count)})\n")
 
 
-def print_left_out(pool: ProcessPoolExecutor, weights: Path, images: Sequence[Path]) -> None:
+def print_left_out(pool: ProcessPoolExecutor, trained: Trained, images: Sequence[Path]) -> None:
     margins = [None, 4.0, 3.0, 2.0, 0.0]
-    every, *others = pool.map(certainties, [weights] * len(margins), [images] * len(margins), margins)
+    every, *others = pool.map(certainties, [trained] * len(margins), [images] * len(margins), margins)
     chosen = max(len(images) // 4, 1)
     print(f"## Proposals left out, {len(images)} images, T = {T}, against all proposals in all passes\n")
     print(f"| margin | rank correlation | the same among the {chosen} least certain | values equal to 1e-4 |")
@@ -131,19 +136,22 @@ def print_left_out(pool: ProcessPoolExecutor, weights: Path, images: Sequence[Pa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=Path("demo/demo.yaml"), help="settings file of the run")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--more-images", type=Path, help="for the second table")
-    parser.add_argument("--fixed", type=int, default=20, help="images of the first table")
+    parser.add_argument("--more-images", type=Path, help="for the table of what is left out")
+    parser.add_argument("--fixed", type=int, default=20, help="images of the distribution table; 0: without it")
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
+    trained = Trained(arguments.config, arguments.weights)
     images = sorted(path for path in arguments.images.rglob("*") if path.suffix in (".jpg", ".png"))
     more = sorted(arguments.more_images.rglob("*.jpg")) if arguments.more_images else []
     with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-        print_left_out(pool, arguments.weights, [*images, *more])
-        print()
-        print_distribution(pool, arguments.weights, images[: arguments.fixed], arguments.repetitions)
+        print_left_out(pool, trained, [*images, *more])
+        if arguments.fixed:
+            print()
+            print_distribution(pool, trained, images[: arguments.fixed], arguments.repetitions)
 
 
 if __name__ == "__main__":

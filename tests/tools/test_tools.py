@@ -19,6 +19,7 @@ from PIL import Image
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part, cvat, darwin, labelme, supervisely
 from active_learning.annotations.contours import instance_mask
+from active_learning.annotations.cvat_images import CvatImagesWriter
 
 OPENERS = Path(__file__).parent / "openers"
 ENVIRONMENTS = Path(__file__).parents[2] / ".venv-tools"
@@ -55,6 +56,15 @@ def _cvat(annotation: Annotation, folder: Path) -> list[str]:
     return ["label_me", str(folder)]
 
 
+def _cvat_images(annotation: Annotation, folder: Path) -> list[str]:
+    _image(folder / "images")
+    writer = CvatImagesWriter(sorted({one.label for one in annotation.instances}), max_polygon_error=0.5)
+    writer.add(annotation)
+    file = folder / "annotations.xml"
+    file.write_text(writer.text(file), encoding="utf-8")
+    return ["cvat", str(folder)]
+
+
 def _supervisely(annotation: Annotation, folder: Path) -> list[str]:
     supervisely.write_meta(folder / "meta.json", sorted({one.label for one in annotation.instances} | {"unused"}))
     _image(folder / "ds" / "img")
@@ -71,6 +81,7 @@ TOOLS = {
     "labelme": Tool("main", "labelme_file.py", _labelme),
     "darwin-py": Tool("main", "darwin_file.py", _darwin),
     "CVAT's reader of LabelMe 3.0": Tool("labelme30", "datumaro_folder.py", _cvat),
+    "CVAT for images 1.1": Tool("main", "datumaro_folder.py", _cvat_images),
     "supervisely": Tool("supervisely", "supervisely_project.py", _supervisely),
 }
 
