@@ -64,6 +64,8 @@ def class_curve(runs: Sequence[Run], name: str) -> Curve:
 
 
 def _curve(runs: Sequence[Run], score: Callable[..., float]) -> Curve:
+    """Of the finished runs; while there is none, of those that have a score. So a seed that begins cuts no curve."""
+    runs = [run for run in runs if run.phase == "finished"] or [run for run in runs if run.scores] or runs
     tables = [{row.train_size: score(row) for row in run.scores} for run in runs]
     shared = sorted(set.intersection(*(set(table) for table in tables)))
     values = np.array([[table[size] for size in shared] for table in tables], dtype=np.float64)

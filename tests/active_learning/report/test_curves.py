@@ -68,10 +68,24 @@ def test_infinite_draws_make_an_infinite_bound():
     assert math.isfinite(found.value) and math.isfinite(found.low) and found.high == math.inf
 
 
-def test_a_curve_ends_where_one_of_its_seeds_does(tmp_path, make_run):
-    make_run(tmp_path / "random_seed0", [10.0, 20.0, 30.0])
-    make_run(tmp_path / "random_seed1", [12.0, 22.0], phase="train")
+@pytest.mark.parametrize(
+    ("phases", "mean", "seeds"),
+    [
+        (("train", "train"), [11, 21], (0, 1)),
+        (("finished", "train"), [10, 20, 30], (0,)),
+        (("finished", "finished"), [11, 21], (0, 1)),
+    ],
+    ids=["both run", "one has finished", "one stopped early"],
+)
+def test_a_curve_goes_as_far_as_its_seeds(tmp_path, make_run, phases: tuple, mean: list, seeds: tuple):
+    make_run(tmp_path / "random_seed0", [10.0, 20.0, 30.0], phase=phases[0])
+    make_run(tmp_path / "random_seed1", [12.0, 22.0], phase=phases[1])
     found = map_curve(read_runs(tmp_path))
-    assert found.sizes.tolist() == [10, 20]
-    assert found.mean.tolist() == [11, 21]
-    assert found.seeds == (0, 1)
+    assert found.mean.tolist() == mean
+    assert found.seeds == seeds
+
+
+def test_a_seed_without_a_score_is_left_out(tmp_path, make_run):
+    make_run(tmp_path / "random_seed0", [10.0, 20.0], phase="train")
+    make_run(tmp_path / "random_seed1", [], phase="train")
+    assert map_curve(read_runs(tmp_path)).sizes.tolist() == [10, 20]
