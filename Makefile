@@ -9,6 +9,8 @@ TOOLS := .venv-tools
 .PHONY: demo test test-tools bench lint
 
 $(VENV)/installed: pyproject.toml setup.py
+	@echo "Installing MaskAL and PyTorch in $(VENV): some minutes, several GB."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".[test]"

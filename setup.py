@@ -30,6 +30,7 @@ setup(
         "active_learning": ["config/*.yaml", "report/*.jinja", "report/*.css"],
         "detectron2.config": ["defaults.yaml"],
     },
+    include_package_data=False,  # package_data says all; otherwise setuptools warns of folders that hold no code
     py_modules=["maskAL", "auto_annotate"],
     cmdclass={"build_py": BuildWithConfigs},
 )

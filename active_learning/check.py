@@ -10,6 +10,7 @@ from active_learning.annotations import check_labels, read_annotation
 from active_learning.dataset.image_folder import find_images, image_size, pair_annotations
 from active_learning.errors import MaskALError
 from active_learning.network.network_config import training_iterations
+from active_learning.progress import progress
 from active_learning.settings import Experiment, Settings
 
 
@@ -44,7 +45,8 @@ def describe_run(settings: Settings) -> str:
 def _read_annotations(settings: Settings, folder: Path, images: list[str]) -> tuple[int, list[str]]:
     """How many images have a good annotation, and the faults of the others."""
     good, faults = 0, []
-    for name, path in pair_annotations(folder, images).items():
+    pairs = pair_annotations(folder, images)
+    for name, path in progress(pairs.items(), what=f"reading {folder}", unit="file"):
         try:
             annotation = read_annotation(path, image=name, size=image_size(folder / name), within=folder)
             check_labels(annotation, settings.classes, settings.unknown_labels, path)

@@ -1,31 +1,35 @@
-"""One log: plain lines on the terminal, the same with the time in a file, the engine's details in the file alone."""
+"""What is said: plain lines on the terminal, the same with the time in a file that reads like a diary.
+
+The engine's details (the network layer by layer, losses, inference times) have a file of their own beside it; its
+warnings are told everywhere.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 
+from termcolor import colored
 from tqdm import tqdm
 
+ENGINE_LOG = "engine.log"
 ENGINE_LOGGERS = ("detectron2", "fvcore", "iopath")
 
 logger = logging.getLogger("active_learning")
 
 
 def start_log(path: Path) -> None:
-    """Sends the log to the terminal and to the end of `path`; calling it again changes the file."""
+    """Sends the log to the terminal and to the end of `path`, the engine's to ENGINE_LOG beside it.
+
+    Calling it again changes the files.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    terminal = _AboveProgressBars()
-    terminal.setFormatter(logging.Formatter("%(message)s"))
-    _use_handlers(logger, file, terminal)
-    engine_terminal = logging.StreamHandler(sys.stderr)
-    engine_terminal.setLevel(logging.WARNING)
-    engine_terminal.addFilter(lambda record: not record.name.startswith("detectron2.evaluation"))  # AP is said by us
+    diary, engine, terminal = _file(path), _file(path.with_name(ENGINE_LOG)), _AboveProgressBars()
+    _use_handlers(logger, diary, terminal)
     for name in ENGINE_LOGGERS:
-        _use_handlers(logging.getLogger(name), file, engine_terminal)
+        _use_handlers(logging.getLogger(name), engine, _WarningsFor(diary), _WarningsFor(terminal))
 
 
 def mute_log() -> None:
@@ -35,10 +39,39 @@ def mute_log() -> None:
 
 
 class _AboveProgressBars(logging.Handler):
-    """Lines on standard output that do not tear a running progress bar."""
+    """Lines on standard output that do not tear a running progress bar. On a terminal warnings stand out."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stdout)
+        line = self.format(record)
+        tqdm.write(colored(line, "yellow") if record.levelno >= logging.WARNING else line, file=sys.stdout)
+
+
+class _WarningsFor(logging.Handler):
+    """Hands on what a user should know. Not what evaluation says: the AP is told by us."""
+
+    def __init__(self, target: logging.Handler) -> None:
+        super().__init__(logging.WARNING)
+        self._target = target
+        self.addFilter(lambda record: not record.name.startswith("detectron2.evaluation"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._target.handle(record)
+
+
+class _WithoutColours(logging.Formatter):
+    """Lines with the time. Colours that the engine puts into its tables are for terminals."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return re.sub(r"\x1b\[[0-9;]*m", "", super().format(record))
+
+
+def _file(path: Path) -> logging.FileHandler:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(_WithoutColours())
+    return handler
 
 
 def _use_handlers(target: logging.Logger, *handlers: logging.Handler) -> None:

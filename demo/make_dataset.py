@@ -20,11 +20,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, `demo` is no package without this
 
 from active_learning.annotations import Annotation, Instance, Part, labelme  # noqa: E402
+from active_learning.progress import progress  # noqa: E402
 from demo.scene import VisibleHead, draw_scene  # noqa: E402
 
 SHARES = {"healthy": 45, "damaged": 22, "matured": 15, "cateye": 10, "headrot": 8}  # in percent
@@ -104,8 +104,7 @@ def make_dataset(out: Path, order: Order, workers: int = 1) -> None:
     tasks = [task for split in SPLITS for task in plan(out, order, split)]
     for split in SPLITS:
         (out / split).mkdir(parents=True, exist_ok=True)
-    bar = tqdm(total=len(tasks), desc="drawing", unit="image")
-    with bar:
+    with progress(what="drawing", unit="image", total=len(tasks)) as bar:
         if workers == 1:
             for task in tasks:
                 draw(task)

@@ -34,6 +34,7 @@ ENGINE_RANK = {name: rank for rank, names in enumerate(ENGINE_LAYERS) for name i
 ALLOWED = {
     "errors": set(),
     "log": set(),
+    "progress": set(),
     "settings": {"errors", "settings_file", "settings_keys", "settings_paths"},
     "settings_file": set(),
     "settings_keys": set(),
@@ -44,8 +45,8 @@ ALLOWED = {
     "annotations": {"errors", "files"},
     "dataset": {"errors", "files", "annotations"},
     "conversion": {"errors", "files", "annotations", "dataset"},
-    "sampling": {"errors", "files", "log"},
-    "network": {"annotations", "errors", "log", "settings", "sampling", "detectron2"},
+    "sampling": {"errors", "files", "log", "progress"},
+    "network": {"annotations", "errors", "log", "progress", "settings", "sampling", "detectron2"},
     "report": {"errors", "files", "log", "output_files", "run_state", "sampling"},
     "annotator": set(),
     "annotating": {"annotations", "annotator", "dataset", "errors", "log", "network", "settings"},

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.utils.data import DataLoader
 
+from active_learning.log import logger
 from active_learning.network.prediction import load_network
+from active_learning.progress import progress
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset
@@ -40,11 +43,17 @@ def evaluate(model: nn.Module, cfg: CfgNode, dataset: str, thresholds: Sequence[
     """
     evaluators = _ForEachThreshold([COCOEvaluator(dataset, tasks=("bbox", "segm")) for _ in thresholds], thresholds)
     loader = build_detection_test_loader(cfg, dataset)
+    logger.info("Measuring the mAP on %d images", len(loader))
     with _score_threshold(model, min(thresholds)):
-        results = inference_on_dataset(model, loader, evaluators)
+        results = inference_on_dataset(model, with_progress(loader, "testing"), evaluators)
     if not comm.is_main_process():
         return []
     return [scores_of(results[str(index)].get("segm", {}), dataset) for index in range(len(thresholds))]
+
+
+def with_progress(loader: DataLoader[Any], what: str) -> Iterable[Any]:
+    """The loader of a data set, of one image at a time, with a bar of the first process's share."""
+    return progress(loader, what=what, unit="image", shown=comm.is_main_process())
 
 
 def scores_of(segm: Mapping[str, float], dataset: str) -> Scores:

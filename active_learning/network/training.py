@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from active_learning.errors import MaskALError
 from active_learning.log import logger
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+from active_learning.network.evaluation import with_progress
 from active_learning.network.prediction import UNREADABLE
 from active_learning.network.training_hooks import KeepBest, ProgressBar, ResumePoint, save_weights
 from detectron2.config import CfgNode
@@ -153,6 +155,10 @@ class MaskALTrainer(DefaultTrainer):
             self.resume_or_load(resume=False)
         except UNREADABLE as error:
             raise MaskALError(f"{self.cfg.MODEL.WEIGHTS}: cannot be read as weights: {error}") from error
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[Any]:
+        return with_progress(super().build_test_loader(cfg, dataset_name), "validating")
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
-import sys
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from active_learning.log import logger
+from active_learning.progress import progress
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, hooks
@@ -119,16 +118,11 @@ class ResumePoint(HookBase):
 
 
 class ProgressBar(HookBase):
-    """A bar with iterations, time left, losses. Off a terminal it writes a line now and then."""
+    """A bar with iterations, time left and loss."""
 
     def before_train(self) -> None:
-        self._bar = tqdm(
-            total=self.trainer.max_iter,
-            initial=self.trainer.start_iter,
-            desc="training",
-            unit="it",
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
+        self._bar = progress(
+            what="training", unit="iteration", total=self.trainer.max_iter, start=self.trainer.start_iter
         )
 
     def after_step(self) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from active_learning.errors import MaskALError
+from active_learning.progress import progress
 from active_learning.sampling.certainty import certainty_of
 from active_learning.sampling.look import Look
 from active_learning.sampling.pool_record import PoolRecord, record_of, to_line
@@ -71,7 +71,6 @@ def score_pool(
     records_file: Path,
     conditions: Conditions,
     ranks: Ranks | None = None,
-    progress: bool = True,
 ) -> dict[str, PoolRecord]:
     """The record of each image, in the order of `images`, in every rank; they also stand in `records_file`.
 
@@ -92,7 +91,7 @@ def score_pool(
     begin_part(own, conditions)
     faults: dict[str, str] = {}
     found: list[PoolRecord] = []
-    bar = tqdm(total=len(share), desc="sampling", unit="image", disable=not progress or ranks.rank > 0)
+    bar = progress(what="sampling", unit="image", total=len(share), shown=ranks.rank == 0)
     with own.open("a", encoding="utf-8", newline="\n") as stream, bar:
         for batch in _batches(share, eyes):
             _note_faults(batch, faults)

@@ -39,8 +39,16 @@ def test_of_the_engine_only_warnings_reach_the_terminal(tmp_path: Path, capsys: 
     logging.getLogger("detectron2.evaluation.coco_evaluation").warning("no predictions")
     captured = capsys.readouterr()
     assert captured.out + captured.err == "no such weight\n"
-    text = (tmp_path / "maskAL.log").read_text(encoding="utf-8")
-    assert all(words in text for words in ("details", "no such weight", "no predictions"))
+    diary = (tmp_path / "maskAL.log").read_text(encoding="utf-8")
+    assert [line[19:] for line in diary.splitlines()] == [" WARNING no such weight"]
+    engine = (tmp_path / "engine.log").read_text(encoding="utf-8")
+    assert all(words in engine for words in ("details", "no such weight", "no predictions"))
+
+
+def test_files_hold_no_colours(tmp_path: Path):
+    start_log(tmp_path / "maskAL.log")
+    logging.getLogger("detectron2.data").info("\x1b[36m| healthy | 71 |\x1b[0m")
+    assert (tmp_path / "engine.log").read_text(encoding="utf-8")[19:] == " INFO | healthy | 71 |\n"
 
 
 def test_a_second_run_writes_to_its_own_file(tmp_path: Path):
@@ -51,8 +59,25 @@ def test_a_second_run_writes_to_its_own_file(tmp_path: Path):
     assert "second" in (tmp_path / "two.log").read_text(encoding="utf-8")
 
 
+def test_a_second_run_elsewhere_has_an_engine_log_of_its_own(tmp_path: Path):
+    for name in ("one", "two"):
+        start_log(tmp_path / name / "maskAL.log")
+        logging.getLogger("detectron2.engine").info(name)
+    assert (tmp_path / "one" / "engine.log").read_text(encoding="utf-8").endswith(" INFO one\n")
+    assert (tmp_path / "two" / "engine.log").read_text(encoding="utf-8").endswith(" INFO two\n")
+
+
 def test_a_muted_process_says_nothing(capfd: pytest.CaptureFixture):
     mute_log()
     logging.getLogger("active_learning.sampling").warning("a.png: cannot be read")
     logging.getLogger("detectron2.engine").error("stopped")
     assert capfd.readouterr() == ("", "")
+
+
+def test_on_a_terminal_warnings_stand_out(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
+    monkeypatch.setattr("active_learning.log.colored", lambda line, color: f"<{color}>{line}")
+    start_log(tmp_path / "maskAL.log")
+    logger.info("Loop 1")
+    logger.warning("a.png: cannot be read")
+    assert capsys.readouterr().out == "Loop 1\n<yellow>a.png: cannot be read\n"
+    assert "yellow" not in (tmp_path / "maskAL.log").read_text(encoding="utf-8")

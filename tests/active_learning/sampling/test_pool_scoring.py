@@ -59,7 +59,7 @@ def score(
     network: Network, file: Path, names: Sequence[str] = NAMES, workers: int = 0, batch_size: int = 1, **options: Any
 ) -> dict[str, PoolRecord]:
     eyes = Eyes(network.read, network.look, workers, batch_size)
-    options = {"conditions": CONDITIONS, "progress": False, **options}
+    options = {"conditions": CONDITIONS, **options}
     return score_pool(names, eyes, iou_threshold=0.5, mode="mean", records_file=file, **options)
 
 
@@ -177,8 +177,9 @@ def test_empty_pool(file: Path):
     assert score(Network(), file, []) == {}
 
 
-def test_progress_bar(file: Path, capfd: pytest.CaptureFixture[str]):
-    score(Network(), file, progress=True)
+def test_progress_bar(file: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("active_learning.progress.SOON_DONE", 0)
+    score(Network(), file)
     assert "7/7" in capfd.readouterr().err
 
 

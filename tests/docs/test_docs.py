@@ -1,0 +1,184 @@
+"""What the documentation says can be done: its commands, settings, links and tables are true of this repository."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from active_learning.errors import MaskALError
+from active_learning.settings import Settings, load_settings
+from active_learning.settings_file import parse_settings
+from tests.docs.commands import OUTSIDE, commands, fault
+from tests.docs.markdown import Piece, anchors, blocks, code_in_lines, links, rows
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = [*sorted(ROOT.glob("*.md")), ROOT / "demo" / "README.md"]
+BLOCKS = [block for file in FILES for block in blocks(file)]
+IN_LINES = [code for file in FILES for code in code_in_lines(file)]
+LANGUAGES = {"bash", "yaml", "text", "bibtex"}
+PROGRAMS = {"python", "python3", "make", "torchrun", *OUTSIDE}
+KEYS = Settings.model_fields
+
+
+def whole(pieces: list[Piece]) -> list[Piece]:
+    """Without those that leave something out."""
+    return [piece for piece in pieces if "..." not in piece.text and piece.text.strip()]
+
+
+def snippets() -> list[Piece]:
+    """YAML blocks, and settings such as `loops: 3` in lines."""
+    setting = re.compile(r"(\w+): .+")
+    in_lines = [c for c in whole(IN_LINES) if (found := setting.fullmatch(c.text)) and found[1] in KEYS]
+    return [block for block in BLOCKS if block.language == "yaml"] + in_lines
+
+
+def shell_pieces() -> list[Piece]:
+    in_lines = [c for c in whole(IN_LINES) if c.text.split()[0] in PROGRAMS and len(c.text.split()) > 1]
+    return [block for block in BLOCKS if block.language == "bash"] + in_lines
+
+
+def test_the_files_are_found():
+    assert {"README.md", "INSTALL.md", "ANNOTATION.md", "MISC_SETTINGS.md", "TROUBLESHOOTING.md", "CHANGELOG.md"} <= {
+        file.name for file in FILES if file.parent == ROOT
+    }
+    assert len(BLOCKS) > 15
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_each_block_says_what_it_is(block: Piece):
+    """`text` is for pictures, layouts and output; whatever else stands in a block is checked below."""
+    assert block.language in LANGUAGES
+    first = block.text.split(maxsplit=1)[0]
+    assert block.language == "bash" or first not in PROGRAMS
+
+
+@pytest.mark.parametrize("piece", shell_pieces(), ids=str)
+def test_commands_can_be_given(piece: Piece):
+    found = commands(piece.text)
+    assert found
+    assert [f"{' '.join(words)}: {why}" for words in found if (why := fault(words))] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("python nothing.py", "there is no such file"),
+        ("python maskAL.py --config maskAL.yaml --chekc", "there is no option --chekc"),
+        ("python maskAL.py --config nothing.yaml", "there is no such file"),
+        ("python -m active_learning.nothing", "there is no module"),
+        ("python -m active_learning.annotations convert --form labelme", "there is no option --form"),
+        ("torchrun --nproc-per-node 2 nothing.py", "there is no such file"),
+        ("make nothing", "nothing"),
+        ("pip remove torch", "not among"),
+        ("pip install --no-such-thing torch", "there is no option --no-such-thing"),
+        ("python -c 'import no_such_module'", "No module named 'no_such_module'"),
+        ("cowsay hello", "no such program"),
+        ("python maskAL.py --config maskAL.yaml loops -1", "loops: -1"),
+    ],
+)
+def test_a_command_that_cannot_be_given_is_noticed(command: str, words: str):
+    ((words_of_command),) = commands(command)
+    assert words in "; ".join(fault_of(words_of_command))
+
+
+def fault_of(words: list[str]) -> list[str]:
+    try:
+        return [fault(words)]
+    except (MaskALError, SystemExit) as error:  # either fails the test of the command as well
+        return [str(error)]
+
+
+@pytest.mark.parametrize("snippet", snippets(), ids=str)
+def test_yaml_snippets_are_settings(snippet: Piece, tmp_path: Path):
+    """A snippet is taken as a change to maskAL.yaml; one that names classes also stands alone."""
+    raw = parse_settings(snippet.text)
+    assert raw.readable and not raw.mistakes
+    shipped = parse_settings((ROOT / "maskAL.yaml").read_text(encoding="utf-8")).values
+    variants = [{**shipped, **needs(raw.values), **raw.values}] + ([raw.values] if "classes" in raw.values else [])
+    for values in variants:
+        file = tmp_path / "settings.yaml"
+        file.write_text(yaml.safe_dump(values), encoding="utf-8")
+        assert load_settings(file)
+
+
+def needs(values: dict[str, object]) -> dict[str, object]:
+    """Keys that a single one in a line presupposes."""
+    needed: dict[str, object] = {}
+    if values.get("export_format") == "supervisely":
+        needed["supervisely_meta_json"] = "meta.json"
+    if values.get("train_sampler") == "RepeatFactorTrainingSampler":
+        needed["minority_classes"] = ["cateye"]
+    if isinstance(strategies := values.get("strategy"), list) and len(set(strategies)) < len(strategies):
+        needed["mode"] = ["mean", "min"]
+    if values.get("equal_pool_size") is False:
+        needed |= {"pool_size": [100, 200], "loops": [2, 3]}
+    return needed
+
+
+@pytest.mark.parametrize("link", [link for file in FILES for link in links(file)], ids=str)
+def test_links_lead_somewhere(link: Piece):
+    if link.text.startswith(("https://", "http://")):
+        return
+    path, _, anchor = link.text.partition("#")
+    target = link.file.parent / path if path else link.file
+    assert target.exists()
+    assert not anchor or anchor in anchors(target)
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "demo" / "pictures").iterdir()), ids=lambda path: path.name)
+def test_pictures_are_small_and_shown(picture: Path):
+    assert picture.stat().st_size < 300_000
+    shown = {(link.file.parent / link.text).resolve() for file in FILES for link in links(file)}
+    assert picture in shown
+
+
+def test_each_key_is_documented_once_with_its_default():
+    documented = rows(ROOT / "MISC_SETTINGS.md", "key")
+    assert sorted(cells[0] for cells in documented) == sorted(f"`{key}`" for key in KEYS)
+    wrong = [f"{cells[0]} {cells[1]}" for cells in documented if not is_default(cells[0].strip("`"), cells[1])]
+    assert wrong == []
+    assert all(cell for cells in documented for cell in cells[2:])
+
+
+def is_default(key: str, said: str) -> bool:
+    field = KEYS[key]
+    if said in ("none", "as `network_config`"):
+        return field.is_required() or key == "pretrained_weights"
+    if said == "empty":
+        return field.default in (None, "")
+    values = {"classes": ["any"], key: yaml.safe_load(said.strip("`"))}
+    return getattr(Settings.model_validate(values), key) == field.default
+
+
+def test_keys_of_the_readme_exist():
+    named = [name for cells in rows(ROOT / "README.md", "key") for name in re.findall(r"`(\w+)`", cells[0])]
+    assert len(named) > 8
+    assert set(named) <= set(KEYS)
+
+
+def test_strategies_are_documented_once():
+    documented = [cells[0].strip("`") for cells in rows(ROOT / "MISC_SETTINGS.md", "strategy")]
+    from active_learning.sampling.strategies import STRATEGIES
+
+    assert sorted(documented) == sorted(STRATEGIES)
+
+
+def test_the_layout_in_the_readme_names_what_is_there():
+    (layout,) = [block for block in blocks(ROOT / "README.md") if block.text.startswith("maskAL.py")]
+    folders: list[tuple[int, str]] = []
+    named = 0
+    for line in layout.text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if indent > 4 or not line.strip():  # the words on the right go on
+            continue
+        folders = [(width, name) for width, name in folders if width < indent]
+        for name in itertools.takewhile(re.compile(r"[.\w]+(/|\.\w+)$").match, line.split()):
+            assert (ROOT / "".join(folder for _, folder in folders) / name).exists(), line
+            named += 1
+            if name.endswith("/"):
+                folders.append((indent, name))
+    assert named > 20
