@@ -42,6 +42,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     """Told by one process; where there are more, they take part in training, evaluating and looking at images."""
+    from active_learning.comparing import tell_comparison
     from active_learning.loop import ActiveLearningLoop, start_over
     from active_learning.run_lock import only_run
 
@@ -52,6 +53,7 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
             read = functools.partial(load_settings, arguments.config, arguments.overrides, check_paths=True)
             loop = ActiveLearningLoop(settings, experiment, wait=not arguments.no_wait, read_settings=read)
             run_experiment(loop)
+        tell_comparison(settings)
 
 
 def check(settings: Settings) -> None:

@@ -26,7 +26,10 @@ class BuildWithConfigs(build_py):
 
 setup(
     packages=find_packages(include=["active_learning", "active_learning.*", "detectron2", "detectron2.*"]),
-    package_data={"active_learning": ["config/*.yaml", "utils/*.yaml"], "detectron2.config": ["defaults.yaml"]},
+    package_data={
+        "active_learning": ["config/*.yaml", "report/*.jinja", "report/*.css"],
+        "detectron2.config": ["defaults.yaml"],
+    },
     include_package_data=False,  # package_data says all; otherwise setuptools warns of folders that hold no code
     py_modules=["maskAL", "auto_annotate"],
     cmdclass={"build_py": BuildWithConfigs},

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from active_learning.files import write_atomically
+from active_learning.explaining import explain_images, least_certain
 from active_learning.log import logger
-from active_learning.output_files import OutputFiles
+from active_learning.output_files import OutputFiles, write_pool_scores
 from active_learning.processes import ranks, together
 from active_learning.settings import Experiment, Settings
 
@@ -68,7 +68,15 @@ class Chooser:
             logger.info("%d image%s held back as too like another (min_distance)", count, "" if count == 1 else "s")
         if not chosen.names:
             return ChosenImages({}, _why_none(bool(chosen.held_back)))
-        return ChosenImages({name: records[name].value if name in records else math.nan for name in chosen.names})
+        certainty = {name: records[name].value if name in records else math.nan for name in chosen.names}
+        self._explain(certainty)
+        return ChosenImages(certainty)
+
+    def _explain(self, certainty: Mapping[str, float]) -> None:
+        """Keeps why the least certain of the chosen images are that."""
+        if images := least_certain(certainty):
+            where = (self.settings, self.experiment, self.files, self.loop)
+            explain_images(*where, cfg=self.network(), weights=self.weights, images=images)
 
     @property
     def _looks(self) -> bool:
@@ -83,10 +91,7 @@ class Chooser:
         passes = self.experiment.mcd_iterations
         logger.info("Looking %d times at each of the %d images of the pool", passes, len(pool))
         records = self._records(pool, passes, self.files.pool_records(self.loop))
-        write_atomically(
-            self.files.pool_scores(self.loop),
-            "".join(f"{record.name}, {record.value!r}\n" for record in records.values()),
-        )
+        write_pool_scores(self.files.pool_scores(self.loop), {name: one.value for name, one in records.items()})
         return records
 
     def _records(self, images: Sequence[str], passes: int, file: Path) -> dict[str, PoolRecord]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from active_learning.choice import Chooser
+from active_learning.comparing import shared_initial_model
 from active_learning.data_changes import DataMemory
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.files import copy_atomically, move_aside
@@ -119,9 +120,11 @@ class ActiveLearningLoop:
         write_train_files(self.files.train_files(loop), images, self.state.chosen)
         summary = self.data.write("train", images)
         self._say_what_is_trained_on(summary)
+        self.state.train_objects = summary.objects
         started = time.monotonic()
-        if loop == 0 and self.settings.duplicate_initial_model_and_data:
-            self._take_earlier_model()
+        earlier = self._earlier_initial_model()
+        if earlier:
+            self._take_initial_model(earlier)
         else:
             self._train_network(summary)
         self.state.train_size = len(images)
@@ -144,10 +147,12 @@ class ActiveLearningLoop:
                 standard_mask_ap=standard.mask_ap,
                 standard_per_class=standard.per_class,
                 minutes=self.state.train_minutes,
+                objects=self.state.train_objects,
             )
         )
         self._write_scores()
         self._save(phase="choose")
+        self._write_report()
         if not self._reason_to_stop():
             logger.info("\n%s\n", self._table())
 
@@ -170,13 +175,20 @@ class ActiveLearningLoop:
         self.state.chosen = chosen
         self.state.train_images = [*self.state.train_images, *chosen]
         self._save(phase="annotate")
+        self._write_report()
         logger.info("%d images chosen for loop %d of %d", len(chosen), self.state.loop, self.loops)
         return None
 
     def report(self) -> None:
         """The table of all loops, and where the files are."""
+        self._write_report()
         logger.info("Finished: %s.\n\n%s\n", self.state.why_finished, self._table())
         logger.info("Results: %s\nWeights: %s", self.files.results, self._weights())
+
+    def _write_report(self) -> None:
+        from active_learning.report.page import try_to_write_report
+
+        try_to_write_report(self.files.results.parent)
 
     def _train_network(self, summary: DatasetSummary) -> None:
         from active_learning.network.network_config import training_config
@@ -207,9 +219,16 @@ class ActiveLearningLoop:
         )
         self.state.best_ap = result.best_ap
 
-    def _take_earlier_model(self) -> None:
-        """The initial model of the run that initial_train_file names stands in for the first training."""
-        model = self.data.earlier_initial_model()
+    def _earlier_initial_model(self) -> Path | None:
+        """That of the run that initial_train_file names, or of an experiment that starts as this one does."""
+        if self.state.loop > 0:
+            return None
+        if self.settings.duplicate_initial_model_and_data:
+            return self.data.earlier_initial_model()
+        return shared_initial_model(self.settings, self.experiment, self.state.train_images)
+
+    def _take_initial_model(self, model: Path) -> None:
+        """It stands in for the first training."""
         logger.info("Taking the initial model of an earlier run: %s", model)
         copy_atomically(model, self.files.best_model(0))
         self.state.best_ap = self._scores("val", [self.settings.confidence_threshold])[0].mask_ap

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from active_learning.errors import MaskALError
 from active_learning.files import write_atomically
 from active_learning.settings import Experiment, Settings
 
@@ -67,6 +68,10 @@ class OutputFiles:
         """The same of the training images, for strategies that compare with them."""
         return self.results / f"training_records{loop:03d}.jsonl"
 
+    def why_chosen(self, loop: int) -> Path:
+        """Folder of what the network of this loop saw in some of the images chosen (Album)."""
+        return self.results / f"why_chosen{loop:03d}"
+
     @property
     def state(self) -> Path:
         return self.results / "run_state.json"
@@ -100,6 +105,23 @@ def read_train_files(path: Path) -> list[str]:
     """The image names of a file of `write_train_files`; names may hold commas."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line.rsplit(",", 1)[0].strip() for line in lines if line.strip()]
+
+
+def write_pool_scores(path: Path, certainty: Mapping[str, float]) -> None:
+    """One line `name, value` an image, NaN where nothing was seen."""
+    write_atomically(path, "".join(f"{name}, {value!r}\n" for name, value in certainty.items()))
+
+
+def read_pool_scores(path: Path) -> dict[str, float]:
+    """Raises MaskALError where a line is not `name, value`."""
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        name, _, value = line.rpartition(", ")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise MaskALError(f"{path}: line {number}: {line!r} is not `name, value`; delete the file") from error
+    return found
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class LoopScores:
     standard_mask_ap: float
     standard_per_class: dict[str, float]
     minutes: float
+    objects: dict[str, int] = field(default_factory=dict)  # of each class in the training set
 
 
 @dataclass
@@ -50,6 +51,7 @@ class RunState:
     history: list[LoopScores] = field(default_factory=list)
     why_finished: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    train_objects: dict[str, int] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}

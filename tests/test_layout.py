@@ -59,7 +59,7 @@ ALLOWED = {
         "sampling",
         "detectron2",
     },
-    "report": {"errors", "log", "settings", "output_files"},
+    "report": {"errors", "files", "log", "output_files", "run_state", "sampling"},
     "annotator": set(),
     "annotating": {"annotations", "annotator", "dataset", "errors", "log", "network", "settings"},
     "run_lock": {"errors", "files", "log", "settings"},

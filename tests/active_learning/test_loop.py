@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from active_learning.network import evaluation, network_config, pre_labelling, p
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
+from active_learning.output_files import output_files
+from active_learning.report import page
 from active_learning.run_data import RunData
 from active_learning.run_state import RunState
 from active_learning.sampling.pool_record import PoolRecord
@@ -40,6 +43,8 @@ class FakeNetwork:
     carried_ap: list[float] = field(default_factory=list)
     stop_at: str = ""
     sees: bool = True
+    explained: list[list[str]] = field(default_factory=list)
+    reports: list[Path] = field(default_factory=list)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(network_config, "network_config", lambda settings, experiment: None)
@@ -49,6 +54,7 @@ class FakeNetwork:
         monkeypatch.setattr(training, "train", self.train)
         monkeypatch.setattr(evaluation, "evaluate_weights", self.evaluate)
         monkeypatch.setattr(choice, "look_at_images", self.look_at_images)
+        monkeypatch.setattr(choice, "explain_images", lambda *where, **what: self.explained.append(what["images"]))
 
     def training_config(self, config: object, settings: Settings, *, weights: str, **options: object) -> object:
         self.started_from.append(Path(weights).name)
@@ -86,6 +92,7 @@ class FakeNetwork:
 def network(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., PoolRecord]) -> FakeNetwork:
     fake = FakeNetwork(make_record)
     fake.install(monkeypatch)
+    monkeypatch.setattr(page, "try_to_write_report", fake.reports.append)  # drawing takes longer than all else here
     return fake
 
 
@@ -105,6 +112,7 @@ def test_each_loop_adds_the_least_certain_images(settings: Settings, network: Fa
     initial, images = set(loop.state.train_images[:4]), [f"{index:02d}.png" for index in range(14)]
     assert loop.state.train_images[4:] == [name for name in images if name not in initial][:6]
     lines = loop.files.train_files(1).read_text(encoding="utf-8").splitlines()
+    assert network.explained == [loop.state.train_images[4:7], loop.state.train_images[7:10]]
     first = loop.state.train_images[4]
     assert f"{first}, {int(first[:2]) / 100:.6f}" in lines
     assert sum(line.endswith(", NaN") for line in lines) == 4
@@ -245,6 +253,18 @@ def test_initial_images_are_not_pre_labelled(settings: Settings, network: FakeNe
         go(changed(settings, {"auto_annotate": True}), wait=False)
 
 
+def yaml_values(settings: Settings) -> dict[str, object]:
+    """What a settings file may hold."""
+    empty = {"initial_train_file": "", "supervisely_meta_json": ""}
+    return {**settings.model_dump(mode="json"), "cuda_visible_devices": "cpu", **empty}
+
+
+def run_all(settings: Settings, file: Path) -> None:
+    """All experiments of the settings, which are written to the file."""
+    file.write_text(yaml.safe_dump(yaml_values(settings)), encoding="utf-8")
+    maskAL.run_experiments(settings, argparse.Namespace(fresh=False, no_wait=False, config=file, overrides=[]))
+
+
 def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
     settings: Settings,
     network: FakeNetwork,
@@ -255,8 +275,7 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
     """Three loops; what a person does while each of the first two trainings goes on holds from the next loop on."""
     monkeypatch.setattr("active_learning.loop.start_log", lambda path: None)
     file, folder, train = tmp_path / "maskAL.yaml", settings.traindir, network.train
-    values = {**settings.model_dump(mode="json"), "cuda_visible_devices": "cpu", "initial_train_file": ""}
-    values["supervisely_meta_json"] = ""
+    values = yaml_values(settings)
     edits = [{"loops": 3, "pool_size": 2, "learning_rate": 0.002}, {"mcd_iterations": 3}]
     initial = RunData(settings).initial_images(0)
     unwanted = next(name for name in reversed(RunData(settings).images("train")) if name not in initial)
@@ -354,3 +373,49 @@ def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: S
         run()
     now = settings
     assert [row.train_size for row in run().state.history] == [4, 7, 10]
+
+
+def test_the_report_is_rewritten_after_each_score_and_choice(settings: Settings, network: FakeNetwork):
+    loop = go(settings)
+    assert network.reports == [loop.files.results.parent] * 6  # 3 scores, 2 choices, the end
+    report = page.write_report(network.reports[0]).read_text(encoding="utf-8")
+    assert "mAP 40.0 % with 10 annotated images (uncertainty), +10.0 since the start" in report
+    assert 'id="balance"' in report
+
+
+@pytest.mark.parametrize(
+    ("changes", "trainings"),
+    [
+        ({"strategy": ["uncertainty", "random", "entropy"], "seed": [3, 4]}, 2 + 6),
+        ({"dropout_probability": [0.25, 0.5]}, 2 + 2),
+        ({"strategy": ["uncertainty", "random"], "mcd_iterations": [5, 10]}, 1 + 2),
+    ],
+    ids=["one for each seed", "one for each dropout", "one for any number of passes"],
+)
+def test_experiments_that_start_alike_share_the_initial_model(
+    settings: Settings, network: FakeNetwork, tmp_path: Path, changes: dict, trainings: int
+):
+    network.aps = [float(value) for value in range(30, 60)]
+    settings = changed(settings, {"loops": 1, **changes})
+    run_all(settings, tmp_path / "maskAL.yaml")
+    assert len(network.carried_ap) == trainings
+    first: dict[tuple[int, float], set[str]] = {}
+    for experiment in settings.experiments():
+        model = output_files(settings, experiment).best_model(0).read_text(encoding="utf-8")
+        first.setdefault((experiment.seed, experiment.dropout_probability), set()).add(model)
+    assert all(len(models) == 1 for models in first.values())
+    assert len(set.union(*first.values())) == len(first)
+
+
+def test_a_comparison_is_told_in_the_end(settings: Settings, network: FakeNetwork, tmp_path: Path, capsys):
+    network.aps = [30.0, 40.0, 50.0, 36.0, 40.0]
+    settings = changed(settings, {"strategy": ["uncertainty", "random"]})
+    run_all(settings, tmp_path / "maskAL.yaml")
+    said = capsys.readouterr().out
+    assert "Compared with random" in said
+    assert "saved (%)" in said and "comparison.csv" in said
+
+
+def test_a_single_experiment_is_compared_with_nothing(settings: Settings, network: FakeNetwork, tmp_path, capsys):
+    run_all(settings, tmp_path / "maskAL.yaml")
+    assert "Compared" not in capsys.readouterr().out

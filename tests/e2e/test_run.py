@@ -53,6 +53,9 @@ def test_a_whole_run_chooses_and_retrains(tiny_project):
     assert (weights / "training002" / "metrics.json").exists()
     assert not list(tiny_project.folder.rglob("*.tmp"))
     assert "train size" in output
+    report = tiny_project.file("results", "exp1", "report.html").read_text(encoding="utf-8")
+    assert 'id="learning-curve"' in report and 'id="why"' in report
+    assert "http" not in report
     coco = json.loads(tiny_project.file("data", "train.json").read_text(encoding="utf-8"))
     assert [category["id"] for category in coco["categories"]] == [1, 2]
     assert len(coco["images"]) == 12

@@ -1,0 +1,41 @@
+"""Which classes the chosen images brought: does choosing favour the rare ones?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from active_learning.report.runs import Run, class_names
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """Objects of a class, over all seeds: `initial` in the initial images, `chosen` in those chosen since.
+
+    Shares are percent of all objects of their kind.
+    """
+
+    name: str
+    initial: int
+    chosen: int
+    initial_share: float
+    chosen_share: float
+
+
+def class_balance(runs: Sequence[Run]) -> list[ClassShare]:
+    """Of one strategy; empty where nothing was chosen yet, or the runs did not count objects."""
+    initial: Counter[str] = Counter()
+    last: Counter[str] = Counter()
+    for run in runs:
+        if run.scores:
+            initial.update(run.scores[0].objects)
+            last.update(run.scores[-1].objects)
+    chosen = {name: last[name] - initial[name] for name in class_names(runs)}
+    before, since = sum(initial.values()), sum(chosen.values())
+    if not since:
+        return []
+    return [
+        ClassShare(name, initial[name], number, 100 * initial[name] / max(before, 1), 100 * number / since)
+        for name, number in chosen.items()
+    ]

@@ -1,0 +1,120 @@
+"""Learning curves over seeds, and what one curve saves against another.
+
+S seeds, N sizes of the training set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from active_learning.report.runs import Run
+
+Values = npt.NDArray[np.float64]
+DRAWS = 2000  # of a bootstrap
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A strategy's score against the number of annotated images.
+
+    Attributes:
+        sizes: (N,) those at which every seed has a score.
+        values: (S, N) percent.
+        seeds: (S,)
+    """
+
+    label: str
+    sizes: Values
+    values: Values
+    seeds: tuple[int | None, ...]
+
+    @property
+    def mean(self) -> Values:
+        """(N,) over the seeds."""
+        return self.values.mean(axis=0)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the interval that holds it with CONFIDENCE; low and high are NaN where there is one seed only."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.low)
+
+
+def map_curve(runs: Sequence[Run]) -> Curve:
+    """Mask AP of the runs of one strategy."""
+    return _curve(runs, lambda scores: scores.mask_ap)
+
+
+def class_curve(runs: Sequence[Run], name: str) -> Curve:
+    """Mask AP of one class; NaN where the test images hold none of it."""
+    return _curve(runs, lambda scores: scores.per_class.get(name, math.nan))
+
+
+def _curve(runs: Sequence[Run], score: Callable[..., float]) -> Curve:
+    """Of the finished runs; while there is none, of those that have a score. So a seed that begins cuts no curve."""
+    runs = [run for run in runs if run.phase == "finished"] or [run for run in runs if run.scores] or runs
+    tables = [{row.train_size: score(row) for row in run.scores} for run in runs]
+    shared = sorted(set.intersection(*(set(table) for table in tables)))
+    values = np.array([[table[size] for size in shared] for table in tables], dtype=np.float64)
+    return Curve(runs[0].label, np.array(shared, dtype=np.float64), values, tuple(run.seed for run in runs))
+
+
+def images_needed(sizes: Values, values: Values, target: float) -> float:
+    """At how many images a curve reaches the target, between its points by a straight line; infinity where never."""
+    reached = np.flatnonzero(values >= target)
+    if not len(reached):
+        return math.inf
+    first = int(reached[0])
+    if first == 0:
+        return float(sizes[0])
+    before, after = values[first - 1], values[first]
+    return float(sizes[first - 1] + (target - before) / (after - before) * (sizes[first] - sizes[first - 1]))
+
+
+def band(curve: Curve) -> tuple[Values, Values] | None:
+    """(N,) bounds of the mean's interval by bootstrap over seeds; None for a single seed."""
+    if len(curve.seeds) < 2:
+        return None
+    drawn = curve.values[draws([curve])[0]].mean(axis=1)
+    low, high = np.quantile(drawn, _tails(), axis=0)
+    return low, high
+
+
+def draws(curves: Sequence[Curve]) -> list[npt.NDArray[np.int64]]:
+    """(DRAWS, S) rows of each curve, with replacement (Efron 1979); curves of the same seeds are drawn together, as
+    their runs start from the same images and the same network."""
+    rng = np.random.default_rng(0)
+    drawn: dict[tuple[int | None, ...], npt.NDArray[np.int64]] = {}
+    for curve in curves:
+        if curve.seeds not in drawn:
+            count = len(curve.seeds)
+            drawn[curve.seeds] = rng.integers(0, count, (DRAWS, count))
+    return [drawn[curve.seeds] for curve in curves]
+
+
+def interval(statistic: Callable[..., float], *curves: Curve) -> Interval:
+    """A statistic of mean curves (N,) with its bootstrap interval; it may be infinite in some draws."""
+    value = statistic(*(curve.mean for curve in curves))
+    if min(len(curve.seeds) for curve in curves) < 2:
+        return Interval(value)
+    means = [curve.values[rows].mean(axis=1) for curve, rows in zip(curves, draws(curves), strict=True)]
+    drawn = [statistic(*row) for row in zip(*means, strict=True)]
+    low, high = np.quantile(drawn, _tails(), method="inverted_cdf")  # takes no means, which infinity has none of
+    return Interval(value, float(low), float(high))
+
+
+def _tails() -> tuple[float, float]:
+    return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2

@@ -1,0 +1,239 @@
+"""`<results>/<experiment_name>/report.html`: one file that holds all it shows, for a browser on a desk or a phone.
+
+It is made of what the runs have written (runs.py), so it can be made again at any time, without network or images.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from active_learning.errors import MaskALError
+from active_learning.files import write_atomically
+from active_learning.log import logger
+from active_learning.output_files import read_pool_scores, read_train_files
+from active_learning.report import comparison, figures
+from active_learning.report.balance import ClassShare, class_balance
+from active_learning.report.curves import Curve, class_curve, map_curve
+from active_learning.report.figures import LoopCertainties, StrategyLook
+from active_learning.report.runs import Run, by_label, class_names, read_runs
+from active_learning.report.why_chosen import Explanation, read_explanations
+
+FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """Where a run stands."""
+
+    label: str
+    seed: str
+    state: str
+    images: str
+    first: str
+    last: str
+    best: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure with its heading."""
+
+    title: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An explanation with its pictures as addresses that hold their content."""
+
+    told: Explanation
+    picture: str
+    spread: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Images that one strategy chose in its newest loop."""
+
+    label: str
+    loop: int
+    images: list[Shown]
+
+
+def write_report(folder: Path) -> Path:
+    """Writes the report of an experiment's folder, the comparison as csv too where there is one.
+
+    Raises:
+        MaskALError: a file of a run cannot be read.
+    """
+    runs = read_runs(folder)
+    rows = comparison.compare(runs)
+    if rows:
+        write_atomically(folder / "comparison.csv", comparison.csv_text(rows))
+    path = folder / FILE
+    write_atomically(path, render(folder.name, runs, rows, datetime.now(timezone.utc)))
+    return path
+
+
+def render(name: str, runs: Sequence[Run], rows: Sequence[comparison.Comparison], now: datetime) -> str:
+    """The page as text."""
+    environment = Environment(
+        loader=PackageLoader("active_learning.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    strategies = by_label(runs)
+    looks = strategy_looks(runs)
+    curves = [map_curve(same) for same in strategies.values()]
+    return environment.get_template("report.html.jinja").render(
+        name=name,
+        written=f"{now:%Y-%m-%d %H:%M} UTC",
+        colours={label: look.index for label, look in looks.items()},
+        headline=headline(runs, rows),
+        runs=[_run_row(run) for run in runs],
+        learning=_learning(curves, looks),
+        comparison_headers=comparison.HEADERS,
+        comparison=comparison.table_rows(rows),
+        classes=_class_panels(runs, looks),
+        balance=_balance(runs),
+        certainty=_histograms(runs, looks),
+        choices=_choices(runs),
+        scores=[(run, row) for run in runs for row in run.scores],
+        class_names=class_names(runs),
+    )
+
+
+def strategy_looks(runs: Sequence[Run]) -> dict[str, StrategyLook]:
+    """A colour for each; random has its own, so that the others keep theirs when it is added."""
+    numbers = count()
+    last = len(figures.SERIES) - 1
+    return {
+        label: StrategyLook(last if same[0].is_random else next(numbers) % last, same[0].is_random)
+        for label, same in by_label(runs).items()
+    }
+
+
+def headline(runs: Sequence[Run], rows: Sequence[comparison.Comparison]) -> str:
+    """What came out, in a sentence."""
+    best = next((row for row in rows if row.needs.value < row.random_images), None)
+    if best:
+        bounds = f" ({best.saved.low:.0f} to {best.saved.high:.0f} %)" if np.isfinite(best.saved.low) else ""
+        return (
+            f"{best.label} needs {best.needs.value:.0f} annotated images for what random images reach with "
+            f"{best.random_images}: {best.saved.value:.0f} %{bounds} saved."
+        )
+    scored = [run for run in runs if run.scores]
+    if not scored:
+        return "No network has been scored on the test images yet."
+    run = max(scored, key=lambda one: (np.nan_to_num(one.scores[-1].mask_ap), one.label))
+    now, rise = run.scores[-1], run.scores[-1].mask_ap - run.scores[0].mask_ap
+    said = f"mAP {now.mask_ap:.1f} % with {now.train_size} annotated images ({run.label})"
+    return f"{said}, {rise:+.1f} since the start." if len(run.scores) > 1 else f"{said}."
+
+
+def _run_row(run: Run) -> RunRow:
+    scores = [row.mask_ap for row in run.scores]
+    texts = [f"{value:.1f}" for value in (scores[0], scores[-1], max(scores))] if scores else ["–"] * 3
+    images = str(run.scores[-1].train_size) if run.scores else "–"
+    state = "finished" if run.phase == "finished" else f"next: {run.phase}"
+    return RunRow(run.label, "" if run.seed is None else str(run.seed), state, images, *texts)
+
+
+def _learning(curves: Sequence[Curve], looks: dict[str, StrategyLook]) -> str:
+    """Empty before the first score."""
+    if not any(len(curve.sizes) for curve in curves):
+        return ""
+    ends = [f"{c.label}: {c.mean[-1]:.1f} % with {c.sizes[-1]:.0f} images" for c in curves if len(c.sizes)]
+    description = f"Learning curves, test mAP against annotated images. {'; '.join(ends)}."
+    return figures.learning_curves(curves, looks, name="learning", description=description)
+
+
+def _class_panels(runs: Sequence[Run], looks: dict[str, StrategyLook]) -> list[Panel]:
+    panels = []
+    table = {name: [class_curve(same, name) for same in by_label(runs).values()] for name in class_names(runs)}
+    top = figures.top_of([curve for curves in table.values() for curve in curves])
+    for number, (name, curves) in enumerate(table.items()):
+        shown = [curve for curve in curves if len(curve.sizes) and not np.isnan(curve.values).all()]
+        if not shown:
+            continue
+        ends = "; ".join(f"{curve.label} {curve.mean[-1]:.1f} %" for curve in shown)
+        description = f"Test AP of {name} against annotated images, at the end: {ends}."
+        svg = figures.class_panel(shown, looks, top, name=f"class{number}", description=description)
+        panels.append(Panel(name, svg))
+    return panels
+
+
+def _balance(runs: Sequence[Run]) -> list[tuple[str, list[ClassShare]]]:
+    """Of each strategy that has chosen."""
+    found = [(label, class_balance(same)) for label, same in by_label(runs).items()]
+    return [(label, shares) for label, shares in found if shares]
+
+
+def _histograms(runs: Sequence[Run], looks: dict[str, StrategyLook]) -> list[Panel]:
+    panels = []
+    for number, (label, same) in enumerate(by_label(runs).items()):
+        loops = certainties(same)
+        if not loops:
+            continue
+        medians = ", ".join(f"{np.median(one.pool):.2f}" for one in loops if len(one.pool))
+        description = f"Histograms of the certainty of pool images, a loop a row; medians {medians or 'none'}."
+        svg = figures.certainty_histograms(loops, looks[label], name=f"certainty{number}", description=description)
+        panels.append(Panel(label, svg))
+    return panels
+
+
+def certainties(runs: Sequence[Run]) -> list[LoopCertainties]:
+    """Of each loop of one strategy, all seeds together; images in which nothing was seen are left out."""
+    found: list[LoopCertainties] = []
+    for loop in count():
+        here = [run.files for run in runs if run.files.pool_scores(loop).exists()]
+        if not here:
+            return found
+        pool: list[float] = []
+        chosen: list[float] = []
+        for files in here:
+            values = {k: v for k, v in read_pool_scores(files.pool_scores(loop)).items() if v == v}
+            pool += values.values()
+            later = files.train_files(loop + 1)
+            taken = set(read_train_files(later)) if later.exists() else set()
+            chosen += [value for name, value in values.items() if name in taken]
+        found.append(LoopCertainties(loop, pool, chosen))
+    return found
+
+
+def _choices(runs: Sequence[Run]) -> list[Choice]:
+    """Of each strategy the newest choice of its first seed that has one."""
+    choices = []
+    for label, same in by_label(runs).items():
+        folders = ((run, sorted(run.folder.glob("why_chosen*"))) for run in same)
+        newest = next((found[-1] for _, found in folders if found), None)
+        told = read_explanations(newest) if newest else []
+        if newest and told:
+            loop = int(newest.name.removeprefix("why_chosen"))
+            choices.append(Choice(label, loop, [_shown(newest, one) for one in told]))
+    return choices
+
+
+def _shown(folder: Path, told: Explanation) -> Shown:
+    def address(file: str, kind: str) -> str:
+        return f"data:image/{kind};base64,{base64.b64encode((folder / file).read_bytes()).decode('ascii')}"
+
+    return Shown(told, address(told.picture, "jpeg"), address(told.spread, "png"))
+
+
+def try_to_write_report(folder: Path) -> None:
+    """For the loop: a report that cannot be written is no reason to stop a run of days."""
+    try:
+        write_report(folder)
+    except (OSError, MaskALError) as error:
+        logger.warning("The report could not be written: %s", error)

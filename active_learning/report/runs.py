@@ -1,0 +1,79 @@
+"""What the runs of one experiment have written: `<results>/<experiment_name>/<run>/`, a folder a strategy and seed.
+
+The folders are looked for, not asked of the settings: so strategies that were run one by one are told together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from active_learning.errors import MaskALError
+from active_learning.log import logger
+from active_learning.output_files import OutputFiles
+from active_learning.run_state import LoopScores, RunState
+
+
+@dataclass(frozen=True)
+class Run:
+    """One strategy with one seed.
+
+    Attributes:
+        label: the folder's name without its seed.
+        seed: None where the folder names none.
+        phase: what comes next, `finished` at the end.
+    """
+
+    folder: Path
+    label: str
+    seed: int | None
+    classes: tuple[str, ...]
+    phase: str
+    scores: tuple[LoopScores, ...]
+
+    @property
+    def files(self) -> OutputFiles:
+        """Of the run; the report asks for none of its weights."""
+        return OutputFiles(self.folder, self.folder, self.label)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether others are compared with it."""
+        return self.label == "random" or self.label.startswith("random_")
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The runs of one experiment, a strategy's in order of their seeds; `uncertainty` comes first, `random` last.
+
+    A run whose state cannot be read is named in the log and left out.
+    """
+    runs = []
+    for path in sorted(folder.glob("*/run_state.json")):
+        try:
+            runs.append(_read(path))
+        except MaskALError as error:
+            logger.warning("%s (left out of the report)", error)
+    return sorted(runs, key=lambda run: (run.is_random, run.label != "uncertainty", run.label, run.seed or 0))
+
+
+def _read(path: Path) -> Run:
+    state = RunState.load(path)
+    name = path.parent.name
+    match = re.fullmatch(r"(.+)_seed(\d+)", name)
+    label, seed = (match[1], int(match[2])) if match else (name, None)
+    return Run(path.parent, label, seed, tuple(state.classes), state.phase, tuple(state.history))
+
+
+def by_label(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs of each strategy, in the order of the runs."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.label, []).append(run)
+    return found
+
+
+def class_names(runs: Sequence[Run]) -> list[str]:
+    """Those of all runs, in their order; runs of one experiment usually have the same."""
+    return list(dict.fromkeys(name for run in runs for name in run.classes))

@@ -1,0 +1,85 @@
+"""What the study tools share: a settings file, the network of its run, images, and a folder for what they write."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from active_learning.dataset.image_folder import find_images
+from active_learning.errors import MaskALError
+from active_learning.output_files import OutputFiles, output_files
+from active_learning.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from detectron2.config import CfgNode
+
+
+@dataclass(frozen=True)
+class Study:
+    """Of one run: the settings file's first experiment."""
+
+    settings: Settings
+    cfg: CfgNode
+    weights: Path
+    folder: Path
+    images: list[str]
+    out: Path
+
+
+def study_parser(description: str, *, images: int) -> argparse.ArgumentParser:
+    """With the options that all tools have; `images` is the default of --images."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file of the run")
+    parser.add_argument("--weights", type=Path, help="a weights file; without it the newest of the run")
+    parser.add_argument("--img_dir", type=Path, help="a folder of images; without it the settings' testdir")
+    parser.add_argument("--images", type=int, default=images, metavar="N", help=f"at most so many (default {images})")
+    parser.add_argument("--out", type=Path, help="folder to write into; without it `study` in the run's results")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace those of the file")
+    return parser
+
+
+def open_study(parsed: argparse.Namespace) -> Study:
+    """Raises MaskALError where there is no image or no weights file."""
+    settings = load_settings(parsed.config, parsed.overrides)
+    from active_learning.loop import use_devices
+
+    use_devices(settings)
+    from active_learning.network.network_config import network_config
+
+    experiment = settings.experiments()[0]
+    files = output_files(settings, experiment)
+    folder = parsed.img_dir or settings.testdir
+    images = find_images(folder)
+    if not images:
+        raise MaskALError(f"{folder}: holds no image; give another folder with --img_dir")
+    out = parsed.out or files.results / "study"
+    out.mkdir(parents=True, exist_ok=True)
+    weights = parsed.weights or newest_weights(files)
+    return Study(settings, network_config(settings, experiment), weights, folder, evenly(images, parsed.images), out)
+
+
+def newest_weights(files: OutputFiles) -> Path:
+    """Raises MaskALError where the run has none."""
+    best = sorted(files.weights.glob("best_model_*.pth"))
+    if best:
+        return best[-1]
+    if files.final_model.exists():
+        return files.final_model
+    raise MaskALError(f"{files.weights}: holds no weights yet; train first, or give a file with --weights")
+
+
+def evenly(names: Sequence[str], count: int) -> list[str]:
+    """`count` names spread over all, in their order."""
+    if count >= len(names):
+        return list(names)
+    return [names[place * len(names) // count] for place in range(count)]
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=150, facecolor="white")
+    print(f"Written: {path}")

@@ -1,0 +1,181 @@
+"""How the certainty of each object settles as the number of passes T grows: is mcd_iterations large enough?
+
+    python active_learning/utils/uncertainty_forward_passes.py --config maskAL.yaml [--passes 500] [KEY VALUE ...]
+
+The network looks --passes times at each image; the certainty for a smaller T is that of the first T looks. Writes
+forward_passes.csv (a line an object and T), forward_passes_summary.csv and forward_passes.png.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from tabulate import tabulate
+from tqdm import tqdm
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, but the one that holds the package
+
+from active_learning.files import write_atomically
+from active_learning.processes import exit_code_of
+from active_learning.utils.study import Study, open_study, save_figure, study_parser
+
+if TYPE_CHECKING:
+    from active_learning.sampling.look import Look
+
+STEPS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500)
+PARTS = ("certainty", "semantic", "mask", "box", "occurrence")
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Settling:
+    """Of one image: what objects and image are after T of all passes.
+
+    Attributes:
+        passes: (S,) the numbers T.
+        objects: (S, objects, 5) PARTS of each object; NaN before it is first seen.
+        image: (S,) its certainty; NaN while nothing is seen.
+    """
+
+    name: str
+    passes: tuple[int, ...]
+    objects: Values
+    image: Values
+
+
+def steps_up_to(passes: int) -> tuple[int, ...]:
+    return (*(step for step in STEPS if step < passes), passes)
+
+
+def settle(name: str, look: Look, *, iou_threshold: float, mode: str) -> Settling:
+    """Objects keep their place as T grows: an observation is opened by its first member, and never again."""
+    from active_learning.sampling import certainty_of
+
+    steps = steps_up_to(len(look.passes))
+    seen = [
+        certainty_of(replace(look, passes=look.passes[:step]), iou_threshold=iou_threshold, mode=mode) for step in steps
+    ]
+    objects = np.full((len(steps), len(seen[-1].observations), len(PARTS)), np.nan)
+    for row, one in zip(objects, seen, strict=True):
+        for place, observation in enumerate(one.observations):
+            row[place] = [getattr(observation, part) for part in PARTS]
+    return Settling(name, steps, objects, np.array([one.value for one in seen]))
+
+
+def look_at(study: Study, passes: int) -> list[Settling]:
+    from active_learning.network.mc_dropout import MonteCarloDropout
+    from active_learning.network.prediction import load_network
+
+    experiment = study.settings.experiments()[0]
+    network = load_network(study.cfg, study.weights)
+    sampler = MonteCarloDropout(network, study.cfg, passes=passes, seed=experiment.seed)
+    found = []
+    for name in tqdm(study.images, desc="looking", unit="image"):
+        (look,) = sampler.look([(name, sampler.read(study.folder / name))])
+        found.append(settle(name, look, iou_threshold=study.settings.iou_thres, mode=experiment.mode))
+    return found
+
+
+def summary(found: Sequence[Settling]) -> list[list[float]]:
+    """A row a T: objects seen by then; mean and 90th percentile of how far their certainty is from its last value; mean
+    distance of the images' certainty; rank correlation of the images' with their last values."""
+    objects = np.concatenate([one.objects[:, :, 0] for one in found], axis=1)
+    images = np.stack([one.image for one in found], axis=1)
+    rows = []
+    for place, step in enumerate(found[0].passes):
+        off = np.abs(objects[place] - objects[-1])
+        off = off[~np.isnan(off)]
+        seen = ~np.isnan(images[place])
+        far = np.abs(images[place] - images[-1])[seen]
+        rank = _rank_correlation(images[place][seen], images[-1][seen])
+        spread = [float(off.mean()), float(np.quantile(off, 0.9))] if len(off) else [math.nan, math.nan]
+        rows.append([step, len(off), *spread, float(far.mean()) if len(far) else math.nan, rank])
+    return rows
+
+
+HEADERS = ("passes", "objects", "mean change to last", "90th percentile", "images: mean change", "rank correlation")
+
+
+def _rank_correlation(a: Values, b: Values) -> float:
+    """Spearman's; NaN for fewer than two or for equal values."""
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1])
+
+
+def objects_csv(found: Sequence[Settling]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "object", "passes", *PARTS])
+    for one in found:
+        for number in range(one.objects.shape[1]):
+            for step, values in zip(one.passes, one.objects[:, number], strict=True):
+                if not math.isnan(values[0]):
+                    writer.writerow([one.name, number, step, *(f"{value:.6f}" for value in values)])
+    return text.getvalue()
+
+
+def summary_csv(rows: Sequence[Sequence[float]]) -> str:
+    lines = [",".join(HEADERS), *(",".join(f"{value:g}" for value in row) for row in rows)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def draw(found: Sequence[Settling], rows: Sequence[Sequence[float]], used: int, path: Path) -> None:
+    """Left every object's certainty, right how far it still is from its last value; `used` is the settings' T."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for one in found:
+        left.plot(one.passes, one.objects[:, :, 0], color="#0b6e99", alpha=0.35, linewidth=0.8)
+    table = np.array(rows, dtype=np.float64)
+    right.fill_between(table[:, 0], 0, table[:, 3], color="#0b6e99", alpha=0.15, linewidth=0, label="90 % of objects")
+    right.plot(table[:, 0], table[:, 2], color="#0b6e99", linewidth=2, label="objects, mean")
+    right.plot(table[:, 0], table[:, 4], color="#c2410c", linewidth=2, label="images, mean")
+    right.legend(frameon=False)
+    for axes, title in ((left, "Certainty of each object"), (right, "Distance from the value of all passes")):
+        axes.set_xscale("log")
+        axes.set_xticks([2, 5, 10, 20, 50, 100, 200, 500], [2, 5, 10, 20, 50, 100, 200, 500])
+        axes.set_xticks([], minor=True)
+        axes.set_xlim(2, max(table[-1, 0], 3))
+        axes.set_title(title, loc="left", fontsize=11)
+        axes.set_xlabel("passes T")
+        axes.axvline(used, color="#555555", linestyle=(0, (3, 2)), linewidth=1)
+        axes.annotate(f" mcd_iterations {used}", (used, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=9)
+        axes.set_ylim(bottom=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.set_ylim(0, 1)
+    save_figure(figure, path)
+
+
+def run(arguments: Sequence[str] | None) -> None:
+    parser = study_parser("How the certainty of each object settles as the number of passes grows.", images=20)
+    parser.add_argument("--passes", type=int, default=500, metavar="T", help="2 or more (default 500)")
+    parsed = parser.parse_intermixed_args(arguments)
+    if parsed.passes < 2 or parsed.images < 1:
+        parser.error("--passes must be at least 2, --images at least 1")
+    study = open_study(parsed)
+    found = look_at(study, parsed.passes)
+    rows = summary(found)
+    print(tabulate(rows, headers=HEADERS, floatfmt=("g", "g", ".4f", ".4f", ".4f", ".3f")))
+    write_atomically(study.out / "forward_passes.csv", objects_csv(found))
+    write_atomically(study.out / "forward_passes_summary.csv", summary_csv(rows))
+    draw(found, rows, study.settings.mcd_iterations[0], study.out / "forward_passes.png")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return exit_code_of(run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

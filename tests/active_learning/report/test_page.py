@@ -1,0 +1,163 @@
+"""The page holds all it shows, is well-formed, and lets no name become markup."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from active_learning.report import page
+from active_learning.report.runs import read_runs
+
+NASTY = '<script>alert("x")</script> & $a_b$ Blüte 花'
+VOID = {"meta", "input", "br", "img", "link", "hr"}
+SECTIONS = {"learning-curve", "comparison", "classes", "balance", "certainty", "why", "numbers"}
+
+
+class Page(HTMLParser):
+    """Checks that elements close in order, and gathers what a test asks for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.ids: Counter[str] = Counter()
+        self.addresses: list[str] = []
+        self.unnamed: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags[tag] += 1
+        self.ids.update([given["id"]] if given.get("id") else [])
+        self.addresses += [value or "" for key, value in attrs if key in ("href", "src", "xlink:href")]
+        if given.get("role") == "img" and not given.get("aria-label"):
+            self.unnamed.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def sections(self) -> set[str]:
+        return SECTIONS & set(self.ids)
+
+
+def page_of(folder: Path) -> Page:
+    text = page.write_report(folder).read_text(encoding="utf-8")
+    found = Page(text)
+    twice = [name for name, times in found.ids.items() if times > 1]
+    assert not twice, f"ids used twice: {twice}"
+    assert all(address.startswith(("#", "data:image/")) for address in found.addresses)
+    assert {address[1:] for address in found.addresses if address.startswith("#")} <= set(found.ids)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert found.tags["script"] == 0
+    plain = [text for text in re.findall(r"<text style=[^>]*>", text) if "fill: var(--" not in text]
+    assert not plain, "a text that would stay black in dark mode"
+    assert not found.unnamed
+    assert "#0400" not in text and "#0101" not in text  # stand-in colours
+    return found
+
+
+@pytest.fixture
+def two_strategies(tmp_path: Path, make_run: Callable[..., Path]) -> Path:
+    for seed in range(2):
+        make_run(tmp_path / f"uncertainty_seed{seed}", [10.0, 30.0 + seed, 40.0], certainty=0.4)
+        make_run(tmp_path / f"random_seed{seed}", [10.0, 20.0, 30.0 + seed])
+    return tmp_path
+
+
+def test_a_comparison_has_every_section_that_it_has_numbers_for(two_strategies: Path):
+    shown = page_of(two_strategies)
+    assert shown.sections == SECTIONS - {"why"}
+    text = " ".join(shown.words)
+    assert "uncertainty needs 20 annotated images for what random images reach with 30" in text
+    assert "10 annotations saved" in text
+    assert (two_strategies / "comparison.csv").exists()
+    assert not list(two_strategies.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("scores", "sections"),
+    [
+        ([], {"numbers"}),
+        ([31.7], {"learning-curve", "classes", "numbers"}),
+        ([math.nan, math.nan], {"learning-curve", "balance", "certainty", "numbers"}),
+        ([0.0, 0.0], {"learning-curve", "classes", "balance", "certainty", "numbers"}),
+    ],
+    ids=["not scored yet", "one loop", "no object in the test images", "nothing learned"],
+)
+def test_runs_with_little_to_show(tmp_path: Path, make_run, scores: list[float], sections: set[str]):
+    make_run(tmp_path / "uncertainty", scores, certainty=0.4, phase="choose")
+    assert page_of(tmp_path).sections == sections
+    assert not (tmp_path / "comparison.csv").exists()
+
+
+def test_an_experiment_without_runs(tmp_path: Path):
+    assert page_of(tmp_path).sections == {"numbers"}
+
+
+def test_names_stay_text(tmp_path: Path, make_run):
+    make_run(tmp_path / "uncertainty", [1.0, 2.0], classes=[NASTY], certainty=0.4)
+    assert NASTY in page_of(tmp_path).words
+
+
+def test_many_classes(tmp_path: Path, make_run):
+    make_run(tmp_path / "uncertainty", [1.0, 2.0], classes=[f"class {index}" for index in range(12)], certainty=0.4)
+    assert page_of(tmp_path).tags["figure"] == 1 + 12 + 1
+
+
+def test_the_histogram_counts_pool_and_choice(two_strategies: Path):
+    runs = [run for run in read_runs(two_strategies) if run.label == "uncertainty"]
+    first, second = page.certainties(runs)
+    assert (first.loop, len(first.pool), len(first.chosen)) == (0, 42, 20)
+    assert (second.loop, len(second.pool), len(second.chosen)) == (1, 22, 20)
+
+
+def test_the_same_runs_make_the_same_figures(two_strategies: Path):
+    def figures() -> list[str]:
+        return re.findall(
+            r'<svg class="figure".*?</svg>', page.write_report(two_strategies).read_text("utf-8"), re.DOTALL
+        )
+
+    assert figures() == figures()
+
+
+def test_a_run_that_cannot_be_read_is_left_out(two_strategies: Path):
+    (two_strategies / "random_seed1" / "run_state.json").write_text("{", encoding="utf-8")
+    assert "random" in " ".join(page_of(two_strategies).words)
+    assert len(read_runs(two_strategies)) == 3
+
+
+def test_a_faulty_file_is_said_and_stops_nothing(two_strategies: Path, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(page.logger, "warning", lambda text, *given: said.append(text % given))
+    (two_strategies / "uncertainty_seed0" / "pool_certainty000.csv").write_text("no number\n", encoding="utf-8")
+    page.try_to_write_report(two_strategies)
+    assert "pool_certainty000.csv: line 1" in said[0]
+    assert not (two_strategies / "report.html").exists()
+
+
+def test_states_of_an_older_version_lack_object_counts(tmp_path: Path, make_run):
+    state = make_run(tmp_path / "random", [1.0, 2.0]) / "run_state.json"
+    document = json.loads(state.read_text("utf-8"))
+    for row in document["history"]:
+        del row["objects"]
+    state.write_text(json.dumps(document), encoding="utf-8")
+    assert "balance" not in page_of(tmp_path).sections
