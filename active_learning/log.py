@@ -38,6 +38,14 @@ def mute_log() -> None:
         _use_handlers(logging.getLogger(name), logging.NullHandler())
 
 
+def note(text: str) -> None:
+    """Into the diary alone: how a run ended is told on standard error."""
+    record = logging.LogRecord(logger.name, logging.WARNING, __file__, 0, text, None, None)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
+
+
 class _AboveProgressBars(logging.Handler):
     """Lines on standard output that do not tear a running progress bar. On a terminal warnings stand out."""
 

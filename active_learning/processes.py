@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from active_learning.disk_space import disk_failure
 from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
 from active_learning.interruption import INTERRUPTED, interruptible
-from active_learning.log import mute_log
+from active_learning.log import mute_log, note
 
 if TYPE_CHECKING:
     from active_learning.sampling.pool_scoring import Ranks
@@ -45,7 +45,7 @@ def exit_code_of(story: Callable[..., None], *args: Any, tell_interruption: bool
     except MaskALError as error:
         # Every process reads the settings; once is enough to be told of a mistake in them.
         if is_first_process() or not isinstance(error, SettingsError):
-            print(f"\n{error}", file=sys.stderr)
+            _tell(str(error))
         return error.exit_code
     except OSError as error:
         if not (told := disk_failure(error)):
@@ -54,9 +54,14 @@ def exit_code_of(story: Callable[..., None], *args: Any, tell_interruption: bool
         return FAILURE
     except KeyboardInterrupt:
         if is_first_process() and tell_interruption:
-            print("\nInterrupted. Nothing is lost: the same command goes on from here.", file=sys.stderr)
+            _tell("Interrupted. Nothing is lost: the same command goes on from here.")
         return INTERRUPTED
     return 0
+
+
+def _tell(text: str) -> None:
+    print(f"\n{text}", file=sys.stderr)
+    note(text)
 
 
 def run_on_devices(cuda_visible_devices: str, story: Callable[..., None], *args: Any) -> None:

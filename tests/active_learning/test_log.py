@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from active_learning.log import logger, mute_log, start_log
+from active_learning.errors import MaskALError
+from active_learning.log import logger, mute_log, note, start_log
+from active_learning.processes import exit_code_of
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +67,19 @@ def test_a_second_run_elsewhere_has_an_engine_log_of_its_own(tmp_path: Path):
         logging.getLogger("detectron2.engine").info(name)
     assert (tmp_path / "one" / "engine.log").read_text(encoding="utf-8").endswith(" INFO one\n")
     assert (tmp_path / "two" / "engine.log").read_text(encoding="utf-8").endswith(" INFO two\n")
+
+
+def test_how_a_run_ended_stands_in_the_diary_too(tmp_path: Path, capfd: pytest.CaptureFixture):
+    note("before there is a diary")
+    start_log(tmp_path / "maskAL.log")
+    assert exit_code_of(_fail) == 1
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "\n100 %: no such image\n")
+    assert (tmp_path / "maskAL.log").read_text(encoding="utf-8")[19:] == " WARNING 100 %: no such image\n"
+
+
+def _fail() -> None:
+    raise MaskALError("100 %: no such image")
 
 
 def test_a_muted_process_says_nothing(capfd: pytest.CaptureFixture):
