@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from active_learning.errors import MaskALError
 from active_learning.explaining import explain_images, least_certain
 from active_learning.log import logger
 from active_learning.output_files import OutputFiles, write_pool_scores
@@ -73,10 +74,14 @@ class Chooser:
         return ChosenImages(certainty)
 
     def _explain(self, certainty: Mapping[str, float]) -> None:
-        """Keeps why the least certain of the chosen images are that."""
-        if images := least_certain(certainty):
-            where = (self.settings, self.experiment, self.files, self.loop)
+        """Keeps why the least certain of the chosen images are that; the run goes on where it cannot."""
+        if not (images := least_certain(certainty)):
+            return
+        where = (self.settings, self.experiment, self.files, self.loop)
+        try:
             explain_images(*where, cfg=self.network(), weights=self.weights, images=images)
+        except (OSError, MaskALError) as error:
+            logger.warning("The report will not tell why these images were chosen: %s", error)
 
     @property
     def _looks(self) -> bool:

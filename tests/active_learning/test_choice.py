@@ -13,6 +13,7 @@ import pytest
 
 from active_learning import choice
 from active_learning.choice import Chooser
+from active_learning.errors import MaskALError
 from active_learning.log import logger
 from active_learning.output_files import output_files
 from active_learning.settings import Settings
@@ -53,6 +54,15 @@ def test_the_least_certain_with_their_certainty(settings, looked_at):
     lines = written.splitlines()
     assert lines[:3] == ["00.png, 0.0", "02.png, nan", "03.png, 0.03"]
     assert len(lines) == 7
+
+
+def test_an_image_that_cannot_be_explained_is_chosen_all_the_same(settings, looked_at, monkeypatch, caplog):
+    def fail(*where: object, **what: object) -> None:
+        raise MaskALError("00.png: cannot be read")
+
+    monkeypatch.setattr(choice, "explain_images", fail)
+    assert list(choose(settings).certainty) == ["00.png", "03.png", "04.png"]
+    assert "will not tell why these images were chosen: 00.png: cannot be read" in caplog.text
 
 
 def test_random_does_not_look_and_takes_what_cannot_be_read_too(settings, looked_at):

@@ -20,11 +20,13 @@ import pytest
 import maskAL
 from active_learning import choice
 from active_learning.errors import AnnotationsAwaited
+from active_learning.files import write_atomically
 from active_learning.loop import ActiveLearningLoop
 from active_learning.network import evaluation, network_config, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
+from active_learning.report import page
 from active_learning.run_lock import only_run
 from active_learning.settings import Settings
 
@@ -94,6 +96,9 @@ def network(monkeypatch, make_record):
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(evaluation, "evaluate_weights", evaluate)
     monkeypatch.setattr(choice, "look_at_images", look_at_images)
+    monkeypatch.setattr(choice, "explain_images", lambda *where, **what: None)
+    # The real one draws for a second, and each run has several.
+    monkeypatch.setattr(page, "try_to_write_report", lambda folder: write_atomically(folder / "report.html", "report"))
 
 
 class Annotated:
