@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 SCRIPT = Path(__file__).with_name("kill_run.py")
 
 
-@pytest.mark.parametrize(("signal", "kills"), [("KILL", 4), ("TERM", 2)])
+@pytest.mark.parametrize(("signal", "kills"), [("KILL", 3), ("TERM", 2)])
 def test_a_run_that_is_ended_at_random_moments_loses_nothing(tmp_path, signal, kills):
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--kills", str(kills), "--signal", signal, "--folder", str(tmp_path)],

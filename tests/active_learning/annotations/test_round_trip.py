@@ -1,5 +1,7 @@
 """What is written is read back alike: the same objects, each of its class and, within a hundredth, the same pixels.
 
+Outlines cut at the border are written with 2 decimals, which can move a pixel's centre across: one pixel is forgiven.
+
 Random images hold polygons with parts and holes, and masks, some of which overlap, touch or are cut by the border.
 """
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance, Part, read_annotation
 from active_learning.annotations.coco import CocoFile, CocoWriter
-from active_learning.annotations.contours import instance_mask
+from active_learning.annotations.contours import instance_mask, outlines_bitmap
 from active_learning.annotations.cvat_images import CvatImagesWriter
 
 HEIGHT, WIDTH = 90, 120
@@ -32,9 +34,12 @@ def ring_of(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.n
 
 
 def random_part(rng: np.random.Generator) -> Part:
+    """One that is seen in the image: readers keep no others, so that writers meet no others."""
     centre, radius = rng.uniform((5, 5), (WIDTH - 5, HEIGHT - 5)), rng.uniform(8, 25)
-    hole = ring_of(rng, centre, 0.3 * radius)
-    return Part(ring_of(rng, centre, radius), (hole,) if rng.random() < 0.4 else ())
+    exterior = ring_of(rng, centre, radius)
+    if not outlines_bitmap([exterior], HEIGHT, WIDTH).mask.any():
+        return random_part(rng)
+    return Part(exterior, (ring_of(rng, centre, 0.3 * radius),) if rng.random() < 0.4 else ())
 
 
 def random_bitmap(rng: np.random.Generator) -> Bitmap:
@@ -85,7 +90,7 @@ TRIPS = {**{tool: through_tool(tool) for tool in FORMATS}, "coco": through_coco,
 
 
 @pytest.mark.parametrize("name", TRIPS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 6))
 def test_objects_come_back(tmp_path_factory, name, seed, count):
     rng = np.random.default_rng(seed)
@@ -96,7 +101,7 @@ def test_objects_come_back(tmp_path_factory, name, seed, count):
     after = visible(read)
     assert [label for label, _ in after] == [label for label, _ in before]
     for (_, one), (_, other) in zip(before, after, strict=True):
-        assert (one & other).sum() >= 0.99 * (one | other).sum()
+        assert (one ^ other).sum() <= max(1, 0.01 * (one | other).sum())
 
 
 @pytest.mark.parametrize("name", TRIPS)
