@@ -44,13 +44,13 @@ class Run:
         return self.label == "random" or self.label.startswith("random_")
 
 
-def read_runs(folder: Path) -> list[Run]:
-    """The runs of one experiment, a strategy's in order of their seeds; `uncertainty` comes first, `random` last.
+def read_runs(*experiments: Path) -> list[Run]:
+    """The runs in the folders of experiments, a strategy's in order of their seeds; `uncertainty` first, `random` last.
 
     A run whose state cannot be read is named in the log and left out.
     """
     runs = []
-    for path in sorted(folder.glob("*/run_state.json")):
+    for path in sorted(path for folder in experiments for path in folder.glob("*/run_state.json")):
         try:
             runs.append(_read(path))
         except MaskALError as error:
