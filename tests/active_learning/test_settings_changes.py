@@ -37,6 +37,11 @@ def test_taken_up_with_a_line(changes, line, running):
     assert taken.experiment == taken.settings.experiments()[0]
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_list_of_seeds_is_recorded_as_such():
+    assert recorded(Settings(**BEFORE, seed=[3, 4]))["seed"] == [3, 4]
+
+
 def test_nothing_changed_nothing_said():
     assert edit({}).lines == ()
     assert take_up({}, Settings(**BEFORE), Settings(**BEFORE).experiments()[0], running=False).lines == ()

@@ -75,10 +75,21 @@ class TinyProject:
             encoding="utf-8",
         )
 
+    def study(self, tool: str, *arguments: str) -> str:
+        """Everything that a study tool prints; the run must have trained a network."""
+        script = str(ROOT / "active_learning" / "utils" / tool)
+        command = [sys.executable, script, "--config", str(self.config), *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, encoding="utf-8", timeout=500)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def run(self, *arguments: str, processes: int = 1) -> tuple[int, str]:
         """(exit code, everything printed)."""
         process = self.start(*arguments, processes=processes)
-        output, _ = process.communicate(timeout=500)
+        try:
+            output, _ = process.communicate(timeout=500)
+        finally:
+            process.kill()
         return process.returncode, output
 
 

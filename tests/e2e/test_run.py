@@ -65,6 +65,11 @@ def test_a_whole_run_chooses_and_retrains(tiny_project):
     assert "loop 2 of 2 is done" in output
     assert rows_of(results / "uncertainty.csv") == [header, *rows]
 
+    tiny_project.study("uncertainty_forward_passes.py", "--passes", "12", "--images", "2")
+    tiny_project.study("tsne.py", "--img_dir", "data/train", "confidence_threshold", "0.05", "iou_thres", "0.3")
+    written = {path.name for path in (results / "study").iterdir()}
+    assert written == {"forward_passes.csv", "forward_passes_summary.csv", "forward_passes.png", "tsne.csv", "tsne.png"}
+
 
 class Annotator(threading.Thread):
     """A person: annotates what lies in the annotate folder, a broken file first."""
