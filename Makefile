@@ -28,7 +28,7 @@ lint: $(VENV)/installed
 
 # Two processes with one thread each: more threads than cores make PyTorch many times slower.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The annotation tools themselves open what MaskAL writes. They need environments of their own: not all live together.
 test-tools: $(VENV)/installed $(patsubst %,$(TOOLS)/%/installed,main labelme30 supervisely)

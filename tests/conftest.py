@@ -43,6 +43,8 @@ def loggers_as_before() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Whole runs first: the short tests after them fill up both processes to the end.
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
     if not any(item.get_closest_marker("gpu") for item in items):
         return
     import torch
