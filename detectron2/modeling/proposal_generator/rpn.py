@@ -22,6 +22,7 @@ from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_indices
+from detectron2.modeling.proposal_generator.sparse_gradient import head_maps
 from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.events import get_event_storage
@@ -85,8 +86,25 @@ class StandardRPNHead(nn.Module):
 
     def forward(self, features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """L maps (N, C, H, W) -> L logits (N, A, H, W) and L deltas (N, A * 4, H, W)."""
+        if self._has_sparse_gradient(features):
+            layers = (self.conv, self.objectness_logits, self.anchor_deltas)
+            parameters = [parameter for layer in layers for parameter in layer.parameters()]  # weight, bias of each
+            maps = [head_maps(feature, *parameters) for feature in features]
+            return [logits for logits, _ in maps], [deltas for _, deltas in maps]
         hidden = [self.conv(feature) for feature in features]
         return [self.objectness_logits(x) for x in hidden], [self.anchor_deltas(x) for x in hidden]
+
+    def _has_sparse_gradient(self, features: Sequence[torch.Tensor]) -> bool:
+        """A GPU would have to wait for the number of pixels; hooks and layers that were replaced are to be called."""
+        layers = (self.conv, self.objectness_logits, self.anchor_deltas)
+        plain = [type(layer) for layer in layers] == [Conv2d, nn.Conv2d, nn.Conv2d]
+        return (
+            torch.is_grad_enabled()
+            and plain
+            and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
+            and all(feature.device.type == "cpu" and feature.dtype == torch.float32 for feature in features)
+            and not torch.is_autocast_enabled("cpu")
+        )
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
