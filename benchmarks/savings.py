@@ -208,7 +208,9 @@ def write_results(target: Path, out: Path, study: Study) -> None:
     from active_learning.report.comparison import compare, csv_text
     from active_learning.report.runs import read_runs
 
-    runs = read_runs(*(out / "results" / f"seed{seed}" for seed in range(study.seeds)))
+    folders = (out / "results" / f"seed{seed}" for seed in range(study.seeds))
+    # an earlier study in the same folder may have had more loops
+    runs = [replace(run, scores=run.scores[: study.loops + 1]) for run in read_runs(*folders)]
     rows = compare(runs)
     write_atomically(target / "savings.csv", raw_csv(runs))
     write_atomically(target / "savings_comparison.csv", csv_text(rows))
