@@ -109,8 +109,8 @@ class AnnotateFolder:
         found = search_annotate_folder(self.folder, [name for name in images if name in awaited], self._checks.named_in)
         annotated, missing, faulty = [], [], {}
         for name in images:
-            files = self.own_files.persons_first(found.files.get(name, ()))
-            files += [beside[name]] if name in beside else []
+            candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]
+            files = self.own_files.persons_first(candidates)
             faults = [self._checks.fault(path, name) for path in files]
             good = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [doubt[name] for doubt in (found.faults, doubtful) if name in doubt]

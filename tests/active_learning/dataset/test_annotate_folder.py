@@ -352,20 +352,25 @@ def test_an_annotation_taken_away_is_waited_for_again(desk, add_image, annotate)
 
 def pre_label(train, desk, image):
     path = (train / "annotate" / image).with_suffix(".json")
-    path.write_text(json.dumps({"shapes": [], "imagePath": path.name, "imageData": None}), encoding="utf-8")
+    path.write_text(json.dumps({"shapes": [], "imagePath": image, "imageData": None}), encoding="utf-8")
     desk.own_files.add(path, image)
     return path
 
 
-def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(train, add_image, annotate):
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("place", "moved"), [("annotate/export/a.json", ["a.png"]), ("a.json", [])])
+def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(
+    train, add_image, annotate, place, moved, restarted
+):
     add_image("a.png")
     desk = AnnotateFolder(train, CLASSES)
     desk.fill(["a.png"])
     pre_label(train, desk, "a.png")
-    mine = annotate("annotate/export/a.json", image="../a.png").read_bytes()
-    again = AnnotateFolder(train, CLASSES)
-    again.fill(["a.png"])
-    assert again.collect() == ["a.png"]
+    mine = annotate(place, image="../a.png").read_bytes()
+    if restarted:
+        desk = AnnotateFolder(train, CLASSES)
+        desk.fill(["a.png"])
+    assert desk.collect() == moved
     assert files(train) == {"a.png": (train / "a.png").read_bytes(), "a.json": mine}
 
 
