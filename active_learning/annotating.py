@@ -37,7 +37,8 @@ def have_annotated(
     """Returns when each image has an annotation beside it.
 
     Args:
-        draw: draws pre-labels for images without annotation; a person then confirms that they are corrected.
+        draw: draws pre-labels for images without annotation; a person then confirms that they are corrected, as with
+            those that an earlier start has left.
 
     Raises:
         AnnotationsAwaited: some have none, or pre-labels are not confirmed, and `wait` is off.
@@ -46,10 +47,11 @@ def have_annotated(
     if desk.awaited:
         if draw is not None:
             write_pre_labels(desk, settings, draw)
+        pre_labelled = draw is not None or desk.has_pre_labels
         if wait:
-            _wait_for_a_person(desk, settings, pre_labelled=draw is not None)
+            _wait_for_a_person(desk, settings, pre_labelled=pre_labelled)
         else:
-            _refuse_to_wait(desk, settings, pre_labelled=draw is not None)
+            _refuse_to_wait(desk, settings, pre_labelled=pre_labelled)
     desk.collect()
 
 

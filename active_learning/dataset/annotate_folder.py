@@ -70,6 +70,12 @@ class AnnotateFolder:
         """The images of `fill` that had no good annotation beside them."""
         return self._awaited
 
+    @property
+    def has_pre_labels(self) -> bool:
+        """Whether one of them was given a pre-label that nobody has changed yet, as far as the last look tells."""
+        files = (self._good_files[name] for name in self._awaited if name in self._good_files)
+        return any(map(self.own_files.is_untouched, files))
+
     def fill(self, images: Sequence[str]) -> None:
         """Takes on these images, and copies those that have no good annotation into the annotate folder.
 

@@ -105,6 +105,18 @@ def test_what_a_person_corrected_is_kept_and_only_the_rest_is_drawn_again(projec
     assert (project.traindir / "00.json").read_text(encoding="utf-8") == mine
 
 
+def test_pre_labels_of_an_earlier_start_wait_for_done_although_none_are_drawn(project):
+    annotate = project.traindir / "annotate"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, draw=Drawer())
+    with pytest.raises(AnnotationsAwaited, match="00.png: pre-labelled, to be corrected"):
+        go(project, draw=None)  # auto_annotate was switched off, or it is another run
+    (annotate / "DONE").touch()
+    go(project, draw=None)
+    assert (project.traindir / "00.json").is_file()
+    assert not annotate.exists()
+
+
 def test_a_faulty_annotation_holds_it_up_although_confirmed(project):
     draw, annotate = Drawer(), project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited):
