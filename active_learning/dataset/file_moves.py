@@ -5,6 +5,8 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -39,9 +41,17 @@ def copy_beside(source: Path, target: Path) -> None:
         if same_content(source, target):
             return
         keep_aside(target)
-    draft = target.with_name(target.name + DRAFT)
-    try:
+    with draft_of_new(target) as draft:
         shutil.copyfile(source, draft)
+
+
+@contextmanager
+def draft_of_new(target: Path) -> Iterator[Path]:
+    """A file to write, which gets its name at the end of the block; raises FileExistsError where that is taken."""
+    draft = target.with_name(target.name + DRAFT)
+    draft.unlink(missing_ok=True)  # a kill in rename_new leaves it as a second name of the finished file
+    try:
+        yield draft
         rename_new(draft, target)
     finally:
         draft.unlink(missing_ok=True)
