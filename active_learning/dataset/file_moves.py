@@ -6,7 +6,7 @@ import filecmp
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -79,12 +79,15 @@ def remove_copy(copy: Path, original: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes half-made copies of an interrupted run and empty folders, `folder` included."""
+    """Removes half-made copies of an interrupted run and empty folders, `folder` included.
+
+    A folder that cannot be removed stays: it is a link or a mount, or, on Windows, open in another program.
+    """
     for place, _, files in os.walk(folder, topdown=False):
         for draft in (Path(place, name) for name in files if name.endswith(DRAFT)):
-            draft.unlink()
-        if not os.listdir(place):  # noqa: PTH208
-            Path(place).rmdir()
+            draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(place).rmdir()  # takes empty ones alone
 
 
 def rename_new(source: Path, target: Path) -> None:

@@ -139,3 +139,10 @@ def test_remove_leftovers(tmp_path):
     (tmp_path / "annotate/kept/notes.txt").unlink()
     remove_leftovers(tmp_path / "annotate")
     assert not (tmp_path / "annotate").exists()
+
+
+def test_a_folder_that_is_a_link_stays(tmp_path):
+    write(tmp_path / "elsewhere/sub/a.jpg.maskal-draft", "half")
+    (tmp_path / "annotate").symlink_to(tmp_path / "elsewhere")
+    remove_leftovers(tmp_path / "annotate")
+    assert list((tmp_path / "annotate").iterdir()) == []
