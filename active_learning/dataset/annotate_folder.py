@@ -106,10 +106,11 @@ class AnnotateFolder:
             raise MaskALError(f"{self.path / name}: the image cannot be copied there: {error}") from error
 
     def progress(self) -> Progress:
-        """Where the images of `fill` stand."""
+        """Where the images of `fill` stand; those that a person has taken away since are left out."""
         return self._progress(self._images)
 
-    def _progress(self, images: Sequence[str]) -> Progress:
+    def _progress(self, all_images: Sequence[str]) -> Progress:
+        images = [name for name in all_images if (self.folder / name).is_file()]
         beside, doubtful = find_annotations(self.folder, images, self._checks.named_in)
         awaited = set(self._awaited)
         found = search_annotate_folder(self.folder, [name for name in images if name in awaited], self._checks.named_in)

@@ -333,6 +333,27 @@ def test_a_terminal_gets_one_live_line(desk, add_image, annotate, train, monkeyp
     assert "b.json: line 1" in said[0]
 
 
+@pytest.mark.parametrize("remedy", ["replace", "remove"])
+def test_a_damaged_image_is_waited_for_until_it_is_replaced_or_removed(train, desk, add_image, annotate, remedy):
+    for name in ("a.png", "b.png"):
+        add_image(name)
+    annotate("b.json")
+    (train / "a.png").write_bytes(b"damaged")
+    annotate("a.json")
+    desk.fill(["a.png", "b.png"])
+    said: list[str] = []
+    thread, _ = start_waiting(desk, said)
+    until(lambda: any("a.png: is no image or is damaged; replace or remove it" in line for line in said))
+    if remedy == "replace":
+        add_image("a.png")
+    else:
+        (train / "a.png").unlink()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert desk.collect() == []
+    assert desk.progress().annotated == (("a.png", "b.png") if remedy == "replace" else ("b.png",))
+
+
 def test_an_annotation_taken_away_is_waited_for_again(desk, add_image, annotate):
     for name in ("a.png", "b.png"):
         add_image(name)
