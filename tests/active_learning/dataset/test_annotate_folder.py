@@ -380,9 +380,7 @@ def pre_label(train, desk, image):
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize(("place", "moved"), [("annotate/export/a.json", ["a.png"]), ("a.json", [])])
-def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(
-    train, add_image, annotate, place, moved, restarted
-):
+def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(train, add_image, annotate, place, moved, restarted):
     add_image("a.png")
     desk = AnnotateFolder(train, CLASSES)
     desk.fill(["a.png"])
