@@ -76,13 +76,11 @@ class AnnotateFolder:
         files = (self._good_files[name] for name in self._awaited if name in self._good_files)
         return any(map(self.own_files.is_untouched, files))
 
-    def fill(self, images: Sequence[str]) -> None:
-        """Takes on these images, and copies those that have no good annotation into the annotate folder.
-
-        The annotate folder is searched for annotations of images that have no good one beside them, and only of these.
+    def take_on(self, images: Sequence[str]) -> None:
+        """Looks which of these images have no good annotation beside them: these are awaited. Changes no file.
 
         Raises:
-            MaskALError: an image is not there or cannot be copied, or the disk is too small for all copies.
+            MaskALError: an image is not there.
         """
         self._images = tuple(dict.fromkeys(check_image_name(name) for name in images))
         absent = [name for name in self._images if not (self.folder / name).is_file()]
@@ -91,6 +89,16 @@ class AnnotateFolder:
         self._awaited = ()
         there = set(self.progress().annotated)
         self._awaited = tuple(name for name in self._images if name not in there)
+
+    def fill(self, images: Sequence[str]) -> None:
+        """Takes on these images, and copies those that have no good annotation into the annotate folder.
+
+        The annotate folder is searched for annotations of images that have no good one beside them, and only of these.
+
+        Raises:
+            MaskALError: an image is not there or cannot be copied, or the disk is too small for all copies.
+        """
+        self.take_on(images)
         progress = self.progress()
         copies = (*progress.missing, *progress.faulty)
         needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
