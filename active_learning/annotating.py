@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 2.0
 ANSWER_POLL_SECONDS = 0.5
-QUIET_SECONDS = 10.0
+QUIET_SECONDS = 30.0  # a shape is drawn in less
 PROJECT = "supervisely_project"
 
 # What a network sees in the images of a folder; costs time as it is gone through.
@@ -37,7 +37,8 @@ def have_annotated(
     """Returns when each image has an annotation beside it.
 
     Args:
-        draw: draws pre-labels for images without annotation; a person then confirms that they are corrected.
+        draw: draws pre-labels for images without annotation; a person then confirms that they are corrected, as with
+            those that an earlier start has left.
 
     Raises:
         AnnotationsAwaited: some have none, or pre-labels are not confirmed, and `wait` is off.
@@ -46,10 +47,11 @@ def have_annotated(
     if desk.awaited:
         if draw is not None:
             write_pre_labels(desk, settings, draw)
+        pre_labelled = draw is not None or desk.has_pre_labels
         if wait:
-            _wait_for_a_person(desk, settings, pre_labelled=draw is not None)
+            _wait_for_a_person(desk, settings, pre_labelled=pre_labelled)
         else:
-            _refuse_to_wait(desk, settings, pre_labelled=draw is not None)
+            _refuse_to_wait(desk, settings, pre_labelled=pre_labelled)
     desk.collect()
 
 
@@ -108,7 +110,7 @@ def _wait_for_a_person(desk: AnnotateFolder, settings: Settings, *, pre_labelled
         if pre_labelled:
             _wait_for_an_answer(desk, watch)
         desk.wait(poll_seconds=POLL_SECONDS, say=logger.info, watch=watch)
-        if tool is not None and not pre_labelled:
+        if not pre_labelled:
             _let_the_last_image_be_finished(desk, tool)
             desk.wait(poll_seconds=POLL_SECONDS, say=logger.info)
 
@@ -130,21 +132,38 @@ def _wait_for_an_answer(desk: AnnotateFolder, watch: Callable[[], None]) -> None
         time.sleep(ANSWER_POLL_SECONDS)
 
 
-def _let_the_last_image_be_finished(desk: AnnotateFolder, tool: AnnotatorTool) -> None:
-    """With the first shape that a tool saves by itself an image counts as annotated, long before its person is done."""
-    if not tool.is_open:
-        return
-    key = ", or press Enter here," if is_at_terminal() else ""
-    logger.info("All images are annotated. Close the annotation tool%s when you are finished.", key)
+def _let_the_last_image_be_finished(desk: AnnotateFolder, tool: AnnotatorTool | None) -> None:
+    """With the first shape that a tool saves by itself an image counts as annotated, long before its person is done.
+
+    An open tool is somebody who will close it; of one that a person has opened nothing is known but its files.
+    """
+    opened = tool if tool is not None and tool.is_open else None
+    ways = ["press Enter here"] if is_at_terminal() else []
+    ways.append(f"put an empty file there: {desk.confirmation.file}")
+    if opened:
+        ways.insert(0, "close the annotation tool")
+        logger.info("All images are annotated. When you are finished, %s", ", or ".join(ways))
+    else:
+        logger.info("All images are annotated. MaskAL goes on when no file has changed for %g seconds.", QUIET_SECONDS)
+        logger.info("To go on at once, %s", ", or ".join(ways))
+    has_rested = _has_rested(desk.path)
     desk.confirmation.ask()
-    seen, since = _snapshot(desk.path), time.monotonic()
-    while tool.is_open and not desk.confirmation.is_given():
+    while not desk.confirmation.is_given() and (opened.is_open if opened else not has_rested()):
         time.sleep(ANSWER_POLL_SECONDS)
-        now = _snapshot(desk.path)
+
+
+def _has_rested(folder: Path) -> Callable[[], bool]:
+    """Tells whether no file of the folder has changed for some time."""
+    seen, since = _snapshot(folder), time.monotonic()
+
+    def is_over() -> bool:
+        nonlocal seen, since
+        now = _snapshot(folder)
         if now != seen:
             seen, since = now, time.monotonic()
-        if not is_at_terminal() and time.monotonic() - since >= QUIET_SECONDS:  # nobody is there to be asked
-            return
+        return time.monotonic() - since >= QUIET_SECONDS
+
+    return is_over
 
 
 def _snapshot(folder: Path) -> dict[str, int]:

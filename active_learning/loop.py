@@ -97,7 +97,7 @@ class ActiveLearningLoop:
         for split in ("val", "test"):
             images = self.data.images(split)
             self.data.have_annotated(split, images, wait=self.wait)
-            self._warn(self.data.write(split, images))
+            self._warn(self.data.write(split, self.data.present(split, images)))
         self._prepared_loop = self.state.loop
 
     def annotate(self) -> None:

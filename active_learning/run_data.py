@@ -11,10 +11,11 @@ from active_learning.dataset.annotate_folder import AnnotateFolder
 from active_learning.dataset.coco import DatasetSummary, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import find_images
 from active_learning.dataset.initial_images import copy_initial_train_dir, draw_initial_images
-from active_learning.errors import MaskALError
+from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.log import logger
 from active_learning.output_files import read_train_files
 from active_learning.processes import together
+from active_learning.run_lock import only_annotated_here
 from active_learning.settings import Settings
 
 
@@ -75,7 +76,17 @@ class RunData:
         """Returns when each image has an annotation beside it; see `annotating.have_annotated`."""
         self.tell_changes(split, images)
         desk = AnnotateFolder(self.folder(split), self.settings.classes, self.settings.unknown_labels)
-        have_annotated(desk, self.present(split, images), self.settings, wait=wait, draw=draw)
+        desk.take_on(self.present(split, images))
+        if desk.awaited or desk.path.exists():
+            # Alone at the desk: a file DONE, or a half-made copy, could be that of another run with this folder.
+            with only_annotated_here(desk.folder, wait=wait and bool(desk.awaited)) as is_ours:
+                if is_ours:
+                    have_annotated(desk, self.present(split, images), self.settings, wait=wait, draw=draw)
+                elif desk.awaited:
+                    raise AnnotationsAwaited(
+                        f"Another run has images annotated in {desk.path}, and this one needs "
+                        f"{len(desk.awaited)}, too; start it again when the other is done"
+                    )
         if self.memory:
             self.memory.update(split, self.folder(split), images)  # what was annotated now is no news
 

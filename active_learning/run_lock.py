@@ -44,6 +44,36 @@ def only_run(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
+def only_annotated_here(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Inside it no other run fills, or collects from, the annotate folder of this image folder.
+
+    Two runs may share their images. True where the folder is this run's; with `wait` it gets it when the other is done.
+    """
+    lock = FileLock(folder / ".annotate.lock")
+    try:
+        is_ours = _is_free(lock)
+        if not is_ours and wait:
+            logger.info("Another run has images of %s annotated. This one goes on when that is done.", folder)
+            lock.acquire(poll_interval=1.0)
+            is_ours = True
+    except (NotImplementedError, OSError):  # no locks on this disk, or a folder that may only be read
+        is_ours = True
+    try:
+        yield is_ours
+    finally:
+        lock.release()
+
+
+def _is_free(lock: FileLock) -> bool:
+    """Takes it, if it can be had at once."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
+
+
+@contextmanager
 def _locked(path: Path, what: str) -> Iterator[None]:
     holder = path.with_name(f"{path.name}.holder")
     lock = FileLock(path)

@@ -75,6 +75,7 @@ ALLOWED = {
         "network",
         "output_files",
         "processes",
+        "run_lock",
         "settings",
     },
 }

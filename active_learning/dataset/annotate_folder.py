@@ -70,13 +70,17 @@ class AnnotateFolder:
         """The images of `fill` that had no good annotation beside them."""
         return self._awaited
 
-    def fill(self, images: Sequence[str]) -> None:
-        """Takes on these images, and copies those that have no good annotation into the annotate folder.
+    @property
+    def has_pre_labels(self) -> bool:
+        """Whether one of them was given a pre-label that nobody has changed yet, as far as the last look tells."""
+        files = (self._good_files[name] for name in self._awaited if name in self._good_files)
+        return any(map(self.own_files.is_untouched, files))
 
-        The annotate folder is searched for annotations of images that have no good one beside them, and only of these.
+    def take_on(self, images: Sequence[str]) -> None:
+        """Looks which of these images have no good annotation beside them: these are awaited. Changes no file.
 
         Raises:
-            MaskALError: an image is not there or cannot be copied, or the disk is too small for all copies.
+            MaskALError: an image is not there.
         """
         self._images = tuple(dict.fromkeys(check_image_name(name) for name in images))
         absent = [name for name in self._images if not (self.folder / name).is_file()]
@@ -85,6 +89,16 @@ class AnnotateFolder:
         self._awaited = ()
         there = set(self.progress().annotated)
         self._awaited = tuple(name for name in self._images if name not in there)
+
+    def fill(self, images: Sequence[str]) -> None:
+        """Takes on these images, and copies those that have no good annotation into the annotate folder.
+
+        The annotate folder is searched for annotations of images that have no good one beside them, and only of these.
+
+        Raises:
+            MaskALError: an image is not there or cannot be copied, or the disk is too small for all copies.
+        """
+        self.take_on(images)
         progress = self.progress()
         copies = (*progress.missing, *progress.faulty)
         needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
@@ -100,17 +114,18 @@ class AnnotateFolder:
             raise MaskALError(f"{self.path / name}: the image cannot be copied there: {error}") from error
 
     def progress(self) -> Progress:
-        """Where the images of `fill` stand."""
+        """Where the images of `fill` stand; those that a person has taken away since are left out."""
         return self._progress(self._images)
 
-    def _progress(self, images: Sequence[str]) -> Progress:
+    def _progress(self, all_images: Sequence[str]) -> Progress:
+        images = [name for name in all_images if (self.folder / name).is_file()]
         beside, doubtful = find_annotations(self.folder, images, self._checks.named_in)
         awaited = set(self._awaited)
         found = search_annotate_folder(self.folder, [name for name in images if name in awaited], self._checks.named_in)
         annotated, missing, faulty = [], [], {}
         for name in images:
-            files = self.own_files.persons_first(found.files.get(name, ()))
-            files += [beside[name]] if name in beside else []
+            candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]
+            files = self.own_files.persons_first(candidates)
             faults = [self._checks.fault(path, name) for path in files]
             good = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [doubt[name] for doubt in (found.faults, doubtful) if name in doubt]

@@ -31,12 +31,12 @@ class AnnotationChecks:
         self._folder = folder
         self._classes = classes
         self._unknown_labels = unknown_labels
-        self._faults: dict[tuple[Path, str], tuple[Signature | None, str]] = {}
+        self._faults: dict[tuple[Path, str], tuple[tuple[Signature | None, Signature | None] | None, str]] = {}
         self._names: dict[Path, tuple[Signature | None, str | AnnotationError]] = {}
 
     def fault(self, path: Path, image: str) -> str:
-        """What is wrong with an image's annotation file; "" for nothing."""
-        signature = _signature(path)
+        """What is wrong with an image's annotation file, or with the image; "" for nothing."""
+        signature = _signature(path), _signature(self._folder / image)
         known = self._faults.get((path, image))
         if known is None or known[0] != signature:
             fault, may_pass = self._read(path, image)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -39,9 +41,17 @@ def copy_beside(source: Path, target: Path) -> None:
         if same_content(source, target):
             return
         keep_aside(target)
-    draft = target.with_name(target.name + DRAFT)
-    try:
+    with draft_of_new(target) as draft:
         shutil.copyfile(source, draft)
+
+
+@contextmanager
+def draft_of_new(target: Path) -> Iterator[Path]:
+    """A file to write, which gets its name at the end of the block; raises FileExistsError where that is taken."""
+    draft = target.with_name(target.name + DRAFT)
+    draft.unlink(missing_ok=True)  # a kill in rename_new leaves it as a second name of the finished file
+    try:
+        yield draft
         rename_new(draft, target)
     finally:
         draft.unlink(missing_ok=True)
@@ -69,12 +79,15 @@ def remove_copy(copy: Path, original: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes half-made copies of an interrupted run and empty folders, `folder` included."""
+    """Removes half-made copies of an interrupted run and empty folders, `folder` included.
+
+    A folder that cannot be removed stays: it is a link or a mount, or, on Windows, open in another program.
+    """
     for place, _, files in os.walk(folder, topdown=False):
         for draft in (Path(place, name) for name in files if name.endswith(DRAFT)):
-            draft.unlink()
-        if not os.listdir(place):  # noqa: PTH208
-            Path(place).rmdir()
+            draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(place).rmdir()  # takes empty ones alone
 
 
 def rename_new(source: Path, target: Path) -> None:

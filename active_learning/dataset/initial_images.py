@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.annotations import mask_files_of
+from active_learning.dataset.file_moves import same_content
 from active_learning.dataset.image_folder import find_images, pair_annotations
 from active_learning.errors import MaskALError
 from active_learning.files import copy_atomically
@@ -29,11 +30,17 @@ def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
     Masks that are files of their own go with them. A file that stands in `target` already is kept as it is.
 
     Raises:
-        MaskALError: `source` holds no annotated image.
+        MaskALError: `source` holds no annotated image, or `target` another image of the same name: the annotation would
+            be put on that one.
     """
     pairs = pair_annotations(source, find_images(source))
     if not pairs:
         raise MaskALError(f"{source}: holds no annotated image; put images with their annotations there")
+    clashes = [name for name in pairs if (target / name).exists() and not same_content(source / name, target / name)]
+    if clashes:
+        raise MaskALError(
+            "\n".join(f"{target / name}: is another image than {source / name}; rename one of them" for name in clashes)
+        )
     for name, annotation in pairs.items():
         _copy_if_absent(source / name, target / name)
         for mask in filter(None, mask_files_of(annotation, within=source).values()):

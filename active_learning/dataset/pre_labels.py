@@ -9,7 +9,7 @@ from pathlib import Path
 
 from active_learning.annotations import FORMATS, Annotation, Instance, supervisely
 from active_learning.annotations.contours import instance_bitmap, parts_without_holes
-from active_learning.dataset.file_moves import DRAFT, rename_new
+from active_learning.dataset.file_moves import draft_of_new
 from active_learning.dataset.image_folder import check_image_name, claimants, is_image, normalised
 from active_learning.errors import MaskALError
 
@@ -101,17 +101,14 @@ class PreLabelFolder:
             MaskALError: it cannot be written.
         """
         target = self.path_of(annotation.image)
-        draft = target.with_name(target.name + DRAFT)
         try:
-            self.export.write(annotation, draft)
-            rename_new(draft, target)
+            with draft_of_new(target) as draft:
+                self.export.write(annotation, draft)
         except FileExistsError:
             self.count.left += 1
             return None
         except OSError as error:
             raise MaskALError(f"{target}: cannot be written: {error.strerror or error}") from error
-        finally:
-            draft.unlink(missing_ok=True)
         self.count.images += 1
         self.count.objects += len(annotation.instances)
         self.count.without_detections += not annotation.instances

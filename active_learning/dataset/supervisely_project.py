@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from active_learning.annotations.supervisely_meta import META_FILE
-from active_learning.dataset.file_moves import DRAFT, rename_new
+from active_learning.dataset.file_moves import draft_of_new
 from active_learning.dataset.image_folder import EXPORTED_AS_PNG, exported_name
 
 DATASET = "ds"
@@ -40,15 +40,11 @@ def _copy_new(source: Path, target: Path) -> Iterator[Path]:
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(target.name + DRAFT)
-    try:
+    with draft_of_new(target) as draft:
         if source.suffix.lower() in EXPORTED_AS_PNG:
             _shown(source).save(draft, format="PNG")
         else:
             shutil.copyfile(source, draft)
-        rename_new(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
     yield target
 
 

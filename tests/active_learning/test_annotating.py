@@ -105,6 +105,18 @@ def test_what_a_person_corrected_is_kept_and_only_the_rest_is_drawn_again(projec
     assert (project.traindir / "00.json").read_text(encoding="utf-8") == mine
 
 
+def test_pre_labels_of_an_earlier_start_wait_for_done_although_none_are_drawn(project):
+    annotate = project.traindir / "annotate"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, draw=Drawer())
+    with pytest.raises(AnnotationsAwaited, match="00.png: pre-labelled, to be corrected"):
+        go(project, draw=None)  # auto_annotate was switched off, or it is another run
+    (annotate / "DONE").touch()
+    go(project, draw=None)
+    assert (project.traindir / "00.json").is_file()
+    assert not annotate.exists()
+
+
 def test_a_faulty_annotation_holds_it_up_although_confirmed(project):
     draw, annotate = Drawer(), project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited):
@@ -177,22 +189,65 @@ def test_nothing_is_awaited_nothing_is_asked(project, caplog):
 
 TOOL = """
 import json, pathlib, sys, time
-for image in pathlib.Path(sys.argv[-1]).rglob("*.png"):
-    image.with_suffix(".json").write_text(json.dumps({"shapes": [], "imagePath": image.name, "imageData": None}))
+def save(image, by):
+    document = {"shapes": [], "imagePath": image.name, "imageData": None, "by": by}
+    image.with_suffix(".json").write_text(json.dumps(document))
+images = sorted(pathlib.Path(sys.argv[-1]).rglob("*.png"))
+for image in images:
+    save(image, "first shape")
     time.sleep(0.1)
 time.sleep(float(sys.argv[1]))
+save(images[-1], "finished")
 """
 
 
+def made_by(path) -> str:
+    return json.loads(path.read_text(encoding="utf-8"))["by"]
+
+
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("seconds", [0, 5], ids=["closed by its person", "left open"])
-def test_the_tool_annotates(project, tmp_path, caplog, seconds):
+@pytest.mark.parametrize("seconds", [0, 3], ids=["closed at once", "the last image takes long"])
+def test_an_open_tool_is_waited_for(project, tmp_path, caplog, seconds):
     script = tmp_path / "tool.py"
     script.write_text(TOOL, encoding="utf-8")
     with caplog.at_level(logging.INFO):
         go(project, draw=None, wait=True, annotator=shlex.join([sys.executable, str(script), str(seconds)]))
     assert sorted(path.name for path in project.traindir.glob("*.json")) == ["00.json", "01.json", "02.json"]
-    assert ("stays open" in caplog.text) is (seconds > 0)
+    assert made_by(project.traindir / "02.json") == "finished"
+    assert "stays open" not in caplog.text
+
+
+@pytest.mark.timeout(60)
+def test_a_tool_that_is_left_open_is_waited_for_until_done(project, tmp_path, caplog):
+    script, annotate = tmp_path / "tool.py", project.traindir / "annotate"
+    script.write_text(TOOL, encoding="utf-8")
+    later(4.0, (annotate / "DONE").touch)
+    with caplog.at_level(logging.INFO):
+        go(project, draw=None, wait=True, annotator=shlex.join([sys.executable, str(script), "10"]))
+    assert made_by(project.traindir / "02.json") == "first shape"
+    assert "close the annotation tool, or put an empty file there" in caplog.text
+    assert "stays open" in caplog.text
+    assert not annotate.exists()
+
+
+@pytest.mark.timeout(60)
+def test_the_last_image_may_be_saved_again_before_it_is_taken(project, monkeypatch, caplog):
+    """Of a tool that a person has opened and that saves by itself."""
+    monkeypatch.setattr(annotating, "QUIET_SECONDS", 2.0)
+    annotate = project.traindir / "annotate"
+
+    def draw_on():
+        for number in range(5):
+            for name in IMAGES if number == 0 else IMAGES[-1:]:
+                document = {"shapes": [], "imagePath": name, "imageData": None, "by": f"save {number}"}
+                (annotate / name).with_suffix(".json").write_text(json.dumps(document), encoding="utf-8")
+            time.sleep(0.6)
+
+    later(1.0, draw_on)
+    with caplog.at_level(logging.INFO):
+        go(project, draw=None, wait=True)
+    assert made_by(project.traindir / "02.json") == "save 4"
+    assert "All images are annotated. MaskAL goes on when no file has changed for 2 seconds." in caplog.text
 
 
 @pytest.mark.timeout(60)

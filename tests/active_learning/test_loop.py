@@ -340,6 +340,22 @@ def test_an_image_that_vanished_is_left_out_until_it_is_back(settings: Settings,
     assert [row.train_size for row in loop.state.history] == [3, 7, 10]
 
 
+def test_a_validation_image_that_is_removed_while_it_is_awaited_is_left_out(
+    settings: Settings, network: FakeNetwork, monkeypatch: pytest.MonkeyPatch
+):
+    (settings.valdir / "01.json").unlink()
+    have_annotated = RunData.have_annotated
+
+    def remove_instead(data: RunData, split: str, images: Sequence[str], **options: object) -> None:
+        if split == "val":
+            (settings.valdir / "01.png").unlink()
+        have_annotated(data, split, images, **options)
+
+    monkeypatch.setattr(RunData, "have_annotated", remove_instead)
+    ActiveLearningLoop(settings, settings.experiments()[0]).prepare_data()
+    assert (settings.dataroot / "val.txt").read_text(encoding="utf-8") == "00.png\n"
+
+
 def test_all_training_images_gone_is_no_reason_to_go_on(settings: Settings, network: FakeNetwork):
     network.stop_at = "choose"
     with pytest.raises(StopError):

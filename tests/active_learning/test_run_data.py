@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.output_files import write_train_files
 from active_learning.run_data import RunData
+from active_learning.run_lock import only_annotated_here
 from active_learning.settings import Settings
 
 
@@ -82,6 +86,47 @@ def test_a_faulty_annotation_is_awaited_with_its_fault(settings: Settings):
     with pytest.raises(AnnotationsAwaited, match=r"01\.png: .*01\.json: .*damaged or half-written"):
         data.have_annotated("val", data.images("val"), wait=False)
     assert (settings.valdir / "01.json").read_text(encoding="utf-8") == "{"
+
+
+def test_what_another_run_awaits_in_the_same_folder_is_left_alone(settings: Settings):
+    (settings.traindir / "01.json").unlink()
+    done = settings.traindir / "annotate" / "DONE"
+    with only_annotated_here(settings.traindir, wait=False) as is_ours:
+        assert is_ours
+        done.parent.mkdir()
+        done.touch()
+        RunData(settings).have_annotated("train", ["00.png"], wait=True)
+        assert done.exists()
+        with pytest.raises(
+            AnnotationsAwaited, match=r"Another run has images annotated in .*, and this one needs 1, too"
+        ):
+            RunData(settings).have_annotated("train", ["00.png", "01.png"], wait=False)
+        assert [path.name for path in done.parent.iterdir()] == ["DONE"]
+    RunData(settings).have_annotated("train", ["00.png"], wait=True)
+    assert not done.parent.exists()
+
+
+@pytest.mark.timeout(60)
+def test_the_second_run_at_an_annotate_folder_waits_for_the_first(settings: Settings, caplog: pytest.LogCaptureFixture):
+    annotation = settings.traindir / "01.json"
+    content = annotation.read_bytes()
+    annotation.unlink()
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(1) as pool:
+        with only_annotated_here(settings.traindir, wait=False):
+            second = pool.submit(RunData(settings).have_annotated, "train", ["01.png"], wait=True)
+            while "Another run has images" not in caplog.text:
+                assert not second.done()
+                time.sleep(0.05)
+            annotation.write_bytes(content)
+            assert not second.done()
+        second.result(timeout=20)
+    assert not (settings.traindir / "annotate").exists()
+
+
+def test_an_annotated_folder_gets_no_lock(settings: Settings):
+    before = sorted(settings.traindir.iterdir())
+    RunData(settings).have_annotated("train", ["00.png"], wait=True)
+    assert sorted(settings.traindir.iterdir()) == before
 
 
 def test_lists_and_coco_files_are_written_side_by_side(settings: Settings):

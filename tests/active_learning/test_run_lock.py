@@ -13,7 +13,7 @@ import pytest
 
 from active_learning import run_lock
 from active_learning.errors import MaskALError
-from active_learning.run_lock import only_run
+from active_learning.run_lock import only_annotated_here, only_run
 from active_learning.settings import Settings
 
 HOLD = """
@@ -106,3 +106,12 @@ def test_a_disk_without_locks_is_no_obstacle(make, monkeypatch, caplog):
     monkeypatch.setattr(run_lock.FileLock, "acquire", acquire)
     with only_run(make()):
         assert "knows no locks (no flock here); see to it that no second run is started" in caplog.text
+
+
+def test_an_image_folder_that_may_only_be_read_is_no_obstacle(tmp_path, monkeypatch):
+    def acquire(self, timeout):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(run_lock.FileLock, "acquire", acquire)
+    with only_annotated_here(tmp_path, wait=True) as is_ours:
+        assert is_ours

@@ -206,7 +206,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the projects go; default: a temporary folder")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    annotating.POLL_SECONDS = 0.1
+    annotating.POLL_SECONDS = annotating.ANSWER_POLL_SECONDS = 0.1
+    annotating.QUIET_SECONDS = 0.3
     run_lock.SECONDS_FOR_THE_REST = 5.0
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="maskal_kill_"))
     whole = Run(folder / "undisturbed", arguments.seed, arguments.workers)

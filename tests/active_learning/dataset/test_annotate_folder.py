@@ -333,6 +333,27 @@ def test_a_terminal_gets_one_live_line(desk, add_image, annotate, train, monkeyp
     assert "b.json: line 1" in said[0]
 
 
+@pytest.mark.parametrize("remedy", ["replace", "remove"])
+def test_a_damaged_image_is_waited_for_until_it_is_replaced_or_removed(train, desk, add_image, annotate, remedy):
+    for name in ("a.png", "b.png"):
+        add_image(name)
+    annotate("b.json")
+    (train / "a.png").write_bytes(b"damaged")
+    annotate("a.json")
+    desk.fill(["a.png", "b.png"])
+    said: list[str] = []
+    thread, _ = start_waiting(desk, said)
+    until(lambda: any("a.png: is no image or is damaged; replace or remove it" in line for line in said))
+    if remedy == "replace":
+        add_image("a.png")
+    else:
+        (train / "a.png").unlink()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert desk.collect() == []
+    assert desk.progress().annotated == (("a.png", "b.png") if remedy == "replace" else ("b.png",))
+
+
 def test_an_annotation_taken_away_is_waited_for_again(desk, add_image, annotate):
     for name in ("a.png", "b.png"):
         add_image(name)
@@ -352,20 +373,23 @@ def test_an_annotation_taken_away_is_waited_for_again(desk, add_image, annotate)
 
 def pre_label(train, desk, image):
     path = (train / "annotate" / image).with_suffix(".json")
-    path.write_text(json.dumps({"shapes": [], "imagePath": path.name, "imageData": None}), encoding="utf-8")
+    path.write_text(json.dumps({"shapes": [], "imagePath": image, "imageData": None}), encoding="utf-8")
     desk.own_files.add(path, image)
     return path
 
 
-def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(train, add_image, annotate):
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("place", "moved"), [("annotate/export/a.json", ["a.png"]), ("a.json", [])])
+def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(train, add_image, annotate, place, moved, restarted):
     add_image("a.png")
     desk = AnnotateFolder(train, CLASSES)
     desk.fill(["a.png"])
     pre_label(train, desk, "a.png")
-    mine = annotate("annotate/export/a.json", image="../a.png").read_bytes()
-    again = AnnotateFolder(train, CLASSES)
-    again.fill(["a.png"])
-    assert again.collect() == ["a.png"]
+    mine = annotate(place, image="../a.png").read_bytes()
+    if restarted:
+        desk = AnnotateFolder(train, CLASSES)
+        desk.fill(["a.png"])
+    assert desk.collect() == moved
     assert files(train) == {"a.png": (train / "a.png").read_bytes(), "a.json": mine}
 
 

@@ -84,6 +84,14 @@ def test_an_interrupted_copy_leaves_nothing(tmp_path, monkeypatch):
     assert content(tmp_path) == {"a": "new", "to/a": "same length?"}
 
 
+def test_a_draft_that_is_one_file_with_the_target_is_not_written_over(tmp_path):
+    """As a kill leaves it between the two steps of giving a draft its name."""
+    write(tmp_path / "a", "new")
+    os.link(write(tmp_path / "to/a", "old"), tmp_path / "to/a.maskal-draft")
+    copy_beside(tmp_path / "a", tmp_path / "to/a")
+    assert content(tmp_path) == {"a": "new", "to/a": "new", "to/a.orig": "old"}
+
+
 def test_a_folder_that_links_to_the_target_loses_nothing(tmp_path):
     write(tmp_path / "train/a", "mine")
     (tmp_path / "annotate").symlink_to(tmp_path / "train")
@@ -131,3 +139,10 @@ def test_remove_leftovers(tmp_path):
     (tmp_path / "annotate/kept/notes.txt").unlink()
     remove_leftovers(tmp_path / "annotate")
     assert not (tmp_path / "annotate").exists()
+
+
+def test_a_folder_that_is_a_link_stays(tmp_path):
+    write(tmp_path / "elsewhere/sub/a.jpg.maskal-draft", "half")
+    (tmp_path / "annotate").symlink_to(tmp_path / "elsewhere")
+    remove_leftovers(tmp_path / "annotate")
+    assert list((tmp_path / "annotate").iterdir()) == []

@@ -41,6 +41,17 @@ def test_copying_the_initial_images_keeps_what_stands_there(tmp_path: Path):
     assert not list(target.rglob("*.tmp"))
 
 
+def test_another_image_of_the_same_name_does_not_get_the_annotation(train, add_image, annotate, tmp_path):
+    add_image("a.png")
+    annotate("a.json")
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "a.png").write_bytes(b"another image")
+    with pytest.raises(MaskALError, match=r"target.a\.png: is another image than .*train.a\.png; rename one of them"):
+        copy_initial_train_dir(train, target)
+    assert [path.name for path in target.iterdir()] == ["a.png"]
+
+
 def test_masks_of_cvat_are_copied_with_their_annotation(train, tmp_path, annotate_in_cvat):
     (train / "sub").mkdir()
     (train / "sub" / "a.png").write_bytes(b"image")
