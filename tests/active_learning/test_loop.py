@@ -26,6 +26,7 @@ from active_learning.run_data import RunData
 from active_learning.run_state import RunState
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings
+from active_learning.status import describe_status
 from tests.active_learning.conftest import annotated_image
 
 
@@ -152,6 +153,10 @@ def test_a_stopped_run_goes_on_where_it_was(settings: Settings, network: FakeNet
 
 def test_more_loops_can_be_asked_for_later(settings: Settings, network: FakeNetwork):
     go(settings)
+    network.stop_at = "train"
+    with pytest.raises(StopError):
+        go(changed(settings, {"loops": 3}))
+    assert "Finished" not in describe_status(settings)
     loop = go(changed(settings, {"loops": 3}))
     assert [row.train_size for row in loop.state.history] == [4, 7, 10, 13]
 
