@@ -132,6 +132,8 @@ def _spawn(count: int, story: Callable[..., None], args: tuple[Any, ...]) -> Non
 
 def _take_part_and_exit(story: Callable[..., None], args: tuple[Any, ...]) -> None:
     """In a spawned process, of which the exit code is all that the parent sees. The parent tells of a Ctrl-C."""
+    if os.isatty(0):  # multiprocessing puts the null device in its place, and nobody could press Enter
+        sys.stdin = os.fdopen(0, closefd=False)
     if code := exit_code_of(_take_part_until_dismissed, story, args, tell_interruption=False):
         sys.exit(code)
 

@@ -136,6 +136,22 @@ def test_spawned_processes_help_the_first_and_end_as_it_does(tmp_path, two_gpus,
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_spawned_process_can_be_answered_at_the_terminal(monkeypatch):
+    seen = []
+    monkeypatch.setattr(processes, "_take_part", lambda story, args: story(*args))
+    monkeypatch.setattr(sys, "stdin", None)
+    (person, terminal), before = os.openpty(), os.dup(0)
+    os.dup2(terminal, 0)
+    try:
+        processes._take_part_and_exit(lambda: seen.append(os.isatty(sys.stdin.fileno())), ())
+    finally:
+        os.dup2(before, 0)
+        for number in (person, terminal, before):
+            os.close(number)
+    assert seen == [True]
+
+
 def test_a_bug_in_a_spawned_process_is_shown(tmp_path, two_gpus):
     with pytest.raises(Exception, match="ZeroDivisionError: a bug"):
         run_on_devices("0,1", story, tmp_path, "bug")
