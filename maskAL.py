@@ -49,10 +49,13 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     with only_run(settings):
         if arguments.fresh:
             start_over(settings)
-        for experiment in settings.experiments():
-            read = functools.partial(load_settings, arguments.config, arguments.overrides, check_paths=True)
-            loop = ActiveLearningLoop(settings, experiment, wait=not arguments.no_wait, read_settings=read)
+        read = functools.partial(load_settings, arguments.config, arguments.overrides, check_paths=True)
+        done: set[str] = set()
+        while left := [experiment for experiment in settings.experiments() if experiment.name not in done]:
+            loop = ActiveLearningLoop(settings, left[0], wait=not arguments.no_wait, read_settings=read)
             run_experiment(loop)
+            done.add(left[0].name)
+            settings = loop.settings  # the lists of experiments may have been edited meanwhile
         tell_comparison(settings)
 
 
