@@ -59,10 +59,10 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
         tell_comparison(settings)
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, fresh: bool) -> None:
     from active_learning.check import describe_run
 
-    print(describe_run(settings))
+    print(describe_run(settings, fresh=fresh))
 
 
 def status(settings: Settings) -> None:
@@ -95,7 +95,7 @@ def do(parsed: argparse.Namespace) -> None:
     if not (parsed.check or parsed.status):
         run(settings, parsed)
     elif is_first_process():
-        (check if parsed.check else status)(settings)
+        check(settings, parsed.fresh) if parsed.check else status(settings)
 
 
 if __name__ == "__main__":
