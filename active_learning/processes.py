@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from active_learning.disk_space import disk_failure
 from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
-from active_learning.interruption import INTERRUPTED, interruptible
+from active_learning.interruption import GO_ON, INTERRUPTED, interruptible
 from active_learning.log import mute_log, note
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def exit_code_of(story: Callable[..., None], *args: Any, tell_interruption: bool
         return FAILURE
     except KeyboardInterrupt:
         if is_first_process() and tell_interruption:
-            _tell("Interrupted. Nothing is lost: the same command goes on from here.")
+            _tell(f"Interrupted. {GO_ON}")
         return INTERRUPTED
     return 0
 

@@ -44,7 +44,7 @@ class TakenUp:
 
 
 def recorded(settings: Settings) -> dict[str, Any]:
-    """All keys as json can hold them. Pydantic takes a list of seeds, which json has in place of a tuple, for a fault."""
+    """All keys as json can hold them. Pydantic warns of a list of seeds, which json has in place of a tuple."""
     return settings.model_dump(mode="json", warnings=False)
 
 
