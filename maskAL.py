@@ -3,7 +3,7 @@
     python maskAL.py --config maskAL.yaml [KEY VALUE ...]
 
 The whole program is told in `run_experiment`. Exit codes: 0 done, 1 failure while running, 2 wrong settings or usage,
-3 annotations are awaited, 130 interrupted (what was done is kept: the same command goes on).
+3 annotations are awaited, 130 interrupted (what was done is kept: the same command, without --fresh, goes on).
 """
 
 from __future__ import annotations
@@ -49,17 +49,20 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     with only_run(settings):
         if arguments.fresh:
             start_over(settings)
-        for experiment in settings.experiments():
-            read = functools.partial(load_settings, arguments.config, arguments.overrides, check_paths=True)
-            loop = ActiveLearningLoop(settings, experiment, wait=not arguments.no_wait, read_settings=read)
+        read = functools.partial(load_settings, arguments.config, arguments.overrides, check_paths=True)
+        done: set[str] = set()
+        while left := [experiment for experiment in settings.experiments() if experiment.name not in done]:
+            loop = ActiveLearningLoop(settings, left[0], wait=not arguments.no_wait, read_settings=read)
             run_experiment(loop)
+            done.add(left[0].name)
+            settings = loop.settings  # the lists of experiments may have been edited meanwhile
         tell_comparison(settings)
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, fresh: bool) -> None:
     from active_learning.check import describe_run
 
-    print(describe_run(settings))
+    print(describe_run(settings, fresh=fresh))
 
 
 def status(settings: Settings) -> None:
@@ -92,7 +95,7 @@ def do(parsed: argparse.Namespace) -> None:
     if not (parsed.check or parsed.status):
         run(settings, parsed)
     elif is_first_process():
-        (check if parsed.check else status)(settings)
+        check(settings, parsed.fresh) if parsed.check else status(settings)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tabulate import tabulate
@@ -10,36 +11,81 @@ from active_learning.annotations import check_labels, read_annotation
 from active_learning.dataset.image_folder import find_images, image_size, pair_annotations
 from active_learning.errors import MaskALError
 from active_learning.network.network_config import training_iterations
+from active_learning.output_files import output_files
 from active_learning.progress import progress
+from active_learning.run_data import RunData
+from active_learning.run_state import RunState
 from active_learning.settings import Experiment, Settings
+from active_learning.settings_changes import take_up
 
 
-def describe_run(settings: Settings) -> str:
-    """The plan in words.
+@dataclass(frozen=True)
+class _Start:
+    """Where an experiment begins or goes on: with `size` training images of `images`, in this loop and phase."""
+
+    size: int
+    images: int
+    loop: int = 0
+    phase: str = ""  # of a run that has begun
+
+
+def describe_run(settings: Settings, *, fresh: bool = False) -> str:
+    """The plan in words; `fresh` plans from the start where a run has begun.
 
     Raises:
-        MaskALError: an image folder is empty, or annotations are faulty; one message names them all.
+        MaskALError: an image folder is empty, annotations are faulty, or the run could not begin or go on with these
+            settings; one message names all faults.
     """
     rows: list[list[object]] = []
     faults: list[str] = []
-    train_images = 0
-    for split, folder in (("train", settings.traindir), ("val", settings.valdir), ("test", settings.testdir)):
+    plans: list[str] = []
+    for split, folder in _folders(settings):
         images = find_images(folder)
         if not images:
             faults.append(f"{folder}: holds no image; put the images of {split}dir there")
-        train_images = train_images or len(images)
         annotated, found = _read_annotations(settings, folder, images)
         faults += found
-        rows.append([split, str(folder), len(images), annotated, len(images) - annotated - len(found)])
+        rows.append([split.rstrip("_"), str(folder), len(images), annotated, len(images) - annotated - len(found)])
+    for experiment in settings.experiments():
+        try:
+            plans.append(_plan(settings, experiment, _start(settings, experiment, fresh)))
+        except MaskALError as error:
+            faults.append(str(error))
     if faults:
-        raise MaskALError("\n".join(faults))
+        raise MaskALError("\n".join(dict.fromkeys(faults)))
     parts = [
         tabulate(rows, headers=["images", "folder", "number", "annotated", "without annotation"]),
-        *(_plan(settings, experiment, train_images) for experiment in settings.experiments()),
+        *plans,
         f"Network: {settings.network_config}\nStart weights: {settings.pretrained_weights or 'none'}",
         "Settings, folders and annotations are in order. Nothing was changed.",
     ]
     return "\n\n".join(parts)
+
+
+def _folders(settings: Settings) -> list[tuple[str, Path]]:
+    """By the names of their settings, less `dir`."""
+    folders = [("train", settings.traindir), ("val", settings.valdir), ("test", settings.testdir)]
+    return [*folders, ("initial_train_", settings.initial_train_dir)] if settings.use_initial_train_dir else folders
+
+
+def _start(settings: Settings, experiment: Experiment, fresh: bool) -> _Start:
+    """Raises MaskALError where the run would refuse to begin or to go on."""
+    data, path = RunData(settings), output_files(settings, experiment).state
+    if path.exists() and not fresh:
+        state = RunState.load(path)
+        take_up({"classes": state.classes, **state.settings}, settings, experiment, running=False)
+        size = len(data.present("train", state.train_images))
+        return _Start(size, len(data.images("train")), state.loop, state.phase)
+    if settings.use_initial_train_dir:
+        initial = pair_annotations(settings.initial_train_dir, find_images(settings.initial_train_dir))
+        if not initial:
+            raise MaskALError(
+                f"{settings.initial_train_dir}: holds no annotated image; put images with their annotations there"
+            )
+        return _Start(len(initial), len({*data.images("train"), *initial}))
+    if settings.duplicate_initial_model_and_data:
+        data.earlier_initial_model()
+    return _Start(len(data.initial_images(experiment.seed)), len(data.images("train")))
 
 
 def _read_annotations(settings: Settings, folder: Path, images: list[str]) -> tuple[int, list[str]]:
@@ -56,17 +102,20 @@ def _read_annotations(settings: Settings, folder: Path, images: list[str]) -> tu
     return good, faults
 
 
-def _plan(settings: Settings, experiment: Experiment, images: int) -> str:
-    """Train size and iterations of each loop."""
-    size = min(settings.initial_datasize, images)
-    rows = [[0, size, training_iterations(size, settings)]]
-    for loop, pool_size in enumerate(experiment.pool_sizes, start=1):
-        if size == images:
+def _plan(settings: Settings, experiment: Experiment, start: _Start) -> str:
+    """Train size and iterations of each loop that is left."""
+    size, rows = start.size, []
+    if start.phase in ("", "annotate", "train"):
+        rows.append([start.loop, size, training_iterations(size, settings)])
+    for loop, pool_size in enumerate(experiment.pool_sizes[start.loop :], start=start.loop + 1):
+        if size == start.images:
             break
-        size = min(size + pool_size, images)
+        size = min(size + pool_size, start.images)
         rows.append([loop, size, training_iterations(size, settings)])
     title = (
         f"Experiment {settings.experiment_name}/{experiment.name}: strategy {experiment.strategy}, "
         f"mode {experiment.mode}, dropout {experiment.dropout_probability:g}, {experiment.mcd_iterations} passes"
     )
-    return title + "\n" + tabulate(rows, headers=["loop", "train size", "iterations"])
+    if start.phase:
+        title += f"\nIt has begun: loop {start.loop} of {len(experiment.pool_sizes)}, phase {start.phase}"
+    return title + "\n" + (tabulate(rows, headers=["loop", "train size", "iterations"]) if rows else "No training left")

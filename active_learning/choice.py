@@ -57,6 +57,8 @@ class Chooser:
         from active_learning.sampling.strategies import choose_images
 
         records = self._look_at(pool)
+        if self._looks and not records:
+            return ChosenImages({}, f"none of the {len(pool)} images that are left can be read (the log says why)")
         names = [name for name in pool if name in records] if records else list(pool)
         chosen = choose_images(
             self.experiment.strategy,
@@ -135,6 +137,8 @@ class Chooser:
         """(M, C). Features do not depend on dropout, so one pass is enough."""
         logger.info("Looking at the %d images of the training set", len(images))
         records = self._records(sorted(images), 1, self.files.training_records(self.loop))
+        if not records:
+            raise MaskALError(f"{self.settings.traindir}: none of the {len(images)} training images can be read")
         return np.stack([record.features for record in records.values()])
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first ends a run where it is, the second at once.
+"""SIGTERM and Ctrl-C: the first ends a run where it is, a second, later one at once.
 
 Every file that a run goes on from is written as a whole or not at all, so it may end anywhere.
 """
@@ -9,13 +9,16 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130
+GO_ON = "Nothing is lost: the same command, without --fresh, goes on from here."
 SECONDS_TO_END = 8.0
+SECONDS_OF_ONE_WISH = 1.0  # Ctrl-C reaches every process of a run, and the first one's SIGTERM follows at once
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -45,6 +48,7 @@ def interruptible() -> Iterator[None]:
 class _Answer:
     def __init__(self) -> None:
         self.was_asked = False
+        self._asked_at = 0.0
         self.has_ended = threading.Event()
         self._process = os.getpid()
 
@@ -52,8 +56,10 @@ class _Answer:
         if os.getpid() != self._process:  # a worker process that was forked; it ends by itself
             raise KeyboardInterrupt
         if self.was_asked:
+            if time.monotonic() - self._asked_at < SECONDS_OF_ONE_WISH:
+                return
             _end_at_once()
-        self.was_asked = True
+        self.was_asked, self._asked_at = True, time.monotonic()
         threading.Thread(target=self._end_later, daemon=True).start()
         raise KeyboardInterrupt
 
@@ -64,6 +70,6 @@ class _Answer:
 
 
 def _end_at_once() -> NoReturn:
-    text = "\nInterrupted at once. Nothing is lost: the same command goes on from here.\n"
+    text = f"\nInterrupted at once. {GO_ON}\n"
     os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())
     os._exit(INTERRUPTED)

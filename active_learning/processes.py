@@ -10,15 +10,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from active_learning.disk_space import disk_failure
 from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
-from active_learning.interruption import INTERRUPTED, interruptible
+from active_learning.interruption import GO_ON, INTERRUPTED, interruptible
 from active_learning.log import mute_log, note
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FAILURE = 1
 PATIENCE = timedelta(days=365)  # helpers wait while a person annotates
+GRACE_SECONDS = 8.0  # for all processes to end by themselves
 _IN_A_JOB = "failed_in_a_job"
 
 
@@ -54,7 +57,7 @@ def exit_code_of(story: Callable[..., None], *args: Any, tell_interruption: bool
         return FAILURE
     except KeyboardInterrupt:
         if is_first_process() and tell_interruption:
-            _tell("Interrupted. Nothing is lost: the same command goes on from here.")
+            _tell(f"Interrupted. {GO_ON}")
         return INTERRUPTED
     return 0
 
@@ -119,8 +122,7 @@ def _spawn(count: int, story: Callable[..., None], args: tuple[Any, ...]) -> Non
     try:
         _launch(_take_part_and_exit, count, story, args)
     except KeyboardInterrupt:
-        for process in multiprocessing.active_children():  # SIGTERM, unlike Ctrl-C, reaches this one alone
-            process.terminate()
+        _end(multiprocessing.active_children())
         raise
     except ProcessExitedException as error:
         if error.exit_code > 0:
@@ -130,8 +132,21 @@ def _spawn(count: int, story: Callable[..., None], args: tuple[Any, ...]) -> Non
         ) from error
 
 
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """SIGTERM, unlike Ctrl-C, has reached the parent alone. A process that waits for others does not hear signals."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in processes:
+        process.join(max(deadline - time.monotonic(), 0))
+        if process.is_alive():
+            process.kill()
+
+
 def _take_part_and_exit(story: Callable[..., None], args: tuple[Any, ...]) -> None:
     """In a spawned process, of which the exit code is all that the parent sees. The parent tells of a Ctrl-C."""
+    if os.isatty(0):  # multiprocessing puts the null device in its place, and nobody could press Enter
+        sys.stdin = os.fdopen(0, closefd=False)
     if code := exit_code_of(_take_part_until_dismissed, story, args, tell_interruption=False):
         sys.exit(code)
 

@@ -18,11 +18,6 @@ ZIP_START = b"PK\x03\x04"
 PICKLE_START = b"\x80"
 
 
-def check_paths(keys: SettingsKeys) -> list[str]:
-    """Every folder or file that is missing or unusable, one message each."""
-    return [message for _, message in path_mistakes(keys)]
-
-
 def path_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
     """(key, message) for every folder or file that is missing or unusable."""
     for key in ("traindir", "valdir", "testdir"):

@@ -92,17 +92,3 @@ def write_image_list(path: Path, names: Iterable[str]) -> None:
         if "\n" in name or "\r" in name:
             raise MaskALError(f"image name {name!r}: holds a line break; rename the image")
     write_atomically(path, "".join(f"{name}\n" for name in names))
-
-
-def read_image_list(path: Path) -> list[str]:
-    """The names of an image list; line ends and backslashes of Windows are understood.
-
-    Raises:
-        MaskALError: the file cannot be read, or a name leads out of its folder.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MaskALError(f"{path}: cannot be read as an image list: {error}") from error
-    lines = (line.replace("\\", "/") for line in text.split("\n") if line.strip())
-    return [check_image_name(name) for name in lines]

@@ -46,8 +46,10 @@ def _is_marker(path: Path) -> bool:
 
 
 def is_at_terminal() -> bool:
-    """Whether someone can press Enter for this program."""
-    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+    """Whether someone can press Enter for this program; not where torchrun starts it in a session of its own."""
+    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+        return False
+    return sys.platform == "win32" or _owns_terminal()
 
 
 if sys.platform == "win32":
@@ -68,7 +70,7 @@ else:
     def _enter_pressed() -> bool:
         """Whether Enter was pressed since the last call; does not wait."""
         pressed = False
-        while is_at_terminal() and _owns_terminal() and select.select([sys.stdin], [], [], 0)[0]:
+        while is_at_terminal() and select.select([sys.stdin], [], [], 0)[0]:
             typed = os.read(sys.stdin.fileno(), 4096)
             pressed = pressed or b"\n" in typed
             if not typed:  # the end of input: no more keys will come

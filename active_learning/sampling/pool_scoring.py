@@ -81,7 +81,7 @@ def score_pool(
         conditions: what the values depend on beside the weights; records made under others are not taken over.
 
     Raises:
-        MaskALError: `records_file` cannot be continued, or not one image could be read.
+        MaskALError: `records_file` cannot be continued.
     """
     ranks = ranks or Ranks()
     known = _continue(records_file, conditions, ranks)
@@ -129,10 +129,6 @@ def _gathered(
         faulty.update(faults_of_rank)
     if ranks.rank == 0:
         _report(faulty, len(images), faults)
-    if faulty and len(faulty) == len(images):
-        raise MaskALError(
-            f"none of the {len(images)} pool images could be read; the first is {images[0]}, see the log for why"
-        )
     records = {name: everything[name] for name in images if name in everything}
     if ranks.rank == 0:
         write_records(records_file, conditions, records.values())
@@ -196,5 +192,5 @@ def _report(faults: dict[str, str], total: int, said: dict[str, str]) -> None:
     for name, fault in faults.items():
         if name not in said:
             _say_fault(name, fault)
-    if faults and len(faults) < total:
+    if faults:
         logger.warning("%d of %d pool images could not be read and were left out", len(faults), total)

@@ -113,6 +113,13 @@ def test_no_image_can_be_chosen(settings, looked_at, monkeypatch, make_record, c
     assert reason in chosen.why_none
 
 
+def test_a_pool_of_damaged_images_is_as_good_as_empty(settings, looked_at, monkeypatch):
+    monkeypatch.setattr(choice, "look_at_images", lambda *_, **__: {})
+    chosen = choose(settings)
+    assert chosen.certainty == {}
+    assert chosen.why_none == "none of the 8 images that are left can be read (the log says why)"
+
+
 def test_what_workers_get_is_light_and_picklable(tmp_path):
     read = functools.partial(choice._read, Path.read_bytes, tmp_path)
     (tmp_path / "a.png").write_bytes(b"x")

@@ -12,6 +12,7 @@ import pytest
 STORIES = {
     "sleep": "time.sleep(60)",
     "swallow": "\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(60)",
+    "tidy up": "\ntry:\n    time.sleep(60)\nfinally:\n    time.sleep(0.5)\n    print('tidied', flush=True)",
     "fail": "\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise RuntimeError('worker died')",
 }
 SCRIPT = """
@@ -53,19 +54,30 @@ def test_the_first_ends_the_run_and_says_how_to_go_on(start, number, story):
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert err == "\nInterrupted. Nothing is lost: the same command goes on from here.\n"
+    assert err == "\nInterrupted. Nothing is lost: the same command, without --fresh, goes on from here.\n"
     assert time.monotonic() - started < 3
 
 
 def test_the_second_ends_at_once(start):
     process = start("swallow")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    time.sleep(1.2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=3)
     assert process.returncode == 130
-    assert "Interrupted at once. Nothing is lost: the same command goes on from here." in err
+    assert "Interrupted at once. Nothing is lost: the same command, without --fresh, goes on from here." in err
+
+
+def test_two_signals_of_one_wish_are_one(start):
+    process = start("tidy up")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == "tidied\n"
+    assert "at once" not in err
 
 
 def test_what_does_not_end_by_itself_is_ended(start):

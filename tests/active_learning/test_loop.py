@@ -26,6 +26,7 @@ from active_learning.run_data import RunData
 from active_learning.run_state import RunState
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings
+from active_learning.status import describe_status
 from tests.active_learning.conftest import annotated_image
 
 
@@ -152,6 +153,10 @@ def test_a_stopped_run_goes_on_where_it_was(settings: Settings, network: FakeNet
 
 def test_more_loops_can_be_asked_for_later(settings: Settings, network: FakeNetwork):
     go(settings)
+    network.stop_at = "train"
+    with pytest.raises(StopError):
+        go(changed(settings, {"loops": 3}))
+    assert "Finished" not in describe_status(settings)
     loop = go(changed(settings, {"loops": 3}))
     assert [row.train_size for row in loop.state.history] == [4, 7, 10, 13]
 
@@ -323,6 +328,25 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
     assert -1 not in places, told[places.index(-1)]
     assert places == sorted(places)
     assert caplog.text.count("Settings that were changed") == 2
+
+
+def test_experiments_are_added_and_taken_away_while_one_goes_on(
+    settings: Settings, network: FakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings, train = changed(settings, {"loops": 1, "strategy": ["uncertainty", "random"]}), network.train
+    network.aps *= 2
+
+    def edit_and_train(*arguments: object, **options: object) -> TrainingResult:
+        values = {**yaml_values(settings), "strategy": ["entropy", "uncertainty", "certainty"]}
+        (tmp_path / "maskAL.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(training, "train", edit_and_train)
+    run_all(settings, tmp_path / "maskAL.yaml")
+    states = {path.parent.name: RunState.load(path) for path in settings.resultsroot.glob("exp1/*/run_state.json")}
+    assert {name: state.phase for name, state in states.items()} == dict.fromkeys(
+        ["uncertainty", "entropy", "certainty"], "finished"
+    )
 
 
 def test_an_image_that_vanished_is_left_out_until_it_is_back(settings: Settings, network: FakeNetwork):

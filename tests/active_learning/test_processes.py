@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -136,6 +138,22 @@ def test_spawned_processes_help_the_first_and_end_as_it_does(tmp_path, two_gpus,
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_spawned_process_can_be_answered_at_the_terminal(monkeypatch):
+    seen = []
+    monkeypatch.setattr(processes, "_take_part", lambda story, args: story(*args))
+    monkeypatch.setattr(sys, "stdin", None)
+    (person, terminal), before = os.openpty(), os.dup(0)
+    os.dup2(terminal, 0)
+    try:
+        processes._take_part_and_exit(lambda: seen.append(os.isatty(sys.stdin.fileno())), ())
+    finally:
+        os.dup2(before, 0)
+        for number in (person, terminal, before):
+            os.close(number)
+    assert seen == [True]
+
+
 def test_a_bug_in_a_spawned_process_is_shown(tmp_path, two_gpus):
     with pytest.raises(Exception, match="ZeroDivisionError: a bug"):
         run_on_devices("0,1", story, tmp_path, "bug")
@@ -214,11 +232,29 @@ def test_sigterm_to_the_first_ends_the_others_too(tmp_path, project_root):
         process.terminate()
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert err.count("Interrupted. Nothing is lost") == 1
+        assert err.count("Interrupted") == err.count("Interrupted. Nothing is lost") == 1
         assert not psutil.wait_procs(children, timeout=10)[1]
     finally:
         process.kill()
         process.communicate()
+
+
+def deaf(heard) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    heard.set()
+    time.sleep(120)
+
+
+def test_a_process_that_hears_no_signal_is_ended(monkeypatch):
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.2)
+    context = multiprocessing.get_context("spawn")
+    heard = context.Event()
+    process = context.Process(target=deaf, args=(heard,), daemon=True)
+    process.start()
+    assert heard.wait(60)
+    processes._end([process])
+    process.join(10)
+    assert not process.is_alive()
 
 
 @pytest.mark.parametrize("ending", ["done", "awaited"])

@@ -9,7 +9,7 @@ import pytest
 
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.settings import Settings
-from active_learning.settings_paths import check_paths, is_zoo_config, zoo_configs
+from active_learning.settings_paths import is_zoo_config, path_mistakes, zoo_configs
 
 FPN = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 
@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def paths(**keys: Any) -> list[str]:
-    return check_paths(Settings(**{"classes": ["a"], "network_config": FPN, **keys}))
+    return [message for _, message in path_mistakes(Settings(**{"classes": ["a"], "network_config": FPN, **keys}))]
 
 
 def test_all_there(home: Path) -> None:

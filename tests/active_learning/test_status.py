@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from active_learning.dataset.own_files import OwnFiles
 from active_learning.output_files import output_files
 from active_learning.run_state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.status import describe_status
+from tests.active_learning.conftest import annotated_image
 
 
 def test_each_experiment_has_its_paragraph(settings: Settings):
@@ -17,6 +19,27 @@ def test_each_experiment_has_its_paragraph(settings: Settings):
     assert "3 training images: 2 annotated, 1 missing" in first
     assert [line.split() for line in first.splitlines()][-1] == ["0", "2", "41.2"]
     assert second == "exp1/random: not started"
+
+
+def test_what_stands_in_the_annotate_folders_counts(settings: Settings):
+    desk = settings.traindir / "annotate"
+    desk.mkdir()
+    for name in ("01.json", "02.json"):
+        (settings.traindir / name).rename(desk / name)
+    OwnFiles(desk).add(desk / "02.json", "02.png")
+    (settings.traindir / "03.json").unlink()
+    (settings.valdir / "00.json").unlink()
+    annotated_image(settings.testdir / "02.png")
+    annotated_image(settings.testdir / "02.jpg")
+    (settings.testdir / "02.json").write_bytes((settings.testdir / "01.json").read_bytes())  # of the one or the other
+    RunState(["a", "b"], 0, "annotate", ["01.png", "02.png", "03.png"]).save(
+        output_files(settings, settings.experiments()[0]).state
+    )
+    assert describe_status(settings).splitlines()[1:] == [
+        "3 training images: 2 annotated (1 of them pre-labelled, nothing corrected yet), 1 missing",
+        "2 validation images: 1 annotated, 1 missing",
+        "4 test images: 2 annotated, 2 missing",
+    ]
 
 
 def test_a_finished_run_says_why(settings: Settings):

@@ -89,7 +89,7 @@ def test_the_second_of_two_runs_names_the_first(tmp_path):
         first.terminate()
         _, err = first.communicate(timeout=20)
         assert first.returncode == 130
-        assert "Interrupted. Nothing is lost: the same command goes on from here." in err
+        assert "Interrupted. Nothing is lost: the same command, without --fresh, goes on from here." in err
     with started(tmp_path, "--no-wait") as third:
         third.communicate(timeout=120)
         assert third.returncode == 3

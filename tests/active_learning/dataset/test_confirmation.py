@@ -67,4 +67,5 @@ def test_a_program_in_the_background_does_not_read(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "stdin", stdin)
         os.write(person, b"\n")
         assert not Confirmation(tmp_path).is_given()  # this process has another terminal, or none
+        assert not confirmation.is_at_terminal()  # so nobody is asked for Enter
     os.close(person)
