@@ -99,6 +99,14 @@ def test_inference_with_given_boxes(model, make_input) -> None:
     assert output["instances"].pred_boxes.tensor.tolist() == OBJECTS
 
 
+def test_derived_architectures_find_the_postprocessing(model, make_input) -> None:
+    found = Instances((96, 128), pred_boxes=Boxes(OBJECTS), scores=torch.ones(2))
+    given = [{**make_input([]), "height": 192, "width": 256}, make_input([])]
+    larger, same = GeneralizedRCNN._postprocess([found, found[:1]], given, [(96, 128), (96, 128)])
+    assert larger["instances"].pred_boxes.tensor.tolist() == [[2 * value for value in box] for box in OBJECTS]
+    assert same["instances"].image_size == (96, 128)
+
+
 def test_inference_is_not_for_training_mode(model, make_input) -> None:
     with pytest.raises(RuntimeError, match="eval"):
         model.inference([make_input(OBJECTS)])
