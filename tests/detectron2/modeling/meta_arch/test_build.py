@@ -15,7 +15,6 @@ from detectron2.modeling import CascadeROIHeads, Res5ROIHeads, StandardROIHeads,
 
 CONFIGS = Path(__file__).resolve().parents[4] / "configs"
 REFUSED = {
-    "COCO-Detection/fast_rcnn_R_50_FPN_1x.yaml": "precomputed proposals",
     "Misc/cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv.yaml": "deformable",
     "Misc/mask_rcnn_R_50_FPN_1x_dconv_c3-c5.yaml": "deformable",
     "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5.yaml": "deformable",

@@ -113,7 +113,8 @@ def test_inference_is_not_for_training_mode(model, make_input) -> None:
 
 
 def test_proposals_can_come_with_the_input(small_cfg, make_input) -> None:
-    model = GeneralizedRCNN(small_cfg, proposal_generator=None).eval()
+    small_cfg.MODEL.PROPOSAL_GENERATOR.NAME = "PrecomputedProposals"
+    model = build_model(small_cfg).eval()
     given = Instances((96, 128), proposal_boxes=Boxes(OBJECTS), objectness_logits=torch.zeros(2))
     with torch.no_grad():
         (output,) = model([{**make_input([]), "proposals": given}])
