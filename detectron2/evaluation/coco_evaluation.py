@@ -52,7 +52,7 @@ _CLASS_COLUMNS = 6
 class COCOEvaluator(DatasetEvaluator):
     """AP, AP50, AP75, APs, APm, APl, and with two classes or more AP-<class>, in percent, of boxes and masks.
 
-    NaN stands where there is no ground truth to find, and for every metric of a task without any prediction.
+    NaN stands where there is no ground truth to find. A task without any prediction has the first six only, all NaN.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class COCOEvaluator(DatasetEvaluator):
         logger.info("Evaluation results for %s:\n%s", task, create_small_table(results))
         if any(np.isnan(value) for value in results.values()):
             logger.info("Some metrics cannot be computed and are shown as NaN.")
-        if len(class_names) > 1:
+        if found and len(class_names) > 1:
             by_class = {name: _percent(precision[:, :, index, 0]) for index, name in enumerate(class_names)}
             logger.info("Per-category %s AP:\n%s", task, _class_table(by_class))
             results.update({f"AP-{name}": value for name, value in by_class.items()})
