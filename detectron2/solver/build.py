@@ -123,7 +123,7 @@ def maybe_add_gradient_clipping(cfg: CfgNode, optimizer: Any) -> Any:
     if not settings.ENABLED:
         return optimizer
     clip = _gradient_clipper(settings.CLIP_TYPE, settings.CLIP_VALUE, settings.NORM_TYPE)
-    base = optimizer if isinstance(optimizer, type) else type(optimizer)
+    base: Any = optimizer if isinstance(optimizer, type) else type(optimizer)
 
     def step(self: Any, closure: Callable[[], float] | None = None) -> float | None:
         clip(list(itertools.chain.from_iterable(group["params"] for group in self.param_groups)))
