@@ -84,7 +84,7 @@ class Res5ROIHeads(ROIHeads):
         """The stage and its output channels; subclasses may override this."""
         options = cfg.MODEL.RESNETS
         if options.DEFORM_ON_PER_STAGE[-1]:
-            raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE: deformable convolution is not supported in res5")
+            raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE: the res5 of Res5ROIHeads cannot be deformable")
         channels = options.RES2_OUT_CHANNELS * 8
         blocks = ResNet.make_stage(
             BottleneckBlock,
