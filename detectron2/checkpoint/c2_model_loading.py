@@ -25,7 +25,8 @@ def align_and_update_state_dicts(
     """Rename a file's weights to the network's names by the longest-suffix heuristic.
 
     A file's name fits a network's name that equals it or ends in it after a dot: `res2.0.conv1.weight` fits
-    `backbone.bottom_up.res2.0.conv1.weight`. Where several fit, the longest wins.
+    `backbone.bottom_up.res2.0.conv1.weight`. Where several fit, the longest wins; where one fits
+    several of the network's, the one of its shape.
 
     Args:
         model_state_dict: the network's names and tensors.
@@ -36,7 +37,8 @@ def align_and_update_state_dicts(
         The file's tensors: those that fit under the network's name (of whatever shape), the others under their own.
 
     Raises:
-        ValueError: a file's name fits several names of the network, or two Caffe2 names mean the same weight.
+        ValueError: a file's name fits several names of the network with its shape, or two Caffe2 names mean the same
+            weight.
     """
     originals = {name: name for name in ckpt_state_dict}
     if c2_conversion:
@@ -45,13 +47,17 @@ def align_and_update_state_dicts(
         ckpt_state_dict = {name[len(_WRAPPER) :]: tensor for name, tensor in ckpt_state_dict.items()}
         originals = {name: _WRAPPER + name for name in ckpt_state_dict}
     fits: dict[str, str] = {}
-    for model_name in model_state_dict:
+    for model_name, tensor in model_state_dict.items():
         found = _longest_suffix(model_name, ckpt_state_dict)
         if found is None:
             continue
-        if found in fits:
+        shape = ckpt_state_dict[found].shape
+        is_taken = found in fits and model_state_dict[fits[found]].shape == shape
+        if is_taken and tensor.shape == shape:
             raise ValueError(f"weights '{originals[found]}' fit both '{fits[found]}' and '{model_name}' of the network")
-        fits[found] = model_name
+        # One of another shape is kept too, where there is no better: loading then says so.
+        if found not in fits or tensor.shape == shape:
+            fits[found] = model_name
     logger.info("%d of %d weights in the file fit the network by their names' endings", len(fits), len(ckpt_state_dict))
     return {fits.get(name, name): tensor for name, tensor in ckpt_state_dict.items()}
 

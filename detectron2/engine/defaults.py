@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fvcore.nn.precise_bn import get_bn_modules
 from torch import nn
 
 import detectron2.data.transforms as T
@@ -175,21 +176,27 @@ class DefaultTrainer(TrainerBase):
             self.start_iter = checkpoint.get("iteration", self.iter) + 1
 
     def build_hooks(self) -> list[HookBase | None]:
-        """Timer, learning rate, checkpoints, evaluation, writers, in this order.
+        """Timer, learning rate, batch norms' statistics, checkpoints, evaluation, writers, in this order.
 
         Checkpoints come before the evaluation, so that a failing evaluation loses no training; writers come last.
         """
         cfg = self.cfg
-        if cfg.TEST.PRECISE_BN.ENABLED:
-            raise NotImplementedError("TEST.PRECISE_BN is not supported; set TEST.PRECISE_BN.ENABLED to False")
         main, period = comm.is_main_process(), cfg.SOLVER.CHECKPOINT_PERIOD
         return [
             hooks.IterationTimer(),
             hooks.LRScheduler(),
+            self._precise_bn() if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(self.model) else None,
             hooks.PeriodicCheckpointer(self.checkpointer, period) if main else None,
             hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._test_and_keep_results),
             hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
         ]
+
+    def _precise_bn(self) -> HookBase:
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.DATALOADER.NUM_WORKERS = 0  # the training's own workers are busy all the time; these would mostly wait
+        loader = self.build_train_loader(cfg)
+        return hooks.PreciseBN(cfg.TEST.EVAL_PERIOD, self.model, loader, cfg.TEST.PRECISE_BN.NUM_ITER)
 
     def _test_and_keep_results(self) -> Mapping[str, Any]:
         self._last_eval_results = self.test(self.cfg, self.model)

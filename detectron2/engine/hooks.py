@@ -7,7 +7,7 @@ import math
 import operator
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,12 +15,14 @@ import torch
 from fvcore.common.checkpoint import Checkpointer
 from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
 from fvcore.common.param_scheduler import ParamScheduler
+from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
+from torch import nn
 
 from detectron2.engine.train_loop import HookBase, TrainerBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
-from detectron2.utils.events import EventWriter
+from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.random_state import random_states_kept
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "LRScheduler",
     "PeriodicCheckpointer",
     "PeriodicWriter",
+    "PreciseBN",
 ]
 
 logger = logging.getLogger(__name__)
@@ -264,6 +267,34 @@ class LRScheduler(HookBase):
         if isinstance(self.scheduler, torch.optim.lr_scheduler.LRScheduler):
             logger.info("Loading the state of the learning-rate schedule")
             self.scheduler.load_state_dict(dict(state_dict))
+
+
+class PreciseBN(HookBase):
+    """Replaces the running averages of batch norms by the statistics of batches under the weights as they now are.
+
+    Done every `period` iterations (0 or less: not) and after the last one. Register it before the hooks that save
+    and evaluate. Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3.
+    """
+
+    def __init__(self, period: int, model: nn.Module, data_loader: Iterable[Any], num_iter: int) -> None:
+        """`data_loader` gives training batches, `num_iter` or more in a pass."""
+        if not get_bn_modules(model):
+            logger.warning("PreciseBN has nothing to do: no batch norm of the model is in training mode")
+        self._period = period
+        self._model = model
+        self._data_loader = data_loader
+        self._num_iter = num_iter
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if done == self.trainer.max_iter or (self._period > 0 and done % self._period == 0):
+            self.update_stats()
+
+    def update_stats(self) -> None:
+        """Measure and set the statistics now."""
+        # Neither the metrics nor the random draws of the training may notice.
+        with EventStorage(self.trainer.iter), random_states_kept():
+            update_bn_stats(self._model, self._data_loader, self._num_iter)
 
 
 class EvalHook(_Periodic):

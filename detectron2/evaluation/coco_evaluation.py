@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from tabulate import tabulate
 from detectron2.config import CfgNode
 from detectron2.data.catalog import MetadataCatalog
 from detectron2.data.datasets.coco import convert_to_coco_json
+from detectron2.evaluation.box_proposals import average_recalls
 from detectron2.evaluation.evaluator import DatasetEvaluator
-from detectron2.structures import BoxMode, Instances
+from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import create_small_table
@@ -52,7 +54,8 @@ _CLASS_COLUMNS = 6
 class COCOEvaluator(DatasetEvaluator):
     """AP, AP50, AP75, APs, APm, APl, and with two classes or more AP-<class>, in percent, of boxes and masks.
 
-    NaN stands where there is no ground truth to find, and for every metric of a task without any prediction.
+    Of proposals, which a ProposalNetwork gives, the average recalls (see :func:`average_recalls`) as "box_proposals".
+    NaN stands where there is no ground truth to find. A task without any prediction has the first six only, all NaN.
     """
 
     def __init__(
@@ -114,16 +117,25 @@ class COCOEvaluator(DatasetEvaluator):
         self._masks_seen = False
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """Keep the "instances" of `outputs`, as :func:`instances_to_coco_json` takes them, by their "image_id"."""
+        """Keep what `outputs` have, by their "image_id".
+
+        That is "instances", as :func:`instances_to_coco_json` takes them, and "proposals", with proposal_boxes and
+        objectness_logits.
+        """
         for one_input, output in zip(inputs, outputs, strict=True):
-            instances = output["instances"]
-            self._masks_seen = self._masks_seen or instances.has("pred_masks")
-            image_id = one_input["image_id"]
-            found = instances_to_coco_json(instances, image_id)
-            self._predictions.append({"image_id": image_id, "instances": found})
+            kept: dict[str, Any] = {"image_id": one_input["image_id"]}
+            if "instances" in output:
+                instances = output["instances"]
+                self._masks_seen = self._masks_seen or instances.has("pred_masks")
+                kept["instances"] = instances_to_coco_json(instances, kept["image_id"])
+            if "proposals" in output:
+                proposals = output["proposals"].to("cpu")
+                order = proposals.objectness_logits.argsort(descending=True, stable=True)
+                kept["proposals"] = proposals.proposal_boxes.tensor[order]
+            self._predictions.append(kept)
 
     def evaluate(self, img_ids: Sequence[int] | None = None) -> dict[str, dict[str, float]]:
-        """Results {"bbox": {metric: value}, "segm": ...} in the main process, {} in the others.
+        """Results {"bbox": {metric: value}, "segm": ..., "box_proposals": ...} in the main process, {} in the others.
 
         `img_ids` None is all images of the data set, also those without predictions.
         """
@@ -134,13 +146,17 @@ class COCOEvaluator(DatasetEvaluator):
             logger.warning("COCOEvaluator got no image to evaluate")
             return {}
         self._save("instances_predictions.pth", predictions)
-        found = self._with_dataset_ids(predictions)
-        self._save("coco_instances_results.json", found)
+        detected = [image for image in predictions if "instances" in image]
+        found = self._with_dataset_ids(detected)
+        if detected:
+            self._save("coco_instances_results.json", found)
         if "annotations" not in self._ground_truth:
             logger.info("The data set has no annotations; only the predictions are kept")
             return {}
+        proposed = [image for image in predictions if "proposals" in image]
+        results = {"box_proposals": self._evaluate_proposals(proposed)} if proposed else {}
         tasks = self._tasks or (_TASKS if masks_seen else _TASKS[:1])
-        return {task: self._evaluate_task(task, found, img_ids) for task in tasks}
+        return results | {task: self._evaluate_task(task, found, img_ids) for task in tasks if detected}
 
     def _gather(self) -> tuple[list[dict], bool]:
         if not self._distributed:
@@ -187,6 +203,22 @@ class COCOEvaluator(DatasetEvaluator):
             contiguous_id = {number: index for index, number in enumerate(category_ids)}
         return [names[contiguous_id[number]] for number in category_ids]
 
+    def _evaluate_proposals(self, images: list[dict]) -> dict[str, float]:
+        objects: dict[Any, list[dict]] = defaultdict(list)
+        for annotation in self._ground_truth["annotations"]:
+            if not annotation.get("iscrowd", 0):
+                objects[annotation["image_id"]].append(annotation)
+        pairs = []
+        for image in images:
+            own = objects[image["image_id"]]
+            boxes = torch.tensor([annotation["bbox"] for annotation in own], dtype=torch.float32).reshape(-1, 4)
+            areas = torch.tensor([annotation["area"] for annotation in own], dtype=torch.float32)
+            truth = Boxes(BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS))
+            pairs.append((Boxes(image["proposals"]), truth, areas))
+        results = average_recalls(pairs)
+        logger.info("Evaluation results for box_proposals:\n%s", create_small_table(results))
+        return results
+
     def _evaluate_task(self, task: str, found: list[dict], img_ids: Sequence[int] | None) -> dict[str, float]:
         category_ids = sorted(category["id"] for category in self._ground_truth["categories"])
         class_names = self._class_names(category_ids)
@@ -204,7 +236,7 @@ class COCOEvaluator(DatasetEvaluator):
         logger.info("Evaluation results for %s:\n%s", task, create_small_table(results))
         if any(np.isnan(value) for value in results.values()):
             logger.info("Some metrics cannot be computed and are shown as NaN.")
-        if len(class_names) > 1:
+        if found and len(class_names) > 1:
             by_class = {name: _percent(precision[:, :, index, 0]) for index, name in enumerate(class_names)}
             logger.info("Per-category %s AP:\n%s", task, _class_table(by_class))
             results.update({f"AP-{name}": value for name, value in by_class.items()})

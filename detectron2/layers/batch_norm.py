@@ -130,6 +130,9 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "BN": BatchNorm2d,
     "SyncBN": SyncBatchNorm,
     "nnSyncBN": SyncBatchNorm,
+    # in Detectron2 its own ways around faults of early versions of torch's
+    "naiveSyncBN": SyncBatchNorm,
+    "naiveSyncBN_N": SyncBatchNorm,
     "FrozenBN": FrozenBatchNorm2d,
     "GN": lambda channels: nn.GroupNorm(32, channels),
     "LN": LayerNorm,

@@ -112,24 +112,28 @@ def _trainable_parameters(model: nn.Module) -> Iterable[tuple[nn.Module, str, st
                 yield module, module_name, name, parameter
 
 
-def maybe_add_gradient_clipping(
-    cfg: CfgNode, optimizer: type[torch.optim.Optimizer]
-) -> Callable[..., torch.optim.Optimizer]:
+def maybe_add_gradient_clipping(cfg: CfgNode, optimizer: Any) -> Any:
     """The optimizer class, or with SOLVER.CLIP_GRADIENTS.ENABLED a subclass that clips gradients before each step.
 
-    CLIP_TYPE "value" clips each number to +-CLIP_VALUE; "norm" scales each parameter's gradient, "full_model" all
-    gradients together, to a norm (of order NORM_TYPE) of at most CLIP_VALUE.
+    Of an optimizer that is built already, the same object with such a step. CLIP_TYPE "value" clips each number to
+    +-CLIP_VALUE; "norm" scales each parameter's gradient, "full_model" all gradients together, to a norm (of order
+    NORM_TYPE) of at most CLIP_VALUE.
     """
     settings = cfg.SOLVER.CLIP_GRADIENTS
     if not settings.ENABLED:
         return optimizer
     clip = _gradient_clipper(settings.CLIP_TYPE, settings.CLIP_VALUE, settings.NORM_TYPE)
+    base: Any = optimizer if isinstance(optimizer, type) else type(optimizer)
 
     def step(self: Any, closure: Callable[[], float] | None = None) -> float | None:
         clip(list(itertools.chain.from_iterable(group["params"] for group in self.param_groups)))
-        return optimizer.step(self, closure)
+        return base.step(self, closure)
 
-    return type(f"{optimizer.__name__}WithGradientClip", (optimizer,), {"step": step})
+    clipping = type(f"{base.__name__}WithGradientClip", (base,), {"step": step})
+    if base is optimizer:
+        return clipping
+    optimizer.__class__ = clipping
+    return optimizer
 
 
 def _gradient_clipper(kind: str, limit: float, norm_type: float) -> Callable[[list[nn.Parameter]], Any]:

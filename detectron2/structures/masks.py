@@ -189,9 +189,10 @@ class PolygonMasks:
         """NxMxM bool, on the boxes' device: polygons rasterised in their box (Nx4, (x0, y0, x1, y1)) on an MxM grid."""
         if len(boxes) != len(self):
             raise ValueError(f"{len(self)} masks cannot be cropped by {len(boxes)} boxes")
-        corners = boxes.detach().cpu().double().numpy()
-        # a box thinner than a tenth of a pixel must not blow polygons up without bound
-        scales = mask_size / np.maximum(corners[:, 2:] - corners[:, :2], 0.1)
+        corners = boxes.detach().cpu().float().numpy()
+        # A box thinner than a tenth of a pixel must not blow polygons up without bound. The scales are numpy's numbers,
+        # one by one: their rounding, of which points on a cell's border depend, is then Detectron2's.
+        scales = [[mask_size / max(side, 0.1) for side in box[2:] - box[:2]] for box in corners]
         fitted = [
             [((polygon.reshape(-1, 2) - origin) * scale).ravel() for polygon in instance]
             for instance, origin, scale in zip(self.polygons, corners[:, :2], scales, strict=True)

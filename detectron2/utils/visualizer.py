@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, PathPatch, Rectangle
 from matplotlib.path import Path as Outline
 
+from detectron2.data.catalog import Metadata
 from detectron2.structures import BoxMode, Instances, PolygonMasks
 from detectron2.utils.colormap import colormap, random_color
 from detectron2.utils.generic_mask import GenericMask, as_numpy, inner_point, without_specks
@@ -84,7 +85,7 @@ class Visualizer:
     ) -> None:
         """`img_rgb` is HxWx3 from 0 to 255; `metadata` may hold `thing_classes` and `thing_colors` (RGB, 0 to 255)."""
         self.img = np.clip(np.asarray(img_rgb), 0, 255).astype(np.uint8)
-        self.metadata = metadata
+        self.metadata = Metadata() if metadata is None else metadata
         self.output = VisImage(self.img, scale=scale)
         self._instance_mode = instance_mode
         self._default_font_size = max(np.sqrt(self.output.height * self.output.width) / 90, 10 / scale)

@@ -1,4 +1,5 @@
-"""ResNet and ResNeXt (He et al. 2016, arXiv 1512.03385; Xie et al. 2017, arXiv 1611.05431).
+"""ResNet and ResNeXt (He et al. 2016, arXiv 1512.03385; Xie et al. 2017, arXiv 1611.05431), plain or deformable
+(Dai et al. 2017, arXiv 1703.06211; modulated: Zhu et al. 2018, arXiv 1811.11168).
 
 Stages are named as in the detection literature: ``stem`` (stride 4), ``res2`` (4), ``res3`` (8), ``res4`` (16),
 ``res5`` (32, or 16 when dilated).
@@ -7,12 +8,13 @@ Stages are named as in the detection literature: ``stem`` (stride 4), ``res2`` (
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.ops import deform_conv2d
 
 from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase, Conv2d, ShapeSpec, get_norm
@@ -24,6 +26,7 @@ __all__ = [
     "BasicBlock",
     "BasicStem",
     "BottleneckBlock",
+    "DeformBottleneckBlock",
     "ResNet",
     "ResNetBlockBase",
     "build_resnet_backbone",
@@ -106,6 +109,47 @@ class BottleneckBlock(_ResidualBlock):
     def branch(self, x: torch.Tensor) -> torch.Tensor:
         x = F.relu_(self.conv1(x))
         return self.conv3(F.relu_(self.conv2(x)))
+
+
+class DeformBottleneckBlock(BottleneckBlock):
+    """A bottleneck block whose 3x3 convolution learns where to look: ``conv2_offset`` moves each of its nine points.
+
+    Args:
+        kwargs: of :class:`BottleneckBlock`.
+        deform_modulated: also learn a weight from 0 to 1 for each point.
+        deform_num_groups: groups of channels with offsets of their own.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        deform_modulated: bool = False,
+        deform_num_groups: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(in_channels, out_channels, **kwargs)
+        points, conv = 9 * deform_num_groups, self.conv2
+        # Channels: (dy, dx) of each point, group by group, then the points' weights.
+        self._parts = (2 * points, points) if deform_modulated else (2 * points,)
+        geometry: dict[str, Any] = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation}
+        self.conv2_offset = Conv2d(conv.in_channels, sum(self._parts), 3, **geometry)
+        nn.init.zeros_(self.conv2_offset.weight)
+        nn.init.zeros_(self.conv2_offset.bias)  # type: ignore[arg-type]
+
+    def branch(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu_(self.conv1(x))
+        return self.conv3(F.relu_(self._deformed(x)))
+
+    def _deformed(self, x: torch.Tensor) -> torch.Tensor:
+        # In float32: there is no 16-bit kernel for the CPU, and offsets would be too coarse.
+        offsets, *weights = self.conv2_offset(x).float().split(self._parts, dim=1)
+        conv, mask = self.conv2, weights[0].sigmoid() if weights else None
+        bias = None if conv.bias is None else conv.bias.float()  # there is one once the norm was folded into it
+        geometry: Any = (conv.stride, conv.padding, conv.dilation)
+        moved = deform_conv2d(x.float(), offsets, conv.weight.float(), bias, *geometry, mask).to(x.dtype)
+        return moved if conv.norm is None else conv.norm(moved)
 
 
 class BasicStem(CNNBlockBase):
@@ -233,7 +277,7 @@ class ResNet(Backbone):
         """
         block_class = block_class or (BasicBlock if depth in BASIC_DEPTHS else BottleneckBlock)
         width = 64 if depth in BASIC_DEPTHS else 256
-        return _stages(depth, block_class, 64, width, width // 4, **kwargs)
+        return _stages(depth, [block_class] * 4, 64, width, width // 4, **kwargs)
 
 
 make_stage = ResNet.make_stage
@@ -241,35 +285,40 @@ make_stage = ResNet.make_stage
 
 def _stages(
     depth: int,
-    block_class: type[CNNBlockBase],
+    block_classes: Sequence[type[CNNBlockBase]],
     in_channels: int,
     width: int,
     bottleneck: int,
     last_dilation: int = 1,
+    deform_options: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> list[list[CNNBlockBase]]:
     """Stages res2 to res5; res2 has ``width`` channels, ``bottleneck`` within its blocks, each later one twice those.
 
-    ``last_dilation`` 2 of res5 stands for its stride.
+    ``last_dilation`` 2 of res5 stands for its stride; ``deform_options`` are for the deformable stages only.
     """
     if depth not in BLOCKS_PER_STAGE:
         raise ValueError(f"no ResNet of depth {depth} is known; choose one of {sorted(BLOCKS_PER_STAGE)}")
     stages = []
-    for i, num_blocks in enumerate(BLOCKS_PER_STAGE[depth]):
-        dilation = last_dilation if i == 3 else 1
-        if block_class is BottleneckBlock:
-            kwargs |= {"bottleneck_channels": bottleneck * 2**i, "dilation": dilation}
+    for i, (num_blocks, block_class) in enumerate(zip(BLOCKS_PER_STAGE[depth], block_classes, strict=True)):
+        own, dilation = dict(kwargs), last_dilation if i == 3 else 1
+        if issubclass(block_class, BottleneckBlock):
+            own["bottleneck_channels"] = bottleneck * 2**i
+        if dilation != 1:
+            own["dilation"] = dilation
+        if issubclass(block_class, DeformBottleneckBlock):
+            own |= deform_options or {}
         strides = [1 if i == 0 or dilation == 2 else 2] + [1] * (num_blocks - 1)
         channels = {"in_channels": in_channels, "out_channels": width * 2**i}
-        stages.append(make_stage(block_class, num_blocks, stride_per_block=strides, **channels, **kwargs))
+        stages.append(make_stage(block_class, num_blocks, stride_per_block=strides, **channels, **own))
         in_channels = width * 2**i
     return stages
 
 
 def _check_resnet_config(options: CfgNode) -> None:
     """Raise ValueError for MODEL.RESNETS options that do not fit together."""
-    if any(options.DEFORM_ON_PER_STAGE):
-        raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE: deformable convolution is not supported, use all False")
+    if options.DEPTH in BASIC_DEPTHS and any(options.DEFORM_ON_PER_STAGE):
+        raise ValueError(f"MODEL.RESNETS.DEFORM_ON_PER_STAGE: depth {options.DEPTH} has no deformable blocks")
     if options.RES5_DILATION not in (1, 2):
         raise ValueError(f"MODEL.RESNETS.RES5_DILATION is {options.RES5_DILATION}; it can be 1 or 2")
     wrong = [f"{key} {options[key]}" for key, value in BASIC_NEEDS.items() if options[key] != value]
@@ -285,17 +334,18 @@ def build_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     _check_resnet_config(options)
     stem = BasicStem(in_channels=input_shape.channels or 3, out_channels=options.STEM_OUT_CHANNELS, norm=options.NORM)
     kwargs: dict[str, Any] = {"norm": options.NORM}
-    block_class: type[CNNBlockBase] = BasicBlock
+    block_classes: list[type[CNNBlockBase]] = [BasicBlock] * 4
     if options.DEPTH not in BASIC_DEPTHS:
-        block_class = BottleneckBlock
+        block_classes = [DeformBottleneckBlock if deform else BottleneckBlock for deform in options.DEFORM_ON_PER_STAGE]
         kwargs |= {"num_groups": options.NUM_GROUPS, "stride_in_1x1": options.STRIDE_IN_1X1}
     stages = _stages(
         options.DEPTH,
-        block_class,
+        block_classes,
         options.STEM_OUT_CHANNELS,
         options.RES2_OUT_CHANNELS,
         options.NUM_GROUPS * options.WIDTH_PER_GROUP,
         options.RES5_DILATION,
+        {"deform_modulated": options.DEFORM_MODULATED, "deform_num_groups": options.DEFORM_NUM_GROUPS},
         **kwargs,
     )
     return ResNet(stem, stages, out_features=options.OUT_FEATURES, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)

@@ -71,10 +71,11 @@ class _Detector(nn.Module):
         return [x["instances"].to(self.device) for x in batched_inputs]
 
 
-def _at_output_size(results: Sequence[Instances], batched_inputs: Batch, key: str) -> list[dict[str, Instances]]:
+def _at_output_size(
+    results: Sequence[Instances], batched_inputs: Batch, image_sizes: Sequence[tuple[int, int]], key: str
+) -> list[dict[str, Instances]]:
     outputs = []
-    for result, given in zip(results, batched_inputs, strict=True):
-        height, width = result.image_size
+    for result, given, (height, width) in zip(results, batched_inputs, image_sizes, strict=True):
         size = given.get("height", height), given.get("width", width)
         outputs.append({key: detector_postprocess(result, *size)})
     return outputs
@@ -149,7 +150,14 @@ class GeneralizedRCNN(_Detector):
         else:
             given = [instances.to(self.device) for instances in detected_instances]
             results = self.roi_heads.forward_with_given_boxes(features, given)  # type: ignore[operator]
-        return _at_output_size(results, batched_inputs, "instances") if do_postprocess else results
+        return self._postprocess(results, batched_inputs, images.image_sizes) if do_postprocess else results
+
+    @staticmethod
+    def _postprocess(
+        instances: Sequence[Instances], batched_inputs: Batch, image_sizes: Sequence[tuple[int, int]]
+    ) -> list[dict[str, Instances]]:
+        """Detections of images of those (height, width) as ``forward`` gives them; derived architectures call this."""
+        return _at_output_size(instances, batched_inputs, image_sizes, "instances")
 
     def _propose(
         self, images: ImageList, features: dict[str, torch.Tensor], batched_inputs: Batch, truth: list[Instances] | None
@@ -197,4 +205,6 @@ class ProposalNetwork(_Detector):
         features = self.backbone(images.tensor)
         truth = self._ground_truth(batched_inputs)
         proposals, losses = self.proposal_generator(images, features, truth)
-        return losses if self.training else _at_output_size(proposals, batched_inputs, "proposals")
+        if self.training:
+            return losses
+        return _at_output_size(proposals, batched_inputs, images.image_sizes, "proposals")

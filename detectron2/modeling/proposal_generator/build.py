@@ -17,9 +17,7 @@ The module maps (images, features, ground truth) to (proposals, losses).
 """
 
 
-def build_proposal_generator(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> nn.Module:
-    """Build ``MODEL.PROPOSAL_GENERATOR.NAME``; ValueError for "PrecomputedProposals", which is not supported."""
+def build_proposal_generator(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> nn.Module | None:
+    """Build ``MODEL.PROPOSAL_GENERATOR.NAME``; None for "PrecomputedProposals", which come with the network's input."""
     name = cfg.MODEL.PROPOSAL_GENERATOR.NAME
-    if name == "PrecomputedProposals":
-        raise ValueError("MODEL.PROPOSAL_GENERATOR.NAME: precomputed proposals are not supported, use 'RPN'")
-    return PROPOSAL_GENERATOR_REGISTRY.get(name)(cfg, input_shape)
+    return None if name == "PrecomputedProposals" else PROPOSAL_GENERATOR_REGISTRY.get(name)(cfg, input_shape)

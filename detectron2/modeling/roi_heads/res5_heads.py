@@ -84,7 +84,7 @@ class Res5ROIHeads(ROIHeads):
         """The stage and its output channels; subclasses may override this."""
         options = cfg.MODEL.RESNETS
         if options.DEFORM_ON_PER_STAGE[-1]:
-            raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE: deformable convolution is not supported in res5")
+            raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE: the res5 of Res5ROIHeads cannot be deformable")
         channels = options.RES2_OUT_CHANNELS * 8
         blocks = ResNet.make_stage(
             BottleneckBlock,
@@ -99,15 +99,17 @@ class Res5ROIHeads(ROIHeads):
         )
         return nn.Sequential(*blocks), channels
 
-    def _shared_roi_transform(self, features: Features, boxes: list[Boxes]) -> torch.Tensor:
-        return self.res5(self.pooler([features[name] for name in self.in_features], boxes))
+    def _shared_roi_transform(self, features: list[torch.Tensor], boxes: list[Boxes]) -> torch.Tensor:
+        """Takes the maps of `in_features`; subclasses call and override this."""
+        return self.res5(self.pooler(features, boxes))
 
     def forward(
         self, images: ImageList, features: Features, proposals: Any, targets: Sequence[Instances] | None = None
     ) -> tuple[list[Instances], Losses]:
         if self.training:
             proposals = self.label_and_sample_proposals(proposals, required(targets))
-        regions = self._shared_roi_transform(features, [own.proposal_boxes for own in proposals])
+        maps = [features[name] for name in self.in_features]
+        regions = self._shared_roi_transform(maps, [own.proposal_boxes for own in proposals])
         predictions = self.box_predictor(regions.mean(dim=(2, 3)))
         if not self.training:
             detections = self.box_predictor.inference(predictions, proposals)[0]
@@ -123,4 +125,5 @@ class Res5ROIHeads(ROIHeads):
         self._require_eval("forward_with_given_boxes")
         if not self.mask_on:
             return instances
-        return self.mask_head(self._shared_roi_transform(features, [own.pred_boxes for own in instances]), instances)
+        maps = [features[name] for name in self.in_features]
+        return self.mask_head(self._shared_roi_transform(maps, [own.pred_boxes for own in instances]), instances)

@@ -42,6 +42,17 @@ def test_one_weight_for_two_places() -> None:
         align_and_update_state_dicts(tensors("a.w", "b.w"), tensors("w"), c2_conversion=False)
 
 
+@pytest.mark.parametrize("order", [["a.w", "b.w", "c.w"], ["c.w", "b.w", "a.w"]], ids=["before", "after"])
+def test_places_of_another_shape_do_not_compete(order: list[str]) -> None:
+    shapes = {"a.w": (3,), "b.w": (1,), "c.w": (2, 1)}
+    network = {name: torch.zeros(shapes[name]) for name in order}
+    aligned = align_and_update_state_dicts(network, tensors("w"), c2_conversion=False)
+    assert list(aligned) == ["b.w"]
+    del network["b.w"]
+    # None has its shape: it goes to one of them, so that loading tells the difference in shape.
+    assert list(align_and_update_state_dicts(network, tensors("w"), c2_conversion=False)) == [next(iter(network))]
+
+
 def test_names_of_a_data_parallel_network() -> None:
     loaded = tensors("module.stem.w", "module.fc.w")
     aligned = align_and_update_state_dicts(tensors("backbone.stem.w"), loaded, c2_conversion=False)

@@ -16,6 +16,7 @@ from detectron2.engine import (
     default_setup,
     default_writers,
 )
+from detectron2.engine.hooks import PreciseBN
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
 
@@ -135,11 +136,40 @@ def test_without_resume_the_weights_are_loaded(cfg, tmp_path):
 
 
 def test_hooks_come_in_the_standard_order(cfg):
-    names = [type(hook).__name__ for hook in Trainer(cfg).build_hooks()]
+    names = [type(hook).__name__ for hook in Trainer(cfg).build_hooks() if hook]
     assert names == ["IterationTimer", "LRScheduler", "PeriodicCheckpointer", "EvalHook", "PeriodicWriter"]
-    cfg.TEST.PRECISE_BN.ENABLED = True
-    with pytest.raises(NotImplementedError, match="PRECISE_BN"):
-        Trainer(cfg)
+
+
+def test_precise_statistics_are_those_that_are_saved_and_evaluated(cfg, tmp_path):
+    cfg.TEST.PRECISE_BN.ENABLED, cfg.TEST.PRECISE_BN.NUM_ITER = True, 2
+    cfg.freeze()
+    assert not any(isinstance(hook, PreciseBN) for hook in Trainer(cfg).build_hooks())  # no batch norm
+
+    class NormTrainer(Trainer):
+        @classmethod
+        def build_model(cls, cfg):
+            model = Regression()
+            model.layer = nn.Sequential(nn.BatchNorm1d(1), model.layer)
+            return model
+
+        @classmethod
+        def build_train_loader(cls, cfg):
+            return [torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [6.0]])]
+
+        @classmethod
+        def test(cls, cfg, model, evaluators=None):
+            return {"mean": model.layer[0].running_mean.item()}
+
+    trainer = NormTrainer(cfg)
+    trainer.train()
+    assert [type(hook).__name__ for hook in trainer.build_hooks()][1:4] == [
+        "LRScheduler",
+        "PreciseBN",
+        "PeriodicCheckpointer",
+    ]
+    assert [mean for mean, _ in trainer.storage.history("mean").values()] == [3.0, 3.0, 3.0]
+    saved = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    assert saved["layer.0.running_mean"].item() == 3.0
 
 
 def test_parts_of_the_trainer_can_be_exchanged(cfg):

@@ -19,10 +19,11 @@ from detectron2.engine import (
     LRScheduler,
     PeriodicCheckpointer,
     PeriodicWriter,
+    PreciseBN,
     TrainerBase,
 )
 from detectron2.engine.hooks import flat_numbers
-from detectron2.utils.events import EventWriter, JSONWriter
+from detectron2.utils.events import EventWriter, JSONWriter, get_event_storage
 
 
 class Trainer(TrainerBase):
@@ -178,6 +179,37 @@ def test_failed_training_is_not_evaluated():
     hook = EvalHook(0, lambda: pytest.fail("evaluated"))
     with pytest.raises(RuntimeError, match="a step failed"):
         run([hook], fail_at=3)
+
+
+class Noisy(nn.BatchNorm1d):
+    """Draws and writes, as a detector does in training."""
+
+    def forward(self, x):
+        get_event_storage().put_scalar("noise", torch.rand(1))
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("period", "times"), [(2, 3), (0, 1)], ids=["with a period", "at the end only"])
+def test_precise_statistics(period, times):
+    model = Noisy(1)
+    batches = [torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [6.0]]), torch.tensor([[90.0], [100.0]])]
+    seen = []
+    model.register_forward_hook(lambda *_: seen.append(1))
+    torch.manual_seed(0)
+    trainer = run([PreciseBN(period, model, batches, num_iter=2)], steps=5)
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(1), after)
+    assert trainer.storage.latest() == {}
+    assert len(seen) == 2 * times
+    assert model.momentum == 0.1
+    assert model.running_mean.item() == 3.0
+    assert model.running_var.item() == pytest.approx(3.5)  # of 1, 2, 3 and 6
+
+
+def test_precise_statistics_without_batch_norms(caplog):
+    run([PreciseBN(1, nn.Linear(1, 1), [], num_iter=2)])
+    assert "nothing to do" in caplog.text
 
 
 def test_results_are_flattened():

@@ -174,7 +174,7 @@ def test_without_any_prediction_all_is_nan(register: Callable) -> None:
     nothing = [(i, {"instances": _instances([], [], [])}) for i, _ in _random_predictions(truth, 1)]
     results = _evaluate(COCOEvaluator(register(truth)), nothing)
     assert list(results) == ["bbox", "segm"]
-    assert len(results["segm"]) == len(_METRICS) + 4
+    assert [list(metrics) for metrics in results.values()] == [_METRICS, _METRICS]
     assert all(math.isnan(value) for metrics in results.values() for value in metrics.values())
 
 
@@ -200,6 +200,45 @@ def test_tasks(register: Callable, masks: bool, tasks: Any, expected: list[str])
     truth = _ground_truth(1, 1)
     predictions: Predictions = [({"image_id": 3}, {"instances": _instances([[1, 1, 9, 9]], [0.5], [0], masks)})]
     assert list(_evaluate(COCOEvaluator(register(truth), tasks), predictions)) == expected
+
+
+def test_proposals_have_average_recalls(register: Callable) -> None:
+    """An object of each size; proposals of IoU 1, 0.5 and 0.8 with them, the last past the smaller limit."""
+    truth = _ground_truth(1, 2)
+    boxes = [[0, 0, 10, 10], [20, 20, 40, 40], [10, 10, 100, 100]]
+    truth["annotations"] = [
+        {"id": i + 1, "image_id": 3, "category_id": 2 + 3 * (i % 2), "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for i, box in enumerate(boxes)
+    ]
+    truth["annotations"].append({**truth["annotations"][0], "id": 9, "bbox": [100, 50, 9, 9], "iscrowd": 1})
+    proposed = [[0, 0, 10, 10], [20, 20, 60, 40], [20, 20, 60, 39], *[[150, 100, 155, 105]] * 98, [10, 10, 110, 90]]
+    proposals = Instances((_HEIGHT, _WIDTH), proposal_boxes=Boxes(torch.tensor(proposed, dtype=torch.float32)))
+    proposals.objectness_logits = -torch.arange(len(proposed), dtype=torch.float32)
+    shuffled = proposals[torch.randperm(len(proposals))]
+    predictions = [({"image_id": 3}, {"proposals": shuffled}), ({"image_id": 4}, {"proposals": proposals[:0]})]
+    results = _evaluate(COCOEvaluator(register(truth)), predictions)
+    expected = {
+        "AR@100": 100 * (1 + 0.1 + 0) / 3,
+        "ARs@100": 100.0,
+        "ARm@100": 10.0,
+        "ARl@100": 0.0,
+        "AR@1000": 100 * (1 + 0.1 + 0.7) / 3,
+        "ARs@1000": 100.0,
+        "ARm@1000": 10.0,
+        "ARl@1000": 70.0,
+    }
+    assert list(results) == ["box_proposals"]
+    assert results["box_proposals"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_proposals_without_objects_and_beside_instances(register: Callable) -> None:
+    truth = _ground_truth(1, 1)
+    truth["annotations"] = []
+    proposals = Instances((_HEIGHT, _WIDTH), proposal_boxes=Boxes(torch.ones(2, 4)), objectness_logits=torch.ones(2))
+    output = {"proposals": proposals, "instances": _instances([[1, 1, 9, 9]], [0.5], [0], masks=False)}
+    results = _evaluate(COCOEvaluator(register(truth)), [({"image_id": 3}, output)])
+    assert list(results) == ["box_proposals", "bbox"]
+    assert all(math.isnan(value) for value in results["box_proposals"].values())
 
 
 def test_one_class_has_no_row_of_its_own(register: Callable) -> None:

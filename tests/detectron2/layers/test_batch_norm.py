@@ -104,6 +104,8 @@ def test_a_file_without_the_norm_leaves_it_and_says_so() -> None:
         ("BN", BatchNorm2d),
         ("SyncBN", SyncBatchNorm),
         ("nnSyncBN", SyncBatchNorm),
+        ("naiveSyncBN", SyncBatchNorm),
+        ("naiveSyncBN_N", SyncBatchNorm),
         ("FrozenBN", FrozenBatchNorm2d),
         ("GN", nn.GroupNorm),
         ("LN", LayerNorm),

@@ -196,6 +196,20 @@ def test_gradient_clipping(kind: str, norm_type: float, expected: tuple[list[flo
     assert parameters[2].eq(0).all(), "a parameter without gradient stays"
 
 
+def test_an_optimizer_that_is_built_already_clips_from_then_on() -> None:
+    cfg = get_cfg()
+    parameter = nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    assert maybe_add_gradient_clipping(cfg, optimizer) is optimizer
+    assert type(optimizer) is torch.optim.SGD
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    assert maybe_add_gradient_clipping(cfg, optimizer) is optimizer
+    assert isinstance(optimizer, torch.optim.SGD)
+    parameter.grad = torch.tensor([3.0, 0.5])
+    optimizer.step()
+    assert parameter.tolist() == [-1.0, -0.5]
+
+
 def test_clipping_off_and_unknown() -> None:
     cfg = get_cfg()
     assert maybe_add_gradient_clipping(cfg, torch.optim.SGD) is torch.optim.SGD

@@ -30,9 +30,9 @@ def random_polygons(rng: np.random.Generator, size: float) -> list[np.ndarray]:
 
 
 def reference_crop(polygons: list[np.ndarray], box: np.ndarray, size: int) -> np.ndarray:
-    """Each polygon shifted and scaled, rasterised and united by pycocotools."""
-    x0, y0, x1, y1 = box.astype(np.float64)
-    scale = np.tile([size / max(x1 - x0, 0.1), size / max(y1 - y0, 0.1)], 1)
+    """Each polygon shifted and scaled, rasterised and united by pycocotools; the scales are rounded as numpy does."""
+    x0, y0, x1, y1 = box
+    scale = [size / max(x1 - x0, 0.1), size / max(y1 - y0, 0.1)]
     mask = np.zeros((size, size), dtype=bool)
     for polygon in polygons:
         moved = (polygon.reshape(-1, 2) - [x0, y0]) * scale
@@ -52,6 +52,16 @@ def test_polygon_crops_equal_pycocotools(seed: int, count: int, mask_size: int) 
     assert crops.dtype is torch.bool and crops.shape == (count, mask_size, mask_size)
     for crop, instance, box in zip(crops, polygons, boxes.numpy(), strict=True):
         assert np.array_equal(crop.numpy(), reference_crop(instance, box, mask_size))
+
+
+@pytest.mark.skipif(int(np.__version__.split(".")[0]) < 2, reason="the numpy before rounds the scale otherwise")
+def test_points_on_the_border_of_a_cell_fall_as_in_detectron2() -> None:
+    """28 / 40 is a little less in float32 than 0.7, so that (27, 21) lies left of and above what it would be."""
+    polygon = np.array([27.0, 21, 24, 26, 27, 32, 24, 12])
+    (crop,) = PolygonMasks([[polygon]]).crop_and_resize(torch.tensor([[0.0, 0, 40, 40]]), 28)
+    in_double, in_single = (polygons_to_bitmask([polygon * scale], 28, 28) for scale in (28 / 40, np.float32(28 / 40)))
+    assert np.array_equal(crop.numpy(), in_single)
+    assert not np.array_equal(crop.numpy(), in_double)
 
 
 def test_polygon_crop_of_an_instance_without_polygons_is_empty() -> None:

@@ -50,6 +50,12 @@ def test_nothing_drawn_is_the_image() -> None:
     assert np.array_equal(Visualizer(image).get_output().get_image(), image)
 
 
+def test_without_metadata_there_is_an_empty_one() -> None:
+    visualizer = Visualizer(canvas())
+    assert visualizer.metadata.get("thing_classes") is None
+    assert Visualizer(canvas(), METADATA).metadata is METADATA
+
+
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.37, 2.0])
 def test_scale_is_that_of_the_picture(scale: float) -> None:
     picture = Visualizer(canvas(), scale=scale).draw_box((10, 10, 50, 60))

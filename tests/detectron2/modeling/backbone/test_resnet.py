@@ -7,6 +7,7 @@ from torch import nn
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec
 from detectron2.modeling import BasicBlock, BasicStem, BottleneckBlock, ResNet, build_backbone, make_stage
 from detectron2.modeling.backbone import build_resnet_backbone
+from detectron2.modeling.backbone.resnet import DeformBottleneckBlock
 
 ALL = ["stem", "res2", "res3", "res4", "res5"]
 
@@ -96,6 +97,48 @@ def test_dilated_stage_keeps_the_size_of_its_maps() -> None:
     assert nn.Sequential(*blocks)(torch.rand(2, 8, 9, 9)).shape == (2, 16, 9, 9)
 
 
+def test_any_dilation_can_be_asked_for() -> None:
+    with torch.device("meta"):
+        stages = ResNet.make_default_stages(50, dilation=2)
+    assert {block.conv2.dilation for blocks in stages for block in blocks} == {(2, 2)}
+
+
+@pytest.mark.parametrize(("modulated", "channels"), [(False, 36), (True, 54)], ids=["plain", "modulated"])
+@pytest.mark.parametrize("norm", ["FrozenBN", "BN", ""])
+def test_deformable_block_without_offsets_is_a_plain_one(modulated: bool, channels: int, norm: str) -> None:
+    options = {"bottleneck_channels": 8, "stride": 2, "num_groups": 2, "norm": norm}
+    plain = BottleneckBlock(4, 16, **options)
+    block = DeformBottleneckBlock(4, 16, deform_modulated=modulated, deform_num_groups=2, **options)
+    assert block.conv2_offset.weight.shape == (channels, 8, 3, 3)
+    assert block.conv2_offset.stride == (2, 2)
+    new = set(block.state_dict()) - set(plain.state_dict())
+    assert new == {"conv2_offset.weight", "conv2_offset.bias"}
+    plain.load_state_dict({key: value for key, value in block.state_dict().items() if key not in new})
+    if modulated:
+        # Each point then weighs a half.
+        plain.conv2.weight.data.mul_(0.5)
+    x = torch.rand(2, 4, 11, 9)
+    torch.testing.assert_close(block(x), plain(x), rtol=1e-4, atol=1e-5)
+    block(x).sum().backward()
+    assert block.conv2_offset.weight.grad.abs().sum() > 0
+
+
+def test_offsets_are_pairs_of_y_and_x() -> None:
+    """A move of all points by one pixel down is the plain convolution of the image moved up."""
+    block = DeformBottleneckBlock(4, 4, bottleneck_channels=4, norm="")
+    nn.init.constant_(block.conv2_offset.bias[0::2], 1.0)
+    block.conv2.bias = nn.Parameter(torch.rand(4))  # as folding a norm into the convolution leaves it
+    x = torch.rand(1, 4, 8, 8)
+    torch.testing.assert_close(block._deformed(x)[:, :, :-2], block.conv2(x)[:, :, 1:-1])
+
+
+def test_deformable_block_in_mixed_precision() -> None:
+    block = DeformBottleneckBlock(4, 16, bottleneck_channels=4, norm="BN")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        block(torch.rand(2, 4, 8, 8)).float().sum().backward()
+    assert block.conv2.weight.grad.isfinite().all()
+
+
 def test_convolutions_start_with_msra_weights() -> None:
     block = BasicBlock(64, 64)
     assert block.conv1.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
@@ -112,7 +155,7 @@ def test_classifier() -> None:
     ("options", "message"),
     [
         ({"DEPTH": 20}, "depth 20"),
-        ({"DEFORM_ON_PER_STAGE": [False, False, True, True]}, "DEFORM_ON_PER_STAGE"),
+        ({"DEFORM_ON_PER_STAGE": [False, False, True, True]}, "depth 18 has no deformable blocks"),
         ({"RES5_DILATION": 3}, "RES5_DILATION"),
         ({"RES2_OUT_CHANNELS": 256}, "RES2_OUT_CHANNELS 256"),
         ({"OUT_FEATURES": ["res6"]}, "res6"),

@@ -99,13 +99,22 @@ def test_inference_with_given_boxes(model, make_input) -> None:
     assert output["instances"].pred_boxes.tensor.tolist() == OBJECTS
 
 
+def test_derived_architectures_find_the_postprocessing(model, make_input) -> None:
+    found = Instances((96, 128), pred_boxes=Boxes(OBJECTS), scores=torch.ones(2))
+    given = [{**make_input([]), "height": 192, "width": 256}, make_input([])]
+    larger, same = GeneralizedRCNN._postprocess([found, found[:1]], given, [(96, 128), (96, 128)])
+    assert larger["instances"].pred_boxes.tensor.tolist() == [[2 * value for value in box] for box in OBJECTS]
+    assert same["instances"].image_size == (96, 128)
+
+
 def test_inference_is_not_for_training_mode(model, make_input) -> None:
     with pytest.raises(RuntimeError, match="eval"):
         model.inference([make_input(OBJECTS)])
 
 
 def test_proposals_can_come_with_the_input(small_cfg, make_input) -> None:
-    model = GeneralizedRCNN(small_cfg, proposal_generator=None).eval()
+    small_cfg.MODEL.PROPOSAL_GENERATOR.NAME = "PrecomputedProposals"
+    model = build_model(small_cfg).eval()
     given = Instances((96, 128), proposal_boxes=Boxes(OBJECTS), objectness_logits=torch.zeros(2))
     with torch.no_grad():
         (output,) = model([{**make_input([]), "proposals": given}])

@@ -117,6 +117,14 @@ def test_masks_are_predicted_in_the_predicted_boxes(res5_cfg) -> None:
     assert torch.allclose(found[0].pred_masks[:, 0], logits[torch.arange(6), found[0].pred_classes].sigmoid())
 
 
+def test_the_stage_runs_on_a_list_of_maps(res5_cfg) -> None:
+    """Extensions call and override the method, as upstream's do."""
+    heads = build_roi_heads(res5_cfg, SHAPES).eval()
+    x = features()["res4"]
+    regions = heads._shared_roi_transform([x], [Boxes([A, B])])
+    assert torch.equal(regions, heads.res5(heads.pooler([x], [Boxes([A, B])])))
+
+
 def test_without_masks_given_boxes_come_back_as_they_are(res5_cfg) -> None:
     res5_cfg.MODEL.MASK_ON = False
     heads = build_roi_heads(res5_cfg, SHAPES).eval()
