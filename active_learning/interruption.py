@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first ends a run where it is, a second, later one at once.
+"""SIGTERM and Ctrl-C: the first ends a run where it is, the second at once.
 
 Every file that a run goes on from is written as a whole or not at all, so it may end anywhere.
 """
@@ -18,7 +18,7 @@ from typing import NoReturn
 INTERRUPTED = 130
 GO_ON = "Nothing is lost: the same command, without --fresh, goes on from here."
 SECONDS_TO_END = 8.0
-SECONDS_OF_ONE_WISH = 1.0  # Ctrl-C reaches every process of a run, and the first one's SIGTERM follows at once
+SECONDS_OF_ONE_WISH = 1.0  # Ctrl-C reaches every process of a run, and the parent's SIGTERM follows at once
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -48,6 +48,7 @@ def interruptible() -> Iterator[None]:
 class _Answer:
     def __init__(self) -> None:
         self.was_asked = False
+        self._first = 0  # signal
         self._asked_at = 0.0
         self.has_ended = threading.Event()
         self._process = os.getpid()
@@ -56,10 +57,10 @@ class _Answer:
         if os.getpid() != self._process:  # a worker process that was forked; it ends by itself
             raise KeyboardInterrupt
         if self.was_asked:
-            if time.monotonic() - self._asked_at < SECONDS_OF_ONE_WISH:
+            if number != self._first and time.monotonic() - self._asked_at < SECONDS_OF_ONE_WISH:
                 return
             _end_at_once()
-        self.was_asked, self._asked_at = True, time.monotonic()
+        self.was_asked, self._first, self._asked_at = True, number, time.monotonic()
         threading.Thread(target=self._end_later, daemon=True).start()
         raise KeyboardInterrupt
 

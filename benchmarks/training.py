@@ -88,17 +88,19 @@ def torchvision_step(device: str) -> Call:
             canvas = np.zeros(image.shape[1:], np.uint8)
             masks.append(cv2.fillPoly(canvas, [(polygon * SHORTEST / HEIGHT).round().astype(np.int32)], 1))
         corners = [[*polygon.min(0), *polygon.max(0)] for _, polygon in drawn_objects(seed)]
-        images.append(torch.as_tensor(image, device=device))
+        images.append(torch.as_tensor(image))
         targets.append(
             {
-                "boxes": torch.tensor(np.array(corners) * SHORTEST / HEIGHT, dtype=torch.float32, device=device),
-                "labels": torch.tensor([label + 1 for label, _ in drawn_objects(seed)], device=device),
-                "masks": torch.as_tensor(np.stack(masks), device=device),
+                "boxes": torch.tensor(np.array(corners) * SHORTEST / HEIGHT, dtype=torch.float32),
+                "labels": torch.tensor([label + 1 for label, _ in drawn_objects(seed)]),
+                "masks": torch.as_tensor(np.stack(masks)),
             }
         )
 
     def step() -> None:
-        _update(sum(model(images, targets).values()), optimizer)
+        there = [image.to(device) for image in images]  # as the engine does in its step
+        truth = [{name: value.to(device) for name, value in target.items()} for target in targets]
+        _update(sum(model(there, truth).values()), optimizer)
 
     return step
 

@@ -61,7 +61,7 @@ def test_the_first_ends_the_run_and_says_how_to_go_on(start, number, story):
 def test_the_second_ends_at_once(start):
     process = start("swallow")
     process.send_signal(signal.SIGINT)
-    time.sleep(1.2)
+    time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=3)
