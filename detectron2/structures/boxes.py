@@ -142,8 +142,13 @@ class Boxes:
 def pairwise_intersection(boxes1: Boxes, boxes2: Boxes) -> Tensor:
     """NxM areas, in square pixels, that each of N and each of M boxes share."""
     a, b = boxes1.tensor[:, None], boxes2.tensor[None]
-    sides = torch.min(a[..., 2:], b[..., 2:]) - torch.max(a[..., :2], b[..., :2])
-    return sides.clamp_(min=0).prod(dim=2)
+
+    def shared_side(axis: int) -> Tensor:
+        end = torch.min(a[..., axis + 2], b[..., axis + 2])
+        return (end - torch.max(a[..., axis], b[..., axis])).clamp_(min=0)
+
+    # side by side: a product over a dimension of two is many times slower
+    return shared_side(0) * shared_side(1)
 
 
 def pairwise_iou(boxes1: Boxes, boxes2: Boxes) -> Tensor:
