@@ -116,8 +116,10 @@ def _draw_saving(axes: Any, saving: Saving) -> None:
     left, right, height = saving.needed, saving.instead_of, saving.mask_ap
     dashes = {"color": INK, "linestyle": (0, (3, 2)), "linewidth": 1.2, "zorder": 4}
     axes.plot([left, left, right, right], [bottom, height, height, bottom], **dashes)
+    start, end = axes.get_xlim()
+    beside = right if right - left > 0.4 * (end - start) else left  # between the lines, where there is room
     says = f"{right - left:.0f} annotations saved"
-    axes.annotate(says, (right, bottom), (-5, 6), "data", "offset points", ha="right", color=INK)
+    axes.annotate(says, (beside, bottom), (-5, 6), "data", "offset points", ha="right", color=INK)
 
 
 @dataclass(frozen=True)

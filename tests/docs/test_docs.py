@@ -182,3 +182,9 @@ def test_the_layout_in_the_readme_names_what_is_there():
             if name.endswith("/"):
                 folders.append((indent, name))
     assert named > 20
+
+
+def test_the_savings_table_is_that_of_the_study():
+    lines = (ROOT / "benchmarks" / "results" / "savings.md").read_text(encoding="utf-8").splitlines()
+    table = "\n".join(line for line in lines if line.startswith("|"))
+    assert table and table in (ROOT / "README.md").read_text(encoding="utf-8")
