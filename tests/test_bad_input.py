@@ -298,6 +298,7 @@ def windows_lists(project: Project) -> None:
     leave_only_bad_lists(project, "\r\n", "00.png")
     weights = project.folder / "weights" / "exp0" / "random"
     weights.mkdir(parents=True)
+    (weights / "best_model_000.pth").touch()
 
 
 def linked_folder(project: Project) -> None:

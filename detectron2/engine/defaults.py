@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from fvcore.nn.precise_bn import get_bn_modules
 from torch import nn
 
 import detectron2.data.transforms as T
@@ -185,13 +184,18 @@ class DefaultTrainer(TrainerBase):
         return [
             hooks.IterationTimer(),
             hooks.LRScheduler(),
-            self._precise_bn() if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(self.model) else None,
+            self._precise_bn() if cfg.TEST.PRECISE_BN.ENABLED else None,
             hooks.PeriodicCheckpointer(self.checkpointer, period) if main else None,
             hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._test_and_keep_results),
             hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
         ]
 
-    def _precise_bn(self) -> HookBase:
+    def _precise_bn(self) -> HookBase | None:
+        """None where the network has no batch norm in training mode."""
+        from fvcore.nn.precise_bn import get_bn_modules  # slow, and warns of what is old in it
+
+        if not get_bn_modules(self.model):
+            return None
         cfg = self.cfg.clone()
         cfg.defrost()
         cfg.DATALOADER.NUM_WORKERS = 0  # the training's own workers are busy all the time; these would mostly wait

@@ -15,7 +15,6 @@ import torch
 from fvcore.common.checkpoint import Checkpointer
 from fvcore.common.checkpoint import PeriodicCheckpointer as _PeriodicCheckpointer
 from fvcore.common.param_scheduler import ParamScheduler
-from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch import nn
 
 from detectron2.engine.train_loop import HookBase, TrainerBase
@@ -278,6 +277,8 @@ class PreciseBN(HookBase):
 
     def __init__(self, period: int, model: nn.Module, data_loader: Iterable[Any], num_iter: int) -> None:
         """`data_loader` gives training batches, `num_iter` or more in a pass."""
+        from fvcore.nn.precise_bn import get_bn_modules  # slow, and warns of what is old in it
+
         if not get_bn_modules(model):
             logger.warning("PreciseBN has nothing to do: no batch norm of the model is in training mode")
         self._period = period
@@ -292,6 +293,8 @@ class PreciseBN(HookBase):
 
     def update_stats(self) -> None:
         """Measure and set the statistics now."""
+        from fvcore.nn.precise_bn import update_bn_stats
+
         # Neither the metrics nor the random draws of the training may notice.
         with EventStorage(self.trainer.iter), random_states_kept():
             update_bn_stats(self._model, self._data_loader, self._num_iter)

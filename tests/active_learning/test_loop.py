@@ -26,6 +26,7 @@ from active_learning.run_data import RunData
 from active_learning.run_state import RunState
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings
+from active_learning.settings_changes import recorded
 from active_learning.status import describe_status
 from tests.active_learning.conftest import annotated_image
 
@@ -261,7 +262,7 @@ def test_initial_images_are_not_pre_labelled(settings: Settings, network: FakeNe
 def yaml_values(settings: Settings) -> dict[str, object]:
     """What a settings file may hold."""
     empty = {"initial_train_file": "", "supervisely_meta_json": ""}
-    return {**settings.model_dump(mode="json"), "cuda_visible_devices": "cpu", **empty}
+    return {**recorded(settings), "cuda_visible_devices": "cpu", **empty}
 
 
 def run_all(settings: Settings, file: Path) -> None:

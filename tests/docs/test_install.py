@@ -26,7 +26,7 @@ def clone(tmp_path: Path) -> Path:
     (tmp_path / "demo").mkdir()
     for file in [*(ROOT / "demo").glob("*.yaml"), *(ROOT / "demo").glob("*.py")]:
         (tmp_path / "demo" / file.name).symlink_to(file)
-    small = ["--images", "3", "--val", "1", "--test", "1", "--size", "96x72"]
+    small = ["--images", "60", "--val", "1", "--test", "1", "--size", "96x72"]
     run(tmp_path, ["python", "demo/make_dataset.py", *small])
     return tmp_path
 

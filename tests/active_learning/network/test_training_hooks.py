@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from weakref import WeakSet
+
+from tqdm import tqdm
 
 from active_learning.network.training_hooks import ProgressBar
 from detectron2.utils.events import EventStorage
@@ -8,6 +11,7 @@ from detectron2.utils.events import EventStorage
 
 def test_progress_bar_counts_from_the_start_iteration(capsys, monkeypatch):
     monkeypatch.setattr("active_learning.progress.SOON_DONE", 0)
+    monkeypatch.setattr(tqdm, "_instances", WeakSet())  # bars of tests that failed half-way move this one down
     bar = ProgressBar()
     with EventStorage(0) as storage:
         bar.trainer = SimpleNamespace(start_iter=19, max_iter=21, iter=19, storage=storage)
