@@ -174,7 +174,7 @@ def run(arguments: Sequence[str] | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return exit_code_of(run, arguments)
+    return exit_code_of(run, arguments, tell_interruption=False)
 
 
 if __name__ == "__main__":
