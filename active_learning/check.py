@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from active_learning.annotations import check_labels, read_annotation
 from active_learning.dataset.image_folder import find_images, image_size, pair_annotations
+from active_learning.dataset.initial_images import annotated_images
 from active_learning.errors import MaskALError
 from active_learning.network.network_config import training_iterations
 from active_learning.output_files import output_files
@@ -77,11 +78,7 @@ def _start(settings: Settings, experiment: Experiment, fresh: bool) -> _Start:
         size = len(data.present("train", state.train_images))
         return _Start(size, len(data.images("train")), state.loop, state.phase)
     if settings.use_initial_train_dir:
-        initial = pair_annotations(settings.initial_train_dir, find_images(settings.initial_train_dir))
-        if not initial:
-            raise MaskALError(
-                f"{settings.initial_train_dir}: holds no annotated image; put images with their annotations there"
-            )
+        initial = annotated_images(settings.initial_train_dir)
         return _Start(len(initial), len({*data.images("train"), *initial}))
     if settings.duplicate_initial_model_and_data:
         data.earlier_initial_model()

@@ -150,9 +150,8 @@ def run_all(out: Path, study: Study, jobs: int) -> None:
     start = start_weights(out, study)
     data = out / "datasets"
     draw_images(data, study.images)
-    network = write_network(
-        out / "frozen_network.yaml", frozen_stages=2
-    )  # as Detectron2 does when it starts from weights
+    # frozen as Detectron2 does when it starts from weights
+    network = write_network(out / "frozen_network.yaml", frozen_stages=2)
     changes = {**study.settings, "pretrained_weights": str(start), "network_config": network}
     configs = [
         write_settings(out, f"seed{seed}", data, **changes, strategy=STRATEGIES, seed=[seed], loops=study.loops)

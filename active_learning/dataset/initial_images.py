@@ -24,6 +24,14 @@ def draw_initial_images(images: Sequence[str], size: int, seed: int) -> list[str
     return sorted(random.Random(seed).sample(sorted(images), size))
 
 
+def annotated_images(source: Path) -> dict[str, Path]:
+    """From image names to their annotation files. Raises MaskALError where there is none."""
+    pairs = pair_annotations(source, find_images(source))
+    if not pairs:
+        raise MaskALError(f"{source}: holds no annotated image; put images with their annotations there")
+    return pairs
+
+
 def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
     """Copies the annotated images of `source` with their annotations into `target`; returns their names.
 
@@ -33,9 +41,7 @@ def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
         MaskALError: `source` holds no annotated image, or `target` another image of the same name: the annotation would
             be put on that one.
     """
-    pairs = pair_annotations(source, find_images(source))
-    if not pairs:
-        raise MaskALError(f"{source}: holds no annotated image; put images with their annotations there")
+    pairs = annotated_images(source)
     clashes = [name for name in pairs if (target / name).exists() and not same_content(source / name, target / name)]
     if clashes:
         raise MaskALError(
