@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Linear
 from torch.nn.functional import interpolate
 
+from detectron2.layers import weight_gradient
 from detectron2.layers.batch_norm import constant_scale_and_shift
 from detectron2.utils import comm
 
@@ -37,6 +38,8 @@ class Conv2d(nn.Conv2d):
         super().__init__(*args, **kwargs)
         self.norm = norm
         self.activation = activation
+        plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
+        self._is_plain = plain and not isinstance(self.padding, str)
 
     def forward(self, x: Tensor) -> Tensor:
         synced = self.training and isinstance(self.norm, nn.SyncBatchNorm) and comm.get_world_size() > 1
@@ -59,7 +62,12 @@ class Conv2d(nn.Conv2d):
     def _folded(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         weight = self.weight * scale.view(-1, 1, 1, 1)
         bias = shift if self.bias is None else shift + self.bias * scale
-        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        return self._conv_forward(x, weight, bias)
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self._is_plain and weight_gradient.is_faster(x, weight):
+            return weight_gradient.convolve(x, weight, bias, cast("tuple[int, int]", self.padding))
+        return super()._conv_forward(x, weight, bias)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
