@@ -103,6 +103,18 @@ def test_test_loader_from_config(cfg: CfgNode, small_dataset: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("device", "cuda", "pinned"), [("cuda", True, True), ("cpu", True, False), ("cuda", False, False)]
+)
+def test_images_wait_in_pinned_memory_for_a_gpu(
+    cfg: CfgNode, small_dataset: str, monkeypatch: pytest.MonkeyPatch, device: str, cuda: bool, pinned: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    cfg.MODEL.DEVICE, cfg.DATALOADER.ASPECT_RATIO_GROUPING = device, False
+    assert build_detection_train_loader(cfg).pin_memory == pinned
+    assert build_detection_test_loader(cfg, small_dataset).pin_memory == pinned
+
+
+@pytest.mark.parametrize(
     ("name", "kind"),
     [("TrainingSampler", TrainingSampler), ("RepeatFactorTrainingSampler", RepeatFactorTrainingSampler)],
 )
