@@ -16,18 +16,19 @@ Peers = Mapping[str, Callable[[str], Call]]
 """The engine first, the one to compare with last: each takes a device and makes ready what is called and timed."""
 
 
-def compare(title: str, description: str, peers: Peers, images: int) -> bool:
+def compare(title: str, description: str, peers: Peers, images: int, pairs: int = 5) -> bool:
     """Prints the table of one question, or, in the process that it starts for that, the memory of one peer.
 
     Args:
         images: that one call works on.
+        pairs: where the command line does not say it.
 
     Returns whether it printed the table.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     here = Path(__file__).resolve().parents[1]
     parser.add_argument("--engine", type=Path, default=here, metavar="FOLDER", help="holds the detectron2 to measure")
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=pairs)
     parser.add_argument("--memory-of", choices=peers, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.engine))
@@ -45,7 +46,8 @@ def print_table(title: str, peers: Peers, pairs: int, images: int) -> None:
     medians = [statistics.median(column) for column in zip(*times, strict=True)]
     ratio = statistics.median(row[0] / row[-1] for row in times)
     print(f"## {title}\n\n| | {' | '.join(peers)} | ratio of first to last |\n|---|{'---|' * len(peers)}---|")
-    print(_row(f"time, s (ratio: median of {pairs} pairs)", [f"{value:.3g}" for value in medians], ratio))
+    timed = "1 pair" if pairs == 1 else f"median of {pairs} pairs"
+    print(_row(f"time, s (ratio: {timed})", [f"{value:.3g}" for value in medians], ratio))
     print(_row("images/s", [f"{images / value:.3g}" for value in medians], 1 / ratio))
     print(_row("peak memory, GiB", [f"{value:.2f}" for value in memory], memory[0] / memory[-1]) + "\n")
 
