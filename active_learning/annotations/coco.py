@@ -229,12 +229,14 @@ def region_fields(instance: Instance, height: int, width: int) -> dict[str, Any]
     """segmentation, area and bbox (x, y, width, height) of an object."""
     if instance.bitmap is not None or any(part.holes for part in instance.parts):
         return _bitmap_region(instance_bitmap(instance, height, width), height, width)
-    points = np.concatenate([part.exterior for part in instance.parts])
-    corner, extent = points.min(axis=0), np.ptp(points, axis=0)
+    polygons = [part.exterior.round(_DECIMALS).ravel().tolist() for part in instance.parts]
+    # Of lists: numpy is slow on a handful of points.
+    xs, ys = ([value for polygon in polygons for value in polygon[axis::2]] for axis in (0, 1))
+    left, top = min(xs), min(ys)
     return {
-        "segmentation": [part.exterior.round(_DECIMALS).ravel().tolist() for part in instance.parts],
+        "segmentation": polygons,
         "area": round(_area(instance.parts, height, width), _DECIMALS),
-        "bbox": [*corner.round(_DECIMALS).tolist(), *extent.round(_DECIMALS).tolist()],
+        "bbox": [left, top, round(max(xs) - left, _DECIMALS), round(max(ys) - top, _DECIMALS)],
     }
 
 
