@@ -37,7 +37,7 @@ from detectron2.config import CfgNode
 from detectron2.structures import Instances
 
 # Bounds of memory. What a pass draws does not depend on how many passes share a batch.
-BOX_FEATURES_AT_ONCE = 2**25  # numbers that enter the box head: 128 MiB in float32
+BOX_FEATURES_AT_ONCE = 2**23  # numbers that enter the box head: 32 MiB in float32
 MASKS_AT_ONCE = 128  # detections that enter the mask head
 # So many of the best proposals tell how much noise dropout makes; a proposal that would need more than MARGIN times
 # that noise to reach the threshold is left out. Were the noise normal, one draw in 30,000 would be larger.
@@ -115,8 +115,10 @@ class MonteCarloDropout:
         pixels = images.tensor.to(self.dtype, memory_format=torch.channels_last)
         features = self.model.backbone(pixels)
         proposals, _ = self.model.proposal_generator(images, features, None)
-        # Pooling reads them channel by channel; so they are laid out anew once and not in every call.
-        features = {name: features[name].contiguous() for name in self.heads.in_features}
+        features = {name: features[name] for name in self.heads.in_features}
+        if self.device.type != "cpu":
+            # Pooling reads them channel by channel there; so they are laid out anew once and not in every call.
+            features = {name: one.contiguous() for name, one in features.items()}
         return features, proposals[0], _describe(features.values(), images.image_sizes[0], pixels.shape[-2:])
 
     def _detect(self, features: Features, proposals: Instances, draws: Draws) -> list[Instances]:
