@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torchvision
 from torch import nn
 
 from detectron2.modeling import detector_postprocess
+from detectron2.modeling.poolers import ROIPooler
 
 Passes = Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 MODES = {"mean": np.mean, "min": np.min, "max": np.max}
@@ -28,6 +30,17 @@ class Member:
     mask: npt.NDArray[np.bool_]  # (H, W)
     box: npt.NDArray[np.float64]  # (4,)
     probabilities: npt.NDArray[np.float64]  # (K,)
+
+
+def on_upstream(model: nn.Module) -> nn.Module:
+    """The network, changed to what upstream's engine has: the channels first, and torchvision's RoIAlign."""
+    for module in list(model.modules()):
+        if isinstance(module, ROIPooler):
+            module.level_poolers = nn.ModuleList(
+                torchvision.ops.RoIAlign(own.output_size, own.spatial_scale, own.sampling_ratio, aligned=own.aligned)
+                for own in module.level_poolers
+            )
+    return model.to(memory_format=torch.contiguous_format)
 
 
 @torch.no_grad()

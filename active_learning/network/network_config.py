@@ -42,7 +42,7 @@ def network_config(settings: Settings, experiment: Experiment) -> CfgNode:
     heads.NMS_THRESH_TEST = float(settings.nms_threshold)
     _set_image_sizes(cfg, settings)
     cfg.MODEL.DEVICE = _device(settings.cuda_visible_devices)
-    cfg.SOLVER.AMP.ENABLED = _mixed_precision(settings.precision, cfg.MODEL.DEVICE)
+    cfg.SOLVER.AMP.ENABLED = mixed_precision(settings.precision, cfg.MODEL.DEVICE)
     cfg.DATALOADER.NUM_WORKERS = settings.num_workers
     cfg.SEED = experiment.seed
     return cfg
@@ -187,7 +187,7 @@ def _device(cuda_visible_devices: str) -> str:
     return "cpu"
 
 
-def _mixed_precision(precision: str, device: str) -> bool:
+def mixed_precision(precision: str, device: str) -> bool:
     """`auto` is mixed precision where the hardware calculates in 16 bits: GPUs, and CPUs with bfloat16."""
     if precision == "auto":
         return device == "cuda" or _cpu_has_bfloat16()
