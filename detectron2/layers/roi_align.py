@@ -110,10 +110,9 @@ class _Cells:
         """The rows or columns of pixels that the cells see, with weights: both (k, cells, 2 * samples)."""
         cells = self.shape[axis]
         side = self.extents[crops, axis, None, None] / cells
-        first = self.corners[crops, axis, None, None] + torch.arange(cells)[:, None] * side
-        at = (first + (torch.arange(samples) + 0.5) * side / samples).flatten(
-            1
-        )  # rounds as torchvision's operator does
+        start = self.corners[crops, axis, None, None] + torch.arange(cells)[:, None] * side
+        # in the order of torchvision's operator, which rounds alike
+        at = (start + (torch.arange(samples) + 0.5) * side / samples).flatten(1)
         inside = (at >= -1) & (at <= size)  # a sample within a pixel of the map counts as one on its border
         at = at.where(inside, 0.0).clamp(0, size - 1)
         low = at.floor()
@@ -149,7 +148,7 @@ class _WeightedSums(torch.autograd.Function):
             numbers = (some[:, None] * each + torch.arange(each))[..., None].expand_as(places)
             found.append((places.int().flatten(), numbers.int().flatten(), weights.flatten()))
         places, numbers, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
-        order = places.argsort()
+        order = places.argsort(stable=True)  # a training repeats to the last bit
         counts = places.bincount(minlength=maps * height * width)
         summed = F.embedding_bag(
             numbers[order],
