@@ -173,6 +173,10 @@ def _check_proposals(cfg: CfgNode) -> None:
         raise NotImplementedError("precomputed proposals are not supported: set MODEL.LOAD_PROPOSALS to False")
 
 
+def _feeds_a_gpu(cfg: CfgNode) -> bool:
+    return cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available()
+
+
 def _train_loader_from_config(
     cfg: CfgNode,
     mapper: Callable[[dict], Any] | None = None,
@@ -194,7 +198,7 @@ def _train_loader_from_config(
         "total_batch_size": cfg.SOLVER.IMS_PER_BATCH,
         "aspect_ratio_grouping": cfg.DATALOADER.ASPECT_RATIO_GROUPING,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
-        "pin_memory": cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),
+        "pin_memory": _feeds_a_gpu(cfg),
     }
 
 
@@ -242,7 +246,7 @@ def _test_loader_from_config(
         "dataset": get_detection_dataset_dicts(dataset_name, filter_empty=False),
         "mapper": DatasetMapper(cfg, False) if mapper is None else mapper,
         "num_workers": cfg.DATALOADER.NUM_WORKERS,
-        "pin_memory": cfg.MODEL.DEVICE.startswith("cuda") and torch.cuda.is_available(),
+        "pin_memory": _feeds_a_gpu(cfg),
     }
 
 

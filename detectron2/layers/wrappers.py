@@ -38,8 +38,6 @@ class Conv2d(nn.Conv2d):
         super().__init__(*args, **kwargs)
         self.norm = norm
         self.activation = activation
-        plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
-        self._is_plain = plain and not isinstance(self.padding, str)
 
     def forward(self, x: Tensor) -> Tensor:
         synced = self.training and isinstance(self.norm, nn.SyncBatchNorm) and comm.get_world_size() > 1
@@ -65,7 +63,8 @@ class Conv2d(nn.Conv2d):
         return self._conv_forward(x, weight, bias)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self._is_plain and weight_gradient.is_faster(x, weight):
+        plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
+        if plain and not isinstance(self.padding, str) and weight_gradient.is_faster(x, weight):
             return weight_gradient.convolve(x, weight, bias, cast("tuple[int, int]", self.padding))
         return super()._conv_forward(x, weight, bias)
 

@@ -100,6 +100,13 @@ def test_other_convolutions_stay_with_pytorch(calls: list[tuple[int, ...]], argu
     assert not calls
 
 
+def test_a_layer_may_be_changed_later(calls: list[tuple[int, ...]]) -> None:
+    layer, x = Conv2d(4, 6, 3, padding=1), channels_last(2, 4, 5, 7)
+    layer.stride = (2, 2)
+    assert layer(x).shape == (2, 6, 3, 4)
+    assert not calls
+
+
 def test_other_inputs_stay_with_pytorch(calls: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = Conv2d(4, 6, 3, padding=1), channels_last(2, 4, 5, 7)
     layer(x.contiguous())
