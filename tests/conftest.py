@@ -35,10 +35,12 @@ def shared_dir() -> Path:
 def loggers_as_before() -> Iterator[None]:
     """A run sets up the loggers of the whole process; the next test must find its log records once and at all."""
     loggers = [logging.getLogger(name) for name in ("active_learning", "detectron2", "fvcore", "iopath")]
-    before = [(logger.propagate, logger.level) for logger in loggers]
+    before = [(logger.propagate, logger.level, logger.handlers[:]) for logger in loggers]
     yield
-    for logger, (propagate, level) in zip(loggers, before, strict=True):
-        logger.propagate = propagate
+    for logger, (propagate, level, handlers) in zip(loggers, before, strict=True):
+        for handler in set(logger.handlers).difference(handlers):
+            handler.close()
+        logger.propagate, logger.handlers[:] = propagate, handlers
         logger.setLevel(level)
 
 

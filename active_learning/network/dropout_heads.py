@@ -182,7 +182,8 @@ class DropoutROIHeads(RepeatedHeads, StandardROIHeads):
         return arguments
 
     def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
-        return self.box_pooler([features[name] for name in self.box_in_features], [boxes])
+        pooled = self.box_pooler([features[name] for name in self.box_in_features], [boxes])
+        return pooled.contiguous()  # as the box head flattens them
 
     def classify(
         self, features: Features, pooled: torch.Tensor, proposals: Instances

@@ -178,5 +178,6 @@ def _describe(maps: Iterable[torch.Tensor], image_size: tuple[int, int], padded:
     means = []
     for features in maps:
         height, width = (math.ceil(s * f / p) for s, f, p in zip(image_size, features.shape[-2:], padded, strict=True))
-        means.append(features[0, :, :height, :width].float().mean(dim=(1, 2)))
+        pixels = features[0].permute(1, 2, 0)[:height, :width]  # with channels last, rows add up fastest
+        means.append(pixels.mean(0, dtype=torch.float32).mean(0))
     return torch.cat(means).cpu().numpy()

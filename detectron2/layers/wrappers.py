@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Linear
 from torch.nn.functional import interpolate
 
-from detectron2.layers import weight_gradient
+from detectron2.layers import winograd
 from detectron2.layers.batch_norm import constant_scale_and_shift
 from detectron2.utils import comm
 
@@ -63,9 +63,9 @@ class Conv2d(nn.Conv2d):
         return self._conv_forward(x, weight, bias)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        plain = self.stride == self.dilation == (1, 1) and self.groups == 1 and self.padding_mode == "zeros"
-        if plain and not isinstance(self.padding, str) and weight_gradient.is_faster(x, weight):
-            return weight_gradient.convolve(x, weight, bias, cast("tuple[int, int]", self.padding))
+        settings = (self.kernel_size, self.padding, self.stride, self.dilation, self.groups, self.padding_mode)
+        if settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") and winograd.is_faster(x, weight):
+            return winograd.convolve(x, weight, bias)
         return super()._conv_forward(x, weight, bias)
 
 

@@ -98,7 +98,7 @@ class ROIPooler(nn.Module):
             for features, pooler, rows in zip(x, self.level_poolers, order.split(counts), strict=True)
             if len(rows)
         ]
-        return torch.cat(pooled).index_select(0, order.argsort())
+        return torch.cat(pooled)[order.argsort()]  # index_select would not keep channels last
 
 
 def _pool(pooler: nn.Module, features: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:

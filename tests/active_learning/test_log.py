@@ -10,19 +10,6 @@ from active_learning.log import logger, mute_log, note, start_log
 from active_learning.processes import exit_code_of
 
 
-@pytest.fixture(autouse=True)
-def untouched_loggers():
-    """Other tests find the loggers as they were."""
-    names = ("active_learning", "detectron2", "fvcore", "iopath")
-    before = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate) for name in names}
-    yield
-    for name, (handlers, propagate) in before.items():
-        target = logging.getLogger(name)
-        for handler in target.handlers:
-            handler.close()
-        target.handlers[:], target.propagate = handlers, propagate
-
-
 def test_our_lines_go_to_the_terminal_plain_and_to_the_file_with_the_time(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ):

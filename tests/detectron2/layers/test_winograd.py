@@ -1,4 +1,4 @@
-"""Gradients of convolutions with channels last: PyTorch's own, to rounding."""
+"""3x3 convolutions by Winograd's way: values and gradients are PyTorch's own, to rounding."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detectron2.layers import Conv2d, FrozenBatchNorm2d, weight_gradient
+from detectron2.layers import Conv2d, FrozenBatchNorm2d, winograd
 
-SHAPES = {  # kernel and padding
-    "3x3": ((3, 3), (1, 1)),
-    "without padding": ((3, 3), (0, 0)),
-    "wide": ((1, 5), (0, 2)),
-    "tall": ((4, 1), (3, 0)),
-    "even": ((2, 2), (1, 0)),
-    "as large as the input": ((5, 6), (0, 0)),
-    "1x1": ((1, 1), (0, 0)),
+SHAPES = {
+    "tiles fit": (1, 8, 12),
+    "odd sides": (2, 7, 13),
+    "smaller than a tile": (3, 2, 3),
+    "one pixel": (1, 1, 1),
+    "many maps": (9, 5, 4),
 }
 
 
@@ -27,31 +25,37 @@ def channels_last(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 @pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tests convolve is large enough for tiles."""
+    monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 0)
+
+
+@pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Shapes of the weights of each convolution that goes the way of a processor with AVX2."""
     found: list[tuple[int, ...]] = []
-    convolve = weight_gradient.convolve
+    convolve = winograd.convolve
 
-    def spy(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+    def spy(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         found.append(tuple(weight.shape))
-        return convolve(x, weight, *rest)
+        return convolve(x, weight, bias)
 
-    monkeypatch.setattr(weight_gradient, "convolve", spy)
+    monkeypatch.setattr(winograd, "convolve", spy)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     return found
 
 
-@pytest.mark.parametrize(("kernel", "padding"), SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_gradients_are_those_of_pytorch(
-    kernel: tuple[int, int], padding: tuple[int, int], layout: torch.memory_format
-) -> None:
+def assert_as_pytorch(shape: tuple[int, int, int], layout: torch.memory_format = torch.channels_last) -> None:
+    count, height, width = shape
     double = torch.float64
-    x, weight = channels_last(3, 4, 5, 6, dtype=double), channels_last(2, 4, *kernel, dtype=double)
+    x, weight = channels_last(count, 4, height, width, dtype=double), channels_last(2, 4, 3, 3, dtype=double)
     inputs = [x, weight, torch.randn(2, dtype=double, requires_grad=True)]
-    expected = F.conv2d(*inputs, padding=padding)
-    output = weight_gradient.convolve(*inputs, padding)
+    expected = F.conv2d(*inputs, padding=1)
+    output = winograd.convolve(*inputs)
     torch.testing.assert_close(output, expected)
+    assert output.is_contiguous(memory_format=torch.channels_last)
+    output, expected = F.leaky_relu_(output), F.leaky_relu(expected)  # in place, as residual blocks do
     gradient = torch.randn_like(expected).contiguous(memory_format=layout)
     for got, wanted in zip(
         torch.autograd.grad(output, inputs, gradient), torch.autograd.grad(expected, inputs, gradient), strict=True
@@ -60,9 +64,38 @@ def test_gradients_are_those_of_pytorch(
         assert got.is_contiguous() or got.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_values_and_gradients_are_those_of_pytorch(
+    large: None, shape: tuple[int, int, int], layout: torch.memory_format
+) -> None:
+    assert_as_pytorch(shape, layout)
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 5, 7], ids="{} tiles at once".format)
+def test_blocks_make_no_difference(large: None, tiles: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "AT_ONCE", tiles * 36 * 4)
+    assert_as_pytorch((5, 10, 7))
+
+
+def test_small_maps_are_left_to_pytorch_but_for_the_gradient_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(winograd, "_by_points")
+    assert_as_pytorch((2, 7, 13))
+
+
+def test_it_rounds_about_as_a_plain_convolution(large: None) -> None:
+    x, weight = channels_last(1, 256, 24, 24).detach().relu(), channels_last(256, 256, 3, 3).detach()
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    error, plain = (
+        float((found - exact).square().mean().sqrt() / exact.std())
+        for found in (winograd.convolve(x, weight, None), F.conv2d(x, weight, padding=1))
+    )
+    assert error < 4 * plain
+
+
 def test_only_what_is_asked_for_has_a_gradient() -> None:
     x, weight = channels_last(1, 4, 5, 6).detach(), channels_last(2, 4, 3, 3)
-    weight_gradient.convolve(x, weight, torch.zeros(2), (1, 1)).sum().backward()
+    winograd.convolve(x, weight, torch.zeros(2)).sum().backward()
     assert x.grad is None
     assert weight.grad is not None
 
@@ -76,16 +109,18 @@ def test_convolutions_take_it(calls: list[tuple[int, ...]], norm: torch.nn.Modul
     expected = F.conv2d(x, layer.weight, padding=1)
     expected = norm(expected) if norm else expected
     (wanted,) = torch.autograd.grad(expected.square().sum(), [layer.weight])
-    torch.testing.assert_close(layer.weight.grad, wanted)
+    torch.testing.assert_close(layer.weight.grad, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         {"kernel_size": 1},
-        {"kernel_size": 3, "stride": 2},
-        {"kernel_size": 3, "dilation": 2},
-        {"kernel_size": 3, "groups": 2},
+        {"kernel_size": 5, "padding": 1},
+        {"kernel_size": 3},
+        {"kernel_size": 3, "padding": 1, "stride": 2},
+        {"kernel_size": 3, "padding": 1, "dilation": 2},
+        {"kernel_size": 3, "padding": 1, "groups": 2},
         {"kernel_size": 3, "padding": "same"},
         {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
     ],
@@ -121,3 +156,11 @@ def test_other_inputs_stay_with_pytorch(calls: list[tuple[int, ...]], monkeypatc
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     layer(x)
     assert not calls
+
+
+def test_large_maps_go_its_way_without_gradients_too(large: None, calls: list[tuple[int, ...]]) -> None:
+    layer, x = Conv2d(4, 6, 3, padding=1), channels_last(2, 4, 5, 7)
+    with torch.inference_mode():
+        expected = F.conv2d(x, layer.weight, layer.bias, padding=1)
+        torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-4)
+    assert calls == [(6, 4, 3, 3)]
