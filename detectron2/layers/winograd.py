@@ -21,7 +21,8 @@ TILE = STEP + KERNEL - 1
 # Where polynomials are multiplied. Reciprocals let it round about as a plain convolution does; 1 and 2, tenfold.
 POINTS = (0.0, 2**0.5, -(2**0.5), 0.5**0.5, -(0.5**0.5))
 # Measured on two cores with AVX2: with less to do, bringing tiles and kernels there and back costs more than it saves.
-FEWEST_CHANNELS, FEWEST_TILES = 128, 64
+FEWEST_TILES = 64
+FEWEST_CHANNELS, FEWEST_CHANNELS_OF_WEIGHTS = 128, 64  # the latter for the weights' gradient
 AT_ONCE = 2**22  # bound of memory: numbers of a block at its points
 
 
@@ -34,7 +35,7 @@ def is_faster(x: Tensor, weight: Tensor) -> bool:
         and x.numel() > 0
         and x.is_contiguous(memory_format=torch.channels_last)
         and torch.backends.cpu.get_cpu_capability() == "AVX2"  # where it was measured
-        and (_is_large(x, weight) or (torch.is_grad_enabled() and weight.requires_grad))
+        and (_is_large(x, weight, FEWEST_CHANNELS) or (torch.is_grad_enabled() and weight.requires_grad))
     )
 
 
@@ -56,17 +57,27 @@ class _Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         of_x = _convolved(of_output, weight.flip(2, 3).transpose(0, 1), None) if needs_x else None
-        of_weight = _weight_gradient(x, of_output) if needs_weight else None
+        of_weight = _weight_gradient(x, weight, of_output) if needs_weight else None
         return of_x, of_weight, of_output.sum((0, 2, 3)) if needs_bias else None
 
 
-def _is_large(x: Tensor, weight: Tensor) -> bool:
+def _is_large(x: Tensor, weight: Tensor, fewest_channels: int) -> bool:
     count, _, height, width = x.shape
-    return min(weight.shape[:2]) >= FEWEST_CHANNELS and count * height * width >= FEWEST_TILES * STEP**2
+    return min(weight.shape[:2]) >= fewest_channels and count * height * width >= FEWEST_TILES * STEP**2
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return _by_points(x, weight, bias) if _is_large(x, weight) else F.conv2d(x, weight, bias, padding=1)
+    if _is_large(x, weight, FEWEST_CHANNELS):
+        return _by_points(x, weight, bias)
+    return F.conv2d(x, weight, bias, padding=1)
+
+
+def _weight_gradient(x: Tensor, weight: Tensor, of_output: Tensor) -> Tensor:
+    large = _is_large(x, weight, FEWEST_CHANNELS_OF_WEIGHTS)
+    found = _weight_gradient_by_points(x, of_output) if large else _weight_gradient_by_taps(x, of_output)
+    return (
+        found.view(KERNEL, KERNEL, *weight.shape[:2]).permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
+    )
 
 
 def _by_points(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -91,7 +102,8 @@ def _by_points(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return output[:, :, :height, :width].clone(memory_format=torch.channels_last)
 
 
-def _weight_gradient(x: Tensor, of_output: Tensor) -> Tensor:
+def _weight_gradient_by_points(x: Tensor, of_output: Tensor) -> Tensor:
+    """(9, O * C)"""
     channels, outs = x.shape[1], of_output.shape[1]
     most = max(outs, channels)
     seen, asked = _Tiles(x, TILE, most), _Tiles(of_output, STEP, most)
@@ -99,8 +111,20 @@ def _weight_gradient(x: Tensor, of_output: Tensor) -> Tensor:
     for block in seen.blocks():
         of_points = _changed(OUTPUTS.T, asked.of(*block)).permute(1, 2, 0)
         found.baddbmm_(of_points, _changed(INPUTS, seen.of(*block)).transpose(0, 1))
-    of_weight = (KERNELS.T.to(x.dtype) @ found.flatten(1)).view(KERNEL, KERNEL, outs, channels)
-    return of_weight.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
+    return KERNELS.T.to(x.dtype) @ found.flatten(1)
+
+
+def _weight_gradient_by_taps(x: Tensor, of_output: Tensor) -> Tensor:
+    """(9, O, C), each of the kernel's taps by one matrix product."""
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    # Zeros at the right and below put outputs on the grid of inputs: there, what a tap saw is a fixed way ahead.
+    gradient = F.pad(of_output.permute(0, 2, 3, 1), (0, 0, 0, KERNEL - 1, 0, KERNEL - 1)).flatten(0, 2)
+    width, seen = padded.shape[2], padded.flatten(0, 2)
+    found = x.new_empty(KERNEL**2, of_output.shape[1], x.shape[1])
+    for tap, of_tap in enumerate(found):
+        ahead = tap // KERNEL * width + tap % KERNEL
+        torch.mm(gradient[: len(gradient) - ahead].T, seen[ahead:], out=of_tap)
+    return found
 
 
 class _Tiles:

@@ -28,6 +28,7 @@ def channels_last(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """What tests convolve is large enough for tiles."""
     monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "FEWEST_CHANNELS_OF_WEIGHTS", 1)
     monkeypatch.setattr(winograd, "FEWEST_TILES", 0)
 
 
@@ -78,9 +79,13 @@ def test_blocks_make_no_difference(large: None, tiles: int, monkeypatch: pytest.
     assert_as_pytorch((5, 10, 7))
 
 
-def test_small_maps_are_left_to_pytorch_but_for_the_gradient_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(winograd, "_by_points")
-    assert_as_pytorch((2, 7, 13))
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_small_maps_have_no_tiles(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int, int], layout: torch.memory_format
+) -> None:
+    monkeypatch.delattr(winograd, "_Tiles")
+    assert_as_pytorch(shape, layout)
 
 
 def test_it_rounds_about_as_a_plain_convolution(large: None) -> None:
