@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.errors import MaskALError
-from active_learning.interruption import INTERRUPTED, interruptible
+from active_learning.system.interruption import INTERRUPTED, interruptible
 
 FORMATS = ("labelme", "cvat", "darwin", "supervisely")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Files are checked before the network is loaded, which takes longest. Returns the exit code."""
-    from active_learning.folder_annotation import FolderAnnotation, read_request
+    from active_learning.annotating.folder_job import FolderAnnotation, read_request
     from active_learning.loop import use_devices
 
     request = read_request(arguments)

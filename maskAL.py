@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from active_learning.processes import exit_code_of, is_first_process, run_on_devices
 from active_learning.settings import Settings, load_settings
+from active_learning.system.processes import exit_code_of, is_first_process, run_on_devices
 
 if TYPE_CHECKING:
     from active_learning.loop import ActiveLearningLoop
@@ -42,9 +42,9 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     """Told by one process; where there are more, they take part in training, evaluating and looking at images."""
-    from active_learning.comparing import tell_comparison
     from active_learning.loop import ActiveLearningLoop, start_over
-    from active_learning.run_lock import only_run
+    from active_learning.run.comparing import tell_comparison
+    from active_learning.run.lock import only_run
 
     with only_run(settings):
         if arguments.fresh:
@@ -60,13 +60,13 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def check(settings: Settings, fresh: bool) -> None:
-    from active_learning.check import describe_run
+    from active_learning.run.check import describe_run
 
     print(describe_run(settings, fresh=fresh))
 
 
 def status(settings: Settings) -> None:
-    from active_learning.status import describe_status
+    from active_learning.run.status import describe_status
 
     print(describe_status(settings))
 

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from active_learning.choice import Chooser
-from active_learning.comparing import shared_initial_model
-from active_learning.data_changes import DataMemory
+from active_learning.acquisition.acquire import Chooser
 from active_learning.dataset.coco import DatasetSummary, write_image_list
-from active_learning.files import copy_atomically, move_aside
-from active_learning.log import logger, start_log
-from active_learning.output_files import ScoreRow, output_files, write_scores, write_train_files
-from active_learning.processes import together
-from active_learning.run_data import RunData
-from active_learning.run_state import LoopScores, RunState
+from active_learning.run.comparing import shared_initial_model
+from active_learning.run.data import RunData
+from active_learning.run.data_seen import DataMemory
+from active_learning.run.output_files import ScoreRow, output_files, write_scores, write_train_files
+from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
-from active_learning.settings_changes import TakenUp, recorded, reread, take_up
+from active_learning.settings.changes import TakenUp, recorded, reread, take_up
+from active_learning.system.files import copy_atomically, move_aside
+from active_learning.system.log import logger, start_log
+from active_learning.system.processes import together
 
 if TYPE_CHECKING:
     from active_learning.annotations import Annotation

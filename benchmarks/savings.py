@@ -205,9 +205,9 @@ def figure(runs: Sequence[Run]) -> str:
 
 
 def write_results(target: Path, out: Path, study: Study) -> None:
-    from active_learning.files import write_atomically
     from active_learning.report.comparison import compare, csv_text
     from active_learning.report.runs import read_runs
+    from active_learning.system.files import write_atomically
 
     folders = (out / "results" / f"seed{seed}" for seed in range(study.seeds))
     # an earlier study in the same folder may have had more loops

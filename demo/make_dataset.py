@@ -24,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, `demo` is no package without this
 
 from active_learning.annotations import Annotation, Instance, Part, labelme  # noqa: E402
-from active_learning.progress import progress  # noqa: E402
+from active_learning.system.progress import progress  # noqa: E402
 from demo.scene import VisibleHead, draw_scene  # noqa: E402
 
 SHARES = {"healthy": 45, "damaged": 22, "matured": 15, "cateye": 10, "headrot": 8}  # in percent

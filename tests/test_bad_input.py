@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 import maskAL
-from active_learning import settings_paths
+from active_learning.settings import paths as settings_paths
 from tests.active_learning.conftest import annotated_image
 
 NOTHING, FAILED, USAGE, AWAITED = 0, 1, 2, 3

@@ -40,7 +40,7 @@ from active_learning.annotations.shapes import (
     rotated,
     written_regions,
 )
-from active_learning.files import write_atomically
+from active_learning.system.files import write_atomically
 
 TOP_ELEMENTS = frozenset(["filename", "folder", "source", "imagesize", "object"])
 EXTRA = "cvat_elements"  # the key of Annotation.extra for the xml texts of unknown top-level elements

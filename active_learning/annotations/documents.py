@@ -14,7 +14,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from active_learning.errors import AnnotationError
-from active_learning.files import write_atomically
+from active_learning.system.files import write_atomically
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _XML_STARTS = (b"<", b"\xff\xfe<", b"\xfe\xff\x00<")  # UTF-8 and the like, UTF-16 of both byte orders

@@ -16,9 +16,9 @@ from active_learning.annotations.coco import CocoWriter
 from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.conversion.layouts import LAYOUTS, SUBSET, SUPERVISELY_IMAGES
-from active_learning.dataset.file_moves import same_place
 from active_learning.errors import MaskALError
-from active_learning.files import copy_atomically, write_atomically
+from active_learning.system.file_moves import same_place
+from active_learning.system.files import copy_atomically, write_atomically
 
 CVAT_ZIP = "cvat_images_1.1.zip"
 _AS_PNG = ("1", "L", "LA", "I", "I;16", "I;16B", "P", "RGB", "RGBA")  # modes that PNG holds as they are

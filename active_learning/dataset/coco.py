@@ -11,7 +11,7 @@ from active_learning.annotations import Annotation, check_labels, read_annotatio
 from active_learning.annotations.coco import CocoWriter
 from active_learning.dataset.image_folder import AnnotatedImage, check_image_name, image_size, pair_annotations
 from active_learning.errors import MaskALError
-from active_learning.files import write_atomically
+from active_learning.system.files import write_atomically
 
 
 @dataclass(frozen=True)

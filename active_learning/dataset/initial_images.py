@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.annotations import mask_files_of
-from active_learning.dataset.file_moves import same_content
 from active_learning.dataset.image_folder import find_images, pair_annotations
 from active_learning.errors import MaskALError
-from active_learning.files import copy_atomically
+from active_learning.system.file_moves import same_content
+from active_learning.system.files import copy_atomically
 
 
 def draw_initial_images(images: Sequence[str], size: int, seed: int) -> list[str]:

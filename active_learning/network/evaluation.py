@@ -12,9 +12,9 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader
 
-from active_learning.log import logger
 from active_learning.network.prediction import load_network
-from active_learning.progress import progress
+from active_learning.system.log import logger
+from active_learning.system.progress import progress
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset

@@ -24,15 +24,15 @@ import torch
 from torch import nn
 
 from active_learning.errors import MaskALError
-from active_learning.log import logger
 from active_learning.network.detection_crops import cut_detections
 from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.prediction import read_input
-from active_learning.network.promising import log_odds, noise, promising
+from active_learning.network.proposal_screening import log_odds, noise, promising
 from active_learning.network.seeded_dropout import Draws, SeededDropout, active_dropout
-from active_learning.sampling.look import Look
+from active_learning.sampling.forward_passes import Look
 from active_learning.sampling.observations import Detection, Member
+from active_learning.system.log import logger
 from detectron2.config import CfgNode
 from detectron2.structures import Instances
 

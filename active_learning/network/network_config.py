@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from active_learning.errors import MaskALError
-from active_learning.log import logger
 from active_learning.settings import Experiment, Settings
-from active_learning.settings_paths import is_zoo_config
+from active_learning.settings.paths import is_zoo_config
+from active_learning.system.log import logger
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode

@@ -8,9 +8,9 @@ import weakref
 from pathlib import Path
 
 from active_learning.errors import first_line
-from active_learning.log import logger
 from active_learning.network.prediction import UNREADABLE
 from active_learning.network.weights_files import write_failure_told
+from active_learning.system.log import logger
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase

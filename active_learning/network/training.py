@@ -14,9 +14,7 @@ import torch
 from fvcore.common.param_scheduler import ExponentialParamScheduler
 from torch import nn
 
-from active_learning.disk_space import check_space
 from active_learning.errors import MaskALError
-from active_learning.log import logger
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.evaluation import with_progress
 from active_learning.network.prediction import UNREADABLE
@@ -24,6 +22,8 @@ from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
 from active_learning.network.training_hooks import KeepBest, ProgressBar
 from active_learning.network.weights_files import backbone_filled, begin_best, save_weights
+from active_learning.system.disk_space import check_space
+from active_learning.system.log import logger
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances

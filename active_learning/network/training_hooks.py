@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from active_learning.log import logger
 from active_learning.network.weights_files import save_weights
-from active_learning.progress import progress
+from active_learning.system.log import logger
+from active_learning.system.progress import progress
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, hooks
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from active_learning.disk_space import free_space, in_words
 from active_learning.errors import MaskALError, first_line
-from active_learning.files import copy_atomically, draft_of
+from active_learning.system.disk_space import free_space, in_words
+from active_learning.system.files import copy_atomically, draft_of
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

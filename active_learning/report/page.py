@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from active_learning.acquisition.explanation import Explanation, read_explanations
 from active_learning.errors import MaskALError
-from active_learning.files import write_atomically
-from active_learning.log import logger
-from active_learning.output_files import read_pool_scores, read_train_files
 from active_learning.report import comparison, figures
 from active_learning.report.balance import ClassShare, class_balance
 from active_learning.report.curves import Curve, class_curve, map_curve
 from active_learning.report.figures import LoopCertainties, StrategyLook
 from active_learning.report.runs import Run, by_label, class_names, read_runs
-from active_learning.report.why_chosen import Explanation, read_explanations
+from active_learning.run.output_files import read_pool_scores, read_train_files
+from active_learning.system.files import write_atomically
+from active_learning.system.log import logger
 
 FILE = "report.html"
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.errors import MaskALError
-from active_learning.log import logger
-from active_learning.output_files import OutputFiles
-from active_learning.run_state import LoopScores, RunState
+from active_learning.run.output_files import OutputFiles
+from active_learning.run.state import LoopScores, RunState
+from active_learning.system.log import logger
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How sure the network is of an image, and which images to have annotated next."""
 
 from active_learning.sampling.certainty import ImageCertainty, Observation, certainty_of, image_certainty
-from active_learning.sampling.look import Look
+from active_learning.sampling.forward_passes import Look
 
 __all__ = ["ImageCertainty", "Look", "Observation", "certainty_of", "image_certainty"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from active_learning.sampling.look import Look
+from active_learning.sampling.forward_passes import Look
 from active_learning.sampling.observations import Detection, Mask, Member, Passes, group_detections, read_passes
 
 MEAN_MASK_QUORUM = 0.25  # a pixel belongs to the mean mask where at least this fraction of the members has it

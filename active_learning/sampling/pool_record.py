@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from active_learning.sampling.certainty import ImageCertainty, Observation
-from active_learning.sampling.class_doubt import class_doubt
-from active_learning.sampling.look import Look
+from active_learning.sampling.class_uncertainty import class_doubt
+from active_learning.sampling.forward_passes import Look
 
 _BOX_DECIMALS = 2  # of a pixel
 _PROBABILITY_DECIMALS = 6

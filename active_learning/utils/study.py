@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
-from active_learning.output_files import OutputFiles, output_files
+from active_learning.run.output_files import OutputFiles, output_files
 from active_learning.settings import Settings, load_settings
 
 if TYPE_CHECKING:

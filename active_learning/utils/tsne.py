@@ -28,8 +28,8 @@ from active_learning.annotations import read_annotation
 from active_learning.annotations.contours import instance_mask
 from active_learning.dataset.image_folder import image_size, pair_annotations
 from active_learning.errors import MaskALError
-from active_learning.files import write_atomically
-from active_learning.processes import exit_code_of
+from active_learning.system.files import write_atomically
+from active_learning.system.processes import exit_code_of
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 LEAST_OBJECTS = 5  # fewer make no map

@@ -25,12 +25,12 @@ from tqdm import tqdm
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, but the one that holds the package
 
-from active_learning.files import write_atomically
-from active_learning.processes import exit_code_of
+from active_learning.system.files import write_atomically
+from active_learning.system.processes import exit_code_of
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 if TYPE_CHECKING:
-    from active_learning.sampling.look import Look
+    from active_learning.sampling.forward_passes import Look
 
 STEPS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500)
 PARTS = ("certainty", "semantic", "mask", "box", "occurrence")

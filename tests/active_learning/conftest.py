@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_learning.sampling.class_doubt import class_doubt
+from active_learning.sampling.class_uncertainty import class_doubt
 from active_learning.sampling.pool_record import ObjectRecord, PoolRecord
 from active_learning.settings import Settings
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import maskAL
-from active_learning import choice
+from active_learning.acquisition import acquire as choice
 from active_learning.annotations import Annotation
 from active_learning.errors import AnnotationsAwaited, MaskALError, SettingsError
 from active_learning.loop import ActiveLearningLoop, start_over
@@ -20,14 +20,14 @@ from active_learning.network import evaluation, network_config, pre_labelling, p
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
-from active_learning.output_files import output_files
 from active_learning.report import page
-from active_learning.run_data import RunData
-from active_learning.run_state import RunState
+from active_learning.run.data import RunData
+from active_learning.run.output_files import output_files
+from active_learning.run.state import RunState
+from active_learning.run.status import describe_status
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings
-from active_learning.settings_changes import recorded
-from active_learning.status import describe_status
+from active_learning.settings.changes import recorded
 from tests.active_learning.conftest import annotated_image
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from active_learning.errors import MaskALError
 from active_learning.settings import Settings, load_settings
-from active_learning.settings_file import parse_settings
+from active_learning.settings.file import parse_settings
 from tests.docs.commands import OUTSIDE, commands, fault
 from tests.docs.markdown import Piece, anchors, blocks, code_in_lines, links, rows
 

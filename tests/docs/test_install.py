@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from active_learning.settings_paths import zoo_configs
+from active_learning.settings.paths import zoo_configs
 from tests.docs.commands import ROOT, commands, console_scripts, fault
 from tests.docs.markdown import blocks
 

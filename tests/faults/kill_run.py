@@ -30,8 +30,9 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 import maskAL  # noqa: E402
-from active_learning import annotating, run_lock  # noqa: E402
+from active_learning.annotating import request as annotating  # noqa: E402
 from active_learning.network import evaluation, mc_dropout, network_config, training  # noqa: E402, F401
+from active_learning.run import lock as run_lock  # noqa: E402
 from tests.faults.project import Person, make_project  # noqa: E402
 
 SECONDS_TO_END = 15.0

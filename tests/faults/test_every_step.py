@@ -18,17 +18,17 @@ from pathlib import Path
 import pytest
 
 import maskAL
-from active_learning import choice
+from active_learning.acquisition import acquire as choice
 from active_learning.errors import AnnotationsAwaited
-from active_learning.files import write_atomically
 from active_learning.loop import ActiveLearningLoop
 from active_learning.network import evaluation, network_config, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
 from active_learning.report import page
-from active_learning.run_lock import only_run
+from active_learning.run.lock import only_run
 from active_learning.settings import Settings
+from active_learning.system.files import write_atomically
 
 EVENTS = ("os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
 STRIDE = int(os.environ.get("STEPS_BETWEEN_DEATHS", "23"))  # each takes a run; 1 in `make test-faults`

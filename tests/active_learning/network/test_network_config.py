@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from active_learning.errors import MaskALError
-from active_learning.log import logger
 from active_learning.network.network_config import (
     network_config,
     pretrained_weights,
@@ -15,6 +14,7 @@ from active_learning.network.network_config import (
     training_iterations,
 )
 from active_learning.network.training import MaskALTrainer
+from active_learning.system.log import logger
 
 
 def trained_as(settings, *, image_count=10, class_images=None):

@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
-from active_learning import disk_space
 from active_learning.errors import MaskALError
 from active_learning.network import training, training_hooks
 from active_learning.network.network_config import network_config, training_config
 from active_learning.network.resume_point import remove_resume_points
 from active_learning.network.training import MaskALTrainer, register_dataset, train
+from active_learning.system import disk_space
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 

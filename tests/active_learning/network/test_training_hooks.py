@@ -10,7 +10,7 @@ from detectron2.utils.events import EventStorage
 
 
 def test_progress_bar_counts_from_the_start_iteration(capsys, monkeypatch):
-    monkeypatch.setattr("active_learning.progress.SOON_DONE", 0)
+    monkeypatch.setattr("active_learning.system.progress.SOON_DONE", 0)
     monkeypatch.setattr(tqdm, "_instances", WeakSet())  # bars of tests that failed half-way move this one down
     bar = ProgressBar()
     with EventStorage(0) as storage:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from active_learning.output_files import OutputFiles, write_pool_scores, write_train_files
-from active_learning.run_state import LoopScores, RunState
+from active_learning.run.output_files import OutputFiles, write_pool_scores, write_train_files
+from active_learning.run.state import LoopScores, RunState
 
 
 def write_run(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from active_learning.sampling.certainty import certainty_of
-from active_learning.sampling.look import Look
+from active_learning.sampling.forward_passes import Look
 from active_learning.sampling.observations import Detection, Mask
 from active_learning.sampling.pool_record import PoolRecord, from_line, record_of, to_line
 

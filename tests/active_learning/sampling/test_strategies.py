@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from active_learning.sampling.strategies import SHORTLIST, STRATEGIES, Pool, choose_images
-from active_learning.settings_keys import Strategy
+from active_learning.settings.keys import Strategy
 
 CERTAINTIES = {"a": [0.5], "b": [0.5], "high": [0.9], "low": [0.1], "nothing": []}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.errors import MaskALError
-from active_learning.output_files import OutputFiles
+from active_learning.run.output_files import OutputFiles
 from active_learning.utils.study import evenly, newest_weights
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from active_learning.sampling.look import Look
+from active_learning.sampling.forward_passes import Look
 from active_learning.sampling.observations import Detection, Mask
 from active_learning.utils.uncertainty_forward_passes import draw, objects_csv, settle, steps_up_to, summary
 

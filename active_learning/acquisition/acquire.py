@@ -1,0 +1,195 @@
+"""Choosing the images that a loop adds: the network looks at the pool, a strategy picks."""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from active_learning.acquisition.explain import explain_images, least_certain
+from active_learning.errors import MaskALError
+from active_learning.run.output_files import OutputFiles, write_pool_scores
+from active_learning.settings import Experiment, Settings
+from active_learning.system.log import logger
+from active_learning.system.processes import ranks, together
+
+if TYPE_CHECKING:
+    from active_learning.sampling.pool_record import PoolRecord
+    from active_learning.sampling.strategies import Pool
+    from detectron2.config import CfgNode
+
+
+@dataclass(frozen=True)
+class ChosenImages:
+    """`certainty` of each image, first choice first, NaN where none was computed; `why_none` where it is empty."""
+
+    certainty: dict[str, float]
+    why_none: str = ""
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Chooses for one loop.
+
+    Attributes:
+        network: gives the network's config; called only where the strategy looks at images.
+        weights: of the network.
+        class_counts: gives the objects of each class in the training set; called only where the strategy needs them.
+    """
+
+    settings: Settings
+    experiment: Experiment
+    files: OutputFiles
+    loop: int
+    network: Callable[[], CfgNode]
+    weights: Path
+    class_counts: Callable[[], Mapping[str, int]]
+
+    def choose(self, pool: Sequence[str], training_images: Sequence[str]) -> ChosenImages:
+        """At most pool_size images of the pool (sorted names) for the next loop."""
+        from active_learning.sampling.strategies import choose_images
+
+        records = self._look_at(pool)
+        if self._looks and not records:
+            return ChosenImages({}, f"none of the {len(pool)} images that are left can be read (the log says why)")
+        names = [name for name in pool if name in records] if records else list(pool)
+        chosen = choose_images(
+            self.experiment.strategy,
+            self._pool(names, records, training_images),
+            images_without_detections=self.settings.images_without_detections,
+            min_distance=self.settings.min_distance,
+        )
+        if chosen.held_back:
+            count = len(chosen.held_back)
+            logger.info("%d image%s held back as too like another (min_distance)", count, "" if count == 1 else "s")
+        if not chosen.names:
+            return ChosenImages({}, _why_none(bool(chosen.held_back)))
+        certainty = {name: records[name].value if name in records else math.nan for name in chosen.names}
+        self._explain(certainty)
+        return ChosenImages(certainty)
+
+    def _explain(self, certainty: Mapping[str, float]) -> None:
+        """Keeps why the least certain of the chosen images are that; the run goes on where it cannot."""
+        if not (images := least_certain(certainty)):
+            return
+        where = (self.settings, self.experiment, self.files, self.loop)
+        try:
+            explain_images(*where, cfg=self.network(), weights=self.weights, images=images)
+        except (OSError, MaskALError) as error:
+            logger.warning("The report will not tell why these images were chosen: %s", error)
+
+    @property
+    def _looks(self) -> bool:
+        from active_learning.sampling.strategies import STRATEGIES
+
+        return STRATEGIES[self.experiment.strategy].looks or self.settings.min_distance > 0
+
+    def _look_at(self, pool: Sequence[str]) -> dict[str, PoolRecord]:
+        """The record of each image that can be read; empty where the strategy does not look."""
+        if not self._looks:
+            return {}
+        passes = self.experiment.mcd_iterations
+        logger.info("Looking %d times at each of the %d images of the pool", passes, len(pool))
+        records = self._records(pool, passes, self.files.pool_records(self.loop))
+        write_pool_scores(self.files.pool_scores(self.loop), {name: one.value for name, one in records.items()})
+        return records
+
+    def _records(self, images: Sequence[str], passes: int, file: Path) -> dict[str, PoolRecord]:
+        cfg = self.network()
+        return together(
+            look_at_images,
+            cfg,
+            self.weights,
+            self.settings.traindir,
+            images,
+            passes=passes,
+            seed=self.experiment.seed,
+            iou_threshold=self.settings.iou_thres,
+            mode=self.experiment.mode,
+            records_file=file,
+            workers=self.settings.num_workers,
+        )
+
+    def _pool(self, names: Sequence[str], records: Mapping[str, PoolRecord], training_images: Sequence[str]) -> Pool:
+        from active_learning.sampling.strategies import STRATEGIES, Pool
+
+        strategy = STRATEGIES[self.experiment.strategy]
+        compares = strategy.needs_training_features or self.settings.min_distance > 0
+        counts = self.class_counts() if strategy.needs_class_counts else {}
+        return Pool(
+            names=names,
+            records=records,
+            mode=self.experiment.mode,
+            count=self.experiment.pool_sizes[self.loop],
+            rng=random.Random(f"{self.experiment.seed} {self.loop}"),
+            training_features=self._training_features(training_images) if compares else None,
+            class_counts=[counts.get(name, 0) for name in self.settings.classes],
+        )
+
+    def _training_features(self, images: Sequence[str]) -> npt.NDArray[np.float32]:
+        """(M, C). Features do not depend on dropout, so one pass is enough."""
+        logger.info("Looking at the %d images of the training set", len(images))
+        records = self._records(sorted(images), 1, self.files.training_records(self.loop))
+        if not records:
+            raise MaskALError(f"{self.settings.traindir}: none of the {len(images)} training images can be read")
+        return np.stack([record.features for record in records.values()])
+
+
+def _why_none(held_back: bool) -> str:
+    if held_back:
+        return "every image that is left is too like one of the training set (min_distance)"
+    return "the network sees nothing in the images that are left, so none can be chosen"
+
+
+def look_at_images(
+    cfg: CfgNode,
+    weights: Path,
+    folder: Path,
+    images: Sequence[str],
+    *,
+    passes: int,
+    seed: int,
+    iou_threshold: float,
+    mode: str,
+    records_file: Path,
+    workers: int,
+) -> dict[str, PoolRecord]:
+    """The records of images of a folder, kept in `records_file`; each process looks at its share of them."""
+    from active_learning.acquisition.pool_scoring import Eyes, score_pool
+    from active_learning.network.mc_dropout import MonteCarloDropout
+    from active_learning.network.prediction import load_network
+
+    sampler = MonteCarloDropout(load_network(cfg, weights), cfg, passes=passes, seed=seed)
+    conditions = {"passes": passes, "seed": seed, "iou_threshold": iou_threshold, "mode": mode, **_conditions(cfg)}
+    return score_pool(
+        images,
+        Eyes(functools.partial(_read, sampler.read, folder), sampler.look, workers),
+        iou_threshold=iou_threshold,
+        mode=mode,
+        records_file=records_file,
+        conditions=conditions,
+        ranks=ranks(),
+    )
+
+
+def _read(read: Callable[[Path], Any], folder: Path, name: str) -> Any:
+    return read(folder / name)
+
+
+def _conditions(cfg: CfgNode) -> dict[str, Any]:
+    """What a person may change between two starts of a run, beside the weights."""
+    heads = cfg.MODEL.ROI_HEADS
+    return {
+        "dropout_probability": heads.DROPOUT_PROBABILITY,
+        "confidence_threshold": heads.SCORE_THRESH_TEST,
+        "nms_threshold": heads.NMS_THRESH_TEST,
+        "image_sizes": [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST],
+        "mixed_precision": cfg.SOLVER.AMP.ENABLED,
+    }

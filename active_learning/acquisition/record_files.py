@@ -1,0 +1,109 @@
+"""Files of pool records: a heading, then a line of json an image.
+
+While a pool is looked at, each process adds to a part of its own, `<file>.part0`, `<file>.part1`, ...; in the end the
+records of all stand in one file in the order of the pool. A stopped run leaves the parts, from which it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from active_learning.errors import MaskALError
+from active_learning.sampling.pool_record import PoolRecord, from_line, to_line
+from active_learning.system.files import write_atomically
+
+FORMAT = "maskal pool records 1"
+Conditions = Mapping[str, Any]
+"""What the values depend on, such as the number of passes; numbers, texts and lists of them."""
+
+
+def read_records(path: Path) -> dict[str, PoolRecord]:
+    """The records of a pool, by image name; also those of a run that was stopped or still goes on.
+
+    Raises:
+        MaskALError: a line cannot be read, or another version of MaskAL wrote the file.
+    """
+    return {record.name: record for file in _files(path) for record in _read(file)[1]}
+
+
+def read_matching(path: Path, conditions: Conditions) -> tuple[dict[str, PoolRecord], bool]:
+    """The records that were made under these conditions, and whether there are others."""
+    contents = [_read(file) for file in _files(path)]
+    kept = {record.name: record for found, records in contents for record in records if found == conditions}
+    return kept, any(records and found != conditions for found, records in contents)
+
+
+def part(path: Path, rank: int) -> Path:
+    return path.with_name(f"{path.name}.part{rank}")
+
+
+def remove_parts(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}.part*"):
+        file.unlink(missing_ok=True)
+
+
+def begin_part(path: Path, conditions: Conditions) -> None:
+    """Makes the part ready to be added to: with a heading, and without a half-written last line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = _whole_lines(path)
+    found, _ = _parse(path, whole)
+    path.write_bytes(whole if found == conditions else f"{_heading(conditions)}\n".encode())
+
+
+def write_records(path: Path, conditions: Conditions, records: Iterable[PoolRecord]) -> None:
+    lines = [_heading(conditions), *map(to_line, records)]
+    write_atomically(path, "".join(f"{line}\n" for line in lines))
+
+
+def _heading(conditions: Conditions) -> str:
+    return json.dumps({"format": FORMAT, "conditions": dict(conditions)}, ensure_ascii=False)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.exists():
+        yield path
+    yield from sorted(path.parent.glob(f"{path.name}.part*"))
+
+
+def _whole_lines(path: Path) -> bytes:
+    """Without a last line that has no line end."""
+    content = path.read_bytes() if path.exists() else b""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _read(path: Path) -> tuple[Conditions | None, list[PoolRecord]]:
+    return _parse(path, _whole_lines(path))
+
+
+def _parse(path: Path, content: bytes) -> tuple[Conditions | None, list[PoolRecord]]:
+    """Conditions and records; None where there is not even a heading."""
+    lines = content.decode("utf-8", errors="replace").split("\n")[:-1]
+    if not lines:
+        return None, []
+    return _read_heading(path, lines[0]), [
+        _read_line(path, number, line) for number, line in enumerate(lines[1:], start=2)
+    ]
+
+
+def _read_heading(path: Path, line: str) -> Conditions:
+    try:
+        heading = json.loads(line)
+        if heading["format"] == FORMAT:
+            return heading["conditions"]
+        found = repr(heading["format"])
+    except (ValueError, KeyError, TypeError):
+        found = "something else"
+    raise MaskALError(f"{path}: line 1: {found} where {FORMAT!r} is needed; {_REMEDY}")
+
+
+def _read_line(path: Path, number: int, line: str) -> PoolRecord:
+    try:
+        return from_line(line)
+    except ValueError as error:
+        raise MaskALError(f"{path}: line {number}: cannot be read: {error}; {_REMEDY}") from error
+
+
+_REMEDY = "move the file away to have the pool looked at again"

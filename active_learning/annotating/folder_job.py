@@ -1,0 +1,181 @@
+"""Pre-labelling a folder from the command line (auto_annotate.py)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from active_learning.annotating.pre_labels import PreLabelFolder, counted, export_format
+from active_learning.annotating.supervisely_project import add_to_project
+from active_learning.annotations import Annotation, image_named_in
+from active_learning.dataset.image_folder import find_annotations, find_images
+from active_learning.errors import MaskALError, SettingsError
+from active_learning.settings import Settings
+from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys, did_you_mean, key_mistakes
+from active_learning.settings.paths import is_zoo_config, meta_mistakes, network_mistakes
+
+if TYPE_CHECKING:
+    from active_learning.network.pre_labelling import PreLabeller
+
+USE_COCO = ["use_coco"]
+# Flags that have another name than the key of the settings.
+FLAGS = {"confidence_threshold": "conf_thres", "nms_threshold": "nms_thres", "pretrained_weights": "weights_file"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for. `settings.classes` are the network's; `wanted` those to draw."""
+
+    folder: Path
+    settings: Settings
+    wanted: tuple[str, ...]
+    batch_size: int
+    project: Path
+
+
+def read_request(given: argparse.Namespace) -> Request:
+    """Raises SettingsError: every mistake of the flags in one message."""
+    published = is_zoo_config(given.weights_file)
+    network = given.network_config or (given.weights_file if published else ZOO_NETWORK)
+    all_published = given.classes == USE_COCO or (published and not given.classes)
+    values = _settings_values(given, network, ["any"] if all_published else given.classes)
+    _refuse([*_flag_mistakes(given), *_mistakes(values)])
+    classes = _published_classes(network) if published or all_published else given.classes
+    wanted = tuple(classes if all_published else given.classes)
+    unknown = (f"--classes: {name!r} is none of the network's{did_you_mean(name, classes)}" for name in wanted
+               if name not in classes)  # fmt: skip
+    _refuse([*unknown, *_meta_mistakes({**values, "classes": wanted})])
+    folder = given.img_dir
+    project = given.supervisely_project or folder.resolve().with_name(f"{folder.resolve().name}_supervisely")
+    settings = Settings.model_validate({**values, "classes": classes})
+    return Request(folder, settings, wanted, given.batch_size, project)
+
+
+def _settings_values(given: argparse.Namespace, network: str, classes: Sequence[str]) -> dict[str, Any]:
+    same = ("export_format", "supervisely_meta_json", "max_polygon_error", "image_min_size", "image_max_size",
+            "cuda_visible_devices", "num_workers")  # fmt: skip
+    return {
+        **{key: getattr(given, key) for key in same},
+        **{key: getattr(given, flag) for key, flag in FLAGS.items()},
+        "network_config": network,
+        "classes": list(classes),
+    }
+
+
+def _flag_mistakes(given: argparse.Namespace) -> Iterator[str]:
+    if not given.img_dir.is_dir():
+        yield f"--img_dir: there is no folder {given.img_dir}; correct the path"
+    if not given.weights_file:
+        yield "--weights_file: is empty; give the weights of a trained network"
+    if given.batch_size < 1:
+        yield f"--batch_size: {given.batch_size} must be at least 1"
+    if given.export_format == "supervisely" and given.supervisely_meta_json is None:
+        yield "--supervisely_meta_json: is missing; give the meta.json of the Supervisely project"
+
+
+def _mistakes(values: dict[str, Any]) -> Iterator[str]:
+    """In the words of the settings, with the names of the flags."""
+    found = key_mistakes(values)
+    if not found:
+        found = list(network_mistakes(SettingsKeys.model_validate(values)))
+    yield from (_as_flag(key, message) for key, message in found)
+
+
+def _meta_mistakes(values: dict[str, Any]) -> Iterator[str]:
+    yield from (_as_flag(key, message) for key, message in meta_mistakes(SettingsKeys.model_validate(values)))
+
+
+def _as_flag(key: str, message: str) -> str:
+    return f"--{FLAGS.get(key, key)}{message.removeprefix(key)}"
+
+
+def _refuse(mistakes: Sequence[str]) -> None:
+    if mistakes:
+        count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+        raise SettingsError(f"{count} in the command line; nothing was changed", tuple(mistakes))
+
+
+def _published_classes(network: str) -> list[str]:
+    from active_learning.network.network_config import published_classes
+
+    names = published_classes(network)
+    _refuse([] if names else [f"--classes: the names of {network} are not known here; list them"])
+    return names
+
+
+class FolderAnnotation:
+    """The steps of the program, in order."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.images: list[str] = []
+        self.skipped = 0
+        self.unreadable: list[str] = []
+        meta = request.settings.supervisely_meta_json
+        self.meta_json = meta if request.settings.export_format == "supervisely" else None
+        error = request.settings.max_polygon_error
+        export = export_format(
+            request.settings.export_format, request.wanted, max_polygon_error=error, meta_json=self.meta_json
+        )
+        self.files = PreLabelFolder(request.folder, export)
+
+    def find_images(self) -> None:
+        """Those without an annotation. Raises MaskALError where there is no image at all."""
+        folder = self.request.folder
+        images = find_images(folder)
+        if not images:
+            raise MaskALError(f"{folder}: holds no image; correct --img_dir")
+        annotated, doubtful = find_annotations(folder, images, image_named_in)
+        for fault in sorted(set(doubtful.values())):
+            print(f"{fault}; these images are skipped", file=sys.stderr)
+        self.images = [name for name in images if name not in annotated and name not in doubtful]
+        self.skipped = len(images) - len(self.images)
+
+    def load_network(self) -> PreLabeller | None:
+        """None where nothing is to be drawn. Raises MaskALError."""
+        if not self.images:
+            return None
+        from active_learning.network.network_config import network_config, pretrained_weights
+        from active_learning.network.pre_labelling import PreLabeller
+        from active_learning.network.prediction import load_network
+
+        settings = self.request.settings
+        cfg = network_config(settings, settings.experiments()[0])
+        model = load_network(cfg, pretrained_weights(settings))
+        return PreLabeller(model, cfg, settings.classes, wanted=self.request.wanted, batch_size=self.request.batch_size)
+
+    def write_pre_labels(self, draw: PreLabeller | None) -> None:
+        """With a bar; unreadable images are named at once. Raises MaskALError where a file cannot be written."""
+        drawn = draw(self.request.folder, self.images) if draw is not None else ()
+        for one in tqdm(drawn, total=len(self.images), unit="image", desc="Pre-labelling", disable=None):
+            if isinstance(one, Annotation):
+                self._write(one)
+            else:
+                self.unreadable.append(one.name)
+                tqdm.write(f"{one.fault}; skipped", file=sys.stderr)
+
+    def _write(self, annotation: Annotation) -> None:
+        path = self.files.write(annotation)
+        if path is None or self.meta_json is None:
+            return
+        request = self.request
+        try:
+            list(add_to_project(request.project, self.meta_json, request.folder, annotation.image, path))
+        except (OSError, ValueError) as error:
+            raise MaskALError(f"{request.project}: {annotation.image} cannot be put there: {error}") from error
+
+    def summary(self) -> str:
+        """What was done, in words."""
+        skipped = self.skipped + self.files.count.left
+        parts = [str(self.files.count), f"{counted(skipped, 'image')} skipped (annotated already)"]
+        if self.unreadable:
+            parts.append(f"{counted(len(self.unreadable), 'image')} unreadable")
+        if self.meta_json is not None and self.files.count.images:
+            parts.append(f"to import in Supervisely: {self.request.project}")
+        return f"Pre-labelled: {'; '.join(parts)}"

@@ -1,0 +1,128 @@
+"""Pre-labels: annotation files that a network drew, put where a person's would be, and never over one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from active_learning.annotations import FORMATS, Annotation, Instance, supervisely
+from active_learning.annotations.contours import instance_bitmap, parts_without_holes
+from active_learning.dataset.image_folder import check_image_name, claimants, is_image, normalised
+from active_learning.errors import MaskALError
+from active_learning.system.file_moves import draft_of_new
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """How pre-labels are written. `meta` is the Supervisely project's, None for other tools."""
+
+    name: str
+    max_polygon_error: float = 1.0
+    meta: supervisely.Meta | None = None
+
+    @property
+    def suffix(self) -> str:
+        return ".xml" if self.name == "cvat" else ".json"
+
+    def write(self, annotation: Annotation, path: Path) -> None:
+        """Writes the file, over what stands there."""
+        if self.name == "cvat":
+            annotation = _without_holes(annotation, self.max_polygon_error)
+        if self.meta is not None:
+            supervisely.write(annotation, path, scores=self.meta.has_scores)
+        else:
+            FORMATS[self.name].write(annotation, path, max_polygon_error=self.max_polygon_error)
+
+
+def export_format(
+    name: str, classes: Sequence[str], *, max_polygon_error: float = 1.0, meta_json: Path | None = None
+) -> ExportFormat:
+    """The format of that name.
+
+    Args:
+        classes: names that the pre-labels may have.
+        meta_json: the meta.json of the Supervisely project; needed for "supervisely".
+
+    Raises:
+        AnnotationError: the meta.json cannot be read or lacks a class.
+    """
+    if name != "supervisely" or meta_json is None:
+        return ExportFormat(name, max_polygon_error)
+    meta = supervisely.read_meta(meta_json)
+    supervisely.check_meta(meta, classes)
+    return ExportFormat(name, max_polygon_error, meta)
+
+
+def _without_holes(annotation: Annotation, max_error: float) -> Annotation:
+    """CVAT's files would keep a part with holes as a picture of its own beside them, which is easily left behind."""
+
+    def cut(instance: Instance) -> Instance:
+        bitmap = instance_bitmap(instance, annotation.height, annotation.width)
+        return replace(instance, parts=parts_without_holes(bitmap, max_error), bitmap=None)
+
+    return replace(annotation, instances=tuple(map(cut, annotation.instances)))
+
+
+@dataclass
+class PreLabelCount:
+    """What has been written, and which images were left because something stands there already."""
+
+    images: int = 0
+    objects: int = 0
+    without_detections: int = 0
+    left: int = 0
+
+    def __str__(self) -> str:
+        parts = [counted(self.images, "image"), counted(self.objects, "object")]
+        parts.append(f"{counted(self.without_detections, 'image')} without detections")
+        return ", ".join(parts)
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+class PreLabelFolder:
+    """Writes the pre-labels of a folder's images beside them."""
+
+    def __init__(self, folder: Path, export: ExportFormat) -> None:
+        self.folder = folder
+        self.export = export
+        self.count = PreLabelCount()
+        self._owners: dict[Path, dict[str, list[str]]] = {}
+
+    def write(self, annotation: Annotation) -> Path | None:
+        """Writes the annotation file of an image of the folder; None where one of that name is there already.
+
+        Raises:
+            MaskALError: it cannot be written.
+        """
+        target = self.path_of(annotation.image)
+        try:
+            with draft_of_new(target) as draft:
+                self.export.write(annotation, draft)
+        except FileExistsError:
+            self.count.left += 1
+            return None
+        except OSError as error:
+            raise MaskALError(f"{target}: cannot be written: {error.strerror or error}") from error
+        self.count.images += 1
+        self.count.objects += len(annotation.instances)
+        self.count.without_detections += not annotation.instances
+        return target
+
+    def path_of(self, image: str) -> Path:
+        """The file that the tool looks for: `<stem>.json`, `<stem>.xml`, Supervisely: `<image name>.json`.
+
+        Where another image has the same stem, it is named after the whole name of the image.
+        """
+        path = self.folder / check_image_name(image)
+        if path.parent not in self._owners:
+            names = os.listdir(path.parent) if path.parent.is_dir() else []  # noqa: PTH208 (names are wanted)
+            self._owners[path.parent] = claimants(name for name in names if is_image(name))
+        alone = len(self._owners[path.parent].get(normalised(path.stem), ())) <= 1
+        by_stem = alone and self.export.name != "supervisely"
+        return path.with_name((path.stem if by_stem else path.name) + self.export.suffix)

@@ -1,0 +1,57 @@
+"""A folder that Supervisely imports as a project: meta.json, and for each sub-folder of images a data set."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from active_learning.annotations.supervisely_meta import META_FILE
+from active_learning.dataset.image_folder import EXPORTED_AS_PNG, exported_name
+from active_learning.system.file_moves import draft_of_new
+
+DATASET = "ds"
+
+
+def add_to_project(project: Path, meta_json: Path, folder: Path, image: str, annotation: Path) -> Iterator[Path]:
+    """Puts an image of a folder and its Supervisely file into the project; what is there already stays.
+
+    TIFF images, which Supervisely's tool does not show, become PNG here, `<name>.tif.png`; their own file stays as it
+    is. The data set of the sub-folder a/b is `ds__a__b`.
+
+    Yields:
+        The files that were written.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    source, place = folder / image, PurePosixPath(image).parent
+    dataset = project / "__".join([DATASET, *place.parts])
+    name = exported_name(source.name)
+    yield from _copy_new(meta_json, project / META_FILE)
+    yield from _copy_new(source, dataset / "img" / name)
+    yield from _copy_new(annotation, dataset / "ann" / f"{name}.json")
+
+
+def _copy_new(source: Path, target: Path) -> Iterator[Path]:
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with draft_of_new(target) as draft:
+        if source.suffix.lower() in EXPORTED_AS_PNG:
+            _shown(source).save(draft, format="PNG")
+        else:
+            shutil.copyfile(source, draft)
+    yield target
+
+
+def _shown(path: Path) -> Image.Image:
+    """The image upright, with 8 bits a channel."""
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+        return upright if upright.mode in ("L", "RGB", "RGBA") else upright.convert("RGB")

@@ -1,0 +1,1 @@
+"""One run of an experiment: its data, state, lock and output files; --check and --status."""

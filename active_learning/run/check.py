@@ -1,0 +1,118 @@
+"""`--check`: what a run with these settings would do, and every annotation that would stop it. Changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from active_learning.annotations import check_labels, read_annotation
+from active_learning.dataset.image_folder import find_images, image_size, pair_annotations
+from active_learning.dataset.initial_images import annotated_images
+from active_learning.errors import MaskALError
+from active_learning.network.network_config import training_iterations
+from active_learning.run.data import RunData
+from active_learning.run.output_files import output_files
+from active_learning.run.state import RunState
+from active_learning.settings import Experiment, Settings
+from active_learning.settings.changes import take_up
+from active_learning.system.progress import progress
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where an experiment begins or goes on: with `size` training images of `images`, in this loop and phase."""
+
+    size: int
+    images: int
+    loop: int = 0
+    phase: str = ""  # of a run that has begun
+
+
+def describe_run(settings: Settings, *, fresh: bool = False) -> str:
+    """The plan in words; `fresh` plans from the start where a run has begun.
+
+    Raises:
+        MaskALError: an image folder is empty, annotations are faulty, or the run could not begin or go on with these
+            settings; one message names all faults.
+    """
+    rows: list[list[object]] = []
+    faults: list[str] = []
+    plans: list[str] = []
+    for split, folder in _folders(settings):
+        images = find_images(folder)
+        if not images:
+            faults.append(f"{folder}: holds no image; put the images of {split}dir there")
+        annotated, found = _read_annotations(settings, folder, images)
+        faults += found
+        rows.append([split.rstrip("_"), str(folder), len(images), annotated, len(images) - annotated - len(found)])
+    for experiment in settings.experiments():
+        try:
+            plans.append(_plan(settings, experiment, _start(settings, experiment, fresh)))
+        except MaskALError as error:
+            faults.append(str(error))
+    if faults:
+        raise MaskALError("\n".join(dict.fromkeys(faults)))
+    parts = [
+        tabulate(rows, headers=["images", "folder", "number", "annotated", "without annotation"]),
+        *plans,
+        f"Network: {settings.network_config}\nStart weights: {settings.pretrained_weights or 'none'}",
+        "Settings, folders and annotations are in order. Nothing was changed.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _folders(settings: Settings) -> list[tuple[str, Path]]:
+    """By the names of their settings, less `dir`."""
+    folders = [("train", settings.traindir), ("val", settings.valdir), ("test", settings.testdir)]
+    return [*folders, ("initial_train_", settings.initial_train_dir)] if settings.use_initial_train_dir else folders
+
+
+def _start(settings: Settings, experiment: Experiment, fresh: bool) -> _Start:
+    """Raises MaskALError where the run would refuse to begin or to go on."""
+    data, path = RunData(settings), output_files(settings, experiment).state
+    if path.exists() and not fresh:
+        state = RunState.load(path)
+        take_up({"classes": state.classes, **state.settings}, settings, experiment, running=False)
+        size = len(data.present("train", state.train_images))
+        return _Start(size, len(data.images("train")), state.loop, state.phase)
+    if settings.use_initial_train_dir:
+        initial = annotated_images(settings.initial_train_dir)
+        return _Start(len(initial), len({*data.images("train"), *initial}))
+    if settings.duplicate_initial_model_and_data:
+        data.earlier_initial_model()
+    return _Start(len(data.initial_images(experiment.seed)), len(data.images("train")))
+
+
+def _read_annotations(settings: Settings, folder: Path, images: list[str]) -> tuple[int, list[str]]:
+    """How many images have a good annotation, and the faults of the others."""
+    good, faults = 0, []
+    pairs = pair_annotations(folder, images)
+    for name, path in progress(pairs.items(), what=f"reading {folder}", unit="file"):
+        try:
+            annotation = read_annotation(path, image=name, size=image_size(folder / name), within=folder)
+            check_labels(annotation, settings.classes, settings.unknown_labels, path)
+            good += 1
+        except MaskALError as error:
+            faults.append(str(error))
+    return good, faults
+
+
+def _plan(settings: Settings, experiment: Experiment, start: _Start) -> str:
+    """Train size and iterations of each loop that is left."""
+    size, rows = start.size, []
+    if start.phase in ("", "annotate", "train"):
+        rows.append([start.loop, size, training_iterations(size, settings)])
+    for loop, pool_size in enumerate(experiment.pool_sizes[start.loop :], start=start.loop + 1):
+        if size == start.images:
+            break
+        size = min(size + pool_size, start.images)
+        rows.append([loop, size, training_iterations(size, settings)])
+    title = (
+        f"Experiment {settings.experiment_name}/{experiment.name}: strategy {experiment.strategy}, "
+        f"mode {experiment.mode}, dropout {experiment.dropout_probability:g}, {experiment.mcd_iterations} passes"
+    )
+    if start.phase:
+        title += f"\nIt has begun: loop {start.loop} of {len(experiment.pool_sizes)}, phase {start.phase}"
+    return title + "\n" + (tabulate(rows, headers=["loop", "train size", "iterations"]) if rows else "No training left")

@@ -1,0 +1,129 @@
+"""Keeps a second run out of the folders of one that is going on.
+
+The lock is the operating system's, so it ends with the process that holds it, however that ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from active_learning.errors import MaskALError
+from active_learning.settings import Settings
+from active_learning.system.files import write_atomically
+from active_learning.system.log import logger
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+SECONDS_FOR_THE_REST = 20.0  # worker processes outlive a killed run for some seconds, and hold its lock meanwhile
+
+
+@contextmanager
+def only_run(settings: Settings) -> Iterator[None]:
+    """Inside it no other run has this experiment_name in these roots, or writes its image lists to this dataroot.
+
+    Raises:
+        MaskALError: another run does; names its host, process and start.
+    """
+    name = settings.experiment_name
+    places = {
+        root / f"{name}.lock": f"experiment_name {name!r}" for root in (settings.resultsroot, settings.weightsroot)
+    }
+    places[settings.dataroot / "image_lists.lock"] = f"dataroot {settings.dataroot}"
+    with ExitStack() as held:
+        for path, what in {path.resolve(): what for path, what in places.items()}.items():
+            held.enter_context(_locked(path, what))
+        yield
+
+
+@contextmanager
+def only_annotated_here(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Inside it no other run fills, or collects from, the annotate folder of this image folder.
+
+    Two runs may share their images. True where the folder is this run's; with `wait` it gets it when the other is done.
+    """
+    lock = FileLock(folder / ".annotate.lock")
+    try:
+        is_ours = _is_free(lock)
+        if not is_ours and wait:
+            logger.info("Another run has images of %s annotated. This one goes on when that is done.", folder)
+            lock.acquire(poll_interval=1.0)
+            is_ours = True
+    except (NotImplementedError, OSError):  # no locks on this disk, or a folder that may only be read
+        is_ours = True
+    try:
+        yield is_ours
+    finally:
+        lock.release()
+
+
+def _is_free(lock: FileLock) -> bool:
+    """Takes it, if it can be had at once."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
+
+
+@contextmanager
+def _locked(path: Path, what: str) -> Iterator[None]:
+    holder = path.with_name(f"{path.name}.holder")
+    lock = FileLock(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _acquire(lock, holder, what)
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        logger.warning("%s: this disk knows no locks (%s); see to it that no second run is started", path, error)
+        yield
+        return
+    with ExitStack() as undo:
+        undo.callback(lock.release)
+        undo.callback(holder.unlink, missing_ok=True)
+        started = datetime.now().astimezone().isoformat(" ", "seconds")
+        write_atomically(holder, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "start": started}))
+        yield
+
+
+def _acquire(lock: FileLock, holder: Path, what: str) -> None:
+    try:
+        lock.acquire(timeout=SECONDS_FOR_THE_REST if _has_died(_read(holder)) else 0)
+    except Timeout as error:
+        other = _read(holder)
+        who = f"on {other.get('host')}, process {other.get('pid')}, started {other.get('start')}" if other else "here"
+        raise MaskALError(
+            f"another run with {what} is going on ({who}); wait until it has ended, end it with Ctrl-C, or choose "
+            f"another {what.split()[0]}. The lock is {lock.lock_file}"
+        ) from error
+
+
+def _read(holder: Path) -> dict[str, object]:
+    """Empty where it is not written yet."""
+    try:
+        found = json.loads(holder.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _has_died(holder: dict[str, object]) -> bool:
+    """As far as can be told from this machine."""
+    pid = holder.get("pid")
+    if holder.get("host") != socket.gethostname() or not isinstance(pid, int) or os.name == "nt":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,144 @@
+"""Names and formats of the files that a run writes.
+
+    <resultsroot>/<experiment_name>/<experiment>/    <strategy>.csv, trainfiles_iteration###.txt, run_state.json, ...
+    <weightsroot>/<experiment_name>/<experiment>/    best_model_###.pth, model_final.pth, training###/
+
+Loop 0 is the training on the initial images.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from active_learning.errors import MaskALError
+from active_learning.settings import Experiment, Settings
+from active_learning.system.files import write_atomically
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Where one experiment writes; see `output_files`."""
+
+    results: Path
+    weights: Path
+    strategy: str
+
+    def make_folders(self) -> None:
+        self.results.mkdir(parents=True, exist_ok=True)
+        self.weights.mkdir(parents=True, exist_ok=True)
+
+    def best_model(self, loop: int) -> Path:
+        return self.weights / f"best_model_{loop:03d}.pth"
+
+    @property
+    def final_model(self) -> Path:
+        return self.weights / "model_final.pth"
+
+    @property
+    def scores(self) -> Path:
+        """Mask AP on the test images at the settings' confidence_threshold, a row a loop."""
+        return self.results / f"{self.strategy}.csv"
+
+    @property
+    def standard_scores(self) -> Path:
+        """The same at score threshold 0.05, as COCO results are usually given."""
+        return self.results / f"{self.strategy}_standard.csv"
+
+    def training_log(self, loop: int) -> Path:
+        """Folder of metrics.json and the TensorBoard events of one training."""
+        return self.weights / f"training{loop:03d}"
+
+    def train_files(self, loop: int) -> Path:
+        return self.results / f"trainfiles_iteration{loop:03d}.txt"
+
+    def pool_scores(self, loop: int) -> Path:
+        """Certainty of each pool image, seen with the weights of this loop."""
+        return self.results / f"pool_certainty{loop:03d}.csv"
+
+    def pool_records(self, loop: int) -> Path:
+        """More of the same: objects with the parts of their certainty, class probabilities, features (read_records)."""
+        return self.results / f"pool_records{loop:03d}.jsonl"
+
+    def training_records(self, loop: int) -> Path:
+        """The same of the training images, for strategies that compare with them."""
+        return self.results / f"training_records{loop:03d}.jsonl"
+
+    def why_chosen(self, loop: int) -> Path:
+        """Folder of what the network of this loop saw in some of the images chosen (Album)."""
+        return self.results / f"why_chosen{loop:03d}"
+
+    @property
+    def state(self) -> Path:
+        return self.results / "run_state.json"
+
+    @property
+    def data_seen(self) -> Path:
+        """The images and annotations that the run has used last, to tell what has changed since."""
+        return self.results / "data_seen.json"
+
+    @property
+    def log(self) -> Path:
+        return self.results / "maskAL.log"
+
+
+def output_files(settings: Settings, experiment: Experiment) -> OutputFiles:
+    run = Path(settings.experiment_name) / experiment.name
+    return OutputFiles(settings.resultsroot / run, settings.weightsroot / run, experiment.strategy)
+
+
+def write_train_files(path: Path, images: Sequence[str], chosen: Mapping[str, float]) -> None:
+    """One line `name, value` an image: its certainty where it was chosen in this loop, else NaN."""
+
+    def value(name: str) -> str:
+        certainty = chosen.get(name, math.nan)
+        return "NaN" if math.isnan(certainty) else f"{certainty:.6f}"
+
+    write_atomically(path, "".join(f"{name}, {value(name)}\n" for name in images))
+
+
+def read_train_files(path: Path) -> list[str]:
+    """The image names of a file of `write_train_files`; names may hold commas."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.rsplit(",", 1)[0].strip() for line in lines if line.strip()]
+
+
+def write_pool_scores(path: Path, certainty: Mapping[str, float]) -> None:
+    """One line `name, value` an image, NaN where nothing was seen."""
+    write_atomically(path, "".join(f"{name}, {value!r}\n" for name, value in certainty.items()))
+
+
+def read_pool_scores(path: Path) -> dict[str, float]:
+    """Raises MaskALError where a line is not `name, value`."""
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        name, _, value = line.rpartition(", ")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise MaskALError(f"{path}: line {number}: {line!r} is not `name, value`; delete the file") from error
+    return found
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One loop's line in a csv file: train size, mask AP in percent, and that of each class."""
+
+    train_size: int
+    mask_ap: float
+    per_class: Mapping[str, float]
+
+
+def write_scores(path: Path, rows: Sequence[ScoreRow], classes: Sequence[str]) -> None:
+    """`train_size,mAP,mAP-<class>...`, one decimal; a class without test objects has nan."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["train_size", "mAP", *(f"mAP-{name}" for name in classes)])
+    for row in rows:
+        values = [row.mask_ap, *(row.per_class[name] for name in classes)]
+        writer.writerow([row.train_size, *(f"{value:.1f}" for value in values)])
+    write_atomically(path, text.getvalue())

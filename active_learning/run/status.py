@@ -1,0 +1,56 @@
+"""`--status`: where the runs of a settings file stand. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from active_learning.annotating.annotation_search import search_annotate_folder
+from active_learning.annotating.own_files import OwnFiles
+from active_learning.annotations import image_named_in
+from active_learning.dataset.image_folder import ANNOTATE, find_annotations, find_images
+from active_learning.run.output_files import output_files
+from active_learning.run.state import RunState
+from active_learning.settings import Experiment, Settings
+
+
+def describe_status(settings: Settings) -> str:
+    """A paragraph for each experiment.
+
+    Raises:
+        MaskALError: a run's state cannot be read.
+    """
+    return "\n\n".join(_describe(settings, experiment) for experiment in settings.experiments())
+
+
+def _describe(settings: Settings, experiment: Experiment) -> str:
+    title = f"Experiment {settings.experiment_name}/{experiment.name}"
+    path = output_files(settings, experiment).state
+    if not path.exists():
+        return f"{title}: not started"
+    state = RunState.load(path)
+    lines = [
+        f"{title}: loop {state.loop} of {len(experiment.pool_sizes)}, phase {state.phase}",
+        _images("training", settings.traindir, state.train_images),
+        _images("validation", settings.valdir, find_images(settings.valdir)),
+        _images("test", settings.testdir, find_images(settings.testdir)),
+    ]
+    if state.phase == "finished":
+        lines.append(f"Finished: {state.why_finished}.")
+    if state.history:
+        rows = [[loop, scores.train_size, scores.mask_ap] for loop, scores in enumerate(state.history)]
+        lines += ["", tabulate(rows, headers=["loop", "train size", "mAP"], floatfmt=".1f")]
+    return "\n".join(lines)
+
+
+def _images(what: str, folder: Path, images: Sequence[str]) -> str:
+    """How many have an annotation beside them or in the annotate folder, and how many have none."""
+    beside, _ = find_annotations(folder, images, image_named_in)
+    found = search_annotate_folder(folder, [name for name in images if name not in beside], image_named_in).files
+    own = OwnFiles(folder / ANNOTATE)
+    pre_labelled = sum(all(map(own.is_untouched, files)) for files in found.values())
+    annotated = len(beside) + len(found)
+    note = f" ({pre_labelled} of them pre-labelled, nothing corrected yet)" if pre_labelled else ""
+    return f"{len(images)} {what} images: {annotated} annotated{note}, {len(images) - annotated} missing"

@@ -1,0 +1,142 @@
+"""Whether the folders and files that the settings name are there. Nothing is created, read whole or decoded."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from active_learning.annotating.tool import command_words
+from active_learning.errors import AnnotationError
+from active_learning.settings.keys import SettingsKeys, did_you_mean
+
+OUTPUT_ROOTS = ("weightsroot", "resultsroot", "dataroot")
+DOWNLOADS = ("https://", "http://", "detectron2://")
+ZIP_START = b"PK\x03\x04"
+PICKLE_START = b"\x80"
+
+
+def path_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
+    """(key, message) for every folder or file that is missing or unusable."""
+    for key in ("traindir", "valdir", "testdir"):
+        yield from _folder_mistakes(key, getattr(keys, key), "put your images there or correct the path")
+    if keys.use_initial_train_dir:
+        yield from _folder_mistakes("initial_train_dir", keys.initial_train_dir, "use_initial_train_dir needs it")
+    if keys.duplicate_initial_model_and_data and keys.initial_train_file is not None:
+        yield from _file_mistakes("initial_train_file", keys.initial_train_file)
+    yield from meta_mistakes(keys)
+    yield from _annotator_mistakes(keys)
+    for key in OUTPUT_ROOTS:
+        yield from _output_mistakes(key, getattr(keys, key))
+    yield from network_mistakes(keys)
+
+
+def _folder_mistakes(key: str, folder: Path, remedy: str) -> Iterator[tuple[str, str]]:
+    if not folder.exists():
+        yield key, f"{key}: there is no folder {_shown(folder)}; {remedy}"
+    elif not folder.is_dir():
+        yield key, f"{key}: {folder} is not a folder; {remedy}"
+    elif not os.access(folder, os.R_OK | os.X_OK):
+        yield key, f"{key}: {folder} may not be read by you; change its permissions"
+
+
+def _file_mistakes(key: str, file: Path) -> Iterator[tuple[str, str]]:
+    if not file.is_file():
+        yield key, f"{key}: there is no file {_shown(file)}; correct the path"
+    elif not os.access(file, os.R_OK):
+        yield key, f"{key}: {file} may not be read by you; change its permissions"
+
+
+def _shown(path: Path) -> str:
+    return str(path) if path.is_absolute() else f"{path} in {Path.cwd()}"
+
+
+def _output_mistakes(key: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """The folder is made later, so its nearest existing parent is what counts."""
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        yield key, f"{key}: {existing} is a file, not a folder"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        yield key, f"{key}: {existing} may not be written to by you; name another folder"
+
+
+def meta_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
+    """Of supervisely_meta_json: also classes that the project lacks."""
+    key, path = "supervisely_meta_json", keys.supervisely_meta_json
+    if keys.export_format != "supervisely" or path is None:
+        return
+    missing = list(_file_mistakes(key, path))
+    yield from missing
+    if missing:
+        return
+    from active_learning.annotations.supervisely_meta import check_meta, read_meta  # costs OpenCV
+
+    try:
+        check_meta(read_meta(path), keys.classes)
+    except AnnotationError as error:
+        yield from ((key, f"{key}: {line}") for line in str(error).splitlines())
+
+
+def _annotator_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
+    if not keys.annotator.strip():
+        return
+    try:
+        command_words(keys.annotator)
+    except ValueError as error:
+        yield "annotator", f"annotator: {error}"
+
+
+def network_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
+    """Of network_config and pretrained_weights."""
+    network, weights = keys.network_config, keys.pretrained_weights
+    if not is_zoo_config(network) and not Path(network).is_file():
+        known = did_you_mean(network, zoo_configs())
+        yield "network_config", f"network_config: {network!r} is neither below configs/ nor a file{known}"
+        if weights == network:
+            return
+    if reason := _weights_fault(weights):
+        yield "pretrained_weights", f"pretrained_weights: {weights!r} {reason}"
+
+
+def _weights_fault(weights: str) -> str:
+    """Empty where they can be used, as far as their first and last bytes tell."""
+    if not weights or weights.startswith(DOWNLOADS) or is_zoo_config(weights):
+        return ""
+    file = Path(weights).expanduser()
+    if file.suffix not in (".pth", ".pkl"):
+        near = did_you_mean(weights, zoo_configs())
+        return f'is neither a zoo config name nor a .pth or .pkl file{near}; "" starts from random weights'
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(4)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if start == ZIP_START and not zipfile.is_zipfile(file):
+        return "is cut short; fetch or copy it again"
+    if file.suffix == ".pth" and start != ZIP_START and not start.startswith(PICKLE_START):
+        return "does not hold PyTorch weights; fetch or copy it again"
+    return "" if start else "is an empty file; fetch or copy it again"
+
+
+def _config_folders() -> list[Path]:
+    """configs/ of a repository, or its copy in an installed package; detectron2 is found, not imported."""
+    spec = find_spec("detectron2")
+    if spec is None or spec.origin is None:
+        return []
+    package = Path(spec.origin).parent
+    return [package / "model_zoo" / "configs", package.parent / "configs"]
+
+
+def is_zoo_config(name: str) -> bool:
+    """Whether it names a file below configs/; a name does not lead out of there."""
+    leads_out = Path(name).is_absolute() or ".." in name.replace("\\", "/").split("/")
+    return name.endswith(".yaml") and not leads_out and any((place / name).is_file() for place in _config_folders())
+
+
+def zoo_configs() -> list[str]:
+    """Names as network_config takes them, such as `COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml`."""
+    return sorted(
+        file.relative_to(folder).as_posix() for folder in _config_folders() for file in folder.rglob("*.yaml")
+    )

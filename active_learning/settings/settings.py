@@ -1,0 +1,199 @@
+"""The settings of a run, read from a YAML file and KEY VALUE pairs; every mistake is told in one error.
+
+settings_keys.py has each key's type, default and range.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import model_validator
+
+from active_learning.errors import SettingsError
+from active_learning.settings import paths as settings_paths
+from active_learning.settings.file import add_overrides, read_settings_file
+from active_learning.settings.keys import SettingsKeys, did_you_mean, key_mistakes, usable_class_names, wrong
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of loops. `name` is its folder below `<root>/<experiment_name>/`; `pool_sizes` has one entry a loop."""
+
+    name: str
+    strategy: str
+    mode: str
+    dropout_probability: float
+    mcd_iterations: int
+    pool_sizes: tuple[int, ...]
+    seed: int
+
+
+class Settings(SettingsKeys):
+    """All keys, agreeing with each other."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Settings:
+        if found := list(_contradictions(self)):
+            raise wrong("; ".join(str(contradiction) for contradiction in found))
+        return self
+
+    def experiments(self) -> list[Experiment]:
+        """Each entry of the lists with each seed, seeds outermost."""
+        named = _named_experiments(self)
+        if isinstance(self.seed, int):
+            return [replace(experiment, seed=self.seed) for experiment in named]
+        return [
+            replace(experiment, name=f"{experiment.name}_seed{seed}", seed=seed)
+            for seed in self.seed
+            for experiment in named
+        ]
+
+
+def _fill_up(values: Sequence[T], length: int) -> list[T]:
+    return [*values, *[values[0]] * (length - len(values))]
+
+
+def _schedules(keys: SettingsKeys) -> list[tuple[int, ...]]:
+    """The pool size of each loop, for each experiment that the lists pool_size and loops ask for."""
+    if not keys.equal_pool_size:
+        steps = zip(keys.pool_size, keys.loops, strict=False)
+        return [tuple(size for size, loops in steps for _ in range(loops))]
+    count = max(len(keys.pool_size), len(keys.loops))
+    sizes, loops = _fill_up(keys.pool_size, count), _fill_up(keys.loops, count)
+    return [(size,) * number for size, number in zip(sizes, loops, strict=True)]
+
+
+def _named_experiments(keys: SettingsKeys) -> list[Experiment]:
+    """Without regard to seeds. A strategy that occurs twice has its other settings in its name."""
+    columns: list[Sequence[Any]] = [keys.strategy, keys.mode, keys.dropout_probability, keys.mcd_iterations]
+    columns += [_schedules(keys), keys.pool_size if keys.equal_pool_size else ["-".join(map(str, keys.pool_size))]]
+    count = max(map(len, columns))
+    rows = list(zip(*(_fill_up(column, count) for column in columns), strict=True))
+    uses = Counter(strategy for strategy, *_ in rows)
+    return [
+        Experiment(
+            name=f"{strategy}_{mode}_{dropout:.2f}_{passes}_{size}" if uses[strategy] > 1 else strategy,
+            strategy=strategy,
+            mode=mode,
+            dropout_probability=dropout,
+            mcd_iterations=passes,
+            pool_sizes=pool_sizes,
+            seed=0,
+        )
+        for strategy, mode, dropout, passes, pool_sizes, size in rows
+    ]
+
+
+@dataclass(frozen=True)
+class _Contradiction:
+    """Two keys that do not fit together; told only where both are right by themselves."""
+
+    keys: tuple[str, ...]
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.keys[0]}: {self.message}"
+
+
+def _contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
+    yield from _class_contradictions(keys)
+    yield from _start_contradictions(keys)
+    yield from _size_contradictions(keys)
+    yield from _experiment_contradictions(keys)
+
+
+def _class_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
+    for name in keys.minority_classes:
+        if name not in keys.classes:
+            yield _Contradiction(
+                ("minority_classes", "classes"), f"{name!r} is not in classes{did_you_mean(name, keys.classes)}"
+            )
+    if keys.train_sampler == "RepeatFactorTrainingSampler" and not keys.minority_classes:
+        yield _Contradiction(
+            ("train_sampler", "minority_classes"), "RepeatFactorTrainingSampler needs minority_classes; list them"
+        )
+
+
+def _start_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
+    if keys.duplicate_initial_model_and_data and keys.initial_train_file is None:
+        yield _Contradiction(
+            ("initial_train_file", "duplicate_initial_model_and_data"),
+            "is empty; duplicate_initial_model_and_data needs the earlier run's trainfiles_iteration000.txt",
+        )
+    if keys.duplicate_initial_model_and_data and keys.use_initial_train_dir:
+        yield _Contradiction(
+            ("use_initial_train_dir", "duplicate_initial_model_and_data"),
+            "both it and duplicate_initial_model_and_data are True; a run has one start: set one of them to False",
+        )
+    if keys.export_format == "supervisely" and keys.supervisely_meta_json is None:
+        yield _Contradiction(
+            ("supervisely_meta_json", "export_format"),
+            "is empty; export_format supervisely needs the meta.json of the Supervisely project",
+        )
+
+
+def _size_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
+    smallest, largest = keys.image_min_size, keys.image_max_size
+    if smallest is not None and largest is not None and smallest > largest:
+        yield _Contradiction(
+            ("image_min_size", "image_max_size"), f"{smallest} is above image_max_size {largest}; swap them"
+        )
+    if not keys.equal_pool_size and len(keys.pool_size) != len(keys.loops):
+        yield _Contradiction(
+            ("pool_size", "loops", "equal_pool_size"),
+            f"holds {len(keys.pool_size)} sizes, but loops holds {len(keys.loops)} numbers; with equal_pool_size "
+            "False they are one schedule: give as many of the one as of the other",
+        )
+
+
+def _experiment_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
+    uses = Counter(experiment.name for experiment in _named_experiments(keys))
+    for name, count in uses.items():
+        if count > 1:
+            lists = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops")
+            yield _Contradiction(lists, f"the lists ask for {count} experiments in the same folder {name}; delete one")
+
+
+def load_settings(path: Path, overrides: Sequence[str] = (), *, check_paths: bool = False) -> Settings:
+    """Reads the file, lets KEY VALUE KEY VALUE... replace what it says, and checks all of it.
+
+    Args:
+        overrides: values are read as YAML: `loops 3`, `strategy "[uncertainty, random]"`.
+        check_paths: also looks whether the folders and files named are there.
+
+    Raises:
+        SettingsError: every mistake in one message.
+    """
+    raw = read_settings_file(Path(path))
+    add_overrides(raw, overrides, list(SettingsKeys.model_fields))
+    if raw.readable:
+        for key, message in _all_mistakes(raw.values, check_paths):
+            raw.report(key, message)
+    if raw.mistakes:
+        count = len(raw.mistakes)
+        heading = f"{path}: {count} mistake{'s' if count > 1 else ''} in the settings; nothing was changed"
+        raise SettingsError(heading, tuple(str(mistake) for mistake in sorted(raw.mistakes)))
+    return Settings.model_validate(raw.values)
+
+
+def _all_mistakes(values: dict[str, Any], check_paths: bool) -> Iterator[tuple[str, str]]:
+    """Keys that are right by themselves are checked further, whatever is wrong with others."""
+    found = key_mistakes(values)
+    yield from found
+    faulty = {key for key, _ in found}
+    right = {key: value for key, value in values.items() if key not in faulty}
+    if "classes" in faulty and (names := usable_class_names(values.get("classes"))):
+        faulty.remove("classes")
+        right["classes"] = names
+    keys = SettingsKeys.model_validate({"classes": ["any"], **right})
+    for contradiction in _contradictions(keys):
+        if faulty.isdisjoint(contradiction.keys):
+            yield contradiction.keys[0], str(contradiction)
+    if check_paths:
+        yield from ((key, message) for key, message in settings_paths.path_mistakes(keys) if key not in faulty)

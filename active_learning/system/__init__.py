@@ -1,0 +1,1 @@
+"""What the operating system gives: processes, signals, files, disk space, log and progress bars."""

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from active_learning.acquisition.record_files import (
+    begin_part,
+    part,
+    read_matching,
+    read_records,
+    remove_parts,
+    write_records,
+)
+from active_learning.errors import MaskALError
+from active_learning.sampling.pool_record import to_line
+
+CONDITIONS = {"passes": 10, "image_sizes": [800, 1333]}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "pool.jsonl"
+
+
+def add(path: Path, *records, end: str = "\n") -> None:
+    with path.open("a", encoding="utf-8", newline="\n") as stream:
+        stream.write("\n".join(map(to_line, records)) + end)
+
+
+def test_the_whole_and_the_parts_are_read(path: Path, make_record):
+    begin_part(part(path, 0), CONDITIONS)
+    add(part(path, 0), make_record("a.png", [0.5]))
+    begin_part(part(path, 11), CONDITIONS)
+    add(part(path, 11), make_record("b.png"), make_record("half"), end="")
+    assert list(read_records(path)) == ["a.png", "b.png"]
+    write_records(path, CONDITIONS, read_records(path).values())
+    remove_parts(path)
+    assert [file.name for file in path.parent.iterdir()] == ["pool.jsonl"]
+    assert list(read_records(path)) == ["a.png", "b.png"]
+
+
+def test_a_part_goes_on_after_its_last_whole_line(path: Path, make_record):
+    own = part(path, 0)
+    begin_part(own, CONDITIONS)
+    add(own, make_record("ä.png"))
+    whole = own.read_bytes()
+    for cut in range(len(whole)):
+        own.write_bytes(whole[:cut])
+        begin_part(own, CONDITIONS)
+        add(own, make_record("b.png"))
+        assert list(read_records(path))[-1] == "b.png"
+
+
+@pytest.mark.parametrize(("conditions", "kept", "others"), [(CONDITIONS, 1, False), ({"passes": 5}, 0, True)])
+def test_records_made_under_other_conditions_are_not_taken_over(path: Path, make_record, conditions, kept, others):
+    write_records(path, CONDITIONS, [make_record("a.png")])
+    found, has_others = read_matching(path, conditions)
+    assert (len(found), has_others) == (kept, others)
+
+
+def test_a_part_of_other_conditions_starts_anew(path: Path, make_record):
+    begin_part(part(path, 0), CONDITIONS)
+    add(part(path, 0), make_record("a.png"))
+    begin_part(part(path, 0), {"passes": 5})
+    assert read_records(path) == {}
+
+
+def test_nothing_there(path: Path):
+    assert read_records(path) == {}
+    assert read_matching(path, CONDITIONS) == ({}, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"format": "maskal pool records 9", "conditions": {}}\n', r"line 1: 'maskal pool records 9' where"),
+        ("a.jpg, 0.5\n", "line 1: something else where"),
+        ("[1]\n", "line 1: something else where"),
+        ('{"format": "maskal pool records 1", "conditions": {}}\nspoilt\n', "line 2: cannot be read"),
+    ],
+    ids=["other-version", "csv", "list", "spoilt-line"],
+)
+def test_a_file_that_cannot_be_used_is_named(path: Path, content: str, words: str):
+    path.parent.mkdir()
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(MaskALError, match=rf"pool\.jsonl: {words}.*move the file away"):
+        read_records(path)

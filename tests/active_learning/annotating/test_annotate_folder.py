@@ -1,0 +1,509 @@
+"""The annotate folder: what is copied, what counts, and that nothing of a person's is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sys
+import threading
+import time
+
+import pytest
+
+from active_learning.annotating import annotate_folder
+from active_learning.annotating.annotate_folder import AnnotateFolder
+from active_learning.annotations import read_annotation
+from active_learning.dataset.image_folder import find_images
+from active_learning.errors import MaskALError
+from active_learning.system import disk_space
+
+CLASSES = ["healthy", "damaged"]
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def desk(train):
+    return AnnotateFolder(train, CLASSES)
+
+
+def test_fill_copies_what_has_no_annotation(train, desk, add_image, annotate):
+    for name in ("a.png", "sub/b.png", "sub/ä c.png", "d.png"):
+        add_image(name)
+    annotate("a.json")
+    annotate("d.json", ["helthy"])
+    desk.fill(["a.png", "sub/b.png", "sub/ä c.png", "d.png"])
+    copies = files(train / "annotate")
+    assert sorted(copies) == ["d.png", "sub/b.png", "sub/ä c.png"]
+    assert copies["sub/b.png"] == (train / "sub/b.png").read_bytes()
+
+
+def test_nothing_to_annotate_makes_no_folder(train, desk, add_image, annotate):
+    add_image("a.png")
+    annotate("a.json", [])
+    desk.fill(["a.png"])
+    assert desk.progress().complete
+    desk.wait(say=lambda _: pytest.fail("nothing is to be said"))
+    assert desk.collect() == []
+    assert not (train / "annotate").exists()
+
+
+def test_progress_tells_annotated_missing_and_faulty(train, desk, add_image, annotate):
+    names = ["a.png", "b.png", "c.png", "d.png", "e.png", "f.png"]
+    for name in names:
+        add_image(name)
+    desk.fill(names)
+    annotate("annotate/a.json")
+    annotate("annotate/b.png.json", [])
+    (train / "annotate/c.json").write_text('{"shapes": [', encoding="utf-8")
+    annotate("annotate/d.json", ["helthy"])
+    annotate("f.json")
+    progress = desk.progress()
+    assert progress.annotated == ("a.png", "b.png", "f.png")
+    assert progress.missing == ("e.png",)
+    assert sorted(progress.faulty) == ["c.png", "d.png"]
+    assert "half-written" in progress.faulty["c.png"]
+    assert "d.json: shapes[0]: label 'helthy' is not in classes (did you mean 'healthy'?)" in progress.faulty["d.png"]
+    assert not progress.complete
+
+
+def test_unknown_labels_count_when_they_are_skipped(train, add_image, annotate):
+    add_image("a.png")
+    desk = AnnotateFolder(train, CLASSES, "skip")
+    desk.fill(["a.png"])
+    annotate("annotate/a.json", ["helthy"])
+    assert desk.progress().complete
+
+
+def test_collect_moves_annotations_byte_for_byte(train, desk, add_image, annotate):
+    names = ["a.png", "sub/b.png", "sub/deep/c.png"]
+    for name in names:
+        add_image(name)
+    desk.fill(names)
+    contents = [
+        annotate("annotate/a.json", camera="left").read_bytes(),
+        annotate("annotate/sub/b.png.json", []).read_bytes(),
+        annotate("annotate/labels/c.json", image="../sub/deep/c.png").read_bytes(),
+    ]
+    assert desk.collect() == names
+    assert [(train / place).read_bytes() for place in ("a.json", "sub/b.png.json", "sub/deep/c.json")] == contents
+    assert not (train / "annotate").exists()
+
+
+def test_only_annotated_images_are_collected(train, desk, add_image, annotate):
+    for name in ("a.png", "b.png"):
+        add_image(name)
+    desk.fill(["a.png", "b.png"])
+    annotate("annotate/a.json")
+    assert desk.collect() == ["a.png"]
+    assert sorted(files(train / "annotate")) == ["b.png"]
+
+
+def test_images_of_one_stem_keep_annotations_apart(train, desk, add_image, annotate):
+    for name in ("a.png", "a.bmp"):
+        add_image(name)
+    annotate("a.json", image="a.bmp")
+    desk.fill(["a.png", "a.bmp"])
+    annotate("annotate/a.json", ["damaged"], image="a.png")
+    assert desk.collect() == ["a.png"]
+    assert b"damaged" in (train / "a.png.json").read_bytes()
+    assert b"healthy" in (train / "a.json").read_bytes()
+
+
+def test_images_must_be_there(desk, add_image):
+    add_image("a.png")
+    with pytest.raises(MaskALError, match=r"b\.png: there is no such image"):
+        desk.fill(["a.png", "b.png"])
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/elsewhere/a.png"])
+def test_names_must_stay_in_the_folder(desk, name):
+    with pytest.raises(MaskALError, match="leads out"):
+        desk.fill([name])
+
+
+def test_copies_that_the_disk_cannot_hold_are_not_begun(train, desk, add_image, monkeypatch):
+    add_image("a.png")
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 10})())
+    with pytest.raises(
+        MaskALError, match=r"annotate: .* are needed for copies of the images to annotate, its disk has"
+    ):
+        desk.fill(["a.png"])
+    assert not (train / "annotate").exists()
+
+
+def test_a_file_in_the_place_of_the_folder(train, desk, add_image):
+    add_image("a.png")
+    (train / "annotate").write_text("mine", encoding="utf-8")
+    with pytest.raises(MaskALError, match="cannot be copied"):
+        desk.fill(["a.png"])
+    assert (train / "annotate").read_text() == "mine"
+
+
+MINE = b"made by a person"
+OTHER = json.dumps({"shapes": [], "imagePath": "a.png", "imageHeight": 30, "imageWidth": 40}).encode()
+
+SITUATIONS = [
+    pytest.param({"annotate/notes.txt": MINE}, {}, {"annotate/notes.txt": MINE}, id="notes in the folder"),
+    pytest.param({"annotate/old.json": OTHER}, {}, {"annotate/old.json": OTHER}, id="annotation of nothing awaited"),
+    pytest.param({"annotate/a.png": MINE}, {}, {"annotate/a.png.orig": MINE}, id="another picture under the name"),
+    pytest.param({"a.json": MINE}, {}, {"a.json.orig": MINE}, id="a faulty annotation beside the image"),
+    pytest.param({}, {"a.json": OTHER}, {"a.json.orig": OTHER}, id="a good annotation beside the image"),
+    pytest.param({"a.json": MINE, "a.json.orig": OTHER}, {}, {"a.json.orig": OTHER, "a.json.orig2": MINE}, id="again"),
+    pytest.param({"a.png.json": MINE}, {}, {"a.png.json.orig": MINE}, id="a faulty one that would come first"),
+    pytest.param({}, {"annotate/a.png": MINE}, {"annotate/a.png": MINE}, id="the copy was drawn on"),
+    pytest.param({}, {"annotate/sub/a.json": MINE}, {"annotate/sub/a.json": MINE}, id="a second, faulty annotation"),
+    pytest.param({"annotate/b.png": MINE}, {}, {"annotate/b.png": MINE}, id="a picture of a person's own"),
+    pytest.param({"a.xml": MINE}, {}, {"a.xml.orig": MINE}, id="an annotation of another tool"),
+]
+
+
+@pytest.mark.parametrize(("before", "meanwhile", "after"), SITUATIONS)
+def test_nothing_of_a_person_is_lost(train, add_image, annotate, before, meanwhile, after):
+    image = add_image("a.png").read_bytes()
+
+    def put(contents):
+        for name, content in contents.items():
+            (train / name).parent.mkdir(parents=True, exist_ok=True)
+            (train / name).write_bytes(content)
+
+    put(before)
+    for _ in range(2):  # the second is a resumed run
+        desk = AnnotateFolder(train, CLASSES)
+        desk.fill(["a.png"])
+        with pytest.raises(KeyboardInterrupt):
+            desk.wait(say=interrupt, poll_seconds=0)
+    annotation = annotate("annotate/a.json", ["damaged"]).read_bytes()
+    put(meanwhile)
+    assert desk.collect() == ["a.png"]
+    assert files(train) == {"a.png": image, "a.json": annotation, **after}
+
+
+def interrupt(_: str) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_content_of_any_file_disappears(train, add_image, annotate, seed):
+    """A random history of runs, edits and interruptions: whatever was written once is still somewhere."""
+    rng = random.Random(seed)
+    names = ["a.png", "a.bmp", "sub/a.png", "sub/b.png"]
+    for name in names:
+        add_image(name)
+    digests = {hashlib.sha256(content).digest() for content in files(train).values()}
+    for _ in range(25):
+        desk = AnnotateFolder(train, CLASSES)
+        desk.fill(rng.sample(names, rng.randint(1, len(names))))
+        for step in range(rng.randint(0, 3)):
+            parent = rng.choice(["", "sub/", "annotate/", "annotate/sub/", "annotate/labels/"])
+            name = rng.choice(["a.json", "a.png.json", "b.json", "notes.txt", "a.json.orig"])
+            if not (train / parent / name).exists():  # a person does not overwrite here, so nothing may vanish
+                image = rng.choice([None, *names, "../sub/a.png"])
+                label = rng.choice(["healthy", "damaged", "unknown"])
+                path = annotate(parent + name, [label], image, step=f"{rng.random()}{step}")
+                digests.add(hashlib.sha256(path.read_bytes()).digest())
+        desk.progress()
+        if rng.random() < 0.7:
+            desk.collect()
+        assert digests <= {hashlib.sha256(content).digest() for content in files(train).values()}
+        for name in names:
+            assert (train / name).is_file()
+
+
+def test_a_collect_that_was_interrupted_is_finished_later(train, desk, add_image, annotate, monkeypatch):
+    for name in ("a.png", "b.png"):
+        add_image(name)
+    desk.fill(["a.png", "b.png"])
+    annotate("annotate/a.json")
+    annotate("annotate/b.json")
+    move, moved = annotate_folder.move_beside, []
+
+    def move_one(source, target):
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(source)
+        move(source, target)
+
+    monkeypatch.setattr(annotate_folder, "move_beside", move_one)
+    with pytest.raises(KeyboardInterrupt):
+        desk.collect()
+    monkeypatch.setattr(annotate_folder, "move_beside", move)
+    again = AnnotateFolder(train, CLASSES)
+    again.fill(["a.png", "b.png"])
+    assert again.collect() == ["b.png"]
+    assert sorted(files(train)) == ["a.json", "a.png", "b.json", "b.png"]
+
+
+def start_waiting(desk, said):
+    used = {}
+
+    def wait():
+        start = time.thread_time()
+        desk.wait(poll_seconds=0.05, say=said.append)
+        used["cpu"] = time.thread_time() - start
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread, used
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_waiting_names_faults_and_counts(train, desk, add_image, annotate):
+    for name in ("a.png", "sub/b.png", "c.png"):
+        add_image(name)
+    desk.fill(["a.png", "sub/b.png", "c.png"])
+    said: list[str] = []
+    thread, _ = start_waiting(desk, said)
+    until(lambda: "0 / 3 annotated" in said)
+    (train / "annotate/a.json").write_text("{", encoding="utf-8")
+    until(lambda: any("a.json: line 1" in line for line in said))
+    annotate("annotate/a.json", ["helthy"])
+    until(lambda: any("a.json: shapes[0]: label 'helthy'" in line for line in said))
+    annotate("annotate/a.json")
+    until(lambda: "1 / 3 annotated" in said)
+    annotate("c.json")
+    annotate("annotate/sub/b.json", [])
+    thread.join(20)
+    assert not thread.is_alive()
+    assert said[-1] == "3 / 3 annotated"
+    assert len([line for line in said if "a.json" in line]) == 2
+    assert len(said) == len(set(said))
+    assert desk.collect() == ["a.png", "sub/b.png"]
+
+
+def test_a_half_written_file_is_not_complained_about(desk, add_image, annotate, train):
+    add_image("a.png")
+    desk.fill(["a.png"])
+    said: list[str] = []
+    states = iter([lambda: (train / "annotate/a.json").write_text("{"), lambda: annotate("annotate/a.json")])
+
+    class Clock:
+        @staticmethod
+        def sleep(_: float) -> None:
+            next(states)()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("active_learning.annotating.annotate_folder.time", Clock)
+        desk.wait(poll_seconds=1, say=said.append)
+    assert said == ["0 / 1 annotated", "1 / 1 annotated"]
+
+
+def test_waiting_takes_no_processor_time(train, desk, add_image, annotate):
+    names = [f"{number}.png" for number in range(100)]
+    for name in names:
+        add_image(name)
+    for name in names[1:]:
+        annotate(f"annotate/{name}.json")
+    desk.fill(names)
+    desk.progress()
+    said: list[str] = []
+    thread, used = start_waiting(desk, said)
+    time.sleep(1.5)
+    annotate("annotate/0.json")
+    thread.join(20)
+    assert said[-1] == "100 / 100 annotated"
+    assert used["cpu"] < 0.3  # with 40 times as many looks as in use
+
+
+def test_a_terminal_gets_one_live_line(desk, add_image, annotate, train, monkeypatch, capsys):
+    for name in ("a.png", "b.png"):
+        add_image(name)
+    desk.fill(["a.png", "b.png"])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    annotate("annotate/a.json")
+    (train / "annotate/b.json").write_text("{", encoding="utf-8")
+    said: list[str] = []
+    thread, _ = start_waiting(desk, said)
+    until(lambda: len(said) == 1)
+    annotate("annotate/b.json")
+    thread.join(20)
+    shown = capsys.readouterr().out
+    assert shown.startswith("\r1 / 2 annotated")
+    assert shown.endswith("\r2 / 2 annotated\n")
+    assert shown.count("\n") == 1
+    assert "b.json: line 1" in said[0]
+
+
+@pytest.mark.parametrize("remedy", ["replace", "remove"])
+def test_a_damaged_image_is_waited_for_until_it_is_replaced_or_removed(train, desk, add_image, annotate, remedy):
+    for name in ("a.png", "b.png"):
+        add_image(name)
+    annotate("b.json")
+    (train / "a.png").write_bytes(b"damaged")
+    annotate("a.json")
+    desk.fill(["a.png", "b.png"])
+    said: list[str] = []
+    thread, _ = start_waiting(desk, said)
+    until(lambda: any("a.png: is no image or is damaged; replace or remove it" in line for line in said))
+    if remedy == "replace":
+        add_image("a.png")
+    else:
+        (train / "a.png").unlink()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert desk.collect() == []
+    assert desk.progress().annotated == (("a.png", "b.png") if remedy == "replace" else ("b.png",))
+
+
+def test_an_annotation_taken_away_is_waited_for_again(desk, add_image, annotate):
+    for name in ("a.png", "b.png"):
+        add_image(name)
+    desk.fill(["a.png", "b.png"])
+    first = annotate("annotate/a.json")
+    said: list[str] = []
+    thread, _ = start_waiting(desk, said)
+    until(lambda: "1 / 2 annotated" in said)
+    first.unlink()
+    annotate("annotate/b.json")
+    time.sleep(0.3)
+    assert thread.is_alive()
+    annotate("annotate/a.json")
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def pre_label(train, desk, image):
+    path = (train / "annotate" / image).with_suffix(".json")
+    path.write_text(json.dumps({"shapes": [], "imagePath": image, "imageData": None}), encoding="utf-8")
+    desk.own_files.add(path, image)
+    return path
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("place", "moved"), [("annotate/export/a.json", ["a.png"]), ("a.json", [])])
+def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(train, add_image, annotate, place, moved, restarted):
+    add_image("a.png")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.png"])
+    pre_label(train, desk, "a.png")
+    mine = annotate(place, image="../a.png").read_bytes()
+    if restarted:
+        desk = AnnotateFolder(train, CLASSES)
+        desk.fill(["a.png"])
+    assert desk.collect() == moved
+    assert files(train) == {"a.png": (train / "a.png").read_bytes(), "a.json": mine}
+
+
+def test_a_faulty_file_of_a_person_is_named_although_the_pre_label_is_good(train, add_image, annotate):
+    add_image("a.png")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.png"])
+    pre_label(train, desk, "a.png")
+    annotate("annotate/export/a.json", ["helthy"], image="../a.png")
+    assert "did you mean 'healthy'" in desk.progress().faulty["a.png"]
+
+
+def test_an_untouched_pre_label_counts_and_moves(train, add_image):
+    add_image("a.png")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.png"])
+    assert desk.awaited == ("a.png",)
+    content = pre_label(train, desk, "a.png").read_bytes()
+    desk.confirmation.file.touch()
+    assert desk.progress().complete
+    assert desk.collect() == ["a.png"]
+    assert (train / "a.json").read_bytes() == content
+    assert not (train / "annotate").exists()
+
+
+def test_an_annotation_of_a_converted_tiff_image_finds_its_image(train, add_image, tmp_path):
+    add_image("a.tif")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.tif"])
+    mine = train / "annotate" / "project" / "ds" / "ann" / "a.tif.png.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"size": {"height": 30, "width": 40}, "tags": [], "objects": []}', encoding="utf-8")
+    assert desk.progress().complete
+    desk.collect()
+    assert (train / "a.tif.json").is_file()
+    assert AnnotateFolder(train, CLASSES)._progress(["a.tif"]).complete
+
+
+def test_waiting_looks_after_the_tool(train, add_image, annotate):
+    add_image("a.png")
+    desk = AnnotateFolder(train, CLASSES)
+    desk.fill(["a.png"])
+    looks = []
+
+    def watch():
+        looks.append(1)
+        if len(looks) == 3:
+            annotate("annotate/a.json")
+
+    desk.wait(poll_seconds=0.01, say=lambda _: None, watch=watch)
+    assert len(looks) == 3
+
+
+CVAT_PLACES = [
+    pytest.param("a.xml", "a.png", "a.png", "a.xml", id="beside"),
+    pytest.param("sub/b.xml", "sub/b.png", "sub/b.png", "sub/b.xml", id="sub-folder"),
+    pytest.param("default/sub/b.xml", "sub/b.png", "sub/b.png", "sub/b.xml", id="export"),
+    pytest.param("default/item_000000007.xml", "a.png", "a.png", "a.xml", id="by number"),
+    pytest.param("a.png.xml", "a.png", "a.png", "a.png.xml", id="image name"),
+]
+
+
+@pytest.mark.parametrize(("place", "named", "image", "target"), CVAT_PLACES)
+def test_masks_of_cvat_move_with_their_annotation(
+    train, desk, add_image, annotate_in_cvat, place, named, image, target
+):
+    add_image(image)
+    desk.fill([image])
+    content = annotate_in_cvat(f"annotate/{place}", named).read_bytes()
+    before = read_annotation(train / "annotate" / place, image=image, size=(30, 40))
+    assert desk.collect() == [image]
+    assert (train / target).read_bytes() == content
+    after = read_annotation(train / target, image=image, size=(30, 40), within=train)
+    assert after.warnings == before.warnings == ()
+    assert [one.bitmap.mask.sum() for one in after.instances] == [one.bitmap.mask.sum() for one in before.instances]
+    assert not (train / "annotate").exists()
+    assert find_images(train) == [image]
+
+
+def test_masks_that_stand_there_are_kept(train, desk, add_image, annotate_in_cvat):
+    add_image("a.png")
+    (train / "Masks").mkdir()
+    (train / "Masks/a_mask_0.png").write_bytes(b"a person's")
+    desk.fill(["a.png"])
+    annotate_in_cvat("annotate/a.xml", "a.png")
+    assert desk.collect() == ["a.png"]
+    assert (train / "Masks/a_mask_0.png.orig").read_bytes() == b"a person's"
+    assert read_annotation(train / "a.xml", image="a.png", size=(30, 40), within=train).warnings == ()
+
+
+def test_a_stop_between_masks_and_annotation_loses_nothing(train, desk, add_image, annotate_in_cvat, monkeypatch):
+    add_image("a.png")
+    desk.fill(["a.png"])
+    annotate_in_cvat("annotate/a.xml", "a.png")
+
+    def stop(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(annotate_folder, "move_beside", stop)
+    with pytest.raises(KeyboardInterrupt):
+        desk.collect()
+    monkeypatch.undo()
+    again = AnnotateFolder(train, CLASSES)
+    again.fill(["a.png"])
+    assert again.collect() == ["a.png"]
+    assert sorted(files(train)) == ["Masks/a_mask_0.png", "a.png", "a.xml"]
+
+
+def test_an_earlier_annotation_of_cvat_is_kept_with_its_mask(train, desk, add_image, annotate_in_cvat):
+    add_image("a.png")
+    annotate_in_cvat("a.xml", "a.png", "helthy")
+    desk.fill(["a.png"])
+    path = annotate_in_cvat("annotate/a.xml", "a.png")
+    content = path.read_bytes()
+    assert desk.collect() == ["a.png"]
+    assert (train / "a.xml").read_bytes() == content
+    assert b"helthy" in (train / "a.xml.orig").read_bytes()

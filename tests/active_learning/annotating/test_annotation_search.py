@@ -1,0 +1,123 @@
+"""Annotation files found in the annotate folder, wherever a tool put them."""
+
+from __future__ import annotations
+
+import pytest
+
+from active_learning.annotating import annotation_search as annotate_search
+from active_learning.annotating.annotation_search import AnnotationChecks, search_annotate_folder
+from active_learning.annotations import image_named_in
+
+AWAITED = ["a.jpg", "sub/a.jpg", "sub/b.jpg", "c.jpg", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        pytest.param({"sub/b.json": None}, {"sub/b.jpg": ["sub/b.json"]}, id="beside"),
+        pytest.param({"sub/b.jpg.JSON": None}, {"sub/b.jpg": ["sub/b.jpg.JSON"]}, id="beside, image name"),
+        pytest.param({"b.json": "sub/b.jpg"}, {"sub/b.jpg": ["b.json"]}, id="flattened"),
+        pytest.param({"b.json": None}, {"sub/b.jpg": ["b.json"]}, id="flattened, no name inside"),
+        pytest.param({"labels/x/b.json": "C:\\b.jpg"}, {"sub/b.jpg": ["labels/x/b.json"]}, id="elsewhere"),
+        pytest.param({"b.json": None, "sub/b.json": None}, {"sub/b.jpg": ["sub/b.json", "b.json"]}, id="both"),
+        pytest.param({"a.json": "a.jpg"}, {"a.jpg": ["a.json"]}, id="equal stems, beside"),
+        pytest.param({"a.json": None}, {"a.jpg": ["a.json"]}, id="equal stems, beside, no name"),
+        pytest.param({"sub/a.json": None}, {"sub/a.jpg": ["sub/a.json"]}, id="equal stems in sub-folder"),
+        pytest.param({"a.json": "sub/a.jpg"}, {"sub/a.jpg": ["a.json"]}, id="equal stems, flattened over another"),
+        pytest.param({"a.json": "../sub/a.jpg"}, {"sub/a.jpg": ["a.json"]}, id="made from the original"),
+        pytest.param({"x/a.json": "../sub/a.jpg"}, {"sub/a.jpg": ["x/a.json"]}, id="equal stems, elsewhere"),
+        pytest.param({"c.json": "c.png"}, {"c.png": ["c.json"]}, id="one folder, one stem"),
+        pytest.param({"c.json": "C:\\x\\C.JPG"}, {"c.jpg": ["c.json"]}, id="one stem, path on Windows"),
+        pytest.param({"old/b.json": "b.jpg"}, {}, id="of an image that is annotated already"),
+        pytest.param({"d.json": "sub/b.jpg", "b.txt": None}, {}, id="other files"),
+        pytest.param({"x/a.json": "../../../etc/a.jpg"}, {}, id="leads out, undecided"),
+    ],
+)
+def test_whose_a_file_is(train, add_image, annotate, files, found):
+    for name in (*AWAITED, "old/b.jpg"):
+        add_image(name)
+    for place, image in files.items():
+        annotate(f"annotate/{place}", image=image)
+    result = search_annotate_folder(train, AWAITED, image_named_in).files
+    places = {
+        name: [path.relative_to(train / "annotate").as_posix() for path in paths] for name, paths in result.items()
+    }
+    assert places == found
+
+
+@pytest.mark.parametrize(
+    ("place", "image", "faults"),
+    [
+        pytest.param("x/a.json", None, ["a.jpg", "sub/a.jpg"], id="elsewhere, two images"),
+        pytest.param("c.json", "z.jpg", ["c.jpg", "c.png"], id="one stem, another name"),
+        pytest.param("c.json", "c.png", ["c.jpg"], id="taken by the other of one stem"),
+        pytest.param("a.json", "sub/a.jpg", ["a.jpg"], id="flattened over another"),
+        pytest.param("sub/b.json", "x/b.jpg", [], id="a name that is nowhere"),
+        pytest.param("sub/b.json", "../old/b.jpg", ["sub/b.jpg"], id="of an annotated image"),
+    ],
+)
+def test_what_cannot_be_decided_is_said(train, add_image, annotate, place, image, faults):
+    for name in (*AWAITED, "old/b.jpg"):
+        add_image(name)
+    path = annotate(f"annotate/{place}", image=image)
+    found = search_annotate_folder(train, AWAITED, image_named_in)
+    assert sorted(found.faults) == faults
+    for name, fault in found.faults.items():
+        assert fault.startswith(f"{path}: ")
+        assert fault.endswith(f"as {name}.json")
+
+
+def test_a_broken_file_is_given_to_its_only_image(train, add_image):
+    add_image("b.jpg")
+    (train / "annotate").mkdir()
+    (train / "annotate/b.json").write_text("{", encoding="utf-8")
+    assert list(search_annotate_folder(train, ["b.jpg"], image_named_in).files) == ["b.jpg"]
+
+
+def test_files_are_read_again_only_when_they_change(train, add_image, annotate, monkeypatch):
+    add_image("a.jpg")
+    path = annotate("annotate/a.json", ["helthy"])
+    reads = []
+    read = annotate_search.read_annotation
+    monkeypatch.setattr(
+        annotate_search, "read_annotation", lambda path, **options: reads.append(path) or read(path, **options)
+    )
+    checks = AnnotationChecks(train, ["healthy"], "error")
+    assert "did you mean 'healthy'" in checks.fault(path, "a.jpg")
+    assert "did you mean 'healthy'" in checks.fault(path, "a.jpg")
+    assert len(reads) == 1
+    annotate("annotate/a.json", ["healthy"])
+    assert checks.fault(path, "a.jpg") == ""
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "image", "owner"),
+    [
+        pytest.param("a.xml", "a.jpg", "a.jpg", id="beside"),
+        pytest.param("default/a.xml", "a.jpg", "a.jpg", id="export"),
+        pytest.param("default/sub/a.xml", "sub/a.jpg", "sub/a.jpg", id="export with folders"),
+        pytest.param("default/item_000000003.xml", "a.jpg", "a.jpg", id="export, by number"),
+        pytest.param("default/sub/item_000000003.xml", "a.jpg", "sub/a.jpg", id="export with folders, by number"),
+        pytest.param("Annotations/default/b.xml", "b.jpg", "sub/b.jpg", id="datumaro"),
+        pytest.param("c.png.xml", "c.png", "c.png", id="image name"),
+        pytest.param("x/item_000000003.xml", "gone.jpg", None, id="a number of no image"),
+    ],
+)
+def test_exports_of_cvat(train, add_image, annotate_in_cvat, place, image, owner):
+    for name in AWAITED:
+        add_image(name)
+    path = annotate_in_cvat(f"annotate/{place}", image)
+    found = search_annotate_folder(train, AWAITED, image_named_in)
+    assert found.files == ({owner: [path]} if owner else {})
+
+
+def test_an_annotation_whose_mask_is_not_there_yet_does_not_count(train, add_image, annotate_in_cvat):
+    add_image("a.jpg")
+    path = annotate_in_cvat("annotate/a.xml", "a.jpg")
+    (mask,) = (train / "annotate/Masks").iterdir()
+    late = mask.rename(train / "late.png")
+    checks = AnnotationChecks(train, ["healthy"], "error")
+    assert "there is no mask 'a_mask_0.png'" in checks.fault(path, "a.jpg")
+    late.rename(mask)
+    assert checks.fault(path, "a.jpg") == ""

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from active_learning.annotating import confirmation
+from active_learning.annotating.confirmation import Confirmation
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "counts"),
+    [
+        ("DONE", b"", True),
+        ("DONE", b"\r\n", True),
+        ("DONE.txt", b"", True),
+        ("DONE", b"my list of what is done", False),
+        ("done.md", b"", False),
+    ],
+)
+def test_an_empty_file_confirms(tmp_path, name, content, counts):
+    (tmp_path / name).write_bytes(content)
+    asked = Confirmation(tmp_path)
+    assert asked.file_is_there is counts
+    assert asked.is_given() is counts
+    assert asked.clear() is counts
+    assert (tmp_path / name).exists() is not counts
+
+
+def test_nothing_is_no_answer(tmp_path):
+    assert not Confirmation(tmp_path / "gone").is_given()
+    assert not Confirmation(tmp_path / "gone").clear()
+
+
+def test_what_a_pipe_holds_is_no_answer(tmp_path, monkeypatch):
+    reading, writing = os.pipe()
+    os.write(writing, b"\n\n")
+    with os.fdopen(reading) as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        assert not Confirmation(tmp_path).is_given()
+    os.close(writing)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_enter_counts_from_the_question_on(tmp_path, monkeypatch):
+    person, terminal = os.openpty()
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(confirmation, "_owns_terminal", lambda: True)
+        asked = Confirmation(tmp_path)
+        os.write(person, b"typed too early\n")
+        asked.ask()
+        assert not asked.is_given()
+        os.write(person, b"no line yet")
+        assert not asked.is_given()
+        os.write(person, b"\n")
+        assert asked.is_given()
+        assert not asked.is_given()
+    os.close(person)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_program_in_the_background_does_not_read(tmp_path, monkeypatch):
+    person, terminal = os.openpty()
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        os.write(person, b"\n")
+        assert not Confirmation(tmp_path).is_given()  # this process has another terminal, or none
+        assert not confirmation.is_at_terminal()  # so nobody is asked for Enter
+    os.close(person)

@@ -1,0 +1,142 @@
+"""What the flags of auto_annotate.py mean; tests/e2e runs the program."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+import auto_annotate
+from active_learning.annotating.folder_job import FolderAnnotation, read_request
+from active_learning.annotations import Annotation
+from active_learning.annotations.supervisely_meta import write_meta
+from active_learning.errors import MaskALError, SettingsError
+from active_learning.network import network_config, prediction
+from active_learning.network.image_batches import UnreadableImage
+
+ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+
+
+@pytest.fixture
+def request_of(settings, tmp_path):
+    """The request of a command line on the training images; {tmp} stands for the test's folder."""
+    (tmp_path / "w.pth").write_bytes(b"\x80 pickled")
+    for path in settings.traindir.glob("*.json"):
+        path.unlink()
+
+    def make(words: str):
+        given = words.replace("{tmp}", str(tmp_path)).split()
+        return read_request(auto_annotate.parse_arguments(["--img_dir", str(settings.traindir), *given]))
+
+    return make
+
+
+CLASSES = [
+    pytest.param("--weights_file {tmp}/w.pth --classes b a", 2, ("b", "a"), id="own"),
+    pytest.param(f"--weights_file {ZOO}", 80, None, id="published"),
+    pytest.param(f"--weights_file {ZOO} --classes use_coco", 80, None, id="use_coco"),
+    pytest.param(f"--weights_file {ZOO} --classes cup broccoli", 80, ("cup", "broccoli"), id="some of COCO's"),
+    pytest.param(
+        f"--weights_file {{tmp}}/w.pth --network_config {ZOO} --classes use_coco", 80, None, id="own with COCO's"
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "count", "wanted"), CLASSES)
+def test_classes(request_of, words, count, wanted):
+    request = request_of(words)
+    assert len(request.settings.classes) == count
+    assert request.wanted == (wanted or request.settings.classes)
+    if count == 80:
+        assert request.settings.classes[0] == "person"
+        assert request.settings.network_config == ZOO
+
+
+WRONG = [
+    pytest.param(f"--weights_file {ZOO} --classes brocoli", "'brocoli' is none of .*mean 'broccoli'", id="not COCO's"),
+    pytest.param("--weights_file {tmp}/w.pth", "--classes: .* must not be empty", id="no classes"),
+    pytest.param("--weights_file {tmp}/w.pth --classes a --network_config x", "--network_config: 'x' is", id="network"),
+    pytest.param("--weights_file Cityscapes/mask_rcnn_R_50_FPN.yaml", "--classes: the names of", id="names unknown"),
+    pytest.param("--weights_file {tmp}/w.pth --classes a --batch_size 0", "--batch_size: 0 must be", id="batch"),
+    pytest.param("--weights_file {tmp}/w.pth --classes a --device x", "--cuda_visible_devices: 'x'", id="device"),
+    pytest.param("--weights_file {tmp}/w.pth --classes a --nms_thres 2", "--nms_thres: 2.0 must be", id="nms"),
+    pytest.param(
+        "--weights_file {tmp}/w.pth --classes a --export_format supervisely --supervisely_meta_json {tmp}/no.json",
+        "--supervisely_meta_json: there is no file",
+        id="meta",
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), WRONG)
+def test_mistakes(request_of, words, told):
+    with pytest.raises(SettingsError, match=told):
+        request_of(words)
+
+
+def test_only_the_classes_that_are_drawn_must_be_in_the_project(request_of, tmp_path):
+    write_meta(tmp_path / "meta.json", ["cup"])
+    words = f"--weights_file {ZOO} --export_format supervisely --supervisely_meta_json {{tmp}}/meta.json"
+    assert request_of(f"{words} --classes cup").project == tmp_path / "train_supervisely"
+    with pytest.raises(SettingsError, match="class 'person' is not in the project"):
+        request_of(words)
+
+
+def test_published_weights_are_fetched_by_their_address(request_of, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(prediction, "load_network", lambda cfg, weights: loaded.append((cfg, weights)) or Model())
+    annotation = FolderAnnotation(request_of(f"--weights_file {ZOO} --classes cup --device cpu"))
+    annotation.find_images()
+    labeller = annotation.load_network()
+    ((cfg, weights),) = loaded
+    assert weights.endswith("137849600/model_final_f10217.pkl")
+    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 80
+    assert labeller.wanted == {"cup"}
+
+
+class Model:
+    def eval(self):
+        return self
+
+
+def test_an_annotation_that_may_be_of_two_images_skips_both(request_of, settings, capsys):
+    shutil.copy(settings.traindir / "00.png", settings.traindir / "00.jpg")
+    (settings.traindir / "00.json").write_text('{"shapes": [], "imagePath": ""}', encoding="utf-8")
+    annotation = FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a"))
+    annotation.find_images()
+    assert annotation.skipped == 2
+    assert len(annotation.images) == 13
+    assert "00.json: may be of 00.jpg or 00.png" in capsys.readouterr().err
+
+
+def test_the_summary_counts(request_of):
+    annotation = FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a"))
+    annotation.find_images()
+
+    def draw(folder, names):
+        yield Annotation(names[0], 24, 32)
+        yield UnreadableImage(names[1], "01.png: broken")
+
+    annotation.write_pre_labels(draw)
+    assert annotation.unreadable == ["01.png"]
+    assert annotation.summary() == (
+        "Pre-labelled: 1 image, 0 objects, 1 image without detections; 0 images skipped (annotated already); "
+        "1 image unreadable"
+    )
+
+
+def test_a_folder_without_images(request_of, settings):
+    for path in settings.traindir.iterdir():
+        path.unlink()
+    with pytest.raises(MaskALError, match="holds no image; correct --img_dir"):
+        FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a")).find_images()
+
+
+def test_nothing_to_draw_needs_no_network(request_of, settings, monkeypatch):
+    monkeypatch.setattr(network_config, "network_config", lambda *_: pytest.fail("nothing is to be drawn"))
+    for path in settings.traindir.glob("*.png"):
+        path.with_suffix(".json").write_text('{"shapes": []}', encoding="utf-8")
+    annotation = FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a"))
+    annotation.find_images()
+    annotation.write_pre_labels(annotation.load_network())
+    assert "14 images skipped" in annotation.summary()

@@ -1,0 +1,268 @@
+"""Pre-labels, confirmation and the tool, without a network: `Drawer` plays it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from active_learning.annotating import request as annotating
+from active_learning.annotating.annotate_folder import AnnotateFolder
+from active_learning.annotating.request import have_annotated
+from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance
+from active_learning.annotations.supervisely_meta import write_meta
+from active_learning.errors import AnnotationError, AnnotationsAwaited
+from active_learning.network.image_batches import UnreadableImage
+from active_learning.settings import Settings
+
+IMAGES = ["00.png", "01.png", "02.png"]
+
+
+@dataclass
+class Drawer:
+    """Sees a square in each image but the last one asked for, in which it sees nothing."""
+
+    unreadable: tuple[str, ...] = ()
+    asked: list[list[str]] = field(default_factory=list)
+
+    def __call__(self, folder, names):
+        self.asked.append(list(names))
+        square = Instance("b", bitmap=Bitmap(2, 3, np.ones((8, 9), bool)), score=0.5)
+        for name in names:
+            if name in self.unreadable:
+                yield UnreadableImage(name, f"{folder / name}: cannot be read")
+            else:
+                yield Annotation(name, 24, 32, () if name == names[-1] else (square,))
+
+
+@pytest.fixture
+def project(settings, monkeypatch):
+    """Settings whose training images have no annotation; looks are quick."""
+    for path in settings.traindir.glob("*.json"):
+        path.unlink()
+    for name in ("POLL_SECONDS", "ANSWER_POLL_SECONDS"):
+        monkeypatch.setattr(annotating, name, 0.05)
+    monkeypatch.setattr(annotating, "QUIET_SECONDS", 0.5)
+    return settings
+
+
+def go(settings: Settings, *, draw: Drawer | None, wait: bool = False, **changes) -> None:
+    settings = Settings(**{**settings.model_dump(), **changes})
+    desk = AnnotateFolder(settings.traindir, settings.classes)
+    have_annotated(desk, IMAGES, settings, wait=wait, draw=draw)
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_pre_labels_wait_for_done(project, tmp_path, name):
+    write_meta(tmp_path / "meta.json", project.classes)
+    draw, keys = Drawer(), {"export_format": name, "supervisely_meta_json": tmp_path / "meta.json"}
+    annotate = project.traindir / "annotate"
+    with pytest.raises(AnnotationsAwaited, match="pre-labelled, to be corrected\n.*\n.*put an empty file"):
+        go(project, draw=draw, **keys)
+    before = files(annotate)
+    with pytest.raises(AnnotationsAwaited, match="DONE"):
+        go(project, draw=draw, **keys)
+    assert files(annotate) == before
+    assert draw.asked == [IMAGES]
+    (annotate / "DONE").touch()
+    go(project, draw=draw, **keys)
+    assert not annotate.exists()
+    desk = AnnotateFolder(project.traindir, project.classes)
+    desk.fill(IMAGES)
+    assert desk.progress().complete
+    assert not desk.awaited
+
+
+def test_what_a_person_corrected_is_kept_and_only_the_rest_is_drawn_again(project, caplog):
+    draw, annotate = Drawer(), project.traindir / "annotate"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, draw=draw)
+    mine = json.dumps({"shapes": [], "imagePath": "00.png", "imageData": None, "by": "hand"})
+    (annotate / "00.json").write_text(mine, encoding="utf-8")
+    (annotate / "01.json").unlink()
+    (annotate / "DONE").touch()
+    with (
+        caplog.at_level(logging.INFO),
+        pytest.raises(AnnotationsAwaited),
+    ):  # what was drawn after DONE has not been seen by anyone
+        go(project, draw=draw)
+    assert draw.asked == [IMAGES, ["01.png"]]
+    assert "DONE was there before the pre-labels: make it again when they are corrected" in caplog.text
+    assert not (annotate / "DONE").exists()
+    (annotate / "DONE").touch()
+    go(project, draw=draw)
+    assert (project.traindir / "00.json").read_text(encoding="utf-8") == mine
+
+
+def test_pre_labels_of_an_earlier_start_wait_for_done_although_none_are_drawn(project):
+    annotate = project.traindir / "annotate"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, draw=Drawer())
+    with pytest.raises(AnnotationsAwaited, match="00.png: pre-labelled, to be corrected"):
+        go(project, draw=None)  # auto_annotate was switched off, or it is another run
+    (annotate / "DONE").touch()
+    go(project, draw=None)
+    assert (project.traindir / "00.json").is_file()
+    assert not annotate.exists()
+
+
+def test_a_faulty_annotation_holds_it_up_although_confirmed(project):
+    draw, annotate = Drawer(), project.traindir / "annotate"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, draw=draw)
+    (annotate / "00.json").write_text('{"shapes": [', encoding="utf-8")
+    (annotate / "DONE").touch()
+    with pytest.raises(AnnotationsAwaited, match=r"00\.png: .*half-written"):
+        go(project, draw=draw)
+    assert (annotate / "DONE").exists()
+
+
+def test_an_image_that_cannot_be_read_gets_no_pre_label(project, caplog):
+    with caplog.at_level(logging.WARNING), pytest.raises(AnnotationsAwaited, match=r"01\.png: not annotated yet"):
+        go(project, draw=Drawer(unreadable=("01.png",)))
+    assert "01.png: cannot be read; it gets no pre-label" in caplog.text
+
+
+def test_a_meta_json_that_does_not_fit_stops_it_before_anything_is_drawn(project, tmp_path):
+    write_meta(tmp_path / "meta.json", ["a"])
+    draw = Drawer()
+    with pytest.raises(AnnotationError, match="class 'b' is not in the project"):
+        go(project, draw=draw, export_format="supervisely", supervisely_meta_json=tmp_path / "meta.json")
+    assert not draw.asked
+
+
+def test_a_project_for_supervisely_is_made_and_completed_after_a_stop(project, tmp_path):
+    write_meta(tmp_path / "meta.json", project.classes)
+    keys = {"export_format": "supervisely", "supervisely_meta_json": tmp_path / "meta.json"}
+    folder = project.traindir / "annotate" / "supervisely_project"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, draw=Drawer(), **keys)
+    whole = files(folder)
+    assert sorted(whole)[-1] == "meta.json"
+    assert len(whole) == 7
+    (folder / "ds" / "ann" / "01.png.json").unlink()
+    with pytest.raises(AnnotationsAwaited):
+        go(project, draw=Drawer(), **keys)
+    assert files(folder) == whole
+
+
+def later(seconds: float, action) -> threading.Timer:
+    timer = threading.Timer(seconds, action)
+    timer.start()
+    return timer
+
+
+@pytest.mark.timeout(60)
+def test_waiting_ends_with_done_alone(project, monkeypatch):
+    """The terminal is no one's here, so that Enter cannot be pressed."""
+    started, annotate = time.monotonic(), project.traindir / "annotate"
+    later(1.0, lambda: (annotate / "DONE").touch())
+    go(project, draw=Drawer(), wait=True)
+    assert time.monotonic() - started >= 1
+    assert (project.traindir / "02.json").is_file()
+
+
+@pytest.mark.timeout(60)
+def test_nothing_is_awaited_nothing_is_asked(project, caplog):
+    draw = Drawer()
+    with pytest.raises(AnnotationsAwaited):
+        go(project, draw=draw)
+    (project.traindir / "annotate" / "DONE").touch()
+    go(project, draw=draw, wait=True)
+    (project.traindir / "annotate").mkdir()
+    (project.traindir / "annotate" / "DONE").touch()  # left over from a stop between the last two steps
+    go(project, draw=draw, wait=True)
+    assert not (project.traindir / "annotate").exists()
+    assert draw.asked == [IMAGES]
+
+
+TOOL = """
+import json, pathlib, sys, time
+def save(image, by):
+    document = {"shapes": [], "imagePath": image.name, "imageData": None, "by": by}
+    image.with_suffix(".json").write_text(json.dumps(document))
+images = sorted(pathlib.Path(sys.argv[-1]).rglob("*.png"))
+for image in images:
+    save(image, "first shape")
+    time.sleep(0.1)
+time.sleep(float(sys.argv[1]))
+save(images[-1], "finished")
+"""
+
+
+def made_by(path) -> str:
+    return json.loads(path.read_text(encoding="utf-8"))["by"]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("seconds", [0, 3], ids=["closed at once", "the last image takes long"])
+def test_an_open_tool_is_waited_for(project, tmp_path, caplog, seconds):
+    script = tmp_path / "tool.py"
+    script.write_text(TOOL, encoding="utf-8")
+    with caplog.at_level(logging.INFO):
+        go(project, draw=None, wait=True, annotator=shlex.join([sys.executable, str(script), str(seconds)]))
+    assert sorted(path.name for path in project.traindir.glob("*.json")) == ["00.json", "01.json", "02.json"]
+    assert made_by(project.traindir / "02.json") == "finished"
+    assert "stays open" not in caplog.text
+
+
+@pytest.mark.timeout(60)
+def test_a_tool_that_is_left_open_is_waited_for_until_done(project, tmp_path, caplog):
+    script, annotate = tmp_path / "tool.py", project.traindir / "annotate"
+    script.write_text(TOOL, encoding="utf-8")
+    later(4.0, (annotate / "DONE").touch)
+    with caplog.at_level(logging.INFO):
+        go(project, draw=None, wait=True, annotator=shlex.join([sys.executable, str(script), "10"]))
+    assert made_by(project.traindir / "02.json") == "first shape"
+    assert "close the annotation tool, or put an empty file there" in caplog.text
+    assert "stays open" in caplog.text
+    assert not annotate.exists()
+
+
+@pytest.mark.timeout(60)
+def test_the_last_image_may_be_saved_again_before_it_is_taken(project, monkeypatch, caplog):
+    """Of a tool that a person has opened and that saves by itself."""
+    monkeypatch.setattr(annotating, "QUIET_SECONDS", 2.0)
+    annotate = project.traindir / "annotate"
+
+    def draw_on():
+        for number in range(5):
+            for name in IMAGES if number == 0 else IMAGES[-1:]:
+                document = {"shapes": [], "imagePath": name, "imageData": None, "by": f"save {number}"}
+                (annotate / name).with_suffix(".json").write_text(json.dumps(document), encoding="utf-8")
+            time.sleep(0.6)
+
+    later(1.0, draw_on)
+    with caplog.at_level(logging.INFO):
+        go(project, draw=None, wait=True)
+    assert made_by(project.traindir / "02.json") == "save 4"
+    assert "All images are annotated. MaskAL goes on when no file has changed for 2 seconds." in caplog.text
+
+
+@pytest.mark.timeout(60)
+def test_a_tool_that_is_closed_too_early_is_said_and_waiting_goes_on(project, tmp_path, caplog):
+    script, annotate = tmp_path / "tool.py", project.traindir / "annotate"
+    script.write_text("", encoding="utf-8")
+
+    def annotate_by_hand():
+        for name in IMAGES:
+            document = {"shapes": [], "imagePath": name, "imageData": None}
+            (annotate / name).with_suffix(".json").write_text(json.dumps(document), encoding="utf-8")
+
+    later(2.0, annotate_by_hand)
+    with caplog.at_level(logging.INFO):
+        go(project, draw=None, wait=True, annotator=shlex.join([sys.executable, str(script)]))
+    assert "The annotation tool was closed." in caplog.text
+    assert "To open it again:" in caplog.text
+    assert (project.traindir / "02.json").is_file()

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from active_learning.annotating.supervisely_project import add_to_project
+
+
+@pytest.fixture
+def project(train, tmp_path):
+    (tmp_path / "meta.json").write_text("{}", encoding="utf-8")
+
+    def add(image: str) -> list[str]:
+        annotation = train / f"{image}.json"
+        annotation.write_text("annotation", encoding="utf-8")
+        written = add_to_project(tmp_path / "project", tmp_path / "meta.json", train, image, annotation)
+        return [path.relative_to(tmp_path / "project").as_posix() for path in written]
+
+    return add
+
+
+def test_sub_folders_become_data_sets_and_what_is_there_stays(project, train, add_image, tmp_path):
+    for name in ("a.png", "field/b 1/a.png"):
+        add_image(name)
+    assert project("a.png") == ["meta.json", "ds/img/a.png", "ds/ann/a.png.json"]
+    (tmp_path / "project/ds/ann/a.png.json").write_text("corrected", encoding="utf-8")
+    assert project("a.png") == []
+    assert project("field/b 1/a.png") == ["ds__field__b 1/img/a.png", "ds__field__b 1/ann/a.png.json"]
+    assert (tmp_path / "project/ds/img/a.png").read_bytes() == (train / "a.png").read_bytes()
+    assert (tmp_path / "project/ds/ann/a.png.json").read_text(encoding="utf-8") == "corrected"
+
+
+PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3) * 9000
+TIFFS = [
+    pytest.param(Image.fromarray(PIXELS), "L", (PIXELS >> 8).tolist(), id="16 bits"),
+    pytest.param(Image.new("RGB", (3, 2), (1, 2, 3)), "RGB", None, id="colour"),
+    pytest.param(Image.new("CMYK", (3, 2)), "RGB", None, id="cmyk"),
+]
+
+
+@pytest.mark.parametrize(("image", "mode", "pixels"), TIFFS)
+def test_a_tiff_image_is_converted_in_the_project_alone(project, train, tmp_path, image, mode, pixels):
+    image.save(train / "a.TIF")
+    before = (train / "a.TIF").read_bytes()
+    assert project("a.TIF") == ["meta.json", "ds/img/a.TIF.png", "ds/ann/a.TIF.png.json"]
+    assert (train / "a.TIF").read_bytes() == before
+    with Image.open(tmp_path / "project/ds/img/a.TIF.png") as found:
+        assert (found.format, found.mode, found.size) == ("PNG", mode, (3, 2))
+        assert pixels is None or np.asarray(found).tolist() == pixels
+
+
+def test_a_tiff_image_is_turned_upright(project, train, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (5, 2)).save(train / "a.tif", exif=exif)
+    project("a.tif")
+    with Image.open(tmp_path / "project/ds/img/a.tif.png") as found:
+        assert found.size == (2, 5)

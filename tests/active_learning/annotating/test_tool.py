@@ -1,0 +1,156 @@
+"""Starting, watching and ending an annotation tool; small Python scripts stand for the tools."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from active_learning.annotating import tool as annotator
+from active_learning.annotating.tool import AnnotatorTool, ToolCommand, command_words, open_tool, tool_command
+
+HELP_5 = "usage: labelme [--nodata] [--autosave] [--labels LABELS] [--validatelabel {exact}] [filename]"
+HELP_6 = "usage: labelme [--with-image-data] [--no-auto-save] [--labels LABELS] [--validate-label {exact}] [path]"
+CLASSES = ["disc", "big square"]
+
+
+def script(path: Path, text: str) -> list[str]:
+    path.write_text(f"import json, os, sys, time\n{text}", encoding="utf-8")
+    return [sys.executable, str(path)]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("help_text", "options", "saves_itself"),
+    [
+        pytest.param(
+            HELP_5, ["--nodata", "--autosave", "--labels=disc,big square", "--validatelabel=exact"], True, id="5"
+        ),
+        pytest.param(HELP_6, ["--labels=disc,big square", "--validate-label=exact"], True, id="6"),
+        pytest.param("", [], False, id="no help"),
+    ],
+)
+def test_labelme_gets_the_options_that_it_has(tmp_path, help_text, options, saves_itself):
+    words = script(tmp_path / "labelme.py", f"print({help_text!r})")
+    command = tool_command(words, tmp_path / "my images", CLASSES)
+    assert command.words == (*words, *options, str(tmp_path / "my images"))
+    assert command.saves_itself is saves_itself
+    assert shlex.split(str(command)) == list(command.words)
+
+
+def test_a_name_that_labelme_would_take_for_two_is_not_given(tmp_path):
+    words = script(tmp_path / "labelme.py", f"print({HELP_6!r})")
+    assert tool_command(words, tmp_path, ["a,b", "c"]).words == (*words, str(tmp_path))
+
+
+def test_a_settings_file_may_have_switched_saving_off(tmp_path):
+    (tmp_path / ".labelmerc").write_text("auto_save: false\n", encoding="utf-8")
+    words = script(tmp_path / "labelme.py", f"print({HELP_6!r})")
+    assert not tool_command(words, tmp_path, CLASSES).saves_itself
+
+
+def test_another_tool_gets_the_folder_alone(tmp_path):
+    assert tool_command(["paint", "-x"], tmp_path, CLASSES) == ToolCommand(("paint", "-x", str(tmp_path)))
+
+
+def test_a_tool_that_never_answers_gets_no_options(tmp_path, monkeypatch):
+    monkeypatch.setattr(annotator, "SECONDS_FOR_HELP", 0.5)
+    words = script(tmp_path / "labelme.py", "time.sleep(60)")
+    assert tool_command(words, tmp_path, CLASSES).words == (*words, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("'open", "No closing quotation"), ("no-such-program x", "there is no program 'no-such-program'"), ("''", "''")],
+)
+def test_commands_that_cannot_be(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        command_words(text)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="quotes as on POSIX")
+def test_a_command_is_split_without_a_shell(tmp_path):
+    assert command_words(f"'{sys.executable}' -m 'a b' ; $HOME") == [sys.executable, "-m", "a b", ";", "$HOME"]
+
+
+def test_windows_paths_keep_their_backslashes(monkeypatch):
+    monkeypatch.setattr(annotator.os, "name", "nt")
+    monkeypatch.setattr(annotator.shutil, "which", lambda word: word)
+    assert command_words(r'"C:\Program Files\labelme.exe" --x C:\a') == [
+        r"C:\Program Files\labelme.exe",
+        "--x",
+        r"C:\a",
+    ]
+
+
+def wait_until(seen) -> None:
+    deadline = time.monotonic() + 20
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_tool_that_saves_itself_is_ended(tmp_path):
+    notes = tmp_path / "notes.json"
+    text = f"""
+if "--help" in sys.argv: sys.exit(print({HELP_5!r}))
+open({str(notes)!r} + ".tmp", "w").write(json.dumps([sys.argv[1:], os.environ["MASKAL_CLASSES"]]))
+os.replace({str(notes)!r} + ".tmp", {str(notes)!r})
+time.sleep(60)"""
+    words, said = script(tmp_path / "labelme.py", text), []
+    with open_tool(shlex.join(words), tmp_path, CLASSES, said.append) as tool:
+        wait_until(notes.exists)
+        tool.watch()
+        assert tool.is_open
+    assert not tool.is_open
+    given, classes = json.loads(notes.read_text(encoding="utf-8"))
+    assert given[-1] == str(tmp_path)
+    assert classes == "disc\nbig square"
+    assert len(said) == 1
+    assert said[0].startswith("Starting ")
+
+
+def test_a_tool_with_unsaved_work_stays_open(tmp_path):
+    words, said = script(tmp_path / "paint.py", "time.sleep(60)"), []
+    with open_tool(shlex.join(words), tmp_path, CLASSES, said.append) as tool:
+        assert tool.is_open
+    assert tool.is_open
+    assert "stays open" in said[-1]
+    tool._process.kill()
+    tool._process.wait()
+
+
+def test_a_closed_tool_is_said_once_with_how_to_open_it_again(tmp_path):
+    words, said = script(tmp_path / "paint.py", "print('no display'); sys.exit(3)"), []
+    with open_tool(shlex.join(words), tmp_path, CLASSES, said.append) as tool:
+        wait_until(lambda: not tool.is_open)
+        tool.watch()
+        tool.watch()
+    assert "closed with code 3:\n  no display" in said[1]
+    assert str(tool.command) in said[1]
+    assert len(said) == 2
+
+
+def test_a_tool_that_cannot_be_started_is_said(tmp_path):
+    said = []
+    with (tmp_path / "output").open("w+b") as output:
+        tool = AnnotatorTool(ToolCommand((str(tmp_path / "gone"),)), CLASSES, output, said.append)
+        assert not tool.is_open
+        tool.watch()
+        tool.end()
+    assert len(said) == 1
+    assert "cannot be started: No such file" in said[0]
+
+
+def test_no_tool_is_wanted(tmp_path):
+    with open_tool(" ", tmp_path, CLASSES, lambda _: pytest.fail("nothing is to be said")) as tool:
+        assert tool is None

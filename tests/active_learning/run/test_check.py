@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from active_learning.errors import MaskALError
+from active_learning.run.check import describe_run
+from active_learning.run.output_files import output_files
+from active_learning.run.state import RunState
+from active_learning.settings import Settings
+from active_learning.settings.changes import recorded
+
+
+def changed(settings: Settings, changes: dict) -> Settings:
+    return Settings(**{**settings.model_dump(), **changes})
+
+
+def loops(plan: str) -> list[list[str]]:
+    """Loop, train size and iterations of each row."""
+    return [row for line in plan.splitlines() if len(row := line.split()) == 3 and row[0].isdecimal()]
+
+
+def test_the_plan_has_each_loop_with_its_train_size_and_iterations(settings: Settings):
+    (settings.traindir / "05.json").unlink()
+    plan = describe_run(settings)
+    cells = [line.split() for line in plan.splitlines()]
+    assert [str(settings.traindir), "14", "13", "1"] in [row[1:] for row in cells if row[:1] == ["train"]]
+    assert [row for row in cells if len(row) == 3 and row[0] in "012"] == [
+        ["0", "4", "2500"],
+        ["1", "7", "2500"],
+        ["2", "10", "2500"],
+    ]
+    assert "strategy uncertainty" in plan
+
+
+def test_the_plan_ends_where_the_pool_is_empty(settings: Settings):
+    plan = describe_run(Settings(**{**settings.model_dump(), "loops": 9}))
+    assert "14" in plan.split()
+    assert len([line for line in plan.splitlines() if line.strip().endswith("2500")]) == 5
+
+
+def test_all_faults_come_in_one_message(settings: Settings):
+    (settings.traindir / "01.json").write_text("{", encoding="utf-8")
+    (settings.valdir / "00.png").write_bytes(b"no image")
+    for path in settings.testdir.iterdir():
+        path.unlink()
+    with pytest.raises(MaskALError) as caught:
+        describe_run(settings)
+    for words in ("01.json", "00.png", "holds no image; put the images of testdir there"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"initial_datasize": 15}, "initial_datasize is 15, but traindir holds 14 images; lower it"),
+        ({"use_initial_train_dir": True}, "holds no annotated image"),
+        (
+            {"duplicate_initial_model_and_data": True, "initial_train_file": "trainfiles_iteration000.txt"},
+            "is not below resultsroot",
+        ),
+    ],
+    ids=["too few images", "initial_train_dir", "earlier run"],
+)
+def test_what_the_run_would_refuse_at_its_start_is_a_fault(settings: Settings, tmp_path, changes: dict, words: str):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "new.png").write_bytes((settings.traindir / "00.png").read_bytes())
+    with pytest.raises(MaskALError, match=words):
+        describe_run(changed(settings, {"initial_train_dir": own, **changes}))
+
+
+def test_the_plan_starts_from_the_images_of_initial_train_dir(settings: Settings, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("new.png", "new.json"):
+        (own / name).write_bytes((settings.traindir / f"00{name[3:]}").read_bytes())
+    plan = describe_run(changed(settings, {"initial_train_dir": own, "use_initial_train_dir": True, "loops": 9}))
+    assert [row[1] for row in loops(plan)] == ["1", "4", "7", "10", "13", "15"]
+    (own / "new.json").write_text("{", encoding="utf-8")
+    with pytest.raises(MaskALError, match="new.json"):
+        describe_run(changed(settings, {"initial_train_dir": own, "use_initial_train_dir": True}))
+
+
+@pytest.mark.parametrize(
+    ("phase", "rows"),
+    [("annotate", [["1", "7", "2500"], ["2", "10", "2500"]]), ("choose", [["2", "10", "2500"]])],
+    ids=["before the training", "after it"],
+)
+def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, phase: str, rows: list[list[str]]):
+    state = RunState(["a", "b"], 1, phase, [f"0{n}.png" for n in range(7)], settings=recorded(settings))
+    state.save(output_files(settings, settings.experiments()[0]).state)
+    plan = describe_run(settings)
+    assert f"It has begun: loop 1 of 2, phase {phase}" in plan
+    assert loops(plan) == rows
+    other = changed(settings, {"classes": ["a", "c"]})
+    with pytest.raises(MaskALError, match=r"classes: \[a, b\] -> \[a, c\]"):
+        describe_run(other)
+    assert [row[0] for row in loops(describe_run(other, fresh=True))] == ["0", "1", "2"]

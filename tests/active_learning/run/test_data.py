@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from active_learning.errors import AnnotationsAwaited, MaskALError
+from active_learning.run.data import RunData
+from active_learning.run.lock import only_annotated_here
+from active_learning.run.output_files import write_train_files
+from active_learning.settings import Settings
+
+
+def data_with(settings: Settings, **changes: object) -> RunData:
+    return RunData(Settings(**{**settings.model_dump(), **changes}))
+
+
+def earlier_run(settings: Settings, names: list[str]) -> Path:
+    """The train list of an earlier run below resultsroot."""
+    path = settings.resultsroot / "exp0" / "random" / "trainfiles_iteration000.txt"
+    write_train_files(path, names, {})
+    return path
+
+
+def test_initial_images_are_drawn_by_seed(settings: Settings):
+    data = RunData(settings)
+    assert data.initial_images(1) == data.initial_images(1)
+    assert len(data.initial_images(1)) == 4
+    assert data.initial_images(1) != data.initial_images(2)
+
+
+def test_initial_images_come_from_their_own_folder(settings: Settings, tmp_path: Path):
+    own = tmp_path / "own"
+    own.mkdir()
+    for suffix in (".png", ".json"):
+        (own / f"new{suffix}").write_bytes((settings.traindir / f"00{suffix}").read_bytes())
+    data = data_with(settings, use_initial_train_dir=True, initial_train_dir=own)
+    assert data.initial_images(0) == ["new.png"]
+    assert (settings.traindir / "new.json").is_file()
+
+
+def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
+    changes = {
+        "duplicate_initial_model_and_data": True,
+        "initial_train_file": earlier_run(settings, ["03.png", "01.png"]),
+    }
+    data = data_with(settings, **changes)
+    assert data.initial_images(0) == ["03.png", "01.png"]
+    with pytest.raises(MaskALError, match="initial model of that run is not there"):
+        data.earlier_initial_model()
+    model = settings.weightsroot / "exp0" / "random" / "best_model_000.pth"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    assert data.earlier_initial_model() == model
+
+
+def test_images_of_an_earlier_run_that_are_gone_are_named(settings: Settings):
+    changes = {
+        "duplicate_initial_model_and_data": True,
+        "initial_train_file": earlier_run(settings, ["03.png", "x.png"]),
+    }
+    with pytest.raises(MaskALError, match=r"1 of its images are not in .*, such as x\.png"):
+        data_with(settings, **changes).initial_images(0)
+
+
+def test_an_earlier_run_outside_resultsroot_is_refused(settings: Settings, tmp_path: Path):
+    write_train_files(tmp_path / "elsewhere.txt", ["03.png"], {})
+    data = data_with(settings, duplicate_initial_model_and_data=True, initial_train_file=tmp_path / "elsewhere.txt")
+    with pytest.raises(MaskALError, match="is not below resultsroot"):
+        data.earlier_initial_model()
+
+
+def test_an_empty_folder_is_said(settings: Settings):
+    for path in settings.valdir.iterdir():
+        path.unlink()
+    with pytest.raises(MaskALError, match="holds no image; put the images of valdir there"):
+        RunData(settings).images("val")
+
+
+def test_a_faulty_annotation_is_awaited_with_its_fault(settings: Settings):
+    (settings.valdir / "01.json").write_text("{", encoding="utf-8")
+    data = RunData(settings)
+    with pytest.raises(AnnotationsAwaited, match=r"01\.png: .*01\.json: .*damaged or half-written"):
+        data.have_annotated("val", data.images("val"), wait=False)
+    assert (settings.valdir / "01.json").read_text(encoding="utf-8") == "{"
+
+
+def test_what_another_run_awaits_in_the_same_folder_is_left_alone(settings: Settings):
+    (settings.traindir / "01.json").unlink()
+    done = settings.traindir / "annotate" / "DONE"
+    with only_annotated_here(settings.traindir, wait=False) as is_ours:
+        assert is_ours
+        done.parent.mkdir()
+        done.touch()
+        RunData(settings).have_annotated("train", ["00.png"], wait=True)
+        assert done.exists()
+        with pytest.raises(
+            AnnotationsAwaited, match=r"Another run has images annotated in .*, and this one needs 1, too"
+        ):
+            RunData(settings).have_annotated("train", ["00.png", "01.png"], wait=False)
+        assert [path.name for path in done.parent.iterdir()] == ["DONE"]
+    RunData(settings).have_annotated("train", ["00.png"], wait=True)
+    assert not done.parent.exists()
+
+
+@pytest.mark.timeout(60)
+def test_the_second_run_at_an_annotate_folder_waits_for_the_first(settings: Settings, caplog: pytest.LogCaptureFixture):
+    annotation = settings.traindir / "01.json"
+    content = annotation.read_bytes()
+    annotation.unlink()
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(1) as pool:
+        with only_annotated_here(settings.traindir, wait=False):
+            second = pool.submit(RunData(settings).have_annotated, "train", ["01.png"], wait=True)
+            while "Another run has images" not in caplog.text:
+                assert not second.done()
+                time.sleep(0.05)
+            annotation.write_bytes(content)
+            assert not second.done()
+        second.result(timeout=20)
+    assert not (settings.traindir / "annotate").exists()
+
+
+def test_an_annotated_folder_gets_no_lock(settings: Settings):
+    before = sorted(settings.traindir.iterdir())
+    RunData(settings).have_annotated("train", ["00.png"], wait=True)
+    assert sorted(settings.traindir.iterdir()) == before
+
+
+def test_lists_and_coco_files_are_written_side_by_side(settings: Settings):
+    data = RunData(settings)
+    summary = data.write("test", data.images("test"))
+    assert summary.objects == {"a": 2, "b": 0}
+    assert (settings.dataroot / "test.txt").read_text(encoding="utf-8") == "00.png\n01.png\n"
+    assert data.json("test").is_file()

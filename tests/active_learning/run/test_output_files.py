@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from active_learning.run.output_files import (
+    OutputFiles,
+    ScoreRow,
+    read_train_files,
+    write_scores,
+    write_train_files,
+)
+
+
+def test_train_files_have_the_value_of_the_images_chosen_in_this_loop(tmp_path: Path):
+    path = tmp_path / "trainfiles_iteration001.txt"
+    write_train_files(path, ["a.png", "b, c.png", "sub/ü.png"], {"b, c.png": 0.25, "sub/ü.png": math.nan})
+    assert path.read_text(encoding="utf-8") == "a.png, NaN\nb, c.png, 0.250000\nsub/ü.png, NaN\n"
+    assert read_train_files(path) == ["a.png", "b, c.png", "sub/ü.png"]
+
+
+def test_scores_have_one_decimal_and_a_column_a_class(tmp_path: Path):
+    path = tmp_path / "uncertainty.csv"
+    rows = [ScoreRow(6, 12.345, {"a": 20.0, "b, c": math.nan}), ScoreRow(9, 50.0, {"a": 50.0, "b, c": 50.0})]
+    write_scores(path, rows, ["a", "b, c"])
+    assert path.read_text(encoding="utf-8") == 'train_size,mAP,mAP-a,"mAP-b, c"\n6,12.3,20.0,nan\n9,50.0,50.0,50.0\n'
+
+
+def test_each_loop_has_its_own_names(tmp_path: Path):
+    files = OutputFiles(tmp_path / "results", tmp_path / "weights", "random")
+    assert files.best_model(7).name == "best_model_007.pth"
+    assert files.train_files(0).name == "trainfiles_iteration000.txt"
+    assert files.scores.name == "random.csv"
+    assert len({files.pool_scores(loop) for loop in range(3)}) == 3

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from active_learning.annotating.own_files import OwnFiles
+from active_learning.run.output_files import output_files
+from active_learning.run.state import LoopScores, RunState
+from active_learning.run.status import describe_status
+from active_learning.settings import Settings
+from tests.active_learning.conftest import annotated_image
+
+
+def test_each_experiment_has_its_paragraph(settings: Settings):
+    both = Settings(**{**settings.model_dump(), "strategy": ["uncertainty", "random"]})
+    (settings.traindir / "03.json").unlink()
+    state = RunState(["a", "b"], 1, "annotate", ["01.png", "02.png", "03.png"])
+    state.history.append(LoopScores(2, 41.25, {}, 43.0, {}, 1.0))
+    state.save(output_files(both, both.experiments()[0]).state)
+    first, second = describe_status(both).split("\n\nExperiment ")
+    assert first.startswith("Experiment exp1/uncertainty: loop 1 of 2, phase annotate\n")
+    assert "3 training images: 2 annotated, 1 missing" in first
+    assert [line.split() for line in first.splitlines()][-1] == ["0", "2", "41.2"]
+    assert second == "exp1/random: not started"
+
+
+def test_what_stands_in_the_annotate_folders_counts(settings: Settings):
+    desk = settings.traindir / "annotate"
+    desk.mkdir()
+    for name in ("01.json", "02.json"):
+        (settings.traindir / name).rename(desk / name)
+    OwnFiles(desk).add(desk / "02.json", "02.png")
+    (settings.traindir / "03.json").unlink()
+    (settings.valdir / "00.json").unlink()
+    annotated_image(settings.testdir / "02.png")
+    annotated_image(settings.testdir / "02.jpg")
+    (settings.testdir / "02.json").write_bytes((settings.testdir / "01.json").read_bytes())  # of the one or the other
+    RunState(["a", "b"], 0, "annotate", ["01.png", "02.png", "03.png"]).save(
+        output_files(settings, settings.experiments()[0]).state
+    )
+    assert describe_status(settings).splitlines()[1:] == [
+        "3 training images: 2 annotated (1 of them pre-labelled, nothing corrected yet), 1 missing",
+        "2 validation images: 1 annotated, 1 missing",
+        "4 test images: 2 annotated, 2 missing",
+    ]
+
+
+def test_a_finished_run_says_why(settings: Settings):
+    state = RunState(["a", "b"], 2, "finished", ["01.png"], why_finished="loop 2 of 2 is done")
+    state.save(output_files(settings, settings.experiments()[0]).state)
+    assert "Finished: loop 2 of 2 is done." in describe_status(settings)

@@ -1,0 +1,99 @@
+"""Which edits a run takes up, with which words, and which it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from active_learning.errors import SettingsError
+from active_learning.settings import Settings
+from active_learning.settings.changes import recorded, reread, take_up
+
+BEFORE = {"classes": ["a", "b"], "strategy": ["uncertainty", "random"], "loops": 2, "cuda_visible_devices": "cpu"}
+
+
+def edit(changes: dict, *, running: bool = True):
+    settings = Settings(**BEFORE)
+    return take_up(recorded(settings), Settings(**{**BEFORE, **changes}), settings.experiments()[0], running=running)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"learning_rate": 0.001}, "learning_rate: 0.01 -> 0.001"),
+        ({"loops": 4}, "loops: 2 -> 4"),
+        ({"pool_size": [50, 100]}, "pool_size: 200 -> [50, 100]"),
+        ({"annotator": "labelme"}, "annotator: nothing -> labelme"),
+        ({"patience": 2}, "patience: nothing -> 2"),
+        ({"initial_datasize": 7}, "initial_datasize: 100 -> 7 (of no effect: the run has its initial images)"),
+        ({"strategy": ["uncertainty", "random", "entropy"]}, "strategy: [uncertainty, random] -> [unc"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)  # fmt: skip
+@pytest.mark.parametrize("running", [True, False], ids=["running", "at a start"])
+def test_taken_up_with_a_line(changes, line, running):
+    taken = edit(changes, running=running)
+    assert [text[: len(line)] for text in taken.lines] == [line]
+    assert recorded(taken.settings) == recorded(Settings(**{**BEFORE, **changes}))
+    assert taken.experiment == taken.settings.experiments()[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_list_of_seeds_is_recorded_as_such():
+    assert recorded(Settings(**BEFORE, seed=[3, 4]))["seed"] == [3, 4]
+
+
+def test_nothing_changed_nothing_said():
+    assert edit({}).lines == ()
+    assert take_up({}, Settings(**BEFORE), Settings(**BEFORE).experiments()[0], running=False).lines == ()
+
+
+def test_devices_change_with_the_next_start():
+    taken = edit({"cuda_visible_devices": "1"})
+    assert taken.lines == ("cuda_visible_devices: cpu -> 1 (from the next start on)",)
+    assert taken.settings.cuda_visible_devices == "cpu"
+    assert edit({"cuda_visible_devices": "1"}, running=False).settings.cuda_visible_devices == "1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": ["b", "a"]}, r"classes: \[a, b\] -> \[b, a\]: .*; set it back, choose another exp"),
+        ({"network_config": "own.yaml"}, "network_config: .* -> own.yaml: the weights so far belong to the former"),
+        ({"traindir": "/"}, r"traindir: datasets/train -> /: the run is in the former; set it back"),
+        ({"experiment_name": "x"}, "experiment_name: exp1 -> x: this run is going on; set it back, and start"),
+        ({"strategy": ["random"]}, r"strategy: \[uncertainty, random\] -> random: .* no longer for the experiment unc"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_refused_with_the_remedy(changes, words):
+    with pytest.raises(SettingsError, match=words) as caught:
+        edit({**changes, "learning_rate": 1.0})
+    assert caught.value.exit_code == 2
+    assert len(caught.value.mistakes) == 1
+
+
+def test_all_refusals_come_in_one_message():
+    with pytest.raises(SettingsError) as caught:
+        edit({"classes": ["c"], "traindir": "/", "weightsroot": "/"})
+    assert len(caught.value.mistakes) == 3
+
+
+def test_a_folder_that_was_moved_is_taken_up_at_a_start(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    settings = Settings(**BEFORE, traindir=old)
+    now, experiment = Settings(**BEFORE, traindir=new), settings.experiments()[0]
+    with pytest.raises(SettingsError, match="Move a folder while MaskAL is not running"):
+        take_up(recorded(settings), now, experiment, running=False)
+    old.rename(new)
+    with pytest.raises(SettingsError, match="Move a folder"):
+        take_up(recorded(settings), now, experiment, running=True)
+    assert take_up(recorded(settings), now, experiment, running=False).lines == (f"traindir: {old} -> {new}",)
+
+
+def test_a_settings_file_that_became_wrong_is_told_with_the_way_on():
+    def load():
+        raise SettingsError("m.yaml: 1 mistake in the settings; nothing was changed", ("line 3: x",))
+
+    with pytest.raises(SettingsError, match=r"(?s)edited while the run went on.*line 3: x.*start again, it goes on"):
+        reread(load)

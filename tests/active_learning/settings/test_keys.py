@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from active_learning.settings.keys import SettingsKeys, did_you_mean, key_mistakes, usable_class_names
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)
+)
+
+
+@pytest.mark.parametrize("key", sorted(SettingsKeys.model_fields))
+@settings(max_examples=30, deadline=None)
+@given(value=VALUES)
+def test_any_value_is_taken_or_explained(key: str, value: object) -> None:
+    found = key_mistakes({"classes": ["a"], key: value})
+    assert all(name == key and message.startswith(key) and "\n" not in message for name, message in found)
+    if not found:
+        assert SettingsKeys.model_validate({"classes": ["a"], key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("cuda_visible_devices", "0, 1", "0,1"),
+        ("cuda_visible_devices", "CPU", "cpu"),
+        ("cuda_visible_devices", 2, "2"),
+        ("cuda_visible_devices", "GPU-8932f937-d72c", "GPU-8932f937-d72c"),
+        ("initial_train_file", "", None),
+        ("initial_train_file", None, None),
+        ("initial_train_file", "a/b.txt", Path("a/b.txt")),
+        ("traindir", "~/x", Path.home() / "x"),
+        ("learning_rate", 1, 1.0),
+        ("seed", [4, 5], (4, 5)),
+        ("seed", 4, 4),
+        ("mode", "min", ("min",)),
+        ("step_ratios", [], ()),
+        ("image_min_size", None, None),
+    ],
+    ids=str,
+)
+def test_values(key: str, value: object, expected: object) -> None:
+    assert getattr(SettingsKeys.model_validate({"classes": ["a"], key: value}), key) == expected
+
+
+def test_all_mistakes_of_a_list_are_told() -> None:
+    messages = [message for _, message in key_mistakes({"classes": ["a", 1, None]})]
+    assert messages == [
+        "classes[1]: 1 must be a text; put it in quotes",
+        "classes[2]: (empty) must have a value; give one or delete the line",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("lops", " (did you mean 'loops'?)"), ("LOOPS", " (did you mean 'loops'?)"), ("xyz", "")],
+)
+def test_did_you_mean(word: str, expected: str) -> None:
+    assert did_you_mean(word, ["loops", "mode"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"), [(["a", "a", 1, " b", ""], ["a", "b"]), ("a", []), (None, []), ([True], [])], ids=str
+)
+def test_usable_class_names(classes: object, names: list[str]) -> None:
+    assert usable_class_names(classes) == names

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from active_learning.system import files
+from active_learning.system.files import copy_atomically, move_aside, write_atomically
+
+
+def test_a_copy_replaces_what_was_there_and_leaves_no_draft(tmp_path: Path):
+    (tmp_path / "one").write_bytes(b"new")
+    copy_atomically(tmp_path / "one", tmp_path / "sub" / "two")
+    copy_atomically(tmp_path / "one", tmp_path / "sub" / "two")
+    assert [path.read_bytes() for path in (tmp_path / "sub").iterdir()] == [b"new"]
+
+
+def test_moving_aside_keeps_everything_even_twice_in_a_second(tmp_path: Path):
+    kept = []
+    for content in ("first", "second"):
+        folder = tmp_path / "exp1"
+        folder.mkdir()
+        (folder / "file").write_text(content, encoding="utf-8")
+        kept.append(move_aside(folder))
+        assert not folder.exists()
+    assert [(folder / "file").read_text(encoding="utf-8") for folder in kept] == ["first", "second"]
+    assert all(folder.name.startswith("exp1.bak-") for folder in kept)
+    assert move_aside(tmp_path / "exp1") is None
+
+
+def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    path.write_text("old", encoding="utf-8")
+    other.write_text("new", encoding="utf-8")
+
+    def no_space(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", no_space)
+    monkeypatch.setattr(files.shutil, "copy2", no_space)
+    for write in (lambda: write_atomically(path, "new"), lambda: copy_atomically(other, path)):
+        with pytest.raises(OSError, match="No space left"):
+            write()
+        assert path.read_text(encoding="utf-8") == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.txt", "b.txt"]

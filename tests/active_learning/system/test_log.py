@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from active_learning.errors import MaskALError
+from active_learning.system.log import logger, mute_log, note, start_log
+from active_learning.system.processes import exit_code_of
+
+
+def test_our_lines_go_to_the_terminal_plain_and_to_the_file_with_the_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    start_log(tmp_path / "run" / "maskAL.log")
+    logger.info("Loop %d", 1)
+    logging.getLogger("active_learning.acquisition.pool_scoring").warning("a.png: cannot be read")
+    assert capsys.readouterr().out == "Loop 1\na.png: cannot be read\n"
+    lines = (tmp_path / "run" / "maskAL.log").read_text(encoding="utf-8").splitlines()
+    assert [line[19:] for line in lines] == [" INFO Loop 1", " WARNING a.png: cannot be read"]
+
+
+def test_of_the_engine_only_warnings_reach_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture):
+    start_log(tmp_path / "maskAL.log")
+    logging.getLogger("detectron2.data").info("details")
+    logging.getLogger("detectron2.checkpoint").warning("no such weight")
+    logging.getLogger("detectron2.evaluation.coco_evaluation").warning("no predictions")
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == "no such weight\n"
+    diary = (tmp_path / "maskAL.log").read_text(encoding="utf-8")
+    assert [line[19:] for line in diary.splitlines()] == [" WARNING no such weight"]
+    engine = (tmp_path / "engine.log").read_text(encoding="utf-8")
+    assert all(words in engine for words in ("details", "no such weight", "no predictions"))
+
+
+def test_files_hold_no_colours(tmp_path: Path):
+    start_log(tmp_path / "maskAL.log")
+    logging.getLogger("detectron2.data").info("\x1b[36m| healthy | 71 |\x1b[0m")
+    assert (tmp_path / "engine.log").read_text(encoding="utf-8")[19:] == " INFO | healthy | 71 |\n"
+
+
+def test_a_second_run_writes_to_its_own_file(tmp_path: Path):
+    start_log(tmp_path / "one.log")
+    start_log(tmp_path / "two.log")
+    logger.info("second")
+    assert (tmp_path / "one.log").read_text(encoding="utf-8") == ""
+    assert "second" in (tmp_path / "two.log").read_text(encoding="utf-8")
+
+
+def test_a_second_run_elsewhere_has_an_engine_log_of_its_own(tmp_path: Path):
+    for name in ("one", "two"):
+        start_log(tmp_path / name / "maskAL.log")
+        logging.getLogger("detectron2.engine").info(name)
+    assert (tmp_path / "one" / "engine.log").read_text(encoding="utf-8").endswith(" INFO one\n")
+    assert (tmp_path / "two" / "engine.log").read_text(encoding="utf-8").endswith(" INFO two\n")
+
+
+def test_how_a_run_ended_stands_in_the_diary_too(tmp_path: Path, capfd: pytest.CaptureFixture):
+    note("before there is a diary")
+    start_log(tmp_path / "maskAL.log")
+    assert exit_code_of(_fail) == 1
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "\n100 %: no such image\n")
+    assert (tmp_path / "maskAL.log").read_text(encoding="utf-8")[19:] == " WARNING 100 %: no such image\n"
+
+
+def _fail() -> None:
+    raise MaskALError("100 %: no such image")
+
+
+def test_a_muted_process_says_nothing(capfd: pytest.CaptureFixture):
+    mute_log()
+    logging.getLogger("active_learning.sampling").warning("a.png: cannot be read")
+    logging.getLogger("detectron2.engine").error("stopped")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_on_a_terminal_warnings_stand_out(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch):
+    monkeypatch.setattr("active_learning.system.log.colored", lambda line, color: f"<{color}>{line}")
+    start_log(tmp_path / "maskAL.log")
+    logger.info("Loop 1")
+    logger.warning("a.png: cannot be read")
+    assert capsys.readouterr().out == "Loop 1\n<yellow>a.png: cannot be read\n"
+    assert "yellow" not in (tmp_path / "maskAL.log").read_text(encoding="utf-8")
