@@ -26,23 +26,11 @@ from active_learning.errors import MaskALError
 from active_learning.sampling.certainty import certainty_of
 from active_learning.sampling.forward_passes import Look
 from active_learning.sampling.pool_record import PoolRecord, record_of, to_line
+from active_learning.system.processes import Ranks
 from active_learning.system.progress import progress
 
 UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, MaskALError)  # what image decoders raise; Pillow: SyntaxError
 logger = logging.getLogger(__name__)
-
-
-def _this_process_alone(value: Any) -> list[Any]:
-    return [value]
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """This process among those that share the work; `gather` gives every process the values of all, in rank order."""
-
-    rank: int = 0
-    count: int = 1
-    gather: Callable[[Any], list[Any]] = _this_process_alone
 
 
 @dataclass(frozen=True)

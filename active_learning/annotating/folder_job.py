@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from active_learning.annotating.pre_labels import PreLabelFolder, counted, export_format
+from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
 from active_learning.annotations import Annotation, image_named_in
 from active_learning.dataset.image_folder import find_annotations, find_images
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Settings
-from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys, did_you_mean, key_mistakes
+from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys, key_mistakes
 from active_learning.settings.paths import is_zoo_config, meta_mistakes, network_mistakes
+from active_learning.system.wording import counted, did_you_mean
 
 if TYPE_CHECKING:
     from active_learning.network.pre_labelling import PreLabeller
@@ -97,7 +98,7 @@ def _as_flag(key: str, message: str) -> str:
 
 def _refuse(mistakes: Sequence[str]) -> None:
     if mistakes:
-        count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+        count = counted(len(mistakes), "mistake")
         raise SettingsError(f"{count} in the command line; nothing was changed", tuple(mistakes))
 
 

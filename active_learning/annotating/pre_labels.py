@@ -12,6 +12,7 @@ from active_learning.annotations.contours import instance_bitmap, parts_without_
 from active_learning.dataset.image_folder import check_image_name, claimants, is_image, normalised
 from active_learning.errors import MaskALError
 from active_learning.system.file_moves import draft_of_new
+from active_learning.system.wording import counted
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,6 @@ class PreLabelCount:
         parts = [counted(self.images, "image"), counted(self.objects, "object")]
         parts.append(f"{counted(self.without_detections, 'image')} without detections")
         return ", ".join(parts)
-
-
-def counted(number: int, what: str) -> str:
-    """ "1 image", "2 images"."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class PreLabelFolder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Literal
 
 from active_learning.annotations.annotation import Annotation, Instance
 from active_learning.errors import AnnotationError
+from active_learning.system.wording import did_you_mean
 
 
 def check_labels(
@@ -49,7 +49,5 @@ def split_by_label(annotation: Annotation, classes: Sequence[str]) -> tuple[Anno
 
 def unknown_label(label: str, classes: Sequence[str]) -> str:
     """Says that a label is not in `classes`, with the nearest one."""
-    folded = {name.casefold(): name for name in classes}
-    nearest = difflib.get_close_matches(label.strip().casefold(), list(folded), n=1)
-    hint = f" (did you mean {folded[nearest[0]]!r}?)" if nearest else f" ({', '.join(classes)})"
+    hint = did_you_mean(label, classes) or f" ({', '.join(classes)})"
     return f"label {label!r} is not in classes{hint}"

@@ -5,10 +5,9 @@ MISC_SETTINGS.md says what each key does; maskAL.yaml lists them all with their 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -24,6 +23,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
+
+from active_learning.system.wording import did_you_mean
 
 T = TypeVar("T")
 ZOO_NETWORK = "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x.yaml"
@@ -270,10 +271,3 @@ def _is_number(text: str) -> bool:
 def _short(value: Any) -> str:
     text = repr(value)
     return "(empty)" if value is None else text if len(text) <= 80 else text[:77] + "..."
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing where no known word is near."""
-    by_lower_case = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), by_lower_case, n=1)
-    return f" (did you mean {by_lower_case[near[0]]!r}?)" if near else ""

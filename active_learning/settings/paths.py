@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from active_learning.annotating.tool import command_words
 from active_learning.errors import AnnotationError
-from active_learning.settings.keys import SettingsKeys, did_you_mean
+from active_learning.settings.keys import SettingsKeys
+from active_learning.system.programs import command_words
+from active_learning.system.wording import did_you_mean
 
 OUTPUT_ROOTS = ("weightsroot", "resultsroot", "dataroot")
 DOWNLOADS = ("https://", "http://", "detectron2://")

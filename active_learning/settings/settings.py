@@ -16,7 +16,8 @@ from pydantic import model_validator
 from active_learning.errors import SettingsError
 from active_learning.settings import paths as settings_paths
 from active_learning.settings.file import add_overrides, read_settings_file
-from active_learning.settings.keys import SettingsKeys, did_you_mean, key_mistakes, usable_class_names, wrong
+from active_learning.settings.keys import SettingsKeys, key_mistakes, usable_class_names, wrong
+from active_learning.system.wording import counted, did_you_mean
 
 T = TypeVar("T")
 
@@ -176,8 +177,7 @@ def load_settings(path: Path, overrides: Sequence[str] = (), *, check_paths: boo
         for key, message in _all_mistakes(raw.values, check_paths):
             raw.report(key, message)
     if raw.mistakes:
-        count = len(raw.mistakes)
-        heading = f"{path}: {count} mistake{'s' if count > 1 else ''} in the settings; nothing was changed"
+        heading = f"{path}: {counted(len(raw.mistakes), 'mistake')} in the settings; nothing was changed"
         raise SettingsError(heading, tuple(str(mistake) for mistake in sorted(raw.mistakes)))
     return Settings.model_validate(raw.values)
 

@@ -16,15 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.interruption import GO_ON, INTERRUPTED, interruptible
 from active_learning.system.log import mute_log, note
-
-if TYPE_CHECKING:
-    from active_learning.acquisition.pool_scoring import Ranks
 
 T = TypeVar("T")
 FAILURE = 1
@@ -233,9 +230,21 @@ def together(function: Callable[..., T], *args: Any, **options: Any) -> T:
         raise
 
 
+def _this_process_alone(value: Any) -> list[Any]:
+    return [value]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that share the work; `gather` gives every process the values of all, in rank order."""
+
+    rank: int = 0
+    count: int = 1
+    gather: Callable[[Any], list[Any]] = _this_process_alone
+
+
 def ranks() -> Ranks:
-    """This process among all, for score_pool."""
-    from active_learning.acquisition.pool_scoring import Ranks
+    """This process among all."""
     from detectron2.utils import comm
 
     return Ranks(comm.get_rank(), comm.get_world_size(), comm.all_gather)

@@ -1,0 +1,25 @@
+"""Programs that a user names by a command."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+
+
+def command_words(command: str) -> list[str]:
+    """The program, as a full path, and its arguments.
+
+    Raises:
+        ValueError: a quote is not closed, or there is no such program; the message names it.
+    """
+    windows = os.name == "nt"  # there \ stands in paths, and quotes would stay in the words
+    words = [_unquoted(word) if windows else word for word in shlex.split(command, posix=not windows)]
+    program = shutil.which(words[0]) if words else None
+    if program is None:
+        raise ValueError(f"there is no program {words[0] if words else ''!r}; install it, or give its path")
+    return [program, *words[1:]]
+
+
+def _unquoted(word: str) -> str:
+    return word[1:-1] if len(word) > 1 and word[0] == word[-1] and word[0] in "\"'" else word

@@ -1,0 +1,18 @@
+"""How counts and near words are put in messages."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 image", "2 images"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing where no known word is near."""
+    folded = {name.casefold(): name for name in known}
+    nearest = difflib.get_close_matches(word.strip().casefold(), folded, n=1)
+    return f" (did you mean {folded[nearest[0]]!r}?)" if nearest else ""
