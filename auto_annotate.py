@@ -14,19 +14,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from active_learning.errors import MaskALError
-from active_learning.system.interruption import INTERRUPTED, interruptible
+from active_learning.system.devices import show_devices
+from active_learning.system.exit_code import exit_code_of
 
+GO_ON = "What is written stays: the same command goes on from here."
 FORMATS = ("labelme", "cvat", "darwin", "supervisely")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Files are checked before the network is loaded, which takes longest. Returns the exit code."""
     from active_learning.annotating.folder_job import FolderAnnotation, read_request
-    from active_learning.loop import use_devices
 
     request = read_request(arguments)
-    use_devices(request.settings)
+    show_devices(request.settings.cuda_visible_devices)
     annotation = FolderAnnotation(request)
     annotation.find_images()
     annotation.write_pre_labels(annotation.load_network())
@@ -69,16 +69,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parsed = parse_arguments(arguments)
-    try:
-        with interruptible():
-            return run(parsed)
-    except MaskALError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nInterrupted. What is written stays: the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code_of(run, parse_arguments(arguments), go_on=GO_ON)
 
 
 if __name__ == "__main__":

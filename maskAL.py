@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from active_learning.settings import Settings, load_settings
-from active_learning.system.processes import exit_code_of, is_first_process, run_on_devices
+from active_learning.system.devices import show_devices
+from active_learning.system.exit_code import exit_code_of, is_main_process
+from active_learning.system.processes import run_on_devices
 
 if TYPE_CHECKING:
     from active_learning.loop import ActiveLearningLoop
@@ -34,9 +36,7 @@ def run_experiment(loop: ActiveLearningLoop) -> None:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> None:
-    from active_learning.loop import use_devices
-
-    use_devices(settings)
+    show_devices(settings.cuda_visible_devices)
     run_on_devices(settings.cuda_visible_devices, run_experiments, settings, arguments)
 
 
@@ -94,7 +94,7 @@ def do(parsed: argparse.Namespace) -> None:
     settings = load_settings(parsed.config, parsed.overrides, check_paths=True)
     if not (parsed.check or parsed.status):
         run(settings, parsed)
-    elif is_first_process():
+    elif is_main_process():
         check(settings, parsed.fresh) if parsed.check else status(settings)
 
 

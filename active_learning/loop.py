@@ -26,7 +26,7 @@ from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import TakenUp, recorded, reread, take_up
 from active_learning.system.files import copy_atomically, move_aside
 from active_learning.system.log import logger, start_log
-from active_learning.system.processes import together
+from active_learning.system.processes import run_on_all_ranks
 
 if TYPE_CHECKING:
     from active_learning.annotations import Annotation
@@ -209,7 +209,7 @@ class ActiveLearningLoop:
         config.SEED = self.experiment.seed + loop
         if summary.bitmaps:
             config.INPUT.MASK_FORMAT = "bitmask"  # the engine's polygons have no holes
-        result = together(
+        result = run_on_all_ranks(
             train,
             config,
             best_model=self.files.best_model(loop),
@@ -236,7 +236,7 @@ class ActiveLearningLoop:
     def _scores(self, split: str, thresholds: Sequence[float]) -> list[Scores]:
         from active_learning.network.evaluation import evaluate_weights
 
-        return together(evaluate_weights, self._network, self._weights(), self.data.register(split), thresholds)
+        return run_on_all_ranks(evaluate_weights, self._network, self._weights(), self.data.register(split), thresholds)
 
     @cached_property
     def _network(self) -> CfgNode:

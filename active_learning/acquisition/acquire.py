@@ -18,7 +18,7 @@ from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles, write_pool_scores
 from active_learning.settings import Experiment, Settings
 from active_learning.system.log import logger
-from active_learning.system.processes import ranks, together
+from active_learning.system.processes import ranks, run_on_all_ranks
 
 if TYPE_CHECKING:
     from active_learning.sampling.pool_record import PoolRecord
@@ -103,7 +103,7 @@ class Chooser:
 
     def _records(self, images: Sequence[str], passes: int, file: Path) -> dict[str, PoolRecord]:
         cfg = self.network()
-        return together(
+        return run_on_all_ranks(
             look_at_images,
             cfg,
             self.weights,

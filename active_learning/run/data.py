@@ -16,7 +16,7 @@ from active_learning.run.lock import only_annotated_here
 from active_learning.run.output_files import read_train_files
 from active_learning.settings import Settings
 from active_learning.system.log import logger
-from active_learning.system.processes import together
+from active_learning.system.processes import run_on_all_ranks
 
 
 class RunData:
@@ -130,5 +130,5 @@ class RunData:
         from active_learning.network.training import register_dataset
 
         name = f"maskal_{split}"
-        together(register_dataset, name, self.json(split), self.folder(split), self.settings.classes)
+        run_on_all_ranks(register_dataset, name, self.json(split), self.folder(split), self.settings.classes)
         return name

@@ -18,7 +18,7 @@ from typing import NoReturn
 INTERRUPTED = 130
 GO_ON = "Nothing is lost: the same command, without --fresh, goes on from here."
 SECONDS_TO_END = 8.0
-SECONDS_OF_ONE_WISH = 1.0  # Ctrl-C reaches every process of a run, and the parent's SIGTERM follows at once
+SECONDS_OF_ONE_INTERRUPTION = 1.0  # Ctrl-C reaches every process of a run, and the parent's SIGTERM follows at once
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -31,21 +31,21 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python gives signals to the main thread alone
         yield
         return
-    answer = _Answer()
-    before = {number: signal.signal(number, answer) for number in SIGNALS}
+    handler = _Handler()
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     except Exception as error:
-        if answer.was_asked:
+        if handler.was_asked:
             raise KeyboardInterrupt from error
         raise
     finally:
-        answer.has_ended.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        handler.has_ended.set()
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
-class _Answer:
+class _Handler:
     def __init__(self) -> None:
         self.was_asked = False
         self._first = 0  # signal
@@ -57,7 +57,7 @@ class _Answer:
         if os.getpid() != self._process:  # a worker process that was forked; it ends by itself
             raise KeyboardInterrupt
         if self.was_asked:
-            if number != self._first and time.monotonic() - self._asked_at < SECONDS_OF_ONE_WISH:
+            if number != self._first and time.monotonic() - self._asked_at < SECONDS_OF_ONE_INTERRUPTION:
                 return
             _end_at_once()
         self.was_asked, self._first, self._asked_at = True, number, time.monotonic()

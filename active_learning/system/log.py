@@ -1,7 +1,7 @@
-"""What is said: plain lines on the terminal, the same with the time in a file that reads like a diary.
+"""The log: plain lines on the terminal, the same with the time in a file.
 
 The engine's details (the network layer by layer, losses, inference times) have a file of their own beside it; its
-warnings are told everywhere.
+warnings go everywhere.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def start_log(path: Path) -> None:
     Calling it again changes the files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    diary, engine, terminal = _file(path), _file(path.with_name(ENGINE_LOG)), _AboveProgressBars()
-    _use_handlers(logger, diary, terminal)
+    file, engine, terminal = _file(path), _file(path.with_name(ENGINE_LOG)), _AboveProgressBars()
+    _use_handlers(logger, file, terminal)
     for name in ENGINE_LOGGERS:
-        _use_handlers(logging.getLogger(name), engine, _WarningsFor(diary), _WarningsFor(terminal))
+        _use_handlers(logging.getLogger(name), engine, _WarningsFor(file), _WarningsFor(terminal))
 
 
 def mute_log() -> None:
-    """For a process whose log would repeat what another one says."""
+    """For a process whose log would repeat that of another one."""
     for name in ("active_learning", *ENGINE_LOGGERS):
         _use_handlers(logging.getLogger(name), logging.NullHandler())
 
 
-def note(text: str) -> None:
-    """Into the diary alone: how a run ended is told on standard error."""
+def log_to_file(text: str) -> None:
+    """Into the log file alone: how a run ended is reported on standard error."""
     record = logging.LogRecord(logger.name, logging.WARNING, __file__, 0, text, None, None)
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
@@ -55,7 +55,7 @@ class _AboveProgressBars(logging.Handler):
 
 
 class _WarningsFor(logging.Handler):
-    """Hands on what a user should know. Not what evaluation says: the AP is told by us."""
+    """Hands on what a user should know. Not evaluation's lines: we log the AP ourselves."""
 
     def __init__(self, target: logging.Handler) -> None:
         super().__init__(logging.WARNING)

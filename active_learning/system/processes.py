@@ -1,8 +1,8 @@
-"""One process a GPU: the first tells the whole story of a run, the others help where it asks them to.
+"""One process a GPU: the main process (rank 0) runs the program, the others are its workers.
 
-The helpers know nothing of loops, files or annotations: they sleep until a job comes, do their part in it and sleep
-again, for days if a person annotates meanwhile. So the story reads as it does for a single process, only the first
-writes, waits and logs, and all end with the same exit code.
+A worker knows nothing of loops, files or annotations: it sleeps until a call is to be made on all ranks, makes it and
+sleeps again, for days if a person annotates meanwhile. So the program reads as it does for a single process, only the
+main process writes, waits and logs, and all end with the same exit code.
 """
 
 from __future__ import annotations
@@ -18,108 +18,51 @@ from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
-from active_learning.system.disk_space import disk_failure
-from active_learning.system.interruption import GO_ON, INTERRUPTED, interruptible
-from active_learning.system.log import mute_log, note
+from active_learning.errors import FailedElsewhere, MaskALError
+from active_learning.system.devices import check_torchrun, gpu_count
+from active_learning.system.exit_code import FAILURE, exit_code_of
+from active_learning.system.interruption import INTERRUPTED
+from active_learning.system.log import mute_log
 
 T = TypeVar("T")
-FAILURE = 1
-PATIENCE = timedelta(days=365)  # helpers wait while a person annotates
+WORKER_TIMEOUT = timedelta(days=365)  # workers wait while a person annotates
 GRACE_SECONDS = 8.0  # for all processes to end by themselves
-_IN_A_JOB = "failed_in_a_job"
+_FAILED_ON_ALL_RANKS = "failed_on_all_ranks"
 
 
-def is_first_process() -> bool:
-    """Whether this is not a further process of torchrun; asks its environment, so it costs no import of torch."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def exit_code_of(story: Callable[..., None], *args: Any, tell_interruption: bool = True) -> int:
-    """Runs it; what a user can act on is told on standard error."""
-    try:
-        with interruptible():
-            story(*args)
-    except FailedElsewhere as error:
-        return error.exit_code
-    except MaskALError as error:
-        # Every process reads the settings; once is enough to be told of a mistake in them.
-        if is_first_process() or not isinstance(error, SettingsError):
-            _tell(str(error))
-        return error.exit_code
-    except OSError as error:
-        if not (told := disk_failure(error)):
-            raise
-        print(f"\n{told}", file=sys.stderr)
-        return FAILURE
-    except KeyboardInterrupt:
-        if is_first_process() and tell_interruption:
-            _tell(f"Interrupted. {GO_ON}")
-        return INTERRUPTED
-    return 0
-
-
-def _tell(text: str) -> None:
-    print(f"\n{text}", file=sys.stderr)
-    note(text)
-
-
-def run_on_devices(cuda_visible_devices: str, story: Callable[..., None], *args: Any) -> None:
-    """Runs the story in one process a GPU, or takes part in it where torchrun has started this process.
+def run_on_devices(cuda_visible_devices: str, program: Callable[..., None], *args: Any) -> None:
+    """Runs the program with one process a GPU, or as the process that torchrun has started here.
 
     Args:
-        story: like `args` picklable; processes on other GPUs are spawned.
+        program: like `args` picklable; processes on other GPUs are spawned.
 
     Raises:
         SettingsError: there are fewer GPUs than `cuda_visible_devices` names, or torchrun started more processes.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        _check_torchrun(cuda_visible_devices)
-        _launch(_take_part, 1, story, args)
+        check_torchrun(cuda_visible_devices)
+        _launch(_run_rank, 1, program, args)
         return
-    count = _gpus(cuda_visible_devices)
+    count = gpu_count(cuda_visible_devices)
     if count <= 1:
-        story(*args)
+        program(*args)
     else:
-        _spawn(count, story, args)
-
-
-def _gpus(cuda_visible_devices: str) -> int:
-    """How many GPUs the settings name; 0 where PyTorch cannot use any."""
-    import torch
-
-    if cuda_visible_devices == "cpu" or not torch.cuda.is_available():
-        return 0
-    named, there = len(cuda_visible_devices.split(",")), torch.cuda.device_count()
-    if there < named:
-        raise SettingsError(
-            f"cuda_visible_devices: {cuda_visible_devices} names {named} GPUs, this machine has {there} of them"
-        )
-    return named
-
-
-def _check_torchrun(cuda_visible_devices: str) -> None:
-    gpus, processes = _gpus(cuda_visible_devices), int(os.environ["LOCAL_WORLD_SIZE"])
-    if 0 < gpus < processes:
-        raise SettingsError(
-            f"cuda_visible_devices: {cuda_visible_devices} names {gpus} GPU{'s' if gpus > 1 else ''}, but torchrun "
-            f"started {processes} processes here; name as many, such as '{','.join(map(str, range(processes)))}'"
-        )
+        _spawn(count, program, args)
 
 
 def _launch(main: Callable[..., None], count: int, *args: Any) -> None:
     from detectron2.engine import launch
 
-    launch(main, count, dist_url="auto", args=args, timeout=PATIENCE)
+    launch(main, count, dist_url="auto", args=args, timeout=WORKER_TIMEOUT)
 
 
-def _spawn(count: int, story: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _spawn(count: int, program: Callable[..., None], args: tuple[Any, ...]) -> None:
     from torch.multiprocessing import ProcessExitedException
 
     try:
-        _launch(_take_part_and_exit, count, story, args)
+        _launch(_run_spawned_rank, count, program, args)
     except KeyboardInterrupt:
-        _end(multiprocessing.active_children())
+        _end_all(multiprocessing.active_children())
         raise
     except ProcessExitedException as error:
         if error.exit_code > 0:
@@ -129,7 +72,7 @@ def _spawn(count: int, story: Callable[..., None], args: tuple[Any, ...]) -> Non
         ) from error
 
 
-def _end(processes: Sequence[BaseProcess]) -> None:
+def _end_all(processes: Sequence[BaseProcess]) -> None:
     """SIGTERM, unlike Ctrl-C, has reached the parent alone. A process that waits for others does not hear signals."""
     for process in processes:
         process.terminate()
@@ -140,33 +83,33 @@ def _end(processes: Sequence[BaseProcess]) -> None:
             process.kill()
 
 
-def _take_part_and_exit(story: Callable[..., None], args: tuple[Any, ...]) -> None:
-    """In a spawned process, of which the exit code is all that the parent sees. The parent tells of a Ctrl-C."""
+def _run_spawned_rank(program: Callable[..., None], args: tuple[Any, ...]) -> None:
+    """In a spawned process, of which the exit code is all that the parent sees. The parent reports a Ctrl-C."""
     if os.isatty(0):  # multiprocessing puts the null device in its place, and nobody could press Enter
         sys.stdin = os.fdopen(0, closefd=False)
-    if code := exit_code_of(_take_part_until_dismissed, story, args, tell_interruption=False):
+    if code := exit_code_of(_run_rank_quietly, program, args, report_interruption=False):
         sys.exit(code)
 
 
-def _take_part_until_dismissed(story: Callable[..., None], args: tuple[Any, ...]) -> None:
-    with suppress(FailedElsewhere):  # the parent is to see the first process's failure, not a helper's echo of it
-        _take_part(story, args)
+def _run_rank_quietly(program: Callable[..., None], args: tuple[Any, ...]) -> None:
+    with suppress(FailedElsewhere):  # the parent is to see the main process's failure, not a worker's echo of it
+        _run_rank(program, args)
 
 
-def _take_part(story: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _run_rank(program: Callable[..., None], args: tuple[Any, ...]) -> None:
     from detectron2.utils import comm
 
     if comm.get_world_size() == 1:
-        story(*args)
+        program(*args)
     elif comm.is_main_process():
-        _lead(story, args)
+        _run_main_process(program, args)
     else:
-        _help()
+        _run_worker()
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A call that every process is to make at the same time."""
+class _Call:
+    """What every rank is to call at the same time."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -174,23 +117,23 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class _Dismissal:
-    """The story has ended."""
+class _End:
+    """The program has ended."""
 
     exit_code: int
 
 
-def _lead(story: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _run_main_process(program: Callable[..., None], args: tuple[Any, ...]) -> None:
     from detectron2.utils import comm
 
     try:
-        story(*args)
+        program(*args)
     except BaseException as error:
-        # In the middle of a job the helpers listen to something else; they end when this process does.
-        if not hasattr(error, _IN_A_JOB):
-            comm.all_gather(_Dismissal(_code(error)))
+        # In the middle of a call workers listen to something else; they end when this process does.
+        if not hasattr(error, _FAILED_ON_ALL_RANKS):
+            comm.all_gather(_End(_code(error)))
         raise
-    comm.all_gather(_Dismissal(0))
+    comm.all_gather(_End(0))
 
 
 def _code(error: BaseException) -> int:
@@ -199,22 +142,22 @@ def _code(error: BaseException) -> int:
     return error.exit_code if isinstance(error, MaskALError) else FAILURE
 
 
-def _help() -> None:
-    """Does jobs until dismissed."""
+def _run_worker() -> None:
+    """Makes the calls of the main process until the program has ended."""
     from detectron2.utils import comm
 
     mute_log()
     while True:
-        job = comm.all_gather(None)[0]
-        if isinstance(job, _Dismissal):
-            if job.exit_code:
-                raise FailedElsewhere(job.exit_code)
+        order = comm.all_gather(None)[0]
+        if isinstance(order, _End):
+            if order.exit_code:
+                raise FailedElsewhere(order.exit_code)
             return
-        job.function(*job.args, **job.options)
+        order.function(*order.args, **order.options)
 
 
-def together(function: Callable[..., T], *args: Any, **options: Any) -> T:
-    """Calls the function in every process at the same time; returns what it returns in this one, the first.
+def run_on_all_ranks(function: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Calls the function in every process at the same time; returns what it returns in this one, the main process.
 
     The function and what it is given must be picklable.
     """
@@ -223,14 +166,14 @@ def together(function: Callable[..., T], *args: Any, **options: Any) -> T:
     if comm.get_world_size() == 1:
         return function(*args, **options)
     try:
-        comm.all_gather(_Job(function, args, options))
+        comm.all_gather(_Call(function, args, options))
         return function(*args, **options)
     except BaseException as error:
-        setattr(error, _IN_A_JOB, True)
+        setattr(error, _FAILED_ON_ALL_RANKS, True)
         raise
 
 
-def _this_process_alone(value: Any) -> list[Any]:
+def _of_one_rank(value: Any) -> list[Any]:
     return [value]
 
 
@@ -240,7 +183,7 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
-    gather: Callable[[Any], list[Any]] = _this_process_alone
+    gather: Callable[[Any], list[Any]] = _of_one_rank
 
 
 def ranks() -> Ranks:

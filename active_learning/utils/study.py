@@ -12,6 +12,7 @@ from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles, output_files
 from active_learning.settings import Settings, load_settings
+from active_learning.system.devices import show_devices
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,9 +47,7 @@ def study_parser(description: str, *, images: int) -> argparse.ArgumentParser:
 def open_study(parsed: argparse.Namespace) -> Study:
     """Raises MaskALError where there is no image or no weights file."""
     settings = load_settings(parsed.config, parsed.overrides)
-    from active_learning.loop import use_devices
-
-    use_devices(settings)
+    show_devices(settings.cuda_visible_devices)
     from active_learning.network.network_config import network_config
 
     experiment = settings.experiments()[0]

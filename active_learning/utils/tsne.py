@@ -28,8 +28,8 @@ from active_learning.annotations import read_annotation
 from active_learning.annotations.contours import instance_mask
 from active_learning.dataset.image_folder import image_size, pair_annotations
 from active_learning.errors import MaskALError
+from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import write_atomically
-from active_learning.system.processes import exit_code_of
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 LEAST_OBJECTS = 5  # fewer make no map
@@ -174,7 +174,7 @@ def run(arguments: Sequence[str] | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return exit_code_of(run, arguments, tell_interruption=False)
+    return exit_code_of(run, arguments, report_interruption=False)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from tqdm import tqdm
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, but the one that holds the package
 
+from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import write_atomically
-from active_learning.system.processes import exit_code_of
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def run(arguments: Sequence[str] | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return exit_code_of(run, arguments, tell_interruption=False)
+    return exit_code_of(run, arguments, report_interruption=False)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.annotating import tool as annotator
-from active_learning.annotating.tool import AnnotatorTool, ToolCommand, command_words, open_tool, tool_command
+from active_learning.annotating.tool import AnnotatorTool, ToolCommand, open_tool, tool_command
 
 HELP_5 = "usage: labelme [--nodata] [--autosave] [--labels LABELS] [--validatelabel {exact}] [filename]"
 HELP_6 = "usage: labelme [--with-image-data] [--no-auto-save] [--labels LABELS] [--validate-label {exact}] [path]"
@@ -66,30 +65,6 @@ def test_a_tool_that_never_answers_gets_no_options(tmp_path, monkeypatch):
     monkeypatch.setattr(annotator, "SECONDS_FOR_HELP", 0.5)
     words = script(tmp_path / "labelme.py", "time.sleep(60)")
     assert tool_command(words, tmp_path, CLASSES).words == (*words, str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [("'open", "No closing quotation"), ("no-such-program x", "there is no program 'no-such-program'"), ("''", "''")],
-)
-def test_commands_that_cannot_be(text, reason):
-    with pytest.raises(ValueError, match=reason):
-        command_words(text)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="quotes as on POSIX")
-def test_a_command_is_split_without_a_shell(tmp_path):
-    assert command_words(f"'{sys.executable}' -m 'a b' ; $HOME") == [sys.executable, "-m", "a b", ";", "$HOME"]
-
-
-def test_windows_paths_keep_their_backslashes(monkeypatch):
-    monkeypatch.setattr(annotator.os, "name", "nt")
-    monkeypatch.setattr(annotator.shutil, "which", lambda word: word)
-    assert command_words(r'"C:\Program Files\labelme.exe" --x C:\a') == [
-        r"C:\Program Files\labelme.exe",
-        "--x",
-        r"C:\a",
-    ]
 
 
 def wait_until(seen) -> None:

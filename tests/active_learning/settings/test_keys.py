@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from active_learning.settings.keys import SettingsKeys, did_you_mean, key_mistakes, usable_class_names
+from active_learning.settings.keys import SettingsKeys, key_mistakes, usable_class_names
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)
@@ -53,14 +53,6 @@ def test_all_mistakes_of_a_list_are_told() -> None:
         "classes[1]: 1 must be a text; put it in quotes",
         "classes[2]: (empty) must have a value; give one or delete the line",
     ]
-
-
-@pytest.mark.parametrize(
-    ("word", "expected"),
-    [("lops", " (did you mean 'loops'?)"), ("LOOPS", " (did you mean 'loops'?)"), ("xyz", "")],
-)
-def test_did_you_mean(word: str, expected: str) -> None:
-    assert did_you_mean(word, ["loops", "mode"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from active_learning.errors import MaskALError
 from active_learning.system import disk_space
 from active_learning.system.disk_space import check_space, disk_failure, in_words
-from active_learning.system.processes import exit_code_of
+from active_learning.system.exit_code import exit_code_of
 
 
 def test_enough_space_is_no_news(tmp_path):

@@ -18,7 +18,7 @@ STORIES = {
 SCRIPT = """
 import sys, time
 from active_learning.system import interruption
-from active_learning.system.processes import exit_code_of
+from active_learning.system.exit_code import exit_code_of
 interruption.SECONDS_TO_END = float(sys.argv[1])
 def story():
     print("ready", flush=True)
@@ -88,7 +88,7 @@ def test_what_does_not_end_by_itself_is_ended(start):
 
 
 def test_handlers_are_as_before_afterwards():
-    from active_learning.system.processes import exit_code_of
+    from active_learning.system.exit_code import exit_code_of
 
     before = signal.getsignal(signal.SIGTERM)
     assert exit_code_of(lambda: None) == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from active_learning.errors import MaskALError
-from active_learning.system.log import logger, mute_log, note, start_log
-from active_learning.system.processes import exit_code_of
+from active_learning.system.exit_code import exit_code_of
+from active_learning.system.log import log_to_file, logger, mute_log, start_log
 
 
 def test_our_lines_go_to_the_terminal_plain_and_to_the_file_with_the_time(
@@ -57,7 +57,7 @@ def test_a_second_run_elsewhere_has_an_engine_log_of_its_own(tmp_path: Path):
 
 
 def test_how_a_run_ended_stands_in_the_diary_too(tmp_path: Path, capfd: pytest.CaptureFixture):
-    note("before there is a diary")
+    log_to_file("before there is a diary")
     start_log(tmp_path / "maskAL.log")
     assert exit_code_of(_fail) == 1
     captured = capfd.readouterr()

@@ -15,47 +15,10 @@ import pytest
 import torch
 from torch.multiprocessing import ProcessExitedException
 
-from active_learning.errors import AnnotationsAwaited, FailedElsewhere, MaskALError, SettingsError
+from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.system import processes
-from active_learning.system.processes import exit_code_of, run_on_devices, together
+from active_learning.system.processes import exit_code_of, run_on_all_ranks, run_on_devices
 from detectron2.utils import comm
-
-
-def raises(error: BaseException) -> None:
-    raise error
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "said"),
-    [
-        (MaskALError("no image"), 1, "no image"),
-        (SettingsError("wrong key"), 2, "wrong key"),
-        (AnnotationsAwaited("a.png"), 3, "a.png"),
-        (KeyboardInterrupt(), 130, "Nothing is lost"),
-        (FailedElsewhere(3), 3, ""),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
-)
-def test_exit_codes(capsys, error, code, said):
-    assert exit_code_of(raises, error) == code
-    err = capsys.readouterr().err
-    assert said in err
-    assert bool(err) == bool(said)
-
-
-def test_success_and_faults_of_the_program():
-    assert exit_code_of(lambda: None) == 0
-    with pytest.raises(ZeroDivisionError):
-        exit_code_of(raises, ZeroDivisionError())
-
-
-def test_a_further_process_of_torchrun_does_not_repeat_what_all_see(capsys, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    assert exit_code_of(raises, SettingsError("wrong key")) == 2
-    assert exit_code_of(raises, KeyboardInterrupt()) == 130
-    assert capsys.readouterr().err == ""
-    assert exit_code_of(raises, MaskALError("its disk is full")) == 1
-    assert "disk" in capsys.readouterr().err
 
 
 def test_one_process_does_everything_itself():
@@ -63,7 +26,7 @@ def test_one_process_does_everything_itself():
     run_on_devices("cpu", seen.append, 1)
     run_on_devices("0", seen.append, 2)
     assert seen == [1, 2]
-    assert together(divmod, 7, 2) == (3, 1)
+    assert run_on_all_ranks(divmod, 7, 2) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -73,25 +36,9 @@ def test_as_many_processes_as_gpus_are_named(monkeypatch, there, devices, count)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     started = []
-    monkeypatch.setattr(processes, "_spawn", lambda count, story, args: started.append(count))
+    monkeypatch.setattr(processes, "_spawn", lambda count, program, args: started.append(count))
     run_on_devices(devices, started.append, 0)
     assert started == [count if count > 1 else 0]
-
-
-def test_more_gpus_than_there_are(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(SettingsError, match="0,1 names 2 GPUs, this machine has 1"):
-        run_on_devices("0,1", print)
-
-
-def test_more_processes_than_gpus(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    with pytest.raises(SettingsError, match="names 1 GPU, but torchrun started 3 processes here.*'0,1,2'"):
-        run_on_devices("0", print)
 
 
 def write_rank(folder: Path, text: str) -> int:
@@ -99,40 +46,40 @@ def write_rank(folder: Path, text: str) -> int:
     return comm.get_rank()
 
 
-def fail_in_a_job() -> None:
+def fail_on_all_ranks() -> None:
     raise MaskALError("diverged")
 
 
-def story(folder: Path, ending: str) -> None:
+def program(folder: Path, ending: str) -> None:
     torch.set_num_threads(1)
-    (folder / f"story{comm.get_rank()}").touch()
-    assert together(write_rank, folder, "job") == 0
-    assert together(write_rank, folder, text="again") == 0
+    (folder / f"program{comm.get_rank()}").touch()
+    assert run_on_all_ranks(write_rank, folder, "call") == 0
+    assert run_on_all_ranks(write_rank, folder, text="again") == 0
     if ending == "awaited":
         raise AnnotationsAwaited("a.png is awaited")
     if ending == "interrupted":
         raise KeyboardInterrupt
-    if ending == "in a job":
-        together(fail_in_a_job)
+    if ending == "on all ranks":
+        run_on_all_ranks(fail_on_all_ranks)
     if ending == "bug":
         raise ZeroDivisionError("a bug")
 
 
-ENDINGS = {"done": 0, "awaited": 3, "interrupted": 130, "in a job": 1}
+ENDINGS = {"done": 0, "awaited": 3, "interrupted": 130, "on all ranks": 1}
 
 
 @pytest.fixture
 def two_gpus(monkeypatch):
     """Two processes are spawned, as for two GPUs; on the CPU."""
-    monkeypatch.setattr(processes, "_gpus", lambda devices: 2)
+    monkeypatch.setattr(processes, "gpu_count", lambda devices: 2)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_spawned_processes_help_the_first_and_end_as_it_does(tmp_path, two_gpus, capfd, ending):
-    assert exit_code_of(run_on_devices, "0,1", story, tmp_path, ending) == ENDINGS[ending]
-    expected = {"story0", "job0", "job1", "again0", "again1"}
+def test_spawned_workers_end_as_the_main_process_does(tmp_path, two_gpus, capfd, ending):
+    assert exit_code_of(run_on_devices, "0,1", program, tmp_path, ending) == ENDINGS[ending]
+    expected = {"program0", "call0", "call1", "again0", "again1"}
     assert {path.name for path in tmp_path.iterdir()} == expected
-    assert (tmp_path / "job1").read_text(encoding="utf-8") == "3"
+    assert (tmp_path / "call1").read_text(encoding="utf-8") == "3"
     err = capfd.readouterr().err
     assert err.count("a.png is awaited") == (ending == "awaited")
     assert "Traceback" not in err
@@ -141,12 +88,12 @@ def test_spawned_processes_help_the_first_and_end_as_it_does(tmp_path, two_gpus,
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_spawned_process_can_be_answered_at_the_terminal(monkeypatch):
     seen = []
-    monkeypatch.setattr(processes, "_take_part", lambda story, args: story(*args))
+    monkeypatch.setattr(processes, "_run_rank", lambda program, args: program(*args))
     monkeypatch.setattr(sys, "stdin", None)
     (person, terminal), before = os.openpty(), os.dup(0)
     os.dup2(terminal, 0)
     try:
-        processes._take_part_and_exit(lambda: seen.append(os.isatty(sys.stdin.fileno())), ())
+        processes._run_spawned_rank(lambda: seen.append(os.isatty(sys.stdin.fileno())), ())
     finally:
         os.dup2(before, 0)
         for number in (person, terminal, before):
@@ -156,7 +103,7 @@ def test_a_spawned_process_can_be_answered_at_the_terminal(monkeypatch):
 
 def test_a_bug_in_a_spawned_process_is_shown(tmp_path, two_gpus):
     with pytest.raises(Exception, match="ZeroDivisionError: a bug"):
-        run_on_devices("0,1", story, tmp_path, "bug")
+        run_on_devices("0,1", program, tmp_path, "bug")
 
 
 def test_a_process_that_the_system_killed(two_gpus, monkeypatch, capsys):
@@ -164,7 +111,7 @@ def test_a_process_that_the_system_killed(two_gpus, monkeypatch, capsys):
         raise ProcessExitedException("process 1 terminated with signal SIGKILL", 1, 1234, -9)
 
     monkeypatch.setattr(processes, "_launch", launch)
-    assert exit_code_of(run_on_devices, "0,1", story) == 1
+    assert exit_code_of(run_on_devices, "0,1", program) == 1
     assert "a process was ended from outside (process 1 terminated with signal SIGKILL)" in capsys.readouterr().err
 
 
@@ -172,16 +119,16 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from active_learning.system.processes import exit_code_of, run_on_devices
-from tests.active_learning.system.test_processes import story
+from tests.active_learning.system.test_processes import program
 
 def wait(folder, ending):
-    story(folder, "")
+    program(folder, "")
     time.sleep(12)
-    story(folder, ending)
+    program(folder, ending)
 
 if __name__ == "__main__":
     folder, ending = Path(sys.argv[1]), sys.argv[2]
-    code = exit_code_of(run_on_devices, "cpu", wait if "wait" in sys.argv else story, folder, ending)
+    code = exit_code_of(run_on_devices, "cpu", wait if "wait" in sys.argv else program, folder, ending)
     import os
     (folder / f"code{os.environ['RANK']}").write_text(str(code), encoding="utf-8")
     sys.exit(code)
@@ -203,15 +150,15 @@ import sys, time
 from pathlib import Path
 from active_learning.system import processes
 from active_learning.system.processes import exit_code_of, run_on_devices
-from tests.active_learning.system.test_processes import story
+from tests.active_learning.system.test_processes import program
 
 def wait(folder):
-    story(folder, "")
+    program(folder, "")
     (folder / "waits").touch()
     time.sleep(120)
 
 if __name__ == "__main__":
-    processes._gpus = lambda devices: 2
+    processes.gpu_count = lambda devices: 2
     sys.exit(exit_code_of(run_on_devices, "0,1", wait, Path(sys.argv[1])))
 """
 
@@ -252,7 +199,7 @@ def test_a_process_that_hears_no_signal_is_ended(monkeypatch):
     process = context.Process(target=deaf, args=(heard,), daemon=True)
     process.start()
     assert heard.wait(60)
-    processes._end([process])
+    processes._end_all([process])
     process.join(10)
     assert not process.is_alive()
 
@@ -268,7 +215,7 @@ def test_torchruns_processes_end_with_one_exit_code(tmp_path, project_root, endi
     assert err.count("a.png is awaited") == (ending == "awaited")
 
 
-def test_a_helper_that_waits_costs_no_processor_time(tmp_path, project_root):
+def test_a_worker_that_waits_costs_no_processor_time(tmp_path, project_root):
     process = under_torchrun(tmp_path, project_root, "done", "wait")
     try:
         deadline = time.monotonic() + 60

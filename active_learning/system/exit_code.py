@@ -1,0 +1,54 @@
+"""The exit code of a program; what a user can act on is reported on standard error and in the log file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
+from active_learning.system.disk_space import disk_failure
+from active_learning.system.interruption import GO_ON, INTERRUPTED, interruptible
+from active_learning.system.log import log_to_file
+
+FAILURE = 1
+
+
+def is_main_process() -> bool:
+    """Whether this is not a further process of torchrun; asks its environment, so it costs no import of torch."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def exit_code_of(
+    program: Callable[..., int | None], *args: Any, go_on: str = GO_ON, report_interruption: bool = True
+) -> int:
+    """Runs the program; its return value is the exit code, None is 0.
+
+    Args:
+        go_on: what an interrupted user reads.
+    """
+    try:
+        with interruptible():
+            return program(*args) or 0
+    except FailedElsewhere as error:
+        return error.exit_code
+    except MaskALError as error:
+        # Every process reads the settings; a mistake in them is reported once.
+        if is_main_process() or not isinstance(error, SettingsError):
+            _report(str(error))
+        return error.exit_code
+    except OSError as error:
+        if not (failure := disk_failure(error)):
+            raise
+        print(f"\n{failure}", file=sys.stderr)
+        return FAILURE
+    except KeyboardInterrupt:
+        if is_main_process() and report_interruption:
+            _report(f"Interrupted. {go_on}")
+        return INTERRUPTED
+
+
+def _report(text: str) -> None:
+    print(f"\n{text}", file=sys.stderr)
+    log_to_file(text)
