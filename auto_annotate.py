@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_learning import __version__
 from active_learning.system.devices import show_devices
 from active_learning.system.exit_code import exit_code_of
 
@@ -41,6 +42,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "annotation already are left alone.",
     )
     add = parser.add_argument
+    add("--version", action="version", version=f"MaskAL {__version__}")
     add("--img_dir", type=Path, required=True, metavar="FOLDER", help="images to pre-label")
     add("--network_config", metavar="CONFIG",
         help="the network of the weights: a name below configs/ or a yaml file; default: the name given as "

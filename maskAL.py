@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from active_learning import __version__
 from active_learning.settings import Settings, load_settings
 from active_learning.system.devices import show_devices
 from active_learning.system.exit_code import exit_code_of, is_main_process
@@ -41,10 +42,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Told by one process; where there are more, they take part in training, evaluating and looking at images."""
-    from active_learning.loop import ActiveLearningLoop, start_over
-    from active_learning.run.comparing import tell_comparison
+    """One after the other; further processes take part in training, evaluating and scoring the pool."""
+    from active_learning.loop import ActiveLearningLoop
+    from active_learning.report.comparison import log_comparison
     from active_learning.run.lock import only_run
+    from active_learning.run.output_files import start_over
 
     with only_run(settings):
         if arguments.fresh:
@@ -55,8 +57,8 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
             loop = ActiveLearningLoop(settings, left[0], wait=not arguments.no_wait, read_settings=read)
             run_experiment(loop)
             done.add(left[0].name)
-            settings = loop.settings  # the lists of experiments may have been edited meanwhile
-        tell_comparison(settings)
+            settings = loop.run.settings  # the lists of experiments may have been edited meanwhile
+        log_comparison(settings.resultsroot / settings.experiment_name)
 
 
 def check(settings: Settings, fresh: bool) -> None:
@@ -77,20 +79,21 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Train Mask R-CNN on a few annotated images, choose the images that teach it most, have only those "
         "annotated, and train again. A run that was interrupted goes on where it was.",
     )
+    parser.add_argument("--version", action="version", version=f"MaskAL {__version__}")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings file, such as maskAL.yaml")
     parser.add_argument("--fresh", action="store_true", help="start over; an earlier run is moved aside, not deleted")
     parser.add_argument("--no-wait", action="store_true", help="exit with 3 instead of waiting for annotations")
     parser.add_argument("--check", action="store_true", help="check settings, folders and annotations; train nothing")
-    parser.add_argument("--status", action="store_true", help="tell where the run stands")
+    parser.add_argument("--status", action="store_true", help="show where the run stands")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace those of the file")
     return parser.parse_intermixed_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return exit_code_of(do, parse_arguments(arguments))
+    return exit_code_of(run_command, parse_arguments(arguments))
 
 
-def do(parsed: argparse.Namespace) -> None:
+def run_command(parsed: argparse.Namespace) -> None:
     settings = load_settings(parsed.config, parsed.overrides, check_paths=True)
     if not (parsed.check or parsed.status):
         run(settings, parsed)

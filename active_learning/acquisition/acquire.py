@@ -41,7 +41,7 @@ class Chooser:
     Attributes:
         network: gives the network's config; called only where the strategy looks at images.
         weights: of the network.
-        class_counts: gives the objects of each class in the training set; called only where the strategy needs them.
+        class_counts: objects of each class in the training set.
     """
 
     settings: Settings
@@ -50,7 +50,7 @@ class Chooser:
     loop: int
     network: Callable[[], CfgNode]
     weights: Path
-    class_counts: Callable[[], Mapping[str, int]]
+    class_counts: Mapping[str, int]
 
     def choose(self, pool: Sequence[str], training_images: Sequence[str]) -> ChosenImages:
         """At most pool_size images of the pool (sorted names) for the next loop."""
@@ -122,7 +122,7 @@ class Chooser:
 
         strategy = STRATEGIES[self.experiment.strategy]
         compares = strategy.needs_training_features or self.settings.min_distance > 0
-        counts = self.class_counts() if strategy.needs_class_counts else {}
+        counts = self.class_counts if strategy.needs_class_counts else {}
         return Pool(
             names=names,
             records=records,

@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from active_learning.annotating.annotation_search import AnnotationChecks, search_annotate_folder
+from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.confirmation import Confirmation
 from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import mask_files_of
 from active_learning.annotations.cvat_masks import MASKS
+from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import (
     ANNOTATE,
+    FolderSnapshot,
     annotation_key,
     check_image_name,
     claimants,
@@ -54,14 +56,14 @@ class AnnotateFolder:
     annotate folder, or beside the original image. A pre-label that nobody has changed gives way to any other file.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], unknown_labels: str = "error") -> None:
-        """`folder` is the image folder; `unknown_labels` as in `annotations.check_labels`."""
-        self.folder = folder
-        self.path = folder / ANNOTATE
+    def __init__(self, annotations: AnnotationCache) -> None:
+        """`annotations` are those of the image folder."""
+        self.folder = annotations.folder
+        self.path = self.folder / ANNOTATE
+        self._annotations = annotations
         self._images: tuple[str, ...] = ()
         self._awaited: tuple[str, ...] = ()
         self._good_files: dict[str, Path] = {}
-        self._checks = AnnotationChecks(folder, classes, unknown_labels)
         self.own_files = OwnFiles(self.path)
         self.confirmation = Confirmation(self.path)
 
@@ -72,12 +74,15 @@ class AnnotateFolder:
 
     @property
     def has_pre_labels(self) -> bool:
-        """Whether one of them was given a pre-label that nobody has changed yet, as far as the last look tells."""
+        """Whether one of them was given a pre-label that nobody had changed when the folder was last searched."""
         files = (self._good_files[name] for name in self._awaited if name in self._good_files)
         return any(map(self.own_files.is_untouched, files))
 
-    def take_on(self, images: Sequence[str]) -> None:
-        """Looks which of these images have no good annotation beside them: these are awaited. Changes no file.
+    def await_annotations(self, images: Sequence[str], snapshot: FolderSnapshot | None = None) -> None:
+        """Finds which of these images have no good annotation beside them: these are awaited. Changes no file.
+
+        Args:
+            snapshot: what the image folder holds; without it the folders of the images are listed.
 
         Raises:
             MaskALError: an image is not there.
@@ -87,18 +92,18 @@ class AnnotateFolder:
         if absent:
             raise MaskALError("\n".join(f"{self.folder / name}: there is no such image" for name in absent))
         self._awaited = ()
-        there = set(self.progress().annotated)
+        there = set(self._progress(self._images, snapshot).annotated)
         self._awaited = tuple(name for name in self._images if name not in there)
 
     def fill(self, images: Sequence[str]) -> None:
-        """Takes on these images, and copies those that have no good annotation into the annotate folder.
+        """Awaits annotations of these images, and copies those without a good one into the annotate folder.
 
         The annotate folder is searched for annotations of images that have no good one beside them, and only of these.
 
         Raises:
             MaskALError: an image is not there or cannot be copied, or the disk is too small for all copies.
         """
-        self.take_on(images)
+        self.await_annotations(images)
         progress = self.progress()
         copies = (*progress.missing, *progress.faulty)
         needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
@@ -117,16 +122,18 @@ class AnnotateFolder:
         """Where the images of `fill` stand; those that a person has taken away since are left out."""
         return self._progress(self._images)
 
-    def _progress(self, all_images: Sequence[str]) -> Progress:
+    def _progress(self, all_images: Sequence[str], snapshot: FolderSnapshot | None = None) -> Progress:
         images = [name for name in all_images if (self.folder / name).is_file()]
-        beside, doubtful = find_annotations(self.folder, images, self._checks.named_in)
+        beside, doubtful = find_annotations(self.folder, images, self._annotations.image_named_in, snapshot)
         awaited = set(self._awaited)
-        found = search_annotate_folder(self.folder, [name for name in images if name in awaited], self._checks.named_in)
+        found = search_annotate_folder(
+            self.folder, [name for name in images if name in awaited], self._annotations.image_named_in
+        )
         annotated, missing, faulty = [], [], {}
         for name in images:
             candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]
             files = self.own_files.persons_first(candidates)
-            faults = [self._checks.fault(path, name) for path in files]
+            faults = [self._annotations.fault(path, name) for path in files]
             good = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [doubt[name] for doubt in (found.faults, doubtful) if name in doubt]
             if good:
@@ -139,23 +146,23 @@ class AnnotateFolder:
         return Progress(tuple(annotated), tuple(missing), faulty)
 
     def wait(
-        self, *, poll_seconds: float = 2.0, say: Callable[[str], None], watch: Callable[[], None] = lambda: None
+        self, *, poll_seconds: float = 2.0, report: Callable[[str], None], watch: Callable[[], None] = lambda: None
     ) -> None:
-        """Returns when all images of `fill` are annotated; sleeps between looks, after calling `watch`.
+        """Returns when all images of `fill` are annotated; sleeps between searches, after calling `watch`.
 
-        `say` gets each fault of an annotation, once, as soon as its file has rested for one look (it may be half
-        written), and, where standard output is no terminal, the count whenever it changes.
+        `report` gets each fault of an annotation, once, as soon as its file was the same in two searches (it may be
+        half written), and, where standard output is no terminal, the count whenever it changes.
         """
-        count = _CountLine(len(self._awaited), say)
-        said: dict[str, str] = {}
+        count = _CountLine(len(self._awaited), report)
+        reported: dict[str, str] = {}
         seen: dict[str, str] = {}
         pending: tuple[str, ...] = self._awaited
         try:
             while True:
                 progress = self._progress(pending)
                 rested = {name: fault for name, fault in progress.faulty.items() if seen.get(name) == fault}
-                count.tell([fault for name, fault in rested.items() if said.get(name) != fault])
-                said, seen = {**_only(said, progress.faulty), **rested}, progress.faulty
+                count.report([fault for name, fault in rested.items() if reported.get(name) != fault])
+                reported, seen = {**_only(reported, progress.faulty), **rested}, progress.faulty
                 pending = (*progress.missing, *progress.faulty)
                 count.show(len(self._awaited) - len(set(pending) & set(self._awaited)))
                 if not pending:
@@ -183,7 +190,7 @@ class AnnotateFolder:
         """
         annotated = self.progress().annotated
         moves = {name: self._good_files[name] for name in annotated if self.path in self._good_files[name].parents}
-        beside, _ = find_annotations(self.folder, moves, self._checks.named_in)
+        beside, _ = find_annotations(self.folder, moves, self._annotations.image_named_in)
         targets = self._targets(moves)
         try:
             for name, source in moves.items():
@@ -225,18 +232,18 @@ class AnnotateFolder:
         return targets
 
 
-def _only(said: dict[str, str], faulty: Iterable[str]) -> dict[str, str]:
-    """What was said of images that are still faulty: a fault that comes back is said again."""
+def _only(reported: dict[str, str], faulty: Iterable[str]) -> dict[str, str]:
+    """What was reported of images that are still faulty: a fault that comes back is reported again."""
     still = set(faulty)
-    return {name: fault for name, fault in said.items() if name in still}
+    return {name: fault for name, fault in reported.items() if name in still}
 
 
 class _CountLine:
     """ "37 / 200 annotated": one line that is written over on a terminal, else a line at each change."""
 
-    def __init__(self, total: int, say: Callable[[str], None]) -> None:
+    def __init__(self, total: int, log: Callable[[str], None]) -> None:
         self._total = total
-        self._say = say
+        self._log = log
         self._live = sys.stdout.isatty()
         self._shown = ""
 
@@ -248,14 +255,14 @@ class _CountLine:
         if self._live:
             self._write(f"\r{text}")
         else:
-            self._say(text)
+            self._log(text)
 
-    def tell(self, faults: Iterable[str]) -> None:
+    def report(self, faults: Iterable[str]) -> None:
         for fault in faults:
             if self._live and self._shown:
                 self._write("\r" + " " * len(self._shown) + "\r")
                 self._shown = ""
-            self._say(fault)
+            self._log(fault)
 
     def end(self) -> None:
         if self._live and self._shown:

@@ -9,77 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_learning.annotations import check_labels, image_named_in, mask_files_of, read_annotation
 from active_learning.dataset.image_folder import (
     ANNOTATE,
     annotation_key,
     claimants,
-    image_size,
     key_of_numbered,
     named_by_number,
     normalised,
 )
-from active_learning.errors import AnnotationError, MaskALError
-
-Signature = tuple[int, int, int]  # changes with the file
-
-
-class AnnotationChecks:
-    """Reads annotation files for their faults, each one only when it has changed."""
-
-    def __init__(self, folder: Path, classes: Sequence[str], unknown_labels: str) -> None:
-        self._folder = folder
-        self._classes = classes
-        self._unknown_labels = unknown_labels
-        self._faults: dict[tuple[Path, str], tuple[tuple[Signature | None, Signature | None] | None, str]] = {}
-        self._names: dict[Path, tuple[Signature | None, str | AnnotationError]] = {}
-
-    def fault(self, path: Path, image: str) -> str:
-        """What is wrong with an image's annotation file, or with the image; "" for nothing."""
-        signature = _signature(path), _signature(self._folder / image)
-        known = self._faults.get((path, image))
-        if known is None or known[0] != signature:
-            fault, may_pass = self._read(path, image)
-            known = self._faults[path, image] = None if may_pass else signature, fault
-        return known[1]
-
-    def _read(self, path: Path, image: str) -> tuple[str, bool]:
-        """What is wrong with the file, and whether that can change while the file does not."""
-        try:
-            annotation = read_annotation(path, image=image, size=image_size(self._folder / image), within=self._folder)
-            check_labels(annotation, self._classes, self._unknown_labels, path)
-            masks = mask_files_of(path, within=self._folder)
-        except MaskALError as error:
-            return str(error), False
-        absent = [name for name, file in masks.items() if file is None]
-        if absent:
-            return f"{path}: there is no mask {absent[0]!r}; put CVAT's folder Masks beside the xml file, too", True
-        return "", False
-
-    def named_in(self, path: Path) -> str:
-        """The image that a file names; raises AnnotationError."""
-        signature = _signature(path)
-        known = self._names.get(path)
-        if known is None or known[0] != signature:
-            known = self._names[path] = signature, _name_or_error(path)
-        if isinstance(known[1], AnnotationError):
-            raise known[1]
-        return known[1]
-
-
-def _name_or_error(path: Path) -> str | AnnotationError:
-    try:
-        return image_named_in(path)
-    except AnnotationError as error:
-        return error
-
-
-def _signature(path: Path) -> Signature | None:
-    try:
-        status = path.stat()
-    except OSError:  # replaced at this moment; reading it says what there is to say
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+from active_learning.errors import AnnotationError
 
 
 @dataclass
@@ -91,14 +29,14 @@ class Found:
 
 
 def search_annotate_folder(folder: Path, images: Iterable[str], named_in: Callable[[Path], str]) -> Found:
-    """Looks through the annotate folder of an image folder.
+    """Searches the annotate folder of an image folder.
 
     A file is of the image whose name or stem it bears. It may lie elsewhere than its image (LabelMe's `--output` puts
     all in one place); then, as where several images bear that name, the image that it names inside decides.
     """
     owners = claimants(images)
     found = Found(defaultdict(list), {})
-    for path in _annotation_files(folder / ANNOTATE):
+    for path in _annotation_files(folder / ANNOTATE) if owners else ():
         key = annotation_key(path.name) or ""
         if named_by_number(path.name):
             key = key_of_numbered(path, owners, named_in) or key

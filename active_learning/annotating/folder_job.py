@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
-from active_learning.annotations import Annotation, image_named_in
-from active_learning.dataset.image_folder import find_annotations, find_images
+from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Settings
 from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys, key_mistakes
@@ -22,6 +21,7 @@ from active_learning.settings.paths import is_zoo_config, meta_mistakes, network
 from active_learning.system.wording import counted, did_you_mean
 
 if TYPE_CHECKING:
+    from active_learning.network.image_batches import UnreadableImage
     from active_learning.network.pre_labelling import PreLabeller
 
 USE_COCO = ["use_coco"]
@@ -31,7 +31,7 @@ FLAGS = {"confidence_threshold": "conf_thres", "nms_threshold": "nms_thres", "pr
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for. `settings.classes` are the network's; `wanted` those to draw."""
+    """What the command line asks for. `settings.classes` are the network's; `wanted` those to pre-label."""
 
     folder: Path
     settings: Settings
@@ -129,17 +129,18 @@ class FolderAnnotation:
     def find_images(self) -> None:
         """Those without an annotation. Raises MaskALError where there is no image at all."""
         folder = self.request.folder
-        images = find_images(folder)
+        snapshot = take_snapshot(folder)
+        images = snapshot.images
         if not images:
             raise MaskALError(f"{folder}: holds no image; correct --img_dir")
-        annotated, doubtful = find_annotations(folder, images, image_named_in)
+        annotated, doubtful = find_annotations(folder, images, snapshot=snapshot)
         for fault in sorted(set(doubtful.values())):
             print(f"{fault}; these images are skipped", file=sys.stderr)
         self.images = [name for name in images if name not in annotated and name not in doubtful]
         self.skipped = len(images) - len(self.images)
 
     def load_network(self) -> PreLabeller | None:
-        """None where nothing is to be drawn. Raises MaskALError."""
+        """None where no image is to be pre-labelled. Raises MaskALError."""
         if not self.images:
             return None
         from active_learning.network.network_config import network_config, pretrained_weights
@@ -151,25 +152,19 @@ class FolderAnnotation:
         model = load_network(cfg, pretrained_weights(settings))
         return PreLabeller(model, cfg, settings.classes, wanted=self.request.wanted, batch_size=self.request.batch_size)
 
-    def write_pre_labels(self, draw: PreLabeller | None) -> None:
-        """With a bar; unreadable images are named at once. Raises MaskALError where a file cannot be written."""
-        drawn = draw(self.request.folder, self.images) if draw is not None else ()
-        for one in tqdm(drawn, total=len(self.images), unit="image", desc="Pre-labelling", disable=None):
-            if isinstance(one, Annotation):
-                self._write(one)
-            else:
-                self.unreadable.append(one.name)
-                tqdm.write(f"{one.fault}; skipped", file=sys.stderr)
-
-    def _write(self, annotation: Annotation) -> None:
-        path = self.files.write(annotation)
-        if path is None or self.meta_json is None:
+    def write_pre_labels(self, predict: PreLabeller | None) -> None:
+        """Unreadable images are named at once. Raises MaskALError where a file cannot be written."""
+        if predict is None:
             return
         request = self.request
-        try:
-            list(add_to_project(request.project, self.meta_json, request.folder, annotation.image, path))
-        except (OSError, ValueError) as error:
-            raise MaskALError(f"{request.project}: {annotation.image} cannot be put there: {error}") from error
+        predictions = predict(request.folder, self.images)
+        for image, path in self.files.write_all(predictions, len(self.images), self._name_unreadable):
+            if self.meta_json is not None:
+                add_to_project(request.project, self.meta_json, request.folder, image, path)
+
+    def _name_unreadable(self, image: UnreadableImage) -> None:
+        self.unreadable.append(image.name)
+        tqdm.write(f"{image.fault}; skipped", file=sys.stderr)
 
     def summary(self) -> str:
         """What was done, in words."""

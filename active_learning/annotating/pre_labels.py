@@ -1,18 +1,23 @@
-"""Pre-labels: annotation files that a network drew, put where a person's would be, and never over one."""
+"""Pre-labels: annotation files that a network predicted, put where a person's would be, and never over one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from active_learning.annotations import FORMATS, Annotation, Instance, supervisely
 from active_learning.annotations.contours import instance_bitmap, parts_without_holes
 from active_learning.dataset.image_folder import check_image_name, claimants, is_image, normalised
 from active_learning.errors import MaskALError
 from active_learning.system.file_moves import draft_of_new
+from active_learning.system.progress import progress
 from active_learning.system.wording import counted
+
+if TYPE_CHECKING:
+    from active_learning.network.image_batches import UnreadableImage
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,23 @@ class PreLabelFolder:
         self.count.objects += len(annotation.instances)
         self.count.without_detections += not annotation.instances
         return target
+
+    def write_all(
+        self,
+        predictions: Iterable[Annotation | UnreadableImage],
+        total: int,
+        report_unreadable: Callable[[UnreadableImage], None],
+    ) -> Iterator[tuple[str, Path]]:
+        """Writes the predictions as they come, with a progress bar; gives each image that got a file, and the file.
+
+        Raises:
+            MaskALError: a file cannot be written.
+        """
+        for one in progress(predictions, what="pre-labelling", unit="image", total=total):
+            if not isinstance(one, Annotation):
+                report_unreadable(one)
+            elif path := self.write(one):
+                yield one.image, path
 
     def path_of(self, image: str) -> Path:
         """The file that the tool looks for: `<stem>.json`, `<stem>.xml`, Supervisely: `<image name>.json`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,41 +10,49 @@ from PIL import Image, ImageOps
 
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.dataset.image_folder import EXPORTED_AS_PNG, exported_name
+from active_learning.errors import MaskALError
 from active_learning.system.file_moves import draft_of_new
 
 DATASET = "ds"
 
 
-def add_to_project(project: Path, meta_json: Path, folder: Path, image: str, annotation: Path) -> Iterator[Path]:
+def add_to_project(project: Path, meta_json: Path, folder: Path, image: str, annotation: Path) -> list[Path]:
     """Puts an image of a folder and its Supervisely file into the project; what is there already stays.
 
     TIFF images, which Supervisely's tool does not show, become PNG here, `<name>.tif.png`; their own file stays as it
     is. The data set of the sub-folder a/b is `ds__a__b`.
 
-    Yields:
+    Returns:
         The files that were written.
 
     Raises:
-        OSError: a file cannot be read or written.
+        MaskALError: a file cannot be read or written.
     """
     source, place = folder / image, PurePosixPath(image).parent
     dataset = project / "__".join([DATASET, *place.parts])
     name = exported_name(source.name)
-    yield from _copy_new(meta_json, project / META_FILE)
-    yield from _copy_new(source, dataset / "img" / name)
-    yield from _copy_new(annotation, dataset / "ann" / f"{name}.json")
+    copies = {
+        project / META_FILE: meta_json,
+        dataset / "img" / name: source,
+        dataset / "ann" / f"{name}.json": annotation,
+    }
+    try:
+        return [target for target, original in copies.items() if _copy_new(original, target)]
+    except (OSError, ValueError) as error:
+        raise MaskALError(f"{project}: {image} cannot be put there: {error}") from error
 
 
-def _copy_new(source: Path, target: Path) -> Iterator[Path]:
+def _copy_new(source: Path, target: Path) -> bool:
+    """Whether there was no such file yet."""
     if target.exists():
-        return
+        return False
     target.parent.mkdir(parents=True, exist_ok=True)
     with draft_of_new(target) as draft:
         if source.suffix.lower() in EXPORTED_AS_PNG:
             _shown(source).save(draft, format="PNG")
         else:
             shutil.copyfile(source, draft)
-    yield target
+    return True
 
 
 def _shown(path: Path) -> Image.Image:

@@ -89,15 +89,23 @@ def mask_files_of(path: Path, *, within: Path | None = None) -> dict[str, Path |
     Raises:
         AnnotationError: the file cannot be read.
     """
-    if path.suffix.lower() != ".xml":
-        return {}
-    document = load_document(path)
+    return (
+        {} if path.suffix.lower() != ".xml" else mask_files_of_document(load_document(path), path=path, within=within)
+    )
+
+
+def mask_files_of_document(document: Any, *, path: Path, within: Path | None = None) -> dict[str, Path | None]:
+    """As `mask_files_of`, of a file that is loaded already."""
     return cvat.mask_files(document, path=path, within=within) if cvat.recognises(document) else {}
 
 
 def image_named_in(path: Path) -> str:
     """The image's name or path that an annotation file gives, "" where it gives none; raises as read_annotation."""
-    document = load_document(path)
+    return image_name_of(load_document(path), path)
+
+
+def image_name_of(document: Any, path: Path) -> str:
+    """As `image_named_in`, of a file that is loaded already."""
     return _codec_of(document, path).image_name(document)
 
 

@@ -46,7 +46,11 @@ def load_document(path: Path) -> Any:
         AnnotationError: it cannot be opened, is neither json nor xml, is cut off, is an xml file with entities or is
             far too large.
     """
-    content = _content(path)
+    return parse_document(read_content(path), path)
+
+
+def parse_document(content: bytes, path: Path) -> Any:
+    """As `load_document`, of the bytes of the file `path`."""
     if not content.strip(b"\x00\t\r\n "):
         raise AnnotationError(f"{path}: is empty; save the annotation again")
     if content.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(_XML_STARTS):
@@ -64,7 +68,8 @@ def load_document(path: Path) -> Any:
         raise AnnotationError(f"{path}: is no annotation: {error}") from error
 
 
-def _content(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """Raises AnnotationError where the file cannot be opened or is far too large."""
     try:
         size = path.stat().st_size
         if size > _MOST_BYTES:

@@ -16,7 +16,8 @@ from active_learning.annotations.documents import kind_of_document, load_documen
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match
 from active_learning.conversion.report import Report
-from active_learning.dataset.image_folder import annotation_key, find_annotations, find_images, image_size, walk
+from active_learning.dataset.image_folder import annotation_key, find_annotations, find_images, walk
+from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError
 
 # Where a tool keeps images apart from their annotations: folder of annotations -> folder of images.

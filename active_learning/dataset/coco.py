@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_learning.annotations import Annotation, check_labels, read_annotation
-from active_learning.annotations.coco import CocoWriter
-from active_learning.dataset.image_folder import AnnotatedImage, check_image_name, image_size, pair_annotations
+from active_learning.annotations.coco import CocoImage, CocoWriter
+from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.image_folder import FolderSnapshot, check_image_name, pair_annotations
 from active_learning.errors import MaskALError
-from active_learning.system.files import write_atomically
+from active_learning.system.files import write_if_changed
 
 
 @dataclass(frozen=True)
@@ -30,55 +30,55 @@ class DatasetSummary:
 
 
 def write_coco_json(
-    folder: Path, images: Sequence[str], classes: Sequence[str], output: Path, *, unknown_labels: str = "error"
+    annotations: AnnotationCache, images: Sequence[str], output: Path, snapshot: FolderSnapshot | None = None
 ) -> DatasetSummary:
-    """Writes the annotations of images, which stand beside them, as one COCO json file.
+    """Writes the annotations of images, which stand beside them, as one COCO json file, if it is another than before.
 
-    Category ids count from 1 in the order of `classes`, image and annotation ids from 1. An object is polygons, or run
-    lengths where it has holes or is a bitmap. Images without objects are kept. No image is decoded.
+    Category ids count from 1 in the order of the classes, image and annotation ids from 1. An object is polygons, or
+    run lengths where it has holes or is a bitmap. Images without objects are kept. No image is decoded.
+
+    Args:
+        snapshot: what the image folder holds; without it the folders of the images are listed.
 
     Raises:
         MaskALError: names every image that has no annotation or a faulty one; then nothing is written.
     """
-    annotations = list(_read_all(folder, images, classes, unknown_labels))
-    writer = CocoWriter(classes)
-    for annotation in annotations:
-        writer.add(annotation)
-    write_atomically(output, writer.text())
-    return _summary(annotations, classes, writer.bitmaps)
+    entries = list(_read_all(annotations, images, snapshot))
+    writer = CocoWriter(annotations.classes)
+    for entry in entries:
+        writer.add_image(entry)
+    write_if_changed(output, writer.text())
+    return _summary(entries, annotations.classes)
 
 
-def _read_all(folder: Path, images: Sequence[str], classes: Sequence[str], unknown_labels: str) -> Iterator[Annotation]:
+def _read_all(
+    annotations: AnnotationCache, images: Sequence[str], snapshot: FolderSnapshot | None
+) -> Iterator[CocoImage]:
     """Raises one MaskALError for all faulty files, after the last."""
-    pairs = pair_annotations(folder, images)
+    pairs = pair_annotations(annotations.folder, images, annotations.image_named_in, snapshot)
     faults: list[str] = []
     for name in images:
         if name not in pairs:
-            faults.append(f"{folder / name}: there is no annotation beside it; annotate it or take it off the list")
+            image = annotations.folder / name
+            faults.append(f"{image}: there is no annotation beside it; annotate it or take it off the list")
             continue
         try:
-            yield _read(folder, AnnotatedImage(name, pairs[name]), classes, unknown_labels)
+            yield annotations.read(pairs[name], name)
         except MaskALError as error:
             faults.append(str(error))
     if faults:
         raise MaskALError("\n".join(faults))
 
 
-def _read(folder: Path, image: AnnotatedImage, classes: Sequence[str], unknown_labels: str) -> Annotation:
-    size = image_size(folder / image.name)
-    annotation = read_annotation(image.annotation, image=image.name, size=size, within=folder)
-    return check_labels(annotation, classes, unknown_labels, image.annotation)
-
-
-def _summary(annotations: Sequence[Annotation], classes: Sequence[str], bitmaps: int) -> DatasetSummary:
+def _summary(entries: Sequence[CocoImage], classes: Sequence[str]) -> DatasetSummary:
     objects, images_with = Counter(dict.fromkeys(classes, 0)), Counter(dict.fromkeys(classes, 0))
-    for annotation in annotations:
-        labels = [instance.label for instance in annotation.instances]
-        objects.update(labels)
-        images_with.update(set(labels))
-    negatives = sum(not annotation.instances for annotation in annotations)
-    warnings = tuple(warning for annotation in annotations for warning in annotation.warnings)
-    return DatasetSummary(len(annotations), negatives, dict(objects), dict(images_with), warnings, bitmaps)
+    for entry in entries:
+        objects.update(entry.labels)
+        images_with.update(set(entry.labels))
+    negatives = sum(not entry.labels for entry in entries)
+    warnings = tuple(warning for entry in entries for warning in entry.warnings)
+    bitmaps = sum(entry.bitmaps for entry in entries)
+    return DatasetSummary(len(entries), negatives, dict(objects), dict(images_with), warnings, bitmaps)
 
 
 def write_image_list(path: Path, names: Iterable[str]) -> None:
@@ -91,4 +91,4 @@ def write_image_list(path: Path, names: Iterable[str]) -> None:
     for name in names:
         if "\n" in name or "\r" in name:
             raise MaskALError(f"image name {name!r}: holds a line break; rename the image")
-    write_atomically(path, "".join(f"{name}\n" for name in names))
+    write_if_changed(path, "".join(f"{name}\n" for name in names))

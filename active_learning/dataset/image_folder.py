@@ -15,21 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from active_learning.annotations import image_named_in
 from active_learning.annotations.cvat_masks import MASKS
-from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError, MaskALError
-
-__all__ = [
-    "ANNOTATE",
-    "IMAGE_SUFFIXES",
-    "AnnotatedImage",
-    "annotation_key",
-    "check_image_name",
-    "find_images",
-    "image_size",
-    "named_by_number",
-    "pair_annotations",
-    "walk",
-]
 
 ANNOTATE = "annotate"
 IMAGE_SUFFIXES = frozenset(
@@ -38,14 +24,6 @@ IMAGE_SUFFIXES = frozenset(
 EXPORTED_AS_PNG = (".tif", ".tiff")  # in a Supervisely project, whose tool does not show them
 ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
 _NUMBERED = re.compile(r"item_\d+\.xml", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class AnnotatedImage:
-    """An image's name and its annotation file."""
-
-    name: str
-    annotation: Path
 
 
 def normalised(name: str) -> str:
@@ -58,20 +36,41 @@ def is_image(filename: str) -> bool:
     return not filename.startswith(".") and os.path.splitext(filename)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
 
-def find_images(folder: Path) -> list[str]:
-    """The names of all images in a folder and its sub-folders, sorted; the `annotate` folder is left out.
+@dataclass(frozen=True)
+class FolderSnapshot:
+    """What one walk of an image folder found; a phase of a run takes one and hands it on.
 
-    So are PNG files below a folder Masks: CVAT keeps the masks of annotations there.
+    Attributes:
+        images: their names, sorted.
+        files: from each sub-folder, "" for the folder itself, to the names of its files.
+    """
+
+    folder: Path
+    images: tuple[str, ...]
+    files: Mapping[str, Sequence[str]]
+
+
+def take_snapshot(folder: Path) -> FolderSnapshot:
+    """Walks the folder and its sub-folders; the `annotate` folder is left out.
+
+    PNG files below a folder Masks are no images: CVAT keeps the masks of annotations there.
 
     Raises:
         MaskALError: the folder is not there.
     """
-    names = []
-    for parent, files in walk(folder):
+    images: list[str] = []
+    files: dict[str, Sequence[str]] = {}
+    for parent, names in walk(folder):
         in_masks = MASKS in parent.parts
-        images = [name for name in files if is_image(name) and not (in_masks and name.lower().endswith(".png"))]
-        names += [(parent / name).as_posix() for name in images]
-    return sorted(names)
+        own = [name for name in names if is_image(name) and not (in_masks and name.lower().endswith(".png"))]
+        images += [(parent / name).as_posix() for name in own]
+        files["" if parent == Path() else parent.as_posix()] = names
+    return FolderSnapshot(folder, tuple(sorted(images)), files)
+
+
+def find_images(folder: Path) -> list[str]:
+    """The images of `take_snapshot`."""
+    return list(take_snapshot(folder).images)
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -134,8 +133,13 @@ def exported_name(name: str) -> str:
     return f"{name}.png" if name.lower().endswith(EXPORTED_AS_PNG) else name
 
 
-def pair_annotations(folder: Path, images: Iterable[str]) -> dict[str, Path]:
-    """From image to the annotation file beside it, for those that have one.
+def pair_annotations(
+    folder: Path,
+    images: Iterable[str],
+    named_in: Callable[[Path], str] = image_named_in,
+    snapshot: FolderSnapshot | None = None,
+) -> dict[str, Path]:
+    """From image to the annotation file beside it, for those that have one; arguments as of `find_annotations`.
 
     An image's file is `<image name>.json`, `<stem>.json`, `<image name>.xml` or `<stem>.xml`, the first of them.
     Where images share a stem, a file is of the image that it names inside; so are CVAT's item_000000012.xml. Each
@@ -144,18 +148,23 @@ def pair_annotations(folder: Path, images: Iterable[str]) -> dict[str, Path]:
     Raises:
         MaskALError: an image name leads out of the folder, or a file may be of several images.
     """
-    pairs, faults = find_annotations(folder, images, image_named_in)
+    pairs, faults = find_annotations(folder, images, named_in, snapshot)
     if faults:
         raise MaskALError("\n".join(sorted(set(faults.values()))))
     return pairs
 
 
 def find_annotations(
-    folder: Path, images: Iterable[str], named_in: Callable[[Path], str]
+    folder: Path,
+    images: Iterable[str],
+    named_in: Callable[[Path], str] = image_named_in,
+    snapshot: FolderSnapshot | None = None,
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """As `pair_annotations`; images whose file may be another's come second, with that fault.
 
-    `named_in` gives the image that an annotation file names; it is asked for files of shared stems and of numbers.
+    Args:
+        named_in: gives the image that an annotation file names; it is asked for files of shared stems and of numbers.
+        snapshot: what the folder holds; without it the folders of the images are listed.
     """
     by_parent: dict[str, list[str]] = defaultdict(list)
     for name in images:
@@ -164,10 +173,9 @@ def find_annotations(
     faults: dict[str, str] = {}
     for parent, names in by_parent.items():
         place = folder / parent
-        if not place.is_dir():
-            continue
+        filenames = _list(place) if snapshot is None else snapshot.files.get(parent, ())
         keys = {name: normalised(name.rpartition("/")[2]) for name in names}
-        paired, doubtful = _pair_in_folder(place, _related_files(place, keys.values()), named_in)
+        paired, doubtful = _pair_in_folder(place, _related_files(filenames, keys.values()), named_in)
         for name, key in keys.items():
             if key in paired:
                 pairs[name] = place / paired[key]
@@ -176,10 +184,13 @@ def find_annotations(
     return pairs, faults
 
 
-def _related_files(place: Path, images: Iterable[str]) -> list[str]:
+def _list(place: Path) -> list[str]:
+    return os.listdir(place) if place.is_dir() else []  # noqa: PTH208 (names are wanted, not paths)
+
+
+def _related_files(filenames: Iterable[str], images: Iterable[str]) -> list[str]:
     """The files of a folder that are named by number or share the stem of an image, be it as `<image name>.json`."""
     stems = {_stem(image) for image in images}
-    filenames = os.listdir(place)  # noqa: PTH208 (names are wanted, not paths)
     named = ((filename, _stem(normalised(filename))) for filename in filenames)
     return [filename for filename, stem in named if stem in stems or _stem(stem) in stems or named_by_number(filename)]
 

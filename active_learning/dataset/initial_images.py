@@ -13,7 +13,7 @@ from active_learning.system.file_moves import same_content
 from active_learning.system.files import copy_atomically
 
 
-def draw_initial_images(images: Sequence[str], size: int, seed: int) -> list[str]:
+def sample_initial_images(images: Sequence[str], size: int, seed: int) -> list[str]:
     """`size` of the images at random, sorted; the same for the same seed and images.
 
     Raises:

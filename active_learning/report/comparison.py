@@ -7,11 +7,14 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from tabulate import tabulate
 
 from active_learning.report.curves import Curve, Interval, Values, images_needed, interval, map_curve
-from active_learning.report.runs import Run, by_label
+from active_learning.report.runs import Run, by_label, read_runs
+from active_learning.system.log import logger
 
 
 @dataclass(frozen=True)
@@ -131,3 +134,13 @@ def csv_text(rows: Sequence[Comparison]) -> str:
 
 def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.2f}"
+
+
+def log_comparison(folder: Path) -> None:
+    """What each strategy of an experiment's folder saves against random, in the log of its last run."""
+    rows = compare(read_runs(folder))
+    if not rows:
+        return
+    table = tabulate(table_rows(rows), headers=HEADERS, disable_numparse=True, stralign="right")
+    logger.info("Compared with random, 95 %% intervals over seeds in brackets:\n\n%s\n", table)
+    logger.info("Comparison: %s\nReport: %s", folder / "comparison.csv", folder / "report.html")

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from active_learning.annotations import check_labels, read_annotation
-from active_learning.dataset.image_folder import find_images, image_size, pair_annotations
+from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.image_folder import FolderSnapshot, pair_annotations, take_snapshot
 from active_learning.dataset.initial_images import annotated_images
 from active_learning.errors import MaskALError
 from active_learning.network.network_config import training_iterations
 from active_learning.run.data import RunData
 from active_learning.run.output_files import output_files
 from active_learning.run.state import RunState
+from active_learning.run.weights import duplicated_initial_model
 from active_learning.settings import Experiment, Settings
-from active_learning.settings.changes import take_up
+from active_learning.settings.changes import apply_settings
 from active_learning.system.progress import progress
 
 
@@ -41,12 +42,13 @@ def describe_run(settings: Settings, *, fresh: bool = False) -> str:
     faults: list[str] = []
     plans: list[str] = []
     for split, folder in _folders(settings):
-        images = find_images(folder)
+        snapshot = take_snapshot(folder)
+        images = len(snapshot.images)
         if not images:
             faults.append(f"{folder}: holds no image; put the images of {split}dir there")
-        annotated, found = _read_annotations(settings, folder, images)
+        annotated, found = _read_annotations(settings, snapshot)
         faults += found
-        rows.append([split.rstrip("_"), str(folder), len(images), annotated, len(images) - annotated - len(found)])
+        rows.append([split.rstrip("_"), str(folder), images, annotated, images - annotated - len(found)])
     for experiment in settings.experiments():
         try:
             plans.append(_plan(settings, experiment, _start(settings, experiment, fresh)))
@@ -74,29 +76,24 @@ def _start(settings: Settings, experiment: Experiment, fresh: bool) -> _Start:
     data, path = RunData(settings), output_files(settings, experiment).state
     if path.exists() and not fresh:
         state = RunState.load(path)
-        take_up({"classes": state.classes, **state.settings}, settings, experiment, running=False)
+        apply_settings({"classes": state.classes, **state.settings}, settings, experiment, running=False)
         size = len(data.present("train", state.train_images))
         return _Start(size, len(data.images("train")), state.loop, state.phase)
     if settings.use_initial_train_dir:
         initial = annotated_images(settings.initial_train_dir)
         return _Start(len(initial), len({*data.images("train"), *initial}))
     if settings.duplicate_initial_model_and_data:
-        data.earlier_initial_model()
+        duplicated_initial_model(settings)
     return _Start(len(data.initial_images(experiment.seed)), len(data.images("train")))
 
 
-def _read_annotations(settings: Settings, folder: Path, images: list[str]) -> tuple[int, list[str]]:
+def _read_annotations(settings: Settings, snapshot: FolderSnapshot) -> tuple[int, list[str]]:
     """How many images have a good annotation, and the faults of the others."""
-    good, faults = 0, []
-    pairs = pair_annotations(folder, images)
-    for name, path in progress(pairs.items(), what=f"reading {folder}", unit="file"):
-        try:
-            annotation = read_annotation(path, image=name, size=image_size(folder / name), within=folder)
-            check_labels(annotation, settings.classes, settings.unknown_labels, path)
-            good += 1
-        except MaskALError as error:
-            faults.append(str(error))
-    return good, faults
+    annotations = AnnotationCache(snapshot.folder, settings.classes, settings.unknown_labels)
+    pairs = pair_annotations(snapshot.folder, snapshot.images, annotations.image_named_in, snapshot)
+    bar = progress(pairs.items(), what=f"reading {snapshot.folder}", unit="file")
+    faults = [fault for name, path in bar if (fault := annotations.fault(path, name))]
+    return len(pairs) - len(faults), faults
 
 
 def _plan(settings: Settings, experiment: Experiment, start: _Start) -> str:

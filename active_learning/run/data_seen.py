@@ -1,61 +1,69 @@
-"""Images and annotations that appeared, changed or vanished since a run last looked at them, by name."""
+"""Images and annotations that appeared, changed or vanished since a run last used them, by name."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from active_learning.annotations import image_named_in
-from active_learning.dataset.image_folder import find_annotations, find_images
-from active_learning.system.files import write_atomically
+from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.image_folder import FolderSnapshot, find_annotations
+from active_learning.errors import AnnotationError
+from active_learning.system.files import write_if_changed
+from active_learning.system.wording import counted
 
 NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Seen:
+class SplitSeen:
     """All images of a folder, and a digest of the annotation file of each image that is used."""
 
     images: tuple[str, ...]
     annotations: dict[str, str]
 
 
-def look_at(folder: Path, used: Iterable[str]) -> Seen:
+def _split_seen(snapshot: FolderSnapshot, annotations: AnnotationCache, used: Iterable[str]) -> SplitSeen:
     """`used` are image names; those without annotation have no digest."""
-    images = find_images(folder)
-    there = set(images)
-    pairs, _ = find_annotations(folder, [name for name in used if name in there], image_named_in)
-    return Seen(tuple(images), {name: _digest(path) for name, path in pairs.items()})
+    there = set(snapshot.images)
+    names = [name for name in used if name in there]
+    pairs, _ = find_annotations(snapshot.folder, names, annotations.image_named_in, snapshot)
+    digests = {}
+    for name, path in pairs.items():
+        with suppress(AnnotationError):  # removed at this moment
+            digests[name] = annotations.digest(path)
+    return SplitSeen(snapshot.images, digests)
 
 
-class DataMemory:
+class DataSeen:
     """What was seen of each split, in a file of the results."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def update(self, split: str, folder: Path, used: Sequence[str]) -> list[str]:
-        """Looks again; a line for each kind of change since the last time, none where there was no last time."""
-        splits, now = self._read(), look_at(folder, used)
+    def update(
+        self, split: str, snapshot: FolderSnapshot, annotations: AnnotationCache, used: Sequence[str]
+    ) -> list[str]:
+        """A line for each kind of change since the last time; none where there was no last time."""
+        splits, now = self._read(), _split_seen(snapshot, annotations, used)
         before = splits.get(split)
         splits[split] = now
         text = json.dumps({name: asdict(seen) for name, seen in splits.items()}, ensure_ascii=False, indent=0)
-        write_atomically(self._file, text + "\n")
-        return list(_changes(split, folder, before, now, set(used))) if before else []
+        write_if_changed(self._file, text + "\n")
+        return list(_changes(split, snapshot.folder, before, now, set(used))) if before else []
 
-    def _read(self) -> dict[str, Seen]:
-        """Empty where there is none; it only serves to tell, so a damaged one is made anew."""
+    def _read(self) -> dict[str, SplitSeen]:
+        """Empty where there is none; it only serves to report changes, so a damaged one is made anew."""
         try:
             splits = json.loads(self._file.read_text(encoding="utf-8"))
-            return {name: Seen(tuple(seen["images"]), dict(seen["annotations"])) for name, seen in splits.items()}
+            return {name: SplitSeen(tuple(seen["images"]), dict(seen["annotations"])) for name, seen in splits.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
 
-def _changes(split: str, folder: Path, before: Seen, now: Seen, used: set[str]) -> Iterator[str]:
+def _changes(split: str, folder: Path, before: SplitSeen, now: SplitSeen, used: set[str]) -> Iterator[str]:
     there, known = set(now.images), set(before.images)
     if new := sorted(there - known):
         follows = "from now on in the pool"
@@ -79,8 +87,4 @@ def _changes(split: str, folder: Path, before: Seen, now: Seen, used: set[str]) 
 def named(images: Sequence[str]) -> str:
     """ "3 images (a.png, b.png, c.png)"; of many, the first."""
     more = f" and {len(images) - NAMES_SHOWN} more" if len(images) > NAMES_SHOWN else ""
-    return f"{len(images)} image{'s' if len(images) > 1 else ''} ({', '.join(images[:NAMES_SHOWN])}{more})"
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return f"{counted(len(images), 'image')} ({', '.join(images[:NAMES_SHOWN])}{more})"

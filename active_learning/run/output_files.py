@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.errors import MaskALError
+from active_learning.run.state import LoopScores
 from active_learning.settings import Experiment, Settings
-from active_learning.system.files import write_atomically
+from active_learning.system.files import move_aside, write_atomically
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,14 @@ def output_files(settings: Settings, experiment: Experiment) -> OutputFiles:
     return OutputFiles(settings.resultsroot / run, settings.weightsroot / run, experiment.strategy)
 
 
+def start_over(settings: Settings) -> None:
+    """Moves an earlier run of that name aside."""
+    for root in (settings.resultsroot, settings.weightsroot):
+        moved = move_aside(root / settings.experiment_name)
+        if moved:
+            print(f"The earlier run is kept in {moved}")
+
+
 def write_train_files(path: Path, images: Sequence[str], chosen: Mapping[str, float]) -> None:
     """One line `name, value` an image: its certainty where it was chosen in this loop, else NaN."""
 
@@ -142,3 +151,10 @@ def write_scores(path: Path, rows: Sequence[ScoreRow], classes: Sequence[str]) -
         values = [row.mask_ap, *(row.per_class[name] for name in classes)]
         writer.writerow([row.train_size, *(f"{value:.1f}" for value in values)])
     write_atomically(path, text.getvalue())
+
+
+def write_all_scores(files: OutputFiles, history: Sequence[LoopScores], classes: Sequence[str]) -> None:
+    """Both csv files: at the settings' threshold, and at that of COCO results."""
+    write_scores(files.scores, [ScoreRow(row.train_size, row.mask_ap, row.per_class) for row in history], classes)
+    standard = [ScoreRow(row.train_size, row.standard_mask_ap, row.standard_per_class) for row in history]
+    write_scores(files.standard_scores, standard, classes)

@@ -37,7 +37,7 @@ class RunState:
     """Where a run stands.
 
     `chosen`: certainty of the images that this loop added (nan where none was computed); `train_size`: images that the
-    last training had; `settings`: those in use.
+    last training had; `settings`, `experiment`: those in use, as `recorded` gives them.
     """
 
     classes: list[str]
@@ -51,6 +51,7 @@ class RunState:
     history: list[LoopScores] = field(default_factory=list)
     why_finished: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    experiment: dict[str, Any] = field(default_factory=dict)
     train_objects: dict[str, int] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:

@@ -34,8 +34,8 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     lines = [
         f"{title}: loop {state.loop} of {len(experiment.pool_sizes)}, phase {state.phase}",
         _images("training", settings.traindir, state.train_images),
-        _images("validation", settings.valdir, find_images(settings.valdir)),
-        _images("test", settings.testdir, find_images(settings.testdir)),
+        _images("validation", settings.valdir),
+        _images("test", settings.testdir),
     ]
     if state.phase == "finished":
         lines.append(f"Finished: {state.why_finished}.")
@@ -45,9 +45,10 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     return "\n".join(lines)
 
 
-def _images(what: str, folder: Path, images: Sequence[str]) -> str:
+def _images(what: str, folder: Path, images: Sequence[str] | None = None) -> str:
     """How many have an annotation beside them or in the annotate folder, and how many have none."""
-    beside, _ = find_annotations(folder, images, image_named_in)
+    images = find_images(folder) if images is None else images
+    beside, _ = find_annotations(folder, images)
     found = search_annotate_folder(folder, [name for name in images if name not in beside], image_named_in).files
     own = OwnFiles(folder / ANNOTATE)
     pre_labelled = sum(all(map(own.is_untouched, files)) for files in found.values())

@@ -1,4 +1,4 @@
-"""Settings that were edited since a run began: taken up with a line that says so, or refused with the remedy."""
+"""Settings that were edited since a run began: applied with a line in the log, or refused with the remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class TakenUp:
+class AppliedSettings:
     """Settings that hold from now on, and a line for each that is another one than before."""
 
     settings: Settings
@@ -49,7 +49,7 @@ def recorded(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", warnings=False)
 
 
-def reread(load: Callable[[], Settings]) -> Settings:
+def reload_settings(load: Callable[[], Settings]) -> Settings:
     """The settings file as it is by now.
 
     Raises:
@@ -64,7 +64,9 @@ def reread(load: Callable[[], Settings]) -> Settings:
         ) from error
 
 
-def take_up(before: Mapping[str, Any], now: Settings, experiment: Experiment, *, running: bool) -> TakenUp:
+def apply_settings(
+    before: Mapping[str, Any], now: Settings, experiment: Experiment, *, running: bool
+) -> AppliedSettings:
     """What is to be used of settings that may have been edited.
 
     Args:
@@ -87,7 +89,9 @@ def take_up(before: Mapping[str, Any], now: Settings, experiment: Experiment, *,
     for change in late:
         now = now.model_copy(update={change.key: change.before})
     same = [one for one in now.experiments() if one.name == experiment.name]
-    return TakenUp(now, same[0] if same else experiment, tuple(_line(change, change in late) for change in changes))
+    return AppliedSettings(
+        now, same[0] if same else experiment, tuple(_line(change, change in late) for change in changes)
+    )
 
 
 def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, running: bool) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,15 @@ class Experiment:
     mcd_iterations: int
     pool_sizes: tuple[int, ...]
     seed: int
+
+    @property
+    def label(self) -> str:
+        """The name without the seed: what experiments that differ in nothing else have in common."""
+        return self.name.removesuffix(f"_seed{self.seed}")
+
+    def recorded(self) -> dict[str, Any]:
+        """As json holds it."""
+        return {**asdict(self), "pool_sizes": list(self.pool_sizes), "label": self.label}
 
 
 class Settings(SettingsKeys):

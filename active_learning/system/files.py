@@ -34,6 +34,13 @@ def write_atomically(path: Path, text: str) -> None:
         os.fsync(stream.fileno())
 
 
+def write_if_changed(path: Path, text: str) -> None:
+    """As `write_atomically`, if the file holds something else."""
+    content = text.encode("utf-8")
+    if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
+        write_atomically(path, text)
+
+
 def copy_atomically(source: Path, target: Path) -> None:
     """Copies a file over what stands at the target; makes the folder."""
     with draft_of(target) as draft:

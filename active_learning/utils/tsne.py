@@ -26,7 +26,8 @@ if __name__ == "__main__":
 
 from active_learning.annotations import read_annotation
 from active_learning.annotations.contours import instance_mask
-from active_learning.dataset.image_folder import image_size, pair_annotations
+from active_learning.dataset.image_folder import pair_annotations
+from active_learning.dataset.image_size import image_size
 from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import write_atomically

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 import maskAL
+from active_learning import loop as loop_module
 from active_learning.acquisition import acquire as choice
-from active_learning.annotations import Annotation
+from active_learning.annotations import Annotation, documents
+from active_learning.dataset import annotation_cache
 from active_learning.errors import AnnotationsAwaited, MaskALError, SettingsError
-from active_learning.loop import ActiveLearningLoop, start_over
+from active_learning.loop import ActiveLearningLoop
 from active_learning.network import evaluation, network_config, pre_labelling, prediction, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
 from active_learning.report import page
 from active_learning.run.data import RunData
-from active_learning.run.output_files import output_files
+from active_learning.run.output_files import output_files, start_over
 from active_learning.run.state import RunState
 from active_learning.run.status import describe_status
 from active_learning.sampling.pool_record import PoolRecord
@@ -94,7 +98,9 @@ class FakeNetwork:
 def network(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., PoolRecord]) -> FakeNetwork:
     fake = FakeNetwork(make_record)
     fake.install(monkeypatch)
-    monkeypatch.setattr(page, "try_to_write_report", fake.reports.append)  # drawing takes longer than all else here
+    monkeypatch.setattr(
+        loop_module, "try_to_write_report", fake.reports.append
+    )  # drawing takes longer than all else here
     return fake
 
 
@@ -108,14 +114,74 @@ def go(settings: Settings, **options: bool) -> ActiveLearningLoop:
     return loop
 
 
+@dataclass
+class Counts:
+    parses: int = 0
+    digests: int = 0
+    walks: int = 0
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
+    """How often annotation files are parsed and hashed, and image folders walked or listed."""
+    counts = Counts()
+
+    def counted(function: Callable[..., object], what: str) -> Callable[..., object]:
+        def count(*arguments: object, **options: object) -> object:
+            setattr(counts, what, getattr(counts, what) + 1)
+            return function(*arguments, **options)
+
+        return count
+
+    parse = counted(documents.parse_document, "parses")
+    for module in (documents, annotation_cache):
+        monkeypatch.setattr(module, "parse_document", parse)
+    for name in ("sha1", "sha256", "md5"):
+        monkeypatch.setattr(hashlib, name, counted(getattr(hashlib, name), "digests"))
+    for name in ("walk", "listdir"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name), "walks"))
+    return counts
+
+
+def test_a_loop_reads_each_annotation_once(settings: Settings, network: FakeNetwork, counts: Counts):
+    """40 validation and test annotations, 10 of training images."""
+    for folder in (settings.valdir, settings.testdir):
+        for number in range(2, 20):
+            annotated_image(folder / f"{number:02d}.png")
+    settings = changed(settings, {"initial_datasize": 10, "pool_size": 2})
+    loop = ActiveLearningLoop(settings, settings.experiments()[0])
+    loop.prepare_data()
+    per_loop = []
+    for _ in range(2):
+        before = replace(counts)
+        for phase in (loop.annotate, loop.train, loop.evaluate, loop.choose_images):
+            phase()
+        per_loop.append((counts.parses - before.parses, counts.digests - before.digests, counts.walks - before.walks))
+    assert (counts.parses, counts.digests) == (50 + 2, 50 + 2)  # and the two images that the second loop adds
+    assert per_loop == [(10, 10, 1), (2, 2, 4)]
+    assert counts.walks == 3 + 1 + 4
+
+
+def test_json_files_are_rewritten_only_when_something_has_changed(settings: Settings, network: FakeNetwork):
+    go(settings)
+    times = {split: (settings.dataroot / f"{split}.json").stat().st_mtime_ns for split in ("val", "test")}
+    go(changed(settings, {"loops": 3}))
+    assert times == {split: (settings.dataroot / f"{split}.json").stat().st_mtime_ns for split in times}
+    annotation = settings.testdir / "00.json"
+    annotation.write_text(annotation.read_text(encoding="utf-8").replace("20, 20", "21, 21"), encoding="utf-8")
+    go(changed(settings, {"loops": 4}))
+    assert times["val"] == (settings.dataroot / "val.json").stat().st_mtime_ns
+    assert times["test"] != (settings.dataroot / "test.json").stat().st_mtime_ns
+
+
 def test_each_loop_adds_the_least_certain_images(settings: Settings, network: FakeNetwork):
     loop = go(settings)
-    assert [row.train_size for row in loop.state.history] == [4, 7, 10]
-    initial, images = set(loop.state.train_images[:4]), [f"{index:02d}.png" for index in range(14)]
-    assert loop.state.train_images[4:] == [name for name in images if name not in initial][:6]
-    lines = loop.files.train_files(1).read_text(encoding="utf-8").splitlines()
-    assert network.explained == [loop.state.train_images[4:7], loop.state.train_images[7:10]]
-    first = loop.state.train_images[4]
+    assert [row.train_size for row in loop.run.state.history] == [4, 7, 10]
+    initial, images = set(loop.run.state.train_images[:4]), [f"{index:02d}.png" for index in range(14)]
+    assert loop.run.state.train_images[4:] == [name for name in images if name not in initial][:6]
+    lines = loop.run.files.train_files(1).read_text(encoding="utf-8").splitlines()
+    assert network.explained == [loop.run.state.train_images[4:7], loop.run.state.train_images[7:10]]
+    first = loop.run.state.train_images[4]
     assert f"{first}, {int(first[:2]) / 100:.6f}" in lines
     assert sum(line.endswith(", NaN") for line in lines) == 4
 
@@ -124,8 +190,8 @@ def test_best_weights_and_best_ap_carry_over(settings: Settings, network: FakeNe
     loop = go(settings)
     assert network.carried_ap == [0.0, 30.0, 40.0]
     assert network.started_from == ["pretrained", "best_model_000.pth", "best_model_001.pth"]
-    assert [loop.files.best_model(number).read_text(encoding="utf-8") for number in range(3)] == ["0", "1", "1"]
-    assert [row.mask_ap for row in loop.state.history] == [30.0, 40.0, 40.0]
+    assert [loop.run.files.best_model(number).read_text(encoding="utf-8") for number in range(3)] == ["0", "1", "1"]
+    assert [row.mask_ap for row in loop.run.state.history] == [30.0, 40.0, 40.0]
 
 
 def test_without_transfer_each_training_starts_anew(settings: Settings, network: FakeNetwork):
@@ -136,7 +202,7 @@ def test_without_transfer_each_training_starts_anew(settings: Settings, network:
 def test_a_network_that_learned_nothing_is_used_as_it_is(settings: Settings, network: FakeNetwork):
     network.aps = [0.0, 0.0, 0.0]
     loop = go(settings)
-    assert not loop.files.best_model(0).exists()
+    assert not loop.run.files.best_model(0).exists()
     assert network.started_from == ["pretrained", "model_final.pth", "model_final.pth"]
 
 
@@ -146,9 +212,9 @@ def test_a_stopped_run_goes_on_where_it_was(settings: Settings, network: FakeNet
     with pytest.raises(StopError):
         go(settings)
     loop = go(settings)
-    assert [row.train_size for row in loop.state.history] == [4, 7, 10]
+    assert [row.train_size for row in loop.run.state.history] == [4, 7, 10]
     assert len(network.carried_ap) == 3
-    rows = loop.files.scores.read_text(encoding="utf-8").splitlines()
+    rows = loop.run.files.scores.read_text(encoding="utf-8").splitlines()
     assert rows == ["train_size,mAP,mAP-a,mAP-b", "4,30.0,30.0,nan", "7,40.0,40.0,nan", "10,40.0,40.0,nan"]
 
 
@@ -159,7 +225,7 @@ def test_more_loops_can_be_asked_for_later(settings: Settings, network: FakeNetw
         go(changed(settings, {"loops": 3}))
     assert "Finished" not in describe_status(settings)
     loop = go(changed(settings, {"loops": 3}))
-    assert [row.train_size for row in loop.state.history] == [4, 7, 10, 13]
+    assert [row.train_size for row in loop.run.state.history] == [4, 7, 10, 13]
 
 
 @pytest.mark.parametrize(
@@ -174,22 +240,22 @@ def test_more_loops_can_be_asked_for_later(settings: Settings, network: FakeNetw
 def test_reasons_to_stop(settings: Settings, network: FakeNetwork, changes: dict, sizes: list[int], reason: str):
     network.aps = [30.0, 40.0, 35.0, 50.0, 60.0]
     loop = go(changed(settings, changes))
-    assert [row.train_size for row in loop.state.history][: len(sizes)] == sizes
-    assert reason in loop.state.why_finished
+    assert [row.train_size for row in loop.run.state.history][: len(sizes)] == sizes
+    assert reason in loop.run.state.why_finished
 
 
 def test_a_blind_network_ends_the_run_with_a_reason(settings: Settings, network: FakeNetwork):
     network.sees = False
     loop = go(settings)
-    assert len(loop.state.history) == 1
-    assert "sees nothing" in loop.state.why_finished
+    assert len(loop.run.state.history) == 1
+    assert "sees nothing" in loop.run.state.why_finished
 
 
 def test_random_needs_no_network_to_choose(settings: Settings, network: FakeNetwork):
     network.stop_at = "choose"
     loop = go(changed(settings, {"strategy": "random"}))
-    assert [row.train_size for row in loop.state.history] == [4, 7, 10]
-    assert loop.files.train_files(2).read_text(encoding="utf-8").count("NaN") == 10
+    assert [row.train_size for row in loop.run.state.history] == [4, 7, 10]
+    assert loop.run.files.train_files(2).read_text(encoding="utf-8").count("NaN") == 10
 
 
 def test_missing_annotations_are_asked_for_by_name(settings: Settings, network: FakeNetwork):
@@ -213,13 +279,13 @@ def test_the_initial_model_and_images_of_an_earlier_run_can_be_taken(settings: S
     changes = {
         "experiment_name": "second",
         "duplicate_initial_model_and_data": True,
-        "initial_train_file": first.files.train_files(0),
+        "initial_train_file": first.run.files.train_files(0),
         "loops": 1,
     }
     second = go(changed(settings, changes))
-    assert second.state.train_images[:4] == first.state.train_images[:4]
-    assert second.files.best_model(0).read_bytes() == first.files.best_model(0).read_bytes()
-    assert second.state.history[0].mask_ap == first.state.history[0].mask_ap
+    assert second.run.state.train_images[:4] == first.run.state.train_images[:4]
+    assert second.run.files.best_model(0).read_bytes() == first.run.files.best_model(0).read_bytes()
+    assert second.run.state.history[0].mask_ap == first.run.state.history[0].mask_ap
 
 
 def test_chosen_images_are_pre_labelled_by_the_weights_of_the_last_loop(
@@ -249,7 +315,7 @@ def test_chosen_images_are_pre_labelled_by_the_weights_of_the_last_loop(
         assert drawn_by[-1][0] == number
         (settings.traindir / "annotate" / "DONE").touch()
     loop = go(settings, wait=False)
-    assert [names for _, names in drawn_by] == [loop.state.train_images[4:7], loop.state.train_images[7:]]
+    assert [names for _, names in drawn_by] == [loop.run.state.train_images[4:7], loop.run.state.train_images[7:]]
 
 
 def test_initial_images_are_not_pre_labelled(settings: Settings, network: FakeNetwork):
@@ -279,7 +345,7 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Three loops; what a person does while each of the first two trainings goes on holds from the next loop on."""
-    monkeypatch.setattr("active_learning.loop.start_log", lambda path: None)
+    monkeypatch.setattr("active_learning.run.run.start_log", lambda path: None)
     file, folder, train = tmp_path / "maskAL.yaml", settings.traindir, network.train
     values = yaml_values(settings)
     edits = [{"loops": 3, "pool_size": 2, "learning_rate": 0.002}, {"mcd_iterations": 3}]
@@ -362,21 +428,21 @@ def test_an_image_that_vanished_is_left_out_until_it_is_back(settings: Settings,
         go(settings)
     (settings.traindir / first).write_bytes(content)
     loop = go(settings)
-    assert [row.train_size for row in loop.state.history] == [3, 7, 10]
+    assert [row.train_size for row in loop.run.state.history] == [3, 7, 10]
 
 
 def test_a_validation_image_that_is_removed_while_it_is_awaited_is_left_out(
     settings: Settings, network: FakeNetwork, monkeypatch: pytest.MonkeyPatch
 ):
     (settings.valdir / "01.json").unlink()
-    have_annotated = RunData.have_annotated
+    request_annotations = RunData.request_annotations
 
     def remove_instead(data: RunData, split: str, images: Sequence[str], **options: object) -> None:
         if split == "val":
             (settings.valdir / "01.png").unlink()
-        have_annotated(data, split, images, **options)
+        request_annotations(data, split, images, **options)
 
-    monkeypatch.setattr(RunData, "have_annotated", remove_instead)
+    monkeypatch.setattr(RunData, "request_annotations", remove_instead)
     ActiveLearningLoop(settings, settings.experiments()[0]).prepare_data()
     assert (settings.dataroot / "val.txt").read_text(encoding="utf-8") == "00.png\n"
 
@@ -413,12 +479,12 @@ def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: S
     with pytest.raises(SettingsError, match=r"classes: \[a, b\] -> \[a, c\]"):
         run()
     now = settings
-    assert [row.train_size for row in run().state.history] == [4, 7, 10]
+    assert [row.train_size for row in run().run.state.history] == [4, 7, 10]
 
 
 def test_the_report_is_rewritten_after_each_score_and_choice(settings: Settings, network: FakeNetwork):
     loop = go(settings)
-    assert network.reports == [loop.files.results.parent] * 6  # 3 scores, 2 choices, the end
+    assert network.reports == [loop.run.files.results.parent] * 6  # 3 scores, 2 choices, the end
     report = page.write_report(network.reports[0]).read_text(encoding="utf-8")
     assert "mAP 40.0 % with 10 annotated images (uncertainty), +10.0 since the start" in report
     assert 'id="balance"' in report
@@ -448,7 +514,7 @@ def test_experiments_that_start_alike_share_the_initial_model(
     assert len(set.union(*first.values())) == len(first)
 
 
-def test_a_comparison_is_told_in_the_end(settings: Settings, network: FakeNetwork, tmp_path: Path, capsys):
+def test_a_comparison_is_logged_in_the_end(settings: Settings, network: FakeNetwork, tmp_path: Path, capsys):
     network.aps = [30.0, 40.0, 50.0, 36.0, 40.0]
     settings = changed(settings, {"strategy": ["uncertainty", "random"]})
     run_all(settings, tmp_path / "maskAL.yaml")

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 import maskAL  # noqa: E402
-from active_learning.annotating import request as annotating  # noqa: E402
+from active_learning.annotating import waiting  # noqa: E402
 from active_learning.network import evaluation, mc_dropout, network_config, training  # noqa: E402, F401
 from active_learning.run import lock as run_lock  # noqa: E402
 from tests.faults.project import Person, make_project  # noqa: E402
@@ -207,8 +207,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the projects go; default: a temporary folder")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    annotating.POLL_SECONDS = annotating.ANSWER_POLL_SECONDS = 0.1
-    annotating.QUIET_SECONDS = 0.3
+    waiting.POLL_SECONDS = waiting.ANSWER_POLL_SECONDS = 0.1
+    waiting.QUIET_SECONDS = 0.3
     run_lock.SECONDS_FOR_THE_REST = 5.0
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="maskal_kill_"))
     whole = Run(folder / "undisturbed", arguments.seed, arguments.workers)

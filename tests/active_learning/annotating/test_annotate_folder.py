@@ -14,6 +14,7 @@ import pytest
 from active_learning.annotating import annotate_folder
 from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotations import read_annotation
+from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
 from active_learning.system import disk_space
@@ -26,42 +27,42 @@ def files(folder):
 
 
 @pytest.fixture
-def desk(train):
-    return AnnotateFolder(train, CLASSES)
+def folder(train):
+    return AnnotateFolder(AnnotationCache(train, CLASSES))
 
 
-def test_fill_copies_what_has_no_annotation(train, desk, add_image, annotate):
+def test_fill_copies_what_has_no_annotation(train, folder, add_image, annotate):
     for name in ("a.png", "sub/b.png", "sub/ä c.png", "d.png"):
         add_image(name)
     annotate("a.json")
     annotate("d.json", ["helthy"])
-    desk.fill(["a.png", "sub/b.png", "sub/ä c.png", "d.png"])
+    folder.fill(["a.png", "sub/b.png", "sub/ä c.png", "d.png"])
     copies = files(train / "annotate")
     assert sorted(copies) == ["d.png", "sub/b.png", "sub/ä c.png"]
     assert copies["sub/b.png"] == (train / "sub/b.png").read_bytes()
 
 
-def test_nothing_to_annotate_makes_no_folder(train, desk, add_image, annotate):
+def test_nothing_to_annotate_makes_no_folder(train, folder, add_image, annotate):
     add_image("a.png")
     annotate("a.json", [])
-    desk.fill(["a.png"])
-    assert desk.progress().complete
-    desk.wait(say=lambda _: pytest.fail("nothing is to be said"))
-    assert desk.collect() == []
+    folder.fill(["a.png"])
+    assert folder.progress().complete
+    folder.wait(report=lambda _: pytest.fail("nothing is to be said"))
+    assert folder.collect() == []
     assert not (train / "annotate").exists()
 
 
-def test_progress_tells_annotated_missing_and_faulty(train, desk, add_image, annotate):
+def test_progress_tells_annotated_missing_and_faulty(train, folder, add_image, annotate):
     names = ["a.png", "b.png", "c.png", "d.png", "e.png", "f.png"]
     for name in names:
         add_image(name)
-    desk.fill(names)
+    folder.fill(names)
     annotate("annotate/a.json")
     annotate("annotate/b.png.json", [])
     (train / "annotate/c.json").write_text('{"shapes": [', encoding="utf-8")
     annotate("annotate/d.json", ["helthy"])
     annotate("f.json")
-    progress = desk.progress()
+    progress = folder.progress()
     assert progress.annotated == ("a.png", "b.png", "f.png")
     assert progress.missing == ("e.png",)
     assert sorted(progress.faulty) == ["c.png", "d.png"]
@@ -72,74 +73,74 @@ def test_progress_tells_annotated_missing_and_faulty(train, desk, add_image, ann
 
 def test_unknown_labels_count_when_they_are_skipped(train, add_image, annotate):
     add_image("a.png")
-    desk = AnnotateFolder(train, CLASSES, "skip")
-    desk.fill(["a.png"])
+    folder = AnnotateFolder(AnnotationCache(train, CLASSES, "skip"))
+    folder.fill(["a.png"])
     annotate("annotate/a.json", ["helthy"])
-    assert desk.progress().complete
+    assert folder.progress().complete
 
 
-def test_collect_moves_annotations_byte_for_byte(train, desk, add_image, annotate):
+def test_collect_moves_annotations_byte_for_byte(train, folder, add_image, annotate):
     names = ["a.png", "sub/b.png", "sub/deep/c.png"]
     for name in names:
         add_image(name)
-    desk.fill(names)
+    folder.fill(names)
     contents = [
         annotate("annotate/a.json", camera="left").read_bytes(),
         annotate("annotate/sub/b.png.json", []).read_bytes(),
         annotate("annotate/labels/c.json", image="../sub/deep/c.png").read_bytes(),
     ]
-    assert desk.collect() == names
+    assert folder.collect() == names
     assert [(train / place).read_bytes() for place in ("a.json", "sub/b.png.json", "sub/deep/c.json")] == contents
     assert not (train / "annotate").exists()
 
 
-def test_only_annotated_images_are_collected(train, desk, add_image, annotate):
+def test_only_annotated_images_are_collected(train, folder, add_image, annotate):
     for name in ("a.png", "b.png"):
         add_image(name)
-    desk.fill(["a.png", "b.png"])
+    folder.fill(["a.png", "b.png"])
     annotate("annotate/a.json")
-    assert desk.collect() == ["a.png"]
+    assert folder.collect() == ["a.png"]
     assert sorted(files(train / "annotate")) == ["b.png"]
 
 
-def test_images_of_one_stem_keep_annotations_apart(train, desk, add_image, annotate):
+def test_images_of_one_stem_keep_annotations_apart(train, folder, add_image, annotate):
     for name in ("a.png", "a.bmp"):
         add_image(name)
     annotate("a.json", image="a.bmp")
-    desk.fill(["a.png", "a.bmp"])
+    folder.fill(["a.png", "a.bmp"])
     annotate("annotate/a.json", ["damaged"], image="a.png")
-    assert desk.collect() == ["a.png"]
+    assert folder.collect() == ["a.png"]
     assert b"damaged" in (train / "a.png.json").read_bytes()
     assert b"healthy" in (train / "a.json").read_bytes()
 
 
-def test_images_must_be_there(desk, add_image):
+def test_images_must_be_there(folder, add_image):
     add_image("a.png")
     with pytest.raises(MaskALError, match=r"b\.png: there is no such image"):
-        desk.fill(["a.png", "b.png"])
+        folder.fill(["a.png", "b.png"])
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/elsewhere/a.png"])
-def test_names_must_stay_in_the_folder(desk, name):
+def test_names_must_stay_in_the_folder(folder, name):
     with pytest.raises(MaskALError, match="leads out"):
-        desk.fill([name])
+        folder.fill([name])
 
 
-def test_copies_that_the_disk_cannot_hold_are_not_begun(train, desk, add_image, monkeypatch):
+def test_copies_that_the_disk_cannot_hold_are_not_begun(train, folder, add_image, monkeypatch):
     add_image("a.png")
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 10})())
     with pytest.raises(
         MaskALError, match=r"annotate: .* are needed for copies of the images to annotate, its disk has"
     ):
-        desk.fill(["a.png"])
+        folder.fill(["a.png"])
     assert not (train / "annotate").exists()
 
 
-def test_a_file_in_the_place_of_the_folder(train, desk, add_image):
+def test_a_file_in_the_place_of_the_folder(train, folder, add_image):
     add_image("a.png")
     (train / "annotate").write_text("mine", encoding="utf-8")
     with pytest.raises(MaskALError, match="cannot be copied"):
-        desk.fill(["a.png"])
+        folder.fill(["a.png"])
     assert (train / "annotate").read_text() == "mine"
 
 
@@ -172,13 +173,13 @@ def test_nothing_of_a_person_is_lost(train, add_image, annotate, before, meanwhi
 
     put(before)
     for _ in range(2):  # the second is a resumed run
-        desk = AnnotateFolder(train, CLASSES)
-        desk.fill(["a.png"])
+        folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+        folder.fill(["a.png"])
         with pytest.raises(KeyboardInterrupt):
-            desk.wait(say=interrupt, poll_seconds=0)
+            folder.wait(report=interrupt, poll_seconds=0)
     annotation = annotate("annotate/a.json", ["damaged"]).read_bytes()
     put(meanwhile)
-    assert desk.collect() == ["a.png"]
+    assert folder.collect() == ["a.png"]
     assert files(train) == {"a.png": image, "a.json": annotation, **after}
 
 
@@ -195,8 +196,8 @@ def test_no_content_of_any_file_disappears(train, add_image, annotate, seed):
         add_image(name)
     digests = {hashlib.sha256(content).digest() for content in files(train).values()}
     for _ in range(25):
-        desk = AnnotateFolder(train, CLASSES)
-        desk.fill(rng.sample(names, rng.randint(1, len(names))))
+        folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+        folder.fill(rng.sample(names, rng.randint(1, len(names))))
         for step in range(rng.randint(0, 3)):
             parent = rng.choice(["", "sub/", "annotate/", "annotate/sub/", "annotate/labels/"])
             name = rng.choice(["a.json", "a.png.json", "b.json", "notes.txt", "a.json.orig"])
@@ -205,18 +206,18 @@ def test_no_content_of_any_file_disappears(train, add_image, annotate, seed):
                 label = rng.choice(["healthy", "damaged", "unknown"])
                 path = annotate(parent + name, [label], image, step=f"{rng.random()}{step}")
                 digests.add(hashlib.sha256(path.read_bytes()).digest())
-        desk.progress()
+        folder.progress()
         if rng.random() < 0.7:
-            desk.collect()
+            folder.collect()
         assert digests <= {hashlib.sha256(content).digest() for content in files(train).values()}
         for name in names:
             assert (train / name).is_file()
 
 
-def test_a_collect_that_was_interrupted_is_finished_later(train, desk, add_image, annotate, monkeypatch):
+def test_a_collect_that_was_interrupted_is_finished_later(train, folder, add_image, annotate, monkeypatch):
     for name in ("a.png", "b.png"):
         add_image(name)
-    desk.fill(["a.png", "b.png"])
+    folder.fill(["a.png", "b.png"])
     annotate("annotate/a.json")
     annotate("annotate/b.json")
     move, moved = annotate_folder.move_beside, []
@@ -229,20 +230,20 @@ def test_a_collect_that_was_interrupted_is_finished_later(train, desk, add_image
 
     monkeypatch.setattr(annotate_folder, "move_beside", move_one)
     with pytest.raises(KeyboardInterrupt):
-        desk.collect()
+        folder.collect()
     monkeypatch.setattr(annotate_folder, "move_beside", move)
-    again = AnnotateFolder(train, CLASSES)
+    again = AnnotateFolder(AnnotationCache(train, CLASSES))
     again.fill(["a.png", "b.png"])
     assert again.collect() == ["b.png"]
     assert sorted(files(train)) == ["a.json", "a.png", "b.json", "b.png"]
 
 
-def start_waiting(desk, said):
+def start_waiting(folder, said):
     used = {}
 
     def wait():
         start = time.thread_time()
-        desk.wait(poll_seconds=0.05, say=said.append)
+        folder.wait(poll_seconds=0.05, report=said.append)
         used["cpu"] = time.thread_time() - start
 
     thread = threading.Thread(target=wait, daemon=True)
@@ -257,12 +258,12 @@ def until(condition):
         time.sleep(0.01)
 
 
-def test_waiting_names_faults_and_counts(train, desk, add_image, annotate):
+def test_waiting_names_faults_and_counts(train, folder, add_image, annotate):
     for name in ("a.png", "sub/b.png", "c.png"):
         add_image(name)
-    desk.fill(["a.png", "sub/b.png", "c.png"])
+    folder.fill(["a.png", "sub/b.png", "c.png"])
     said: list[str] = []
-    thread, _ = start_waiting(desk, said)
+    thread, _ = start_waiting(folder, said)
     until(lambda: "0 / 3 annotated" in said)
     (train / "annotate/a.json").write_text("{", encoding="utf-8")
     until(lambda: any("a.json: line 1" in line for line in said))
@@ -277,12 +278,12 @@ def test_waiting_names_faults_and_counts(train, desk, add_image, annotate):
     assert said[-1] == "3 / 3 annotated"
     assert len([line for line in said if "a.json" in line]) == 2
     assert len(said) == len(set(said))
-    assert desk.collect() == ["a.png", "sub/b.png"]
+    assert folder.collect() == ["a.png", "sub/b.png"]
 
 
-def test_a_half_written_file_is_not_complained_about(desk, add_image, annotate, train):
+def test_a_half_written_file_is_not_complained_about(folder, add_image, annotate, train):
     add_image("a.png")
-    desk.fill(["a.png"])
+    folder.fill(["a.png"])
     said: list[str] = []
     states = iter([lambda: (train / "annotate/a.json").write_text("{"), lambda: annotate("annotate/a.json")])
 
@@ -293,20 +294,20 @@ def test_a_half_written_file_is_not_complained_about(desk, add_image, annotate, 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("active_learning.annotating.annotate_folder.time", Clock)
-        desk.wait(poll_seconds=1, say=said.append)
+        folder.wait(poll_seconds=1, report=said.append)
     assert said == ["0 / 1 annotated", "1 / 1 annotated"]
 
 
-def test_waiting_takes_no_processor_time(train, desk, add_image, annotate):
+def test_waiting_takes_no_processor_time(train, folder, add_image, annotate):
     names = [f"{number}.png" for number in range(100)]
     for name in names:
         add_image(name)
     for name in names[1:]:
         annotate(f"annotate/{name}.json")
-    desk.fill(names)
-    desk.progress()
+    folder.fill(names)
+    folder.progress()
     said: list[str] = []
-    thread, used = start_waiting(desk, said)
+    thread, used = start_waiting(folder, said)
     time.sleep(1.5)
     annotate("annotate/0.json")
     thread.join(20)
@@ -314,15 +315,15 @@ def test_waiting_takes_no_processor_time(train, desk, add_image, annotate):
     assert used["cpu"] < 0.3  # with 40 times as many looks as in use
 
 
-def test_a_terminal_gets_one_live_line(desk, add_image, annotate, train, monkeypatch, capsys):
+def test_a_terminal_gets_one_live_line(folder, add_image, annotate, train, monkeypatch, capsys):
     for name in ("a.png", "b.png"):
         add_image(name)
-    desk.fill(["a.png", "b.png"])
+    folder.fill(["a.png", "b.png"])
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     annotate("annotate/a.json")
     (train / "annotate/b.json").write_text("{", encoding="utf-8")
     said: list[str] = []
-    thread, _ = start_waiting(desk, said)
+    thread, _ = start_waiting(folder, said)
     until(lambda: len(said) == 1)
     annotate("annotate/b.json")
     thread.join(20)
@@ -334,15 +335,15 @@ def test_a_terminal_gets_one_live_line(desk, add_image, annotate, train, monkeyp
 
 
 @pytest.mark.parametrize("remedy", ["replace", "remove"])
-def test_a_damaged_image_is_waited_for_until_it_is_replaced_or_removed(train, desk, add_image, annotate, remedy):
+def test_a_damaged_image_is_waited_for_until_it_is_replaced_or_removed(train, folder, add_image, annotate, remedy):
     for name in ("a.png", "b.png"):
         add_image(name)
     annotate("b.json")
     (train / "a.png").write_bytes(b"damaged")
     annotate("a.json")
-    desk.fill(["a.png", "b.png"])
+    folder.fill(["a.png", "b.png"])
     said: list[str] = []
-    thread, _ = start_waiting(desk, said)
+    thread, _ = start_waiting(folder, said)
     until(lambda: any("a.png: is no image or is damaged; replace or remove it" in line for line in said))
     if remedy == "replace":
         add_image("a.png")
@@ -350,17 +351,17 @@ def test_a_damaged_image_is_waited_for_until_it_is_replaced_or_removed(train, de
         (train / "a.png").unlink()
     thread.join(20)
     assert not thread.is_alive()
-    assert desk.collect() == []
-    assert desk.progress().annotated == (("a.png", "b.png") if remedy == "replace" else ("b.png",))
+    assert folder.collect() == []
+    assert folder.progress().annotated == (("a.png", "b.png") if remedy == "replace" else ("b.png",))
 
 
-def test_an_annotation_taken_away_is_waited_for_again(desk, add_image, annotate):
+def test_an_annotation_taken_away_is_waited_for_again(folder, add_image, annotate):
     for name in ("a.png", "b.png"):
         add_image(name)
-    desk.fill(["a.png", "b.png"])
+    folder.fill(["a.png", "b.png"])
     first = annotate("annotate/a.json")
     said: list[str] = []
-    thread, _ = start_waiting(desk, said)
+    thread, _ = start_waiting(folder, said)
     until(lambda: "1 / 2 annotated" in said)
     first.unlink()
     annotate("annotate/b.json")
@@ -371,10 +372,10 @@ def test_an_annotation_taken_away_is_waited_for_again(desk, add_image, annotate)
     assert not thread.is_alive()
 
 
-def pre_label(train, desk, image):
+def pre_label(train, folder, image):
     path = (train / "annotate" / image).with_suffix(".json")
     path.write_text(json.dumps({"shapes": [], "imagePath": image, "imageData": None}), encoding="utf-8")
-    desk.own_files.add(path, image)
+    folder.own_files.add(path, image)
     return path
 
 
@@ -382,56 +383,56 @@ def pre_label(train, desk, image):
 @pytest.mark.parametrize(("place", "moved"), [("annotate/export/a.json", ["a.png"]), ("a.json", [])])
 def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(train, add_image, annotate, place, moved, restarted):
     add_image("a.png")
-    desk = AnnotateFolder(train, CLASSES)
-    desk.fill(["a.png"])
-    pre_label(train, desk, "a.png")
+    folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+    folder.fill(["a.png"])
+    pre_label(train, folder, "a.png")
     mine = annotate(place, image="../a.png").read_bytes()
     if restarted:
-        desk = AnnotateFolder(train, CLASSES)
-        desk.fill(["a.png"])
-    assert desk.collect() == moved
+        folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+        folder.fill(["a.png"])
+    assert folder.collect() == moved
     assert files(train) == {"a.png": (train / "a.png").read_bytes(), "a.json": mine}
 
 
 def test_a_faulty_file_of_a_person_is_named_although_the_pre_label_is_good(train, add_image, annotate):
     add_image("a.png")
-    desk = AnnotateFolder(train, CLASSES)
-    desk.fill(["a.png"])
-    pre_label(train, desk, "a.png")
+    folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+    folder.fill(["a.png"])
+    pre_label(train, folder, "a.png")
     annotate("annotate/export/a.json", ["helthy"], image="../a.png")
-    assert "did you mean 'healthy'" in desk.progress().faulty["a.png"]
+    assert "did you mean 'healthy'" in folder.progress().faulty["a.png"]
 
 
 def test_an_untouched_pre_label_counts_and_moves(train, add_image):
     add_image("a.png")
-    desk = AnnotateFolder(train, CLASSES)
-    desk.fill(["a.png"])
-    assert desk.awaited == ("a.png",)
-    content = pre_label(train, desk, "a.png").read_bytes()
-    desk.confirmation.file.touch()
-    assert desk.progress().complete
-    assert desk.collect() == ["a.png"]
+    folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+    folder.fill(["a.png"])
+    assert folder.awaited == ("a.png",)
+    content = pre_label(train, folder, "a.png").read_bytes()
+    folder.confirmation.file.touch()
+    assert folder.progress().complete
+    assert folder.collect() == ["a.png"]
     assert (train / "a.json").read_bytes() == content
     assert not (train / "annotate").exists()
 
 
 def test_an_annotation_of_a_converted_tiff_image_finds_its_image(train, add_image, tmp_path):
     add_image("a.tif")
-    desk = AnnotateFolder(train, CLASSES)
-    desk.fill(["a.tif"])
+    folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+    folder.fill(["a.tif"])
     mine = train / "annotate" / "project" / "ds" / "ann" / "a.tif.png.json"
     mine.parent.mkdir(parents=True)
     mine.write_text('{"size": {"height": 30, "width": 40}, "tags": [], "objects": []}', encoding="utf-8")
-    assert desk.progress().complete
-    desk.collect()
+    assert folder.progress().complete
+    folder.collect()
     assert (train / "a.tif.json").is_file()
-    assert AnnotateFolder(train, CLASSES)._progress(["a.tif"]).complete
+    assert AnnotateFolder(AnnotationCache(train, CLASSES))._progress(["a.tif"]).complete
 
 
 def test_waiting_looks_after_the_tool(train, add_image, annotate):
     add_image("a.png")
-    desk = AnnotateFolder(train, CLASSES)
-    desk.fill(["a.png"])
+    folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+    folder.fill(["a.png"])
     looks = []
 
     def watch():
@@ -439,7 +440,7 @@ def test_waiting_looks_after_the_tool(train, add_image, annotate):
         if len(looks) == 3:
             annotate("annotate/a.json")
 
-    desk.wait(poll_seconds=0.01, say=lambda _: None, watch=watch)
+    folder.wait(poll_seconds=0.01, report=lambda _: None, watch=watch)
     assert len(looks) == 3
 
 
@@ -454,13 +455,13 @@ CVAT_PLACES = [
 
 @pytest.mark.parametrize(("place", "named", "image", "target"), CVAT_PLACES)
 def test_masks_of_cvat_move_with_their_annotation(
-    train, desk, add_image, annotate_in_cvat, place, named, image, target
+    train, folder, add_image, annotate_in_cvat, place, named, image, target
 ):
     add_image(image)
-    desk.fill([image])
+    folder.fill([image])
     content = annotate_in_cvat(f"annotate/{place}", named).read_bytes()
     before = read_annotation(train / "annotate" / place, image=image, size=(30, 40))
-    assert desk.collect() == [image]
+    assert folder.collect() == [image]
     assert (train / target).read_bytes() == content
     after = read_annotation(train / target, image=image, size=(30, 40), within=train)
     assert after.warnings == before.warnings == ()
@@ -469,20 +470,20 @@ def test_masks_of_cvat_move_with_their_annotation(
     assert find_images(train) == [image]
 
 
-def test_masks_that_stand_there_are_kept(train, desk, add_image, annotate_in_cvat):
+def test_masks_that_stand_there_are_kept(train, folder, add_image, annotate_in_cvat):
     add_image("a.png")
     (train / "Masks").mkdir()
     (train / "Masks/a_mask_0.png").write_bytes(b"a person's")
-    desk.fill(["a.png"])
+    folder.fill(["a.png"])
     annotate_in_cvat("annotate/a.xml", "a.png")
-    assert desk.collect() == ["a.png"]
+    assert folder.collect() == ["a.png"]
     assert (train / "Masks/a_mask_0.png.orig").read_bytes() == b"a person's"
     assert read_annotation(train / "a.xml", image="a.png", size=(30, 40), within=train).warnings == ()
 
 
-def test_a_stop_between_masks_and_annotation_loses_nothing(train, desk, add_image, annotate_in_cvat, monkeypatch):
+def test_a_stop_between_masks_and_annotation_loses_nothing(train, folder, add_image, annotate_in_cvat, monkeypatch):
     add_image("a.png")
-    desk.fill(["a.png"])
+    folder.fill(["a.png"])
     annotate_in_cvat("annotate/a.xml", "a.png")
 
     def stop(source, target):
@@ -490,20 +491,20 @@ def test_a_stop_between_masks_and_annotation_loses_nothing(train, desk, add_imag
 
     monkeypatch.setattr(annotate_folder, "move_beside", stop)
     with pytest.raises(KeyboardInterrupt):
-        desk.collect()
+        folder.collect()
     monkeypatch.undo()
-    again = AnnotateFolder(train, CLASSES)
+    again = AnnotateFolder(AnnotationCache(train, CLASSES))
     again.fill(["a.png"])
     assert again.collect() == ["a.png"]
     assert sorted(files(train)) == ["Masks/a_mask_0.png", "a.png", "a.xml"]
 
 
-def test_an_earlier_annotation_of_cvat_is_kept_with_its_mask(train, desk, add_image, annotate_in_cvat):
+def test_an_earlier_annotation_of_cvat_is_kept_with_its_mask(train, folder, add_image, annotate_in_cvat):
     add_image("a.png")
     annotate_in_cvat("a.xml", "a.png", "helthy")
-    desk.fill(["a.png"])
+    folder.fill(["a.png"])
     path = annotate_in_cvat("annotate/a.xml", "a.png")
     content = path.read_bytes()
-    assert desk.collect() == ["a.png"]
+    assert folder.collect() == ["a.png"]
     assert (train / "a.xml").read_bytes() == content
     assert b"helthy" in (train / "a.xml.orig").read_bytes()

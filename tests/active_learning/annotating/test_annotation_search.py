@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from active_learning.annotating import annotation_search as annotate_search
-from active_learning.annotating.annotation_search import AnnotationChecks, search_annotate_folder
+from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotations import image_named_in
 
 AWAITED = ["a.jpg", "sub/a.jpg", "sub/b.jpg", "c.jpg", "c.png"]
@@ -56,7 +55,7 @@ def test_whose_a_file_is(train, add_image, annotate, files, found):
         pytest.param("sub/b.json", "../old/b.jpg", ["sub/b.jpg"], id="of an annotated image"),
     ],
 )
-def test_what_cannot_be_decided_is_said(train, add_image, annotate, place, image, faults):
+def test_what_cannot_be_decided_is_reported(train, add_image, annotate, place, image, faults):
     for name in (*AWAITED, "old/b.jpg"):
         add_image(name)
     path = annotate(f"annotate/{place}", image=image)
@@ -72,23 +71,6 @@ def test_a_broken_file_is_given_to_its_only_image(train, add_image):
     (train / "annotate").mkdir()
     (train / "annotate/b.json").write_text("{", encoding="utf-8")
     assert list(search_annotate_folder(train, ["b.jpg"], image_named_in).files) == ["b.jpg"]
-
-
-def test_files_are_read_again_only_when_they_change(train, add_image, annotate, monkeypatch):
-    add_image("a.jpg")
-    path = annotate("annotate/a.json", ["helthy"])
-    reads = []
-    read = annotate_search.read_annotation
-    monkeypatch.setattr(
-        annotate_search, "read_annotation", lambda path, **options: reads.append(path) or read(path, **options)
-    )
-    checks = AnnotationChecks(train, ["healthy"], "error")
-    assert "did you mean 'healthy'" in checks.fault(path, "a.jpg")
-    assert "did you mean 'healthy'" in checks.fault(path, "a.jpg")
-    assert len(reads) == 1
-    annotate("annotate/a.json", ["healthy"])
-    assert checks.fault(path, "a.jpg") == ""
-    assert len(reads) == 2
 
 
 @pytest.mark.parametrize(
@@ -110,14 +92,3 @@ def test_exports_of_cvat(train, add_image, annotate_in_cvat, place, image, owner
     path = annotate_in_cvat(f"annotate/{place}", image)
     found = search_annotate_folder(train, AWAITED, image_named_in)
     assert found.files == ({owner: [path]} if owner else {})
-
-
-def test_an_annotation_whose_mask_is_not_there_yet_does_not_count(train, add_image, annotate_in_cvat):
-    add_image("a.jpg")
-    path = annotate_in_cvat("annotate/a.xml", "a.jpg")
-    (mask,) = (train / "annotate/Masks").iterdir()
-    late = mask.rename(train / "late.png")
-    checks = AnnotationChecks(train, ["healthy"], "error")
-    assert "there is no mask 'a_mask_0.png'" in checks.fault(path, "a.jpg")
-    late.rename(mask)
-    assert checks.fault(path, "a.jpg") == ""

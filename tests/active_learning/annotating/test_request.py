@@ -1,4 +1,4 @@
-"""Pre-labels, confirmation and the tool, without a network: `Drawer` plays it."""
+"""Pre-labels, confirmation and the tool, without a network: `Predictor` plays it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from active_learning.annotating import request as annotating
+from active_learning.annotating import waiting
 from active_learning.annotating.annotate_folder import AnnotateFolder
-from active_learning.annotating.request import have_annotated
+from active_learning.annotating.request import request_annotations
 from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance
 from active_learning.annotations.supervisely_meta import write_meta
+from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.errors import AnnotationError, AnnotationsAwaited
 from active_learning.network.image_batches import UnreadableImage
 from active_learning.settings import Settings
@@ -26,7 +27,7 @@ IMAGES = ["00.png", "01.png", "02.png"]
 
 
 @dataclass
-class Drawer:
+class Predictor:
     """Sees a square in each image but the last one asked for, in which it sees nothing."""
 
     unreadable: tuple[str, ...] = ()
@@ -48,15 +49,15 @@ def project(settings, monkeypatch):
     for path in settings.traindir.glob("*.json"):
         path.unlink()
     for name in ("POLL_SECONDS", "ANSWER_POLL_SECONDS"):
-        monkeypatch.setattr(annotating, name, 0.05)
-    monkeypatch.setattr(annotating, "QUIET_SECONDS", 0.5)
+        monkeypatch.setattr(waiting, name, 0.05)
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.5)
     return settings
 
 
-def go(settings: Settings, *, draw: Drawer | None, wait: bool = False, **changes) -> None:
+def go(settings: Settings, *, predict: Predictor | None, wait: bool = False, **changes) -> None:
     settings = Settings(**{**settings.model_dump(), **changes})
-    desk = AnnotateFolder(settings.traindir, settings.classes)
-    have_annotated(desk, IMAGES, settings, wait=wait, draw=draw)
+    folder = AnnotateFolder(AnnotationCache(settings.traindir, settings.classes))
+    request_annotations(folder, IMAGES, settings, wait=wait, predict=predict)
 
 
 def files(folder):
@@ -66,28 +67,28 @@ def files(folder):
 @pytest.mark.parametrize("name", FORMATS)
 def test_pre_labels_wait_for_done(project, tmp_path, name):
     write_meta(tmp_path / "meta.json", project.classes)
-    draw, keys = Drawer(), {"export_format": name, "supervisely_meta_json": tmp_path / "meta.json"}
+    predict, keys = Predictor(), {"export_format": name, "supervisely_meta_json": tmp_path / "meta.json"}
     annotate = project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited, match="pre-labelled, to be corrected\n.*\n.*put an empty file"):
-        go(project, draw=draw, **keys)
+        go(project, predict=predict, **keys)
     before = files(annotate)
     with pytest.raises(AnnotationsAwaited, match="DONE"):
-        go(project, draw=draw, **keys)
+        go(project, predict=predict, **keys)
     assert files(annotate) == before
-    assert draw.asked == [IMAGES]
+    assert predict.asked == [IMAGES]
     (annotate / "DONE").touch()
-    go(project, draw=draw, **keys)
+    go(project, predict=predict, **keys)
     assert not annotate.exists()
-    desk = AnnotateFolder(project.traindir, project.classes)
-    desk.fill(IMAGES)
-    assert desk.progress().complete
-    assert not desk.awaited
+    folder = AnnotateFolder(AnnotationCache(project.traindir, project.classes))
+    folder.fill(IMAGES)
+    assert folder.progress().complete
+    assert not folder.awaited
 
 
-def test_what_a_person_corrected_is_kept_and_only_the_rest_is_drawn_again(project, caplog):
-    draw, annotate = Drawer(), project.traindir / "annotate"
+def test_what_a_person_corrected_is_kept_and_only_the_rest_is_predicted_again(project, caplog):
+    predict, annotate = Predictor(), project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited):
-        go(project, draw=draw)
+        go(project, predict=predict)
     mine = json.dumps({"shapes": [], "imagePath": "00.png", "imageData": None, "by": "hand"})
     (annotate / "00.json").write_text(mine, encoding="utf-8")
     (annotate / "01.json").unlink()
@@ -96,50 +97,50 @@ def test_what_a_person_corrected_is_kept_and_only_the_rest_is_drawn_again(projec
         caplog.at_level(logging.INFO),
         pytest.raises(AnnotationsAwaited),
     ):  # what was drawn after DONE has not been seen by anyone
-        go(project, draw=draw)
-    assert draw.asked == [IMAGES, ["01.png"]]
+        go(project, predict=predict)
+    assert predict.asked == [IMAGES, ["01.png"]]
     assert "DONE was there before the pre-labels: make it again when they are corrected" in caplog.text
     assert not (annotate / "DONE").exists()
     (annotate / "DONE").touch()
-    go(project, draw=draw)
+    go(project, predict=predict)
     assert (project.traindir / "00.json").read_text(encoding="utf-8") == mine
 
 
-def test_pre_labels_of_an_earlier_start_wait_for_done_although_none_are_drawn(project):
+def test_pre_labels_of_an_earlier_start_wait_for_done_although_none_are_made(project):
     annotate = project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited):
-        go(project, draw=Drawer())
+        go(project, predict=Predictor())
     with pytest.raises(AnnotationsAwaited, match="00.png: pre-labelled, to be corrected"):
-        go(project, draw=None)  # auto_annotate was switched off, or it is another run
+        go(project, predict=None)  # auto_annotate was switched off, or it is another run
     (annotate / "DONE").touch()
-    go(project, draw=None)
+    go(project, predict=None)
     assert (project.traindir / "00.json").is_file()
     assert not annotate.exists()
 
 
 def test_a_faulty_annotation_holds_it_up_although_confirmed(project):
-    draw, annotate = Drawer(), project.traindir / "annotate"
+    predict, annotate = Predictor(), project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited):
-        go(project, draw=draw)
+        go(project, predict=predict)
     (annotate / "00.json").write_text('{"shapes": [', encoding="utf-8")
     (annotate / "DONE").touch()
     with pytest.raises(AnnotationsAwaited, match=r"00\.png: .*half-written"):
-        go(project, draw=draw)
+        go(project, predict=predict)
     assert (annotate / "DONE").exists()
 
 
 def test_an_image_that_cannot_be_read_gets_no_pre_label(project, caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(AnnotationsAwaited, match=r"01\.png: not annotated yet"):
-        go(project, draw=Drawer(unreadable=("01.png",)))
+        go(project, predict=Predictor(unreadable=("01.png",)))
     assert "01.png: cannot be read; it gets no pre-label" in caplog.text
 
 
-def test_a_meta_json_that_does_not_fit_stops_it_before_anything_is_drawn(project, tmp_path):
+def test_a_meta_json_that_does_not_fit_stops_it_before_anything_is_predicted(project, tmp_path):
     write_meta(tmp_path / "meta.json", ["a"])
-    draw = Drawer()
+    predict = Predictor()
     with pytest.raises(AnnotationError, match="class 'b' is not in the project"):
-        go(project, draw=draw, export_format="supervisely", supervisely_meta_json=tmp_path / "meta.json")
-    assert not draw.asked
+        go(project, predict=predict, export_format="supervisely", supervisely_meta_json=tmp_path / "meta.json")
+    assert not predict.asked
 
 
 def test_a_project_for_supervisely_is_made_and_completed_after_a_stop(project, tmp_path):
@@ -147,13 +148,13 @@ def test_a_project_for_supervisely_is_made_and_completed_after_a_stop(project, t
     keys = {"export_format": "supervisely", "supervisely_meta_json": tmp_path / "meta.json"}
     folder = project.traindir / "annotate" / "supervisely_project"
     with pytest.raises(AnnotationsAwaited):
-        go(project, draw=Drawer(), **keys)
+        go(project, predict=Predictor(), **keys)
     whole = files(folder)
     assert sorted(whole)[-1] == "meta.json"
     assert len(whole) == 7
     (folder / "ds" / "ann" / "01.png.json").unlink()
     with pytest.raises(AnnotationsAwaited):
-        go(project, draw=Drawer(), **keys)
+        go(project, predict=Predictor(), **keys)
     assert files(folder) == whole
 
 
@@ -168,23 +169,23 @@ def test_waiting_ends_with_done_alone(project, monkeypatch):
     """The terminal is no one's here, so that Enter cannot be pressed."""
     started, annotate = time.monotonic(), project.traindir / "annotate"
     later(1.0, lambda: (annotate / "DONE").touch())
-    go(project, draw=Drawer(), wait=True)
+    go(project, predict=Predictor(), wait=True)
     assert time.monotonic() - started >= 1
     assert (project.traindir / "02.json").is_file()
 
 
 @pytest.mark.timeout(60)
 def test_nothing_is_awaited_nothing_is_asked(project, caplog):
-    draw = Drawer()
+    predict = Predictor()
     with pytest.raises(AnnotationsAwaited):
-        go(project, draw=draw)
+        go(project, predict=predict)
     (project.traindir / "annotate" / "DONE").touch()
-    go(project, draw=draw, wait=True)
+    go(project, predict=predict, wait=True)
     (project.traindir / "annotate").mkdir()
     (project.traindir / "annotate" / "DONE").touch()  # left over from a stop between the last two steps
-    go(project, draw=draw, wait=True)
+    go(project, predict=predict, wait=True)
     assert not (project.traindir / "annotate").exists()
-    assert draw.asked == [IMAGES]
+    assert predict.asked == [IMAGES]
 
 
 TOOL = """
@@ -211,7 +212,7 @@ def test_an_open_tool_is_waited_for(project, tmp_path, caplog, seconds):
     script = tmp_path / "tool.py"
     script.write_text(TOOL, encoding="utf-8")
     with caplog.at_level(logging.INFO):
-        go(project, draw=None, wait=True, annotator=shlex.join([sys.executable, str(script), str(seconds)]))
+        go(project, predict=None, wait=True, annotator=shlex.join([sys.executable, str(script), str(seconds)]))
     assert sorted(path.name for path in project.traindir.glob("*.json")) == ["00.json", "01.json", "02.json"]
     assert made_by(project.traindir / "02.json") == "finished"
     assert "stays open" not in caplog.text
@@ -223,7 +224,7 @@ def test_a_tool_that_is_left_open_is_waited_for_until_done(project, tmp_path, ca
     script.write_text(TOOL, encoding="utf-8")
     later(4.0, (annotate / "DONE").touch)
     with caplog.at_level(logging.INFO):
-        go(project, draw=None, wait=True, annotator=shlex.join([sys.executable, str(script), "10"]))
+        go(project, predict=None, wait=True, annotator=shlex.join([sys.executable, str(script), "10"]))
     assert made_by(project.traindir / "02.json") == "first shape"
     assert "close the annotation tool, or put an empty file there" in caplog.text
     assert "stays open" in caplog.text
@@ -233,7 +234,7 @@ def test_a_tool_that_is_left_open_is_waited_for_until_done(project, tmp_path, ca
 @pytest.mark.timeout(60)
 def test_the_last_image_may_be_saved_again_before_it_is_taken(project, monkeypatch, caplog):
     """Of a tool that a person has opened and that saves by itself."""
-    monkeypatch.setattr(annotating, "QUIET_SECONDS", 2.0)
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 2.0)
     annotate = project.traindir / "annotate"
 
     def draw_on():
@@ -245,7 +246,7 @@ def test_the_last_image_may_be_saved_again_before_it_is_taken(project, monkeypat
 
     later(1.0, draw_on)
     with caplog.at_level(logging.INFO):
-        go(project, draw=None, wait=True)
+        go(project, predict=None, wait=True)
     assert made_by(project.traindir / "02.json") == "save 4"
     assert "All images are annotated. MaskAL goes on when no file has changed for 2 seconds." in caplog.text
 
@@ -262,7 +263,7 @@ def test_a_tool_that_is_closed_too_early_is_said_and_waiting_goes_on(project, tm
 
     later(2.0, annotate_by_hand)
     with caplog.at_level(logging.INFO):
-        go(project, draw=None, wait=True, annotator=shlex.join([sys.executable, str(script)]))
+        go(project, predict=None, wait=True, annotator=shlex.join([sys.executable, str(script)]))
     assert "The annotation tool was closed." in caplog.text
     assert "To open it again:" in caplog.text
     assert (project.traindir / "02.json").is_file()

@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 
 from active_learning.annotations import Annotation, Instance, Part, labelme
 from active_learning.annotations.png import encode_mask
+from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import write_coco_json, write_image_list
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
@@ -28,7 +29,7 @@ def coco(tmp_path, train):
 
     def write(**options):
         output = tmp_path / "data" / "train.json"
-        summary = write_coco_json(train, find_images(train), CLASSES, output, **options)
+        summary = write_coco_json(AnnotationCache(train, CLASSES, **options), find_images(train), output)
         return json.loads(output.read_text(encoding="utf-8")), summary
 
     return write
@@ -129,7 +130,7 @@ def test_many_files_take_seconds(train, tmp_path):
         objects = (Instance("healthy", (Part(outline),)),) * 5
         labelme.write(Annotation(f"{number}.jpg", 30, 40, objects), train / f"{number}.json")
     start = time.process_time()
-    summary = write_coco_json(train, find_images(train), CLASSES, tmp_path / "train.json")
+    summary = write_coco_json(AnnotationCache(train, CLASSES), find_images(train), tmp_path / "train.json")
     assert summary.objects["healthy"] == 1500
     assert time.process_time() - start < 3
 

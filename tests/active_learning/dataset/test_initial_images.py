@@ -6,23 +6,23 @@ from pathlib import Path
 import pytest
 
 from active_learning.annotations import read_annotation
-from active_learning.dataset.initial_images import copy_initial_train_dir, draw_initial_images
+from active_learning.dataset.initial_images import copy_initial_train_dir, sample_initial_images
 from active_learning.errors import MaskALError
 
 IMAGES = [f"{index:03d}.png" for index in range(50)]
 
 
 def test_the_draw_depends_on_the_seed_alone():
-    drawn = draw_initial_images(IMAGES, 10, seed=3)
-    assert drawn == draw_initial_images(IMAGES[::-1], 10, seed=3)
-    assert drawn != draw_initial_images(IMAGES, 10, seed=4)
-    assert drawn == sorted(set(drawn))
-    assert len(drawn) == 10
+    sampled = sample_initial_images(IMAGES, 10, seed=3)
+    assert sampled == sample_initial_images(IMAGES[::-1], 10, seed=3)
+    assert sampled != sample_initial_images(IMAGES, 10, seed=4)
+    assert sampled == sorted(set(sampled))
+    assert len(sampled) == 10
 
 
 def test_more_than_there_are_is_refused():
     with pytest.raises(MaskALError, match="initial_datasize is 51, but traindir holds 50"):
-        draw_initial_images(IMAGES, 51, seed=0)
+        sample_initial_images(IMAGES, 51, seed=0)
 
 
 def test_copying_the_initial_images_keeps_what_stands_there(tmp_path: Path):

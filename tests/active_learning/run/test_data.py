@@ -11,6 +11,7 @@ from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data import RunData
 from active_learning.run.lock import only_annotated_here
 from active_learning.run.output_files import write_train_files
+from active_learning.run.weights import duplicated_initial_model
 from active_learning.settings import Settings
 
 
@@ -25,7 +26,7 @@ def earlier_run(settings: Settings, names: list[str]) -> Path:
     return path
 
 
-def test_initial_images_are_drawn_by_seed(settings: Settings):
+def test_initial_images_depend_on_the_seed(settings: Settings):
     data = RunData(settings)
     assert data.initial_images(1) == data.initial_images(1)
     assert len(data.initial_images(1)) == 4
@@ -50,11 +51,11 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
     data = data_with(settings, **changes)
     assert data.initial_images(0) == ["03.png", "01.png"]
     with pytest.raises(MaskALError, match="initial model of that run is not there"):
-        data.earlier_initial_model()
+        duplicated_initial_model(data.settings)
     model = settings.weightsroot / "exp0" / "random" / "best_model_000.pth"
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
-    assert data.earlier_initial_model() == model
+    assert duplicated_initial_model(data.settings) == model
 
 
 def test_images_of_an_earlier_run_that_are_gone_are_named(settings: Settings):
@@ -70,10 +71,10 @@ def test_an_earlier_run_outside_resultsroot_is_refused(settings: Settings, tmp_p
     write_train_files(tmp_path / "elsewhere.txt", ["03.png"], {})
     data = data_with(settings, duplicate_initial_model_and_data=True, initial_train_file=tmp_path / "elsewhere.txt")
     with pytest.raises(MaskALError, match="is not below resultsroot"):
-        data.earlier_initial_model()
+        duplicated_initial_model(data.settings)
 
 
-def test_an_empty_folder_is_said(settings: Settings):
+def test_an_empty_folder_is_named(settings: Settings):
     for path in settings.valdir.iterdir():
         path.unlink()
     with pytest.raises(MaskALError, match="holds no image; put the images of valdir there"):
@@ -84,7 +85,7 @@ def test_a_faulty_annotation_is_awaited_with_its_fault(settings: Settings):
     (settings.valdir / "01.json").write_text("{", encoding="utf-8")
     data = RunData(settings)
     with pytest.raises(AnnotationsAwaited, match=r"01\.png: .*01\.json: .*damaged or half-written"):
-        data.have_annotated("val", data.images("val"), wait=False)
+        data.request_annotations("val", data.images("val"), wait=False)
     assert (settings.valdir / "01.json").read_text(encoding="utf-8") == "{"
 
 
@@ -95,14 +96,14 @@ def test_what_another_run_awaits_in_the_same_folder_is_left_alone(settings: Sett
         assert is_ours
         done.parent.mkdir()
         done.touch()
-        RunData(settings).have_annotated("train", ["00.png"], wait=True)
+        RunData(settings).request_annotations("train", ["00.png"], wait=True)
         assert done.exists()
         with pytest.raises(
             AnnotationsAwaited, match=r"Another run has images annotated in .*, and this one needs 1, too"
         ):
-            RunData(settings).have_annotated("train", ["00.png", "01.png"], wait=False)
+            RunData(settings).request_annotations("train", ["00.png", "01.png"], wait=False)
         assert [path.name for path in done.parent.iterdir()] == ["DONE"]
-    RunData(settings).have_annotated("train", ["00.png"], wait=True)
+    RunData(settings).request_annotations("train", ["00.png"], wait=True)
     assert not done.parent.exists()
 
 
@@ -113,7 +114,7 @@ def test_the_second_run_at_an_annotate_folder_waits_for_the_first(settings: Sett
     annotation.unlink()
     with caplog.at_level(logging.INFO), ThreadPoolExecutor(1) as pool:
         with only_annotated_here(settings.traindir, wait=False):
-            second = pool.submit(RunData(settings).have_annotated, "train", ["01.png"], wait=True)
+            second = pool.submit(RunData(settings).request_annotations, "train", ["01.png"], wait=True)
             while "Another run has images" not in caplog.text:
                 assert not second.done()
                 time.sleep(0.05)
@@ -125,7 +126,7 @@ def test_the_second_run_at_an_annotate_folder_waits_for_the_first(settings: Sett
 
 def test_an_annotated_folder_gets_no_lock(settings: Settings):
     before = sorted(settings.traindir.iterdir())
-    RunData(settings).have_annotated("train", ["00.png"], wait=True)
+    RunData(settings).request_annotations("train", ["00.png"], wait=True)
     assert sorted(settings.traindir.iterdir()) == before
 
 

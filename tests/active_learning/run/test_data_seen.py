@@ -1,29 +1,34 @@
-"""Images and annotations that come, go and change are told by name, and the run goes on with what is there."""
+"""Images and annotations that come, go and change are logged by name, and the run goes on with what is there."""
 
 from __future__ import annotations
 
 import pytest
 
-from active_learning.run.data_seen import DataMemory, named
-
-
-@pytest.fixture
-def memory(tmp_path, settings):
-    memory = DataMemory(tmp_path / "data_seen.json")
-    memory.update("train", settings.traindir, ["00.png", "01.png"])
-    return memory
-
-
-def changes(memory, settings):
-    return [line.replace(str(settings.traindir), "D") for line in memory.update("train", settings.traindir, USED)]
-
+from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.image_folder import take_snapshot
+from active_learning.run.data_seen import DataSeen, named
 
 USED = ["00.png", "01.png"]
 
 
-def test_nothing_changed_nothing_said(memory, settings):
-    assert changes(memory, settings) == []
-    assert memory.update("val", settings.valdir, ["00.png"]) == []
+def update(seen, split, folder, used):
+    return seen.update(split, take_snapshot(folder), AnnotationCache(folder, ["a", "b"]), used)
+
+
+@pytest.fixture
+def seen(tmp_path, settings):
+    seen = DataSeen(tmp_path / "data_seen.json")
+    update(seen, "train", settings.traindir, USED)
+    return seen
+
+
+def changes(seen, settings):
+    return [line.replace(str(settings.traindir), "D") for line in update(seen, "train", settings.traindir, USED)]
+
+
+def test_nothing_changed_nothing_logged(seen, settings):
+    assert changes(seen, settings) == []
+    assert update(seen, "val", settings.valdir, ["00.png"]) == []
 
 
 @pytest.mark.parametrize(
@@ -37,29 +42,29 @@ def test_nothing_changed_nothing_said(memory, settings):
     ],
     ids=["new", "gone from the pool", "gone from the training", "annotation gone", "annotation changed"],
 )
-def test_what_changed_is_told_by_name(memory, settings, action, line):
+def test_what_changed_is_logged_by_name(seen, settings, action, line):
     action(settings.traindir)
-    assert [text[: len(line)] for text in changes(memory, settings)] == [line]
-    assert changes(memory, settings) == []
+    assert [text[: len(line)] for text in changes(seen, settings)] == [line]
+    assert changes(seen, settings) == []
 
 
-def test_changes_of_annotations_that_are_not_used_are_no_news(memory, settings):
+def test_changes_of_annotations_that_are_not_used_are_no_news(seen, settings):
     (settings.traindir / "09.json").write_text("{}", encoding="utf-8")
-    assert changes(memory, settings) == []
+    assert changes(seen, settings) == []
 
 
-def test_test_images_that_change_make_scores_incomparable(memory, settings):
-    memory.update("test", settings.testdir, ["00.png"])
+def test_test_images_that_change_make_scores_incomparable(seen, settings):
+    update(seen, "test", settings.testdir, ["00.png"])
     (settings.testdir / "x.jpg").write_bytes(b"x")
-    assert "the mAP is of other images than before" in memory.update("test", settings.testdir, ["00.png"])[0]
+    assert "the mAP is of other images than before" in update(seen, "test", settings.testdir, ["00.png"])[0]
 
 
-def test_a_damaged_memory_is_made_anew(tmp_path, settings):
+def test_a_damaged_file_is_made_anew(tmp_path, settings):
     (tmp_path / "m.json").write_text("{", encoding="utf-8")
-    memory = DataMemory(tmp_path / "m.json")
-    assert memory.update("train", settings.traindir, USED) == []
+    seen = DataSeen(tmp_path / "m.json")
+    assert update(seen, "train", settings.traindir, USED) == []
     (settings.traindir / "05.png").unlink()
-    assert changes(memory, settings) == ["Gone from D: 1 image (05.png); no longer in the pool"]
+    assert changes(seen, settings) == ["Gone from D: 1 image (05.png); no longer in the pool"]
 
 
 def test_of_many_the_first_are_named():

@@ -6,14 +6,16 @@ import pytest
 
 from active_learning.errors import SettingsError
 from active_learning.settings import Settings
-from active_learning.settings.changes import recorded, reread, take_up
+from active_learning.settings.changes import apply_settings, recorded, reload_settings
 
 BEFORE = {"classes": ["a", "b"], "strategy": ["uncertainty", "random"], "loops": 2, "cuda_visible_devices": "cpu"}
 
 
 def edit(changes: dict, *, running: bool = True):
     settings = Settings(**BEFORE)
-    return take_up(recorded(settings), Settings(**{**BEFORE, **changes}), settings.experiments()[0], running=running)
+    return apply_settings(
+        recorded(settings), Settings(**{**BEFORE, **changes}), settings.experiments()[0], running=running
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_a_list_of_seeds_is_recorded_as_such():
 
 def test_nothing_changed_nothing_said():
     assert edit({}).lines == ()
-    assert take_up({}, Settings(**BEFORE), Settings(**BEFORE).experiments()[0], running=False).lines == ()
+    assert apply_settings({}, Settings(**BEFORE), Settings(**BEFORE).experiments()[0], running=False).lines == ()
 
 
 def test_devices_change_with_the_next_start():
@@ -84,11 +86,11 @@ def test_a_folder_that_was_moved_is_taken_up_at_a_start(tmp_path):
     settings = Settings(**BEFORE, traindir=old)
     now, experiment = Settings(**BEFORE, traindir=new), settings.experiments()[0]
     with pytest.raises(SettingsError, match="Move a folder while MaskAL is not running"):
-        take_up(recorded(settings), now, experiment, running=False)
+        apply_settings(recorded(settings), now, experiment, running=False)
     old.rename(new)
     with pytest.raises(SettingsError, match="Move a folder"):
-        take_up(recorded(settings), now, experiment, running=True)
-    assert take_up(recorded(settings), now, experiment, running=False).lines == (f"traindir: {old} -> {new}",)
+        apply_settings(recorded(settings), now, experiment, running=True)
+    assert apply_settings(recorded(settings), now, experiment, running=False).lines == (f"traindir: {old} -> {new}",)
 
 
 def test_a_settings_file_that_became_wrong_is_told_with_the_way_on():
@@ -96,4 +98,4 @@ def test_a_settings_file_that_became_wrong_is_told_with_the_way_on():
         raise SettingsError("m.yaml: 1 mistake in the settings; nothing was changed", ("line 3: x",))
 
     with pytest.raises(SettingsError, match=r"(?s)edited while the run went on.*line 3: x.*start again, it goes on"):
-        reread(load)
+        reload_settings(load)

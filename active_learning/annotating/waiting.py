@@ -1,0 +1,117 @@
+"""Waiting until a person has annotated what lies in the annotate folder; the annotation tool is open meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from active_learning.annotating.annotate_folder import AnnotateFolder
+from active_learning.annotating.confirmation import is_at_terminal
+from active_learning.annotating.tool import AnnotatorTool, open_tool
+from active_learning.errors import AnnotationsAwaited
+from active_learning.settings import Settings
+from active_learning.system.log import logger
+from active_learning.system.wording import counted
+
+POLL_SECONDS = 2.0
+ANSWER_POLL_SECONDS = 0.5
+QUIET_SECONDS = 30.0  # a shape is drawn in less
+
+
+def wait_for_annotations(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
+    """Returns when all awaited images are annotated and a person has finished with the last one.
+
+    Args:
+        pre_labelled: a person confirms that the pre-labels are corrected.
+    """
+    if folder.progress().complete and (folder.confirmation.file_is_there or not pre_labelled):
+        return
+    log_request(folder, settings, pre_labelled=pre_labelled)
+    with open_tool(settings.annotator, folder.path, settings.classes, logger.info) as tool:
+        watch = tool.watch if tool is not None else lambda: None
+        if pre_labelled:
+            _wait_for_confirmation(folder, watch)
+        folder.wait(poll_seconds=POLL_SECONDS, report=logger.info, watch=watch)
+        if not pre_labelled:
+            _let_the_last_image_be_finished(folder, tool)
+            folder.wait(poll_seconds=POLL_SECONDS, report=logger.info)
+
+
+def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
+    """Raises AnnotationsAwaited unless all is annotated and, where pre-labelled, confirmed."""
+    progress = folder.progress()
+    awaited = [*progress.missing, *progress.faulty]
+    confirmed = not pre_labelled or folder.confirmation.file_is_there
+    if confirmed and not awaited:
+        return
+    log_request(folder, settings, pre_labelled=pre_labelled)
+    lines = [f"Annotations are awaited in {folder.path}:"]
+    lines += [f"  {name}: {progress.faulty.get(name, 'not annotated yet')}" for name in awaited]
+    if not confirmed:
+        lines += [f"  {name}: pre-labelled, to be corrected" for name in folder.awaited if name not in set(awaited)]
+        lines.append(f"When all are corrected, put an empty file there and start again: {folder.confirmation.file}")
+    raise AnnotationsAwaited("\n".join(lines))
+
+
+def log_request(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
+    """How many images a person is to annotate or correct, where, and with which classes."""
+    progress = folder.progress()
+    number = len(folder.awaited) if pre_labelled else len(progress.missing) + len(progress.faulty)
+    task = "to be corrected, they are pre-labelled," if pre_labelled else "to be annotated"
+    logger.info("%s %s in %s", counted(number, "image"), task, folder.path)
+    logger.info("with these classes: %s", ", ".join(settings.classes))
+
+
+def _wait_for_confirmation(folder: AnnotateFolder, watch: Callable[[], None]) -> None:
+    key = "press Enter here, or " if is_at_terminal() else ""
+    logger.info("When all are corrected, %sput an empty file there: %s", key, folder.confirmation.file)
+    folder.confirmation.ask()
+    while not folder.confirmation.is_given():
+        watch()
+        time.sleep(ANSWER_POLL_SECONDS)
+
+
+def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: AnnotatorTool | None) -> None:
+    """With the first shape that a tool saves by itself an image counts as annotated, long before its person is done.
+
+    An open tool is somebody who will close it; of one that a person has opened nothing is known but its files.
+    """
+    opened = tool if tool is not None and tool.is_open else None
+    choices = ["press Enter here"] if is_at_terminal() else []
+    choices.append(f"put an empty file there: {folder.confirmation.file}")
+    if opened:
+        choices.insert(0, "close the annotation tool")
+        logger.info("All images are annotated. When you are finished, %s", ", or ".join(choices))
+    else:
+        logger.info("All images are annotated. MaskAL goes on when no file has changed for %g seconds.", QUIET_SECONDS)
+        logger.info("To go on at once, %s", ", or ".join(choices))
+    is_quiet = _quiet_check(folder.path)
+    folder.confirmation.ask()
+    while not folder.confirmation.is_given() and (opened.is_open if opened else not is_quiet()):
+        time.sleep(ANSWER_POLL_SECONDS)
+
+
+def _quiet_check(folder: Path) -> Callable[[], bool]:
+    """A function that returns whether no file of the folder has changed for QUIET_SECONDS."""
+    before, since = _modification_times(folder), time.monotonic()
+
+    def is_quiet() -> bool:
+        nonlocal before, since
+        now = _modification_times(folder)
+        if now != before:
+            before, since = now, time.monotonic()
+        return time.monotonic() - since >= QUIET_SECONDS
+
+    return is_quiet
+
+
+def _modification_times(folder: Path) -> dict[str, int]:
+    """Changes with every file that is saved."""
+    times = {}
+    for path in folder.rglob("*"):
+        try:
+            times[str(path)] = path.stat().st_mtime_ns
+        except OSError:  # replaced at this moment
+            times[str(path)] = 0
+    return times

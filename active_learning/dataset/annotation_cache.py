@@ -1,0 +1,143 @@
+"""The annotation files of an image folder: each is read, hashed and parsed once while its size and time stay.
+
+What is kept of a file is small (CocoImage), so that a run holds that of all its images from loop to loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from active_learning.annotations import check_labels, image_name_of, mask_files_of_document, read_document
+from active_learning.annotations.coco import CocoImage, coco_image
+from active_learning.annotations.documents import parse_document, read_content
+from active_learning.dataset.image_size import image_size
+from active_learning.errors import AnnotationError, MaskALError
+
+# Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.
+MOST_BYTES_PARSED = 2**24
+
+Signature = tuple[int, int, int]  # changes with the file
+
+
+@dataclass(frozen=True)
+class _File:
+    """An annotation file as it was when it was parsed."""
+
+    signature: Signature | None
+    digest: str
+    named: str | AnnotationError
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What an annotation file says of an image, as long as the signatures of all files that were read stay."""
+
+    signatures: tuple[Signature | None, ...]
+    masks: tuple[Path, ...]
+    image: CocoImage | None
+    fault: str = ""
+
+
+class AnnotationCache:
+    """Of one image folder and the classes of a run."""
+
+    def __init__(self, folder: Path, classes: Sequence[str], unknown_labels: str = "error") -> None:
+        """`unknown_labels` as in `annotations.check_labels`."""
+        self.folder = folder
+        self.classes = tuple(classes)
+        self.unknown_labels = unknown_labels
+        self._files: dict[Path, _File] = {}
+        self._entries: dict[tuple[Path, str], _Entry] = {}
+        self._parsed: dict[Path, tuple[int, Any]] = {}
+
+    def image_named_in(self, path: Path) -> str:
+        """The image that a file names, "" where it names none; raises AnnotationError."""
+        named = self._file(path).named
+        if isinstance(named, AnnotationError):
+            raise AnnotationError(str(named))
+        return named
+
+    def digest(self, path: Path) -> str:
+        """Of the file's bytes (SHA-1); raises AnnotationError where it cannot be opened."""
+        return self._file(path).digest
+
+    def fault(self, path: Path, image: str) -> str:
+        """What is wrong with an image's annotation file, or with the image; "" for nothing."""
+        return self._entry(path, image).fault
+
+    def read(self, path: Path, image: str) -> CocoImage:
+        """What an annotation file says of an image; labels are of the classes.
+
+        Raises:
+            MaskALError: the file or the image cannot be read, or a label is unknown.
+        """
+        entry = self._entry(path, image)
+        if entry.image is None:
+            raise MaskALError(entry.fault)
+        return entry.image
+
+    def _entry(self, path: Path, image: str) -> _Entry:
+        known = self._entries.get((path, image))
+        if known is None or known.signatures != self._signatures(path, image, known.masks):
+            known = self._entries[path, image] = self._read(path, image)
+        return known
+
+    def _signatures(self, path: Path, image: str, masks: Iterable[Path]) -> tuple[Signature | None, ...]:
+        return tuple(map(_signature, (path, self.folder / image, *masks)))
+
+    def _read(self, path: Path, image: str) -> _Entry:
+        signatures = self._signatures(path, image, ())
+        try:
+            document = self._take_document(path)
+            size = image_size(self.folder / image)
+            annotation = read_document(document, path=path, image=image, size=size, within=self.folder)
+            annotation = check_labels(annotation, self.classes, self.unknown_labels, path)
+            masks = mask_files_of_document(document, path=path, within=self.folder)
+        except MaskALError as error:
+            return _Entry(signatures, (), None, str(error))
+        if absent := [name for name, file in masks.items() if file is None]:
+            fault = f"{path}: there is no mask {absent[0]!r}; put CVAT's folder Masks beside the xml file, too"
+            return _Entry((), (), None, fault)  # no signature: the mask may come while the annotation stays as it is
+        files = tuple(file for file in masks.values() if file is not None)
+        return _Entry((*signatures, *map(_signature, files)), files, coco_image(annotation))
+
+    def _take_document(self, path: Path) -> Any:
+        """The parsed file, which is then forgotten: documents take much memory."""
+        self._file(path)
+        _, document = self._parsed.pop(path) if path in self._parsed else self._parse(path)
+        if isinstance(document, AnnotationError):
+            raise AnnotationError(str(document))
+        return document
+
+    def _file(self, path: Path) -> _File:
+        known = self._files.get(path)
+        if known is None or known.signature != _signature(path):
+            self._parsed.pop(path, None)
+            size, document = self._parse(path)
+            if size + sum(held for held, _ in self._parsed.values()) <= MOST_BYTES_PARSED:
+                self._parsed[path] = size, document
+            known = self._files[path]
+        return known
+
+    def _parse(self, path: Path) -> tuple[int, Any | AnnotationError]:
+        """The file's size and content; its name and digest are noted."""
+        signature, content = _signature(path), read_content(path)
+        try:
+            document = parse_document(content, path)
+            named: str | AnnotationError = image_name_of(document, path)
+        except AnnotationError as error:
+            named = document = error
+        self._files[path] = _File(signature, hashlib.sha1(content, usedforsecurity=False).hexdigest(), named)
+        return len(content), document
+
+
+def _signature(path: Path) -> Signature | None:
+    try:
+        status = path.stat()
+    except OSError:  # replaced at this moment; reading it raises what there is to report
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,92 @@
+"""A run's network: trained, evaluated and asked for pre-labels with the run's settings, files and data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from active_learning.dataset.coco import DatasetSummary
+from active_learning.run.data import RunData
+from active_learning.run.output_files import OutputFiles
+from active_learning.run.weights import start_weights, weights_of
+from active_learning.settings import Experiment, Settings
+from active_learning.system.processes import run_on_all_ranks
+
+if TYPE_CHECKING:
+    from active_learning.annotations import Annotation
+    from active_learning.network.evaluation import Scores
+    from active_learning.network.image_batches import UnreadableImage
+    from detectron2.config import CfgNode
+
+
+class RunNetwork:
+    """The network that these settings ask for; other settings make another one."""
+
+    def __init__(self, settings: Settings, experiment: Experiment, files: OutputFiles, data: RunData) -> None:
+        self.settings = settings
+        self.experiment = experiment
+        self.files = files
+        self.data = data
+
+    @cached_property
+    def config(self) -> CfgNode:
+        from active_learning.network.network_config import network_config
+
+        return network_config(self.settings, self.experiment)
+
+    def train(self, loop: int, summary: DatasetSummary, best_ap: float) -> float:
+        """Trains on the images of `train.json`, which `summary` counts; the best weights become those of the loop.
+
+        Args:
+            best_ap: the best mask AP on the validation images so far, in percent.
+
+        Returns:
+            The best so far after this training.
+        """
+        from active_learning.network.training import train
+
+        before = self.files.best_model(loop - 1) if loop > 0 else None
+        result = run_on_all_ranks(
+            train,
+            self._training_config(loop, summary),
+            best_model=self.files.best_model(loop),
+            best_ap=best_ap,
+            final_model=self.files.final_model,
+            best_before=before if before and before.exists() else None,
+        )
+        return result.best_ap
+
+    def _training_config(self, loop: int, summary: DatasetSummary) -> CfgNode:
+        from active_learning.network.network_config import training_config
+
+        config = training_config(
+            self.config,
+            self.settings,
+            image_count=summary.images,
+            class_images=summary.images_with,
+            train_dataset=self.data.register("train"),
+            val_dataset=self.data.register("val"),
+            weights=start_weights(self.settings, self.files, loop),
+            output_dir=self.files.training_log(loop),
+        )
+        config.SEED = self.experiment.seed + loop
+        if summary.bitmaps:
+            config.INPUT.MASK_FORMAT = "bitmask"  # the engine's polygons have no holes
+        return config
+
+    def evaluate(self, loop: int, split: str, thresholds: Sequence[float]) -> list[Scores]:
+        """Those of the loop's weights on the images of a split, at each score threshold."""
+        from active_learning.network.evaluation import evaluate_weights
+
+        weights, dataset = weights_of(self.files, loop), self.data.register(split)
+        return run_on_all_ranks(evaluate_weights, self.config, weights, dataset, thresholds)
+
+    def pre_label(self, loop: int, folder: Path, images: Sequence[str]) -> Iterable[Annotation | UnreadableImage]:
+        """What the loop's weights predict in images of a folder."""
+        from active_learning.network.pre_labelling import PreLabeller
+        from active_learning.network.prediction import load_network
+
+        model = load_network(self.config, weights_of(self.files, loop))
+        return PreLabeller(model, self.config, self.settings.classes)(folder, images)

@@ -1,0 +1,78 @@
+"""One experiment's run: its settings, files, state, data and network, opened where an earlier start left it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from active_learning.run.data import RunData
+from active_learning.run.data_seen import DataSeen
+from active_learning.run.network import RunNetwork
+from active_learning.run.output_files import output_files
+from active_learning.run.state import RunState
+from active_learning.settings import Experiment, Settings
+from active_learning.settings.changes import AppliedSettings, apply_settings, recorded, reload_settings
+from active_learning.system.log import logger, start_log
+
+
+class Run:
+    """What the phases of a loop work on; `settings` and `experiment` are those in use."""
+
+    def __init__(
+        self, settings: Settings, experiment: Experiment, read_settings: Callable[[], Settings] | None = None
+    ) -> None:
+        """`read_settings` reads them again: people edit the file between loops."""
+        self._read_settings = read_settings
+        self.files = output_files(settings, experiment)
+        self.state = self._open_state(settings.classes)
+        applied = apply_settings(self.state.settings, settings, experiment, running=False)
+        self.files.make_folders()
+        start_log(self.files.log)
+        self.data = RunData(applied.settings, DataSeen(self.files.data_seen))
+        self._use(applied)
+
+    @property
+    def loops(self) -> int:
+        return len(self.experiment.pool_sizes)
+
+    @property
+    def train_images(self) -> list[str]:
+        """The training images, less those that a person has taken away."""
+        return self.data.present("train", self.state.train_images)
+
+    @property
+    def pool(self) -> list[str]:
+        """The images of traindir that are no training images, sorted."""
+        return sorted(set(self.data.images("train")) - set(self.state.train_images))
+
+    def reload_settings(self) -> None:
+        """Called where a loop begins: with choosing, and again after a person has annotated."""
+        if self._read_settings is not None:
+            now = reload_settings(self._read_settings)
+            self._use(apply_settings(self.state.settings, now, self.experiment, running=True))
+
+    def save(self, *, phase: str) -> None:
+        """`phase` comes next."""
+        self.state.phase = phase
+        self.state.save(self.files.state)
+
+    def finish(self, reason: str) -> None:
+        self.state.why_finished = reason
+        self.save(phase="finished")
+
+    def _open_state(self, classes: Sequence[str]) -> RunState:
+        if not self.files.state.exists():
+            return RunState(classes=list(classes))
+        state = RunState.load(self.files.state)
+        state.settings.setdefault("classes", state.classes)
+        if state.phase == "finished":
+            state.phase = "choose"  # more loops may have been asked for since
+        return state
+
+    def _use(self, applied: AppliedSettings) -> None:
+        self.settings, self.experiment = applied.settings, applied.experiment
+        self.state.settings = recorded(self.settings)
+        self.state.experiment = self.experiment.recorded()
+        self.data.apply(self.settings)
+        self.network = RunNetwork(self.settings, self.experiment, self.files, self.data)
+        if applied.lines:
+            logger.info("Settings that were changed:%s", "".join(f"\n  {line}" for line in applied.lines))

@@ -1,0 +1,82 @@
+"""Which weights a training starts from, and which are a loop's result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from active_learning.errors import MaskALError
+from active_learning.run.output_files import OutputFiles, output_files, read_train_files
+from active_learning.run.state import RunState
+from active_learning.settings import Experiment, Settings
+
+
+def weights_of(files: OutputFiles, loop: int) -> Path:
+    """The best of a loop, else those that were trained last."""
+    best = files.best_model(loop)
+    return best if best.exists() else files.final_model
+
+
+def newest_weights(files: OutputFiles) -> Path:
+    """Of the last loop that has any. Raises MaskALError where the run has none."""
+    best = sorted(files.weights.glob("best_model_*.pth"))
+    newest = best[-1] if best else files.final_model
+    if not newest.exists():
+        raise MaskALError(f"{files.weights}: holds no weights yet; train first, or give a file with --weights")
+    return newest
+
+
+def start_weights(settings: Settings, files: OutputFiles, loop: int) -> str:
+    """Path or address of what the training of a loop starts from; "" for random weights.
+
+    Raises:
+        MaskALError: pretrained_weights are neither a file nor a config with published weights.
+    """
+    from active_learning.network.network_config import pretrained_weights
+
+    if loop > 0 and settings.transfer_learning_on_previous_models:
+        earlier = weights_of(files, loop - 1)
+        if earlier.exists():
+            return str(earlier)
+    return pretrained_weights(settings)
+
+
+def earlier_initial_model(settings: Settings, experiment: Experiment, images: Sequence[str]) -> Path | None:
+    """An initial model that stands in for the first training on these images; None where there is none.
+
+    That of the run that initial_train_file names, or of an experiment before this one that starts as it does.
+    """
+    if settings.duplicate_initial_model_and_data:
+        return duplicated_initial_model(settings)
+    return _shared_initial_model(settings, experiment, images)
+
+
+def duplicated_initial_model(settings: Settings) -> Path:
+    """best_model_000.pth of the run that initial_train_file belongs to.
+
+    Raises:
+        MaskALError: the file is not below resultsroot, or that run's model is not below weightsroot.
+    """
+    source, results = Path(settings.initial_train_file or "").resolve(), settings.resultsroot.resolve()
+    if not source.is_relative_to(results):
+        raise MaskALError(f"initial_train_file: {source} is not below resultsroot ({results})")
+    model = settings.weightsroot / source.parent.relative_to(results) / "best_model_000.pth"
+    if not model.exists():
+        raise MaskALError(f"initial_train_file: the initial model of that run is not there: {model}")
+    return model
+
+
+def _shared_initial_model(settings: Settings, experiment: Experiment, images: Sequence[str]) -> Path | None:
+    """What is trained first depends on the seed, the dropout and the images; all else that may differ concerns
+    choosing."""
+    for other in settings.experiments():
+        if other == experiment:
+            return None
+        files = output_files(settings, other)
+        alike = (other.seed, other.dropout_probability) == (experiment.seed, experiment.dropout_probability)
+        if not (alike and files.state.exists() and files.best_model(0).exists()):
+            continue
+        scored = RunState.load(files.state).history
+        if scored and sorted(read_train_files(files.train_files(0))) == sorted(images):
+            return files.best_model(0)
+    return None

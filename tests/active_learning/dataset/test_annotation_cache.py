@@ -1,0 +1,91 @@
+"""Annotation files are read, hashed and parsed once while they stay as they are."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from active_learning.dataset import annotation_cache
+from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.errors import AnnotationError, MaskALError
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """The files that are parsed."""
+    paths, parse = [], annotation_cache.parse_document
+    monkeypatch.setattr(
+        annotation_cache, "parse_document", lambda content, path: paths.append(path) or parse(content, path)
+    )
+    return paths
+
+
+def test_a_file_is_parsed_once_for_all_questions(train, add_image, annotate, parsed):
+    add_image("a.jpg")
+    path, cache = annotate("a.json", image="a.jpg"), AnnotationCache(train, ["healthy"])
+    assert cache.image_named_in(path) == "a.jpg"
+    digest = cache.digest(path)
+    for _ in range(2):
+        assert cache.read(path, "a.jpg").labels == ("healthy",)
+        assert cache.fault(path, "a.jpg") == ""
+        assert cache.digest(path) == digest
+    assert parsed == [path]
+
+
+def test_a_changed_file_or_image_is_read_again(train, add_image, annotate, parsed):
+    image = add_image("a.jpg")
+    path, cache = annotate("a.json", ["helthy"]), AnnotationCache(train, ["healthy"])
+    for _ in range(2):
+        assert "did you mean 'healthy'" in cache.fault(path, "a.jpg")
+    with pytest.raises(MaskALError, match="did you mean"):
+        cache.read(path, "a.jpg")
+    before = cache.digest(path)
+    annotate("a.json", ["healthy"])
+    assert cache.fault(path, "a.jpg") == ""
+    assert cache.digest(path) != before
+    assert len(parsed) == 2
+    os.utime(image, ns=(1, 1))
+    assert cache.fault(path, "a.jpg") == ""
+    assert len(parsed) == 3
+
+
+def test_what_cannot_be_opened_or_parsed(train, add_image, annotate):
+    add_image("a.jpg")
+    path, cache = train / "a.json", AnnotationCache(train, ["healthy"])
+    for ask in (cache.digest, cache.image_named_in):
+        with pytest.raises(AnnotationError, match="cannot be read"):
+            ask(path)
+    assert "cannot be read" in cache.fault(path, "a.jpg")
+    path.write_text("{", encoding="utf-8")
+    assert "half-written" in cache.fault(path, "a.jpg")
+    assert len(cache.digest(path)) == 40
+    with pytest.raises(AnnotationError, match="half-written"):
+        cache.image_named_in(path)
+    annotate("a.json")
+    assert cache.fault(path, "a.jpg") == ""
+
+
+def test_documents_that_wait_to_be_read_take_little_memory(train, add_image, annotate, parsed, monkeypatch):
+    monkeypatch.setattr(annotation_cache, "MOST_BYTES_PARSED", 400)
+    names = [f"{number}.jpg" for number in range(5)]
+    paths = {name: annotate(f"{add_image(name).stem}.json") for name in names}
+    cache = AnnotationCache(train, ["healthy"])
+    for path in paths.values():
+        cache.image_named_in(path)
+    held = len(cache._parsed)
+    assert 0 < held < 5
+    assert all(cache.read(path, name).labels for name, path in paths.items())
+    assert len(parsed) == 5 + 5 - held
+    assert not cache._parsed
+
+
+def test_an_annotation_whose_mask_is_not_there_yet_does_not_count(train, add_image, annotate_in_cvat):
+    add_image("a.jpg")
+    path = annotate_in_cvat("annotate/a.xml", "a.jpg")
+    (mask,) = (train / "annotate/Masks").iterdir()
+    late = mask.rename(train / "late.png")
+    cache = AnnotationCache(train, ["healthy"])
+    assert "there is no mask 'a_mask_0.png'" in cache.fault(path, "a.jpg")
+    late.rename(mask)
+    assert cache.fault(path, "a.jpg") == ""
