@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def shared_dir() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
+@contextmanager
 def loggers_as_before() -> Iterator[None]:
     """A run sets up the loggers of the whole process; the next test must find its log records once and at all."""
     loggers = [logging.getLogger(name) for name in ("active_learning", "detectron2", "fvcore", "iopath")]
@@ -42,6 +43,12 @@ def loggers_as_before() -> Iterator[None]:
             handler.close()
         logger.propagate, logger.handlers[:] = propagate, handlers
         logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def loggers_of_a_test() -> Iterator[None]:
+    with loggers_as_before():
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,19 +49,18 @@ def test_the_files_are_found():
     assert len(BLOCKS) > 15
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_each_block_says_what_it_is(block: Piece):
+def test_each_block_says_what_it_is():
     """`text` is for pictures, layouts and output; whatever else stands in a block is checked below."""
-    assert block.language in LANGUAGES
-    first = block.text.split(maxsplit=1)[0]
-    assert block.language == "bash" or first not in PROGRAMS
+    assert [f"{block}: {block.language}" for block in BLOCKS if block.language not in LANGUAGES] == []
+    others = [block for block in BLOCKS if block.language != "bash"]
+    assert [str(block) for block in others if block.text.split(maxsplit=1)[0] in PROGRAMS] == []
 
 
-@pytest.mark.parametrize("piece", shell_pieces(), ids=str)
-def test_commands_can_be_given(piece: Piece):
-    found = commands(piece.text)
-    assert found
-    assert [f"{' '.join(words)}: {why}" for words in found if (why := fault(words))] == []
+def test_commands_can_be_given():
+    found = [(piece, commands(piece.text)) for piece in shell_pieces()]
+    assert [str(piece) for piece, listed in found if not listed] == []
+    given = [(f"{piece}: {' '.join(words)}", words) for piece, listed in found for words in listed]
+    assert [f"{place}: {why}" for place, words in given if (why := fault_of(words))] == []
 
 
 @pytest.mark.parametrize(
@@ -82,27 +82,33 @@ def test_commands_can_be_given(piece: Piece):
 )
 def test_a_command_that_cannot_be_given_is_noticed(command: str, words: str):
     ((words_of_command),) = commands(command)
-    assert words in "; ".join(fault_of(words_of_command))
+    assert words in fault_of(words_of_command)
 
 
-def fault_of(words: list[str]) -> list[str]:
+def fault_of(words: list[str]) -> str:
     try:
-        return [fault(words)]
-    except (MaskALError, SystemExit) as error:  # either fails the test of the command as well
-        return [str(error)]
+        return fault(words)
+    except (MaskALError, SystemExit) as error:
+        return str(error) or repr(error)
 
 
-@pytest.mark.parametrize("snippet", snippets(), ids=str)
-def test_yaml_snippets_are_settings(snippet: Piece, tmp_path: Path):
+def test_yaml_snippets_are_settings(tmp_path: Path):
     """A snippet is taken as a change to maskAL.yaml; one that names classes also stands alone."""
-    raw = parse_settings(snippet.text)
-    assert raw.readable and not raw.mistakes
     shipped = parse_settings((ROOT / "maskAL.yaml").read_text(encoding="utf-8")).values
+    assert [why for snippet in snippets() for why in snippet_faults(snippet, shipped, tmp_path / "settings.yaml")] == []
+
+
+def snippet_faults(snippet: Piece, shipped: dict[str, object], file: Path) -> Iterator[str]:
+    raw = parse_settings(snippet.text)
+    if raw.mistakes or not raw.readable:
+        yield f"{snippet}: {raw.mistakes}"
     variants = [{**shipped, **needs(raw.values), **raw.values}] + ([raw.values] if "classes" in raw.values else [])
     for values in variants:
-        file = tmp_path / "settings.yaml"
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
-        assert load_settings(file)
+        try:
+            load_settings(file)
+        except MaskALError as error:
+            yield f"{snippet}: {error}"
 
 
 def needs(values: dict[str, object]) -> dict[str, object]:
@@ -119,21 +125,26 @@ def needs(values: dict[str, object]) -> dict[str, object]:
     return needed
 
 
-@pytest.mark.parametrize("link", [link for file in FILES for link in links(file)], ids=str)
-def test_links_lead_somewhere(link: Piece):
+def test_links_lead_somewhere():
+    found = [link for file in FILES for link in links(file)]
+    assert found
+    assert [f"{link}: {link.text}" for link in found if not leads_somewhere(link)] == []
+
+
+def leads_somewhere(link: Piece) -> bool:
     if link.text.startswith(("https://", "http://")):
-        return
+        return True
     path, _, anchor = link.text.partition("#")
     target = link.file.parent / path if path else link.file
-    assert target.exists()
-    assert not anchor or anchor in anchors(target)
+    return target.exists() and (not anchor or anchor in anchors(target))
 
 
-@pytest.mark.parametrize("picture", sorted((ROOT / "demo" / "pictures").iterdir()), ids=lambda path: path.name)
-def test_pictures_are_small_and_shown(picture: Path):
-    assert picture.stat().st_size < 300_000
+def test_pictures_are_small_and_shown():
+    pictures = {path: path.stat().st_size for path in (ROOT / "demo" / "pictures").iterdir()}
+    assert pictures
+    assert {path.name: size for path, size in pictures.items() if size >= 300_000} == {}
     shown = {(link.file.parent / link.text).resolve() for file in FILES for link in links(file)}
-    assert picture in shown
+    assert pictures.keys() - shown == set()
 
 
 def test_each_key_is_documented_once_with_its_default():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.utils.logger import setup_logger
+from tests.conftest import loggers_as_before
 
 IMAGES = 8
 NETWORK = """
@@ -25,7 +26,13 @@ MODEL:
   MASK_ON: True
   PIXEL_STD: [57.4, 57.1, 58.4]
   BACKBONE: {NAME: build_resnet_fpn_backbone, FREEZE_AT: 0}
-  RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, NORM: BN, OUT_FEATURES: [res2, res3, res4, res5]}
+  RESNETS:
+    DEPTH: 50
+    STEM_OUT_CHANNELS: 16
+    WIDTH_PER_GROUP: 8
+    RES2_OUT_CHANNELS: 32
+    NORM: BN
+    OUT_FEATURES: [res2, res3, res4, res5]
   FPN: {IN_FEATURES: [res2, res3, res4, res5], OUT_CHANNELS: 32, NORM: GN}
   ANCHOR_GENERATOR: {SIZES: [[8], [16], [24], [32], [48]], ASPECT_RATIOS: [[1.0]]}
   RPN:
@@ -44,27 +51,21 @@ VERSION: 2
 """
 
 
-@pytest.fixture(autouse=True)
-def logger_as_before() -> Iterator[None]:
-    """What setup_logger does to the engine's logger would change what later tests see in their logs."""
-    logger = logging.getLogger("detectron2")
-    propagate, level = logger.propagate, logger.level
-    yield
-    for handler in logger.handlers[:]:
-        if (handler.get_name() or "").startswith("detectron2:"):
-            logger.removeHandler(handler)
-            handler.close()
-    logger.propagate = propagate
-    logger.setLevel(level)
-    setup_logger.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+@contextmanager
+def process_as_before() -> Iterator[None]:
+    """What setup_logger does to the engine's logger would change what later tests see in their logs; one thread."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with loggers_as_before():
+        yield
+    setup_logger.cache_clear()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def one_process() -> Iterator[None]:
+    with process_as_before():
+        yield
 
 
 def _draw(rng: np.random.Generator, height: int, width: int, is_disc: bool) -> tuple[np.ndarray, list[float]]:

@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-SCRIPT = Path(__file__).with_name("two_processes.py")
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import launch
+
+from . import two_processes
+from .conftest import NETWORK, process_as_before
+
 # One process's loss is the mean of two processes' where their numbers of samples are equal, and where nothing is drawn:
 # all anchors and all proposals count, and only the ground-truth boxes themselves are foreground.
 EQUAL_SHARES = """
@@ -37,21 +43,50 @@ SOLVER: {IMS_PER_BATCH: 2, BASE_LR: 0.002, MAX_ITER: 20, CHECKPOINT_PERIOD: 10}
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory, square_images) -> dict[int, dict[str, Any]]:
-    """Number of processes -> what two_processes.py found; the two runs share the time."""
-    from .conftest import NETWORK
-
+    """Number of processes -> what two_processes.py found."""
     folder = tmp_path_factory.mktemp("processes")
     (folder / "base.yaml").write_text(NETWORK, encoding="utf-8")
     config = folder / "equal.yaml"
     config.write_text(f"_BASE_: base.yaml\n{EQUAL_SHARES}", encoding="utf-8")
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[3])
-    runs = {}
-    for number in (1, 2):
-        line = [sys.executable, SCRIPT, str(number), config, square_images, folder / str(number)]
-        runs[number] = subprocess.Popen([str(word) for word in line], env=environment)
-    assert [run.wait(timeout=300) for run in runs.values()] == [0, 0]
-    return {n: json.loads((folder / str(n) / "facts.json").read_text(encoding="utf-8")) for n in runs}
+    with process_as_before(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for number in (1, 2):
+            arguments = (str(config), str(square_images), str(folder / str(number)))
+            launch(two_processes.main, number, dist_url="auto", args=arguments)
+    DatasetCatalog.remove(two_processes.DATASET)
+    MetadataCatalog.remove(two_processes.DATASET)
+    return {n: facts_in(folder / str(n)) for n in (1, 2)}
+
+
+def facts_in(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def facts_under_torchrun(tmp_path, project_root) -> dict[str, Any]:
+    """What torchrun's two processes found; the script starts them as a user's does."""
+    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    line = [sys.executable, *starter, two_processes.__file__, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(project_root), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    subprocess.run(line, check=True, env=environment, timeout=300)
+    return facts_in(tmp_path)
+
+
+def assert_processes_train_as_one(step: list[dict[str, float]]) -> None:
+    assert [one["rank"] for one in step] == [one["local_rank"] for one in step] == [0, 1]
+    assert all(one["world"] == one["local_size"] == 2 for one in step)
+    assert all(one["weight"] == pytest.approx(2.0) for one in step)
+    assert all(one["loss"] == pytest.approx((1 + 9) / 2) for one in step)
+
+
+def test_launched_processes_train_as_one(facts):
+    assert_processes_train_as_one(facts[2]["step"])
+
+
+def test_torchruns_processes_train_as_one(facts_under_torchrun):
+    assert_processes_train_as_one(facts_under_torchrun["step"])
 
 
 def test_loss_curve_is_that_of_a_single_process(facts):

@@ -1,13 +1,12 @@
 """Run by test_two_processes.py in one process and in two: everything that must not depend on their number.
 
-Arguments: number of processes, config file, folder of the images, output folder. Writes facts.json.
+Under torchrun, as a script with an output folder as its argument, only what does not need a network is done.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, build_detection_test_loader
 from detectron2.data.datasets import register_coco_instances
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
-from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, launch
+from detectron2.engine import DefaultTrainer, HookBase, SimpleTrainer, create_ddp_model, launch
 from detectron2.evaluation import COCOEvaluator, inference_on_dataset
 from detectron2.layers import get_norm
 from detectron2.structures import Boxes, Instances
@@ -93,10 +92,48 @@ def sync_bn_error() -> str:
     return ""
 
 
+class Distance(nn.Module):
+    """The squared distance of its weight, 0 at first, to its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss_a": (self.weight - x).square(), "loss_b": 0 * self.weight}
+
+
+def step_of_all() -> list[dict[str, float]]:
+    """Who each process is, and its weight and loss after a step: rank 0 pulls to 1, rank 1 to 3."""
+    model = create_ddp_model(Distance())
+    batch = torch.tensor(1.0 + 2 * comm.get_rank())
+    trainer = SimpleTrainer(model, [batch], torch.optim.SGD(model.parameters(), lr=0.5))
+    trainer.train(0, 1)
+    own = {
+        "rank": comm.get_rank(),
+        "local_rank": comm.get_local_rank(),
+        "world": comm.get_world_size(),
+        "local_size": comm.get_local_size(),
+        "weight": next(model.parameters()).item(),
+        "loss": trainer.storage.latest()["total_loss"][0],
+    }
+    return comm.all_gather(own)
+
+
+def write(output: str, facts: dict[str, Any]) -> None:
+    if comm.is_main_process():
+        Path(output, "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def small(output: str) -> None:
+    torch.set_num_threads(1)
+    write(output, {"step": step_of_all()})
+
+
 def main(config_file: str, images: str, output: str) -> None:
     torch.set_num_threads(1)
     seed_all_rng(comm.get_rank())
-    facts: dict[str, Any] = {"orders": sampler_orders(), "sync_bn": sync_bn_error()}
+    facts: dict[str, Any] = {"orders": sampler_orders(), "sync_bn": sync_bn_error(), "step": step_of_all()}
     register_coco_instances(DATASET, {}, f"{images}/dataset.json", images)
     cfg = get_cfg()
     cfg.merge_from_file(config_file)
@@ -107,10 +144,8 @@ def main(config_file: str, images: str, output: str) -> None:
         Path(output, "last_checkpoint").write_text("model_0000009.pth", encoding="utf-8")
     comm.synchronize()
     facts["resumed_losses"] = train(cfg, seed=5, resume=True)
-    if comm.is_main_process():
-        Path(output, "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    write(output, facts)
 
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"
-    launch(main, int(sys.argv[1]), dist_url="auto", args=tuple(sys.argv[2:]))
+    launch(small, 2, dist_url="auto", args=(sys.argv[1],))
