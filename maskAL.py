@@ -2,7 +2,7 @@
 
     python maskAL.py --config maskAL.yaml [KEY VALUE ...]
 
-The whole program is told in `run_experiment`. Exit codes: 0 done, 1 failure while running, 2 wrong settings or usage,
+The whole program is in `run_experiment`. Exit codes: 0 done, 1 failure while running, 2 wrong settings or usage,
 3 annotations are awaited, 130 interrupted (what was done is kept: the same command, without --fresh, goes on).
 """
 

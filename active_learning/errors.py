@@ -1,4 +1,4 @@
-"""Failures that a user can act on. Each says file, place, value and remedy; `exit_code` is the program's."""
+"""Failures that a user can act on. Each names file, place, value and remedy; `exit_code` is the program's."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class AnnotationsAwaited(MaskALError):  # noqa: N818 (it is a state to come back
 
 
 def first_line(error: BaseException) -> str:
-    """What it says, without the lines for programmers that PyTorch adds."""
+    """Its message, without the lines for programmers that PyTorch adds."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-class FailedElsewhere(MaskALError):  # noqa: N818 (what failed is said where it failed)
-    """Another process of this run ended with `exit_code`, and has told why."""
+class FailedElsewhere(MaskALError):  # noqa: N818 (what failed is reported where it failed)
+    """Another process of this run ended with `exit_code`, and has reported why."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(f"another process ended with exit code {exit_code}")

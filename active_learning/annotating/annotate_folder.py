@@ -135,7 +135,7 @@ class AnnotateFolder:
             files = self.own_files.persons_first(candidates)
             faults = [self._annotations.fault(path, name) for path in files]
             good = [path for path, fault in zip(files, faults, strict=True) if not fault]
-            faults += [doubt[name] for doubt in (found.faults, doubtful) if name in doubt]
+            faults += [unclear[name] for unclear in (found.faults, doubtful) if name in unclear]
             if good:
                 self._good_files[name] = good[0]
                 annotated.append(name)

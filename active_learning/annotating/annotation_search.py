@@ -75,7 +75,7 @@ def _annotation_files(root: Path) -> Iterator[Path]:
 def _owner(
     folder: Path, path: Path, direct: Sequence[str], candidates: Sequence[str], named_in: Callable[[Path], str]
 ) -> tuple[str | None, str]:
-    """The image that a file is of, if that can be told, and why it is not of the others that bear its name."""
+    """The image that a file is of, if that is known, and why it is not of the others that bear its name."""
     nearest = direct or candidates
     try:
         named = named_in(path)

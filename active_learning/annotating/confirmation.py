@@ -26,7 +26,7 @@ class Confirmation:
         _enter_pressed()
 
     def is_given(self) -> bool:
-        """Whether there is such a file or, at a terminal, Enter was pressed since the last look. Does not wait."""
+        """Whether there is such a file or, at a terminal, Enter was pressed since the last call. Does not wait."""
         return self.file_is_there or _enter_pressed()
 
     def clear(self) -> bool:

@@ -133,7 +133,7 @@ class PreLabelFolder:
                 yield one.image, path
 
     def path_of(self, image: str) -> Path:
-        """The file that the tool looks for: `<stem>.json`, `<stem>.xml`, Supervisely: `<image name>.json`.
+        """The file that the tool opens with the image: `<stem>.json`, `<stem>.xml`, Supervisely: `<image name>.json`.
 
         Where another image has the same stem, it is named after the whole name of the image.
         """

@@ -78,17 +78,17 @@ def _saves_by_default() -> bool:
 
 
 class AnnotatorTool:
-    """A tool that was started. One that cannot be started is said, and counts as closed."""
+    """A tool that was started. One that cannot be started is reported, and counts as closed."""
 
     def __init__(
-        self, command: ToolCommand, classes: Sequence[str], output: IO[bytes], say: Callable[[str], None]
+        self, command: ToolCommand, classes: Sequence[str], output: IO[bytes], report: Callable[[str], None]
     ) -> None:
-        """`output` takes what the tool prints; `say` gets what the person must know."""
+        """`output` takes what the tool prints; `report` gets what the person must know."""
         self.command = command
         self._output = output
-        self._say = say
+        self._report = report
         self._process: subprocess.Popen[bytes] | None = None
-        self._was_told = False
+        self._was_reported = False
         # In a session of its own, so that Ctrl-C in our terminal does not reach it.
         try:
             self._process = subprocess.Popen(
@@ -101,38 +101,38 @@ class AnnotatorTool:
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as error:
-            self._was_told = True
-            say(f"annotator: {command.words[0]} cannot be started: {error.strerror or error}")
+            self._was_reported = True
+            report(f"annotator: {command.words[0]} cannot be started: {error.strerror or error}")
 
     @property
     def is_open(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def watch(self) -> None:
-        """Says, once, that the tool was closed and how to open it again."""
-        if self.is_open or self._was_told:
+        """Reports, once, that the tool was closed and how to open it again."""
+        if self.is_open or self._was_reported:
             return
-        self._was_told = True
+        self._was_reported = True
         code = self._process.returncode if self._process is not None else 0
         reason = f" with code {code}:\n{self._last_lines()}" if code else "."
-        self._say(
+        self._report(
             f"The annotation tool was closed{reason}\nMaskAL goes on waiting. To open it again:\n  {self.command}"
         )
 
     def end(self) -> None:
-        """Ends the tool if that loses nothing; else it stays open, and its person is told."""
+        """Ends the tool if that loses nothing; else it stays open, and its person is asked to save."""
         if self._process is not None and self.is_open:
             if self.command.saves_itself:
                 self._process.terminate()
                 self._await_end(self._process)
             else:
-                self._say("The annotation tool stays open, as it may hold unsaved work. Save it and close the tool.")
+                self._report("The annotation tool stays open, as it may hold unsaved work. Save it and close the tool.")
 
     def _await_end(self, process: subprocess.Popen[bytes]) -> None:
         try:
             process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:
-            self._say("The annotation tool does not end; close it yourself.")
+            self._report("The annotation tool does not end; close it yourself.")
 
     def _last_lines(self) -> str:
         self._output.seek(0)
@@ -142,7 +142,7 @@ class AnnotatorTool:
 
 @contextmanager
 def open_tool(
-    annotator: str, folder: Path, classes: Sequence[str], say: Callable[[str], None]
+    annotator: str, folder: Path, classes: Sequence[str], report: Callable[[str], None]
 ) -> Iterator[AnnotatorTool | None]:
     """The tool of the setting on the folder, until the end of the block; None for "".
 
@@ -153,9 +153,9 @@ def open_tool(
         yield None
         return
     command = tool_command(command_words(annotator), folder, classes)
-    say(f"Starting {command}")
+    report(f"Starting {command}")
     with tempfile.TemporaryFile() as output:
-        tool = AnnotatorTool(command, classes, output, say)
+        tool = AnnotatorTool(command, classes, output, report)
         try:
             yield tool
         finally:

@@ -16,7 +16,7 @@ from active_learning.system.wording import counted
 
 POLL_SECONDS = 2.0
 ANSWER_POLL_SECONDS = 0.5
-QUIET_SECONDS = 30.0  # a shape is drawn in less
+QUIET_SECONDS = 30.0  # longer than one shape takes
 
 
 def wait_for_annotations(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:

@@ -34,7 +34,7 @@ class _File:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What an annotation file says of an image, as long as the signatures of all files that were read stay."""
+    """What an annotation file holds of an image, as long as the signatures of all files that were read stay."""
 
     signatures: tuple[Signature | None, ...]
     masks: tuple[Path, ...]
@@ -70,7 +70,7 @@ class AnnotationCache:
         return self._entry(path, image).fault
 
     def read(self, path: Path, image: str) -> CocoImage:
-        """What an annotation file says of an image; labels are of the classes.
+        """What an annotation file holds of an image; labels are of the classes.
 
         Raises:
             MaskALError: the file or the image cannot be read, or a label is unknown.

@@ -114,7 +114,7 @@ def annotation_key(filename: str) -> str | None:
 
 
 def named_by_number(filename: str) -> bool:
-    """Whether an xml file has a name of CVAT's, item_000000012.xml, which says nothing of its image."""
+    """Whether an xml file has a name of CVAT's, item_000000012.xml, which does not name its image."""
     return _NUMBERED.fullmatch(filename) is not None
 
 
@@ -232,7 +232,7 @@ def key_of_numbered(path: Path, owners: Mapping[str, Sequence[str]], named_in: C
     """The key of `owners` that a file of a number names inside, as name or, as CVAT does, without suffix."""
     try:
         name = normalised(named_in(path)).rpartition("/")[2]
-    except AnnotationError:  # told once its file is read for an image, if it bears the name of one
+    except AnnotationError:  # reported once its file is read for an image, if it bears the name of one
         return None
     return next((key for key in (name, _stem(name)) if key in owners), None)
 

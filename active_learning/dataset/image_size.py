@@ -1,4 +1,4 @@
-"""Height and width of an image as it is to be looked at, from its header alone."""
+"""Height and width of an image as it is shown, from its header alone."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ def _header(image: Image.Image) -> tuple[int, int, int]:
 
 
 def _png_orientation(image: PngImagePlugin.PngImageFile) -> int:
-    """PNG allows EXIF behind the pixels, where Pillow would decode them all to look for it."""
+    """PNG allows EXIF behind the pixels, where Pillow would decode them all to find it."""
     if "exif" not in image.info and "Raw profile type exif" not in image.info:
         block = _png_exif_block(image)
         if block is None:
             return 1
         image.info["exif"] = b"Exif\x00\x00" + block
-    return Image.Image.getexif(image).get(_ORIENTATION, 1)
+    orientation: int = Image.Image.getexif(image).get(_ORIENTATION, 1)
+    return orientation
 
 
 def _png_exif_block(image: PngImagePlugin.PngImageFile) -> bytes | None:

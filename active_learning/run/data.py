@@ -135,7 +135,7 @@ class RunData:
         if not present:
             raise MaskALError(
                 f"{folder}: none of the {len(images)} {split} images of the run is there any more, such as "
-                f"{images[0]}; put them back, or look whether the drive is connected"
+                f"{images[0]}; put them back, or check that the drive is connected"
             )
         return present
 

@@ -116,7 +116,7 @@ def _read(holder: Path) -> dict[str, object]:
 
 
 def _has_died(holder: dict[str, object]) -> bool:
-    """As far as can be told from this machine."""
+    """As far as this machine can know."""
     pid = holder.get("pid")
     if holder.get("host") != socket.gethostname() or not isinstance(pid, int) or os.name == "nt":
         return False

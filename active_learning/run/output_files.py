@@ -79,7 +79,7 @@ class OutputFiles:
 
     @property
     def data_seen(self) -> Path:
-        """The images and annotations that the run has used last, to tell what has changed since."""
+        """The images and annotations that the run has used last, to log what has changed since."""
         return self.results / "data_seen.json"
 
     @property

@@ -30,7 +30,7 @@ class Mistake:
 
 @dataclass
 class RawSettings:
-    """Values as YAML gave them, before types and ranges are looked at."""
+    """Values as YAML gave them, before types and ranges are checked."""
 
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
@@ -113,7 +113,7 @@ def _read_mapping(loader: _Loader, root: yaml.Node) -> RawSettings:
 
 
 def add_overrides(raw: RawSettings, overrides: Sequence[str], known: Sequence[str]) -> None:
-    """KEY VALUE KEY VALUE..., each value read as YAML, replaces what the file says of that key."""
+    """KEY VALUE KEY VALUE..., each value read as YAML, replaces the file's value of that key."""
     seen: set[str] = set()
     for key, text in zip(overrides[::2], overrides[1::2], strict=False):
         if key in seen:

@@ -31,7 +31,7 @@ ZOO_NETWORK = "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x.yaml"
 
 
 def wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("maskal", message)  # type: ignore[arg-type]
+    return PydanticCustomError("maskal", message)  # type: ignore[arg-type, unused-ignore]
 
 
 def _as_tuple(value: Any) -> Any:
@@ -61,7 +61,7 @@ def _optional_path(value: Any) -> Any:
 
 def _seed(value: Any) -> int | tuple[int, ...]:
     """One seed or a list of them: a list of one is kept as such, its folders end in `_seed<n>`."""
-    seeds = _as_tuple(value)
+    seeds: tuple[int, ...] = _as_tuple(value)
     if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
         raise wrong("must be a whole number from 0 to 4294967295, or a list of such numbers")
     if len(set(seeds)) < len(seeds):

@@ -102,7 +102,7 @@ def network_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
 
 
 def _weights_fault(weights: str) -> str:
-    """Empty where they can be used, as far as their first and last bytes tell."""
+    """Empty where they can be used, as far as their first and last bytes show."""
     if not weights or weights.startswith(DOWNLOADS) or is_zoo_config(weights):
         return ""
     file = Path(weights).expanduser()

@@ -1,4 +1,4 @@
-"""The settings of a run, read from a YAML file and KEY VALUE pairs; every mistake is told in one error.
+"""The settings of a run, read from a YAML file and KEY VALUE pairs; one error names every mistake.
 
 settings_keys.py has each key's type, default and range.
 """
@@ -102,7 +102,7 @@ def _named_experiments(keys: SettingsKeys) -> list[Experiment]:
 
 @dataclass(frozen=True)
 class _Contradiction:
-    """Two keys that do not fit together; told only where both are right by themselves."""
+    """Two keys that do not fit together; reported only where both are right by themselves."""
 
     keys: tuple[str, ...]
     message: str
@@ -171,11 +171,11 @@ def _experiment_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
 
 
 def load_settings(path: Path, overrides: Sequence[str] = (), *, check_paths: bool = False) -> Settings:
-    """Reads the file, lets KEY VALUE KEY VALUE... replace what it says, and checks all of it.
+    """Reads the file, lets KEY VALUE KEY VALUE... replace its values, and checks all of it.
 
     Args:
         overrides: values are read as YAML: `loops 3`, `strategy "[uncertainty, random]"`.
-        check_paths: also looks whether the folders and files named are there.
+        check_paths: also checks that the folders and files named exist.
 
     Raises:
         SettingsError: every mistake in one message.

@@ -17,8 +17,8 @@ REMEDIES = {
     errno.EROFS: "mount that disk for writing, or name another folder in the settings",
     errno.EACCES: "change its permissions, or name another folder in the settings",
     errno.EPERM: "change its permissions, or name another folder in the settings",
-    errno.EIO: "look whether the disk is broken or was disconnected",
-    errno.ESTALE: "look whether the network drive was disconnected",
+    errno.EIO: "check whether the disk is broken or was disconnected",
+    errno.ESTALE: "check whether the network drive was disconnected",
     errno.EMFILE: "raise your limit for open files (ulimit -n), or lower num_workers",
 }
 

@@ -57,7 +57,7 @@ def _launch(main: Callable[..., None], count: int, *args: Any) -> None:
 
 
 def _spawn(count: int, program: Callable[..., None], args: tuple[Any, ...]) -> None:
-    from torch.multiprocessing import ProcessExitedException
+    from torch.multiprocessing.spawn import ProcessExitedException
 
     try:
         _launch(_run_spawned_rank, count, program, args)
