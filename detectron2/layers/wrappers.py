@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Linear
 from torch.nn.functional import interpolate
 
-from detectron2.layers import winograd
 from detectron2.layers.batch_norm import constant_scale_and_shift
+from detectron2.layers.cpu import winograd
 from detectron2.utils import comm
 
 __all__ = [

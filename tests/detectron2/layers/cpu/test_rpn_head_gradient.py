@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from detectron2.layers.cpu import rpn_head_gradient
 from detectron2.modeling import StandardRPNHead
-from detectron2.modeling.proposal_generator import sparse_gradient
 
 
 def maps_of_modules(head: StandardRPNHead, feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,7 +73,7 @@ def test_only_what_is_trained_gets_a_gradient() -> None:
 
 @pytest.mark.parametrize("change", ["hook", "another layer", "autocast", "no gradient"])
 def test_modules_are_called_where_it_matters(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_gradient, "_dense", None)
+    monkeypatch.setattr(rpn_head_gradient, "_dense", None)
     head = StandardRPNHead(in_channels=4, num_anchors=1)
     feature = torch.randn(1, 4, 5, 5)
     called = []

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detectron2.layers import Conv2d, FrozenBatchNorm2d, winograd
+from detectron2.layers import Conv2d, FrozenBatchNorm2d
+from detectron2.layers.cpu import winograd
 
 SHAPES = {
     "tiles fit": (1, 8, 12),
