@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from detectron2.layers.cpu.roi_align import MOST, Cells, WeightedSums
+from detectron2.layers.cpu import roi_align as cpu
 
 __all__ = ["ROIAlign", "roi_align"]
 
 
 class ROIAlign(nn.Module):
-    """Crop boxes from feature maps to one size by averaged bilinear samples.
+    """Pool RoIs of feature maps to one size: each bin is the mean of bilinear interpolations at its sampling points.
 
     Args:
-        output_size: (height, width) of a crop, in cells.
+        output_size: (height, width) in bins.
         spatial_scale: feature pixels per box unit (1 / stride).
-        sampling_ratio: samples along each side of a cell; 0 takes as many as the cell is pixels wide.
-        aligned: pixel (i, j) has its centre at (i + 0.5, j + 0.5); False shifts crops by half a pixel.
+        sampling_ratio: sampling points along each side of a bin; 0 takes as many as the bin is pixels wide.
+        aligned: pixel (i, j) has its centre at (i + 0.5, j + 0.5); False shifts RoIs by half a pixel.
     """
+
+    cpu_kernels = True
 
     def __init__(
         self, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool = True
@@ -34,13 +35,9 @@ class ROIAlign(nn.Module):
         """NCHW maps and Kx5 rois (batch index, x0, y0, x1, y1) -> K x C x output_size."""
         if rois.dim() != 2 or rois.shape[1] != 5:
             raise ValueError(f"ROIAlign: rois have shape {tuple(rois.shape)}, expected (K, 5)")
+        pool = cpu.roi_align if self.cpu_kernels else roi_align
         rois = rois.to(input.dtype)
-        if input.device.type == "cpu" and input.dtype == torch.float32:
-            cells = Cells.of(rois.detach(), self)
-            if cells.weighted_pixels() <= MOST:
-                crops: Tensor = WeightedSums.apply(input, cells)
-                return crops
-        return roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
+        return pool(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
 
     def extra_repr(self) -> str:
         names = ("output_size", "spatial_scale", "sampling_ratio", "aligned")

@@ -1,8 +1,11 @@
-"""3x3 convolutions on a processor with a quarter of the multiplications.
+"""3x3 convolutions on processors with a quarter of the multiplications: Winograd's minimal filtering F(4x4, 3x3).
 
-Winograd's way, F(4x4, 3x3) of Lavin & Gray 2016 (arXiv:1509.09308, section 4): tiles of 6 x 6 pixels and kernels are
-brought to 36 points each, where a convolution is one product a point; from these come output tiles of 4 x 4 pixels.
-Here each step is a matrix product. N maps, C channels in and O out, T tiles in a block.
+Lavin & Gray 2016 (arXiv 1509.09308, section 4.1): an output tile of 4 x 4 pixels is A^T [(G g G^T) * (B^T d B)] A, of a
+filter g and an input tile d of 6 x 6 pixels, overlapping its neighbours by 2. Summed over channels, the element-wise
+product is one matrix product for each of the 36 elements of the transform domain. The transforms, nested in two
+dimensions, are matrix products with Kronecker products of B^T, G and A^T.
+
+N images, C channels in and K out (one a filter), P tiles of a block.
 """
 
 from __future__ import annotations
@@ -16,18 +19,29 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-KERNEL, STEP = 3, 4
-TILE = STEP + KERNEL - 1
-# Where polynomials are multiplied. Reciprocals round nearly as a plain convolution; 1 and 2 err several times as much.
-POINTS = (0.0, 2**0.5, -(2**0.5), 0.5**0.5, -(0.5**0.5))
-# Measured on two cores with AVX2: with less to do, bringing tiles and kernels there and back costs more than it saves.
-FEWEST_TILES = 64
-FEWEST_CHANNELS, FEWEST_CHANNELS_OF_WEIGHTS = 128, 64  # the latter for the weights' gradient
-AT_ONCE = 2**22  # bound of memory: numbers of a block at its points
+FILTER, OUTPUT_TILE = 3, 4  # r and m of F(m x m, r x r)
+INPUT_TILE = OUTPUT_TILE + FILTER - 1
+# Interpolation nodes besides infinity. Reciprocals round nearly as a plain convolution; 1 and 2 several times worse.
+NODES = (0.0, 2**0.5, -(2**0.5), 0.5**0.5, -(0.5**0.5))
+# Measured on two cores with AVX2: with fewer, the transforms cost more than the matrix products save.
+MIN_TILES = 64
+MIN_CHANNELS, MIN_CHANNELS_WEIGHT_GRADIENT = 128, 64
+MAX_BLOCK = 2**22  # numbers of a block in the transform domain: bounds the memory
 
 
-def is_faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether `convolve` saves time. PyTorch's own is slow at gradients of weights when channels come last."""
+def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """F.conv2d of (N, C, H, W) with filters (K, C, 3, 3) and a padding of 1; what is faster of Winograd and PyTorch.
+
+    Winograd's output has a gradient, but no second one.
+    """
+    if not _is_faster(x, weight):
+        return F.conv2d(x, weight, bias, padding=1)
+    output: Tensor = _Conv3x3.apply(x, weight, bias)
+    return output
+
+
+def _is_faster(x: Tensor, weight: Tensor) -> bool:
+    """Whether `_Conv3x3` saves time. PyTorch's own weight gradient is slow where channels come last."""
     return (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
@@ -35,100 +49,94 @@ def is_faster(x: Tensor, weight: Tensor) -> bool:
         and x.numel() > 0
         and x.is_contiguous(memory_format=torch.channels_last)
         and torch.backends.cpu.get_cpu_capability() == "AVX2"  # where it was measured
-        and (_is_large(x, weight, FEWEST_CHANNELS) or (torch.is_grad_enabled() and weight.requires_grad))
+        and (_is_large(x, weight, MIN_CHANNELS) or (torch.is_grad_enabled() and weight.requires_grad))
     )
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """F.conv2d of (N, C, H, W) with weights (O, C, 3, 3) and a padding of 1, with its gradients (but none of those)."""
-    output: Tensor = _Convolution.apply(x, weight, bias)
-    return output
+def _is_large(x: Tensor, weight: Tensor, min_channels: int) -> bool:
+    count, _, height, width = x.shape
+    return min(weight.shape[:2]) >= min_channels and count * height * width >= MIN_TILES * OUTPUT_TILE**2
 
 
-class _Convolution(torch.autograd.Function):
+class _Conv3x3(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _convolved(x, weight, bias)
+        return _convolve(x, weight, bias)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, of_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        of_x = _convolved(of_output, weight.flip(2, 3).transpose(0, 1), None) if needs_x else None
-        of_weight = _weight_gradient(x, weight, of_output) if needs_weight else None
-        return of_x, of_weight, of_output.sum((0, 2, 3)) if needs_bias else None
+        grad_x = _convolve(grad_output, weight.flip(2, 3).transpose(0, 1), None) if needs_x else None
+        grad_weight = _weight_gradient(x, weight, grad_output) if needs_weight else None
+        return grad_x, grad_weight, grad_output.sum((0, 2, 3)) if needs_bias else None
 
 
-def _is_large(x: Tensor, weight: Tensor, fewest_channels: int) -> bool:
-    count, _, height, width = x.shape
-    return min(weight.shape[:2]) >= fewest_channels and count * height * width >= FEWEST_TILES * STEP**2
-
-
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if _is_large(x, weight, FEWEST_CHANNELS):
-        return _by_points(x, weight, bias)
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if _is_large(x, weight, MIN_CHANNELS):
+        return _winograd(x, weight, bias)
     return F.conv2d(x, weight, bias, padding=1)
 
 
-def _weight_gradient(x: Tensor, weight: Tensor, of_output: Tensor) -> Tensor:
-    large = _is_large(x, weight, FEWEST_CHANNELS_OF_WEIGHTS)
-    found = _weight_gradient_by_points(x, of_output) if large else _weight_gradient_by_taps(x, of_output)
-    return (
-        found.view(KERNEL, KERNEL, *weight.shape[:2]).permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
-    )
+def _weight_gradient(x: Tensor, weight: Tensor, grad_output: Tensor) -> Tensor:
+    large = _is_large(x, weight, MIN_CHANNELS_WEIGHT_GRADIENT)
+    gradient = (_winograd_weight_gradient if large else _direct_weight_gradient)(x, grad_output)
+    gradient = gradient.view(FILTER, FILTER, *weight.shape[:2]).permute(2, 3, 0, 1)
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
-def _by_points(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    outs, channels = weight.shape[:2]
-    kernels = KERNELS.to(weight.dtype) @ weight.permute(2, 3, 0, 1).reshape(KERNEL**2, -1)
-    kernels = kernels.view(-1, outs, channels).transpose(1, 2)
-    tiles = _Tiles(x, TILE, max(outs, channels))
+def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    filters, channels = weight.shape[:2]
+    transformed = FILTER_TRANSFORM.to(weight.dtype) @ weight.permute(2, 3, 0, 1).reshape(FILTER**2, -1)
+    transformed = transformed.view(-1, filters, channels).transpose(1, 2)  # (36, C, K)
+    tiles = _Tiles(x, INPUT_TILE, max(filters, channels))
     count, _, height, width = x.shape
-    rounded = count, outs, tiles.down * STEP, tiles.across * STEP
-    output = torch.empty(rounded, dtype=x.dtype, memory_format=torch.channels_last)
-    by_tile = output.permute(0, 2, 3, 1).view(count, tiles.down, STEP, tiles.across, STEP, outs).transpose(2, 3)
+    whole_tiles = count, filters, tiles.down * OUTPUT_TILE, tiles.across * OUTPUT_TILE
+    output = torch.empty(whole_tiles, dtype=x.dtype, memory_format=torch.channels_last)
+    by_tile = output.permute(0, 2, 3, 1).view(count, tiles.down, OUTPUT_TILE, tiles.across, OUTPUT_TILE, filters)
+    by_tile = by_tile.transpose(2, 3)
     for images, rows in tiles.blocks():
-        points = _changed(INPUTS, tiles.of(images, rows)).transpose(0, 1)
-        found = _changed(OUTPUTS, torch.bmm(points, kernels).transpose(0, 1))
+        inputs = _transform(INPUT_TRANSFORM, tiles.of(images, rows)).transpose(0, 1)  # (36, P, C)
+        outputs = _transform(INVERSE_TRANSFORM, torch.bmm(inputs, transformed).transpose(0, 1))  # (P, 16, K)
         if bias is not None:
-            found += bias
+            outputs += bias
         target = by_tile[images, rows]
-        target.copy_(found.view(target.shape))
+        target.copy_(outputs.view(target.shape))
     if output.shape[2:] == x.shape[2:]:
         return output
     # Not a view, which autograd would not let anybody change in place.
     return output[:, :, :height, :width].clone(memory_format=torch.channels_last)
 
 
-def _weight_gradient_by_points(x: Tensor, of_output: Tensor) -> Tensor:
-    """(9, O * C)"""
-    channels, outs = x.shape[1], of_output.shape[1]
-    most = max(outs, channels)
-    seen, asked = _Tiles(x, TILE, most), _Tiles(of_output, STEP, most)
-    found = x.new_zeros(TILE**2, outs, channels)
-    for block in seen.blocks():
-        of_points = _changed(OUTPUTS.T, asked.of(*block)).permute(1, 2, 0)
-        found.baddbmm_(of_points, _changed(INPUTS, seen.of(*block)).transpose(0, 1))
-    return KERNELS.T.to(x.dtype) @ found.flatten(1)
+def _winograd_weight_gradient(x: Tensor, grad_output: Tensor) -> Tensor:
+    """(9, K * C): the transposed transforms, G^T [sum of (A dY A^T) * (B^T d B) over tiles] G."""
+    channels, filters = x.shape[1], grad_output.shape[1]
+    most = max(filters, channels)
+    input_tiles, output_tiles = _Tiles(x, INPUT_TILE, most), _Tiles(grad_output, OUTPUT_TILE, most)
+    summed = x.new_zeros(INPUT_TILE**2, filters, channels)
+    for block in input_tiles.blocks():
+        outputs = _transform(INVERSE_TRANSFORM.T, output_tiles.of(*block)).permute(1, 2, 0)
+        summed.baddbmm_(outputs, _transform(INPUT_TRANSFORM, input_tiles.of(*block)).transpose(0, 1))
+    return FILTER_TRANSFORM.T.to(x.dtype) @ summed.flatten(1)
 
 
-def _weight_gradient_by_taps(x: Tensor, of_output: Tensor) -> Tensor:
-    """(9, O, C), each of the kernel's taps by one matrix product."""
+def _direct_weight_gradient(x: Tensor, grad_output: Tensor) -> Tensor:
+    """(9, K, C), each of the filter's elements by one matrix product."""
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-    # Zeros at the right and below put outputs on the grid of inputs: there, what a tap saw is a fixed way ahead.
-    gradient = F.pad(of_output.permute(0, 2, 3, 1), (0, 0, 0, KERNEL - 1, 0, KERNEL - 1)).flatten(0, 2)
-    width, seen = padded.shape[2], padded.flatten(0, 2)
-    found = x.new_empty(KERNEL**2, of_output.shape[1], x.shape[1])
-    for tap, of_tap in enumerate(found):
-        ahead = tap // KERNEL * width + tap % KERNEL
-        torch.mm(gradient[: len(gradient) - ahead].T, seen[ahead:], out=of_tap)
-    return found
+    # Zeros at the right and below give the output the input's row length: an element's inputs lie at a fixed offset.
+    gradient = F.pad(grad_output.permute(0, 2, 3, 1), (0, 0, 0, FILTER - 1, 0, FILTER - 1)).flatten(0, 2)
+    width, inputs = padded.shape[2], padded.flatten(0, 2)
+    result = x.new_empty(FILTER**2, grad_output.shape[1], x.shape[1])
+    for index, element in enumerate(result):
+        offset = index // FILTER * width + index % FILTER
+        torch.mm(gradient[: len(gradient) - offset].T, inputs[offset:], out=element)
+    return result
 
 
 class _Tiles:
-    """Tiles of `side` pixels a side, STEP apart, of maps (N, C, H, W) amid zeros; a block of them at a time.
+    """Tiles of `side` x `side` pixels, OUTPUT_TILE apart, of maps (N, C, H, W) padded by zeros; a block at a time.
 
     A block is some rows of tiles of an image, or some whole images.
 
@@ -138,19 +146,18 @@ class _Tiles:
 
     def __init__(self, maps: Tensor, side: int, most_channels: int) -> None:
         self.maps = maps.permute(0, 2, 3, 1)
-        self.margin = (side - STEP) // 2
+        self.margin = (side - OUTPUT_TILE) // 2
         count, height, width, channels = self.maps.shape
-        self.down, self.across = -(-height // STEP), -(-width // STEP)
-        rows_at_once = max(AT_ONCE // (TILE**2 * most_channels * self.across), 1)
-        self.rows = min(rows_at_once, self.down)
-        self.images = min(max(rows_at_once // self.down, 1), count)
-        self.padded = maps.new_zeros(
-            self.images, self.rows * STEP + 2 * self.margin, self.across * STEP + 2 * self.margin, channels
-        )
-        of_image, of_row, of_column, _ = self.padded.stride()
+        self.down, self.across = -(-height // OUTPUT_TILE), -(-width // OUTPUT_TILE)
+        max_rows = max(MAX_BLOCK // (INPUT_TILE**2 * most_channels * self.across), 1)
+        self.rows = min(max_rows, self.down)
+        self.images = min(max(max_rows // self.down, 1), count)
+        sides = (tiles * OUTPUT_TILE + 2 * self.margin for tiles in (self.rows, self.across))
+        self.padded = maps.new_zeros(self.images, *sides, channels)
+        image, row, column, _ = self.padded.stride()
         self.tiles = self.padded.as_strided(
             (self.images, self.rows, self.across, side, side, channels),
-            (of_image, STEP * of_row, STEP * of_column, of_row, of_column, 1),
+            (image, OUTPUT_TILE * row, OUTPUT_TILE * column, row, column, 1),
         )
 
     def blocks(self) -> Iterator[tuple[slice, slice]]:
@@ -160,10 +167,10 @@ class _Tiles:
                 yield slice(image, image + self.images), slice(row, min(row + self.rows, self.down))
 
     def of(self, images: slice, rows: slice) -> Tensor:
-        """(T, side^2, C)"""
+        """(P, side^2, C)"""
         maps = self.maps[images]
         _, height, width, _ = maps.shape
-        first, end = rows.start * STEP - self.margin, rows.stop * STEP + self.margin
+        first, end = rows.start * OUTPUT_TILE - self.margin, rows.stop * OUTPUT_TILE + self.margin
         above, below = max(first, 0), min(end, height)
         padded = self.padded[: len(maps), : end - first]
         padded[:, : above - first] = 0
@@ -172,26 +179,23 @@ class _Tiles:
         return self.tiles[: len(maps), : rows.stop - rows.start].flatten(0, 2).flatten(1, 2)
 
 
-def _changed(matrix: Tensor, tiles: Tensor) -> Tensor:
-    """A matrix (P, Q) times each of (T, Q, C)."""
+def _transform(matrix: Tensor, tiles: Tensor) -> Tensor:
+    """A matrix (Q, R) times each of (P, R, C)."""
     return torch.bmm(matrix.to(tiles.dtype).expand(len(tiles), *matrix.shape), tiles)
 
 
-def _matrices() -> Iterator[Tensor]:
-    """What brings input tiles to points, kernels to points, and points to output tiles: 36 x 36, 36 x 9, 16 x 36.
-
-    Along one side it is the way of Toom and Cook: values of the polynomials at POINTS and, last, at infinity.
-    """
-    points = np.array(POINTS)
-    others = [np.delete(points, index) for index in range(len(points))]
-    scales = np.array([[np.prod(point - rest)] for point, rest in zip(points, others, strict=True)])
-    inputs = np.zeros((TILE, TILE))
+def _transforms() -> Iterator[Tensor]:
+    """B^T (6 x 6), G (6 x 3) and A^T (4 x 6) of Toom and Cook's construction, each as its Kronecker square."""
+    nodes = np.array(NODES)
+    others = [np.delete(nodes, index) for index in range(len(nodes))]
+    scales = np.array([[np.prod(node - rest)] for node, rest in zip(nodes, others, strict=True)])
+    inputs = np.zeros((INPUT_TILE, INPUT_TILE))
     inputs[:-1, :-1] = [np.poly(rest)[::-1] for rest in others]
-    inputs[-1] = np.poly(points)[::-1]
-    kernels = np.vstack([np.vander(points, KERNEL, increasing=True) / scales, np.eye(KERNEL)[-1]])
-    outputs = np.vstack([np.vander(points, STEP, increasing=True), np.eye(STEP)[-1]]).T
-    for side in (inputs, kernels, outputs):
-        yield torch.from_numpy(np.kron(side, side))
+    inputs[-1] = np.poly(nodes)[::-1]  # infinity's
+    filters = np.vstack([np.vander(nodes, FILTER, increasing=True) / scales, np.eye(FILTER)[-1]])
+    outputs = np.vstack([np.vander(nodes, OUTPUT_TILE, increasing=True), np.eye(OUTPUT_TILE)[-1]]).T
+    for matrix in (inputs, filters, outputs):
+        yield torch.from_numpy(np.kron(matrix, matrix))
 
 
-INPUTS, KERNELS, OUTPUTS = _matrices()
+INPUT_TRANSFORM, FILTER_TRANSFORM, INVERSE_TRANSFORM = _transforms()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 
 import pytest
@@ -12,8 +11,6 @@ from torch import Tensor
 
 from detectron2.layers import ROIAlign
 from detectron2.layers.cpu import roi_align
-
-layer = importlib.import_module("detectron2.layers.roi_align")  # the package has a function of this name
 
 
 def _boxes() -> Tensor:
@@ -28,10 +25,10 @@ def _boxes() -> Tensor:
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("ratio", [0, 2, 3])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_crops_and_gradients_are_those_of_torchvision(
+def test_values_and_gradients_are_those_of_torchvision(
     monkeypatch: pytest.MonkeyPatch, aligned: bool, ratio: int, layout: torch.memory_format
 ) -> None:
-    monkeypatch.setattr(roi_align, "AT_ONCE", 1000)  # several parts
+    monkeypatch.setattr(roi_align, "MAX_BLOCK", 1000)  # several parts
     torch.manual_seed(0)
     maps = torch.randn(2, 3, 12, 16).to(memory_format=layout).requires_grad_()
     expected = torchvision.ops.roi_align(maps, _boxes(), (5, 7), 0.25, ratio, aligned)
@@ -58,9 +55,9 @@ def test_a_box_that_is_not_finite_spoils_no_other(ratio: int) -> None:
     torch.testing.assert_close(crops[[0, 3]], layer(maps, torch.tensor([box, box])))
 
 
-def test_more_samples_than_memory_allows_are_left_to_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer, "WeightedSums", None)
-    monkeypatch.setattr(layer, "MOST", 1000)
+def test_more_sampling_points_than_memory_allows_are_left_to_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roi_align, "_WeightedSums", None)
+    monkeypatch.setattr(roi_align, "MAX_PIXELS", 1000)
     maps = torch.randn(2, 1, 12, 16)
     expected = torchvision.ops.roi_align(maps, _boxes(), (2, 2), 1.0, 0, True)
     torch.testing.assert_close(ROIAlign((2, 2), 1.0, 0)(maps, _boxes()), expected)
