@@ -95,7 +95,7 @@ class DetectionCheckpointer(Checkpointer):
             checkpoint["matching_heuristics"] = True
         if checkpoint.get("__author__") == "torchvision":
             self.logger.info(
-                "%s holds torchvision weights: they want INPUT.FORMAT RGB, RESNETS.STRIDE_IN_1X1 False, "
+                "%s holds torchvision weights: they need INPUT.FORMAT RGB, RESNETS.STRIDE_IN_1X1 False, "
                 "PIXEL_MEAN [123.675, 116.28, 103.53] and PIXEL_STD [58.395, 57.12, 57.375]",
                 filename,
             )
@@ -152,7 +152,7 @@ def _grouped(keys: Iterable[str]) -> list[str]:
 
 
 def _split_query(path: str) -> tuple[str, bool]:
-    """The path without a query, and whether the query asks for matching by endings."""
+    """The path without a query, and whether the query requests matching by endings."""
     file, _, query = path.rpartition("?")
     if "matching_heuristics" not in query or not file:
         return path, False

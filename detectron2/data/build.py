@@ -75,7 +75,7 @@ def get_detection_dataset_dicts(
         check_consistency: check that the data sets have the same classes.
 
     Raises:
-        NotImplementedError: keypoints or precomputed proposals are asked for.
+        NotImplementedError: keypoints or precomputed proposals are requested.
         ValueError: no names, an empty data set, different classes.
     """
     if min_keypoints or proposal_files:
@@ -132,7 +132,7 @@ def build_batch_data_loader(
     if not aspect_ratio_grouping:
         collate = collate_fn or trivial_batch_collator
         return loader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate, **workers)
-    # Workers send single images: only here, where all meet, can they be grouped.
+    # Workers send single images: only here, where all arrive, can they be grouped.
     singles = loader(dataset, batch_size=None, collate_fn=trivial_batch_collator, **workers)
     batches: Any = AspectRatioGroupedDataset(singles, batch_size)
     if collate_fn is not None:
@@ -281,7 +281,7 @@ def build_detection_test_loader(
         worker_init_fn=_limit_worker_threads,
         persistent_workers=num_workers > 0,
         pin_memory=pin_memory,
-        # its own, so that an evaluation within a training does not change what the training draws
+        # its own, so that an evaluation within a training does not change the training's random numbers
         generator=torch.Generator(),
     )
 

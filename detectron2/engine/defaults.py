@@ -119,7 +119,7 @@ class DefaultPredictor:
 
 
 class _Progress:
-    """Iteration, hooks, random draws, place in the data: the part of a trainer's state without a key of its own."""
+    """Iteration, hooks, random generators, position in the data: what has no key of its own in a trainer's state."""
 
     def __init__(self, trainer: DefaultTrainer) -> None:
         self._trainer = weakref.proxy(trainer)
@@ -166,7 +166,7 @@ class DefaultTrainer(TrainerBase):
     def resume_or_load(self, resume: bool = True) -> None:
         """Load `cfg.MODEL.WEIGHTS`, or with `resume` the last checkpoint of OUTPUT_DIR where there is one.
 
-        Resuming also restores optimizer, schedule, hooks, random generators and the place in the data, and goes on
+        Resuming also restores optimizer, schedule, hooks, random generators and the position in the data, and goes on
         with the iteration after the checkpoint's. The losses are then those of an uninterrupted training.
         """
         resume = resume and self.checkpointer.has_checkpoint()
@@ -280,7 +280,7 @@ class DefaultTrainer(TrainerBase):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """The evaluator of a test dataset; a subclass must say which."""
+        """The evaluator of a test dataset; a subclass must define it."""
         raise NotImplementedError(
             f"{cls.__name__} does not say how to evaluate '{dataset_name}': override build_evaluator, "
             "give test() the evaluators, or set DATASETS.TEST to ()"
@@ -315,7 +315,7 @@ class DefaultTrainer(TrainerBase):
 
     @staticmethod
     def auto_scale_workers(cfg: CfgNode, num_workers: int) -> CfgNode:
-        """The config for `num_workers` processes, where SOLVER.REFERENCE_WORLD_SIZE says for how many it was written.
+        """The config for `num_workers` processes, where SOLVER.REFERENCE_WORLD_SIZE is the number it was written for.
 
         Batch and learning rate grow with the number of processes, iteration counts shrink (linear scaling rule,
         Goyal et al. 2017, section 2.1). The same config where REFERENCE_WORLD_SIZE is 0 or equal to `num_workers`.

@@ -1,6 +1,6 @@
 """Run a function in one process, or in one process a GPU on one or several machines.
 
-Without CUDA the processes work on the CPU and talk over gloo instead of NCCL. Under torchrun the processes are there
+Without CUDA the processes work on the CPU and communicate over gloo instead of NCCL. Under torchrun the processes exist
 already, and `launch` only connects them.
 """
 
@@ -35,11 +35,11 @@ def launch(
     args: tuple[Any, ...] = (),
     timeout: timedelta = DEFAULT_TIMEOUT,
 ) -> None:
-    """Call `main_func(*args)` in `num_machines * num_gpus_per_machine` processes that can talk to each other.
+    """Call `main_func(*args)` in `num_machines * num_gpus_per_machine` processes that can communicate.
 
     Call it once on each machine. With one process in all, `main_func` runs in this one. Otherwise processes are
     spawned, so `main_func` and `args` must be picklable and the calling module importable. In a process that torchrun
-    started, torchrun's numbers hold and those given here are not looked at.
+    started, torchrun's numbers hold and those given here are ignored.
 
     Args:
         dist_url: where the processes meet, such as "tcp://HOST:PORT"; "auto" finds a free port on a single machine.
@@ -74,7 +74,7 @@ def _check_devices(processes: int) -> None:
     if not torch.cuda.is_available():
         logger.warning("CUDA is not available: %d processes share this machine's CPU", processes)
     elif torch.cuda.device_count() < processes:
-        raise RuntimeError(f"{processes} GPUs are asked for, this machine has {torch.cuda.device_count()}")
+        raise RuntimeError(f"{processes} GPUs are requested, this machine has {torch.cuda.device_count()}")
 
 
 def _run_process(

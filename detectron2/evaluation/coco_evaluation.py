@@ -55,7 +55,7 @@ class COCOEvaluator(DatasetEvaluator):
     """AP, AP50, AP75, APs, APm, APl, and with two classes or more AP-<class>, in percent, of boxes and masks.
 
     Of proposals, which a ProposalNetwork gives, the average recalls (see :func:`average_recalls`) as "box_proposals".
-    NaN stands where there is no ground truth to find. A task without any prediction has the first six only, all NaN.
+    NaN where there is no ground truth. A task without any prediction has the first six only, all NaN.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ def _read_ground_truth(json_file: str) -> dict[str, Any]:
 
 
 def _percent(precision: np.ndarray) -> float:
-    """Mean in percent of all entries above -1, which stands for "no ground truth"."""
+    """Mean in percent of all entries above -1, which means "no ground truth"."""
     there = precision[precision > -1]
     return float(there.mean() * 100) if there.size else float("nan")
 

@@ -98,7 +98,7 @@ def is_main_process() -> bool:
 
 
 def synchronize() -> None:
-    """Wait until every process has come here."""
+    """Wait until every process has called this."""
     if get_world_size() > 1:
         # Naming the device keeps NCCL from guessing it.
         is_nccl = dist.get_backend() == dist.Backend.NCCL

@@ -15,7 +15,7 @@ from detectron2.utils.download import cached_name, download
 
 
 class CachedURLHandler(HTTPURLHandler):
-    """Downloads to the cache, once for all processes; a failure says where the file can be put by hand."""
+    """Downloads to the cache, once for all processes; a failure names where the file can be put by hand."""
 
     def _get_local_path(self, path: str, force: bool = False, cache_dir: str | None = None, **kwargs: Any) -> str:
         self._check_kwargs(kwargs)

@@ -268,7 +268,7 @@ class Visualizer:
         return [mask if isinstance(mask, GenericMask | None) else GenericMask(mask, height, width) for mask in each]
 
     def _labels(self, classes: Sequence[int] | None, scores: Sequence[float] | None) -> list[str] | None:
-        """Texts such as "healthy 93%"; class numbers where there are no names, None where there is nothing to say."""
+        """Texts such as "healthy 93%"; class numbers where there are no names, None where both are missing."""
         names = getattr(self.metadata, "thing_classes", None)
         texts = None if classes is None else [names[number] if names else str(number) for number in classes]
         if scores is None:

@@ -87,7 +87,7 @@ class Resize(Augmentation):
 
 @dataclass(eq=False)
 class ResizeShortestEdge(Augmentation):
-    """Scale so that the shorter edge gets a length drawn at random and the longer one does not exceed `max_size`.
+    """Scale so that the shorter edge gets a random length and the longer one does not exceed `max_size`.
 
     short_edge_length: lengths to choose from ("choice"), or the smallest and the largest ("range", inclusive). A length
     of 0 leaves the image as it is. max_size is stronger than the shorter edge's length.

@@ -112,7 +112,7 @@ class BottleneckBlock(_ResidualBlock):
 
 
 class DeformBottleneckBlock(BottleneckBlock):
-    """A bottleneck block whose 3x3 convolution learns where to look: ``conv2_offset`` moves each of its nine points.
+    """A bottleneck block with a deformable 3x3 convolution: ``conv2_offset`` moves each of its nine sampling points.
 
     Args:
         kwargs: of :class:`BottleneckBlock`.
@@ -295,7 +295,7 @@ def _stages(
 ) -> list[list[CNNBlockBase]]:
     """Stages res2 to res5; res2 has ``width`` channels, ``bottleneck`` within its blocks, each later one twice those.
 
-    ``last_dilation`` 2 of res5 stands for its stride; ``deform_options`` are for the deformable stages only.
+    ``last_dilation`` 2 of res5 replaces its stride; ``deform_options`` are for the deformable stages only.
     """
     if depth not in BLOCKS_PER_STAGE:
         raise ValueError(f"no ResNet of depth {depth} is known; choose one of {sorted(BLOCKS_PER_STAGE)}")

@@ -29,7 +29,7 @@ Batch = Sequence[dict[str, Any]]
 
 
 class _Detector(nn.Module):
-    """What both detectors share: a backbone, the normalisation of its input, and the way back to the image's size."""
+    """What both detectors share: a backbone, the normalisation of its input, scaling back to the image's size."""
 
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor

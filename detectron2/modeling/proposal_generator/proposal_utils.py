@@ -39,7 +39,7 @@ def find_top_rpn_proposals(
     Args:
         proposals: L tensors (N, K_l, 4).
         pred_objectness_logits: L tensors (N, K_l).
-        nms_thresh: IoU above which the lower of two boxes of a level goes.
+        nms_thresh: IoU above which the lower of two boxes of a level is suppressed.
         pre_nms_topk: candidates a level and image that enter suppression.
         post_nms_topk: proposals an image that are kept, over all levels.
         min_box_size: boxes whose width or height, clipped to the image, is not above this go.

@@ -18,7 +18,7 @@ __all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]
 ROI_BOX_HEAD_REGISTRY = Registry("ROI_BOX_HEAD")
 ROI_BOX_HEAD_REGISTRY.__doc__ = """``(cfg, input_shape: ShapeSpec) -> nn.Module`` by ``MODEL.ROI_BOX_HEAD.NAME``.
 
-The module maps pooled features (M, C, H, W) to features of each box and tells their ``output_shape``.
+The module maps pooled features (M, C, H, W) to features of each box and has their ``output_shape``.
 """
 
 
@@ -77,7 +77,7 @@ class FastRCNNConvFCHead(nn.Sequential):
 
 
 def conv3x3_norm_relu(in_channels: int, out_channels: int, norm: str) -> Conv2d:
-    """A layer of the heads: its norm, where "" stands for a bias instead, and its initialisation are built in."""
+    """A layer of the heads: its norm, where "" means a bias instead, and its initialisation are built in."""
     modules: Any = {"norm": get_norm(norm, out_channels), "activation": nn.ReLU(inplace=True)}
     conv = Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not norm, **modules)
     c2_msra_fill(conv)

@@ -34,7 +34,7 @@ class CascadeROIHeads(StandardROIHeads):
     """Box heads of rising IoU thresholds in a row; the rest is that of :class:`StandardROIHeads`.
 
     The first stage gets the sampled proposals, each later one the corrected boxes, matched anew; the mask head is
-    trained on the sampled proposals. Losses are named ``loss_cls_stage0``, ...; events stand under ``stage0/``, ...
+    trained on the sampled proposals. Losses are named ``loss_cls_stage0``, ...; events are named ``stage0/``, ...
 
     Args:
         box_heads, box_predictors, proposal_matchers: one a stage; boxes are shared by all classes.
