@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import torch
 import torch.utils.data as torchdata
-from tabulate import tabulate
 from termcolor import colored
 
 from detectron2.config import CfgNode, configurable
@@ -22,6 +21,7 @@ from detectron2.data.resumable_loader import ResumableLoader
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
+from detectron2.utils.logger import create_class_table
 
 __all__ = [
     "build_batch_data_loader", "build_detection_test_loader", "build_detection_train_loader",
@@ -30,7 +30,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_HISTOGRAM_COLUMNS = 6
 Collate = Callable[[list[Any]], Any]
 
 
@@ -49,13 +48,10 @@ def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequ
     unknown = sorted(set(counts) - set(range(len(class_names))))
     if unknown:
         raise ValueError(f"category_id {unknown} of the annotations are not in [0, {len(class_names)}) as the classes")
-    cells: list[Any] = [cell for i, name in enumerate(class_names) for cell in (name[:20], counts[i])]
+    by_class = [(name[:20], counts[i]) for i, name in enumerate(class_names)]
     if len(class_names) > 1:
-        cells += ["total", sum(counts.values())]
-    columns = min(_HISTOGRAM_COLUMNS, len(cells))
-    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-    headers = (["category", "#instances"] * _HISTOGRAM_COLUMNS)[:columns]
-    table = tabulate(rows, headers=headers, tablefmt="pipe", numalign="left", stralign="center")
+        by_class.append(("total", sum(counts.values())))
+    table = create_class_table(by_class, "#instances", stralign="center")
     logger.info("Distribution of instances among all %d categories:\n%s", len(class_names), colored(table, "cyan"))
 
 

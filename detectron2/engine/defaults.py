@@ -29,17 +29,13 @@ from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
-from detectron2.utils.file_io import PathManager
+from detectron2.utils.file_io import PathManager, write_whole
 from detectron2.utils.logger import setup_logger
 
 __all__ = [
-    "DefaultPredictor",
-    "DefaultTrainer",
-    "create_ddp_model",
-    "default_argument_parser",
-    "default_setup",
+    "DefaultPredictor", "DefaultTrainer", "create_ddp_model", "default_argument_parser", "default_setup",
     "default_writers",
-]
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +66,7 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
     logger.info("Command line arguments: %s", args)
     if comm.is_main_process() and cfg.OUTPUT_DIR:
         target = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        draft = target.with_name("config.yaml.tmp")
-        draft.write_text(cfg.dump(), encoding="utf-8")
-        draft.replace(target)
+        write_whole(target, lambda file: file.write_text(cfg.dump(), encoding="utf-8"))
         logger.info("The full config is in %s", target)
     seed_all_rng(cfg.SEED + rank if cfg.SEED >= 0 else None)
     if not getattr(args, "eval_only", False):

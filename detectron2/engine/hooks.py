@@ -25,15 +25,9 @@ from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.random_state import random_states_kept
 
 __all__ = [
-    "BestCheckpointer",
-    "CallbackHook",
-    "EvalHook",
-    "IterationTimer",
-    "LRScheduler",
-    "PeriodicCheckpointer",
-    "PeriodicWriter",
-    "PreciseBN",
-]
+    "BestCheckpointer", "CallbackHook", "EvalHook", "IterationTimer", "LRScheduler", "PeriodicCheckpointer",
+    "PeriodicWriter", "PreciseBN",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -80,29 +81,28 @@ def _check_devices(processes: int) -> None:
 def _run_process(
     local_rank: int, first_rank: int, processes: int, connection: dict, main_func: Callable, args: tuple
 ) -> None:
-    _connect(local_rank, rank=first_rank + local_rank, **connection)
-    try:
+    with _connected(local_rank, rank=first_rank + local_rank, **connection):
         comm.create_local_process_group(processes)
         comm.synchronize()
         main_func(*args)
-    finally:
-        dist.destroy_process_group()
 
 
 def _run_under_torchrun(main_func: Callable[..., Any], args: tuple[Any, ...], timeout: timedelta) -> None:
     if dist.is_initialized() or os.environ["WORLD_SIZE"] == "1":
         main_func(*args)
         return
-    _connect(int(os.environ["LOCAL_RANK"]), init_method="env://", timeout=timeout)
-    try:
+    with _connected(int(os.environ["LOCAL_RANK"]), init_method="env://", timeout=timeout):
         comm.synchronize()
         main_func(*args)
-    finally:
-        dist.destroy_process_group()
 
 
-def _connect(local_rank: int, **options: Any) -> None:
+@contextmanager
+def _connected(local_rank: int, **options: Any) -> Iterator[None]:
     on_cuda = torch.cuda.is_available()
     if on_cuda:
         torch.cuda.set_device(local_rank)
     dist.init_process_group(backend="nccl" if on_cuda else "gloo", **options)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()

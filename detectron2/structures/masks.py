@@ -39,12 +39,6 @@ def _rasterize(instances: Sequence[Sequence[np.ndarray]], height: int, width: in
     return masks
 
 
-def decode_run_lengths(runs: dict[str, Any]) -> np.ndarray:
-    """HxW uint8 of COCO's {"size": [H, W], "counts": ...}, packed or, as crowds are stored, a plain list of counts."""
-    plain = isinstance(runs["counts"], list)
-    return coco_mask.decode(coco_mask.frPyObjects(runs, *runs["size"]) if plain else runs)
-
-
 class BitMasks:
     """N masks as one bool tensor, NxHxW, the size of the image."""
 

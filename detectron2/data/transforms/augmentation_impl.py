@@ -194,10 +194,10 @@ class RandomRotation(Augmentation):
         angle = float(np.random.uniform(*self.angle) if self.is_range else np.random.choice(self.angle))
         if angle % 360 == 0:
             return NoOpTransform()
-        center = None if self.center is None else self._draw_center(height, width)
+        center = None if self.center is None else self._sample_center(height, width)
         return RotationTransform(height, width, angle, expand=self.expand, center=center, interp=self.interp)
 
-    def _draw_center(self, height: int, width: int) -> tuple[float, float]:
+    def _sample_center(self, height: int, width: int) -> tuple[float, float]:
         if self.is_range:
             x, y = np.random.uniform(*self.center)
         else:

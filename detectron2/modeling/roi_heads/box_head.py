@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from detectron2.config import CfgNode, configurable
@@ -25,6 +24,8 @@ The module maps pooled features (M, C, H, W) to features of each box and has the
 @ROI_BOX_HEAD_REGISTRY.register()
 class FastRCNNConvFCHead(nn.Sequential):
     """3x3 convolutions (``conv1``, ...), then fully connected layers (``fc1``, ...), a ReLU after each.
+
+    Maps (M, C, H, W) to (M, last of ``fc_dims``), or to (M, last of ``conv_dims``, H, W) without such layers.
 
     Args:
         input_shape: channels, height and width of the pooled features.
@@ -64,12 +65,6 @@ class FastRCNNConvFCHead(nn.Sequential):
             "fc_dims": [head.FC_DIM] * head.NUM_FC,
             "conv_norm": head.NORM,
         }
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(M, C, H, W) -> (M, last of ``fc_dims``), or (M, last of ``conv_dims``, H, W) without such layers."""
-        for layer in self:
-            x = layer(x)
-        return x
 
     @property
     def output_shape(self) -> ShapeSpec:

@@ -135,7 +135,7 @@ class CascadeROIHeads(StandardROIHeads):
     ) -> list[Instances]:
         """Boxes (R, 4) of each image as proposals of the next stage: inside the image, and without gradient.
 
-        In training those without area go; at test they stay, for the stages' scores are averaged row by row.
+        In training those without area are dropped; at test they stay, as the stages' scores are averaged row by row.
         """
         proposals = []
         for own, image_size in zip(boxes, image_sizes, strict=True):
