@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from active_learning.acquisition.acquire import Chooser
+from active_learning.acquisition.acquire import Acquisition
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.run.comparing import shared_initial_model
 from active_learning.run.data import RunData
@@ -167,7 +167,7 @@ class ActiveLearningLoop:
             reason = "every image of traindir is in the training set, the pool is empty"
         if reason:
             return self._finish(reason)
-        choice = self._chooser().choose(pool, self._present_images())
+        choice = self._acquisition().choose(pool, self._present_images())
         chosen = choice.certainty
         if not chosen:
             return self._finish(choice.why_none)
@@ -273,8 +273,8 @@ class ActiveLearningLoop:
     def _pool(self) -> list[str]:
         return sorted(set(self.data.images("train")) - set(self.state.train_images))
 
-    def _chooser(self) -> Chooser:
-        return Chooser(
+    def _acquisition(self) -> Acquisition:
+        return Acquisition(
             self.settings,
             self.experiment,
             self.files,

@@ -196,8 +196,8 @@ def figure(runs: Sequence[Run]) -> str:
     from active_learning.report.runs import by_label
 
     curves = [map_curve(same) for same in by_label(runs).values()]
-    looks = page.strategy_looks(runs)
-    svg = figures.learning_curves(curves, looks, name="savings", description="mAP against images", legend=True)
+    styles = page.strategy_styles(runs)
+    svg = figures.learning_curves(curves, styles, name="savings", description="mAP against images", legend=True)
     css = (ROOT / "active_learning" / "report" / "report.css").read_text(encoding="utf-8")
     variables = css[: css.index("* {")]
     style = f"<style>{variables} svg {{ background: var(--page); font-family: sans-serif; }}</style>"

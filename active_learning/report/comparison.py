@@ -1,4 +1,4 @@
-"""How many annotations a strategy saves against drawing images at random."""
+"""How many annotations a strategy saves against sampling images at random."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the runs of one experiment have written: `<results>/<experiment_name>/<run>/`, a folder a strategy and seed.
 
-The folders are looked for, not asked of the settings: so strategies that were run one by one are told together.
+The folders are found on disk, whatever the settings are: so strategies that were run one by one are reported together.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def write_run(
     certainty: float | None = None,
     phase: str = "finished",
 ) -> Path:
-    """A run with these mAP values, one a loop; `certainty` of each pool image, None for a strategy that does not look.
+    """A run with these mAP values, one a loop; `certainty` of each pool image, None for a strategy that scores none.
 
     Each image holds one object of the first class; the chosen ones one of the last class too.
     """
