@@ -15,6 +15,8 @@ import numpy.typing as npt
 from active_learning.acquisition.explain import explain_images, least_certain
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles, write_pool_scores
+from active_learning.sampling.certainty import certainty_of
+from active_learning.sampling.pool_record import PoolRecord, record_of
 from active_learning.sampling.strategies import STRATEGIES, Pool, Strategy, choose_images
 from active_learning.settings import Experiment, Settings
 from active_learning.system.log import logger
@@ -22,7 +24,6 @@ from active_learning.system.processes import ranks, together
 from active_learning.system.wording import counted
 
 if TYPE_CHECKING:
-    from active_learning.sampling.pool_record import PoolRecord
     from detectron2.config import CfgNode
 
 
@@ -159,17 +160,20 @@ def score_images(
 ) -> dict[str, PoolRecord]:
     """The records of images of a folder, kept in `records_file`; each process scores its share of them."""
     from active_learning.acquisition.pool_scoring import score_pool
-    from active_learning.network.image_batches import read_images
+    from active_learning.network.image_batches import ImageInput, read_images
     from active_learning.network.mc_dropout import MonteCarloDropout
     from active_learning.network.prediction import load_network
 
     sampler = MonteCarloDropout(load_network(cfg, weights), cfg, passes=passes, seed=seed)
+
+    def score(image: ImageInput) -> PoolRecord:
+        found = sampler.forward_passes(image.name, image.content)
+        return record_of(image.name, found, certainty_of(found, iou_threshold=iou_threshold, mode=mode))
+
     return score_pool(
         images,
         lambda names: read_images(folder, names, cfg),
-        sampler.forward_passes,
-        iou_threshold=iou_threshold,
-        mode=mode,
+        score,
         records_file=records_file,
         conditions={**sampler.conditions, "iou_threshold": iou_threshold, "mode": mode},
         ranks=ranks(),

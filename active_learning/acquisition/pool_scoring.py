@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from active_learning.acquisition.record_files import (
     Conditions,
@@ -21,9 +20,7 @@ from active_learning.acquisition.record_files import (
     write_records,
 )
 from active_learning.network.image_batches import ImageInput, UnreadableImage
-from active_learning.sampling.certainty import certainty_of
-from active_learning.sampling.forward_passes import ForwardPasses
-from active_learning.sampling.pool_record import PoolRecord, record_of
+from active_learning.sampling.pool_record import PoolRecord
 from active_learning.system.processes import Ranks
 from active_learning.system.progress import progress
 
@@ -33,10 +30,8 @@ logger = logging.getLogger(__name__)
 def score_pool(
     images: Sequence[str],
     read: Callable[[Sequence[str]], Iterable[ImageInput | UnreadableImage]],
-    forward_passes: Callable[[str, Any], ForwardPasses],
+    score: Callable[[ImageInput], PoolRecord],
     *,
-    iou_threshold: float,
-    mode: str,
     records_file: Path,
     conditions: Conditions,
     ranks: Ranks | None = None,
@@ -48,7 +43,7 @@ def score_pool(
 
     Args:
         read: names of images -> each image or its fault, in that order (network/image_batches.py).
-        forward_passes: an image's name and its input -> its passes (network/mc_dropout.py).
+        score: an image -> its record, by forward passes.
         conditions: what the values depend on beside the weights; records made under others are not used.
 
     Raises:
@@ -68,12 +63,10 @@ def score_pool(
             if isinstance(image, UnreadableImage):
                 unreadable.append(image)
                 _warn(image)
-                continue
-            passes = forward_passes(image.name, image.content)
-            certainty = certainty_of(passes, iou_threshold=iou_threshold, mode=mode)
-            found.append(record_of(image.name, passes, certainty))
-            stream.write(to_line(found[-1]) + "\n")
-            stream.flush()
+            else:
+                found.append(score(image))
+                stream.write(to_line(found[-1]) + "\n")
+                stream.flush()
     return _gathered(images, known, found, unreadable, records_file, conditions, ranks)
 
 

@@ -19,9 +19,10 @@ import torch.multiprocessing as mp
 from active_learning.acquisition.pool_scoring import Ranks, score_pool
 from active_learning.acquisition.record_files import part, read_records, to_line
 from active_learning.network.image_batches import ImageInput, UnreadableImage
+from active_learning.sampling.certainty import certainty_of
 from active_learning.sampling.forward_passes import ForwardPasses
 from active_learning.sampling.observations import Detection, Mask
-from active_learning.sampling.pool_record import PoolRecord
+from active_learning.sampling.pool_record import PoolRecord, record_of
 from detectron2.utils import comm
 
 NAMES = ["a.jpg", "sub/b, c.jpg", "grün.png", "d.png", "e.png", "f.png", "g.png"]
@@ -43,20 +44,21 @@ class Network:
             else:
                 yield ImageInput(name, {"bytes": np.frombuffer(name.encode(), dtype=np.uint8)})
 
-    def forward_passes(self, name: str, model_input: dict[str, np.ndarray]) -> ForwardPasses:
+    def score(self, image: ImageInput) -> PoolRecord:
+        name, content = image.name, image.content["bytes"]
         if name == self.stop_before:
             raise KeyboardInterrupt
         self.seen.append(name)
-        assert model_input["bytes"].tobytes().decode() == name
+        assert content.tobytes().decode() == name
         mask = Mask(0, 0, np.ones((4, 4), dtype=bool), 16)
         one = Detection(mask, np.array([0.0, 0.0, 3.0, 3.0]), np.array([1 / (len(name) + 1)]))
         passes = ((), ()) if name == "d.png" else ((one,), (one,))
-        return ForwardPasses(passes, np.array([model_input["bytes"].mean(), 0.1], dtype=np.float32), 4, 4)
+        found = ForwardPasses(passes, np.array([content.mean(), 0.1], dtype=np.float32), 4, 4)
+        return record_of(name, found, certainty_of(found, iou_threshold=0.5, mode="mean"))
 
 
 def score(network: Network, file: Path, names: Sequence[str] = NAMES, **options: Any) -> dict[str, PoolRecord]:
-    options = {"iou_threshold": 0.5, "mode": "mean", "records_file": file, "conditions": CONDITIONS, **options}
-    return score_pool(names, network.read, network.forward_passes, **options)
+    return score_pool(names, network.read, network.score, records_file=file, **{"conditions": CONDITIONS, **options})
 
 
 def lines(records: dict[str, PoolRecord]) -> list[str]:
