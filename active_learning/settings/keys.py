@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from active_learning.sampling.strategies import STRATEGIES
 from active_learning.system.wording import did_you_mean
 
 T = TypeVar("T")
@@ -121,9 +122,10 @@ FilePath = Annotated[Path, PlainValidator(_path)]
 OptionalPath = Annotated[Path | None, PlainValidator(_optional_path)]
 Many = Annotated[tuple[T, ...], BeforeValidator(_list_only)]
 OneOrMany = Annotated[tuple[T, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-Strategy = Literal[
-    "uncertainty", "certainty", "random", "entropy", "margin", "bald", "coreset", "hybrid", "class_balanced"
-]
+if TYPE_CHECKING:
+    Strategy = str
+else:
+    Strategy = Literal[tuple(STRATEGIES)]
 Mode = Literal["mean", "min", "max"]
 Policy = Literal["steps_with_decay", "steps_with_lrs", "step", "cosine_decay", "exp_decay"]
 

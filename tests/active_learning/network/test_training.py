@@ -165,7 +165,7 @@ def test_a_finished_training_that_was_not_noted_is_not_redone(make_training, val
 
 
 @pytest.mark.parametrize(("damaged", "first_step"), [(1, 4), (2, 0)], ids=["the last", "both"])
-def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     make_training, validation_scores, tmp_path, monkeypatch, caplog, damaged, first_step
 ):
     cfg, arguments = make_training(train_iterations_base=8)
@@ -209,7 +209,7 @@ def test_best_weights_begin_as_those_of_the_loop_before(make_training, validatio
     assert arguments["best_model"].read_bytes() == better
 
 
-def test_a_full_disk_is_told_before_training(make_training, monkeypatch):
+def test_a_full_disk_is_reported_before_training(make_training, monkeypatch):
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 10})())
     cfg, arguments = make_training()
     with pytest.raises(MaskALError, match=r"out: .* MB are needed for the weights.*10 bytes left; .*weightsroot"):
@@ -228,7 +228,7 @@ def test_a_full_disk_is_told_before_training(make_training, monkeypatch):
         ),
     ],
 )
-def test_too_little_gpu_memory_is_told_with_the_setting_to_lower(make_training, monkeypatch, keys, remedy):
+def test_too_little_gpu_memory_is_reported_with_the_setting_to_lower(make_training, monkeypatch, keys, remedy):
     def run_step(self):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 

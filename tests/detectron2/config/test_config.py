@@ -40,7 +40,7 @@ def test_base_files_are_inherited_in_turn(tmp_path: Path) -> None:
 def test_a_switch_may_be_written_without_quotes(tmp_path: Path, written: str, read: str) -> None:
     cfg = get_cfg()
     cfg.merge_from_file(write(tmp_path, "a.yaml", f"MODEL: {{CPU_KERNELS: {written}}}"))
-    assert cfg.MODEL.CPU_KERNELS == read
+    assert read == cfg.MODEL.CPU_KERNELS
 
 
 @pytest.mark.parametrize(
