@@ -34,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:
     from active_learning.report.comparison import Comparison
+    from active_learning.report.runs import RunResult
 
 STRATEGIES = ["uncertainty", "hybrid", "bald", "class_balanced", "random"]
 START = "start"

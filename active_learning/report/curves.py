@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from active_learning.report.runs import RunResult
+
 Values = npt.NDArray[np.float64]
 RESAMPLES = 2000  # of a bootstrap
 CONFIDENCE = 0.95

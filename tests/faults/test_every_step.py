@@ -169,9 +169,9 @@ def test_a_run_that_dies_at_any_step_goes_on(settings, network, tmp_path):
         person.begin()
         loop = go(Settings(**{**settings.model_dump(), **folders}), person, at_step)
         assert not person.lost(), f"at step {at_step}"
-        state = json.loads(loop.files.state.read_text(encoding="utf-8"))
+        state = json.loads(loop.run.files.state.read_text(encoding="utf-8"))
         kept = sorted(path.name for path in (folder / "train").rglob("*") if path.is_file())
-        return state["train_images"], loop.files.scores.read_text(encoding="utf-8"), kept
+        return state["train_images"], loop.run.files.scores.read_text(encoding="utf-8"), kept
 
     images, scores, kept = run(0)
     steps = DEATH.steps
