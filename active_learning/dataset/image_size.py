@@ -46,7 +46,8 @@ def _png_orientation(image: PngImagePlugin.PngImageFile) -> int:
         if block is None:
             return 1
         image.info["exif"] = b"Exif\x00\x00" + block
-    return Image.Image.getexif(image).get(_ORIENTATION, 1)
+    orientation: int = Image.Image.getexif(image).get(_ORIENTATION, 1)
+    return orientation
 
 
 def _png_exif_block(image: PngImagePlugin.PngImageFile) -> bytes | None:
