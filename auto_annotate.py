@@ -14,10 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_learning.annotations.formats import FORMATS
 from active_learning.errors import MaskALError
 from active_learning.system.interruption import INTERRUPTED, interruptible
-
-FORMATS = ("labelme", "cvat", "darwin", "supervisely")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from active_learning.annotations.formats import FORMATS
 from active_learning.system.wording import did_you_mean
 
 T = TypeVar("T")
@@ -125,6 +126,7 @@ Strategy = Literal[
     "uncertainty", "certainty", "random", "entropy", "margin", "bald", "coreset", "hybrid", "class_balanced"
 ]
 Mode = Literal["mean", "min", "max"]
+ToolName: TypeAlias = Literal[tuple(FORMATS)]  # type: ignore[valid-type]  # names that mypy cannot read
 Policy = Literal["steps_with_decay", "steps_with_lrs", "step", "cosine_decay", "exp_decay"]
 
 
@@ -191,7 +193,7 @@ class SettingsKeys(BaseModel):
     patience: Positive | None = None
 
     auto_annotate: Bool = False
-    export_format: Literal["labelme", "cvat", "darwin", "supervisely"] = "labelme"
+    export_format: ToolName = "labelme"
     supervisely_meta_json: OptionalPath = None
     max_polygon_error: Annotated[Float, Field(ge=0)] = 1.0
     annotator: Text = ""
