@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from active_learning.annotations.formats import FORMATS
 from active_learning.errors import MaskALError
 from active_learning.sampling.strategies import STRATEGIES
 from active_learning.settings import Settings, load_settings
@@ -180,6 +181,21 @@ def test_keys_of_the_readme_exist():
 def test_strategies_are_documented_as_in_their_table():
     documented = [tuple(cells) for cells in rows(ROOT / "MISC_SETTINGS.md", "strategy")]
     assert documented == [(f"`{name}`", one.chooses, one.source) for name, one in STRATEGIES.items()]
+
+
+def test_the_annotation_tools_are_those_of_the_table():
+    annotation = ROOT / "ANNOTATION.md"
+    files = {name: f"{'a.jpg' if tool.named_after_image else 'a'}{tool.suffix}" for name, tool in FORMATS.items()}
+    assert {cells[0].strip("`"): cells[1].strip("`") for cells in rows(annotation, "`export_format`")} == files
+    (setting,) = [cells for cells in rows(ROOT / "MISC_SETTINGS.md", "key") if cells[0] == "`export_format`"]
+    assert setting[2] == ", ".join(f"`{name}`" for name in FORMATS)
+    text = " ".join(annotation.read_text(encoding="utf-8").split())
+    assert f"| | {' | '.join(tool.title for tool in FORMATS.values())} |" in text
+    assert f"| beside the image MaskAL reads | {' | '.join(f'`{file}`' for file in files.values())} |" in text
+    *others, last = (f"`{name}`" for name in (*FORMATS, "coco"))
+    assert f"`--to` is {', '.join(others)} or {last}." in text
+    *others, last = FORMATS
+    assert f"{', '.join(others)} or {last}\n" in (ROOT / "maskAL.yaml").read_text(encoding="utf-8")
 
 
 def test_the_layout_in_the_readme_names_what_is_there():
