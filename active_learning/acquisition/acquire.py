@@ -16,8 +16,9 @@ from active_learning.acquisition.explain import explain_images, least_certain
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles, write_pool_scores
 from active_learning.sampling.certainty import certainty_of
+from active_learning.sampling.pool import Pool
 from active_learning.sampling.pool_record import PoolRecord, record_of
-from active_learning.sampling.strategies import STRATEGIES, Pool, Strategy, choose_images
+from active_learning.sampling.strategies import STRATEGIES, Strategy, choose_images
 from active_learning.settings import Experiment, Settings
 from active_learning.system.log import logger
 from active_learning.system.processes import ranks, run_on_all_ranks

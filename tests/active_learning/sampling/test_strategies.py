@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from active_learning.sampling.certainty import MODES
-from active_learning.sampling.strategies import SHORTLIST, STRATEGIES, Pool, choose_images
+from active_learning.sampling.pool import Pool
+from active_learning.sampling.strategies import SHORTLIST, STRATEGIES, choose_images
 
 CERTAINTIES = {"a": [0.5], "b": [0.5], "high": [0.9], "low": [0.1], "nothing": []}
 
