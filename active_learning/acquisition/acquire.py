@@ -80,7 +80,7 @@ class Acquisition:
             return
         where = (self.settings, self.experiment, self.files, self.loop)
         try:
-            explain_images(*where, cfg=self.network(), weights=self.weights, images=images)
+            explain_images(*where, cfg=self._sampling_config(), weights=self.weights, images=images)
         except (OSError, MaskALError) as error:
             logger.warning("The report will not show why these images were chosen: %s", error)
 
@@ -104,8 +104,19 @@ class Acquisition:
         write_pool_scores(self.files.pool_scores(self.loop), {name: one.value for name, one in records.items()})
         return records
 
-    def _records(self, images: Sequence[str], passes: int, file: Path) -> dict[str, PoolRecord]:
+    def _sampling_config(self) -> CfgNode:
+        """The network's, with the threshold above which detections count in choosing."""
+        threshold = self.settings.sampling_threshold
+        if threshold is None:
+            threshold = self._strategy.sampling_threshold
         cfg = self.network()
+        if threshold is not None:
+            cfg = cfg.clone()
+            cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold
+        return cfg
+
+    def _records(self, images: Sequence[str], passes: int, file: Path) -> dict[str, PoolRecord]:
+        cfg = self._sampling_config()
         return run_on_all_ranks(
             score_images,
             cfg,
@@ -130,6 +141,8 @@ class Acquisition:
             rng=random.Random(f"{self.experiment.seed} {self.loop}"),
             training_features=self._training_features(training_images) if compares else None,
             class_counts=[counts.get(name, 0) for name in self.settings.classes],
+            loop=self.loop,
+            loops=len(self.experiment.pool_sizes),
         )
 
     def _training_features(self, images: Sequence[str]) -> npt.NDArray[np.float32]:

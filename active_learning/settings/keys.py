@@ -176,6 +176,7 @@ class SettingsKeys(BaseModel):
     confidence_threshold: Fraction = 0.5
     nms_threshold: Fraction = 0.3
     iou_thres: Fraction = 0.5
+    sampling_threshold: Fraction | None = None
 
     experiment_name: Annotated[Text, AfterValidator(_folder_name)] = "exp1"
     strategy: OneOrMany[Strategy] = ("uncertainty",)

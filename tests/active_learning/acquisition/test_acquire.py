@@ -13,8 +13,10 @@ from active_learning.acquisition import acquire
 from active_learning.acquisition.acquire import Acquisition
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import output_files
+from active_learning.sampling.strategies import WEAK_DETECTIONS
 from active_learning.settings import Settings
 from active_learning.system.log import logger
+from detectron2.config import get_cfg
 
 POOL = [f"{index:02d}.png" for index in range(8)]
 TRAINING = ["13.png", "12.png"]
@@ -43,7 +45,7 @@ def choose(settings: Settings, **changes: object) -> acquire.ChosenImages:
     experiment = settings.experiments()[0]
     files = output_files(settings, experiment)
     counts = {"a": 5, "b": 1}
-    acquisition = Acquisition(settings, experiment, files, 0, lambda: None, Path("best.pth"), counts)
+    acquisition = Acquisition(settings, experiment, files, 0, get_cfg, Path("best.pth"), counts)
     return acquisition.choose(POOL, TRAINING)
 
 
@@ -86,6 +88,30 @@ def test_training_images_are_scored_once_where_they_are_compared_with(settings, 
 def test_class_balanced_knows_the_training_set(settings, scored):
     assert len(choose(settings, strategy="class_balanced").certainty) == 3
     assert [passes for _, passes, _ in scored] == [10, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "threshold"),
+    [
+        ({"strategy": "uncertainty"}, get_cfg().MODEL.ROI_HEADS.SCORE_THRESH_TEST),
+        ({"strategy": "balanced_uncertainty"}, WEAK_DETECTIONS),
+        ({"strategy": "balanced_uncertainty", "sampling_threshold": 0.3}, 0.3),
+        ({"strategy": "uncertainty", "sampling_threshold": 0.0}, 0.0),
+    ],
+    ids=["the settings' confidence_threshold", "the strategy's", "the settings' own", "zero is a threshold"],
+)
+def test_how_weak_a_detection_may_be(settings, monkeypatch, make_record, changes, threshold):
+    thresholds = []
+
+    def score_images(cfg, weights, folder, images, **options):
+        thresholds.append(cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST)
+        return {name: make_record(name, [0.5]) for name in images}
+
+    monkeypatch.setattr(acquire, "score_images", score_images)
+    explain = lambda *where, **what: thresholds.append(what["cfg"].MODEL.ROI_HEADS.SCORE_THRESH_TEST)  # noqa: E731
+    monkeypatch.setattr(acquire, "explain_images", explain)
+    choose(settings, **changes)
+    assert thresholds == [threshold] * 2
 
 
 def test_what_is_held_back_is_counted(settings, scored, caplog, monkeypatch):
