@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = [*sorted(ROOT.glob("*.md")), ROOT / "demo" / "README.md"]
 BLOCKS = [block for file in FILES for block in blocks(file)]
 IN_LINES = [code for file in FILES for code in code_in_lines(file)]
-LANGUAGES = {"bash", "yaml", "text", "bibtex"}
+LANGUAGES = {"bash", "yaml", "text", "bibtex", "python"}
 PROGRAMS = {"python", "python3", "make", "torchrun", *OUTSIDE}
 KEYS = Settings.model_fields
 
