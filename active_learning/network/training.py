@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from fvcore.common.param_scheduler import ExponentialParamScheduler
@@ -68,16 +66,16 @@ def train(
         MaskALError: the loss became infinite or NaN, the weights to start from cannot be read, or the GPU's memory or
             the disk is too small.
     """
-    if reason := _why_alone(cfg):
+    if reason := _why_single_process(cfg):
         logger.warning("%s: one of %d processes trains, the others wait", reason, comm.get_world_size())
         if not comm.is_main_process():
             return TrainingResult(best_ap, cfg.SOLVER.MAX_ITER)
-        with _alone():
+        with comm.single_process():
             return _train(cfg, best_model, best_ap, final_model, best_before)
     return _train(cfg, best_model, best_ap, final_model, best_before)
 
 
-def _why_alone(cfg: CfgNode) -> str:
+def _why_single_process(cfg: CfgNode) -> str:
     """Empty where all processes train together, or where there is only one."""
     batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if processes == 1:
@@ -88,13 +86,6 @@ def _why_alone(cfg: CfgNode) -> str:
     if batch % processes:
         return f"train_batch_size {batch} is not a multiple of {processes}"
     return ""
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Inside it the engine takes this process for the only one; it asks torch whether there are others."""
-    with mock.patch.object(torch.distributed, "is_initialized", return_value=False):
-        yield
 
 
 def _train(

@@ -55,7 +55,7 @@ def align_and_update_state_dicts(
         is_taken = found in fits and model_state_dict[fits[found]].shape == shape
         if is_taken and tensor.shape == shape:
             raise ValueError(f"weights '{originals[found]}' fit both '{fits[found]}' and '{model_name}' of the network")
-        # One of another shape is kept too, where there is no better: loading then says so.
+        # One of another shape is kept too, where there is no better: loading then reports it.
         if found not in fits or tensor.shape == shape:
             fits[found] = model_name
     logger.info("%d of %d weights in the file fit the network by their names' endings", len(fits), len(ckpt_state_dict))

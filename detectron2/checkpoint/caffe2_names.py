@@ -1,4 +1,4 @@
-"""The first Detectron's weights: Caffe2 names and background first, brought to this package's names and order.
+"""The first Detectron's weights: Caffe2 names and background first, converted to this package's names and order.
 
 A Caffe2 name is a layer and a parameter, `res2_0_branch2a_bn_s`: stage 2, block 0, first convolution, its norm's scale.
 """

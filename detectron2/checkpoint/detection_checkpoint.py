@@ -6,7 +6,7 @@ import os
 import pickle
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -23,7 +23,7 @@ from detectron2.checkpoint.c2_model_loading import (
 )
 from detectron2.checkpoint.restricted_pickle import load_restricted_pickle
 from detectron2.utils import comm
-from detectron2.utils.file_io import PathManager
+from detectron2.utils.file_io import PathManager, write_whole
 
 # Constants of the network's construction that some files hold and some do not.
 _CONSTANTS = re.compile(r"^pixel_(mean|std)$|anchor_generator\.cell_anchors|\.num_batches_tracked$")
@@ -81,13 +81,13 @@ class DetectionCheckpointer(Checkpointer):
         file.parent.mkdir(parents=True, exist_ok=True)
         self.logger.info("Saving checkpoint to %s", file)
         content = {"model": self.model.state_dict(), **states, **kwargs}
-        _write_whole(file, lambda temporary: torch.save(content, temporary))
+        write_whole(file, lambda temporary: torch.save(content, temporary))
         self.tag_last_checkpoint(file.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Note in <save_dir>/last_checkpoint which file a resumed run starts from."""
         tag = Path(self.save_dir) / "last_checkpoint"
-        _write_whole(tag, lambda temporary: temporary.write_text(last_filename_basename, encoding="utf-8"))
+        write_whole(tag, lambda temporary: temporary.write_text(last_filename_basename, encoding="utf-8"))
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         checkpoint = _read_pickle(filename) if filename.endswith(".pkl") else _read_tensors(filename)
@@ -95,7 +95,7 @@ class DetectionCheckpointer(Checkpointer):
             checkpoint["matching_heuristics"] = True
         if checkpoint.get("__author__") == "torchvision":
             self.logger.info(
-                "%s holds torchvision weights: they want INPUT.FORMAT RGB, RESNETS.STRIDE_IN_1X1 False, "
+                "%s holds torchvision weights: they need INPUT.FORMAT RGB, RESNETS.STRIDE_IN_1X1 False, "
                 "PIXEL_MEAN [123.675, 116.28, 103.53] and PIXEL_STD [58.395, 57.12, 57.375]",
                 filename,
             )
@@ -131,16 +131,6 @@ class DetectionCheckpointer(Checkpointer):
             self.logger.warning("The checkpoint and the network differ:\n%s", table)
 
 
-def _write_whole(file: Path, write: Callable[[Path], Any]) -> None:
-    temporary = file.with_name(file.name + ".tmp")
-    try:
-        write(temporary)
-        temporary.replace(file)
-    except BaseException:  # what is half written would fill a full disk even more
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _grouped(keys: Iterable[str]) -> list[str]:
     """["a.weight", "a.bias"] as ["a.{bias, weight}"]."""
     groups: dict[str, list[str]] = defaultdict(list)
@@ -152,7 +142,7 @@ def _grouped(keys: Iterable[str]) -> list[str]:
 
 
 def _split_query(path: str) -> tuple[str, bool]:
-    """The path without a query, and whether the query asks for matching by endings."""
+    """The path without a query, and whether the query requests matching by endings."""
     file, _, query = path.rpartition("?")
     if "matching_heuristics" not in query or not file:
         return path, False

@@ -21,7 +21,7 @@ _ELEMENT = re.compile(r"[biufcSU]\d+")
 
 
 class _ElementType:
-    """Stands for a numpy dtype: its name first, its byte order as the state."""
+    """A placeholder for a numpy dtype: its name first, its byte order as the state."""
 
     def __init__(self, name: Any) -> None:
         if not isinstance(name, str) or not _ELEMENT.fullmatch(name):
@@ -41,7 +41,7 @@ class _ElementType:
 
 
 class _ArrayInParts:
-    """Stands for a numpy array that is created empty and gets its shape and content as the state."""
+    """A placeholder for a numpy array that is created empty and gets its shape and content as the state."""
 
     value: np.ndarray[Any, Any] | None = None
 
@@ -71,7 +71,7 @@ class _Constructors:
         return elements.reshape(shape, order=order)
 
     def latin1_bytes(self, text: str, encoding: str = "latin1") -> bytes:
-        # Python 3 writes bytes this way at pickle protocols 0 to 2; any other codec is not needed.
+        # Python 3 writes bytes so at pickle protocols 0 to 2; any other codec is not needed.
         if encoding != "latin1":
             raise pickle.UnpicklingError(f"bytes come as latin1, not as '{encoding}'")
         return text.encode("latin1")
@@ -106,7 +106,7 @@ _DAMAGED = (
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it requests {module}.{name}")
         return _ADMITTED[module, name]
 
 
@@ -116,7 +116,7 @@ def load_restricted_pickle(path: str | os.PathLike[str]) -> Any:
     Files that Python 2 or numpy 1 wrote are read too; Python 2's strings come as latin1 text.
 
     Raises:
-        pickle.UnpicklingError: the file asks for anything else, or is no pickle.
+        pickle.UnpicklingError: the file requests anything else, or is no pickle.
     """
     with Path(path).open("rb") as file:
         try:
@@ -129,7 +129,7 @@ def load_restricted_pickle(path: str | os.PathLike[str]) -> Any:
 
 
 def _finished(content: Any, done: dict[int, Any]) -> Any:
-    """`content` with its arrays instead of what stands for them; `done` holds by id what is already finished."""
+    """`content` with its arrays instead of their placeholders; `done` holds by id what is already finished."""
     if id(content) not in done:
         done[id(content)] = _finish(content, done)
     return done[id(content)]

@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import torch
 import torch.utils.data as torchdata
-from tabulate import tabulate
 from termcolor import colored
 
 from detectron2.config import CfgNode, configurable
@@ -22,6 +21,7 @@ from detectron2.data.resumable_loader import ResumableLoader
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
+from detectron2.utils.logger import create_class_table
 
 __all__ = [
     "build_batch_data_loader", "build_detection_test_loader", "build_detection_train_loader",
@@ -30,7 +30,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_HISTOGRAM_COLUMNS = 6
 Collate = Callable[[list[Any]], Any]
 
 
@@ -49,13 +48,10 @@ def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequ
     unknown = sorted(set(counts) - set(range(len(class_names))))
     if unknown:
         raise ValueError(f"category_id {unknown} of the annotations are not in [0, {len(class_names)}) as the classes")
-    cells: list[Any] = [cell for i, name in enumerate(class_names) for cell in (name[:20], counts[i])]
+    by_class = [(name[:20], counts[i]) for i, name in enumerate(class_names)]
     if len(class_names) > 1:
-        cells += ["total", sum(counts.values())]
-    columns = min(_HISTOGRAM_COLUMNS, len(cells))
-    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-    headers = (["category", "#instances"] * _HISTOGRAM_COLUMNS)[:columns]
-    table = tabulate(rows, headers=headers, tablefmt="pipe", numalign="left", stralign="center")
+        by_class.append(("total", sum(counts.values())))
+    table = create_class_table(by_class, "#instances", stralign="center")
     logger.info("Distribution of instances among all %d categories:\n%s", len(class_names), colored(table, "cyan"))
 
 
@@ -75,7 +71,7 @@ def get_detection_dataset_dicts(
         check_consistency: check that the data sets have the same classes.
 
     Raises:
-        NotImplementedError: keypoints or precomputed proposals are asked for.
+        NotImplementedError: keypoints or precomputed proposals are requested.
         ValueError: no names, an empty data set, different classes.
     """
     if min_keypoints or proposal_files:
@@ -132,7 +128,7 @@ def build_batch_data_loader(
     if not aspect_ratio_grouping:
         collate = collate_fn or trivial_batch_collator
         return loader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate, **workers)
-    # Workers send single images: only here, where all meet, can they be grouped.
+    # Workers send single images: only here, where all arrive, can they be grouped.
     singles = loader(dataset, batch_size=None, collate_fn=trivial_batch_collator, **workers)
     batches: Any = AspectRatioGroupedDataset(singles, batch_size)
     if collate_fn is not None:
@@ -281,7 +277,7 @@ def build_detection_test_loader(
         worker_init_fn=_limit_worker_threads,
         persistent_workers=num_workers > 0,
         pin_memory=pin_memory,
-        # its own, so that an evaluation within a training does not change what the training draws
+        # its own, so that an evaluation within a training does not change the training's random numbers
         generator=torch.Generator(),
     )
 

@@ -1,4 +1,4 @@
-"""Names of data sets: DatasetCatalog says how to load one, MetadataCatalog what is known about it."""
+"""Names of data sets: DatasetCatalog has how to load one, MetadataCatalog what is known about it."""
 
 from __future__ import annotations
 

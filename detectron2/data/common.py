@@ -113,7 +113,7 @@ class DatasetFromList(torchdata.Dataset):
 class ToIterableDataset(torchdata.IterableDataset):
     """A map-style data set read in the order of an (often endless) sampler.
 
-    Once `begin` was called, what is drawn at random for an item depends on the seed and the item's position in the
+    Once `begin` was called, the random numbers for an item depend on the seed and the item's position in the
     order only, so that reading can start anywhere, with any number of workers.
     """
 
@@ -137,7 +137,7 @@ class ToIterableDataset(torchdata.IterableDataset):
         return len(self.sampler)  # type: ignore[arg-type]
 
     def begin(self, seeds: tuple[int, ...], start: int) -> None:
-        """Have the next pass start at position `start`, and each item's draws depend on `seeds` and its position."""
+        """Start the next pass at position `start`; random numbers of an item depend on `seeds` and its position."""
         self._seeds, self._start = seeds, start
 
     def items_at(self, positions: Iterable[int]) -> Iterator[tuple[int, Any]]:
@@ -158,7 +158,7 @@ class ToIterableDataset(torchdata.IterableDataset):
     def _item(self, position: int, index: int) -> Any:
         if not self._seeds:
             return self.dataset[index]
-        # Without workers this is the process that trains, whose own draws must not depend on the images.
+        # Without workers this is the process that trains, whose own generators must not depend on the images.
         with random_states_kept():
             seed_for_item(*self._seeds, position)
             return self.dataset[index]

@@ -48,7 +48,7 @@ class DatasetMapper:
             recompute_boxes: take boxes from the augmented masks: tight, also after a crop.
 
         Raises:
-            NotImplementedError: keypoints or precomputed proposals are asked for.
+            NotImplementedError: keypoints or precomputed proposals are requested.
         """
         if use_keypoint or keypoint_hflip_indices is not None or precomputed_proposal_topk is not None:
             raise NotImplementedError("keypoints and precomputed proposals are not supported")
@@ -84,7 +84,7 @@ class DatasetMapper:
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         """
         Raises:
-            SizeMismatchError: the image has another size than the dict says.
+            SizeMismatchError: the image has another size than the dict states.
             OSError: the image cannot be read.
         """
         # Shallow: below, entries are replaced and never changed inside.

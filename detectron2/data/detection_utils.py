@@ -16,7 +16,7 @@ from detectron2.data import transforms as T
 from detectron2.data.catalog import MetadataCatalog
 from detectron2.data.image_io import convert_image_to_rgb, convert_PIL_to_numpy, read_image  # noqa: F401
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks, polygons_to_bitmask
-from detectron2.structures.masks import decode_run_lengths
+from detectron2.utils.generic_mask import decode_run_lengths
 
 
 class SizeMismatchError(ValueError):

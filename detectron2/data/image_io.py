@@ -1,4 +1,4 @@
-"""Reading images: every kind of file becomes HxWxC uint8 (or float for YUV), upright as EXIF says."""
+"""Reading images: every kind of file becomes HxWxC uint8 (or float for YUV), turned upright by its EXIF orientation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
 
 
 def _turn_upright(image: Image.Image) -> None:
-    # A damaged EXIF block says nothing about the pixels, and Pillow may fail to write it back after turning them.
+    # A damaged EXIF block does not affect the pixels, and Pillow may fail to write it back after turning them.
     with contextlib.suppress(*_DAMAGED, LookupError, TypeError, OverflowError):
         ImageOps.exif_transpose(image, in_place=True)
 

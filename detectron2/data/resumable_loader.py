@@ -15,9 +15,9 @@ from detectron2.utils import comm
 
 
 class ResumableLoader(torchdata.DataLoader):
-    """A DataLoader over a stream of indexed items that knows its place: what it gave and with which random draws.
+    """A DataLoader over a stream of indexed items that knows its position and its random seed.
 
-    Its state holds this process's place only. With another number of processes the stream goes on at the same fraction.
+    Its state is this process's only. With another number of processes the stream is resumed at the same fraction.
 
     Attributes:
         position: how many items of this process's share of the stream were given in this pass.
@@ -25,7 +25,7 @@ class ResumableLoader(torchdata.DataLoader):
 
     def __init__(self, stream: ToIterableDataset, batch_size: int | None, **options: Any) -> None:
         """`stream` gets `begin` at each pass; `batch_size` None gives single items; `options` are DataLoader's."""
-        # With its own generator, starting a pass draws nothing from the global one but the seed.
+        # With its own generator, starting a pass takes nothing from the global one but the seed.
         super().__init__(stream, batch_size=batch_size, generator=torch.Generator(), **options)
         self.position = 0
         self._seed: int | None = None
@@ -33,7 +33,7 @@ class ResumableLoader(torchdata.DataLoader):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self._seed is None or not self._resumed:
-            self._seed, self.position = self._draw_seed(), 0
+            self._seed, self.position = self._sample_seed(), 0
         self._resumed = False
         self.generator.manual_seed(self._seed)
         self.stream.begin((self._seed, comm.get_rank()), self.position)
@@ -44,7 +44,7 @@ class ResumableLoader(torchdata.DataLoader):
         assert isinstance(self.dataset, ToIterableDataset)
         return self.dataset
 
-    def _draw_seed(self) -> int:
+    def _sample_seed(self) -> int:
         # As without resuming: workers follow PyTorch's generator, transforms in this process follow numpy's.
         return int(torch.randint(2**31, ())) if self.num_workers else int(np.random.randint(2**31))
 

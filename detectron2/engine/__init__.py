@@ -1,5 +1,5 @@
 """Training and prediction: the loop and its hooks, command line, defaults, several processes."""
-# ruff: noqa: F403 (each module's __all__ says what is public)
+# ruff: noqa: F403 (each module's __all__ lists what is public)
 
 from detectron2.engine.defaults import *
 from detectron2.engine.hooks import *

@@ -29,17 +29,13 @@ from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
-from detectron2.utils.file_io import PathManager
+from detectron2.utils.file_io import PathManager, write_whole
 from detectron2.utils.logger import setup_logger
 
 __all__ = [
-    "DefaultPredictor",
-    "DefaultTrainer",
-    "create_ddp_model",
-    "default_argument_parser",
-    "default_setup",
+    "DefaultPredictor", "DefaultTrainer", "create_ddp_model", "default_argument_parser", "default_setup",
     "default_writers",
-]
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +66,7 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
     logger.info("Command line arguments: %s", args)
     if comm.is_main_process() and cfg.OUTPUT_DIR:
         target = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        draft = target.with_name("config.yaml.tmp")
-        draft.write_text(cfg.dump(), encoding="utf-8")
-        draft.replace(target)
+        write_whole(target, lambda file: file.write_text(cfg.dump(), encoding="utf-8"))
         logger.info("The full config is in %s", target)
     seed_all_rng(cfg.SEED + rank if cfg.SEED >= 0 else None)
     if not getattr(args, "eval_only", False):
@@ -119,7 +113,7 @@ class DefaultPredictor:
 
 
 class _Progress:
-    """Iteration, hooks, random draws, place in the data: the part of a trainer's state without a key of its own."""
+    """Iteration, hooks, random generators, position in the data: what has no key of its own in a trainer's state."""
 
     def __init__(self, trainer: DefaultTrainer) -> None:
         self._trainer = weakref.proxy(trainer)
@@ -166,7 +160,7 @@ class DefaultTrainer(TrainerBase):
     def resume_or_load(self, resume: bool = True) -> None:
         """Load `cfg.MODEL.WEIGHTS`, or with `resume` the last checkpoint of OUTPUT_DIR where there is one.
 
-        Resuming also restores optimizer, schedule, hooks, random generators and the place in the data, and goes on
+        Resuming also restores optimizer, schedule, hooks, random generators and the position in the data, and goes on
         with the iteration after the checkpoint's. The losses are then those of an uninterrupted training.
         """
         resume = resume and self.checkpointer.has_checkpoint()
@@ -280,7 +274,7 @@ class DefaultTrainer(TrainerBase):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """The evaluator of a test dataset; a subclass must say which."""
+        """The evaluator of a test dataset; a subclass must define it."""
         raise NotImplementedError(
             f"{cls.__name__} does not say how to evaluate '{dataset_name}': override build_evaluator, "
             "give test() the evaluators, or set DATASETS.TEST to ()"
@@ -315,7 +309,7 @@ class DefaultTrainer(TrainerBase):
 
     @staticmethod
     def auto_scale_workers(cfg: CfgNode, num_workers: int) -> CfgNode:
-        """The config for `num_workers` processes, where SOLVER.REFERENCE_WORLD_SIZE says for how many it was written.
+        """The config for `num_workers` processes, where SOLVER.REFERENCE_WORLD_SIZE is the number it was written for.
 
         Batch and learning rate grow with the number of processes, iteration counts shrink (linear scaling rule,
         Goyal et al. 2017, section 2.1). The same config where REFERENCE_WORLD_SIZE is 0 or equal to `num_workers`.

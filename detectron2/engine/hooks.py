@@ -25,15 +25,9 @@ from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.random_state import random_states_kept
 
 __all__ = [
-    "BestCheckpointer",
-    "CallbackHook",
-    "EvalHook",
-    "IterationTimer",
-    "LRScheduler",
-    "PeriodicCheckpointer",
-    "PeriodicWriter",
-    "PreciseBN",
-]
+    "BestCheckpointer", "CallbackHook", "EvalHook", "IterationTimer", "LRScheduler", "PeriodicCheckpointer",
+    "PeriodicWriter", "PreciseBN",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +72,7 @@ class CallbackHook(HookBase):
 
 
 class IterationTimer(HookBase):
-    """Writes the seconds of each iteration as `time`; says at the end what the whole training took.
+    """Writes the seconds of each iteration as `time`; logs at the end how long the whole training took.
 
     The first `warmup_iter` iterations are slower and left out.
     """
@@ -171,7 +165,7 @@ class BestCheckpointer(_Periodic):
     Register it after the EvalHook of the same period, which puts the metric into the storage.
 
     Args:
-        eval_period: iterations between evaluations; 0 or less looks at the end only.
+        eval_period: iterations between evaluations; 0 or less compares at the end only.
         val_metric: name in the storage, such as "segm/AP".
         mode: "max" where higher is better, else "min".
     """
@@ -242,7 +236,7 @@ class LRScheduler(HookBase):
 
     @staticmethod
     def get_best_param_group_id(optimizer: torch.optim.Optimizer) -> int:
-        """The first parameter group with the rate that most parameters have; it stands for all in the log."""
+        """The first parameter group with the rate that most parameters have; the log shows it for all."""
         parameters: Counter[float] = Counter()
         for group in optimizer.param_groups:
             parameters[group["lr"]] += len(group["params"])
@@ -295,7 +289,7 @@ class PreciseBN(HookBase):
         """Measure and set the statistics now."""
         from fvcore.nn.precise_bn import update_bn_stats
 
-        # Neither the metrics nor the random draws of the training may notice.
+        # Must change neither the metrics nor the random numbers of the training.
         with EventStorage(self.trainer.iter), random_states_kept():
             update_bn_stats(self._model, self._data_loader, self._num_iter)
 

@@ -1,6 +1,6 @@
 """Run a function in one process, or in one process a GPU on one or several machines.
 
-Without CUDA the processes work on the CPU and talk over gloo instead of NCCL. Under torchrun the processes are there
+Without CUDA the processes work on the CPU and communicate over gloo instead of NCCL. Under torchrun the processes exist
 already, and `launch` only connects them.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -35,11 +36,11 @@ def launch(
     args: tuple[Any, ...] = (),
     timeout: timedelta = DEFAULT_TIMEOUT,
 ) -> None:
-    """Call `main_func(*args)` in `num_machines * num_gpus_per_machine` processes that can talk to each other.
+    """Call `main_func(*args)` in `num_machines * num_gpus_per_machine` processes that can communicate.
 
     Call it once on each machine. With one process in all, `main_func` runs in this one. Otherwise processes are
     spawned, so `main_func` and `args` must be picklable and the calling module importable. In a process that torchrun
-    started, torchrun's numbers hold and those given here are not looked at.
+    started, torchrun's numbers hold and those given here are ignored.
 
     Args:
         dist_url: where the processes meet, such as "tcp://HOST:PORT"; "auto" finds a free port on a single machine.
@@ -74,35 +75,34 @@ def _check_devices(processes: int) -> None:
     if not torch.cuda.is_available():
         logger.warning("CUDA is not available: %d processes share this machine's CPU", processes)
     elif torch.cuda.device_count() < processes:
-        raise RuntimeError(f"{processes} GPUs are asked for, this machine has {torch.cuda.device_count()}")
+        raise RuntimeError(f"{processes} GPUs are requested, this machine has {torch.cuda.device_count()}")
 
 
 def _run_process(
     local_rank: int, first_rank: int, processes: int, connection: dict, main_func: Callable, args: tuple
 ) -> None:
-    _connect(local_rank, rank=first_rank + local_rank, **connection)
-    try:
+    with _connected(local_rank, rank=first_rank + local_rank, **connection):
         comm.create_local_process_group(processes)
         comm.synchronize()
         main_func(*args)
-    finally:
-        dist.destroy_process_group()
 
 
 def _run_under_torchrun(main_func: Callable[..., Any], args: tuple[Any, ...], timeout: timedelta) -> None:
     if dist.is_initialized() or os.environ["WORLD_SIZE"] == "1":
         main_func(*args)
         return
-    _connect(int(os.environ["LOCAL_RANK"]), init_method="env://", timeout=timeout)
-    try:
+    with _connected(int(os.environ["LOCAL_RANK"]), init_method="env://", timeout=timeout):
         comm.synchronize()
         main_func(*args)
-    finally:
-        dist.destroy_process_group()
 
 
-def _connect(local_rank: int, **options: Any) -> None:
+@contextmanager
+def _connected(local_rank: int, **options: Any) -> Iterator[None]:
     on_cuda = torch.cuda.is_available()
     if on_cuda:
         torch.cuda.set_device(local_rank)
     dist.init_process_group(backend="nccl" if on_cuda else "gloo", **options)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()

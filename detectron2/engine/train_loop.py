@@ -84,7 +84,7 @@ class TrainerBase:
                     self.before_step()
                     self.run_step()
                     self.after_step()
-                # Tells a finished training from one that stopped in its last iteration.
+                # Distinguishes a finished training from one that stopped in its last iteration.
                 self.iter = max(start_iter, max_iter)
             except Exception as error:
                 logger.error("Training stopped at iteration %d: %s", self.iter, error)
@@ -164,7 +164,7 @@ class SimpleTrainer(TrainerBase):
     def _data_loader_iter(self) -> Iterator[Any]:
         # Many users' own run_step reads it, private as it is.
         if self._batches is None:
-            # What starting draws was drawn before the checkpoint: a resumed training must not draw it again.
+            # Starting a pass samples random numbers, which the checkpoint's generators have behind them already.
             with random_states_kept() if self._is_resumed else nullcontext():
                 self._batches = iter(self.data_loader)
             self._is_resumed = False
@@ -253,13 +253,13 @@ class SimpleTrainer(TrainerBase):
     def load_process_states(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Set generators and place in the data as of a checkpoint of as many processes.
 
-        With another number of processes only the order of the data goes on, about where it stopped.
+        With another number of processes only the order of the data is resumed, about where it stopped.
         """
         written, here = len(states), comm.get_world_size()
         state = states[comm.get_rank() if written == here else 0]
         place = state["data_loader"]
         if written != here:
-            note = "The checkpoint has the state of %d process(es), this training has %d: it goes on with other draws"
+            note = "The checkpoint has the state of %d process(es), this training has %d: random numbers differ"
             logger.warning(note, written, here)
             place = {**place, "waiting": []} if place else {}
         if place and hasattr(self.data_loader, "load_state_dict"):

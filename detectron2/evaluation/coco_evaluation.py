@@ -21,7 +21,6 @@ import numpy as np
 import pycocotools.mask as mask_util
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
-from tabulate import tabulate
 
 from detectron2.config import CfgNode
 from detectron2.data.catalog import MetadataCatalog
@@ -30,8 +29,8 @@ from detectron2.evaluation.box_proposals import average_recalls
 from detectron2.evaluation.evaluator import DatasetEvaluator
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils import comm
-from detectron2.utils.file_io import PathManager
-from detectron2.utils.logger import create_small_table
+from detectron2.utils.file_io import PathManager, write_whole
+from detectron2.utils.logger import create_class_table, create_small_table
 
 __all__ = ["COCOEvaluator", "instances_to_coco_json"]
 
@@ -48,14 +47,13 @@ _METRICS: dict[str, tuple[Any, int]] = {
     "APl": (_ALL, 3),
 }
 _TASKS = ("bbox", "segm")
-_CLASS_COLUMNS = 6
 
 
 class COCOEvaluator(DatasetEvaluator):
     """AP, AP50, AP75, APs, APm, APl, and with two classes or more AP-<class>, in percent, of boxes and masks.
 
     Of proposals, which a ProposalNetwork gives, the average recalls (see :func:`average_recalls`) as "box_proposals".
-    NaN stands where there is no ground truth to find. A task without any prediction has the first six only, all NaN.
+    NaN where there is no ground truth. A task without any prediction has the first six only, all NaN.
     """
 
     def __init__(
@@ -170,13 +168,10 @@ class COCOEvaluator(DatasetEvaluator):
         if self._output_dir is None:
             return
         self._output_dir.mkdir(parents=True, exist_ok=True)
-        path = self._output_dir / name
-        temporary = path.with_name(f"{name}.tmp")
-        if path.suffix == ".json":
-            temporary.write_text(json.dumps(content), encoding="utf-8")
+        if name.endswith(".json"):
+            write_whole(self._output_dir / name, lambda file: file.write_text(json.dumps(content), encoding="utf-8"))
         else:
-            torch.save(content, temporary)
-        temporary.replace(path)
+            write_whole(self._output_dir / name, lambda file: torch.save(content, file))
 
     def _with_dataset_ids(self, predictions: list[dict]) -> list[dict]:
         """All results of all images in one list, with the data set's own category ids."""
@@ -238,7 +233,8 @@ class COCOEvaluator(DatasetEvaluator):
             logger.info("Some metrics cannot be computed and are shown as NaN.")
         if found and len(class_names) > 1:
             by_class = {name: _percent(precision[:, :, index, 0]) for index, name in enumerate(class_names)}
-            logger.info("Per-category %s AP:\n%s", task, _class_table(by_class))
+            table = create_class_table(by_class.items(), "AP", floatfmt=".3f")
+            logger.info("Per-category %s AP:\n%s", task, table)
             results.update({f"AP-{name}": value for name, value in by_class.items()})
         return results
 
@@ -253,17 +249,9 @@ def _read_ground_truth(json_file: str) -> dict[str, Any]:
 
 
 def _percent(precision: np.ndarray) -> float:
-    """Mean in percent of all entries above -1, which stands for "no ground truth"."""
+    """Mean in percent of all entries above -1, which means "no ground truth"."""
     there = precision[precision > -1]
     return float(there.mean() * 100) if there.size else float("nan")
-
-
-def _class_table(by_class: dict[str, float]) -> str:
-    cells = list(itertools.chain.from_iterable(by_class.items()))
-    columns = min(_CLASS_COLUMNS, len(cells))
-    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-    headers = (["category", "AP"] * _CLASS_COLUMNS)[:columns]
-    return tabulate(rows, tablefmt="pipe", floatfmt=".3f", headers=headers, numalign="left")
 
 
 def _fast_evaluation(ground_truth: dict, found: list[dict], task: str) -> Any:

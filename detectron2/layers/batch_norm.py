@@ -120,7 +120,7 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        # torch refuses the CPU before it looks at the number of processes
+        # torch refuses the CPU before it checks the number of processes
         if comm.get_world_size() == 1 or dist.get_world_size(self.process_group) == 1:
             return super(nn.SyncBatchNorm, self).forward(input)
         return super().forward(input)
@@ -130,7 +130,7 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
     "BN": BatchNorm2d,
     "SyncBN": SyncBatchNorm,
     "nnSyncBN": SyncBatchNorm,
-    # in Detectron2 its own ways around faults of early versions of torch's
+    # in Detectron2 its own workarounds for faults of early versions of torch's
     "naiveSyncBN": SyncBatchNorm,
     "naiveSyncBN_N": SyncBatchNorm,
     "FrozenBN": FrozenBatchNorm2d,

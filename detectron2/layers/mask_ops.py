@@ -76,7 +76,7 @@ def _sampling_positions(start: Tensor, end: Tensor, size: int) -> Tensor:
 
 def _reached_pixels(boxes: Tensor, mask_size: int, height: int, width: int) -> list[list[int]]:
     """Half-open pixel windows (x0, y0, x1, y1) outside which a pasted mask is zero; empty for boxes without area."""
-    # bilinear samples fade to zero half a mask cell outside the box
+    # bilinear samples fade to zero half a mask pixel outside the box
     sides = boxes[:, 2:] - boxes[:, :2]
     margin = (sides / (2 * mask_size)).repeat(1, 2) + 1
     valid = boxes.isfinite().all(dim=1) & (sides > 0).all(dim=1)

@@ -1,4 +1,4 @@
-"""What a module says about a feature map before it has seen one."""
+"""What is known about a feature map before there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Initial weights as Caffe2 drew them, which the published schedules were tuned on."""
+"""Initial weights as Caffe2 sampled them, which the published schedules were tuned on."""
 
 from __future__ import annotations
 

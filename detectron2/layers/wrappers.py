@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Linear
 from torch.nn.functional import interpolate
 
-from detectron2.layers import winograd
 from detectron2.layers.batch_norm import constant_scale_and_shift
+from detectron2.layers.cpu import winograd
 from detectron2.utils import comm
 
 __all__ = [
@@ -27,6 +27,8 @@ class Conv2d(nn.Conv2d):
     A batch norm that only scales and shifts (see `constant_scale_and_shift`) is taken into weight and bias, which
     spares two passes over the output: the result is equal but for rounding, and hooks of the norm are not called.
     """
+
+    cpu_kernels = True
 
     def __init__(
         self,
@@ -64,8 +66,8 @@ class Conv2d(nn.Conv2d):
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         settings = (self.kernel_size, self.padding, self.stride, self.dilation, self.groups, self.padding_mode)
-        if settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros") and winograd.is_faster(x, weight):
-            return winograd.convolve(x, weight, bias)
+        if self.cpu_kernels and settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"):
+            return winograd.conv3x3(x, weight, bias)
         return super()._conv_forward(x, weight, bias)
 
 

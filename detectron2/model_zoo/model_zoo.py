@@ -107,7 +107,7 @@ def get(config_path: str, trained: bool = False, device: str | None = None) -> n
     Args:
         device: where to put it; None: the config's device, or the CPU where there is no CUDA.
     """
-    # Looking up a config must not cost importing PyTorch.
+    # Finding a config must not cost importing PyTorch.
     import torch
 
     from detectron2.checkpoint import DetectionCheckpointer

@@ -1,4 +1,4 @@
-"""Which ground truth a predicted box (an anchor, a proposal) stands for."""
+"""Which ground truth a predicted box (an anchor, a proposal) is matched to."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ __all__ = ["subsample_labels"]
 def subsample_labels(
     labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw samples with about the wanted share of foreground.
+    """Sample at random with about the wanted share of foreground.
 
     Args:
         labels: (N,) class indices; -1 is ignored, ``bg_label`` is background, all others are foreground.
-        num_samples: how many to draw at most; fewer where there are not enough.
+        num_samples: at most so many; fewer where there are not enough.
         positive_fraction: foreground takes at most this share; background fills up what it leaves.
 
     Returns:
@@ -26,8 +26,8 @@ def subsample_labels(
     negative = nonzero_tuple(labels == bg_label)[0]
     num_positive = min(positive.numel(), int(num_samples * positive_fraction))
     num_negative = min(negative.numel(), num_samples - num_positive)
-    return _draw(positive, num_positive), _draw(negative, num_negative)
+    return _sample(positive, num_positive), _sample(negative, num_negative)
 
 
-def _draw(indices: torch.Tensor, count: int) -> torch.Tensor:
+def _sample(indices: torch.Tensor, count: int) -> torch.Tensor:
     return indices[torch.randperm(indices.numel(), device=indices.device)[:count]]

@@ -21,12 +21,9 @@ from detectron2.solver.lr_scheduler import LRMultiplier, WarmupParamScheduler
 from detectron2.utils.registry import Registry
 
 __all__ = [
-    "LR_SCHEDULE_REGISTRY",
-    "build_lr_scheduler",
-    "build_optimizer",
-    "get_default_optimizer_params",
+    "LR_SCHEDULE_REGISTRY", "build_lr_scheduler", "build_optimizer", "get_default_optimizer_params",
     "maybe_add_gradient_clipping",
-]
+]  # fmt: skip
 
 LR_SCHEDULE_REGISTRY = Registry("LR_SCHEDULE")
 """SOLVER.LR_SCHEDULER_NAME -> function of a config that returns the schedule after the warm-up, beginning at 1."""
@@ -189,7 +186,7 @@ def WarmupStepWithFixedGammaLR(cfg: CfgNode) -> ParamScheduler:  # noqa: N802
 
 
 class _StepsToTheEnd(StepWithFixedGammaParamScheduler):
-    """fvcore's steps are defined below 1 only; a schedule is asked once more after the last iteration."""
+    """fvcore's steps are defined below 1 only; a schedule is called once more after the last iteration."""
 
     def __call__(self, where: float) -> float:
         return super().__call__(min(where, 1 - 2 * self.WHERE_EPSILON))

@@ -82,7 +82,7 @@ class Boxes:
     def clip(self, box_size: tuple[int, int]) -> None:
         """Move corners into an image of `box_size` (height, width); changes this object, not the tensor it was made of.
 
-        Raises ValueError for infinite or NaN corners on CPU; a GPU would have to be waited for to tell.
+        Raises ValueError for infinite or NaN corners on CPU; to check that would stall a GPU.
         """
         if self.tensor.device.type == "cpu" and not bool(self.tensor.isfinite().all()):
             raise ValueError("cannot clip boxes with infinite or NaN corners: did the training diverge?")

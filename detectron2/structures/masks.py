@@ -39,12 +39,6 @@ def _rasterize(instances: Sequence[Sequence[np.ndarray]], height: int, width: in
     return masks
 
 
-def decode_run_lengths(runs: dict[str, Any]) -> np.ndarray:
-    """HxW uint8 of COCO's {"size": [H, W], "counts": ...}, packed or, as crowds are stored, a plain list of counts."""
-    plain = isinstance(runs["counts"], list)
-    return coco_mask.decode(coco_mask.frPyObjects(runs, *runs["size"]) if plain else runs)
-
-
 class BitMasks:
     """N masks as one bool tensor, NxHxW, the size of the image."""
 
@@ -94,7 +88,7 @@ class BitMasks:
         return roi_masks.to_bitmasks(boxes, height, width)
 
     def crop_and_resize(self, boxes: Tensor, mask_size: int) -> Tensor:
-        """NxMxM bool: each mask cropped by its box (Nx4, (x0, y0, x1, y1)) and averaged to M cells a side, at 0.5."""
+        """NxMxM bool: each mask cropped by its box (Nx4, (x0, y0, x1, y1)), averaged to MxM bins, at least 0.5."""
         if len(boxes) != len(self):
             raise ValueError(f"{len(self)} masks cannot be cropped by {len(boxes)} boxes")
         if len(self) == 0:
@@ -191,7 +185,7 @@ class PolygonMasks:
             raise ValueError(f"{len(self)} masks cannot be cropped by {len(boxes)} boxes")
         corners = boxes.detach().cpu().float().numpy()
         # A box thinner than a tenth of a pixel must not blow polygons up without bound. The scales are numpy's numbers,
-        # one by one: their rounding, of which points on a cell's border depend, is then Detectron2's.
+        # one by one: their rounding, which decides about points on a pixel's border, is then Detectron2's.
         scales = [[mask_size / max(side, 0.1) for side in box[2:] - box[:2]] for box in corners]
         fitted = [
             [((polygon.reshape(-1, 2) - origin) * scale).ravel() for polygon in instance]

@@ -1,4 +1,4 @@
-"""What a bug report needs to say about the machine: `python -m detectron2.utils.collect_env`."""
+"""What a bug report needs about the machine: `python -m detectron2.utils.collect_env`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours that people can tell apart, for drawing instances."""
+"""Colours that people can distinguish, for drawing instances."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def colormap(rgb: bool = False, maximum: int = 255) -> np.ndarray:
 
 
 def random_color(rgb: bool = False, maximum: int = 255) -> np.ndarray:
-    """One of the colours of `colormap`, drawn by numpy's global generator."""
+    """One of the colours of `colormap`, sampled by numpy's global generator."""
     return colormap(rgb, maximum)[np.random.randint(len(_TABLE))]
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,22 @@ import torch.distributed as dist
 
 # torch types a group of which this process is no member as a number.
 _local_group: Any = None
+_is_single = False
+
+
+@contextmanager
+def single_process() -> Iterator[None]:
+    """Inside it this process counts as the only one: its functions do not communicate. The others may wait outside."""
+    global _is_single
+    before, _is_single = _is_single, True
+    try:
+        yield
+    finally:
+        _is_single = before
 
 
 def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    return not _is_single and dist.is_available() and dist.is_initialized()
 
 
 def get_world_size() -> int:
@@ -84,7 +98,7 @@ def is_main_process() -> bool:
 
 
 def synchronize() -> None:
-    """Wait until every process has come here."""
+    """Wait until every process has called this."""
     if get_world_size() > 1:
         # Naming the device keeps NCCL from guessing it.
         is_nccl = dist.get_backend() == dist.Backend.NCCL

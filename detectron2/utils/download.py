@@ -45,7 +45,7 @@ class _Transfer:
     bar: tqdm[Any]
     received: int = 0
     total: int | None = None
-    # what tells the server's versions of the file apart, to never join the halves of two
+    # identifies the server's version of the file, to never join the halves of two
     validator: str | None = None
 
     def run(self) -> None:
@@ -67,7 +67,7 @@ class _Transfer:
             return urllib.request.urlopen(urllib.request.Request(self.url, headers=headers), timeout=_TIMEOUT_SECONDS)
         except (OSError, http.client.HTTPException) as error:
             status = error.code if isinstance(error, urllib.error.HTTPError) else None
-            # without a network the user shall hear it at once; one that was there may come back
+            # without a network the error is reported at once; one that was there may come back
             if (status or 0) >= 500 or (status is None and self.received):
                 raise _BrokenTransferError(str(error)) from error
             raise OSError(str(error)) from error
@@ -80,7 +80,7 @@ class _Transfer:
             self.total = int(place[2])
         elif place or response.status == 206:
             self.received, self.validator = 0, None
-            raise _BrokenTransferError("the server sent another part, or another version, than was asked for")
+            raise _BrokenTransferError("the server sent another part, or another version, than was requested")
         else:
             length = response.headers.get("Content-Length")
             self.received, self.total = 0, None if length is None else int(length)
@@ -159,6 +159,6 @@ def cached_name(url: str) -> Path:
     name = Path(parts[-1])
     if address.query or len(name.name) > _MAX_NAME_LENGTH:
         unique = hashlib.sha256(f"{address.path}?{address.query}".encode()).hexdigest()[:16]
-        # the suffix tells what kind of file it is
+        # the suffix is the kind of file
         name = Path(f"{name.stem[:100]}_{unique}{name.suffix[-20:]}")
     return Path(*parts[:-1], name)

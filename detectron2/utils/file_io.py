@@ -5,6 +5,7 @@ What comes from the web is downloaded once, with a progress bar, into $FVCORE_CA
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,8 +15,19 @@ from iopath.common.file_io import PathManager as PathManagerBase
 from detectron2.utils.download import cached_name, download
 
 
+def write_whole(file: Path, write: Callable[[Path], Any]) -> None:
+    """Replace `file` by what `write` writes into the path that it gets, or leave it as it was where that fails."""
+    temporary = file.with_name(file.name + ".tmp")
+    try:
+        write(temporary)
+        temporary.replace(file)
+    except BaseException:  # what is half written would fill a full disk even more
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 class CachedURLHandler(HTTPURLHandler):
-    """Downloads to the cache, once for all processes; a failure says where the file can be put by hand."""
+    """Downloads to the cache, once for all processes; a failure names where the file can be put by hand."""
 
     def _get_local_path(self, path: str, force: bool = False, cache_dir: str | None = None, **kwargs: Any) -> str:
         self._check_kwargs(kwargs)

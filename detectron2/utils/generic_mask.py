@@ -16,6 +16,12 @@ def as_numpy(values: Any) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
+def decode_run_lengths(runs: dict[str, Any]) -> np.ndarray:
+    """HxW uint8 of COCO's {"size": [H, W], "counts": ...}, packed or, as crowds are stored, a plain list of counts."""
+    plain = isinstance(runs["counts"], list)
+    return coco_mask.decode(coco_mask.frPyObjects(runs, *runs["size"]) if plain else runs)
+
+
 class GenericMask:
     """A mask given as polygons, run lengths or an HxW array, read as any of them."""
 
@@ -30,11 +36,7 @@ class GenericMask:
         if self._given_polygons:
             self._polygons = [np.asarray(polygon, dtype=np.float64).ravel() for polygon in mask_or_polygons]
         elif isinstance(mask_or_polygons, dict):
-            # COCO files hold crowds as plain lists of counts
-            plain = isinstance(mask_or_polygons["counts"], list)
-            size = mask_or_polygons["size"]
-            packed = coco_mask.frPyObjects(mask_or_polygons, *size) if plain else mask_or_polygons
-            self._mask = self._sized(coco_mask.decode(packed))
+            self._mask = self._sized(decode_run_lengths(mask_or_polygons))
         elif isinstance(mask_or_polygons, (np.ndarray, Tensor)):
             self._mask = self._sized(as_numpy(mask_or_polygons))
         else:

@@ -7,9 +7,10 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from tabulate import tabulate
 from termcolor import colored
@@ -120,6 +121,14 @@ def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = 
     if now - _last_times.get(place, -float("inf")) >= n:
         logging.getLogger(name or module).log(lvl, msg)
         _last_times[place] = now
+
+
+def create_class_table(by_class: Iterable[tuple[str, float]], what: str, **style: Any) -> str:
+    """A table of (class, number) pairs, three a row; `what` heads the numbers, `style` is tabulate's."""
+    cells = [cell for pair in by_class for cell in pair]
+    columns = min(6, len(cells))
+    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+    return tabulate(rows, (["category", what] * 3)[:columns], tablefmt="pipe", numalign="left", **style)
 
 
 def create_small_table(small_dict: Mapping[str, object]) -> str:

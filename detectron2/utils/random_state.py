@@ -38,7 +38,7 @@ def set_random_states(states: Mapping[str, Any]) -> None:
 
 @contextmanager
 def random_states_kept() -> Iterator[None]:
-    """What is drawn inside changes nothing for what is drawn after."""
+    """Random numbers used inside do not change those that follow."""
     states = random_states()
     try:
         yield
@@ -47,7 +47,7 @@ def random_states_kept() -> Iterator[None]:
 
 
 def seed_for_item(*numbers: int) -> None:
-    """Seed the CPU generators from several numbers of 0 or more; other numbers give unrelated draws."""
+    """Seed the CPU generators from several numbers of 0 or more; other numbers give unrelated states."""
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)

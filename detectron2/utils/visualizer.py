@@ -22,6 +22,7 @@ from matplotlib.path import Path as Outline
 from detectron2.data.catalog import Metadata
 from detectron2.structures import BoxMode, Instances, PolygonMasks
 from detectron2.utils.colormap import colormap, random_color
+from detectron2.utils.file_io import write_whole
 from detectron2.utils.generic_mask import GenericMask, as_numpy, inner_point, without_specks
 
 __all__ = ["ColorMode", "GenericMask", "VisImage", "Visualizer", "random_color"]
@@ -67,9 +68,8 @@ class VisImage:
     def save(self, filepath: str | Path) -> None:
         """Write the picture; the format follows from the suffix, png without one."""
         path = Path(filepath)
-        unfinished = path.with_name(path.name + ".tmp")
-        self.fig.savefig(unfinished, format=path.suffix.lstrip(".").lower() or "png")
-        unfinished.replace(path)
+        kind = path.suffix.lstrip(".").lower() or "png"
+        write_whole(path, lambda file: self.fig.savefig(file, format=kind))
 
     def get_image(self) -> np.ndarray:
         """The picture so far: HxWx3 uint8, RGB."""
@@ -268,7 +268,7 @@ class Visualizer:
         return [mask if isinstance(mask, GenericMask | None) else GenericMask(mask, height, width) for mask in each]
 
     def _labels(self, classes: Sequence[int] | None, scores: Sequence[float] | None) -> list[str] | None:
-        """Texts such as "healthy 93%"; class numbers where there are no names, None where there is nothing to say."""
+        """Texts such as "healthy 93%"; class numbers where there are no names, None where both are missing."""
         names = getattr(self.metadata, "thing_classes", None)
         texts = None if classes is None else [names[number] if names else str(number) for number in classes]
         if scores is None:

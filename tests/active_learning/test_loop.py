@@ -85,13 +85,17 @@ class FakeNetwork:
 
     def look_at_images(self, config: object, weights: Path, folder: Path, images: list[str], **options: object):
         self.stop("choose")
-        records = [self.make_record(name, [int(name[:2]) / 100] * self.sees) for name in images]
+        records = [self.make_record(name, [number_in(name) / 100] * self.sees) for name in images]
         return {one.name: one for one in records}
 
     def stop(self, phase: str) -> None:
         if self.stop_at == phase:
             self.stop_at = ""
             raise StopError
+
+
+def number_in(name: str) -> int:
+    return int("".join(filter(str.isdigit, name))[:2])
 
 
 @pytest.fixture

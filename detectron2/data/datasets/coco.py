@@ -214,7 +214,7 @@ def convert_to_coco_json(dataset_name: str, output_file: PathLike, allow_cached:
         return
     logger.info("Writing data set '%s' in COCO format to %s", dataset_name, output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    # Each process of a distributed run may write: only whole files ever stand under the final name.
+    # Each process of a distributed run may write: only whole files ever get the final name.
     temporary = output.with_name(f"{output.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(convert_to_coco_dict(dataset_name)), encoding="utf-8")
     temporary.replace(output)

@@ -1,4 +1,4 @@
-"""Transforms (what happens to image, boxes, polygons, masks) and augmentations (which transform, drawn at random)."""
+"""Transforms (what happens to image, boxes, polygons, masks) and augmentations (which transform, sampled at random)."""
 
 from fvcore.transforms.transform import (  # noqa: F401
     BlendTransform,

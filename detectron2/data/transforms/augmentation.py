@@ -1,4 +1,4 @@
-"""Augmentation: looks at its input, draws at random, and returns the deterministic Transform to apply."""
+"""Augmentation: samples at random, given its input, the deterministic Transform to apply."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Augmentation:
         raise NotImplementedError(f"{type(self).__name__} has no get_transform")
 
     def __call__(self, aug_input: AugInput) -> Transform:
-        """Draw a transform, apply it to `aug_input` in place, and return it."""
+        """Sample a transform, apply it to `aug_input` in place, and return it."""
         names = self._input_names() if self.input_args is None else self.input_args
         missing = [name for name in names if not hasattr(aug_input, name)]
         if missing:
@@ -99,7 +99,7 @@ class AugmentationList(Augmentation):
 
 
 class AugInput:
-    """What augmentations look at and change in place.
+    """What augmentations read and change in place.
 
     image: HxW or HxWxC array, uint8 in [0, 255] or float. boxes: Nx4, (x0, y0, x1, y1) in pixels. sem_seg: HxW
     integers. More attributes may be set; transforms leave those alone.
@@ -125,7 +125,7 @@ class AugInput:
             self.sem_seg = tfm.apply_segmentation(self.sem_seg)
 
     def apply_augmentations(self, augmentations: Iterable[AugmentationOrTransform]) -> TransformList:
-        """Apply `augmentations` one after another, in place; returns the transforms that were drawn."""
+        """Apply `augmentations` one after another, in place; returns the sampled transforms."""
         return AugmentationList(augmentations)(self)
 
 
@@ -135,7 +135,7 @@ StandardAugInput = AugInput
 def apply_augmentations(
     augmentations: Sequence[AugmentationOrTransform], inputs: AugInput | np.ndarray
 ) -> tuple[Any, TransformList]:
-    """The augmented image (for an image array) or the changed AugInput, and the transforms that were drawn."""
+    """The augmented image (for an image array) or the changed AugInput, and the sampled transforms."""
     aug_input = inputs if isinstance(inputs, AugInput) else AugInput(inputs)
     transforms = aug_input.apply_augmentations(augmentations)
     return aug_input if isinstance(inputs, AugInput) else aug_input.image, transforms

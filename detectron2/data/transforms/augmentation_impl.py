@@ -87,7 +87,7 @@ class Resize(Augmentation):
 
 @dataclass(eq=False)
 class ResizeShortestEdge(Augmentation):
-    """Scale so that the shorter edge gets a length drawn at random and the longer one does not exceed `max_size`.
+    """Scale so that the shorter edge gets a random length and the longer one does not exceed `max_size`.
 
     short_edge_length: lengths to choose from ("choice"), or the smallest and the largest ("range", inclusive). A length
     of 0 leaves the image as it is. max_size is stronger than the shorter edge's length.
@@ -194,10 +194,10 @@ class RandomRotation(Augmentation):
         angle = float(np.random.uniform(*self.angle) if self.is_range else np.random.choice(self.angle))
         if angle % 360 == 0:
             return NoOpTransform()
-        center = None if self.center is None else self._draw_center(height, width)
+        center = None if self.center is None else self._sample_center(height, width)
         return RotationTransform(height, width, angle, expand=self.expand, center=center, interp=self.interp)
 
-    def _draw_center(self, height: int, width: int) -> tuple[float, float]:
+    def _sample_center(self, height: int, width: int) -> tuple[float, float]:
         if self.is_range:
             x, y = np.random.uniform(*self.center)
         else:

@@ -29,7 +29,7 @@ class Backbone(nn.Module, metaclass=ABCMeta):
 
     @property
     def size_divisibility(self) -> int:
-        """Height and width of the input must be multiples of this; 0 asks for nothing."""
+        """Height and width of the input must be multiples of this; 0 requires nothing."""
         return 0
 
     @property

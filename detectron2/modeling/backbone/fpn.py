@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -95,14 +96,8 @@ class FPN(Backbone):
 
 
 def _pyramid_conv(in_channels: int, out_channels: int, kernel: int, norm: str) -> Conv2d:
-    conv = Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size=kernel,
-        padding=kernel // 2,
-        bias=norm == "",
-        norm=get_norm(norm, out_channels),
-    )
+    options: dict[str, Any] = {"bias": norm == "", "norm": get_norm(norm, out_channels)}
+    conv = Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, **options)
     c2_xavier_fill(conv)
     return conv
 

@@ -23,15 +23,9 @@ from detectron2.modeling.backbone.backbone import Backbone
 from detectron2.modeling.backbone.build import BACKBONE_REGISTRY
 
 __all__ = [
-    "BasicBlock",
-    "BasicStem",
-    "BottleneckBlock",
-    "DeformBottleneckBlock",
-    "ResNet",
-    "ResNetBlockBase",
-    "build_resnet_backbone",
-    "make_stage",
-]
+    "BasicBlock", "BasicStem", "BottleneckBlock", "DeformBottleneckBlock", "ResNet", "ResNetBlockBase",
+    "build_resnet_backbone", "make_stage",
+]  # fmt: skip
 
 BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 BASIC_DEPTHS = (18, 34)
@@ -107,12 +101,14 @@ class BottleneckBlock(_ResidualBlock):
         self.conv3 = _conv_norm(bottleneck_channels, out_channels, 1, norm)
 
     def branch(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu_(self.conv1(x))
-        return self.conv3(F.relu_(self.conv2(x)))
+        return self.conv3(F.relu_(self.middle(F.relu_(self.conv1(x)))))
+
+    def middle(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv2(x)
 
 
 class DeformBottleneckBlock(BottleneckBlock):
-    """A bottleneck block whose 3x3 convolution learns where to look: ``conv2_offset`` moves each of its nine points.
+    """A bottleneck block with a deformable 3x3 convolution: ``conv2_offset`` moves each of its nine sampling points.
 
     Args:
         kwargs: of :class:`BottleneckBlock`.
@@ -138,11 +134,7 @@ class DeformBottleneckBlock(BottleneckBlock):
         nn.init.zeros_(self.conv2_offset.weight)
         nn.init.zeros_(self.conv2_offset.bias)  # type: ignore[arg-type]
 
-    def branch(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu_(self.conv1(x))
-        return self.conv3(F.relu_(self._deformed(x)))
-
-    def _deformed(self, x: torch.Tensor) -> torch.Tensor:
+    def middle(self, x: torch.Tensor) -> torch.Tensor:
         # In float32: there is no 16-bit kernel for the CPU, and offsets would be too coarse.
         offsets, *weights = self.conv2_offset(x).float().split(self._parts, dim=1)
         conv, mask = self.conv2, weights[0].sigmoid() if weights else None
@@ -295,7 +287,7 @@ def _stages(
 ) -> list[list[CNNBlockBase]]:
     """Stages res2 to res5; res2 has ``width`` channels, ``bottleneck`` within its blocks, each later one twice those.
 
-    ``last_dilation`` 2 of res5 stands for its stride; ``deform_options`` are for the deformable stages only.
+    ``last_dilation`` 2 of res5 replaces its stride; ``deform_options`` are for the deformable stages only.
     """
     if depth not in BLOCKS_PER_STAGE:
         raise ValueError(f"no ResNet of depth {depth} is known; choose one of {sorted(BLOCKS_PER_STAGE)}")

@@ -1,5 +1,5 @@
 """Whole networks."""
-# ruff: noqa: F403 (each module's __all__ says what is public)
+# ruff: noqa: F403 (each module's __all__ lists what is public)
 
 from detectron2.modeling.meta_arch.build import *
 from detectron2.modeling.meta_arch.rcnn import *

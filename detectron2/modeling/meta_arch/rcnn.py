@@ -29,7 +29,7 @@ Batch = Sequence[dict[str, Any]]
 
 
 class _Detector(nn.Module):
-    """What both detectors share: a backbone, the normalisation of its input, and the way back to the image's size."""
+    """What both detectors share: a backbone, the normalisation of its input, scaling back to the image's size."""
 
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
@@ -185,18 +185,11 @@ class GeneralizedRCNN(_Detector):
 
 @META_ARCH_REGISTRY.register()
 class ProposalNetwork(_Detector):
-    """Backbone and proposal generator alone."""
+    """Backbone and proposal generator alone; `kwargs` are backbone, pixel_mean and pixel_std."""
 
     @configurable
-    def __init__(
-        self,
-        *,
-        backbone: Backbone,
-        proposal_generator: nn.Module,
-        pixel_mean: Sequence[float],
-        pixel_std: Sequence[float],
-    ) -> None:
-        super().__init__(backbone, pixel_mean, pixel_std)
+    def __init__(self, *, proposal_generator: nn.Module, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.proposal_generator = proposal_generator
 
     def forward(self, batched_inputs: Batch) -> Any:

@@ -39,10 +39,10 @@ def find_top_rpn_proposals(
     Args:
         proposals: L tensors (N, K_l, 4).
         pred_objectness_logits: L tensors (N, K_l).
-        nms_thresh: IoU above which the lower of two boxes of a level goes.
+        nms_thresh: IoU above which the lower of two boxes of a level is suppressed.
         pre_nms_topk: candidates a level and image that enter suppression.
         post_nms_topk: proposals an image that are kept, over all levels.
-        min_box_size: boxes whose width or height, clipped to the image, is not above this go.
+        min_box_size: boxes whose width or height, clipped to the image, is not above this are dropped.
         training: whether boxes that are not finite are an error (True) or dropped.
     """
     boxes, logits = [], []
@@ -71,7 +71,7 @@ def suppress_proposals(
             "the proposal network's boxes or scores are infinite or NaN: training has diverged; "
             "lower SOLVER.BASE_LR, warm up longer, or turn on SOLVER.CLIP_GRADIENTS"
         )
-    # As empty boxes the broken ones go without a wait for the device.
+    # Those that are not finite become empty boxes, which are dropped without a wait for the device.
     all_boxes = all_boxes.masked_fill(~finite.unsqueeze(2), 0.0)
     results = []
     for own_boxes, own_logits, own_finite, image_size in zip(all_boxes, all_logits, finite, image_sizes, strict=True):

@@ -17,12 +17,12 @@ from torch import nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ShapeSpec, cat, nonzero_tuple
+from detectron2.layers.cpu import rpn_head_gradient
 from detectron2.modeling.anchor_generator import build_anchor_generator
 from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_indices
-from detectron2.modeling.proposal_generator.sparse_gradient import head_maps
 from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.events import get_event_storage
@@ -52,6 +52,8 @@ def _same(values: Sequence[Any], what: str) -> Any:
 @RPN_HEAD_REGISTRY.register()
 class StandardRPNHead(nn.Module):
     """3x3 convolutions of ``conv_dims`` channels (-1: the input's), then 1x1 to objectness and deltas of A anchors."""
+
+    cpu_kernels = True
 
     @configurable
     def __init__(
@@ -86,22 +88,29 @@ class StandardRPNHead(nn.Module):
 
     def forward(self, features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """L maps (N, C, H, W) -> L logits (N, A, H, W) and L deltas (N, A * 4, H, W)."""
-        if self._has_sparse_gradient(features):
+        if self._can_take_sparse_gradient(features):
             layers = (self.conv, self.objectness_logits, self.anchor_deltas)
             parameters = [parameter for layer in layers for parameter in layer.parameters()]  # weight, bias of each
-            maps = [head_maps(feature, *parameters) for feature in features]
-            return [logits for logits, _ in maps], [deltas for _, deltas in maps]
-        hidden = [self.conv(feature) for feature in features]
-        return [self.objectness_logits(x) for x in hidden], [self.anchor_deltas(x) for x in hidden]
+            maps = [rpn_head_gradient.with_sparse_gradient(self._maps, feature, parameters) for feature in features]
+        else:
+            maps = [self._maps(feature) for feature in features]
+        return [logits for logits, _ in maps], [deltas for _, deltas in maps]
 
-    def _has_sparse_gradient(self, features: Sequence[torch.Tensor]) -> bool:
-        """A GPU would have to wait for the number of pixels; hooks and layers that were replaced are to be called."""
+    def _maps(self, feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.conv(feature)
+        return self.objectness_logits(hidden), self.anchor_deltas(hidden)
+
+    def _can_take_sparse_gradient(self, features: Sequence[torch.Tensor]) -> bool:
+        """Not on a GPU, which would have to wait for the number of positions, and not with hooks or other layers."""
         layers = (self.conv, self.objectness_logits, self.anchor_deltas)
         plain = [type(layer) for layer in layers] == [Conv2d, nn.Conv2d, nn.Conv2d]
+        hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
         return (
-            torch.is_grad_enabled()
+            self.cpu_kernels
+            and torch.is_grad_enabled()
             and plain
-            and not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
+            and not hooked
+            and not any(one._backward_hooks for one in (*layers, *self.parameters()))
             and all(feature.device.type == "cpu" and feature.dtype == torch.float32 for feature in features)
             and not torch.is_autocast_enabled("cpu")
         )

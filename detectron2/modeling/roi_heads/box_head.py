@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from detectron2.config import CfgNode, configurable
@@ -18,13 +17,15 @@ __all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]
 ROI_BOX_HEAD_REGISTRY = Registry("ROI_BOX_HEAD")
 ROI_BOX_HEAD_REGISTRY.__doc__ = """``(cfg, input_shape: ShapeSpec) -> nn.Module`` by ``MODEL.ROI_BOX_HEAD.NAME``.
 
-The module maps pooled features (M, C, H, W) to features of each box and tells their ``output_shape``.
+The module maps pooled features (M, C, H, W) to features of each box and has their ``output_shape``.
 """
 
 
 @ROI_BOX_HEAD_REGISTRY.register()
 class FastRCNNConvFCHead(nn.Sequential):
     """3x3 convolutions (``conv1``, ...), then fully connected layers (``fc1``, ...), a ReLU after each.
+
+    Maps (M, C, H, W) to (M, last of ``fc_dims``), or to (M, last of ``conv_dims``, H, W) without such layers.
 
     Args:
         input_shape: channels, height and width of the pooled features.
@@ -65,19 +66,13 @@ class FastRCNNConvFCHead(nn.Sequential):
             "conv_norm": head.NORM,
         }
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(M, C, H, W) -> (M, last of ``fc_dims``), or (M, last of ``conv_dims``, H, W) without such layers."""
-        for layer in self:
-            x = layer(x)
-        return x
-
     @property
     def output_shape(self) -> ShapeSpec:
         return ShapeSpec(*self._output_size)
 
 
 def conv3x3_norm_relu(in_channels: int, out_channels: int, norm: str) -> Conv2d:
-    """A layer of the heads: its norm, where "" stands for a bias instead, and its initialisation are built in."""
+    """A layer of the heads: its norm, where "" means a bias instead, and its initialisation are built in."""
     modules: Any = {"norm": get_norm(norm, out_channels), "activation": nn.ReLU(inplace=True)}
     conv = Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not norm, **modules)
     c2_msra_fill(conv)

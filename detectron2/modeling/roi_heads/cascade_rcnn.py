@@ -34,7 +34,7 @@ class CascadeROIHeads(StandardROIHeads):
     """Box heads of rising IoU thresholds in a row; the rest is that of :class:`StandardROIHeads`.
 
     The first stage gets the sampled proposals, each later one the corrected boxes, matched anew; the mask head is
-    trained on the sampled proposals. Losses are named ``loss_cls_stage0``, ...; events stand under ``stage0/``, ...
+    trained on the sampled proposals. Losses are named ``loss_cls_stage0``, ...; events are named ``stage0/``, ...
 
     Args:
         box_heads, box_predictors, proposal_matchers: one a stage; boxes are shared by all classes.
@@ -135,7 +135,7 @@ class CascadeROIHeads(StandardROIHeads):
     ) -> list[Instances]:
         """Boxes (R, 4) of each image as proposals of the next stage: inside the image, and without gradient.
 
-        In training those without area go; at test they stay, for the stages' scores are averaged row by row.
+        In training those without area are dropped; at test they stay, as the stages' scores are averaged row by row.
         """
         proposals = []
         for own, image_size in zip(boxes, image_sizes, strict=True):

@@ -52,7 +52,7 @@ def fast_rcnn_inference_single_image(
     Args:
         boxes: (R, 4 B), get clipped to ``image_shape`` (height, width).
         scores: (R, K + 1) probabilities, background last.
-        nms_thresh: IoU above which the lower of two detections of a class goes.
+        nms_thresh: IoU above which the lower of two detections of a class is suppressed.
         topk_per_image: most detections to keep; below 0 keeps all.
 
     Returns:

@@ -21,13 +21,9 @@ from detectron2.utils.events import get_event_storage
 from detectron2.utils.registry import Registry
 
 __all__ = [
-    "ROI_MASK_HEAD_REGISTRY",
-    "BaseMaskRCNNHead",
-    "MaskRCNNConvUpsampleHead",
-    "build_mask_head",
-    "mask_rcnn_inference",
-    "mask_rcnn_loss",
-]
+    "ROI_MASK_HEAD_REGISTRY", "BaseMaskRCNNHead", "MaskRCNNConvUpsampleHead", "build_mask_head",
+    "mask_rcnn_inference", "mask_rcnn_loss",
+]  # fmt: skip
 
 ROI_MASK_HEAD_REGISTRY = Registry("ROI_MASK_HEAD")
 ROI_MASK_HEAD_REGISTRY.__doc__ = """``(cfg, input_shape: ShapeSpec) -> nn.Module`` by ``MODEL.ROI_MASK_HEAD.NAME``.
@@ -165,9 +161,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
         }
 
     def layers(self, x: torch.Tensor) -> torch.Tensor:
-        for layer in self:
-            x = layer(x)
-        return x
+        return nn.Sequential.forward(self, x)
 
 
 def build_mask_head(cfg: CfgNode, input_shape: ShapeSpec) -> Any:

@@ -30,13 +30,9 @@ from detectron2.modeling.roi_heads.res5_heads import Res5ROIHeads
 from detectron2.structures import Boxes, ImageList, Instances
 
 __all__ = [
-    "ROI_HEADS_REGISTRY",
-    "ROIHeads",
-    "Res5ROIHeads",
-    "StandardROIHeads",
-    "build_roi_heads",
+    "ROI_HEADS_REGISTRY", "ROIHeads", "Res5ROIHeads", "StandardROIHeads", "build_roi_heads",
     "select_foreground_proposals",
-]
+]  # fmt: skip
 
 
 @ROI_HEADS_REGISTRY.register()

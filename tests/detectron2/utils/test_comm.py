@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from detectron2.layers.batch_norm import SyncBatchNorm
 from detectron2.utils import comm
 
 
@@ -25,6 +27,32 @@ def test_a_single_process() -> None:
         comm.get_local_process_group()
 
 
+def _as_single_process() -> tuple[Any, ...]:
+    """What a process gets when it counts as the only one; a call that waited for the others would never return."""
+    loss = {"a": torch.tensor(2.0)}
+    with comm.single_process():
+        comm.synchronize()
+        return (
+            (comm.get_rank(), comm.get_world_size(), comm.get_local_rank(), comm.get_local_size()),
+            comm.all_gather("x"),
+            comm.gather("x", dst=1),
+            comm.reduce_dict(loss) is loss,
+            SyncBatchNorm(1)(torch.ones(1, 1, 2, 2)).sum().item(),
+        )
+
+
+def _world_sizes_around_single_process() -> list[int]:
+    """Inside, nested, inside again, and after an exception."""
+    sizes = []
+    with pytest.raises(KeyError), comm.single_process():
+        sizes.append(comm.get_world_size())
+        with comm.single_process():
+            sizes.append(comm.get_world_size())
+        sizes.append(comm.get_world_size())
+        raise KeyError
+    return [*sizes, comm.get_world_size()]
+
+
 def _worker(rank: int, rendezvous: str, results: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=4)
@@ -39,6 +67,8 @@ def _worker(rank: int, rendezvous: str, results: str) -> None:
             "all": comm.all_gather({"rank": rank, "text": "x" * rank}),
             "local": comm.all_gather(rank, group=comm.get_local_process_group()),
             "at2": comm.gather(rank, dst=2),
+            "single": _as_single_process() if rank == 3 else None,
+            "sizes": _world_sizes_around_single_process(),
             "seed": comm.shared_random_seed(),
             "mean": {name: value.item() for name, value in reduced.items()} if rank == 0 else None,
         }
@@ -55,5 +85,7 @@ def test_four_processes_on_two_machines(tmp_path: Path) -> None:
     assert all(one["all"] == [{"rank": rank, "text": "x" * rank} for rank in range(4)] for one in seen)
     assert [one["local"] for one in seen] == [[0, 1], [0, 1], [2, 3], [2, 3]]
     assert [one["at2"] for one in seen] == [[], [], [0, 1, 2, 3], []]
+    assert seen[3]["single"] == ((0, 1, 0, 1), ["x"], ["x"], True, 0.0)
+    assert all(one["sizes"] == [1, 1, 1, 4] for one in seen)
     assert len({one["seed"] for one in seen}) == 1
     assert seen[0]["mean"] == {"a": 11.5, "b": 1.5}

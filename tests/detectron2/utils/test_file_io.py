@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detectron2.utils import file_io
-from detectron2.utils.file_io import PathManager
+from detectron2.utils.file_io import PathManager, write_whole
 
 BASE_URL = file_io.Detectron2Handler.BASE_URL
 
@@ -49,7 +49,7 @@ def test_a_cached_file_needs_no_network(cached_file: Path, name: str, prefix: st
 
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("prefix", [BASE_URL, "detectron2://"], ids=["https", "detectron2"])
-def test_without_network_the_place_by_hand_is_said(cache: Path, name: str, prefix: str) -> None:
+def test_without_network_the_place_by_hand_is_named(cache: Path, name: str, prefix: str) -> None:
     with pytest.raises(OSError, match="cannot download") as caught:
         PathManager.get_local_path(prefix + name)
     for part in (BASE_URL + name, "network is unreachable", str(cache / "detectron2" / name)):
@@ -75,3 +75,16 @@ def test_downloads_land_in_the_cache(cache: Path, name: str, monkeypatch: pytest
 
 def test_local_paths_stay() -> None:
     assert PathManager.get_local_path("some/file.txt") == "some/file.txt"
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "note.txt"
+    write_whole(file, lambda path: path.write_text("old", encoding="utf-8"))
+
+    def fail(path: Path) -> None:
+        path.write_text("ne", encoding="utf-8")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(file, fail)
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [("note.txt", "old")]

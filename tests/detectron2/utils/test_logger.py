@@ -10,6 +10,7 @@ import pytest
 
 from detectron2.utils import logger as d2_logger
 from detectron2.utils.logger import (
+    create_class_table,
     create_small_table,
     log_every_n_seconds,
     log_first_n,
@@ -102,3 +103,10 @@ def test_small_table() -> None:
     lines = create_small_table({"AP": 41.23456, "AP50": 60.0}).splitlines()
     assert [cell.strip() for cell in lines[0].strip("|").split("|")] == ["AP", "AP50"]
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == ["41.235", "60.000"]
+
+
+def test_class_table_has_three_classes_a_row() -> None:
+    lines = create_class_table([("a", 1.0), ("b", 2.0), ("c", 3.0), ("d", 0.5)], "AP", floatfmt=".1f").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["category", "AP"] * 3
+    assert cells[2:] == [["a", "1.0", "b", "2.0", "c", "3.0"], ["d", "0.5", "", "", "", ""]]

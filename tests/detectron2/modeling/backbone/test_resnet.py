@@ -129,7 +129,7 @@ def test_offsets_are_pairs_of_y_and_x() -> None:
     nn.init.constant_(block.conv2_offset.bias[0::2], 1.0)
     block.conv2.bias = nn.Parameter(torch.rand(4))  # as folding a norm into the convolution leaves it
     x = torch.rand(1, 4, 8, 8)
-    torch.testing.assert_close(block._deformed(x)[:, :, :-2], block.conv2(x)[:, :, 1:-1])
+    torch.testing.assert_close(block.middle(x)[:, :, :-2], block.conv2(x)[:, :, 1:-1])
 
 
 def test_deformable_block_in_mixed_precision() -> None:

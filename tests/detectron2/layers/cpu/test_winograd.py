@@ -1,7 +1,8 @@
-"""3x3 convolutions by Winograd's way: values and gradients are PyTorch's own, to rounding."""
+"""Winograd's 3x3 convolutions: values and gradients are PyTorch's own, to rounding."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detectron2.layers import Conv2d, FrozenBatchNorm2d, winograd
+from detectron2.layers import Conv2d, FrozenBatchNorm2d
+from detectron2.layers.cpu import winograd
 
 SHAPES = {
     "tiles fit": (1, 8, 12),
@@ -26,23 +28,23 @@ def channels_last(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What tests convolve is large enough for tiles."""
-    monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
-    monkeypatch.setattr(winograd, "FEWEST_CHANNELS_OF_WEIGHTS", 1)
-    monkeypatch.setattr(winograd, "FEWEST_TILES", 0)
+    """The tests' maps and filters are large enough for Winograd."""
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "MIN_CHANNELS_WEIGHT_GRADIENT", 1)
+    monkeypatch.setattr(winograd, "MIN_TILES", 0)
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """Shapes of the weights of each convolution that goes the way of a processor with AVX2."""
+    """Shapes of the weights of each convolution that is not PyTorch's, as on a processor with AVX2."""
     found: list[tuple[int, ...]] = []
-    convolve = winograd.convolve
+    apply = winograd._Conv3x3.apply
 
     def spy(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         found.append(tuple(weight.shape))
-        return convolve(x, weight, bias)
+        return apply(x, weight, bias)
 
-    monkeypatch.setattr(winograd, "convolve", spy)
+    monkeypatch.setattr(winograd, "_Conv3x3", SimpleNamespace(apply=spy))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     return found
 
@@ -53,7 +55,7 @@ def assert_as_pytorch(shape: tuple[int, int, int], layout: torch.memory_format =
     x, weight = channels_last(count, 4, height, width, dtype=double), channels_last(2, 4, 3, 3, dtype=double)
     inputs = [x, weight, torch.randn(2, dtype=double, requires_grad=True)]
     expected = F.conv2d(*inputs, padding=1)
-    output = winograd.convolve(*inputs)
+    output = winograd._Conv3x3.apply(*inputs)
     torch.testing.assert_close(output, expected)
     assert output.is_contiguous(memory_format=torch.channels_last)
     output, expected = F.leaky_relu_(output), F.leaky_relu(expected)  # in place, as residual blocks do
@@ -75,7 +77,7 @@ def test_values_and_gradients_are_those_of_pytorch(
 
 @pytest.mark.parametrize("tiles", [1, 2, 5, 7], ids="{} tiles at once".format)
 def test_blocks_make_no_difference(large: None, tiles: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "AT_ONCE", tiles * 36 * 4)
+    monkeypatch.setattr(winograd, "MAX_BLOCK", tiles * 36 * 4)
     assert_as_pytorch((5, 10, 7))
 
 
@@ -93,14 +95,14 @@ def test_it_rounds_about_as_a_plain_convolution(large: None) -> None:
     exact = F.conv2d(x.double(), weight.double(), padding=1)
     error, plain = (
         float((found - exact).square().mean().sqrt() / exact.std())
-        for found in (winograd.convolve(x, weight, None), F.conv2d(x, weight, padding=1))
+        for found in (winograd._Conv3x3.apply(x, weight, None), F.conv2d(x, weight, padding=1))
     )
     assert error < 4 * plain
 
 
 def test_only_what_is_asked_for_has_a_gradient() -> None:
     x, weight = channels_last(1, 4, 5, 6).detach(), channels_last(2, 4, 3, 3)
-    winograd.convolve(x, weight, torch.zeros(2)).sum().backward()
+    winograd._Conv3x3.apply(x, weight, torch.zeros(2)).sum().backward()
     assert x.grad is None
     assert weight.grad is not None
 
@@ -158,12 +160,15 @@ def test_other_inputs_stay_with_pytorch(calls: list[tuple[int, ...]], monkeypatc
     layer.double()(x.double())
     layer.float().requires_grad_(False)(x)
     layer.requires_grad_()
+    layer.cpu_kernels = False
+    layer(x)
+    layer.cpu_kernels = True
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     layer(x)
     assert not calls
 
 
-def test_large_maps_go_its_way_without_gradients_too(large: None, calls: list[tuple[int, ...]]) -> None:
+def test_large_maps_take_it_without_gradients_too(large: None, calls: list[tuple[int, ...]]) -> None:
     layer, x = Conv2d(4, 6, 3, padding=1), channels_last(2, 4, 5, 7)
     with torch.inference_mode():
         expected = F.conv2d(x, layer.weight, layer.bias, padding=1)

@@ -1,4 +1,4 @@
-"""The gradient that leaves out pixels without one, against PyTorch's own."""
+"""The gradient at the positions of sampled anchors alone, against PyTorch's own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from detectron2.layers.cpu import rpn_head_gradient
 from detectron2.modeling import StandardRPNHead
-from detectron2.modeling.proposal_generator import sparse_gradient
 
 
 def maps_of_modules(head: StandardRPNHead, feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -60,27 +60,44 @@ def test_as_pytorchs_own(places: list, layout: torch.memory_format) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_only_what_is_trained_gets_a_gradient() -> None:
+@pytest.mark.parametrize("side", [20, 2], ids=["sparse", "dense"])
+def test_only_what_is_trained_gets_a_gradient(side: int) -> None:
     head = StandardRPNHead(in_channels=4, num_anchors=1)
-    feature = torch.randn(1, 4, 20, 20)
+    feature = torch.randn(1, 4, side, side)
     head.conv.requires_grad_(False)
+    head.anchor_deltas.requires_grad_(False)
     logits, _ = head([feature])
-    logits[0][0, 0, 3, 3].backward()
+    logits[0][0, 0, 1, 1].backward()
     assert head.conv.weight.grad is None and feature.grad is None
     assert head.objectness_logits.bias.grad.item() == 1
-    assert not head.anchor_deltas.weight.grad.any()
+    assert head.anchor_deltas.weight.grad is None
 
 
-@pytest.mark.parametrize("change", ["hook", "another layer", "autocast", "no gradient"])
+@pytest.mark.parametrize("change", ["hook", "gradient hook", "another layer", "autocast", "no gradient", "off"])
 def test_modules_are_called_where_it_matters(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_gradient, "_dense", None)
+    monkeypatch.setattr(rpn_head_gradient, "with_sparse_gradient", None)
     head = StandardRPNHead(in_channels=4, num_anchors=1)
     feature = torch.randn(1, 4, 5, 5)
     called = []
     if change == "hook":
         head.objectness_logits.register_forward_hook(lambda *_: called.append("hook"))
+    elif change == "gradient hook":
+        head.conv.weight.register_hook(lambda _: called.append("hook"))
     elif change == "another layer":
         head.anchor_deltas = nn.Sequential(head.anchor_deltas)
+    head.cpu_kernels = change != "off"
     with torch.autocast("cpu", enabled=change == "autocast"), torch.set_grad_enabled(change != "no gradient"):
-        head([feature])
-    assert called == ["hook"] * (change == "hook")
+        logits, _ = head([feature])
+    if "hook" in change:
+        logits[0].sum().backward()
+    assert called == ["hook"] * ("hook" in change)
+
+
+def test_forward_is_the_heads_own_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = StandardRPNHead(in_channels=4, num_anchors=1)
+    calls = []
+    own = head._maps
+    monkeypatch.setattr(head, "_maps", lambda feature: calls.append(1) or own(feature))
+    logits, _ = head([torch.randn(1, 4, 20, 20)])
+    logits[0][0, 0, 3, 3].backward()
+    assert calls == [1]
