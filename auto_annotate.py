@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning import __version__
+from active_learning.annotations.formats import FORMATS
 from active_learning.system.devices import show_devices
 from active_learning.system.exit_code import exit_code_of
 
 GO_ON = "What is written stays: the same command goes on from here."
-FORMATS = ("labelme", "cvat", "darwin", "supervisely")
 
 
 def run(arguments: argparse.Namespace) -> int:

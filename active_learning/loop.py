@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from active_learning.acquisition.acquire import Chooser
+from active_learning.acquisition.acquire import Acquisition
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.report.page import try_to_write_report
 from active_learning.run.output_files import write_all_scores, write_train_files
@@ -150,7 +150,7 @@ class ActiveLearningLoop:
             reason = "every image of traindir is in the training set, the pool is empty"
         if reason:
             return run.finish(reason)
-        choice = self._chooser().choose(pool, run.train_images)
+        choice = self._acquisition().choose(pool, run.train_images)
         if not choice.certainty:
             return run.finish(choice.why_none)
         state.loop += 1
@@ -161,9 +161,9 @@ class ActiveLearningLoop:
         logger.info("%d images chosen for loop %d of %d", len(choice.certainty), state.loop, run.loops)
         return None
 
-    def _chooser(self) -> Chooser:
+    def _acquisition(self) -> Acquisition:
         run = self.run
-        return Chooser(
+        return Acquisition(
             run.settings,
             run.experiment,
             run.files,

@@ -52,13 +52,15 @@ class Trained:
 
 
 def fast(trained: Trained, image: Path, repetitions: int) -> Values:
-    """One look of many passes, cut into repetitions: the passes are independent."""
+    """Many passes at once, cut into repetitions: the passes are independent."""
     from active_learning.network.mc_dropout import MonteCarloDropout
+    from active_learning.network.prediction import read_input
     from active_learning.sampling import certainty_of
 
-    sampler = MonteCarloDropout(*trained.load(), passes=T * repetitions, seed=0)
-    (look,) = sampler.look([(image.name, sampler.read(image))])
-    cut = [replace(look, passes=look.passes[start : start + T]) for start in range(0, T * repetitions, T)]
+    model, cfg = trained.load()
+    sampler = MonteCarloDropout(model, cfg, passes=T * repetitions, seed=0)
+    found = sampler.forward_passes(image.name, read_input(image, cfg))
+    cut = [replace(found, passes=found.passes[start : start + T]) for start in range(0, T * repetitions, T)]
     return np.array([certainty_of(part, iou_threshold=0.5, mode="mean").value for part in cut])
 
 
@@ -66,13 +68,13 @@ def as_published(trained: Trained, image: Path, repetitions: int) -> Values:
     import torch
 
     from active_learning.network.prediction import read_input
-    from benchmarks.published_sampling import certainty_as_published, look_as_published
+    from benchmarks.published_sampling import certainty_as_published, passes_as_published
 
     model, cfg = trained.load()
     torch.manual_seed(1)
     values: list[float] = []
     while len(values) < repetitions:
-        passes = look_as_published(model, read_input(image, cfg), PASSES_AT_ONCE)
+        passes = passes_as_published(model, read_input(image, cfg), PASSES_AT_ONCE)
         cut = (passes[start : start + T] for start in range(0, PASSES_AT_ONCE, T))
         values += [certainty_as_published(part, 0.5, "mean") for part in cut]
     return np.array(values[:repetitions])
@@ -94,11 +96,13 @@ def kolmogorov_smirnov(a: Values, b: Values) -> float:
 
 def certainties(trained: Trained, images: Sequence[Path], margin: float | None) -> Values:
     from active_learning.network.mc_dropout import MonteCarloDropout
+    from active_learning.network.prediction import read_input
     from active_learning.sampling import certainty_of
 
-    sampler = MonteCarloDropout(*trained.load(), passes=T, seed=0, margin=margin)
-    looks = (sampler.look([(image.name, sampler.read(image))])[0] for image in images)
-    return np.array([certainty_of(look, iou_threshold=0.5, mode="mean").value for look in looks])
+    model, cfg = trained.load()
+    sampler = MonteCarloDropout(model, cfg, passes=T, seed=0, margin=margin)
+    found = (sampler.forward_passes(image.name, read_input(image, cfg)) for image in images)
+    return np.array([certainty_of(one, iou_threshold=0.5, mode="mean").value for one in found])
 
 
 def rank_correlation(a: Values, b: Values) -> float:

@@ -44,8 +44,8 @@ def on_upstream(model: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def look_as_published(model: Any, given: Mapping[str, Any], passes: int) -> Passes:
-    """T times what the network with dropout heads sees; draws from PyTorch's own generator."""
+def passes_as_published(model: Any, given: Mapping[str, Any], passes: int) -> Passes:
+    """T forward passes of the network with dropout heads; random numbers from PyTorch's own generator."""
     images = model.preprocess_image([given])
     features = model.backbone(images.tensor)
     proposals, _ = model.proposal_generator(images, features, None)

@@ -38,14 +38,14 @@ def sampling(model: Any, cfg: Any, given: Any, *, passes: int = T, half: bool = 
     cfg = cfg.clone()
     cfg.SOLVER.AMP.ENABLED = half
     sampler = MonteCarloDropout(model, cfg, passes=passes, seed=0)
-    return lambda: certainty_of(sampler.look([("drawn", given)])[0], iou_threshold=0.5, mode="mean")
+    return lambda: certainty_of(sampler.forward_passes("drawn", given), iou_threshold=0.5, mode="mean")
 
 
 def published(model: Any, given: Any) -> Call:
-    from benchmarks.published_sampling import certainty_as_published, look_as_published, on_upstream
+    from benchmarks.published_sampling import certainty_as_published, on_upstream, passes_as_published
 
     model = on_upstream(model)
-    return lambda: certainty_as_published(look_as_published(model, given, T), 0.5, "mean")
+    return lambda: certainty_as_published(passes_as_published(model, given, T), 0.5, "mean")
 
 
 def plain(model: Any, given: Any) -> Call:
@@ -149,10 +149,10 @@ def seconds_an_image(images: int) -> float:
 
 
 def print_scaling() -> None:
-    few, many = (float(run("--look-at", str(count))) for count in (20, 400))
-    pair = [start("--look-at", "200") for _ in range(2)]
+    few, many = (float(run("--seconds-an-image", str(count))) for count in (20, 400))
+    pair = [start("--seconds-an-image", "200") for _ in range(2)]
     together = statistics.mean(float(process.communicate()[0].splitlines()[-1]) for process in pair)
-    alone = float(run("--look-at", "200"))
+    alone = float(run("--seconds-an-image", "200"))
     print("| small network, one thread a process | s an image | against the line above |\n|---|---|---|")
     print(f"| 20 images | {few:.4f} | |\n| 400 images | {many:.4f} | {many / few:.2f} |")
     print(f"| 200 images, one process | {alone:.4f} | |")
@@ -176,14 +176,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)  # alone: makes them
-    parser.add_argument("--look-at", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds-an-image", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
         print(peak_memory(lambda _: peer(arguments.memory_of, arguments.weights)))
     elif arguments.weights:
         prepare(arguments.weights)
-    elif arguments.look_at:
-        print(seconds_an_image(arguments.look_at))
+    elif arguments.seconds_an_image:
+        print(seconds_an_image(arguments.seconds_an_image))
     else:
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / "weights.pth"

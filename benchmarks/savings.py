@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:
     from active_learning.report.comparison import Comparison
-    from active_learning.report.runs import Run
+    from active_learning.report.runs import RunResult
 
 STRATEGIES = ["uncertainty", "hybrid", "bald", "class_balanced", "random"]
 START = "start"
@@ -164,7 +164,7 @@ def run_all(out: Path, study: Study, jobs: int) -> None:
         raise SystemExit(f"{len(failed)} of {len(codes)} seeds failed; see {', '.join(map(str, failed))}")
 
 
-def raw_csv(runs: Sequence[Run]) -> str:
+def raw_csv(runs: Sequence[RunResult]) -> str:
     """A line a run and loop: all that the table and the figure are made of."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -189,15 +189,15 @@ def markdown(study: Study, rows: Sequence[Comparison]) -> str:
     return f"{about}\nIn brackets: 95 % intervals by bootstrap over seeds.\n\n{table}\n"
 
 
-def figure(runs: Sequence[Run]) -> str:
+def figure(runs: Sequence[RunResult]) -> str:
     """The learning curves as a file of their own, in the colours of the report."""
     from active_learning.report import figures, page
     from active_learning.report.curves import map_curve
     from active_learning.report.runs import by_label
 
     curves = [map_curve(same) for same in by_label(runs).values()]
-    looks = page.strategy_looks(runs)
-    svg = figures.learning_curves(curves, looks, name="savings", description="mAP against images", legend=True)
+    styles = page.strategy_styles(runs)
+    svg = figures.learning_curves(curves, styles, name="savings", description="mAP against images", legend=True)
     css = (ROOT / "active_learning" / "report" / "report.css").read_text(encoding="utf-8")
     variables = css[: css.index("* {")]
     style = f"<style>{variables} svg {{ background: var(--page); font-family: sans-serif; }}</style>"

@@ -1,14 +1,13 @@
-"""Choosing the images that a loop adds: the network looks at the pool, a strategy picks."""
+"""Acquisition: the images that a loop adds. The network scores the pool, a strategy chooses from it."""
 
 from __future__ import annotations
 
-import functools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +15,15 @@ import numpy.typing as npt
 from active_learning.acquisition.explain import explain_images, least_certain
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles, write_pool_scores
+from active_learning.sampling.certainty import certainty_of
+from active_learning.sampling.pool_record import PoolRecord, record_of
+from active_learning.sampling.strategies import STRATEGIES, Pool, Strategy, choose_images
 from active_learning.settings import Experiment, Settings
 from active_learning.system.log import logger
 from active_learning.system.processes import ranks, run_on_all_ranks
+from active_learning.system.wording import counted
 
 if TYPE_CHECKING:
-    from active_learning.sampling.pool_record import PoolRecord
-    from active_learning.sampling.strategies import Pool
     from detectron2.config import CfgNode
 
 
@@ -35,11 +36,11 @@ class ChosenImages:
 
 
 @dataclass(frozen=True)
-class Chooser:
-    """Chooses for one loop.
+class Acquisition:
+    """Chooses the images of one loop.
 
     Attributes:
-        network: gives the network's config; called only where the strategy looks at images.
+        network: gives the network's config; called only where images are scored.
         weights: of the network.
         class_counts: objects of each class in the training set.
     """
@@ -54,10 +55,8 @@ class Chooser:
 
     def choose(self, pool: Sequence[str], training_images: Sequence[str]) -> ChosenImages:
         """At most pool_size images of the pool (sorted names) for the next loop."""
-        from active_learning.sampling.strategies import choose_images
-
-        records = self._look_at(pool)
-        if self._looks and not records:
+        records = self._score(pool)
+        if self._scores_pool and not records:
             return ChosenImages({}, f"none of the {len(pool)} images that are left can be read (the log says why)")
         names = [name for name in pool if name in records] if records else list(pool)
         chosen = choose_images(
@@ -67,8 +66,7 @@ class Chooser:
             min_distance=self.settings.min_distance,
         )
         if chosen.held_back:
-            count = len(chosen.held_back)
-            logger.info("%d image%s held back as too like another (min_distance)", count, "" if count == 1 else "s")
+            logger.info("%s held back as too like another (min_distance)", counted(len(chosen.held_back), "image"))
         if not chosen.names:
             return ChosenImages({}, _why_none(bool(chosen.held_back)))
         certainty = {name: records[name].value if name in records else math.nan for name in chosen.names}
@@ -83,20 +81,24 @@ class Chooser:
         try:
             explain_images(*where, cfg=self.network(), weights=self.weights, images=images)
         except (OSError, MaskALError) as error:
-            logger.warning("The report will not tell why these images were chosen: %s", error)
+            logger.warning("The report will not show why these images were chosen: %s", error)
 
     @property
-    def _looks(self) -> bool:
-        from active_learning.sampling.strategies import STRATEGIES
+    def _strategy(self) -> Strategy:
+        return STRATEGIES[self.experiment.strategy]
 
-        return STRATEGIES[self.experiment.strategy].looks or self.settings.min_distance > 0
+    @property
+    def _scores_pool(self) -> bool:
+        return self._strategy.needs_forward_passes or self.settings.min_distance > 0
 
-    def _look_at(self, pool: Sequence[str]) -> dict[str, PoolRecord]:
-        """The record of each image that can be read; empty where the strategy does not look."""
-        if not self._looks:
+    def _score(self, pool: Sequence[str]) -> dict[str, PoolRecord]:
+        """The record of each image that can be read; empty where the strategy needs none."""
+        if not self._scores_pool:
             return {}
         passes = self.experiment.mcd_iterations
-        logger.info("Looking %d times at each of the %d images of the pool", passes, len(pool))
+        logger.info(
+            "Looking %d times at each of the %d images of the pool (forward passes with dropout)", passes, len(pool)
+        )
         records = self._records(pool, passes, self.files.pool_records(self.loop))
         write_pool_scores(self.files.pool_scores(self.loop), {name: one.value for name, one in records.items()})
         return records
@@ -104,7 +106,7 @@ class Chooser:
     def _records(self, images: Sequence[str], passes: int, file: Path) -> dict[str, PoolRecord]:
         cfg = self.network()
         return run_on_all_ranks(
-            look_at_images,
+            score_images,
             cfg,
             self.weights,
             self.settings.traindir,
@@ -114,15 +116,11 @@ class Chooser:
             iou_threshold=self.settings.iou_thres,
             mode=self.experiment.mode,
             records_file=file,
-            workers=self.settings.num_workers,
         )
 
     def _pool(self, names: Sequence[str], records: Mapping[str, PoolRecord], training_images: Sequence[str]) -> Pool:
-        from active_learning.sampling.strategies import STRATEGIES, Pool
-
-        strategy = STRATEGIES[self.experiment.strategy]
-        compares = strategy.needs_training_features or self.settings.min_distance > 0
-        counts = self.class_counts if strategy.needs_class_counts else {}
+        compares = self._strategy.needs_training_features or self.settings.min_distance > 0
+        counts = self.class_counts if self._strategy.needs_class_counts else {}
         return Pool(
             names=names,
             records=records,
@@ -135,7 +133,7 @@ class Chooser:
 
     def _training_features(self, images: Sequence[str]) -> npt.NDArray[np.float32]:
         """(M, C). Features do not depend on dropout, so one pass is enough."""
-        logger.info("Looking at the %d images of the training set", len(images))
+        logger.info("Looking once at each of the %d images of the training set, to compare with them", len(images))
         records = self._records(sorted(images), 1, self.files.training_records(self.loop))
         if not records:
             raise MaskALError(f"{self.settings.traindir}: none of the {len(images)} training images can be read")
@@ -148,7 +146,7 @@ def _why_none(held_back: bool) -> str:
     return "the network sees nothing in the images that are left, so none can be chosen"
 
 
-def look_at_images(
+def score_images(
     cfg: CfgNode,
     weights: Path,
     folder: Path,
@@ -159,37 +157,24 @@ def look_at_images(
     iou_threshold: float,
     mode: str,
     records_file: Path,
-    workers: int,
 ) -> dict[str, PoolRecord]:
-    """The records of images of a folder, kept in `records_file`; each process looks at its share of them."""
-    from active_learning.acquisition.pool_scoring import Eyes, score_pool
+    """The records of images of a folder, kept in `records_file`; each process scores its share of them."""
+    from active_learning.acquisition.pool_scoring import score_pool
+    from active_learning.network.image_batches import ImageInput, read_images
     from active_learning.network.mc_dropout import MonteCarloDropout
     from active_learning.network.prediction import load_network
 
     sampler = MonteCarloDropout(load_network(cfg, weights), cfg, passes=passes, seed=seed)
-    conditions = {"passes": passes, "seed": seed, "iou_threshold": iou_threshold, "mode": mode, **_conditions(cfg)}
+
+    def score(image: ImageInput) -> PoolRecord:
+        found = sampler.forward_passes(image.name, image.content)
+        return record_of(image.name, found, certainty_of(found, iou_threshold=iou_threshold, mode=mode))
+
     return score_pool(
         images,
-        Eyes(functools.partial(_read, sampler.read, folder), sampler.look, workers),
-        iou_threshold=iou_threshold,
-        mode=mode,
+        lambda names: read_images(folder, names, cfg),
+        score,
         records_file=records_file,
-        conditions=conditions,
+        conditions={**sampler.conditions, "iou_threshold": iou_threshold, "mode": mode},
         ranks=ranks(),
     )
-
-
-def _read(read: Callable[[Path], Any], folder: Path, name: str) -> Any:
-    return read(folder / name)
-
-
-def _conditions(cfg: CfgNode) -> dict[str, Any]:
-    """What a person may change between two starts of a run, beside the weights."""
-    heads = cfg.MODEL.ROI_HEADS
-    return {
-        "dropout_probability": heads.DROPOUT_PROBABILITY,
-        "confidence_threshold": heads.SCORE_THRESH_TEST,
-        "nms_threshold": heads.NMS_THRESH_TEST,
-        "image_sizes": [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST],
-        "mixed_precision": cfg.SOLVER.AMP.ENABLED,
-    }

@@ -1,21 +1,27 @@
-"""Files of pool records: a heading, then a line of json an image.
+"""Files of pool records: a heading, then a line of json an image, so that a person can read them.
 
-While a pool is looked at, each process adds to a part of its own, `<file>.part0`, `<file>.part1`, ...; in the end the
+While a pool is scored, each process adds to a part of its own, `<file>.part0`, `<file>.part1`, ...; in the end the
 records of all stand in one file in the order of the pool. A stopped run leaves the parts, from which it goes on.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from active_learning.errors import MaskALError
-from active_learning.sampling.pool_record import PoolRecord, from_line, to_line
+from active_learning.sampling.pool_record import FEATURE_TYPE, ObjectRecord, PoolRecord
 from active_learning.system.files import write_atomically
 
 FORMAT = "maskal pool records 1"
+_REMEDY = "move the file away to have the pool scored again"
 Conditions = Mapping[str, Any]
 """What the values depend on, such as the number of passes; numbers, texts and lists of them."""
 
@@ -92,7 +98,8 @@ def _read_heading(path: Path, line: str) -> Conditions:
     try:
         heading = json.loads(line)
         if heading["format"] == FORMAT:
-            return heading["conditions"]
+            conditions: Conditions = heading["conditions"]
+            return conditions
         found = repr(heading["format"])
     except (ValueError, KeyError, TypeError):
         found = "something else"
@@ -106,4 +113,31 @@ def _read_line(path: Path, number: int, line: str) -> PoolRecord:
         raise MaskALError(f"{path}: line {number}: cannot be read: {error}; {_REMEDY}") from error
 
 
-_REMEDY = "move the file away to have the pool looked at again"
+def to_line(record: PoolRecord) -> str:
+    """One line of json without its line end; features in base64."""
+    document = {
+        "name": record.name,
+        "value": None if math.isnan(record.value) else record.value,
+        "height": record.height,
+        "width": record.width,
+        "objects": [asdict(one) for one in record.objects],
+        "features": base64.b64encode(record.features.astype(FEATURE_TYPE).tobytes()).decode("ascii"),
+    }
+    return json.dumps(document, ensure_ascii=False)
+
+
+def from_line(line: str) -> PoolRecord:
+    """Raises ValueError where the line is none of `to_line`."""
+    try:
+        document: dict[str, Any] = json.loads(line)
+        objects = tuple(_read_object(one) for one in document["objects"])
+        features = np.frombuffer(base64.b64decode(document["features"], validate=True), FEATURE_TYPE).astype(np.float32)
+        value = math.nan if document["value"] is None else float(document["value"])
+        return PoolRecord(str(document["name"]), value, document["height"], document["width"], objects, features)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"it is no record of an image ({type(error).__name__}: {error})") from error
+
+
+def _read_object(document: dict[str, Any]) -> ObjectRecord:
+    lists = {key: tuple(document[key]) for key in ("mean_box", "probabilities")}
+    return ObjectRecord(**{**document, **lists})

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
+from active_learning.annotations import FORMATS
 from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Settings
@@ -76,7 +77,7 @@ def _flag_mistakes(given: argparse.Namespace) -> Iterator[str]:
         yield "--weights_file: is empty; give the weights of a trained network"
     if given.batch_size < 1:
         yield f"--batch_size: {given.batch_size} must be at least 1"
-    if given.export_format == "supervisely" and given.supervisely_meta_json is None:
+    if FORMATS[given.export_format].needs_meta and given.supervisely_meta_json is None:
         yield "--supervisely_meta_json: is missing; give the meta.json of the Supervisely project"
 
 
@@ -119,7 +120,7 @@ class FolderAnnotation:
         self.skipped = 0
         self.unreadable: list[str] = []
         meta = request.settings.supervisely_meta_json
-        self.meta_json = meta if request.settings.export_format == "supervisely" else None
+        self.meta_json = meta if FORMATS[request.settings.export_format].needs_meta else None
         error = request.settings.max_polygon_error
         export = export_format(
             request.settings.export_format, request.wanted, max_polygon_error=error, meta_json=self.meta_json

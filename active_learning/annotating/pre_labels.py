@@ -1,4 +1,4 @@
-"""Pre-labels: annotation files that a network predicted, put where a person's would be, and never over one."""
+"""Pre-labels: annotation files of what a network predicts, put where a person's would be, and never over one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from active_learning.annotations import FORMATS, Annotation, Instance, supervisely
+from active_learning.annotations import FORMATS, Annotation, Format, Instance
 from active_learning.annotations.contours import instance_bitmap, parts_without_holes
+from active_learning.annotations.supervisely_meta import Meta, check_meta, read_meta
 from active_learning.dataset.image_folder import check_image_name, claimants, is_image, normalised
 from active_learning.errors import MaskALError
 from active_learning.system.file_moves import draft_of_new
@@ -22,24 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """How pre-labels are written. `meta` is the Supervisely project's, None for other tools."""
+    """How pre-labels are written. `meta` is of the tool's project, None for a tool that needs none."""
 
-    name: str
+    tool: Format
     max_polygon_error: float = 1.0
-    meta: supervisely.Meta | None = None
-
-    @property
-    def suffix(self) -> str:
-        return ".xml" if self.name == "cvat" else ".json"
+    meta: Meta | None = None
 
     def write(self, annotation: Annotation, path: Path) -> None:
         """Writes the file, over what stands there."""
-        if self.name == "cvat":
+        if self.tool.polygons_only:
             annotation = _without_holes(annotation, self.max_polygon_error)
-        if self.meta is not None:
-            supervisely.write(annotation, path, scores=self.meta.has_scores)
-        else:
-            FORMATS[self.name].write(annotation, path, max_polygon_error=self.max_polygon_error)
+        if self.meta is not None and not self.meta.has_scores:
+            annotation = annotation.without_scores()
+        self.tool.codec.write(annotation, path, max_polygon_error=self.max_polygon_error)
 
 
 def export_format(
@@ -49,20 +45,21 @@ def export_format(
 
     Args:
         classes: names that the pre-labels may have.
-        meta_json: the meta.json of the Supervisely project; needed for "supervisely".
+        meta_json: the meta.json of the project, for a tool that needs it.
 
     Raises:
         AnnotationError: the meta.json cannot be read or lacks a class.
     """
-    if name != "supervisely" or meta_json is None:
-        return ExportFormat(name, max_polygon_error)
-    meta = supervisely.read_meta(meta_json)
-    supervisely.check_meta(meta, classes)
-    return ExportFormat(name, max_polygon_error, meta)
+    tool = FORMATS[name]
+    if not tool.needs_meta or meta_json is None:
+        return ExportFormat(tool, max_polygon_error)
+    meta = read_meta(meta_json)
+    check_meta(meta, classes)
+    return ExportFormat(tool, max_polygon_error, meta)
 
 
 def _without_holes(annotation: Annotation, max_error: float) -> Annotation:
-    """CVAT's files would keep a part with holes as a picture of its own beside them, which is easily left behind."""
+    """The annotation in polygons that its tool can hold: an object with holes is cut through them."""
 
     def cut(instance: Instance) -> Instance:
         bitmap = instance_bitmap(instance, annotation.height, annotation.width)
@@ -133,7 +130,7 @@ class PreLabelFolder:
                 yield one.image, path
 
     def path_of(self, image: str) -> Path:
-        """The file that the tool opens with the image: `<stem>.json`, `<stem>.xml`, Supervisely: `<image name>.json`.
+        """The file that the tool opens: `<stem>.json`, `<stem>.xml`, Supervisely: `<image name>.json`.
 
         Where another image has the same stem, it is named after the whole name of the image.
         """
@@ -142,5 +139,5 @@ class PreLabelFolder:
             names = os.listdir(path.parent) if path.parent.is_dir() else []  # noqa: PTH208 (names are wanted)
             self._owners[path.parent] = claimants(name for name in names if is_image(name))
         alone = len(self._owners[path.parent].get(normalised(path.stem), ())) <= 1
-        by_stem = alone and self.export.name != "supervisely"
-        return path.with_name((path.stem if by_stem else path.name) + self.export.suffix)
+        by_stem = alone and not self.export.tool.named_after_image
+        return path.with_name((path.stem if by_stem else path.name) + self.export.tool.suffix)

@@ -1,17 +1,11 @@
-"""`python -m active_learning.annotations`: the doorway to the conversion, which stands above this package."""
+"""`python -m active_learning.annotations` runs the conversion, whose commands users know by this shorter name.
+
+It is run as a program instead of imported: conversion stands above this package and imports it, never the reverse.
+"""
 
 from __future__ import annotations
 
-import io
-import sys
-
-from active_learning.conversion.command import main
+import runpy
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may not be text
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    runpy.run_module("active_learning.conversion", run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""What an annotation file says about an image, whichever tool wrote it.
+"""What an annotation file holds about an image, whichever tool wrote it.
 
 Coordinates are (x, y) corner coordinates in pixels of the EXIF-rotated image: it spans 0..width and 0..height, and
 pixel (row, column) covers column..column + 1 and row..row + 1.
@@ -6,14 +6,15 @@ pixel (row, column) covers column..column + 1 and row..row + 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the package's names alone do not cost numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
-Polygon: TypeAlias = NDArray[np.float64]  # Nx2, (x, y), closed by joining the last point to the first
-Mask: TypeAlias = NDArray[np.bool_]  # HxW
+Polygon: TypeAlias = "NDArray[np.float64]"  # Nx2, (x, y), closed by joining the last point to the first
+Mask: TypeAlias = "NDArray[np.bool_]"  # HxW
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class Instance:
 class Annotation:
     """The objects of one image.
 
-    `image` is the name the caller knows the image by, `height` and `width` are in pixels. `warnings` tells what was
+    `image` is the name the caller knows the image by, `height` and `width` are in pixels. `warnings` names what was
     left out or corrected, each with file, place and reason. `extra` holds the file's unknown top-level fields.
     """
 
@@ -61,3 +62,7 @@ class Annotation:
     instances: tuple[Instance, ...] = ()
     warnings: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def without_scores(self) -> Annotation:
+        """For a file that has no place for them."""
+        return replace(self, instances=tuple(replace(instance, score=None) for instance in self.instances))

@@ -17,18 +17,12 @@ from typing import Any
 import numpy as np
 
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
+from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
 from active_learning.annotations.contours import crop_bitmap, instance_bitmap, parts_bitmap, polygon_area
+from active_learning.annotations.documents import brief
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.run_lengths import bitmap_of, decode_runs, encode_runs, runs_of
-from active_learning.annotations.shapes import (
-    ShapeError,
-    brief,
-    clipped_bitmap,
-    clipped_outline,
-    image_size,
-    read_points,
-    read_score,
-)
+from active_learning.annotations.shapes import ShapeError, clipped_bitmap, read_polygon, read_score
 from active_learning.errors import AnnotationError
 
 _DECIMALS = 3  # of a pixel
@@ -40,10 +34,10 @@ def recognises(document: Any) -> bool:
 
 
 class CocoFile:
-    """A COCO json file, whose images are read one by one.
+    """A COCO json file, whose images are read one by one; see `codec.ImageCollection`.
 
-    `images` are their names, paths with "/" as the file gives them. `faults` tells which images cannot be read, and
-    `warnings` which entries are of no image, each with file, place and reason.
+    `images` are their names, paths with "/" as the file gives them. `faults` are why images cannot be read, `warnings`
+    name entries that are of no image, each with file, place and reason.
     """
 
     def __init__(self, document: Any, path: Path) -> None:
@@ -82,6 +76,9 @@ class CocoFile:
     def images(self) -> tuple[str, ...]:
         return tuple(self._images)
 
+    def paths_of(self, name: str) -> tuple[str, ...]:
+        return (name,)
+
     def read(self, name: str, *, size: tuple[int, int] | None) -> Annotation:
         """The objects of one of `images`, clipped to the image; `size` as in `annotations.read_annotation`.
 
@@ -90,23 +87,24 @@ class CocoFile:
         """
         place = f"{self._path}: image {name!r}"
         declared = (self._images[name].get("height"), self._images[name].get("width"))
-        height, width, warnings = image_size(declared, size, place, ("height", "width"))
-        instances = []
-        for index, entry in self._entries.get(name, []):
-            label = self._labels.get(_key(entry.get("category_id")))
-            where = f"{place}: annotations[{index}]: label {brief(label)}"
-            try:
-                instance, faults = _read_object(entry, index, label, height, width)
-            except ShapeError as fault:
-                warnings.append(f"{where}: {fault}; the object is left out")
-            else:
-                instances.append(instance)
-                warnings += [f"{where}: {fault}" for fault in faults]
-        return Annotation(name, height, width, tuple(instances), tuple(warnings))
+        canvas = open_canvas(declared, size, place, ("height", "width"))
+        instances = canvas.objects(
+            self._entries.get(name, ()),
+            lambda entry, index: _read_object(entry, index, self._label(entry), canvas),
+            lambda entry, index: _place(index, self._label(entry)),
+        )
+        return canvas.annotation(name, instances)
+
+    def _label(self, entry: dict[str, Any]) -> Any:
+        return self._labels.get(_key(entry.get("category_id")))
+
+
+def _place(index: int, label: Any) -> str:
+    return f"annotations[{index}]: label {brief(label)}"
 
 
 def _key(number: Any) -> Any:
-    """An id that can be looked up; None where it is none."""
+    """An id that can be a key; None where it is none."""
     return number if isinstance(number, (int, str)) and not isinstance(number, bool) else None
 
 
@@ -126,27 +124,30 @@ def _checked_name(entry: Any, known: dict[str, Any]) -> str:
     return name
 
 
-def _read_object(entry: dict[str, Any], index: int, label: Any, height: int, width: int) -> tuple[Instance, list[str]]:
-    """The object, and why polygons of it were left out. Raises ShapeError."""
+def _read_object(entry: dict[str, Any], index: int, label: Any, canvas: Canvas) -> Shape:
+    """Raises ShapeError."""
     if not isinstance(label, str) or not label:
         raise ShapeError(f"category_id {brief(entry.get('category_id'))} is not in categories")
     if entry.get("iscrowd") not in (None, 0, False):
         raise ShapeError("is a crowd (iscrowd 1), not an object")
-    region, score = entry.get("segmentation"), read_score(entry.get("score"))
-    origin = f"annotations[{index}]"
-    if isinstance(region, dict):
-        bitmap, faults = _read_runs(region, height, width)
-        return Instance(label, (), bitmap, score, origin), faults
+    region = entry.get("segmentation")
+    regions, faults = _read_runs(region, canvas) if isinstance(region, dict) else _read_polygons(region, entry, canvas)
+    canvas.warnings += [f"{canvas.place}: {_place(index, label)}: {fault}" for fault in faults]
+    return Shape((index,), label, regions, read_score(entry.get("score")), f"annotations[{index}]")
+
+
+def _read_polygons(region: Any, entry: dict[str, Any], canvas: Canvas) -> Regions:
+    """Raises ShapeError."""
     parts: list[Part] = []
     faults = []
     for number, polygon in enumerate(_polygons(region, entry)):
         try:
-            parts.append(Part(clipped_outline(_outline(polygon), height, width)))
+            parts.append(canvas.part(_outline(polygon)))
         except ShapeError as fault:
             faults.append(f"segmentation[{number}]: {fault}; the polygon is left out")
     if not parts:
         raise ShapeError(faults[0].removesuffix("; the polygon is left out"))
-    return Instance(label, tuple(parts), None, score, origin), faults
+    return tuple(parts), faults
 
 
 def _polygons(region: Any, entry: dict[str, Any]) -> list[Any]:
@@ -159,13 +160,10 @@ def _outline(numbers: Any) -> Polygon:
     """Nx2 from [x0, y0, x1, y1, ...]. Raises ShapeError."""
     if not isinstance(numbers, list) or len(numbers) % 2:
         raise ShapeError("the points are not x, y pairs of numbers")
-    outline = read_points([numbers[at : at + 2] for at in range(0, len(numbers), 2)])
-    if len(outline) < 3:
-        raise ShapeError(f"a polygon needs 3 points, not {len(outline)}")
-    return outline
+    return read_polygon([numbers[at : at + 2] for at in range(0, len(numbers), 2)])
 
 
-def _read_runs(region: dict[str, Any], height: int, width: int) -> tuple[Bitmap, list[str]]:
+def _read_runs(region: dict[str, Any], canvas: Canvas) -> Regions:
     """Raises ShapeError."""
     size, counts = region.get("size"), region.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(type(one) is int and one > 0 for one in size):
@@ -176,9 +174,9 @@ def _read_runs(region: dict[str, Any], height: int, width: int) -> tuple[Bitmap,
         bitmap = bitmap_of(_runs(counts), *size)
     except ValueError as error:
         raise ShapeError(f"the mask cannot be decoded: {error}") from error
-    sizes = f"height {size[0]}, width {size[1]}, the image {height} and {width}"
-    faults = [] if size == [height, width] else [f"the mask has {sizes}; it is not scaled"]
-    return clipped_bitmap(bitmap, height, width), faults
+    sizes = f"height {size[0]}, width {size[1]}, the image {canvas.height} and {canvas.width}"
+    faults = [] if size == [canvas.height, canvas.width] else [f"the mask has {sizes}; it is not scaled"]
+    return (clipped_bitmap(bitmap, canvas.height, canvas.width),), faults
 
 
 def _runs(counts: Any) -> np.ndarray | list[int]:

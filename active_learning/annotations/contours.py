@@ -1,7 +1,7 @@
 """Polygons to masks and back.
 
 A pixel belongs to a polygon when its centre (column + 0.5, row + 0.5) lies inside by the even-odd rule, so borders
-are not painted: areas neither grow nor shrink, and a mask traced here and drawn again is the same mask.
+are not painted: areas neither grow nor shrink, and a mask traced here and filled again is the same mask.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _flip(flips: np.ndarray, start: Polygon, end: Polygon, first: np.ndarray, la
 
 
 def edge_rows(outlines: Sequence[Polygon]) -> float:
-    """How many rows of pixels the edges of the outlines cross, taken together; the work of drawing them."""
+    """How many rows of pixels the edges of the outlines cross, taken together; the work of filling them."""
     return sum(float(np.abs(np.diff(outline[:, 1], append=outline[:1, 1])).sum()) for outline in outlines)
 
 
@@ -75,14 +75,13 @@ def parts_bitmap(parts: Sequence[Part], height: int, width: int) -> Bitmap:
     left, top, right, bottom = _pixel_box([part.exterior for part in parts], height, width)
     union = Bitmap(left, top, np.zeros((bottom - top, right - left), dtype=bool))
     for part in parts:
-        drawn = _part_bitmap(part, height, width)
-        window, inside = overlap(union, drawn)
+        window, inside = overlap(union, _part_bitmap(part, height, width))
         window |= inside
     return union
 
 
 def _part_bitmap(part: Part, height: int, width: int) -> Bitmap:
-    """Each hole is drawn in a crop of its own: there may be hundreds."""
+    """Each hole is filled in a crop of its own: there may be hundreds."""
     region = outlines_bitmap([part.exterior], height, width)
     for hole in part.holes:
         window, inside = overlap(region, outlines_bitmap([hole], height, width))
@@ -180,7 +179,7 @@ def _cut(polygon: Polygon, axis: int, border: int, sign: int) -> Polygon:
     crossing = polygon + share[:, None] * (following - polygon)
     crossing[:, axis] = border
     both = np.stack([polygon, crossing], axis=1).reshape(-1, 2)
-    return both[np.stack([distance >= 0, crosses], axis=1).ravel()]
+    return np.asarray(both[np.stack([distance >= 0, crosses], axis=1).ravel()])
 
 
 def trace_mask(mask: Mask, max_error: float) -> tuple[Part, ...]:
@@ -243,12 +242,12 @@ def simplify_outline(corners: np.ndarray, max_error: float) -> Polygon:
 def _within(outline: Polygon, tolerance: float) -> Polygon:
     """The outline with fewer points; a region that would collapse is simplified less."""
     while tolerance > 0.05:
-        fewer = outline[_kept_points(outline, tolerance)]
+        fewer = np.asarray(outline[_kept_points(outline, tolerance)])
         if len(fewer) >= 3 and polygon_area(fewer) > 0:
             return fewer
         tolerance /= 2
     back, ahead = outline - np.roll(outline, 1, axis=0), np.roll(outline, -1, axis=0) - outline
-    return outline[back[:, 0] * ahead[:, 1] != back[:, 1] * ahead[:, 0]]
+    return np.asarray(outline[back[:, 0] * ahead[:, 1] != back[:, 1] * ahead[:, 0]])
 
 
 def _kept_points(outline: Polygon, tolerance: float) -> np.ndarray:

@@ -10,28 +10,28 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
-from active_learning.annotations.documents import xml_text
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon
+from active_learning.annotations.canvas import Canvas, Shape, open_canvas
+from active_learning.annotations.documents import brief
 from active_learning.annotations.shapes import (
-    MaskRoom,
-    Shape,
     ShapeError,
-    brief,
-    clipped_outline,
+    box_outline,
     ellipse_outline,
-    image_size,
-    join_objects,
     read_points,
+    read_polygon,
     rotated,
     written_regions,
-)
+)  # fmt: skip
+from active_learning.annotations.xml_documents import add_element, whole_number, xml_text
 from active_learning.errors import AnnotationError
+from active_learning.system.files import write_atomically
 
 SHAPES_WITHOUT_AREA = ("tag", "points", "polyline", "cuboid", "skeleton")
 
@@ -41,69 +41,87 @@ def recognises(document: Any) -> bool:
     return isinstance(document, Element) and document.tag == "annotations" and document.find("track") is None
 
 
-def read_all(
-    document: Any,
-    *,
-    path: Path,
-    size_of: Callable[[str], tuple[int, int] | None] | None = None,
-    on_fault: Callable[[str], None] | None = None,
-) -> dict[str, Annotation]:
-    """The annotations of all images in a file, by image name: its path in the task, with "/".
-
-    Images of the same name in several subsets of a project are named <subset>/<name>.
-
-    Args:
-        size_of: the real (height, width) in pixels, EXIF-rotated, of the image of a name; None where it is unknown
-            and the file's declaration counts.
-        on_fault: told why an image cannot be read, which is then left out; without it, the first such fault is raised.
-
-    Raises:
-        AnnotationError: as above, with file, place and reason.
-    """
-    annotations: dict[str, Annotation] = {}
-    for name, element in named_images(document, path, on_fault).items():
-        try:
-            annotations[name] = read_image(element, name, path, size_of(name) if size_of is not None else None)
-        except AnnotationError as fault:
-            if on_fault is None:
-                raise
-            on_fault(str(fault))
-    return annotations
+def image_name(document: Any) -> str:
+    """That of the only image; "" where there are several."""
+    names = [name for _, name, _ in _named_elements(document)]
+    return names[0] if len(names) == 1 else ""
 
 
-def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None) -> Annotation:
+def read(
+    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
+) -> Annotation:
     """The objects of one image; names compare NFC-normalised and, as CVAT does, without suffix.
 
     Raises:
         AnnotationError: the file does not describe the image, or it cannot be read.
     """
-    found = named_images(document, path, lambda _: None)
-    names = [image] if image in found else []
+    found = images_of(document, path)
+    names = [image] if image in found.images else []
     for named in (_without_suffix, lambda name: PurePosixPath(_without_suffix(name)).name):
-        names = names or [name for name in found if named(name) == named(image)]
+        names = names or [name for name in found.images if named(name) == named(image)]
     if len(names) != 1:
         reason = f"may mean {' or '.join(map(brief, names[:3]))}" if names else "is not among its images"
         raise AnnotationError(f"{path}: image {image!r} {reason}; see how the task names its images")
-    return replace(read_image(found[names[0]], names[0], path, size), image=image)
+    return replace(found.read(names[0], size=size), image=image)
+
+
+def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:
+    """Writes a file of one image; see `CvatImagesWriter`.
+
+    Raises:
+        AnnotationError: a text holds a character that xml does not know.
+    """
+    labels = dict.fromkeys(instance.label for instance in annotation.instances)
+    writer = CvatImagesWriter(list(labels), max_polygon_error=max_polygon_error)
+    writer.add(annotation)
+    write_atomically(path, writer.text(path))
 
 
 def _without_suffix(name: str) -> str:
     return str(PurePosixPath(unicodedata.normalize("NFC", name)).with_suffix("")) if name else ""
 
 
-def named_images(document: Any, path: Path, on_fault: Callable[[str], None] | None = None) -> dict[str, Element]:
-    """The image elements of a file by name, as in `read_all`."""
-    found: dict[str, Element] = {}
-    for index, name, element in _named_elements(document):
-        try:
-            if name in found:
-                raise AnnotationError(f"{path}: image[{index}]: {brief(name)} is described twice; the first one counts")
-            found[_checked_name(name, index, path)] = element
-        except AnnotationError as fault:
-            if on_fault is None:
-                raise
-            on_fault(str(fault))
-    return found
+def images_of(document: Any, path: Path) -> CvatImages:
+    """The images of a file."""
+    return CvatImages(document, path)
+
+
+class CvatImages:
+    """The images of a file; see `codec.ImageCollection`.
+
+    A name is the path in the task, with "/". Images of one name in several subsets of a project are named
+    <subset>/<name>.
+    """
+
+    def __init__(self, document: Any, path: Path) -> None:
+        self._path = path
+        self._elements: dict[str, Element] = {}
+        self.faults: list[str] = []
+        self.warnings: list[str] = []
+        for index, name, element in _named_elements(document):
+            fault = _name_fault(name, self._elements)
+            if fault:
+                self.faults.append(f"{path}: image[{index}]: {fault}")
+            else:
+                self._elements[name] = element
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return tuple(self._elements)
+
+    def paths_of(self, name: str) -> tuple[str, ...]:
+        """In an unpacked export the image lies in a folder of its subset."""
+        subset = self._elements[name].get("subset", "").strip() or self._path.stem  # datumaro names the file after it
+        return f"images/{subset}/{name}", f"{subset}/{name}", name
+
+    def read(self, name: str, *, size: tuple[int, int] | None) -> Annotation:
+        """The objects of one of `images`, clipped to the image. Raises AnnotationError."""
+        element = self._elements[name]
+        fields = ("height", "width")
+        height, width = (whole_number(element.get(field, "").strip()) for field in fields)
+        canvas = open_canvas((height, width), size, f"{self._path}: image {name!r}", fields)
+        instances = canvas.objects(enumerate(element), partial(_read_shape, image=name, canvas=canvas), _place, "shape")
+        return canvas.annotation(name, instances)
 
 
 def _named_elements(document: Element) -> Iterator[tuple[int, str, Element]]:
@@ -116,41 +134,23 @@ def _named_elements(document: Element) -> Iterator[tuple[int, str, Element]]:
         yield index, f"{subset}/{name}" if is_shared else name, element
 
 
-def _checked_name(name: str, index: int, path: Path) -> str:
+def _name_fault(name: str, known: dict[str, Element]) -> str:
+    """Why an image cannot have that name; "" where it can."""
     parts = PurePosixPath(name).parts
+    if name in known:
+        return f"{brief(name)} is described twice; the first one counts"
     if not parts:
-        raise AnnotationError(f"{path}: image[{index}]: has no name; export the task again")
+        return "has no name; export the task again"
     if parts[0] == "/" or ".." in parts or PureWindowsPath(name).drive:
-        raise AnnotationError(f"{path}: image[{index}]: name {brief(name)} leads out of the image folder")
-    return name
+        return f"name {brief(name)} leads out of the image folder"
+    return ""
 
 
-def read_image(element: Element, name: str, path: Path, size: tuple[int, int] | None) -> Annotation:
-    """The objects of an image element. Raises AnnotationError."""
-    place = f"{path}: image {name!r}"
-    declared = (_whole_number(element, "height"), _whole_number(element, "width"))
-    height, width, warnings = image_size(declared, size, place, ("height", "width"))
-    room = MaskRoom(height, width)
-    objects: dict[tuple[Any, ...], list[Shape]] = {}
-    for index, child in enumerate(element):
-        try:
-            shape = _read_shape(child, index, name, room)
-        except ShapeError as fault:
-            kind, label = f"{child.tag}[{index}]", brief(child.get("label"))
-            warnings.append(f"{place}: {kind}: label {label}: {fault}; the shape is left out")
-        else:
-            objects.setdefault(shape.key, []).append(shape)
-    instances = join_objects(objects.values(), room, path, warnings)
-    return Annotation(name, height, width, instances, tuple(warnings))
+def _place(element: Element, index: int) -> str:
+    return f"{element.tag}[{index}]: label {brief(element.get('label'))}"
 
 
-def _whole_number(element: Element, key: str) -> Any:
-    """None where there is no such attribute; the text where it is no number."""
-    text = element.get(key, "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text or None
-
-
-def _read_shape(element: Element, index: int, image: str, room: MaskRoom) -> Shape:
+def _read_shape(element: Element, index: int, image: str, canvas: Canvas) -> Shape:
     """Raises ShapeError."""
     kind = element.tag
     if kind != "mask" and kind not in OUTLINES:
@@ -160,11 +160,7 @@ def _read_shape(element: Element, index: int, image: str, room: MaskRoom) -> Sha
         raise ShapeError("has no label")
     group = element.get("group_id", "").strip()
     key = (label, "group", group) if group not in ("", "0") else (label, index)
-    region: Part | Bitmap
-    if kind == "mask":
-        region = _mask(element, room)
-    else:
-        region = Part(clipped_outline(OUTLINES[kind](element), room.height, room.width))
+    region = _mask(element, canvas) if kind == "mask" else canvas.part(OUTLINES[kind](element))
     return Shape(key, label, (region,), None, f"image {image!r}: {kind}[{index}]")
 
 
@@ -192,15 +188,12 @@ def _polygon(element: Element) -> Polygon:
         ]
     except ValueError as error:
         raise ShapeError("the points are not x,y pairs of numbers") from error
-    outline = read_points(points)
-    if len(outline) < 3:
-        raise ShapeError(f"a polygon needs 3 points, not {len(outline)}")
-    return outline
+    return read_polygon(points)
 
 
 def _box(element: Element) -> Polygon:
     left, top, right, bottom = _numbers(element, "xtl", "ytl", "xbr", "ybr")
-    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    corners = box_outline((left, top), (right, bottom))
     return rotated(corners, _rotation(element), corners.mean(axis=0))
 
 
@@ -212,10 +205,10 @@ def _ellipse(element: Element) -> Polygon:
 OUTLINES: dict[str, Callable[[Element], Polygon]] = {"polygon": _polygon, "box": _box, "ellipse": _ellipse}
 
 
-def _mask(element: Element, room: MaskRoom) -> Bitmap:
+def _mask(element: Element, canvas: Canvas) -> Bitmap:
     """Runs of background and object in turn, row by row through the box; the first is background."""
     left, top, width, height = (round(number) for number in _numbers(element, "left", "top", "width", "height"))
-    if width < 1 or height < 1 or width * height > room.most_pixels():
+    if width < 1 or height < 1 or width * height > canvas.most_pixels():
         raise ShapeError(f"width {width}, height {height} are no box")
     try:
         runs = [int(run) for run in element.get("rle", "").split(",")]
@@ -224,7 +217,7 @@ def _mask(element: Element, room: MaskRoom) -> Bitmap:
     if min(runs) < 0 or sum(runs) != width * height:
         raise ShapeError(f"the mask cannot be decoded: its runs fill {sum(runs)} of {width * height} pixels")
     flags = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return room.place(Bitmap(left, top, flags.reshape(height, width)))
+    return canvas.bitmap(Bitmap(left, top, flags.reshape(height, width)))
 
 
 class CvatImagesWriter:
@@ -237,17 +230,17 @@ class CvatImagesWriter:
     def __init__(self, classes: Sequence[str], *, max_polygon_error: float = 1.0) -> None:
         self._max_error = max_polygon_error
         self._document = Element("annotations")
-        _add(self._document, "version", "1.1")
-        task = _add(_add(self._document, "meta"), "task")
-        _add(task, "name", "MaskAL")
-        self._size = _add(task, "size")
-        _add(task, "mode", "annotation")
-        labels = _add(task, "labels")
+        add_element(self._document, "version", "1.1")
+        task = add_element(add_element(self._document, "meta"), "task")
+        add_element(task, "name", "MaskAL")
+        self._size = add_element(task, "size")
+        add_element(task, "mode", "annotation")
+        labels = add_element(task, "labels")
         for name in classes:
-            label = _add(labels, "label")
-            _add(label, "name", name)
-            _add(label, "type", "any")
-            _add(label, "attributes")
+            label = add_element(labels, "label")
+            add_element(label, "name", name)
+            add_element(label, "type", "any")
+            add_element(label, "attributes")
         self._images = self._groups = 0
 
     def add(self, annotation: Annotation) -> None:
@@ -269,12 +262,6 @@ class CvatImagesWriter:
         """
         self._size.text = str(self._images)
         return '<?xml version="1.0" encoding="utf-8"?>\n' + xml_text(self._document, path)
-
-
-def _add(parent: Element, tag: str, text: str = "") -> Element:
-    element = SubElement(parent, tag)
-    element.text = text
-    return element
 
 
 def _add_shape(image: Element, instance: Instance, region: Polygon | Bitmap, group: dict[str, str]) -> None:

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from active_learning.annotations.annotation import Bitmap
-from active_learning.annotations.shapes import ShapeError, brief
+from active_learning.annotations.documents import brief
+from active_learning.annotations.shapes import ShapeError
 
 MASKS = "Masks"
 _COLOUR = (0, 203, 255, 153)  # blue, green, red, alpha

@@ -7,25 +7,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError, TreeBuilder, indent, tostring
-from xml.parsers.expat import ErrorString
+from xml.etree.ElementTree import Element
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser
-
+from active_learning.annotations.xml_documents import is_xml, kind_of_xml, parse_xml
 from active_learning.errors import AnnotationError
 from active_learning.system.files import write_atomically
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_XML_STARTS = (b"<", b"\xff\xfe<", b"\xfe\xff\x00<")  # UTF-8 and the like, UTF-16 of both byte orders
-_DEEPEST = 100  # elements of annotation files are nested 5 deep
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MOST_BYTES = 2**29  # the largest files are those of LabelMe with a huge image inside
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_XML_KINDS = {
-    "annotation": "an xml file of CVAT's LabelMe 3.0 export or of Pascal VOC",
-    "annotations": "a 'CVAT for images' xml file, which holds many images",
-}
 
 # What the top-level fields of a json file give away, the most telling first.
 _JSON_KINDS: tuple[tuple[Callable[[dict[str, Any]], bool], str], ...] = (
@@ -40,20 +29,37 @@ _JSON_KINDS: tuple[tuple[Callable[[dict[str, Any]], bool], str], ...] = (
 
 
 def load_document(path: Path) -> Any:
-    """The content of a json file (UTF-8, with or without byte order mark), or the root element of an xml file.
-
-    Raises:
-        AnnotationError: it cannot be opened, is neither json nor xml, is cut off, is an xml file with entities or is
-            far too large.
-    """
+    """What a file holds, parsed; raises as `read_content` and `parse_document`, which it consists of."""
     return parse_document(read_content(path), path)
 
 
+def read_content(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        AnnotationError: it cannot be opened or is far too large.
+    """
+    try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise AnnotationError(f"{path}: has {size} bytes, no annotation has more than {_MOST_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
 def parse_document(content: bytes, path: Path) -> Any:
-    """As `load_document`, of the bytes of the file `path`."""
+    """What json text (UTF-8, with or without byte order mark) holds, or the root element of xml text.
+
+    Args:
+        path: the file that it comes from, for messages.
+
+    Raises:
+        AnnotationError: it is neither json nor xml, is cut off, or is xml with entities.
+    """
     if not content.strip(b"\x00\t\r\n "):
         raise AnnotationError(f"{path}: is empty; save the annotation again")
-    if content.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(_XML_STARTS):
+    if is_xml(content):
         return parse_xml(content, path)
     try:
         return json.loads(content)
@@ -66,17 +72,6 @@ def parse_document(content: bytes, path: Path) -> Any:
         raise AnnotationError(f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from error
     except (RecursionError, ValueError) as error:
         raise AnnotationError(f"{path}: is no annotation: {error}") from error
-
-
-def read_content(path: Path) -> bytes:
-    """Raises AnnotationError where the file cannot be opened or is far too large."""
-    try:
-        size = path.stat().st_size
-        if size > _MOST_BYTES:
-            raise AnnotationError(f"{path}: has {size} bytes, no annotation has more than {_MOST_BYTES}")
-        return path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def write_json(path: Path, document: dict[str, Any], *, indent: int = 2) -> None:
@@ -92,81 +87,19 @@ def write_json(path: Path, document: dict[str, Any], *, indent: int = 2) -> None
     write_atomically(path, _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
-def parse_xml(content: bytes, path: Path) -> Element:
-    """The root element. Entities are refused, declared or external: they can blow up or name other files.
-
-    Raises:
-        AnnotationError: it is damaged or declares entities; names the line.
-    """
-    text = content.removeprefix(_BYTE_ORDER_MARK)
-    stripped = text.lstrip()  # a declaration must come first
-    parser = DefusedXMLParser(target=_TreeBuilder())
+def brief(value: Any) -> str:
+    """A value as it stands in a message."""
     try:
-        parser.feed(stripped)
-        root: Element = parser.close()
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        line = parser.parser.CurrentLineNumber + text[: len(text) - len(stripped)].count(b"\n")
-        place = f"line {line}, column {parser.parser.CurrentColumnNumber + 1}"
-        if isinstance(error, DefusedXmlException):
-            reason = "declares or uses an entity, which annotation tools never write; it is not read"
-            raise AnnotationError(f"{path}: {place}: the xml file {reason}") from error
-        damage = f"{_damaged_kind(content)} that is damaged or half-written: save the annotation again"
-        reason = ErrorString(error.code) if isinstance(error, ParseError) else str(error)
-        raise AnnotationError(f"{path}: {place}: {reason}; the file is {damage}") from error
-    return root
-
-
-class _TreeBuilder(TreeBuilder):
-    """Refuses elements nested so deep that walking through them would exhaust the stack."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._depth = 0
-
-    def start(self, tag: Any, attrs: Any, /) -> Element:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ValueError(f"elements are nested deeper than {_DEEPEST}")
-        return super().start(tag, attrs)
-
-    def end(self, tag: str, /) -> Element:
-        self._depth -= 1
-        return super().end(tag)
-
-
-def _damaged_kind(content: bytes) -> str:
-    root = re.search(rb"<([A-Za-z_][\w.-]*)", content[:4000])
-    return _XML_KINDS.get(root.group(1).decode(), "an xml file") if root else "an xml file"
-
-
-def xml_text(element: Element, path: Path) -> str:
-    """The element as indented xml text. Raises AnnotationError where it holds a character that xml does not know."""
-    indent(element)
-    text = tostring(element, "unicode", short_empty_elements=False)
-    foreign = _NOT_XML.search(text)
-    if foreign:
-        around = text[max(foreign.start() - 20, 0) : foreign.end() + 20]
-        raise AnnotationError(f"{path}: {around!r}: xml has no character {foreign.group()!r}; rename it")
-    return text + "\n"
-
-
-def is_pascal_voc(root: Element) -> bool:
-    """Pascal VOC shares its root element with LabelMe 3.0, but has an element `size` and boxes."""
-    return root.tag == "annotation" and any(root.find(tag) is not None for tag in ("size/width", "object/bndbox"))
-
-
-def _kind_of_xml(root: Element) -> str:
-    if is_pascal_voc(root):
-        return "a Pascal VOC xml file"
-    if root.tag == "annotations" and root.find("track") is not None:
-        return "a 'CVAT for video' xml file"
-    return _XML_KINDS.get(root.tag, "an xml file")
+        text = repr(value)
+    except RecursionError:
+        return "a value nested too deep to show"
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def kind_of_document(document: Any) -> str:
     """What a json or xml file is that none of our formats recognises, in words."""
     if isinstance(document, Element):
-        return _kind_of_xml(document)
+        return kind_of_xml(document)
     if isinstance(document, list):
         return "a json list, such as COCO results or a list of images"
     if not isinstance(document, dict):

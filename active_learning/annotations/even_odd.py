@@ -145,4 +145,4 @@ def _straddles(start: Polygon, end: Polygon, points: Polygon, others: Polygon) -
     normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(np.linalg.norm(along, axis=1), 1e-12)[:, None]
     offset = (normal * start).sum(axis=1)[:, None]
     one, other = normal @ points.T - offset, normal @ others.T - offset
-    return (np.minimum(one, other) < -_TOUCHING) & (np.maximum(one, other) > _TOUCHING)
+    return np.asarray((np.minimum(one, other) < -_TOUCHING) & (np.maximum(one, other) > _TOUCHING))

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
-from active_learning.annotations.documents import write_json
+from active_learning.annotations.canvas import Canvas, Shape, open_canvas
+from active_learning.annotations.documents import brief, write_json
 from active_learning.annotations.png import decode_mask, encode_mask
 from active_learning.annotations.shapes import (
-    MaskRoom,
-    Shape,
     ShapeError,
-    brief,
-    clipped_outline,
+    box_outline,
     ellipse_outline,
-    image_size,
-    join_objects,
     read_points,
     read_score,
     written_regions,
-)
+)  # fmt: skip
 from active_learning.errors import AnnotationError
 
 VERSION = "5.5.0"  # the first with masks of zeros and ones; no version of LabelMe reads the field
@@ -46,27 +43,23 @@ def image_name(document: Any) -> str:
     return name.replace("\\", "/") if isinstance(name, str) else ""
 
 
-def read(document: Any, *, path: Path, image: str, size: tuple[int, int] | None) -> Annotation:
-    """The objects of a LabelMe file, clipped to the image; see `annotations.read_annotation`."""
+def read(
+    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
+) -> Annotation:
+    """The objects of a LabelMe file; see `Codec.read`."""
     shapes = document.get("shapes")
     if not isinstance(shapes, list):
         raise AnnotationError(f"{path}: shapes: must be a list, not {brief(shapes)}; save the annotation again")
     declared = (document.get("imageHeight"), document.get("imageWidth"))
-    height, width, warnings = image_size(declared, size, path, ("imageHeight", "imageWidth"))
-    warnings += _name_warnings(document, path, image)
-    room = MaskRoom(height, width)
-    objects: dict[tuple[Any, ...], list[Shape]] = {}
-    for index, entry in enumerate(shapes):
-        try:
-            shape = _read_shape(entry, index, room)
-        except ShapeError as fault:
-            label = entry.get("label") if isinstance(entry, dict) else None
-            warnings.append(f"{path}: shapes[{index}]: label {brief(label)}: {fault}; the shape is left out")
-        else:
-            objects.setdefault(shape.key, []).append(shape)
-    instances = join_objects(objects.values(), room, path, warnings)
+    canvas = open_canvas(declared, size, path, ("imageHeight", "imageWidth"))
+    canvas.warnings += _name_warnings(document, path, image)
+    instances = canvas.objects(enumerate(shapes), partial(_read_shape, canvas=canvas), _place, "shape")
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
-    return Annotation(image, height, width, instances, tuple(warnings), extra)
+    return canvas.annotation(image, instances, extra)
+
+
+def _place(entry: Any, index: int) -> str:
+    return f"shapes[{index}]: label {brief(entry.get('label') if isinstance(entry, dict) else None)}"
 
 
 def _name_warnings(document: dict[str, Any], path: Path, image: str) -> list[str]:
@@ -76,7 +69,7 @@ def _name_warnings(document: dict[str, Any], path: Path, image: str) -> list[str
     return [f"{path}: imagePath: names {named!r}, but the file stands beside {image!r} and is read for it"]
 
 
-def _read_shape(entry: Any, index: int, room: MaskRoom) -> Shape:
+def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:
     """Raises ShapeError."""
     if not isinstance(entry, dict):
         raise ShapeError(f"is {brief(entry)}, not an object with label and points")
@@ -87,20 +80,17 @@ def _read_shape(entry: Any, index: int, room: MaskRoom) -> Shape:
         raise ShapeError(f"group_id must be a number, not {brief(group)}")
     key = (label, index) if group is None else (label, "group", group)
     kind = entry.get("shape_type")
-    region: Part | Bitmap
-    if kind == "mask":
-        region = _read_mask(entry, room)
-    else:
-        region = Part(_read_outline(entry, "polygon" if kind is None else kind, room.height, room.width))
+    region = _read_mask(entry, canvas) if kind == "mask" else _read_part(entry, kind, canvas)
     return Shape(key, label, (region,), read_score(entry.get("score")), f"shapes[{index}]")
 
 
-def _read_outline(entry: dict[str, Any], kind: Any, height: int, width: int) -> Polygon:
+def _read_part(entry: dict[str, Any], kind: Any, canvas: Canvas) -> Part:
+    """Files from before 2019 give no kind: polygons."""
+    kind = "polygon" if kind is None else kind
     if not isinstance(kind, str) or kind not in OUTLINES:
         reason = "encloses no area" if kind in SHAPES_WITHOUT_AREA else "is unknown"
         raise ShapeError(f"shape_type {brief(kind)} {reason}")
-    outline = OUTLINES[kind](read_points(entry.get("points")))
-    return clipped_outline(outline, height, width)
+    return canvas.part(OUTLINES[kind](read_points(entry.get("points"))))
 
 
 def _polygon(points: Polygon) -> Polygon:
@@ -115,8 +105,7 @@ def _rectangle(points: Polygon) -> Polygon:
         return points
     if len(points) != 2:
         raise ShapeError(f"a rectangle needs 2 points, not {len(points)}")
-    (x0, y0), (x1, y1) = points
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    return box_outline(*points)
 
 
 def _oriented_rectangle(points: Polygon) -> Polygon:
@@ -141,18 +130,18 @@ OUTLINES: dict[str, Callable[[Polygon], Polygon]] = {
 }
 
 
-def _read_mask(entry: dict[str, Any], room: MaskRoom) -> Bitmap:
+def _read_mask(entry: dict[str, Any], canvas: Canvas) -> Bitmap:
     """Placed by its first point and its own size: a dragged mask has fractional points."""
     x, y = np.rint(read_points(entry.get("points"))[0]).astype(int).tolist()
     text = entry.get("mask")
     if not isinstance(text, str) or not text:
         raise ShapeError("has no mask")
-    most_pixels = room.most_pixels()
+    most_pixels = canvas.most_pixels()
     try:
         mask = decode_mask(text, most_pixels)
     except ValueError as error:
         raise ShapeError(f"the mask cannot be decoded: {error}") from error
-    return room.place(Bitmap(x, y, mask))
+    return canvas.bitmap(Bitmap(x, y, mask))
 
 
 def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:

@@ -48,6 +48,6 @@ def split_by_label(annotation: Annotation, classes: Sequence[str]) -> tuple[Anno
 
 
 def unknown_label(label: str, classes: Sequence[str]) -> str:
-    """Says that a label is not in `classes`, with the nearest one."""
+    """The message that a label is not in `classes`, with the nearest one."""
     hint = did_you_mean(label, classes) or f" ({', '.join(classes)})"
     return f"label {label!r} is not in classes{hint}"

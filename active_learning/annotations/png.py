@@ -43,7 +43,7 @@ def decode_png(png: bytes, *, by_alpha: bool = False, most_pixels: int = MOST_PI
     """HxW mask from the bytes of a PNG of any depth.
 
     Args:
-        by_alpha: where the PNG has an alpha channel, it alone tells; else non-zero in any channel is set.
+        by_alpha: where the PNG has an alpha channel, it alone counts; else non-zero in any channel is set.
 
     Raises:
         ValueError: it is no whole PNG, or has more than `most_pixels`.

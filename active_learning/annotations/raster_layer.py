@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from active_learning.annotations.annotation import Bitmap
+from active_learning.annotations.canvas import MOST_MASK_PIXELS
 from active_learning.annotations.png import MOST_PIXELS
-from active_learning.annotations.shapes import MOST_MASK_PIXELS, ShapeError
+from active_learning.annotations.shapes import ShapeError
 
 _NONE = np.zeros(0, dtype=np.int64)
 

@@ -1,6 +1,6 @@
 """COCO's run lengths of a mask: runs of background and object in turn, column by column, the first of background.
 
-As text, each number is written in groups of 5 bits, the lowest first, each with a sixth bit that says whether more
+As text, each number is written in groups of 5 bits, the lowest first, each with a sixth bit that is set where more
 follow, plus 48 as an ASCII character; from the fourth number on, the difference from the one two before stands there.
 """
 
@@ -16,7 +16,7 @@ _MOST_GROUPS = 10  # of a number; 13 would not fit into 64 bits
 
 
 def runs_of(bitmap: Bitmap, height: int, width: int) -> np.ndarray:
-    """The runs of an image of that size; only the columns of the crop, which lies inside the image, are looked at."""
+    """The runs of an image of that size; only the columns of the crop, which lies inside the image, are read."""
     rows, count = bitmap.mask.shape
     columns = np.zeros((count, height), dtype=np.int8)
     columns[:, bitmap.y : bitmap.y + rows] = bitmap.mask.T

@@ -1,12 +1,10 @@
-"""What the readers of all formats share: checks of single shapes, and shapes joined to objects."""
+"""What the readers and writers of all formats share about a single shape."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,38 +18,13 @@ from active_learning.annotations.contours import (
     polygon_area,
     simplify_outline,
     trace_mask,
-    union_bitmap,
 )
-from active_learning.annotations.png import MOST_PIXELS
-from active_learning.errors import AnnotationError
 
 FURTHEST = 1e7  # pixels; beyond it, coordinates are damage
-MOST_MASK_PIXELS = 2 * MOST_PIXELS  # of all masks of a file
-_SMALL = 2**22  # pixels; masks up to this size are decoded however small the image
 
 
 class ShapeError(ValueError):
     """Why one shape is left out."""
-
-
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """A readable shape; shapes of equal `key` are one object. The regions of a shape are one union."""
-
-    key: tuple[Any, ...]
-    label: str
-    regions: tuple[Part | Bitmap, ...]
-    score: float | None
-    origin: str
-
-
-def brief(value: Any) -> str:
-    """A value as it stands in a message."""
-    try:
-        text = repr(value)
-    except RecursionError:
-        return "a value nested too deep to show"
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def read_points(points: Any) -> Polygon:
@@ -72,6 +45,20 @@ def read_points(points: Any) -> Polygon:
     return array
 
 
+def read_polygon(points: Any) -> Polygon:
+    """As `read_points`, of at least three."""
+    outline = read_points(points)
+    if len(outline) < 3:
+        raise ShapeError(f"a polygon needs 3 points, not {len(outline)}")
+    return outline
+
+
+def box_outline(start: Sequence[float], end: Sequence[float]) -> Polygon:
+    """The four corners of an upright box between two opposite ones, each (x, y)."""
+    (x0, y0), (x1, y1) = start, end
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
+
+
 def read_score(value: Any) -> float | None:
     """A confidence 0..1; None where it is none."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -85,7 +72,7 @@ def ellipse_outline(center: Sequence[float], radii: Sequence[float], angle: floa
     turns = np.arange(count) * (2 * math.pi / count)
     x, y = radii[0] * np.cos(turns), radii[1] * np.sin(turns)
     cosine, sine = math.cos(angle), math.sin(angle)
-    return np.asarray(center) + np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=1)
+    return np.asarray(np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=1) + center)
 
 
 def has_area(outline: Polygon, height: int, width: int) -> bool:
@@ -96,8 +83,10 @@ def has_area(outline: Polygon, height: int, width: int) -> bool:
 
 
 def check_drawable(outlines: Sequence[Polygon], height: int, width: int) -> None:
-    """Raises ShapeError where drawing takes longer than for any outlines along the edges of pixels; the outlines lie
-    inside the image."""
+    """Raises ShapeError where filling them takes longer than for any outlines along the edges of pixels.
+
+    The outlines lie inside the image.
+    """
     most = 4 * height * width + 2**16
     few_points = sum(map(len, outlines)) * height <= most  # an edge crosses every row at most
     if not few_points and edge_rows(outlines) > most:
@@ -118,29 +107,6 @@ def clipped_outline(outline: Polygon, height: int, width: int) -> Polygon:
     return outline
 
 
-@dataclass
-class MaskRoom:
-    """Bounds what the masks of a file take in an image of that size: a few bytes can stand for a mask of megabytes."""
-
-    height: int
-    width: int
-    pixels: int = MOST_MASK_PIXELS  # what is left
-
-    def most_pixels(self) -> int:
-        """The largest mask to decode; it may be dragged over the image's border. Raises ShapeError where the masks
-        before it took all room."""
-        if self.pixels <= 0:
-            raise ShapeError(f"the masks before it hold {MOST_MASK_PIXELS} pixels already; no more are read")
-        return min(max(2 * self.height * self.width, _SMALL), MOST_PIXELS)
-
-    def place(self, bitmap: Bitmap) -> Bitmap:
-        """The set pixels inside the image. Raises ShapeError where there are none."""
-        self.pixels -= bitmap.mask.size // 16  # for the work of decoding, even where nothing is left of it
-        placed = clipped_bitmap(bitmap, self.height, self.width)
-        self.pixels -= placed.mask.size
-        return placed
-
-
 def clipped_bitmap(bitmap: Bitmap, height: int, width: int) -> Bitmap:
     """The set pixels inside the image. Raises ShapeError where there are none."""
     if not bitmap.mask.any():
@@ -149,66 +115,6 @@ def clipped_bitmap(bitmap: Bitmap, height: int, width: int) -> Bitmap:
     if not cropped.mask.size:
         raise ShapeError("lies outside the image")
     return cropped
-
-
-def join_objects(
-    objects: Iterable[Sequence[Shape]], room: MaskRoom, path: Path | str, warnings: list[str]
-) -> tuple[Instance, ...]:
-    """An instance for each group of shapes, their union; `warnings` gets a line for each that finds no room."""
-    instances = []
-    for shapes in objects:
-        try:
-            instances.append(_join(shapes, room))
-        except ShapeError as fault:
-            first = shapes[0]
-            warnings.append(f"{path}: {first.origin}: label {brief(first.label)}: {fault}; the object is left out")
-    return tuple(instances)
-
-
-def _join(shapes: Sequence[Shape], room: MaskRoom) -> Instance:
-    """Raises ShapeError."""
-    scores = [shape.score for shape in shapes if shape.score is not None]
-    first, score = shapes[0], max(scores, default=None)
-    regions = [region for shape in shapes for region in shape.regions]
-    parts = tuple(region for region in regions if isinstance(region, Part))
-    bitmaps = [region for region in regions if isinstance(region, Bitmap)]
-    if not bitmaps:
-        return Instance(first.label, parts, None, score, first.origin)
-    if len(regions) == 1:
-        return Instance(first.label, (), bitmaps[0], score, first.origin)
-    room.most_pixels()
-    if parts:
-        bitmaps.append(parts_bitmap(parts, room.height, room.width))
-    return Instance(first.label, (), room.place(union_bitmap(bitmaps)), score, first.origin)
-
-
-def image_size(
-    declared: tuple[Any, Any], size: tuple[int, int] | None, path: Path | str, places: tuple[str, str]
-) -> tuple[int, int, list[str]]:
-    """Height and width to trust, and a warning where the file declares others.
-
-    Args:
-        declared: (height, width) as the file gives them, None where it does not.
-        size: the image's real (height, width), None where it is unknown.
-        path: the file, or the place in it, for messages.
-        places: the names of the two fields, for messages.
-
-    Raises:
-        AnnotationError: the real size is unknown, and the declared one is none.
-    """
-    if size is None:
-        if not all(type(length) is int and length > 0 for length in declared):
-            values = ", ".join(map(brief, declared))
-            raise AnnotationError(f"{path}: {', '.join(places)}: no image size ({values})")
-        if declared[0] * declared[1] > MOST_PIXELS:
-            pixels = " x ".join(map(brief, declared))
-            raise AnnotationError(f"{path}: {', '.join(places)}: {pixels} pixels are no image of this world")
-        return *declared, []  # type: ignore[return-value]
-    if declared in (size, (None, None)):
-        return *size, []
-    reason = "; was it annotated without regard to its EXIF rotation?" if declared == size[::-1] else ""
-    heights = f"{places[0]} {brief(declared[0])}, {places[1]} {brief(declared[1])}"
-    return *size, [f"{path}: {heights}: the image has height {size[0]}, width {size[1]}, which is used{reason}"]
 
 
 def rotated(points: Polygon, degrees: float, centre: Polygon) -> Polygon:

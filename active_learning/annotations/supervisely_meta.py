@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import colorsys
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from active_learning.annotations.documents import load_document, write_json
-from active_learning.annotations.shapes import brief
+from active_learning.annotations.documents import brief, load_document, write_json
 from active_learning.errors import AnnotationError
+from active_learning.system.wording import did_you_mean
 
 META_FILE = "meta.json"
 SCORE_TAG = "confidence"
@@ -58,8 +57,7 @@ def check_meta(meta: Meta, classes: Sequence[str]) -> None:
     for name in classes:
         shape = meta.shapes.get(name)
         if shape is None:
-            nearest = difflib.get_close_matches(name, list(meta.shapes), n=1)
-            hint = f" (did you mean {nearest[0]!r}?)" if nearest else f" ({', '.join(meta.shapes)})"
+            hint = did_you_mean(name, meta.shapes) or f" ({', '.join(meta.shapes)})"
             faults.append(f"{meta.path}: class {name!r} is not in the project{hint}; add it in Supervisely")
         elif shape not in MASK_SHAPES:
             faults.append(

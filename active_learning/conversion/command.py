@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from active_learning.annotations import check_labels
+from active_learning.annotations import FORMATS, check_labels
 from active_learning.annotations.labels import split_by_label
-from active_learning.conversion.exports import TOOLS, Export, make_export
+from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
 from active_learning.conversion.report import Report
 from active_learning.conversion.sources import Source, find_sources, names_in_data_set
 from active_learning.errors import MaskALError
+from active_learning.system.wording import and_more
 
 _DONE, _FAULTS, _WRONG_USE = 0, 1, 2
 
@@ -60,8 +61,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _DESCRIPTION = (
-    "Converts annotations of LabelMe, V7 Darwin, Supervisely, CVAT or COCO. IN_DIR holds images with their annotations "
-    "beside them, or a tool's export, unpacked. Nothing in it is changed, and nothing that exists is overwritten."
+    f"Converts annotations of {', '.join(tool.title for tool in FORMATS.values())} or COCO. IN_DIR holds images with "
+    "their annotations beside them, or a tool's export, unpacked. Nothing in it is changed, and nothing that exists is "
+    "overwritten."
 )
 
 
@@ -73,9 +75,9 @@ def _fault(given: argparse.Namespace) -> str:
         return f"--classes: {' '.join(given.classes)}: each name must be there once, and none may be empty"
     if not (given.max_polygon_error >= 0 and math.isfinite(given.max_polygon_error)):
         return f"--max-polygon-error: {given.max_polygon_error} must be 0 or more pixels"
-    if given.to == "coco" and given.out.is_dir():
+    if given.to == COCO and given.out.is_dir():
         return f"--out: {given.out} is a folder; coco is one json file"
-    if given.to != "coco" and given.out.exists() and not given.out.is_dir():
+    if given.to != COCO and given.out.exists() and not given.out.is_dir():
         return f"--out: {given.out} is a file; {given.to} is a folder"
     return ""
 
@@ -96,8 +98,7 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
         return _WRONG_USE
     existing = export.existing()
     if existing:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        report.fail(f"{existing[0]}{more}: is there already; nothing was written. Choose another --out")
+        report.fail(f"{and_more(existing)}: is there already; nothing was written. Choose another --out")
         return _WRONG_USE
     for source in sources:
         _convert_one(given, source, names[source.image], export, report)

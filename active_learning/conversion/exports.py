@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -14,12 +14,14 @@ from PIL import Image, ImageOps
 from active_learning.annotations import FORMATS, Annotation, supervisely
 from active_learning.annotations.coco import CocoWriter
 from active_learning.annotations.cvat_images import CvatImagesWriter
-from active_learning.annotations.supervisely_meta import META_FILE
-from active_learning.conversion.layouts import LAYOUTS, SUBSET, SUPERVISELY_IMAGES
+from active_learning.annotations.supervisely_meta import META_FILE, check_meta, read_meta, write_meta
+from active_learning.conversion.layouts import SUPERVISELY_IMAGES, places_of
 from active_learning.errors import MaskALError
 from active_learning.system.file_moves import same_place
 from active_learning.system.files import copy_atomically, write_atomically
 
+COCO = "coco"
+TOOLS = (COCO, *FORMATS)
 CVAT_ZIP = "cvat_images_1.1.zip"
 _AS_PNG = ("1", "L", "LA", "I", "I;16", "I;16B", "P", "RGB", "RGBA")  # modes that PNG holds as they are
 _TO_RGB = ("CMYK", "YCbCr", "LAB", "HSV", "RGBX")
@@ -62,11 +64,12 @@ class FolderExport:
         self, tool: str, out: Path, images: Mapping[str, Path], classes: Sequence[str], max_polygon_error: float
     ) -> None:
         """`images` are the files by their names in the data set."""
+        self._format = FORMATS[tool]
         self._out = out
         self._images = images
+        self._classes = classes
         self._max_error = max_polygon_error
-        self._places = LAYOUTS[tool](list(images))
-        self._write: Callable[..., None] = FORMATS[tool].write
+        self._places = places_of(tool, list(images))
 
     def existing(self) -> list[Path]:
         annotations = [self._out / place.annotation for place in self._places.values()]
@@ -77,7 +80,7 @@ class FolderExport:
     def add(self, annotation: Annotation, image: str, file: Path) -> None:
         place = self._places[image]
         named = replace(annotation, image=image, extra={})
-        self._write(named, self._out / place.annotation, max_polygon_error=self._max_error)
+        self._format.codec.write(named, self._out / place.annotation, max_polygon_error=self._max_error)
         self._copy(file, self._out / place.image)
 
     def _copy(self, file: Path, target: Path) -> None:
@@ -91,13 +94,15 @@ class FolderExport:
 class CvatExport(FolderExport):
     """LabelMe 3.0 files beside the images; for CVAT's upload a zip file of 'CVAT for images 1.1' with the images."""
 
-    def __init__(self, out: Path, images: Mapping[str, Path], classes: Sequence[str], max_polygon_error: float) -> None:
-        super().__init__("cvat", out, images, classes, max_polygon_error)
+    def __init__(
+        self, tool: str, out: Path, images: Mapping[str, Path], classes: Sequence[str], max_polygon_error: float
+    ) -> None:
+        super().__init__(tool, out, images, classes, max_polygon_error)
         self._writer = CvatImagesWriter(classes, max_polygon_error=max_polygon_error)
         self._packed: dict[str, Path] = {}
 
     def existing(self) -> list[Path]:
-        return [path for path in (self._out / SUBSET, self._out / CVAT_ZIP) if os.path.lexists(path)]
+        return [path for path in (self._out / self._format.folders[0], self._out / CVAT_ZIP) if os.path.lexists(path)]
 
     def add(self, annotation: Annotation, image: str, file: Path) -> None:
         super().add(annotation, image, file)
@@ -118,24 +123,26 @@ class CvatExport(FolderExport):
 class SuperviselyExport(FolderExport):
     """A project. A meta.json that is there already is kept, and must know the classes."""
 
-    def __init__(self, out: Path, images: Mapping[str, Path], classes: Sequence[str], max_polygon_error: float) -> None:
+    def __init__(
+        self, tool: str, out: Path, images: Mapping[str, Path], classes: Sequence[str], max_polygon_error: float
+    ) -> None:
         """Raises AnnotationError where the meta.json does not go with the classes."""
-        super().__init__("supervisely", out, images, classes, max_polygon_error)
-        self._classes = classes
+        super().__init__(tool, out, images, classes, max_polygon_error)
         self._has_meta = (out / META_FILE).exists()
         self._has_scores = True
         if self._has_meta:
-            meta = supervisely.read_meta(out / META_FILE)
-            supervisely.check_meta(meta, classes)
+            meta = read_meta(out / META_FILE)
+            check_meta(meta, classes)
             self._has_scores = meta.has_scores
 
     def add(self, annotation: Annotation, image: str, file: Path) -> None:
         if not self._has_meta:
-            supervisely.write_meta(self._out / META_FILE, self._classes)
+            write_meta(self._out / META_FILE, self._classes)
             self._has_meta = True
         automatic = any(instance.score is not None for instance in annotation.instances)
         path = self._out / self._places[image].annotation
-        supervisely.write(replace(annotation, extra={}), path, automatic=automatic, scores=self._has_scores)
+        scored = annotation if self._has_scores else annotation.without_scores()
+        supervisely.write(replace(scored, extra={}), path, automatic=automatic)
         for folder in self._data_sets(path.parent.parent):
             (folder / "ann").mkdir(parents=True, exist_ok=True)
             (folder / "img").mkdir(parents=True, exist_ok=True)
@@ -146,7 +153,7 @@ class SuperviselyExport(FolderExport):
         return [one for one in (folder, *folder.parents) if self._out in one.parents and one.name != "datasets"]
 
     def _copy(self, file: Path, target: Path) -> None:
-        """Images of a kind that Supervisely does not read become PNG files, turned as their EXIF data say."""
+        """Images of a kind that Supervisely does not read become PNG files, turned by their EXIF orientation."""
         if file.suffix.lower() in SUPERVISELY_IMAGES:
             super()._copy(file, target)
             return
@@ -165,14 +172,10 @@ class SuperviselyExport(FolderExport):
 def make_export(
     tool: str, out: Path, images: Mapping[str, Path], classes: Sequence[str], max_polygon_error: float
 ) -> Export:
-    """The export of a tool, or of "coco"; see `Export`. Raises AnnotationError."""
-    if tool == "coco":
+    """The export of one of TOOLS; see `Export`. Raises AnnotationError."""
+    if tool == COCO:
         return CocoExport(out, classes)
-    if tool == "cvat":
-        return CvatExport(out, images, classes, max_polygon_error)
-    if tool == "supervisely":
-        return SuperviselyExport(out, images, classes, max_polygon_error)
-    return FolderExport(tool, out, images, classes, max_polygon_error)
+    return OWN_EXPORTS.get(tool, FolderExport)(tool, out, images, classes, max_polygon_error)
 
 
-TOOLS = ("coco", *LAYOUTS)
+OWN_EXPORTS: dict[str, type[FolderExport]] = {"cvat": CvatExport, "supervisely": SuperviselyExport}

@@ -15,7 +15,7 @@ TOOL_FOLDERS = frozenset(["images", "Images", "img", "default"])  # tools put th
 
 @dataclass(frozen=True)
 class Match:
-    """The images that a name may mean; `exact` tells that nothing but a tool's folders stands before it."""
+    """The images that a name may mean; `exact`: nothing but a tool's folders stands before it."""
 
     images: tuple[str, ...] = ()
     exact: bool = False

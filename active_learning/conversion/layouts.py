@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-SUBSET = "default"  # the folder that CVAT puts around a task without subsets
+from active_learning.annotations import FORMATS, Format
+
 SUPERVISELY_IMAGES = frozenset([".jpg", ".jpeg", ".jpe", ".bmp", ".png"])  # all others are converted to PNG
 
 
@@ -20,22 +21,10 @@ class Place:
     annotation: str
 
 
-Layout = Callable[[Sequence[str]], dict[str, Place]]  # from the names of images
-
-
-def labelme(names: Sequence[str]) -> dict[str, Place]:
-    """Annotations beside the images."""
-    return _side_by_side(names, "", "", ".json")
-
-
-def cvat(names: Sequence[str]) -> dict[str, Place]:
-    """LabelMe 3.0: annotations beside the images, in the folder of a subset."""
-    return _side_by_side(names, f"{SUBSET}/", f"{SUBSET}/", ".xml")
-
-
-def darwin(names: Sequence[str]) -> dict[str, Place]:
-    """A release: images here, annotations there."""
-    return _side_by_side(names, "images/", "annotations/", ".json")
+def places_of(tool: str, names: Sequence[str]) -> dict[str, Place]:
+    """From the names of images to their places in an export of that tool."""
+    own_layout = OWN_LAYOUTS.get(tool)
+    return own_layout(names) if own_layout is not None else _side_by_side(names, FORMATS[tool])
 
 
 def supervisely(names: Sequence[str]) -> dict[str, Place]:
@@ -57,16 +46,18 @@ def supervisely(names: Sequence[str]) -> dict[str, Place]:
     return places
 
 
-def _side_by_side(names: Sequence[str], images: str, annotations: str, suffix: str) -> dict[str, Place]:
-    """Annotations are named after the stems of the images, or after their names where several share a stem."""
+def _side_by_side(names: Sequence[str], tool: Format) -> dict[str, Place]:
+    """In folders of the tool's own; annotations are named after the stems of the images, or after their names where
+    several share a stem."""
+    images, annotations = tool.folders
     stems = Counter(str(PurePosixPath(name).with_suffix("")).casefold() for name in names)
     places = {}
     for name in names:
         path = PurePosixPath(name)
         alone = stems[str(path.with_suffix("")).casefold()] == 1
-        stem = path.with_suffix("") if alone else path
-        places[name] = Place(f"{images}{name}", f"{annotations}{stem}{suffix}")
+        base = path.with_suffix("") if alone and not tool.named_after_image else path
+        places[name] = Place(f"{images}{name}", f"{annotations}{base}{tool.suffix}")
     return places
 
 
-LAYOUTS: dict[str, Layout] = {"labelme": labelme, "cvat": cvat, "darwin": darwin, "supervisely": supervisely}
+OWN_LAYOUTS = {"supervisely": supervisely}  # of tools whose exports are more than two folders

@@ -1,4 +1,4 @@
-"""What a conversion says while it runs, and its counts."""
+"""What a conversion reports while it runs, and its counts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 
 from active_learning.annotations import Annotation
 from active_learning.annotations.labels import unknown_label
+from active_learning.system.wording import counted
 
 
 class Report:
-    """Says warnings and errors at once, and counts what was converted."""
+    """Writes warnings and errors at once, and counts what was converted."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, write_line: Callable[[str], None]) -> None:
+        self._write_line = write_line
         self._warnings = self._images = self._negatives = 0
         self._objects: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
@@ -21,12 +22,12 @@ class Report:
 
     def warn(self, text: str) -> None:
         self._warnings += 1
-        self._say(f"warning: {text}")
+        self._write_line(f"warning: {text}")
 
     def fail(self, text: str) -> None:
         """A file, or an image of a file, is skipped."""
         self.errors += 1
-        self._say(f"error: {text}")
+        self._write_line(f"error: {text}")
 
     def leave_out(self, labels: Sequence[str]) -> None:
         """Objects of unknown labels are left out."""
@@ -41,20 +42,16 @@ class Report:
     def warn_of_labels(self, classes: Sequence[str]) -> None:
         """One warning a label that was left out."""
         for label, count in sorted(self._unknown.items()):
-            self.warn(f"{unknown_label(label, classes)}: {_number(count, 'object')} left out")
+            self.warn(f"{unknown_label(label, classes)}: {counted(count, 'object')} left out")
 
     def summary(self, classes: Sequence[str], without_annotation: int) -> str:
         """The counts, in lines."""
         each = ", ".join(f"{name} {self._objects[name]}" for name in classes)
         return "\n".join(
             [
-                f"{_number(self._images, 'image')} converted, {self._negatives} of them without objects",
-                f"{_number(self._objects.total(), 'object')}: {each}",
-                f"{_number(without_annotation, 'image')} without an annotation",
-                f"{_number(self._warnings, 'warning')}, {_number(self.errors, 'error')}",
+                f"{counted(self._images, 'image')} converted, {self._negatives} of them without objects",
+                f"{counted(self._objects.total(), 'object')}: {each}",
+                f"{counted(without_annotation, 'image')} without an annotation",
+                f"{counted(self._warnings, 'warning')}, {counted(self.errors, 'error')}",
             ]
         )
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -9,16 +9,18 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from active_learning.annotations import Annotation, codec_of, cvat, cvat_images, image_named_in, read_annotation
+from active_learning.annotations import Annotation, codec_of, image_named_in, load_document, read_annotation
 from active_learning.annotations.coco import CocoFile
 from active_learning.annotations.coco import recognises as is_coco
-from active_learning.annotations.documents import kind_of_document, load_document
+from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, ImageCollection
+from active_learning.annotations.documents import kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match
 from active_learning.conversion.report import Report
 from active_learning.dataset.image_folder import annotation_key, find_annotations, find_images, walk
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError
+from active_learning.system.wording import and_more
 
 # Where a tool keeps images apart from their annotations: folder of annotations -> folder of images.
 TWIN_FOLDERS = {"ann": "img", "Annotations": "Images", "annotations": "images"}
@@ -38,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True)
 class _Claim:
-    """An annotation that says which image it is of, in words for messages and as what was found."""
+    """An annotation, the image that it names, for messages, and the images that this may mean."""
 
     path: Path
     named: str
@@ -49,11 +51,11 @@ class _Claim:
 def find_sources(root: Path, report: Report, *, leave: Path | None = None) -> tuple[list[Source], int]:
     """The annotated images of a folder and its sub-folders, in the order of their names, and the number of the others.
 
-    An image that stands beside its annotation has that one. Other files say themselves which images they are of: in
-    their place or in their text. What is damaged or of no image here is reported and left out.
+    An image that stands beside its annotation has that one. Of other files their place, or the name in them, gives the
+    image. What is damaged or of no image here is reported and left out.
 
     Args:
-        leave: a folder in which nothing is looked for.
+        leave: a folder that is not searched.
 
     Raises:
         MaskALError: there is no such folder.
@@ -70,8 +72,8 @@ def find_sources(root: Path, report: Report, *, leave: Path | None = None) -> tu
         late[claim.path] += _settle(root, claim, found, report)
     for path, names in late.items():
         if names:
-            more = f" and {len(names) - 1} more images" if len(names) > 1 else ""
-            report.warn(f"{path}: {names[0]}{more}: annotated in {found[names[0]].path} already; this is left out")
+            first = found[names[0]].path
+            report.warn(f"{path}: {and_more(names, what='images')}: annotated in {first} already; this is left out")
     return [found[name] for name in sorted(found)], len(images) - len(found)
 
 
@@ -94,23 +96,29 @@ def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_
             return [_Claim(path, key, twin, _reader(root, path))]
     try:
         document = load_document(path)
-        if is_coco(document):
-            return _claims_of_coco(root, path, CocoFile(document, path), index, report)
+        collection = _collection_of(document, path)
     except AnnotationError as error:
         report.fail(str(error))
         return []
-    if cvat_images.recognises(document):
-        return _claims_of_cvat_images(root, path, document, index, report)
+    if collection is not None:
+        return _claims_of_collection(root, path, collection, index, report)
     codec = codec_of(document)
-    if codec is None and path.name == META_FILE:
-        return []
     if codec is None:
-        report.warn(f"{path}: is {kind_of_document(document)}; it is left as it is")
+        if path.name != META_FILE:
+            report.warn(f"{path}: is {kind_of_document(document)}; it is left as it is")
         return []
     named = codec.image_name(document) or key
-    names = [f"{cvat.folder_of(document)}/{named}", named] if codec is cvat else [named]
+    names = [f"{codec.image_folder(document)}/{named}", named] if isinstance(codec, FolderTreeCodec) else [named]
     match = _in_twin_folder(place, named, index)
     return [_Claim(path, named, _first_match(match, names, place, index), _reader(root, path))]
+
+
+def _collection_of(document: Any, path: Path) -> ImageCollection | None:
+    """The images of a file of many; None for a file of one, or none. Raises AnnotationError."""
+    if is_coco(document):
+        return CocoFile(document, path)
+    codec = codec_of(document)
+    return codec.images_of(document, path) if isinstance(codec, CollectionCodec) else None
 
 
 def _in_twin_folder(place: str, key: str, index: ImageIndex) -> Match:
@@ -124,38 +132,28 @@ def _in_twin_folder(place: str, key: str, index: ImageIndex) -> Match:
     return Match()
 
 
-def _first_match(match: Match, names: list[str], place: str, index: ImageIndex) -> Match:
+def _first_match(match: Match, names: Iterable[str], place: str, index: ImageIndex) -> Match:
     for name in names:
         match = match if match.images else index.find(name.lstrip("/"), place)
     return match
 
 
-def _claims_of_coco(root: Path, path: Path, file: CocoFile, index: ImageIndex, report: Report) -> list[_Claim]:
-    for fault in file.faults:
+def _claims_of_collection(
+    root: Path, path: Path, collection: ImageCollection, index: ImageIndex, report: Report
+) -> list[_Claim]:
+    for fault in collection.faults:
         report.fail(fault)
-    for warning in file.warnings:
+    for warning in collection.warnings:
         report.warn(warning)
 
     def read(name: str, image: str) -> Annotation:
-        return replace(file.read(name, size=image_size(root / image)), image=image)
+        return replace(collection.read(name, size=image_size(root / image)), image=image)
 
     place = path.parent.relative_to(root).as_posix()
-    return [_Claim(path, name, index.find(name, place), partial(read, name)) for name in file.images]
-
-
-def _claims_of_cvat_images(root: Path, path: Path, document: Any, index: ImageIndex, report: Report) -> list[_Claim]:
-    def read(name: str, image: str) -> Annotation:
-        element = elements[name]
-        return replace(cvat_images.read_image(element, name, path, image_size(root / image)), image=image)
-
-    elements = cvat_images.named_images(document, path, report.fail)
-    place = path.parent.relative_to(root).as_posix()
-    claims = []
-    for name, element in elements.items():
-        subset = element.get("subset", "").strip() or path.stem  # datumaro names the file of a subset after it
-        match = _first_match(Match(), [f"images/{subset}/{name}", f"{subset}/{name}", name], place, index)
-        claims.append(_Claim(path, name, match, partial(read, name)))
-    return claims
+    return [
+        _Claim(path, name, _first_match(Match(), collection.paths_of(name), place, index), partial(read, name))
+        for name in collection.images
+    ]
 
 
 def _settle(root: Path, claim: _Claim, found: dict[str, Source], report: Report) -> list[str]:

@@ -1,7 +1,7 @@
 """Mask R-CNN heads with dropout, registered for Detectron2 configs.
 
 They have the weights, and the weight names, of the heads without dropout. Dropout is active in training, off in plain
-inference, and drawn from generators of our own in Monte-Carlo passes (seeded_dropout.py, mc_dropout.py).
+inference, and of generators of its own in Monte-Carlo passes (seeded_dropout.py, mc_dropout.py).
 
 R: proposals, of one image or of several passes over it. K: foreground classes; the background is class K.
 """
@@ -157,7 +157,8 @@ class RepeatedHeads:
     @property
     def last_predictor(self) -> DropoutBoxPredictor:
         """The one that decides on detections."""
-        return self.box_predictor
+        predictor: DropoutBoxPredictor = self.box_predictor
+        return predictor
 
     def detections(self, boxes: torch.Tensor, probabilities: torch.Tensor, image_size: tuple[int, int]) -> Instances:
         """What one pass, or a plain inference, finds; see DropoutBoxPredictor.inference."""
@@ -182,7 +183,7 @@ class DropoutROIHeads(RepeatedHeads, StandardROIHeads):
         return arguments
 
     def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
-        pooled = self.box_pooler([features[name] for name in self.box_in_features], [boxes])
+        pooled: torch.Tensor = self.box_pooler([features[name] for name in self.box_in_features], [boxes])
         return pooled.contiguous()  # as the box head flattens them
 
     def classify(
@@ -205,8 +206,8 @@ class DropoutRes5ROIHeads(RepeatedHeads, Res5ROIHeads):
         return arguments
 
     def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
-        pooled = self.pooler([features[name] for name in self.in_features], [boxes])
-        return self.res5(pooled).mean(dim=(2, 3))
+        pooled: torch.Tensor = self.res5(self.pooler([features[name] for name in self.in_features], [boxes]))
+        return pooled.mean(dim=(2, 3))
 
     def classify(
         self, features: Features, pooled: torch.Tensor, proposals: Instances
@@ -247,7 +248,8 @@ class DropoutCascadeROIHeads(RepeatedHeads, CascadeROIHeads):
         return self.forward_with_given_boxes(features, found), {}
 
     def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
-        return self.box_pooler([features[name] for name in self.box_in_features], [boxes])
+        pooled: torch.Tensor = self.box_pooler([features[name] for name in self.box_in_features], [boxes])
+        return pooled
 
     def classify(
         self, features: Features, pooled: torch.Tensor, proposals: Instances
@@ -266,4 +268,5 @@ class DropoutCascadeROIHeads(RepeatedHeads, CascadeROIHeads):
 
     @property
     def last_predictor(self) -> DropoutBoxPredictor:
-        return self.box_predictor[-1]
+        predictor: DropoutBoxPredictor = self.box_predictor[-1]
+        return predictor

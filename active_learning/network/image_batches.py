@@ -1,6 +1,6 @@
 """The images of a folder as inputs of the network, decoded by worker processes, in batches of one shape.
 
-Images of one shape need no padding, so that what the network sees in one does not depend on its neighbours.
+Images of one shape need no padding, so that what is detected in one does not depend on its neighbours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A copy of a network that computes the same, faster: for looking at many images with weights that stay as they are."""
+"""A copy of a network that computes the same, faster: for many images with weights that stay as they are."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def _set_image_sizes(cfg: CfgNode, settings: Settings) -> None:
 
 @functools.cache
 def _device(cuda_visible_devices: str) -> str:
-    """Cached, so that a missing GPU is said once and not for every experiment."""
+    """Cached, so that a missing GPU is reported once and not for every experiment."""
     import torch
 
     if cuda_visible_devices == "cpu":
@@ -195,7 +195,7 @@ def mixed_precision(precision: str, device: str) -> bool:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """A PyTorch that cannot tell counts as a CPU without: emulated, it would be slower than float32."""
+    """With a PyTorch that does not report it, as a CPU without: emulated, it would be slower than float32."""
     import torch
 
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -205,7 +205,7 @@ def _cpu_has_bfloat16() -> bool:
 def _set_loader(cfg: CfgNode, settings: Settings, image_count: int, class_images: Mapping[str, int]) -> None:
     loader = cfg.DATALOADER
     loader.SAMPLER_TRAIN = settings.train_sampler
-    # An image in which nothing is to be seen teaches that there is nothing.
+    # An image without an object teaches what is none.
     loader.FILTER_EMPTY_ANNOTATIONS = False
     if settings.train_sampler == "RepeatFactorTrainingSampler":
         loader.REPEAT_THRESHOLD = _repeat_threshold(settings, image_count, class_images)

@@ -1,4 +1,4 @@
-"""What a trained network sees in the images of a folder, as annotations that a person can correct."""
+"""What a trained network detects in the images of a folder, as annotations that a person can correct."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detectron2.structures import Instances
 
 
 class PreLabeller:
-    """Draws the objects that the network detects.
+    """Predicts the objects of images.
 
     Args:
         model: for inference, of a network with masks.
@@ -66,7 +66,8 @@ class PreLabeller:
     def _detect(self, batch: Sequence[ImageInput]) -> list[Instances]:
         """At the network's resolution, masks inside their boxes: whole masks of all images would take much memory."""
         try:
-            return self.model.inference([image.content for image in batch], do_postprocess=False)
+            found: list[Instances] = self.model.inference([image.content for image in batch], do_postprocess=False)
+            return found
         except torch.cuda.OutOfMemoryError as error:
             if len(batch) > 1:
                 return [self._detect([image])[0] for image in batch]

@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 import detectron2.data.transforms as T
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+from active_learning.network.weights_files import missing_weights
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import detection_utils
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
+IMAGE_ERRORS = (OSError, EOFError, SyntaxError, ValueError)  # of decoders; Pillow: SyntaxError for a broken header
 # What reading a file that holds no weights may end in; PyTorch's reader has no error of its own for it.
 UNREADABLE = (
     OSError,
@@ -57,16 +61,12 @@ def load_all_weights(model: nn.Module, path: str) -> None:
     Raises:
         MaskALError: it cannot be read, or weights are missing or of another shape.
     """
-    missing: set[str] = set()
-    # The checkpointer only reports what does not fit, as training starts from such weights; prediction must not.
-    hook = model.register_load_state_dict_post_hook(lambda _, keys: missing.update(keys.missing_keys))
     try:
-        DetectionCheckpointer(model).load(path)
+        with missing_weights(model) as missing:
+            DetectionCheckpointer(model).load(path)
     except UNREADABLE as error:
         reason = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         raise MaskALError(f"{path}: cannot be read as weights: {reason}") from error
-    finally:
-        hook.remove()
     untrained = [name for name, _ in model.named_parameters() if name in missing]
     if untrained:
         raise MaskALError(
@@ -82,17 +82,27 @@ def read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
         MaskALError: the file is no image that can be read.
     """
     try:
-        image = detection_utils.read_image(os.fspath(path), format=cfg.INPUT.FORMAT)
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken header
+        return _read_input(path, cfg)
+    except IMAGE_ERRORS as error:
         raise MaskALError(f"{path}: cannot be read as an image ({error}); replace or remove the file") from error
+
+
+def _read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
+    image = detection_utils.read_image(os.fspath(path), format=cfg.INPUT.FORMAT)
     resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
     resized = resize.get_transform(image).apply_image(image)
     tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32))
     return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
 
 
+def picture_of(model_input: Mapping[str, Any], cfg: CfgNode) -> npt.NDArray[np.uint8]:
+    """The image of `read_input` as (h, w, 3) red, green, blue."""
+    pixels = model_input["image"].numpy().transpose(1, 2, 0).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(pixels[..., ::-1] if cfg.INPUT.FORMAT == "BGR" else pixels)
+
+
 class Predictor:
-    """What a network sees in an image file."""
+    """What a network detects in an image file."""
 
     def __init__(self, model: nn.Module, cfg: CfgNode) -> None:
         self.model = model.eval()
@@ -106,4 +116,5 @@ class Predictor:
         Raises:
             MaskALError: the file is no image that can be read.
         """
-        return self.model([read_input(path, self.cfg)])[0]["instances"]
+        found: Instances = self.model([read_input(path, self.cfg)])[0]["instances"]
+        return found

@@ -1,4 +1,4 @@
-"""Which proposals can become detections in a pass with dropout: the others need no passes.
+"""Proposal screening: those that cannot become detections in a pass with dropout need no passes.
 
 R: proposals. T: passes. K: foreground classes; the background is class K.
 """
@@ -24,8 +24,8 @@ def noise(plain: torch.Tensor, sampled: torch.Tensor) -> float:
     return float((sampled - plain).square().mean().sqrt())
 
 
-def promising(plain: torch.Tensor, threshold: float, reach: float) -> torch.Tensor:
-    """Indices of the proposals that may come above a probability.
+def screened(plain: torch.Tensor, threshold: float, reach: float) -> torch.Tensor:
+    """Indices of the proposals that may come above a probability in a pass.
 
     Args:
         plain: (R,) log odds without dropout.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from active_learning.errors import first_line
 from active_learning.network.prediction import UNREADABLE
-from active_learning.network.weights_files import write_failure_told
+from active_learning.network.weights_files import write_failure_explained
 from active_learning.system.log import logger
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
@@ -22,7 +22,7 @@ KEPT = 2  # should the last be damaged, as by a power cut, the one before is the
 class ResumePoint(HookBase):
     """Keeps checkpoints of everything, one with each evaluation and one after the last iteration.
 
-    They belong to one config: a training with another one (another loop, other settings) does not take them up. They
+    They belong to one config: a training with another one (another loop, other settings) does not use them. They
     stay until `remove_resume_points`, so that a training that was finished, but not noted as such, is not redone.
     """
 
@@ -43,7 +43,7 @@ class ResumePoint(HookBase):
     def _save(self, name: str) -> None:
         if not comm.is_main_process():
             return
-        with write_failure_told(self._folder / f"{name}.pth"):
+        with write_failure_explained(self._folder / f"{name}.pth"):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._checkpointer.save(name)
         kept = self._points()[:KEPT]

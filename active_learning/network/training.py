@@ -51,7 +51,7 @@ def register_dataset(name: str, json_file: Path, image_dir: Path, classes: Seque
 def train(
     cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None = None
 ) -> TrainingResult:
-    """Trains as `cfg` (of `training_config`) says; a training that was interrupted goes on.
+    """Trains by `cfg` (of `training_config`); a training that was interrupted goes on.
 
     Several GPUs share each batch; its size, and so the schedule, is that of a single one. Where they cannot share it
     equally, and on the CPU, the first process trains alone.
@@ -91,7 +91,7 @@ def _why_single_process(cfg: CfgNode) -> str:
 def _train(
     cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None
 ) -> TrainingResult:
-    # Each process draws for itself; that they agree on the order of the images is the sampler's part.
+    # Random numbers differ between processes; that they agree on the order of the images is the sampler's part.
     seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
     trainer = MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))

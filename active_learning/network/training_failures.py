@@ -1,4 +1,4 @@
-"""What a failed training says: which of MaskAL's settings to change, and to what."""
+"""What a failed training reports: which of MaskAL's settings to change, and to what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights files: written whole or not at all, a full disk is told, and those of another network are refused."""
+"""Weights files: written whole or not at all, a full disk is reported, and those of another network are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
         MaskALError: the file cannot be written; the old one is whole.
     """
     model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-    with write_failure_told(path), draft_of(path) as draft:
+    with write_failure_explained(path), draft_of(path) as draft:
         torch.save({"model": model.state_dict()}, draft)
 
 
@@ -34,7 +34,7 @@ def begin_best(best_model: Path, best_before: Path | None) -> None:
     if best_before is None:
         best_model.unlink(missing_ok=True)  # of a training with other settings that was given up
     else:
-        with write_failure_told(best_model):
+        with write_failure_explained(best_model):
             copy_atomically(best_before, best_model)
 
 
@@ -45,12 +45,8 @@ def backbone_filled(model: nn.Module, weights: str) -> Iterator[None]:
     Raises:
         MaskALError: less than half of the backbone is in the file; training would start from noise.
     """
-    missing: set[str] = set()
-    hook = model.register_load_state_dict_post_hook(lambda _, keys: missing.update(keys.missing_keys))
-    try:
+    with missing_weights(model) as missing:
         yield
-    finally:
-        hook.remove()
     backbone = [name for name, _ in model.named_parameters() if name.startswith("backbone.")]
     absent = [name for name in backbone if name in missing]
     if weights and 2 * len(absent) > len(backbone):
@@ -62,7 +58,23 @@ def backbone_filled(model: nn.Module, weights: str) -> Iterator[None]:
 
 
 @contextmanager
-def write_failure_told(path: Path) -> Iterator[None]:
+def missing_weights(model: nn.Module) -> Iterator[set[str]]:
+    """What the files that are loaded inside it lack, by the names of the weights.
+
+    The checkpointer only logs them, as training may start from such weights.
+    """
+    missing: set[str] = set()
+    hook = model.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]
+        lambda _, keys: missing.update(keys.missing_keys)
+    )
+    try:
+        yield missing
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def write_failure_explained(path: Path) -> Iterator[None]:
     """PyTorch's writer has no error of its own for a disk that takes no more; it raises a RuntimeError."""
     try:
         yield

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from active_learning.report.runs import Run, class_names
+from active_learning.report.runs import RunResult, class_names
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ClassShare:
     chosen_share: float
 
 
-def class_balance(runs: Sequence[Run]) -> list[ClassShare]:
+def class_balance(runs: Sequence[RunResult]) -> list[ClassShare]:
     """Of one strategy; empty where nothing was chosen yet, or the runs did not count objects."""
     initial: Counter[str] = Counter()
     last: Counter[str] = Counter()

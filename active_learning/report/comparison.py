@@ -1,4 +1,4 @@
-"""How many annotations a strategy saves against drawing images at random."""
+"""How many annotations a strategy saves against sampling images at random."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from tabulate import tabulate
 
 from active_learning.report.curves import Curve, Interval, Values, images_needed, interval, map_curve
-from active_learning.report.runs import Run, by_label, read_runs
+from active_learning.report.runs import RunResult, by_label, read_runs
 from active_learning.system.log import logger
 
 
@@ -46,7 +46,7 @@ class Comparison:
         return Interval(_saved(self.needs.value, self.random_images), low, high)
 
 
-def compare(runs: Sequence[Run]) -> list[Comparison]:
+def compare(runs: Sequence[RunResult]) -> list[Comparison]:
     """Each strategy against random, those that save most first; empty without random or anything to compare."""
     curves = [map_curve(same) for same in by_label(runs).values()]
     random_labels = {run.label for run in runs if run.is_random}

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from active_learning.report.runs import Run
+from active_learning.report.runs import RunResult
 
 Values = npt.NDArray[np.float64]
-DRAWS = 2000  # of a bootstrap
+RESAMPLES = 2000  # of a bootstrap
 CONFIDENCE = 0.95
 
 
@@ -32,12 +32,12 @@ class Curve:
     label: str
     sizes: Values
     values: Values
-    seeds: tuple[int | None, ...]
+    seeds: tuple[int, ...]
 
     @property
     def mean(self) -> Values:
         """(N,) over the seeds."""
-        return self.values.mean(axis=0)
+        return np.asarray(self.values.mean(axis=0))
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,17 @@ class Interval:
         return not math.isnan(self.low)
 
 
-def map_curve(runs: Sequence[Run]) -> Curve:
+def map_curve(runs: Sequence[RunResult]) -> Curve:
     """Mask AP of the runs of one strategy."""
     return _curve(runs, lambda scores: scores.mask_ap)
 
 
-def class_curve(runs: Sequence[Run], name: str) -> Curve:
+def class_curve(runs: Sequence[RunResult], name: str) -> Curve:
     """Mask AP of one class; NaN where the test images hold none of it."""
     return _curve(runs, lambda scores: scores.per_class.get(name, math.nan))
 
 
-def _curve(runs: Sequence[Run], score: Callable[..., float]) -> Curve:
+def _curve(runs: Sequence[RunResult], score: Callable[..., float]) -> Curve:
     """Of the finished runs; while there is none, of those that have a score. So a seed that begins cuts no curve."""
     runs = [run for run in runs if run.phase == "finished"] or [run for run in runs if run.scores] or runs
     tables = [{row.train_size: score(row) for row in run.scores} for run in runs]
@@ -88,31 +88,31 @@ def band(curve: Curve) -> tuple[Values, Values] | None:
     """(N,) bounds of the mean's interval by bootstrap over seeds; None for a single seed."""
     if len(curve.seeds) < 2:
         return None
-    drawn = curve.values[draws([curve])[0]].mean(axis=1)
-    low, high = np.quantile(drawn, _tails(), axis=0)
+    means = curve.values[resampled_seeds([curve])[0]].mean(axis=1)
+    low, high = np.quantile(means, _tails(), axis=0)
     return low, high
 
 
-def draws(curves: Sequence[Curve]) -> list[npt.NDArray[np.int64]]:
-    """(DRAWS, S) rows of each curve, with replacement (Efron 1979); curves of the same seeds are drawn together, as
-    their runs start from the same images and the same network."""
+def resampled_seeds(curves: Sequence[Curve]) -> list[npt.NDArray[np.int64]]:
+    """(RESAMPLES, S) rows of each curve, sampled with replacement (Efron 1979); curves of the same seeds have the same,
+    as their runs start from the same images and the same network."""
     rng = np.random.default_rng(0)
-    drawn: dict[tuple[int | None, ...], npt.NDArray[np.int64]] = {}
+    rows: dict[tuple[int | None, ...], npt.NDArray[np.int64]] = {}
     for curve in curves:
-        if curve.seeds not in drawn:
+        if curve.seeds not in rows:
             count = len(curve.seeds)
-            drawn[curve.seeds] = rng.integers(0, count, (DRAWS, count))
-    return [drawn[curve.seeds] for curve in curves]
+            rows[curve.seeds] = rng.integers(0, count, (RESAMPLES, count))
+    return [rows[curve.seeds] for curve in curves]
 
 
 def interval(statistic: Callable[..., float], *curves: Curve) -> Interval:
-    """A statistic of mean curves (N,) with its bootstrap interval; it may be infinite in some draws."""
+    """A statistic of mean curves (N,) with its bootstrap interval; it may be infinite in some resamples."""
     value = statistic(*(curve.mean for curve in curves))
     if min(len(curve.seeds) for curve in curves) < 2:
         return Interval(value)
-    means = [curve.values[rows].mean(axis=1) for curve, rows in zip(curves, draws(curves), strict=True)]
-    drawn = [statistic(*row) for row in zip(*means, strict=True)]
-    low, high = np.quantile(drawn, _tails(), method="inverted_cdf")  # takes no means, which infinity has none of
+    means = [curve.values[rows].mean(axis=1) for curve, rows in zip(curves, resampled_seeds(curves), strict=True)]
+    values = [statistic(*row) for row in zip(*means, strict=True)]
+    low, high = np.quantile(values, _tails(), method="inverted_cdf")  # takes no means, which infinity has none of
     return Interval(value, float(low), float(high))
 
 

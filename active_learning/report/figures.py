@@ -19,8 +19,8 @@ MOST_LOOPS = 8  # of a histogram figure
 
 
 @dataclass(frozen=True)
-class StrategyLook:
-    """How a strategy is drawn: `index` gives its colour and its marker."""
+class StrategyStyle:
+    """How a strategy is plotted: `index` gives its colour and its marker."""
 
     index: int
     is_random: bool
@@ -43,7 +43,7 @@ class StrategyLook:
 
 
 def learning_curves(
-    curves: Sequence[Curve], looks: Mapping[str, StrategyLook], *, name: str, description: str, legend: bool = False
+    curves: Sequence[Curve], styles: Mapping[str, StrategyStyle], *, name: str, description: str, legend: bool = False
 ) -> str:
     """Test mAP against annotated images: a line a strategy, its band, each seed by itself as a thin line.
 
@@ -52,41 +52,41 @@ def learning_curves(
     """
     figure, axes = new_figure(5.2, 3.3)
     for curve in curves:
-        _draw_curve(axes, curve, looks[curve.label], seeds=len(curves) <= SEEDS_SHOWN)
+        _plot_curve(axes, curve, styles[curve.label], seeds=len(curves) <= SEEDS_SHOWN)
     axes.set_xlabel("annotated images")
     axes.set_ylabel("mAP on the test images (%)")
     axes.grid(axis="x", visible=False)
     axes.margins(0.04, 0.08)
-    saving = saved_annotations(curves, looks)
+    saving = saved_annotations(curves, styles)
     if saving:
-        _draw_saving(axes, saving)
+        _plot_saving(axes, saving)
     if legend:
         axes.legend(frameon=False, loc="upper left", labelcolor=INK)
     return to_svg(figure, name=name, description=description)
 
 
 def class_panel(
-    curves: Sequence[Curve], looks: Mapping[str, StrategyLook], top: float, *, name: str, description: str
+    curves: Sequence[Curve], styles: Mapping[str, StrategyStyle], top: float, *, name: str, description: str
 ) -> str:
     """One class's curves, small; `top` is the end of the axis, so that classes compare."""
     figure, axes = new_figure(2.6, 1.7)
     for curve in curves:
-        _draw_curve(axes, curve, looks[curve.label], seeds=False)
+        _plot_curve(axes, curve, styles[curve.label], seeds=False)
     axes.grid(axis="x", visible=False)
     axes.margins(x=0.06)
     axes.set_ylim(0, top)
     return to_svg(figure, name=name, description=description)
 
 
-def _draw_curve(axes: Any, curve: Curve, look: StrategyLook, *, seeds: bool) -> None:
+def _plot_curve(axes: Any, curve: Curve, style: StrategyStyle, *, seeds: bool) -> None:
     if not len(curve.sizes):
         return
     bounds = band(curve)
     if bounds is not None:
-        axes.fill_between(curve.sizes, *bounds, color=look.colour, alpha=0.15, linewidth=0)
+        axes.fill_between(curve.sizes, *bounds, color=style.colour, alpha=0.15, linewidth=0)
         for values in curve.values if seeds else ():
-            axes.plot(curve.sizes, values, color=look.colour, alpha=0.35, linewidth=0.7)
-    axes.plot(curve.sizes, curve.mean, label=curve.label, **look.line, zorder=2 if look.is_random else 3)
+            axes.plot(curve.sizes, values, color=style.colour, alpha=0.35, linewidth=0.7)
+    axes.plot(curve.sizes, curve.mean, label=curve.label, **style.line, zorder=2 if style.is_random else 3)
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ class Saving:
     instead_of: float
 
 
-def saved_annotations(curves: Sequence[Curve], looks: Mapping[str, StrategyLook]) -> Saving | None:
+def saved_annotations(curves: Sequence[Curve], styles: Mapping[str, StrategyStyle]) -> Saving | None:
     """Of `uncertainty`, else of the first strategy; None where it saves nothing (yet)."""
-    baseline = next((curve for curve in curves if looks[curve.label].is_random), None)
-    others = sorted((c for c in curves if not looks[c.label].is_random), key=lambda c: c.label != "uncertainty")
+    baseline = next((curve for curve in curves if styles[curve.label].is_random), None)
+    others = sorted((c for c in curves if not styles[c.label].is_random), key=lambda c: c.label != "uncertainty")
     if baseline is None or not others or len(baseline.sizes) < 2 or len(others[0].sizes) < 2:
         return None
     mask_ap, last = float(baseline.mean[-1]), float(baseline.sizes[-1])
@@ -109,7 +109,7 @@ def saved_annotations(curves: Sequence[Curve], looks: Mapping[str, StrategyLook]
     return Saving(mask_ap, needed, last) if needed < last else None
 
 
-def _draw_saving(axes: Any, saving: Saving) -> None:
+def _plot_saving(axes: Any, saving: Saving) -> None:
     """Along random's last mAP, and down to the numbers of images at both ends."""
     bottom = axes.get_ylim()[0]
     axes.set_ylim(bottom=bottom)
@@ -118,26 +118,26 @@ def _draw_saving(axes: Any, saving: Saving) -> None:
     axes.plot([left, left, right, right], [bottom, height, height, bottom], **dashes)
     start, end = axes.get_xlim()
     beside = right if right - left > 0.4 * (end - start) else left  # between the lines, where there is room
-    says = f"{right - left:.0f} annotations saved"
-    axes.annotate(says, (beside, bottom), (-5, 6), "data", "offset points", ha="right", color=INK)
+    text = f"{right - left:.0f} annotations saved"
+    axes.annotate(text, (beside, bottom), (-5, 6), "data", "offset points", ha="right", color=INK)
 
 
 @dataclass(frozen=True)
 class LoopCertainties:
-    """Certainty of the pool's images as the network of a loop saw them, and of those chosen from them."""
+    """Certainty of the pool's images by the network of a loop, and of those chosen from them."""
 
     loop: int
     pool: Sequence[float]
     chosen: Sequence[float]
 
 
-def certainty_histograms(loops: Sequence[LoopCertainties], look: StrategyLook, *, name: str, description: str) -> str:
+def certainty_histograms(loops: Sequence[LoopCertainties], style: StrategyStyle, *, name: str, description: str) -> str:
     """A row a loop on one axis: the whole pool in grey, what was chosen in the strategy's colour."""
     shown = spread(loops)
     figure, rows = new_figure(4.4, 0.45 + 0.8 * len(shown), nrows=len(shown), sharex=True, squeeze=False)
     for axes, one in zip(rows[:, 0], shown, strict=True):
         axes.hist(one.pool, BINS, color=GRID, edgecolor=MUTED, linewidth=0.4)
-        axes.hist(one.chosen, BINS, color=look.colour, linewidth=0)
+        axes.hist(one.chosen, BINS, color=style.colour, linewidth=0)
         axes.set_ylabel(f"loop {one.loop}", rotation=0, ha="right", va="center")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)

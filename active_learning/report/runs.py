@@ -1,11 +1,10 @@
 """What the runs of one experiment have written: `<results>/<experiment_name>/<run>/`, a folder a strategy and seed.
 
-The folders are looked for, not asked of the settings: so strategies that were run one by one are told together.
+The folders are found on disk, whatever the settings are: so strategies that were run one by one are reported together.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,18 @@ from active_learning.system.log import logger
 
 
 @dataclass(frozen=True)
-class Run:
-    """One strategy with one seed.
+class RunResult:
+    """What the run of one experiment has written: one strategy with one seed.
 
     Attributes:
-        label: the folder's name without its seed.
-        seed: None where the folder names none.
+        label: the experiment's name without its seed (Experiment.label).
         phase: what comes next, `finished` at the end.
     """
 
     folder: Path
     label: str
-    seed: int | None
+    strategy: str
+    seed: int
     classes: tuple[str, ...]
     phase: str
     scores: tuple[LoopScores, ...]
@@ -41,10 +40,10 @@ class Run:
     @property
     def is_random(self) -> bool:
         """Whether others are compared with it."""
-        return self.label == "random" or self.label.startswith("random_")
+        return self.strategy == "random"
 
 
-def read_runs(*experiments: Path) -> list[Run]:
+def read_runs(*experiments: Path) -> list[RunResult]:
     """The runs in the folders of experiments, a strategy's in order of their seeds; `uncertainty` first, `random` last.
 
     A run whose state cannot be read is named in the log and left out.
@@ -55,25 +54,31 @@ def read_runs(*experiments: Path) -> list[Run]:
             runs.append(_read(path))
         except MaskALError as error:
             logger.warning("%s (left out of the report)", error)
-    return sorted(runs, key=lambda run: (run.is_random, run.label != "uncertainty", run.label, run.seed or 0))
+    return sorted(runs, key=lambda run: (run.is_random, run.label != "uncertainty", run.label, run.seed))
 
 
-def _read(path: Path) -> Run:
+def _read(path: Path) -> RunResult:
     state = RunState.load(path)
-    name = path.parent.name
-    match = re.fullmatch(r"(.+)_seed(\d+)", name)
-    label, seed = (match[1], int(match[2])) if match else (name, None)
-    return Run(path.parent, label, seed, tuple(state.classes), state.phase, tuple(state.history))
+    experiment = state.experiment_in(path.parent.name)
+    return RunResult(
+        path.parent,
+        experiment["label"],
+        experiment["strategy"],
+        experiment["seed"],
+        tuple(state.classes),
+        state.phase,
+        tuple(state.history),
+    )
 
 
-def by_label(runs: Iterable[Run]) -> dict[str, list[Run]]:
+def by_label(runs: Iterable[RunResult]) -> dict[str, list[RunResult]]:
     """The runs of each strategy, in the order of the runs."""
-    found: dict[str, list[Run]] = {}
+    found: dict[str, list[RunResult]] = {}
     for run in runs:
         found.setdefault(run.label, []).append(run)
     return found
 
 
-def class_names(runs: Sequence[Run]) -> list[str]:
+def class_names(runs: Sequence[RunResult]) -> list[str]:
     """Those of all runs, in their order; runs of one experiment usually have the same."""
     return list(dict.fromkeys(name for run in runs for name in run.classes))

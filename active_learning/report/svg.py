@@ -1,6 +1,6 @@
 """Matplotlib figures as SVG inside a page: with its colours, light and dark, its font, and ids that are unique there.
 
-Matplotlib takes no CSS variables. So figures are drawn in stand-in colours, which are replaced in the text it writes.
+Matplotlib takes no CSS variables. So figures have stand-in colours, which are replaced in the text it writes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def to_svg(figure: Figure, *, name: str, description: str) -> str:
 
     Args:
         name: unique in the page; ids of the figure start with it.
-        description: what a person who does not see it is told.
+        description: its text for a person who does not see it.
     """
     stream = io.StringIO()
     with mpl.rc_context(_STYLE):

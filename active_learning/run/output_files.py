@@ -70,7 +70,7 @@ class OutputFiles:
         return self.results / f"training_records{loop:03d}.jsonl"
 
     def why_chosen(self, loop: int) -> Path:
-        """Folder of what the network of this loop saw in some of the images chosen (Album)."""
+        """Folder of what the network of this loop detected in some of the images chosen (write_explanations)."""
         return self.results / f"why_chosen{loop:03d}"
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from active_learning.errors import MaskALError
+from active_learning.settings import Settings
 from active_learning.system.files import write_atomically
 
 VERSION = 1
@@ -57,6 +58,17 @@ class RunState:
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}
         write_atomically(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+    def experiment_in(self, folder: str) -> dict[str, Any]:
+        """The recorded experiment; of a run that was begun before they were recorded, that of its settings which has
+        the name of its folder."""
+        if self.experiment:
+            return self.experiment
+        try:
+            named = [one.recorded() for one in Settings(**self.settings).experiments() if one.name == folder]
+        except ValueError:  # settings of another version
+            named = []
+        return named[0] if named else {"label": folder, "strategy": folder, "seed": 0}
 
     @classmethod
     def load(cls, path: Path) -> RunState:

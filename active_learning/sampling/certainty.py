@@ -1,8 +1,8 @@
-"""Certainty of an image from several passes with dropout on (Blok et al. 2022, doi 10.1016/j.compag.2022.106917).
+"""Certainty of an image from several forward passes with dropout (Blok et al. 2022, doi 10.1016/j.compag.2022.106917).
 
-T passes; an observation is an object as n of the T passes saw it. Its certainty is the product of four parts, each in
-0..1: semantic (class probabilities), mask and box (how alike the members are), occurrence (n / T). Low certainty is
-what is worth annotating.
+T forward passes; an observation is an object that n of them detected. Its certainty is the product of four parts, each
+in 0..1: semantic (class probabilities), mask and box (how alike the members are), occurrence (n / T). Low certainty
+is what is worth annotating.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from active_learning.sampling.forward_passes import Look
-from active_learning.sampling.observations import Detection, Mask, Member, Passes, group_detections, read_passes
+from active_learning.sampling.forward_passes import ForwardPasses
+from active_learning.sampling.observations import Detection, Mask, Member, group_detections
+
+if TYPE_CHECKING:
+    from active_learning.sampling.tensors import Passes
 
 MEAN_MASK_QUORUM = 0.25  # a pixel belongs to the mean mask where at least this fraction of the members has it
 
@@ -27,14 +31,8 @@ MODES: Mapping[str, Callable[[list[float]], float]] = {
 
 
 @dataclass(frozen=True)
-class Observation:
-    """An object of `size` members, with the parts of its certainty, their product, and what the members were.
-
-    Attributes:
-        mean_box: (4,) x0, y0, x1, y1 in pixels.
-        probabilities: (n, K) of each member, the background left out and not renormalised.
-        passes: (n,) which of the passes each member is from, counted from 0.
-    """
+class CertaintyParts:
+    """Of an object of `size` members: the four parts of its certainty, and their product."""
 
     size: int
     semantic: float
@@ -42,6 +40,18 @@ class Observation:
     box: float
     occurrence: float
     certainty: float
+
+
+@dataclass(frozen=True)
+class Observation(CertaintyParts):
+    """An object with its certainty, and what its members were.
+
+    Attributes:
+        mean_box: (4,) x0, y0, x1, y1 in pixels.
+        probabilities: (n, K) of each member, the background left out and not renormalised.
+        passes: (n,) which of the passes each member is from, counted from 0.
+    """
+
     mean_box: npt.NDArray[np.float64] = field(compare=False)
     probabilities: npt.NDArray[np.float64] = field(compare=False)
     passes: tuple[int, ...] = field(compare=False)
@@ -49,19 +59,19 @@ class Observation:
     @property
     def mean_probabilities(self) -> npt.NDArray[np.float64]:
         """(K,)"""
-        return self.probabilities.mean(axis=0)
+        return np.asarray(self.probabilities.mean(axis=0))
 
 
 @dataclass(frozen=True)
 class ImageCertainty:
-    """`value` is NaN where no pass saw anything."""
+    """`value` is NaN where no pass detected anything."""
 
     value: float
     observations: tuple[Observation, ...]
 
 
 def image_certainty(passes: Passes, *, iou_threshold: float, mode: str) -> ImageCertainty:
-    """How sure the network is of what it sees in one image.
+    """How sure the network is of what it detects in one image.
 
     Args:
         passes: T tuples of masks (n, H, W) bool, boxes (n, 4) xyxy in pixels and probabilities (n, K), on any device;
@@ -72,16 +82,18 @@ def image_certainty(passes: Passes, *, iou_threshold: float, mode: str) -> Image
     Raises:
         ValueError: unknown mode, no pass at all, or tensors of other shapes.
     """
+    from active_learning.sampling.tensors import read_passes
+
     return _certainty(read_passes(passes), iou_threshold, mode)
 
 
-def certainty_of(look: Look, *, iou_threshold: float, mode: str) -> ImageCertainty:
-    """`image_certainty` of what MonteCarloDropout.look saw, whose masks are cut already.
+def certainty_of(forward_passes: ForwardPasses, *, iou_threshold: float, mode: str) -> ImageCertainty:
+    """`image_certainty` of detections whose masks are cut already (network/mc_dropout.py).
 
     Raises:
         ValueError: unknown mode, or no pass at all.
     """
-    return _certainty(look.passes, iou_threshold, mode)
+    return _certainty(forward_passes.passes, iou_threshold, mode)
 
 
 def _certainty(passes: Sequence[Sequence[Detection]], iou_threshold: float, mode: str) -> ImageCertainty:
@@ -162,4 +174,4 @@ def box_certainty(boxes: npt.NDArray[np.float64]) -> float:
 
 
 def _box_areas(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.prod(np.clip(boxes[:, 2:] - boxes[:, :2] + 1, 0, None), axis=1)
+    return np.asarray(np.prod(np.clip(boxes[:, 2:] - boxes[:, :2] + 1, 0, None), axis=1))

@@ -38,7 +38,7 @@ class Coverage:
 def _distances(a: Array, b: Array) -> Array:
     """(N, C) and (M, C) -> (N, M)"""
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    return np.sqrt(np.clip(squares, 0, None))
+    return np.asarray(np.sqrt(np.clip(squares, 0, None)))
 
 
 def typical_distance(features: Array) -> float:
@@ -60,9 +60,9 @@ def k_centre_greedy(features: Array, taken: Array) -> Iterator[int]:
 
 
 def k_means_plus_plus(features: Array, first: int, rng: random.Random) -> Iterator[int]:
-    """`first`, then again and again a draw in proportion to the squared distance from what was drawn before.
+    """`first`, then again and again one at random, in proportion to its squared distance from those before it.
 
-    What has no distance to it comes last, in order.
+    What has no distance to them comes last, in order (Arthur & Vassilvitskii 2007).
     """
     coverage = Coverage(features, np.empty((0, features.shape[1])))
     left = np.ones(len(features), dtype=bool)
@@ -73,13 +73,13 @@ def k_means_plus_plus(features: Array, first: int, rng: random.Random) -> Iterat
         yield index
         if not left.any():
             return
-        index = _draw(np.where(left, coverage.nearest, 0) ** 2, left, rng)
+        index = _at_random(np.where(left, coverage.nearest, 0) ** 2, left, rng)
 
 
-def _draw(weights: Array, left: npt.NDArray[np.bool_], rng: random.Random) -> int:
+def _at_random(weights: Array, left: npt.NDArray[np.bool_], rng: random.Random) -> int:
     ends = np.cumsum(weights)
     if ends[-1] == 0:
         return int(np.argmax(left))
-    # Rounding may put the draw at the very end; what has weight and lies before it is meant then.
+    # Rounding may lead to the very end; the last that has weight is meant then.
     index = int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))
     return min(index, int(np.flatnonzero(weights)[-1]))

@@ -1,6 +1,6 @@
-"""What a network saw in one image, looking several times with dropout on.
+"""What T forward passes with dropout found in one image.
 
-T passes over one image, n detections in one of them, K foreground classes, C numbers that describe the image.
+n detections in one of the passes, C numbers that describe the image.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from active_learning.sampling.observations import Detection
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What T passes saw in one image.
+class ForwardPasses:
+    """The T passes over one image.
 
     Attributes:
         passes: T tuples of detections, each in order of falling score; boxes and masks in pixels of the image file.

@@ -1,44 +1,31 @@
-"""What is kept of each image of the pool: its certainty, its objects with the parts of theirs, its features.
-
-A record is one line of json, so that a person can read it and a file of them grows as images are looked at.
-"""
+"""What is kept of each image of the pool: its certainty, its objects with the parts of theirs, its features."""
 
 from __future__ import annotations
 
-import base64
-import json
-import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from active_learning.sampling.certainty import ImageCertainty, Observation
-from active_learning.sampling.class_uncertainty import class_doubt
-from active_learning.sampling.forward_passes import Look
+from active_learning.sampling.certainty import CertaintyParts, ImageCertainty, Observation
+from active_learning.sampling.class_uncertainty import class_uncertainty
+from active_learning.sampling.forward_passes import ForwardPasses
 
-_BOX_DECIMALS = 2  # of a pixel
-_PROBABILITY_DECIMALS = 6
-_STORED = np.dtype("<f2")  # half precision, little-endian: what tells images apart shows in three digits
+BOX_DECIMALS = 2  # of a pixel
+PROBABILITY_DECIMALS = 6
+FEATURE_TYPE = np.dtype("<f2")  # half precision, little-endian: images differ in the first three digits
 
 
 @dataclass(frozen=True)
-class ObjectRecord:
-    """An object of `size` members: the parts of its certainty and their product, and the doubt about its class.
+class ObjectRecord(CertaintyParts):
+    """An object with the parts of its certainty, and how uncertain its class is.
 
     Attributes:
         mean_box: x0, y0, x1, y1 in pixels of the image file.
         probabilities: of the K classes in their order, the mean of the members', background left out.
-        entropy, margin, mutual_information: see class_doubt.py.
+        entropy, margin, mutual_information: see class_uncertainty.py.
     """
 
-    size: int
-    semantic: float
-    mask: float
-    box: float
-    occurrence: float
-    certainty: float
     mean_box: tuple[float, ...]
     probabilities: tuple[float, ...]
     entropy: float
@@ -48,7 +35,7 @@ class ObjectRecord:
 
 @dataclass(frozen=True, eq=False)
 class PoolRecord:
-    """An image. `value` is its certainty, NaN where nothing was seen; `features` (C,) describe it (Look.features)."""
+    """An image: `value` is its certainty, NaN without a detection; `features` (C,) are ForwardPasses.features."""
 
     name: str
     value: float
@@ -58,15 +45,15 @@ class PoolRecord:
     features: npt.NDArray[np.float32]
 
 
-def record_of(name: str, look: Look, certainty: ImageCertainty) -> PoolRecord:
-    """Values as a file would give them back, so that a continued run chooses as an uninterrupted one."""
+def record_of(name: str, forward_passes: ForwardPasses, certainty: ImageCertainty) -> PoolRecord:
+    """Values rounded as in a file, so that a continued run chooses as an uninterrupted one."""
+    height, width = forward_passes.image_height, forward_passes.image_width
     objects = tuple(_object_record(observation) for observation in certainty.observations)
-    return PoolRecord(name, certainty.value, look.image_height, look.image_width, objects, _rounded(look.features))
+    return PoolRecord(name, certainty.value, height, width, objects, _rounded(forward_passes.features))
 
 
 def _object_record(observation: Observation) -> ObjectRecord:
-    doubt = class_doubt(observation.probabilities)
-    probabilities = observation.mean_probabilities.tolist()
+    uncertainty = class_uncertainty(observation.probabilities)
     return ObjectRecord(
         size=observation.size,
         semantic=observation.semantic,
@@ -74,44 +61,14 @@ def _object_record(observation: Observation) -> ObjectRecord:
         box=observation.box,
         occurrence=observation.occurrence,
         certainty=observation.certainty,
-        mean_box=tuple(round(side, _BOX_DECIMALS) for side in observation.mean_box.tolist()),
-        probabilities=tuple(round(probability, _PROBABILITY_DECIMALS) for probability in probabilities),
-        entropy=doubt.entropy,
-        margin=doubt.margin,
-        mutual_information=doubt.mutual_information,
+        mean_box=tuple(round(side, BOX_DECIMALS) for side in observation.mean_box.tolist()),
+        probabilities=tuple(round(one, PROBABILITY_DECIMALS) for one in observation.mean_probabilities.tolist()),
+        entropy=uncertainty.entropy,
+        margin=uncertainty.margin,
+        mutual_information=uncertainty.mutual_information,
     )
 
 
 def _rounded(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    largest = float(np.finfo(_STORED).max)
-    return np.clip(features, -largest, largest).astype(_STORED).astype(np.float32)
-
-
-def to_line(record: PoolRecord) -> str:
-    """One line of json without its line end; features in base64."""
-    document = {
-        "name": record.name,
-        "value": None if math.isnan(record.value) else record.value,
-        "height": record.height,
-        "width": record.width,
-        "objects": [asdict(one) for one in record.objects],
-        "features": base64.b64encode(record.features.astype(_STORED).tobytes()).decode("ascii"),
-    }
-    return json.dumps(document, ensure_ascii=False)
-
-
-def from_line(line: str) -> PoolRecord:
-    """Raises ValueError where the line is none of `to_line`."""
-    try:
-        document: dict[str, Any] = json.loads(line)
-        objects = tuple(_read_object(one) for one in document["objects"])
-        features = np.frombuffer(base64.b64decode(document["features"], validate=True), _STORED).astype(np.float32)
-        value = math.nan if document["value"] is None else float(document["value"])
-        return PoolRecord(str(document["name"]), value, document["height"], document["width"], objects, features)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"it is no record of an image ({type(error).__name__}: {error})") from error
-
-
-def _read_object(document: dict[str, Any]) -> ObjectRecord:
-    lists = {key: tuple(document[key]) for key in ("mean_box", "probabilities")}
-    return ObjectRecord(**{**document, **lists})
+    largest = float(np.finfo(FEATURE_TYPE).max)
+    return np.clip(features, -largest, largest).astype(FEATURE_TYPE).astype(np.float32)

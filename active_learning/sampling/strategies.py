@@ -1,7 +1,7 @@
 """Which images of the pool to choose. A new strategy is one function and one line in STRATEGIES.
 
-A strategy puts the pool in an order, first choice first. Doubt and certainty have one direction everywhere: what has
-the lowest value is chosen first. `mode` makes an image's value of its objects'.
+A strategy puts the pool in an order, first choice first. All values have one direction: the lowest is chosen first.
+`mode` makes an image's value of its objects'.
 
 K: classes. C: features of an image. M: images of the training set.
 """
@@ -30,10 +30,10 @@ class Pool:
 
     Attributes:
         names: of the images, sorted.
-        records: of each of them; empty where the strategy does not look.
+        records: of each of them; empty for a strategy that needs no forward passes.
         mode: mean, min or max of an image's objects.
         count: how many are wanted.
-        rng: the source of chance.
+        rng: the source of random choices.
         training_features: (M, C), for strategies that need them.
         class_counts: (K,) objects of each class in the training set, for strategies that need them.
     """
@@ -63,7 +63,7 @@ class Pool:
         return sorted(self.names, key=lambda name: (value(self.records[name]), name))
 
     def by_objects(self, value: Callable[[ObjectRecord], float]) -> list[str]:
-        """As by_value, an image's value being the mode of its objects'; 0 where nothing was seen."""
+        """As by_value, an image's value being the mode of its objects'; 0 where nothing was detected."""
         mode = MODES[self.mode]
         return self.by_value(lambda record: mode([value(one) for one in record.objects]) if record.objects else 0.0)
 
@@ -81,8 +81,8 @@ def most_certain(pool: Pool) -> Iterator[str]:
     return iter(pool.by_value(lambda record: -_certainty(record)))
 
 
-def drawn(pool: Pool) -> Iterator[str]:
-    """By chance alone; the first `count` are a sample without replacement."""
+def at_random(pool: Pool) -> Iterator[str]:
+    """At random; the first `count` are a sample without replacement."""
     sample = pool.rng.sample(pool.names, min(pool.count, len(pool.names)))
     rest = sorted(set(pool.names) - set(sample))
     return itertools.chain(sample, pool.rng.sample(rest, len(rest)))
@@ -99,8 +99,8 @@ def smallest_margin(pool: Pool) -> Iterator[str]:
 
 
 def most_disagreement(pool: Pool) -> Iterator[str]:
-    """Objects of which the passes tell, each for itself, another class for sure: mutual information of class and
-    dropout draw (BALD; Houlsby et al. 2011, Gal et al. 2017, section 3)."""
+    """Objects to which the passes, each for sure, give different classes: mutual information of class and dropout mask
+    (BALD; Houlsby et al. 2011, Gal et al. 2017, section 3)."""
     return iter(pool.by_objects(lambda one: -one.mutual_information))
 
 
@@ -110,8 +110,8 @@ def core_set(pool: Pool) -> Iterator[str]:
 
 
 def uncertain_and_diverse(pool: Pool) -> Iterator[str]:
-    """Of the least certain images those that differ: a shortlist (Zhdanov 2019), and in it draws of k-means++
-    (Arthur & Vassilvitskii 2007), as Ash et al. 2020 (BADGE) draw. What is not on it follows, least certain first."""
+    """Of the least certain images those that differ: a shortlist (Zhdanov 2019), sampled by k-means++ (Arthur &
+    Vassilvitskii 2007) as in BADGE (Ash et al. 2020). What is not on it follows, least certain first."""
     order = pool.by_value(_certainty)
     shortlist, rest = order[: SHORTLIST * pool.count], order[SHORTLIST * pool.count :]
     features = np.stack([pool.records[name].features for name in shortlist]).astype(np.float64)
@@ -128,8 +128,8 @@ def rare_classes(pool: Pool) -> Iterator[str]:
     """
     order = pool.by_value(_certainty)
     with_objects = [name for name in order if pool.records[name].objects]
-    nothing_seen = [name for name in order if not pool.records[name].objects]
-    return itertools.chain(_balanced(pool, with_objects), nothing_seen)
+    without_objects = [name for name in order if not pool.records[name].objects]
+    return itertools.chain(_balanced(pool, with_objects), without_objects)
 
 
 def _balanced(pool: Pool, names: Sequence[str]) -> Iterator[str]:
@@ -145,7 +145,7 @@ def _balanced(pool: Pool, names: Sequence[str]) -> Iterator[str]:
 
 
 def _expected_classes(record: PoolRecord) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Class probabilities (objects, K) of sum 1, and in how many of the passes each object was seen, 0..1."""
+    """Class probabilities (objects, K) of sum 1, and the share of the passes that detected each object."""
     rows = np.array([one.probabilities for one in record.objects], dtype=np.float64)
     total = rows.sum(axis=1, keepdims=True)
     classes = np.divide(rows, total, out=np.full_like(rows, 1 / rows.shape[1]), where=total > 0)
@@ -153,30 +153,62 @@ def _expected_classes(record: PoolRecord) -> tuple[npt.NDArray[np.float64], npt.
 
 
 def _certainty(record: PoolRecord) -> float:
-    """0 where nothing was seen; those images are only here with images_without_detections: choose."""
+    """0 where nothing was detected; those images are only here with images_without_detections: choose."""
     return 0.0 if math.isnan(record.value) else record.value
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """`order` puts the pool in order; the others say what it needs of a Pool beside the names."""
+    """A line of the table.
+
+    Attributes:
+        order: puts the pool in order.
+        chooses: which images, for the documentation (MISC_SETTINGS.md).
+        source: of the method.
+        needs_forward_passes: the pool is scored; without, there are no records.
+        needs_training_features, needs_class_counts: attributes of Pool that it reads.
+    """
 
     order: Order
-    looks: bool = True
+    chooses: str
+    source: str = ""
+    needs_forward_passes: bool = True
     needs_training_features: bool = False
     needs_class_counts: bool = False
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "uncertainty": Strategy(least_certain),
-    "certainty": Strategy(most_certain),
-    "random": Strategy(drawn, looks=False),
-    "entropy": Strategy(highest_entropy),
-    "margin": Strategy(smallest_margin),
-    "bald": Strategy(most_disagreement),
-    "coreset": Strategy(core_set, needs_training_features=True),
-    "hybrid": Strategy(uncertain_and_diverse),
-    "class_balanced": Strategy(rare_classes, needs_class_counts=True),
+    "uncertainty": Strategy(
+        least_certain,
+        "images on which the network disagrees most with itself: class, mask, box, and whether there is an object",
+        "Blok et al. 2022",
+    ),
+    "certainty": Strategy(most_certain, "the opposite, to compare with", "Blok et al. 2022"),
+    "random": Strategy(at_random, "at random; the network is not asked", needs_forward_passes=False),
+    "entropy": Strategy(highest_entropy, "objects whose class is least clear", "Shannon 1948, Settles 2009"),
+    "margin": Strategy(smallest_margin, "objects with two classes that are nearly as likely", "Scheffer et al. 2001"),
+    "bald": Strategy(
+        most_disagreement,
+        "objects to which the forward passes give different classes, each pass for sure",
+        "Houlsby et al. 2011, Gal et al. 2017",
+    ),
+    "coreset": Strategy(
+        core_set,
+        "images unlike those of the training set and unlike one another",
+        "Sener & Savarese 2018",
+        needs_training_features=True,
+    ),
+    "hybrid": Strategy(
+        uncertain_and_diverse,
+        "of the least certain images (four times as many as are wanted) those that differ",
+        "Zhdanov 2019, Ash et al. 2020",
+    ),
+    "class_balanced": Strategy(
+        rare_classes,
+        "images whose predicted classes are rare in the training set",
+        "after Bengar et al. 2022",
+        needs_class_counts=True,
+    ),
 }
 
 
@@ -194,7 +226,7 @@ def choose_images(
     """At most `pool.count` images.
 
     Args:
-        images_without_detections: `skip` leaves images in which nothing was seen out, `choose` counts them as
+        images_without_detections: `skip` leaves images in which nothing was detected out, `choose` counts them as
             certainty 0; `random` heeds neither.
         min_distance: an image nearer than this to one of the training set or one chosen before it is passed over; 1 is
             the typical distance of two images of the pool. Needs records and training_features; 0 passes none over.
@@ -206,8 +238,8 @@ def choose_images(
         raise ValueError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
     if images_without_detections not in ("skip", "choose"):
         raise ValueError(f"images_without_detections {images_without_detections!r} is not skip or choose")
-    if STRATEGIES[strategy].looks and images_without_detections == "skip":
-        pool = _seen(pool)
+    if STRATEGIES[strategy].needs_forward_passes and images_without_detections == "skip":
+        pool = _with_objects(pool)
     if not pool.names or pool.count <= 0:
         return Chosen([], [])
     order = STRATEGIES[strategy].order(pool)
@@ -216,7 +248,7 @@ def choose_images(
     return _apart(order, pool, min_distance)
 
 
-def _seen(pool: Pool) -> Pool:
+def _with_objects(pool: Pool) -> Pool:
     return replace(pool, names=[name for name in pool.names if pool.records[name].objects])
 
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from active_learning.annotations.formats import FORMATS
+from active_learning.sampling.strategies import STRATEGIES
 from active_learning.system.wording import did_you_mean
 
 T = TypeVar("T")
@@ -121,9 +123,9 @@ FilePath = Annotated[Path, PlainValidator(_path)]
 OptionalPath = Annotated[Path | None, PlainValidator(_optional_path)]
 Many = Annotated[tuple[T, ...], BeforeValidator(_list_only)]
 OneOrMany = Annotated[tuple[T, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-Strategy = Literal[
-    "uncertainty", "certainty", "random", "entropy", "margin", "bald", "coreset", "hybrid", "class_balanced"
-]
+# Choices from the tables, whose names mypy cannot read.
+Strategy: TypeAlias = Literal[tuple(STRATEGIES)]  # type: ignore[valid-type]
+ToolName: TypeAlias = Literal[tuple(FORMATS)]  # type: ignore[valid-type]
 Mode = Literal["mean", "min", "max"]
 Policy = Literal["steps_with_decay", "steps_with_lrs", "step", "cosine_decay", "exp_decay"]
 
@@ -191,7 +193,7 @@ class SettingsKeys(BaseModel):
     patience: Positive | None = None
 
     auto_annotate: Bool = False
-    export_format: Literal["labelme", "cvat", "darwin", "supervisely"] = "labelme"
+    export_format: ToolName = "labelme"
     supervisely_meta_json: OptionalPath = None
     max_polygon_error: Annotated[Float, Field(ge=0)] = 1.0
     annotator: Text = ""

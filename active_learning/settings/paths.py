@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from active_learning.annotations.formats import FORMATS
+from active_learning.annotations.supervisely_meta import check_meta, read_meta
 from active_learning.errors import AnnotationError
 from active_learning.settings.keys import SettingsKeys
 from active_learning.system.programs import command_words
@@ -66,14 +68,12 @@ def _output_mistakes(key: str, folder: Path) -> Iterator[tuple[str, str]]:
 def meta_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
     """Of supervisely_meta_json: also classes that the project lacks."""
     key, path = "supervisely_meta_json", keys.supervisely_meta_json
-    if keys.export_format != "supervisely" or path is None:
+    if not FORMATS[keys.export_format].needs_meta or path is None:
         return
     missing = list(_file_mistakes(key, path))
     yield from missing
     if missing:
         return
-    from active_learning.annotations.supervisely_meta import check_meta, read_meta  # costs OpenCV
-
     try:
         check_meta(read_meta(path), keys.classes)
     except AnnotationError as error:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import model_validator
 
+from active_learning.annotations.formats import FORMATS
 from active_learning.errors import SettingsError
 from active_learning.settings import paths as settings_paths
 from active_learning.settings.file import add_overrides, read_settings_file
@@ -141,7 +142,7 @@ def _start_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
             ("use_initial_train_dir", "duplicate_initial_model_and_data"),
             "both it and duplicate_initial_model_and_data are True; a run has one start: set one of them to False",
         )
-    if keys.export_format == "supervisely" and keys.supervisely_meta_json is None:
+    if FORMATS[keys.export_format].needs_meta and keys.supervisely_meta_json is None:
         yield _Contradiction(
             ("supervisely_meta_json", "export_format"),
             "is empty; export_format supervisely needs the meta.json of the Supervisely project",

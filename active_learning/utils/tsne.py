@@ -79,29 +79,29 @@ def find_objects(study: Study) -> list[Match]:
     classes = study.settings.classes
     found = []
     files = pair_annotations(study.folder, study.images)
-    for name in tqdm([name for name in study.images if name in files], desc="looking", unit="image"):
+    for name in tqdm([name for name in study.images if name in files], desc="predicting", unit="image"):
         path = study.folder / name
         annotation = read_annotation(files[name], image=name, size=image_size(path), within=study.folder)
         objects = [one for one in annotation.instances if one.label in classes]
-        given = read_input(path, study.cfg)
-        seen = _detections(model, given)
-        size = given["height"], given["width"]
+        model_input = read_input(path, study.cfg)
+        detected = _detections(model, model_input)
+        size = model_input["height"], model_input["width"]
         masks = np.stack([instance_mask(one, *size) for one in objects]) if objects else np.zeros((0, *size), bool)
-        pairs = match(masks, seen.pred_masks.cpu().numpy(), study.settings.iou_thres)
+        pairs = match(masks, detected.pred_masks.cpu().numpy(), study.settings.iou_thres)
         if not pairs:
             continue
-        kept = seen[[column for _, column, _ in pairs]]
-        features = object_features(model, given, kept.pred_boxes.tensor).flatten(1).float().cpu().numpy()
+        kept = detected[[column for _, column, _ in pairs]]
+        features = object_features(model, model_input, kept.pred_boxes.tensor).flatten(1).float().cpu().numpy()
         for (row, _, iou), index, score, feature in zip(pairs, kept.pred_classes, kept.scores, features, strict=True):
             found.append(Match(name, objects[row].label, classes[int(index)], float(score), iou, feature))
     return found
 
 
-def _detections(model: Any, given: dict[str, Any]) -> Any:
+def _detections(model: Any, model_input: dict[str, Any]) -> Any:
     import torch
 
     with torch.no_grad():
-        return model([given])[0]["instances"]
+        return model([model_input])[0]["instances"]
 
 
 def embed(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
@@ -124,7 +124,7 @@ def objects_csv(found: Sequence[Match], places: npt.NDArray[np.float64]) -> str:
     return text.getvalue()
 
 
-def draw(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Sequence[str], path: Path) -> None:
+def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Sequence[str], path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -171,7 +171,7 @@ def run(arguments: Sequence[str] | None) -> None:
     print(f"{len(found)} objects found, {right} of them with their annotated class")
     write_atomically(study.out / "tsne.csv", objects_csv(found, places))
     print(f"Written: {study.out / 'tsne.csv'}")
-    draw(found, places, study.settings.classes, study.out / "tsne.png")
+    plot(found, places, study.settings.classes, study.out / "tsne.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
     python active_learning/utils/uncertainty_forward_passes.py --config maskAL.yaml [--passes 500] [KEY VALUE ...]
 
-The network looks --passes times at each image; the certainty for a smaller T is that of the first T looks. Writes
+--passes forward passes over each image; the certainty for a smaller T is that of the first T passes. Writes
 forward_passes.csv (a line an object and T), forward_passes_summary.csv and forward_passes.png.
 """
 
@@ -30,7 +30,7 @@ from active_learning.system.files import write_atomically
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 if TYPE_CHECKING:
-    from active_learning.sampling.forward_passes import Look
+    from active_learning.sampling.forward_passes import ForwardPasses
 
 STEPS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500)
 PARTS = ("certainty", "semantic", "mask", "box", "occurrence")
@@ -43,8 +43,8 @@ class Settling:
 
     Attributes:
         passes: (S,) the numbers T.
-        objects: (S, objects, 5) PARTS of each object; NaN before it is first seen.
-        image: (S,) its certainty; NaN while nothing is seen.
+        objects: (S, objects, 5) PARTS of each object; NaN before it is first detected.
+        image: (S,) its certainty; NaN while nothing is detected.
     """
 
     name: str
@@ -57,47 +57,47 @@ def steps_up_to(passes: int) -> tuple[int, ...]:
     return (*(step for step in STEPS if step < passes), passes)
 
 
-def settle(name: str, look: Look, *, iou_threshold: float, mode: str) -> Settling:
+def settle(name: str, forward_passes: ForwardPasses, *, iou_threshold: float, mode: str) -> Settling:
     """Objects keep their place as T grows: an observation is opened by its first member, and never again."""
     from active_learning.sampling import certainty_of
 
-    steps = steps_up_to(len(look.passes))
-    seen = [
-        certainty_of(replace(look, passes=look.passes[:step]), iou_threshold=iou_threshold, mode=mode) for step in steps
-    ]
-    objects = np.full((len(steps), len(seen[-1].observations), len(PARTS)), np.nan)
-    for row, one in zip(objects, seen, strict=True):
+    passes = forward_passes.passes
+    steps = steps_up_to(len(passes))
+    first = (replace(forward_passes, passes=passes[:step]) for step in steps)
+    certainties = [certainty_of(one, iou_threshold=iou_threshold, mode=mode) for one in first]
+    objects = np.full((len(steps), len(certainties[-1].observations), len(PARTS)), np.nan)
+    for row, one in zip(objects, certainties, strict=True):
         for place, observation in enumerate(one.observations):
             row[place] = [getattr(observation, part) for part in PARTS]
-    return Settling(name, steps, objects, np.array([one.value for one in seen]))
+    return Settling(name, steps, objects, np.array([one.value for one in certainties]))
 
 
-def look_at(study: Study, passes: int) -> list[Settling]:
+def settle_images(study: Study, passes: int) -> list[Settling]:
     from active_learning.network.mc_dropout import MonteCarloDropout
-    from active_learning.network.prediction import load_network
+    from active_learning.network.prediction import load_network, read_input
 
     experiment = study.settings.experiments()[0]
     network = load_network(study.cfg, study.weights)
     sampler = MonteCarloDropout(network, study.cfg, passes=passes, seed=experiment.seed)
     found = []
-    for name in tqdm(study.images, desc="looking", unit="image"):
-        (look,) = sampler.look([(name, sampler.read(study.folder / name))])
-        found.append(settle(name, look, iou_threshold=study.settings.iou_thres, mode=experiment.mode))
+    for name in tqdm(study.images, desc="forward passes", unit="image"):
+        forward_passes = sampler.forward_passes(name, read_input(study.folder / name, study.cfg))
+        found.append(settle(name, forward_passes, iou_threshold=study.settings.iou_thres, mode=experiment.mode))
     return found
 
 
 def summary(found: Sequence[Settling]) -> list[list[float]]:
-    """A row a T: objects seen by then; mean and 90th percentile of how far their certainty is from its last value; mean
-    distance of the images' certainty; rank correlation of the images' with their last values."""
+    """A row a T: objects detected by then; mean and 90th percentile of how far their certainty is from its last value;
+    mean distance of the images' certainty; rank correlation of the images' with their last values."""
     objects = np.concatenate([one.objects[:, :, 0] for one in found], axis=1)
     images = np.stack([one.image for one in found], axis=1)
     rows = []
     for place, step in enumerate(found[0].passes):
         off = np.abs(objects[place] - objects[-1])
         off = off[~np.isnan(off)]
-        seen = ~np.isnan(images[place])
-        far = np.abs(images[place] - images[-1])[seen]
-        rank = _rank_correlation(images[place][seen], images[-1][seen])
+        known = ~np.isnan(images[place])
+        far = np.abs(images[place] - images[-1])[known]
+        rank = _rank_correlation(images[place][known], images[-1][known])
         spread = [float(off.mean()), float(np.quantile(off, 0.9))] if len(off) else [math.nan, math.nan]
         rows.append([step, len(off), *spread, float(far.mean()) if len(far) else math.nan, rank])
     return rows
@@ -130,7 +130,7 @@ def summary_csv(rows: Sequence[Sequence[float]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def draw(found: Sequence[Settling], rows: Sequence[Sequence[float]], used: int, path: Path) -> None:
+def plot(found: Sequence[Settling], rows: Sequence[Sequence[float]], used: int, path: Path) -> None:
     """Left every object's certainty, right how far it still is from its last value; `used` is the settings' T."""
     from matplotlib.figure import Figure
 
@@ -165,12 +165,12 @@ def run(arguments: Sequence[str] | None) -> None:
     if parsed.passes < 2 or parsed.images < 1:
         parser.error("--passes must be at least 2, --images at least 1")
     study = open_study(parsed)
-    found = look_at(study, parsed.passes)
+    found = settle_images(study, parsed.passes)
     rows = summary(found)
     print(tabulate(rows, headers=HEADERS, floatfmt=("g", "g", ".4f", ".4f", ".4f", ".3f")))
     write_atomically(study.out / "forward_passes.csv", objects_csv(found))
     write_atomically(study.out / "forward_passes_summary.csv", summary_csv(rows))
-    draw(found, rows, study.settings.mcd_iterations[0], study.out / "forward_passes.png")
+    plot(found, rows, study.settings.mcd_iterations[0], study.out / "forward_passes.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

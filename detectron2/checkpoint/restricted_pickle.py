@@ -106,7 +106,7 @@ _DAMAGED = (
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it requests {module}.{name}")
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return _ADMITTED[module, name]
 
 

@@ -53,6 +53,9 @@ class CfgNode(_CfgNode):
                 f"{file}: VERSION {version} files cannot be read, only VERSION {CURRENT_VERSION}; "
                 "rename its keys after detectron2/config/defaults.yaml and set VERSION: 2"
             )
+        model = loaded.get("MODEL")
+        if isinstance(model, dict) and model.get("CPU_KERNELS") is False:
+            model["CPU_KERNELS"] = "off"  # YAML 1.1 takes a bare off for False
         try:
             self.merge_from_other_cfg(type(self)(loaded))
         except (KeyError, ValueError) as error:

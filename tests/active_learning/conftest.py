@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_learning.sampling.class_uncertainty import class_doubt
+from active_learning.sampling.class_uncertainty import class_uncertainty
 from active_learning.sampling.pool_record import ObjectRecord, PoolRecord
 from active_learning.settings import Settings
 
@@ -52,7 +52,7 @@ def settings(tmp_path: Path) -> Settings:
 def object_record(certainty: float, probabilities: Sequence[Sequence[float]]) -> ObjectRecord:
     """probabilities (n, K) of its members; seen in n of 10 passes."""
     members = np.array(probabilities, dtype=np.float64)
-    doubt = class_doubt(members)
+    uncertainty = class_uncertainty(members)
     return ObjectRecord(
         size=len(members),
         semantic=certainty,
@@ -62,9 +62,9 @@ def object_record(certainty: float, probabilities: Sequence[Sequence[float]]) ->
         certainty=certainty,
         mean_box=(1.0, 2.0, 30.25, 40.0),
         probabilities=tuple(members.mean(axis=0).tolist()),
-        entropy=doubt.entropy,
-        margin=doubt.margin,
-        mutual_information=doubt.mutual_information,
+        entropy=uncertainty.entropy,
+        margin=uncertainty.margin,
+        mutual_information=uncertainty.mutual_information,
     )
 
 

@@ -15,7 +15,7 @@ import yaml
 
 import maskAL
 from active_learning import loop as loop_module
-from active_learning.acquisition import acquire as choice
+from active_learning.acquisition import acquire
 from active_learning.annotations import Annotation, documents
 from active_learning.dataset import annotation_cache
 from active_learning.errors import AnnotationsAwaited, MaskALError, SettingsError
@@ -59,8 +59,8 @@ class FakeNetwork:
         monkeypatch.setattr(training, "register_dataset", lambda *arguments: None)
         monkeypatch.setattr(training, "train", self.train)
         monkeypatch.setattr(evaluation, "evaluate_weights", self.evaluate)
-        monkeypatch.setattr(choice, "look_at_images", self.look_at_images)
-        monkeypatch.setattr(choice, "explain_images", lambda *where, **what: self.explained.append(what["images"]))
+        monkeypatch.setattr(acquire, "score_images", self.score_images)
+        monkeypatch.setattr(acquire, "explain_images", lambda *where, **what: self.explained.append(what["images"]))
 
     def training_config(self, config: object, settings: Settings, *, weights: str, **options: object) -> object:
         self.started_from.append(Path(weights).name)
@@ -83,7 +83,7 @@ class FakeNetwork:
         ap = self.aps[int(weights.read_text(encoding="utf-8"))]
         return [Scores(ap, {"a": ap, "b": math.nan})] * len(thresholds)
 
-    def look_at_images(self, config: object, weights: Path, folder: Path, images: list[str], **options: object):
+    def score_images(self, config: object, weights: Path, folder: Path, images: list[str], **options: object):
         self.stop("choose")
         records = [self.make_record(name, [number_in(name) / 100] * self.sees) for name in images]
         return {one.name: one for one in records}

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from active_learning.annotations.formats import FORMATS
 from active_learning.errors import MaskALError
+from active_learning.sampling.strategies import STRATEGIES
 from active_learning.settings import Settings, load_settings
 from active_learning.settings.file import parse_settings
 from tests.docs.commands import OUTSIDE, commands, fault
@@ -51,16 +53,18 @@ def test_the_files_are_found():
 
 def test_each_block_says_what_it_is():
     """`text` is for pictures, layouts and output; whatever else stands in a block is checked below."""
-    assert [f"{block}: {block.language}" for block in BLOCKS if block.language not in LANGUAGES] == []
+    faults = [f"{block}: a block of {block.language!r}" for block in BLOCKS if block.language not in LANGUAGES]
     others = [block for block in BLOCKS if block.language != "bash"]
-    assert [str(block) for block in others if block.text.split(maxsplit=1)[0] in PROGRAMS] == []
+    faults += [f"{block}: a command" for block in others if block.text.split(maxsplit=1)[0] in PROGRAMS]
+    assert not faults, "\n".join(faults)
 
 
 def test_commands_can_be_given():
     found = [(piece, commands(piece.text)) for piece in shell_pieces()]
-    assert [str(piece) for piece, listed in found if not listed] == []
+    faults = [f"{piece}: no command" for piece, listed in found if not listed]
     given = [(f"{piece}: {' '.join(words)}", words) for piece, listed in found for words in listed]
-    assert [f"{place}: {why}" for place, words in given if (why := fault_of(words))] == []
+    faults += [f"{place}: {why}" for place, words in given if (why := fault_of(words))]
+    assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +99,8 @@ def fault_of(words: list[str]) -> str:
 def test_yaml_snippets_are_settings(tmp_path: Path):
     """A snippet is taken as a change to maskAL.yaml; one that names classes also stands alone."""
     shipped = parse_settings((ROOT / "maskAL.yaml").read_text(encoding="utf-8")).values
-    assert [why for snippet in snippets() for why in snippet_faults(snippet, shipped, tmp_path / "settings.yaml")] == []
+    faults = [why for snippet in snippets() for why in snippet_faults(snippet, shipped, tmp_path / "settings.yaml")]
+    assert not faults, "\n".join(faults)
 
 
 def snippet_faults(snippet: Piece, shipped: dict[str, object], file: Path) -> Iterator[str]:
@@ -128,7 +133,8 @@ def needs(values: dict[str, object]) -> dict[str, object]:
 def test_links_lead_somewhere():
     found = [link for file in FILES for link in links(file)]
     assert found
-    assert [f"{link}: {link.text}" for link in found if not leads_somewhere(link)] == []
+    lost = [f"{link}: {link.text}" for link in found if not leads_somewhere(link)]
+    assert not lost, "\n".join(lost)
 
 
 def leads_somewhere(link: Piece) -> bool:
@@ -140,11 +146,12 @@ def leads_somewhere(link: Piece) -> bool:
 
 
 def test_pictures_are_small_and_shown():
-    pictures = {path: path.stat().st_size for path in (ROOT / "demo" / "pictures").iterdir()}
+    pictures = sorted((ROOT / "demo" / "pictures").iterdir())
     assert pictures
-    assert {path.name: size for path, size in pictures.items() if size >= 300_000} == {}
     shown = {(link.file.parent / link.text).resolve() for file in FILES for link in links(file)}
-    assert pictures.keys() - shown == set()
+    faults = [f"{path.name} is large" for path in pictures if path.stat().st_size >= 300_000]
+    faults += [f"{path.name} is shown nowhere" for path in pictures if path not in shown]
+    assert not faults, "\n".join(faults)
 
 
 def test_each_key_is_documented_once_with_its_default():
@@ -171,11 +178,24 @@ def test_keys_of_the_readme_exist():
     assert set(named) <= set(KEYS)
 
 
-def test_strategies_are_documented_once():
-    documented = [cells[0].strip("`") for cells in rows(ROOT / "MISC_SETTINGS.md", "strategy")]
-    from active_learning.sampling.strategies import STRATEGIES
+def test_strategies_are_documented_as_in_their_table():
+    documented = [tuple(cells) for cells in rows(ROOT / "MISC_SETTINGS.md", "strategy")]
+    assert documented == [(f"`{name}`", one.chooses, one.source) for name, one in STRATEGIES.items()]
 
-    assert sorted(documented) == sorted(STRATEGIES)
+
+def test_the_annotation_tools_are_those_of_the_table():
+    annotation = ROOT / "ANNOTATION.md"
+    files = {name: f"{'a.jpg' if tool.named_after_image else 'a'}{tool.suffix}" for name, tool in FORMATS.items()}
+    assert {cells[0].strip("`"): cells[1].strip("`") for cells in rows(annotation, "`export_format`")} == files
+    (setting,) = [cells for cells in rows(ROOT / "MISC_SETTINGS.md", "key") if cells[0] == "`export_format`"]
+    assert setting[2] == ", ".join(f"`{name}`" for name in FORMATS)
+    text = " ".join(annotation.read_text(encoding="utf-8").split())
+    assert f"| | {' | '.join(tool.title for tool in FORMATS.values())} |" in text
+    assert f"| beside the image MaskAL reads | {' | '.join(f'`{file}`' for file in files.values())} |" in text
+    *others, last = (f"`{name}`" for name in (*FORMATS, "coco"))
+    assert f"`--to` is {', '.join(others)} or {last}." in text
+    *others, last = FORMATS
+    assert f"{', '.join(others)} or {last}\n" in (ROOT / "maskAL.yaml").read_text(encoding="utf-8")
 
 
 def test_the_layout_in_the_readme_names_what_is_there():

@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 
 import maskAL
-from active_learning.acquisition import acquire as choice
+from active_learning import loop as loop_module
+from active_learning.acquisition import acquire
 from active_learning.errors import AnnotationsAwaited
 from active_learning.loop import ActiveLearningLoop
 from active_learning.network import evaluation, network_config, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
-from active_learning.report import page
 from active_learning.run.lock import only_run
 from active_learning.settings import Settings
 from active_learning.system.files import write_atomically
@@ -66,7 +66,7 @@ class Death:
 
 
 DEATH = Death()
-sys.addaudithook(DEATH)  # stays for good, and looks away unless it is asked
+sys.addaudithook(DEATH)  # stays for good, and does nothing unless it is asked
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def network(monkeypatch, make_record):
         ap = float(weights.read_text(encoding="utf-8"))
         return [Scores(ap, {"a": ap, "b": ap})] * len(thresholds)
 
-    def look_at_images(config, weights, folder, images, **options):
+    def score_images(config, weights, folder, images, **options):
         content = weights.read_text(encoding="utf-8")
         return {name: make_record(name, [len(content + name) / (7 + int(name[:2]))]) for name in images}
 
@@ -95,10 +95,12 @@ def network(monkeypatch, make_record):
     monkeypatch.setattr(training, "register_dataset", lambda *arguments: None)
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(evaluation, "evaluate_weights", evaluate)
-    monkeypatch.setattr(choice, "look_at_images", look_at_images)
-    monkeypatch.setattr(choice, "explain_images", lambda *where, **what: None)
+    monkeypatch.setattr(acquire, "score_images", score_images)
+    monkeypatch.setattr(acquire, "explain_images", lambda *where, **what: None)
     # The real one draws for a second, and each run has several.
-    monkeypatch.setattr(page, "try_to_write_report", lambda folder: write_atomically(folder / "report.html", "report"))
+    monkeypatch.setattr(
+        loop_module, "try_to_write_report", lambda folder: write_atomically(folder / "report.html", "report")
+    )
 
 
 class Annotated:
@@ -167,9 +169,9 @@ def test_a_run_that_dies_at_any_step_goes_on(settings, network, tmp_path):
         person.begin()
         loop = go(Settings(**{**settings.model_dump(), **folders}), person, at_step)
         assert not person.lost(), f"at step {at_step}"
-        state = json.loads(loop.files.state.read_text(encoding="utf-8"))
+        state = json.loads(loop.run.files.state.read_text(encoding="utf-8"))
         kept = sorted(path.name for path in (folder / "train").rglob("*") if path.is_file())
-        return state["train_images"], loop.files.scores.read_text(encoding="utf-8"), kept
+        return state["train_images"], loop.run.files.scores.read_text(encoding="utf-8"), kept
 
     images, scores, kept = run(0)
     steps = DEATH.steps

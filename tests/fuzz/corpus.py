@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part, cvat, darwin, labelme, supervisely
+from active_learning.annotations.supervisely_meta import write_meta
 
 FORMATS = ("labelme", "darwin", "darwin1", "supervisely", "cvat", "cvat_images")
 HEIGHT, WIDTH = 40, 60
@@ -118,7 +119,7 @@ def _written_project() -> Sample:
 def _in_project(content: bytes) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "meta.json"
-        supervisely.write_meta(path, ["healthy", "damaged"])
+        write_meta(path, ["healthy", "damaged"])
         meta = path.read_bytes()
     target = "project/ds/ann/a.png.json"
     return Sample({"project/meta.json": meta, target: content}, target, "a.png")

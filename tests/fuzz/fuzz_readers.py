@@ -3,9 +3,9 @@
     python tests/fuzz/fuzz_readers.py --files 100000 --format labelme --seed 7
 
 Each file must be read, or refused with an AnnotationError, within a time and a memory limit, and without opening a
-file outside its folder. Some of what is read is drawn and written again in each format, under the same rules. A failure
-is printed with the numbers that repeat it (--seed, --only), and its file is kept below --out. The exit code is 1 if
-there was any. The numbers repeat a failure where the same samples are there (../shared/formats adds some).
+file outside its folder. Some of what is read is filled and written again in each format, under the same rules. A
+failure is printed with the numbers that repeat it (--seed, --only), and its file is kept below --out. The exit code is
+1 if there was any. The numbers repeat a failure where the same samples are there (../shared/formats adds some).
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from json_mutations import mutate_json  # noqa: E402
 from png_mutations import BOMBS, mutate_png  # noqa: E402
 from xml_mutations import mutate_xml  # noqa: E402
 
-from active_learning.annotations import Annotation, cvat, cvat_images, darwin, labelme, supervisely  # noqa: E402
+from active_learning.annotations import Annotation, codec_of, load_document  # noqa: E402
+from active_learning.annotations.codec import CollectionCodec  # noqa: E402
 from active_learning.annotations.contours import instance_bitmap  # noqa: E402
-from active_learning.annotations.documents import kind_of_document, load_document  # noqa: E402
+from active_learning.annotations.documents import kind_of_document  # noqa: E402
+from active_learning.annotations.formats import codecs  # noqa: E402
 from active_learning.errors import AnnotationError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-CODECS: dict[str, Any] = {"labelme": labelme, "darwin": darwin, "supervisely": supervisely, "cvat": cvat}
-MOST_DRAWN = 2**22  # pixels; larger images are read only
+MOST_FILLED = 2**22  # pixels; larger images are read only
 
 
 class TrespassError(Exception):
@@ -64,7 +65,7 @@ class Watch:
             return
         if not isinstance(arguments[0], (str, bytes, os.PathLike)):
             return
-        home, self.home = self.home, None  # resolving looks at files itself
+        home, self.home = self.home, None  # resolving opens files itself
         path = Path(os.fsdecode(arguments[0])).resolve()
         self.home = home
         if not path.is_relative_to(home) and path.suffix not in (".py", ".pyc"):
@@ -115,29 +116,31 @@ def mutated(sample: Sample, rng: random.Random) -> dict[str, bytes]:
 
 
 def read_all(path: Path, image: str, size: tuple[int, int] | None) -> list[Annotation]:
-    """As the program reads: told apart by content; raises AnnotationError."""
+    """As the program reads: by the codec that recognises the content; raises AnnotationError."""
     document = load_document(path)
     kind_of_document(document)
-    if cvat_images.recognises(document):
-        faults: list[str] = []
-        return list(
-            cvat_images.read_all(document, path=path, size_of=lambda name: size, on_fault=faults.append).values()
-        )
-    for codec in CODECS.values():
-        if codec.recognises(document):
-            codec.image_name(document)
-            return [codec.read(document, path=path, image=image, size=size)]
-    raise AnnotationError("of no format")
+    codec = codec_of(document)
+    if codec is None:
+        raise AnnotationError("of no format")
+    codec.image_name(document)
+    if not isinstance(codec, CollectionCodec):
+        return [codec.read(document, path=path, image=image, size=size)]
+    collection = codec.images_of(document, path)
+    found = []
+    for name in collection.images:
+        with contextlib.suppress(AnnotationError):
+            found.append(collection.read(name, size=size))
+    return found
 
 
 def use(annotation: Annotation, folder: Path, rng: random.Random) -> None:
-    """Draws the objects and writes them in every format."""
+    """Fills the objects' outlines and writes them in every format."""
     for instance in annotation.instances:
         bitmap = instance_bitmap(instance, annotation.height, annotation.width)
         rows, columns = bitmap.mask.shape
         inside = 0 <= bitmap.x <= annotation.width - columns and 0 <= bitmap.y <= annotation.height - rows
         assert inside or not bitmap.mask.size, "a mask lies outside the image"
-    for name, codec in CODECS.items():
+    for name, codec in codecs().items():
         with contextlib.suppress(AnnotationError):
             codec.write(annotation, folder / f"{name}.out", max_polygon_error=rng.choice((0.0, 0.5, 1.0, 3.0)))
 
@@ -197,7 +200,7 @@ class Fuzzer:
         self.outcomes["read" if whole else "read with warnings"] += 1
         if rng.random() < self.options.use:
             for annotation in annotations[:3]:
-                if annotation.height * annotation.width <= MOST_DRAWN:
+                if annotation.height * annotation.width <= MOST_FILLED:
                     use(annotation, home / "written", rng)
 
     def _keep(self, name: str, number: int, path: Path, files: dict[str, bytes], sample: Sample) -> str:
@@ -219,7 +222,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=int, help="the damaged file of this number alone")
     parser.add_argument("--seconds", type=float, default=5, help="time limit of a file (default 5)")
     parser.add_argument("--memory", type=int, default=2000, help="memory limit in MB (default 2000)")
-    parser.add_argument("--use", type=float, default=0.1, help="share of files drawn and written again (default 0.1)")
+    parser.add_argument("--use", type=float, default=0.1, help="share of files filled and written again (default 0.1)")
     parser.add_argument("--out", type=Path, default=Path("fuzz_failures"), help="where files that failed are kept")
     parser.add_argument("--most-failures", type=int, default=10, help="a format is left after as many (default 10)")
     return parser.parse_args(arguments)

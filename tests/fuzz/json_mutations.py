@@ -1,4 +1,4 @@
-"""Damage to what a json file says: it stays json, but for a few texts that no writer gives."""
+"""Damage to the content of a json file: it stays json, but for a few texts that no writer gives."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def test_damaged_files_of_every_format(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "name"),
     [
         pytest.param("raise KeyError('shapes')", "KeyError", id="another exception"),
         pytest.param("while True: pass", "TooLong", id="hang"),
@@ -40,11 +40,11 @@ def test_damaged_files_of_every_format(tmp_path):
         pytest.param("open(path.parents[2] / 'outside.png').close()", "TrespassError", id="a file outside"),
     ],
 )
-def test_faults_are_noticed_and_can_be_repeated(tmp_path, fault, told):
+def test_faults_are_noticed_and_can_be_repeated(tmp_path, fault, name):
     before = f"def read_all(path, image, size):\n    {fault}\nfuzz_readers.read_all = read_all"
     done = run(tmp_path, "--format", "labelme", "--only", "3", "--seconds", "0.5", before=before)
     assert done.returncode == 1
-    assert told in done.stdout
+    assert name in done.stdout
     assert "repeat with --format labelme --seed 0 --only 3" in done.stdout
     assert list((tmp_path / "labelme-0-3").rglob("*.json"))
 

@@ -1,4 +1,4 @@
-"""Damage to what an xml file says: it stays xml, but for entities and the like."""
+"""Damage to the content of an xml file: it stays xml, but for entities and the like."""
 
 from __future__ import annotations
 

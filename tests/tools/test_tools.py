@@ -1,6 +1,6 @@
 """The real annotation tools open what we write: `make test-tools` installs them and runs this.
 
-A tool runs in an environment of its own, below .venv-tools; its opener draws the objects that the tool found, by the
+A tool runs in an environment of its own, below .venv-tools; its opener fills the objects that the tool found, by the
 tool's own means. Tools also paint the pixels under an outline, so the objects here are hundreds of pixels wide.
 """
 
@@ -20,6 +20,7 @@ from PIL import Image
 from active_learning.annotations import Annotation, Bitmap, Instance, Part, cvat, darwin, labelme, supervisely
 from active_learning.annotations.contours import instance_mask
 from active_learning.annotations.cvat_images import CvatImagesWriter
+from active_learning.annotations.supervisely_meta import write_meta
 
 OPENERS = Path(__file__).parent / "openers"
 ENVIRONMENTS = Path(__file__).parents[2] / ".venv-tools"
@@ -66,7 +67,7 @@ def _cvat_images(annotation: Annotation, folder: Path) -> list[str]:
 
 
 def _supervisely(annotation: Annotation, folder: Path) -> list[str]:
-    supervisely.write_meta(folder / "meta.json", sorted({one.label for one in annotation.instances} | {"unused"}))
+    write_meta(folder / "meta.json", sorted({one.label for one in annotation.instances} | {"unused"}))
     _image(folder / "ds" / "img")
     supervisely.write(annotation, folder / "ds" / "ann" / f"{NAME}.json")
     return [str(folder)]

@@ -1,18 +1,16 @@
-"""What a loop's choice looks at, and what it writes; a fake plays the network."""
+"""Which images a loop has scored, what it chooses and writes; a fake plays the network."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from active_learning.acquisition import acquire as choice
-from active_learning.acquisition.acquire import Chooser
+from active_learning.acquisition import acquire
+from active_learning.acquisition.acquire import Acquisition
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import output_files
 from active_learning.settings import Settings
@@ -23,53 +21,55 @@ TRAINING = ["13.png", "12.png"]
 
 
 @pytest.fixture
-def looked_at(monkeypatch, make_record) -> list[tuple[list[str], int, str]]:
-    """(images, passes, name of the records file) of each look. The image 01 cannot be read, in 02 nothing is seen."""
-    looks = []
+def scored(monkeypatch, make_record) -> list[tuple[list[str], int, str]]:
+    """(images, passes, name of the records file) of each scoring. 01 cannot be read, in 02 nothing is detected."""
+    scored = []
 
-    def look(cfg: object, weights: Path, folder: Path, images: Sequence[str], **options):
-        looks.append((list(images), options["passes"], options["records_file"].name))
+    def score_images(cfg: object, weights: Path, folder: Path, images: Sequence[str], **options):
+        scored.append((list(images), options["passes"], options["records_file"].name))
         numbers = {name: int(name[:2]) for name in images if name != "01.png"}
         records = [make_record(n, [i / 100] * (i != 2), features=[i // 2, 1]) for n, i in numbers.items()]
         return {record.name: record for record in records}
 
-    monkeypatch.setattr(choice, "look_at_images", look)
-    monkeypatch.setattr(choice, "explain_images", lambda *where, **what: looks.append((what["images"], 0, "explained")))
-    return looks
+    monkeypatch.setattr(acquire, "score_images", score_images)
+    monkeypatch.setattr(
+        acquire, "explain_images", lambda *where, **what: scored.append((what["images"], 0, "explained"))
+    )
+    return scored
 
 
-def choose(settings: Settings, **changes: object) -> choice.ChosenImages:
+def choose(settings: Settings, **changes: object) -> acquire.ChosenImages:
     settings = Settings(**{**settings.model_dump(), **changes})
     experiment = settings.experiments()[0]
     files = output_files(settings, experiment)
     counts = {"a": 5, "b": 1}
-    chooser = Chooser(settings, experiment, files, 0, lambda: None, Path("best.pth"), lambda: counts)
-    return chooser.choose(POOL, TRAINING)
+    acquisition = Acquisition(settings, experiment, files, 0, lambda: None, Path("best.pth"), counts)
+    return acquisition.choose(POOL, TRAINING)
 
 
-def test_the_least_certain_with_their_certainty(settings, looked_at):
+def test_the_least_certain_with_their_certainty(settings, scored):
     assert choose(settings).certainty == {"00.png": 0.0, "03.png": 0.03, "04.png": 0.04}
-    assert looked_at == [(POOL, 10, "pool_records000.jsonl"), (["00.png", "03.png", "04.png"], 0, "explained")]
+    assert scored == [(POOL, 10, "pool_records000.jsonl"), (["00.png", "03.png", "04.png"], 0, "explained")]
     written = output_files(settings, settings.experiments()[0]).pool_scores(0).read_text(encoding="utf-8")
     lines = written.splitlines()
     assert lines[:3] == ["00.png, 0.0", "02.png, nan", "03.png, 0.03"]
     assert len(lines) == 7
 
 
-def test_an_image_that_cannot_be_explained_is_chosen_all_the_same(settings, looked_at, monkeypatch, caplog):
+def test_an_image_that_cannot_be_explained_is_chosen_all_the_same(settings, scored, monkeypatch, caplog):
     def fail(*where: object, **what: object) -> None:
         raise MaskALError("00.png: cannot be read")
 
-    monkeypatch.setattr(choice, "explain_images", fail)
+    monkeypatch.setattr(acquire, "explain_images", fail)
     assert list(choose(settings).certainty) == ["00.png", "03.png", "04.png"]
-    assert "will not tell why these images were chosen: 00.png: cannot be read" in caplog.text
+    assert "will not show why these images were chosen: 00.png: cannot be read" in caplog.text
 
 
-def test_random_does_not_look_and_takes_what_cannot_be_read_too(settings, looked_at):
+def test_random_scores_nothing_and_takes_what_cannot_be_read_too(settings, scored):
     chosen = choose(settings, strategy="random", pool_size=8).certainty
     assert set(chosen) == set(POOL)
     assert all(math.isnan(value) for value in chosen.values())
-    assert looked_at == []
+    assert scored == []
 
 
 @pytest.mark.parametrize(
@@ -77,18 +77,18 @@ def test_random_does_not_look_and_takes_what_cannot_be_read_too(settings, looked
     [({"strategy": "coreset"}, ["00.png", "06.png", "03.png"]), ({"strategy": "random", "min_distance": 0.1}, None)],
     ids=["coreset", "min_distance"],
 )
-def test_training_images_are_looked_at_once_where_they_are_compared_with(settings, looked_at, changes, chosen):
+def test_training_images_are_scored_once_where_they_are_compared_with(settings, scored, changes, chosen):
     found = choose(settings, **changes).certainty
-    assert looked_at[1:-1] == [(sorted(TRAINING), 1, "training_records000.jsonl")]
+    assert scored[1:-1] == [(sorted(TRAINING), 1, "training_records000.jsonl")]
     assert chosen is None or list(found) == chosen
 
 
-def test_class_balanced_knows_the_training_set(settings, looked_at):
+def test_class_balanced_knows_the_training_set(settings, scored):
     assert len(choose(settings, strategy="class_balanced").certainty) == 3
-    assert [passes for _, passes, _ in looked_at] == [10, 0]
+    assert [passes for _, passes, _ in scored] == [10, 0]
 
 
-def test_what_is_held_back_is_counted(settings, looked_at, caplog, monkeypatch):
+def test_what_is_held_back_is_counted(settings, scored, caplog, monkeypatch):
     monkeypatch.setattr(logger, "propagate", True)
     with caplog.at_level(logging.INFO):
         chosen = choose(settings, min_distance=0.01).certainty
@@ -105,23 +105,16 @@ def test_what_is_held_back_is_counted(settings, looked_at, caplog, monkeypatch):
     [({"min_distance": 99.0}, "too like one of the training set"), ({}, "sees nothing")],
     ids=["duplicates", "blind"],
 )
-def test_no_image_can_be_chosen(settings, looked_at, monkeypatch, make_record, changes, reason):
+def test_no_image_can_be_chosen(settings, scored, monkeypatch, make_record, changes, reason):
     if not changes:
-        monkeypatch.setattr(choice, "look_at_images", lambda *_, **__: {name: make_record(name) for name in POOL})
+        monkeypatch.setattr(acquire, "score_images", lambda *_, **__: {name: make_record(name) for name in POOL})
     chosen = choose(settings, **changes)
     assert chosen.certainty == {}
     assert reason in chosen.why_none
 
 
-def test_a_pool_of_damaged_images_is_as_good_as_empty(settings, looked_at, monkeypatch):
-    monkeypatch.setattr(choice, "look_at_images", lambda *_, **__: {})
+def test_a_pool_of_damaged_images_is_as_good_as_empty(settings, scored, monkeypatch):
+    monkeypatch.setattr(acquire, "score_images", lambda *_, **__: {})
     chosen = choose(settings)
     assert chosen.certainty == {}
     assert chosen.why_none == "none of the 8 images that are left can be read (the log says why)"
-
-
-def test_what_workers_get_is_light_and_picklable(tmp_path):
-    read = functools.partial(choice._read, Path.read_bytes, tmp_path)
-    (tmp_path / "a.png").write_bytes(b"x")
-    assert pickle.loads(pickle.dumps(read))("a.png") == b"x"
-    assert len(pickle.dumps(read)) < 1000

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from active_learning.acquisition.record_files import (
     begin_part,
+    from_line,
     part,
     read_matching,
     read_records,
     remove_parts,
+    to_line,
     write_records,
 )
 from active_learning.errors import MaskALError
-from active_learning.sampling.pool_record import to_line
 
 CONDITIONS = {"passes": 10, "image_sizes": [800, 1333]}
 
@@ -53,7 +57,7 @@ def test_a_part_goes_on_after_its_last_whole_line(path: Path, make_record):
 
 
 @pytest.mark.parametrize(("conditions", "kept", "others"), [(CONDITIONS, 1, False), ({"passes": 5}, 0, True)])
-def test_records_made_under_other_conditions_are_not_taken_over(path: Path, make_record, conditions, kept, others):
+def test_records_made_under_other_conditions_are_not_used(path: Path, make_record, conditions, kept, others):
     write_records(path, CONDITIONS, [make_record("a.png")])
     found, has_others = read_matching(path, conditions)
     assert (len(found), has_others) == (kept, others)
@@ -86,3 +90,44 @@ def test_a_file_that_cannot_be_used_is_named(path: Path, content: str, words: st
     path.write_text(content, encoding="utf-8")
     with pytest.raises(MaskALError, match=rf"pool\.jsonl: {words}.*move the file away"):
         read_records(path)
+
+
+@pytest.mark.parametrize(
+    ("certainties", "probabilities"), [([1 / 3, 0.1], None), ([0.7], [[[1 / 3, 0.1]]]), ([], None)]
+)
+def test_a_line_gives_back_the_record_to_the_last_bit(make_record, certainties, probabilities):
+    before = make_record("sub/grün, 1.png", certainties, probabilities, features=[0.25, -60000.0])
+    line = to_line(before)
+    after = from_line(line)
+    assert "\n" not in line
+    assert after.objects == before.objects
+    assert (after.name, repr(after.value)) == (before.name, repr(before.value))
+    assert after.features.dtype == np.float32
+    assert np.array_equal(after.features, before.features)
+    assert to_line(after) == line
+
+
+FIELDS = ["name", "value", "height", "width", "objects", "features"]
+OBJECT_FIELDS = [
+    *("size", "semantic", "mask", "box", "occurrence", "certainty"),
+    *("mean_box", "probabilities", "entropy", "margin", "mutual_information"),
+]
+
+
+def test_a_line_is_plain_json_whose_fields_stay_as_they_are(make_record):
+    """A run that was begun with an earlier version is continued."""
+    document = json.loads(to_line(make_record("sub/grün, 1.png")))
+    assert list(document) == FIELDS
+    assert document["name"] == "sub/grün, 1.png"
+    assert document["value"] is None
+    assert math.isnan(from_line(json.dumps(document)).value)
+    (one,) = json.loads(to_line(make_record("a.png", [0.5])))["objects"]
+    assert list(one) == OBJECT_FIELDS
+
+
+@pytest.mark.parametrize("line", ["", "{}", "[]", '{"name": "a"}', "another field"])
+def test_what_is_no_record_is_refused(make_record, line: str):
+    if line == "another field":
+        line = to_line(make_record("a.png", [0.5])).replace("semantic", "romantic")
+    with pytest.raises(ValueError, match=r".+"):
+        from_line(line)

@@ -11,7 +11,7 @@ from active_learning.annotations.contours import instance_mask
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.errors import AnnotationError, MaskALError
 
-SUFFIX = {"labelme": "a.json", "darwin": "a.json", "cvat": "a.xml", "supervisely": "a.png.json"}
+FILES = {name: f"{'a.png' if tool.named_after_image else 'a'}{tool.suffix}" for name, tool in FORMATS.items()}
 
 
 def ring() -> Instance:
@@ -28,22 +28,22 @@ def meta_json(tmp_path):
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("instances", [(), (ring(), ring())], ids=["nothing", "two"])
-def test_what_is_drawn_is_read_again(train, add_image, meta_json, name, instances):
+def test_what_is_predicted_is_read_again(train, add_image, meta_json, name, instances):
     add_image("sub/a.png")
     files = PreLabelFolder(train, export_format(name, ["healthy"], max_polygon_error=0.5, meta_json=meta_json))
     path = files.write(Annotation("sub/a.png", 30, 40, instances))
-    assert path == train / "sub" / SUFFIX[name]
+    assert path == train / "sub" / FILES[name]
     found = read_annotation(path, image="sub/a.png", size=(30, 40))
     assert not found.warnings
     assert len(found.instances) == len(instances)
     for one in found.instances:
         assert np.array_equal(instance_mask(one, 30, 40), instance_mask(ring(), 30, 40))
-    assert sorted(path.name for path in (train / "sub").iterdir()) == sorted(["a.png", SUFFIX[name]])
+    assert sorted(path.name for path in (train / "sub").iterdir()) == sorted(["a.png", FILES[name]])
     count = files.count
     assert (count.images, count.objects, count.without_detections) == (1, len(instances), int(not instances))
 
 
-@pytest.mark.parametrize("name", ["labelme", "darwin", "supervisely"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_scores_are_kept(train, add_image, meta_json, name):
     add_image("a.png")
     path = PreLabelFolder(train, export_format(name, ["healthy"], meta_json=meta_json)).write(
@@ -69,7 +69,7 @@ def test_a_class_that_the_project_lacks(meta_json):
 def test_what_is_there_is_never_overwritten(train, add_image):
     add_image("a.png")
     (train / "a.json").write_text("a person's", encoding="utf-8")
-    files = PreLabelFolder(train, ExportFormat("labelme"))
+    files = PreLabelFolder(train, ExportFormat(FORMATS["labelme"]))
     assert files.write(Annotation("a.png", 30, 40, (ring(),))) is None
     assert (train / "a.json").read_text(encoding="utf-8") == "a person's"
     assert sorted(path.name for path in train.iterdir()) == ["a.json", "a.png"]
@@ -77,7 +77,7 @@ def test_what_is_there_is_never_overwritten(train, add_image):
 
 
 def test_images_of_one_stem_get_a_file_each(train, add_image):
-    files = PreLabelFolder(train, ExportFormat("labelme"))
+    files = PreLabelFolder(train, ExportFormat(FORMATS["labelme"]))
     for name in ("a.png", "a.jpg", "b.png"):
         add_image(name)
     written = [files.write(Annotation(name, 30, 40)).name for name in ("a.png", "a.jpg", "b.png")]
@@ -92,16 +92,16 @@ def test_a_folder_that_cannot_be_written_to_is_named(train, add_image, monkeypat
 
     monkeypatch.setattr(ExportFormat, "write", refuse)
     with pytest.raises(MaskALError, match=r"a\.json: cannot be written: Permission denied"):
-        PreLabelFolder(train, ExportFormat("labelme")).write(Annotation("a.png", 30, 40))
+        PreLabelFolder(train, ExportFormat(FORMATS["labelme"])).write(Annotation("a.png", 30, 40))
 
 
 @pytest.mark.parametrize("image", ["../a.png", "/a.png"])
 def test_no_file_outside_of_the_folder(train, image):
     with pytest.raises(MaskALError, match="leads out of the image folder"):
-        PreLabelFolder(train, ExportFormat("labelme")).write(Annotation(image, 30, 40))
+        PreLabelFolder(train, ExportFormat(FORMATS["labelme"])).write(Annotation(image, 30, 40))
 
 
 def test_a_folder_that_is_gone_is_made_again(train):
-    path = PreLabelFolder(train, ExportFormat("labelme")).write(Annotation("sub/a.png", 30, 40))
+    path = PreLabelFolder(train, ExportFormat(FORMATS["labelme"])).write(Annotation("sub/a.png", 30, 40))
     assert path == train / "sub" / "a.json"
     assert path.is_file()

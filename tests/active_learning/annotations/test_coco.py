@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as run_lengths
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part
-from active_learning.annotations.coco import CocoFile, CocoWriter, recognises, region_fields
+from active_learning.annotations.coco import CocoFile, CocoWriter, coco_image, recognises, region_fields
 from active_learning.annotations.contours import instance_mask
 from active_learning.errors import AnnotationError
 
@@ -186,7 +186,8 @@ def test_written_ids_sizes_and_scores():
     square = Part(np.array(SQUARE, float).reshape(4, 2))
     writer.add(Annotation("a.png", HEIGHT, WIDTH, (Instance("ä b", (square,), None, 0.1234567),)))
     writer.add(Annotation("sub/ä.png", HEIGHT, WIDTH))
-    writer.add(Annotation("c.png", HEIGHT, WIDTH, (Instance("healthy", (), Bitmap(5, 7, RING)),)))
+    ring = coco_image(Annotation("c.png", HEIGHT, WIDTH, (Instance("healthy", (), Bitmap(5, 7, RING)),)))
+    writer.add_image(ring)
     content = json.loads(writer.text())
     assert [(one["id"], one["file_name"]) for one in content["images"]] == [
         (1, "a.png"), (2, "sub/ä.png"), (3, "c.png"),
@@ -196,7 +197,7 @@ def test_written_ids_sizes_and_scores():
     assert (second["id"], second["image_id"], second["category_id"]) == (2, 3, 1)
     assert second["segmentation"] == packed(whole(RING))
     assert "score" not in second
-    assert writer.bitmaps == 1
+    assert ring.bitmaps == 1
 
 
 def box(x: float, y: float, width: float, height: float) -> np.ndarray:

@@ -38,7 +38,7 @@ def masks(side: int = 24):
 def blobs():
     """Masks of a few ellipses and holes, as networks give them."""
 
-    def draw(seed: int) -> np.ndarray:
+    def build(seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
         canvas = np.zeros((120, 150), np.uint8)
         for value in (1, 1, 0):
@@ -46,7 +46,7 @@ def blobs():
             cv2.ellipse(canvas, centre, axes, float(rng.integers(0, 180)), 0, 360, int(value), -1)
         return canvas.astype(bool)
 
-    return st.integers(0, 10**6).map(draw)
+    return st.integers(0, 10**6).map(build)
 
 
 def by_pixel_centres(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -115,8 +115,8 @@ def test_parts_and_holes_are_drawn_in_crops_of_their_own(shapes):
             inside &= ~by_pixel_centres(hole, 14, 11)
         expected |= inside
     parts = tuple(Part(exterior, tuple(holes)) for exterior, holes in shapes)
-    # drawn from another corner, a pixel centre that lies on an edge can be rounded to the other side
-    assert (drawn(parts, (14, 11)) != expected).sum() <= 1
+    # filled from another corner, a pixel centre that lies on an edge can be rounded to the other side
+    assert (filled(parts, (14, 11)) != expected).sum() <= 1
 
 
 def test_parts_join_and_holes_are_left_out():
@@ -186,7 +186,7 @@ def test_clipping_far_outside_gives_nothing():
     assert len(clip_polygon(SQUARE + 500, 14, 11)) == 0
 
 
-def drawn(parts: tuple[Part, ...], shape: tuple[int, int]) -> np.ndarray:
+def filled(parts: tuple[Part, ...], shape: tuple[int, int]) -> np.ndarray:
     return instance_mask(Instance("a", parts), *shape)
 
 
@@ -196,7 +196,7 @@ def test_tracing_below_0_7_pixels_is_exact(mask, max_error):
     parts = trace_mask(mask, max_error)
     assert (len(parts) > 0) == mask.any()
     if len(parts):
-        assert (drawn(parts, mask.shape) == mask).all()
+        assert (filled(parts, mask.shape) == mask).all()
 
 
 def distance_to_outline(points: np.ndarray, outline: np.ndarray) -> float:
@@ -231,7 +231,7 @@ def test_a_disc_needs_few_points():
     rows, columns = np.mgrid[:100, :100] + 0.5
     disc = (rows - 50) ** 2 + (columns - 50) ** 2 < 45**2
     (part,) = trace_mask(disc, 1.0)
-    both = drawn((part,), disc.shape)
+    both = filled((part,), disc.shape)
     assert len(part.exterior) < 50
     assert (both & disc).sum() / (both | disc).sum() > 0.985
 
@@ -272,8 +272,8 @@ def test_parts_without_holes_cover_the_same_pixels(seed, max_error):
     assert not any(part.holes for part in parts)
     if max_error < 0.7:
         instance = Instance("a", bitmap=Bitmap(5, 2, mask))
-        drawn = instance_mask(Instance("a", parts=parts), 40, 40) if parts else np.zeros((40, 40), bool)
-        assert np.array_equal(drawn, instance_mask(instance, 40, 40))
+        filled = instance_mask(Instance("a", parts=parts), 40, 40) if parts else np.zeros((40, 40), bool)
+        assert np.array_equal(filled, instance_mask(instance, 40, 40))
 
 
 def test_a_ring_is_cut_once():

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from active_learning.annotations import Annotation, Instance, Part, cvat_images, read_annotation
+from active_learning.annotations import Annotation, Instance, Part, cvat_images, image_named_in, read_annotation
 from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.documents import load_document
@@ -54,10 +54,27 @@ def save(tmp_path):
     return write
 
 
-def read_all(path: Path, **options: object) -> dict[str, Annotation]:
+def read_all(path: Path, size: tuple[int, int] | None = None, faults: list[str] | None = None) -> dict[str, Annotation]:
+    """All images by name; what cannot be read goes to `faults`, or is raised."""
     document = load_document(path)
     assert cvat_images.recognises(document)
-    return cvat_images.read_all(document, path=path, **options)
+    collection = cvat_images.images_of(document, path)
+    assert collection.warnings == []
+    found = {}
+    for fault in collection.faults:
+        note(faults, AnnotationError(fault))
+    for name in collection.images:
+        try:
+            found[name] = collection.read(name, size=size)
+        except AnnotationError as error:
+            note(faults, error)
+    return found
+
+
+def note(faults: list[str] | None, error: AnnotationError) -> None:
+    if faults is None:
+        raise error
+    faults.append(str(error))
 
 
 def only(path: Path) -> Annotation:
@@ -149,9 +166,9 @@ def test_runs_give_the_mask_back(tmp_path_factory, mask, left, top):
     annotation = only(path)
     assert len(annotation.instances) == mask.any()
     for instance in annotation.instances:
-        drawn = instance_mask(instance, *SIZE)
-        assert np.array_equal(drawn[top : top + mask.shape[0], left : left + mask.shape[1]], mask)
-        assert drawn.sum() == mask.sum()
+        filled = instance_mask(instance, *SIZE)
+        assert np.array_equal(filled[top : top + mask.shape[0], left : left + mask.shape[1]], mask)
+        assert filled.sum() == mask.sum()
 
 
 @pytest.mark.parametrize(
@@ -257,13 +274,10 @@ def test_subsets_of_a_project_keep_images_of_one_name_apart(save):
 def test_one_bad_image_never_costs_the_file(save, faulty, reason):
     path = save(image(GOOD), faulty, image(name="c.jpg"))
     faults: list[str] = []
-    assert list(read_all(path, on_fault=faults.append)) == ["a.jpg", "c.jpg"]
+    assert list(read_all(path, faults=faults)) == ["a.jpg", "c.jpg"]
     (fault,) = faults
     assert fault.startswith(f"{path}: image")
     assert reason in fault
-    with pytest.raises(AnnotationError) as caught:
-        read_all(path)
-    assert str(caught.value) == fault
 
 
 @pytest.mark.parametrize(
@@ -276,10 +290,8 @@ def test_one_bad_image_never_costs_the_file(save, faulty, reason):
     ],
 )
 def test_the_real_size_counts(save, real, size, warning):
-    asked: list[str] = []
-    path = save(image(GOOD))
-    annotation = read_all(path, size_of=lambda name: asked.append(name) or real)["a.jpg"]
-    assert (asked, (annotation.height, annotation.width)) == (["a.jpg"], size)
+    annotation = read_all(save(image(GOOD)), real)["a.jpg"]
+    assert (annotation.height, annotation.width) == size
     assert [warning in one for one in annotation.warnings] == ([True] if warning else [])
 
 
@@ -292,7 +304,7 @@ def test_the_real_size_counts(save, real, size, warning):
         pytest.param("{}", False, id="json"),
     ],
 )
-def test_files_are_told_apart(tmp_path, content, is_one):
+def test_other_files_are_not_recognised(tmp_path, content, is_one):
     path = tmp_path / "a"
     path.write_text(content, encoding="utf-8")
     assert cvat_images.recognises(load_document(path)) == is_one
@@ -337,7 +349,7 @@ def test_damaged_files_raise_annotation_errors_alone(save, seed):
         try:
             document = load_document(path)
             known = cvat_images.recognises(document)
-            annotations = cvat_images.read_all(document, path=path, size_of=lambda _: SIZE) if known else {}
+            annotations = read_all(path, SIZE) if known else {}
         except AnnotationError as error:
             assert str(path) in str(error)
             outcomes.add("refused")
@@ -375,7 +387,7 @@ def test_one_image_is_read_by_its_name(save, asked, area):
 @pytest.mark.parametrize(
     ("asked", "reason"), [("e.jpg", "is not among its images"), ("d.jpg", "may mean 's/d.jpg' or 't/d.jpg'")]
 )
-def test_images_that_the_file_does_not_tell(save, asked, reason):
+def test_images_that_the_file_does_not_name(save, asked, reason):
     path = save(image(polygon(), name="s/d.jpg"), image(polygon(), name="t/d.jpg"))
     with pytest.raises(AnnotationError, match=reason) as caught:
         read_annotation(path, image=asked, size=SIZE)
@@ -403,6 +415,14 @@ def test_written_files_are_as_cvat_wants_them(tmp_path):
     runs = [int(run) for run in masks[0].get("rle").split(",")]
     assert sum(runs) == int(masks[0].get("width")) * int(masks[0].get("height"))
     assert (masks[0].get("left"), masks[0].get("top"), runs[0]) == ("10", "20", 0)
+
+
+@pytest.mark.parametrize(("images", "name"), [((), ""), (("s/a.jpg",), "s/a.jpg"), (("a.jpg", "b.jpg"), "")])
+def test_only_a_single_image_is_named(save, images, name):
+    path = save(*(image(name=one) for one in images))
+    assert cvat_images.image_name(load_document(path)) == name
+    with pytest.raises(AnnotationError, match="holds many images"):
+        image_named_in(path)
 
 
 def test_texts_that_xml_cannot_hold_are_refused(tmp_path):

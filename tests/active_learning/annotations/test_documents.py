@@ -1,4 +1,4 @@
-"""Files that are no annotation, and formats told apart by content."""
+"""Files that are no annotation, and formats recognised by their content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from active_learning.annotations import FORMATS, Annotation, Instance, Part, image_named_in, read_annotation
+from active_learning.annotations import (
+    FORMATS,
+    Annotation,
+    Instance,
+    Part,
+    image_name_of,
+    image_named_in,
+    mask_files_of,
+    mask_files_of_document,
+    parse_document,
+    read_annotation,
+    read_content,
+    read_document,
+)
 from active_learning.annotations.documents import write_json
 from active_learning.errors import AnnotationError
 
@@ -41,7 +54,7 @@ def read(path: Path):
         pytest.param(b'{"shapes": {}}', "shapes: must be a list", id="shapes no list"),
     ],
 )
-def test_other_files_are_said_to_be_so(tmp_path, content, reason):
+def test_other_files_are_named_as_what_they_are(tmp_path, content, reason):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(AnnotationError, match=reason) as caught:
@@ -63,10 +76,39 @@ def test_samples_of_another_tool_are_refused_by_name(shared_dir):
         ("cvat/labelme30_cvat/default/potato_002.xml", 0),
     ],
 )
-def test_formats_are_told_apart_by_content(shared_dir, tmp_path, file, objects):
+def test_formats_are_recognised_by_their_content(shared_dir, tmp_path, file, objects):
     copy = tmp_path / "any name.json"
     copy.write_bytes((shared_dir / "formats" / file).read_bytes())
     assert len(read_annotation(copy, image="any name.png", size=(120, 160)).instances) == objects
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "labelme/potato_001.json",
+        "darwin/potato_001.json",
+        "supervisely/ds1/ann/potato_001.png.json",
+        "cvat/labelme30_cvat/default/potato_001.xml",
+    ],
+)
+def test_a_parsed_document_gives_all_that_its_file_gives(shared_dir, file):
+    path = shared_dir / "formats" / file
+    document = parse_document(read_content(path), path)
+    assert image_name_of(document, path) == image_named_in(path)
+    assert mask_files_of_document(document, path=path) == mask_files_of(path)
+    by_document = read_document(document, path=path, image="a.png", size=None)
+    by_file = read_annotation(path, image="a.png", size=None)
+    assert [one.origin for one in by_document.instances] == [one.origin for one in by_file.instances] != []
+    assert by_document.warnings == by_file.warnings
+
+
+@pytest.mark.parametrize("kind", ["{}", "<annotations><image/></annotations>"])
+def test_what_names_no_image(tmp_path, kind):
+    path = tmp_path / "a"
+    document = parse_document(kind.encode(), path)
+    with pytest.raises(AnnotationError, match=f"{path}: is .*; formats read here: labelme, cvat, darwin, supervisely"):
+        image_name_of(document, path)
+    assert mask_files_of_document(document, path=path) == {}
 
 
 @pytest.mark.parametrize(
@@ -115,12 +157,12 @@ def test_what_is_nested_too_deep_is_not_written(tmp_path):
     assert path.read_text(encoding="utf-8") == "before"
 
 
-@pytest.mark.parametrize("codec", FORMATS.values(), ids=FORMATS)
-def test_labels_with_a_lone_surrogate_are_written(codec, tmp_path):
+@pytest.mark.parametrize("tool", FORMATS)
+def test_labels_with_a_lone_surrogate_are_written(tool, tmp_path):
     square = np.array([[1.0, 1], [9, 1], [9, 9], [1, 9]])
     annotation = Annotation("a.jpg", 20, 20, (Instance("\ud800x", (Part(square),)),))
     try:
-        codec.write(annotation, tmp_path / "a.json")
+        FORMATS[tool].codec.write(annotation, tmp_path / "a.json")
     except AnnotationError as fault:  # xml has no place for it
         assert "ud800" in str(fault)
     else:

@@ -86,11 +86,11 @@ def test_masks_become_paths(seed, max_error, density):
     mask = np.repeat(np.repeat(rng.random((12, 15)) < density, 3, axis=0), 2, axis=1)
     paths = paths_of_bitmap(Bitmap(7, 9, mask), max_error)
     truth = mask_of(Bitmap(7, 9, mask)) if mask.any() else np.zeros((HEIGHT, WIDTH), dtype=bool)
-    drawn = even_odd(paths) if paths else np.zeros_like(truth)
+    filled = even_odd(paths) if paths else np.zeros_like(truth)
     if max_error < 0.7:
-        assert np.array_equal(drawn, truth)
-    union = mask_of(region_of_paths(paths, HEIGHT, WIDTH)) if paths else drawn
-    assert np.array_equal(union, drawn)
+        assert np.array_equal(filled, truth)
+    union = mask_of(region_of_paths(paths, HEIGHT, WIDTH)) if paths else filled
+    assert np.array_equal(union, filled)
     assert all(len(path) >= 3 for path in paths)
 
 

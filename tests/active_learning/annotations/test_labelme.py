@@ -235,7 +235,7 @@ def test_lobes_that_cancel_out_are_kept(save):
             {"imagePath": "b.jpg"}, SIZE, "imagePath: names 'b.jpg', but the file stands beside", id="another image"
         ),
         pytest.param({"imagePath": 5}, SIZE, None, id="name a number"),
-        pytest.param({"imageData": "not looked at"}, SIZE, None, id="image data"),
+        pytest.param({"imageData": "not read"}, SIZE, None, id="image data"),
         pytest.param({"flags": None, "version": None}, SIZE, None, id="old file"),
         pytest.param({}, None, None, id="size as declared"),
     ],

@@ -16,10 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance, Part, read_annotation
+from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance, Part, cvat_images, read_annotation
 from active_learning.annotations.coco import CocoFile, CocoWriter
 from active_learning.annotations.contours import instance_mask, outlines_bitmap
-from active_learning.annotations.cvat_images import CvatImagesWriter
 
 HEIGHT, WIDTH = 90, 120
 LABELS = ["healthy", "damaged", "ä b"]
@@ -66,8 +65,8 @@ def visible(annotation: Annotation) -> list[tuple[str, np.ndarray]]:
 
 def through_tool(tool: str) -> Trip:
     def trip(annotation: Annotation, folder: Path) -> Annotation:
-        path = folder / f"a{'.xml' if tool == 'cvat' else '.json'}"
-        FORMATS[tool].write(annotation, path, max_polygon_error=0.5)
+        path = folder / f"a{FORMATS[tool].suffix}"
+        FORMATS[tool].codec.write(annotation, path, max_polygon_error=0.5)
         return read_annotation(path, image=annotation.image, size=(HEIGHT, WIDTH), within=folder)
 
     return trip
@@ -80,9 +79,8 @@ def through_coco(annotation: Annotation, folder: Path) -> Annotation:
 
 
 def through_cvat_images(annotation: Annotation, folder: Path) -> Annotation:
-    writer, path = CvatImagesWriter(LABELS, max_polygon_error=0.5), folder / "annotations.xml"
-    writer.add(annotation)
-    path.write_text(writer.text(path), encoding="utf-8")
+    path = folder / "annotations.xml"
+    cvat_images.write(annotation, path, max_polygon_error=0.5)
     return read_annotation(path, image=annotation.image, size=(HEIGHT, WIDTH))
 
 

@@ -1,4 +1,4 @@
-"""The files that the tools themselves have written, read as a user's are: each object as it was drawn."""
+"""The files that the tools themselves have written, read as a user's are: each object as its annotator outlined it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def images_of(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def check(annotation: Annotation, truth: dict[str, Any]) -> None:
-    """Classes, areas, boxes, parts and holes are those that the tool's user has drawn."""
+    """Classes, areas, boxes, parts and holes are those that the tool's user has outlined."""
     assert (annotation.height, annotation.width) == (truth["height"], truth["width"])
     assert [one.label for one in annotation.instances] == [one["class"] for one in truth["objects"]]
     for instance, one in zip(annotation.instances, truth["objects"], strict=True):
@@ -50,7 +50,7 @@ def check(annotation: Annotation, truth: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_sample_is_read_as_it_was_drawn(shared_dir, folder):
+def test_every_sample_is_read_as_it_was_annotated(shared_dir, folder):
     place = shared_dir / "formats" / folder
     for truth in images_of(place):
         for size in ((truth["height"], truth["width"]), None):

@@ -21,6 +21,7 @@ from PIL import Image
 from active_learning.annotations import Annotation, Bitmap, Instance, Part, supervisely
 from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.documents import load_document
+from active_learning.annotations.supervisely_meta import check_meta, read_meta
 from active_learning.errors import AnnotationError
 
 SIZE = (80, 100)
@@ -122,10 +123,10 @@ def test_files_of_the_real_tool(shared_dir):
 
 
 def test_the_meta_of_the_real_tool(shared_dir):
-    meta = supervisely.read_meta(shared_dir / "formats" / "supervisely" / "meta.json")
+    meta = read_meta(shared_dir / "formats" / "supervisely" / "meta.json")
     assert meta.shapes["headrot"] == "bitmap"
     assert meta.has_scores
-    supervisely.check_meta(meta, ["damaged", "headrot"])
+    check_meta(meta, ["damaged", "headrot"])
 
 
 @pytest.mark.parametrize(
@@ -403,7 +404,7 @@ def test_types_left_to_the_classes_are_those_of_the_project(tmp_path):
     assert [mask_of(instance).sum() for instance in annotation.instances] == [200]
     path.write_text("[]", encoding="utf-8")
     (warning,) = read(document(one), path=tmp_path / "ds" / "ann" / "a.jpg.json").warnings
-    assert "the project does not tell" in warning
+    assert "classes cannot be read" in warning
 
 
 def test_scores_and_other_fields_are_kept(tmp_path):
@@ -414,7 +415,7 @@ def test_scores_and_other_fields_are_kept(tmp_path):
     again = read_file(tmp_path / "a.jpg.json")
     assert again.extra == annotation.extra
     assert [one.score for one in again.instances] == [0.75]
-    supervisely.write(annotation, tmp_path / "a.jpg.json", scores=False, automatic=False)
+    supervisely.write(annotation.without_scores(), tmp_path / "a.jpg.json", automatic=False)
     (written,) = json.loads((tmp_path / "a.jpg.json").read_text(encoding="utf-8"))["objects"]
     assert (written["tags"], written["nnCreated"], written["nnUpdated"]) == ([], False, False)
 

@@ -56,7 +56,7 @@ def annotate(root: Path) -> Callable[..., Path]:
 
     def write(place: str, image: str, *labels: str, tool: str = "labelme") -> Path:
         path = root / place
-        FORMATS[tool].write(Annotation(image, HEIGHT, WIDTH, tuple(map(ring, labels))), path)
+        FORMATS[tool].codec.write(Annotation(image, HEIGHT, WIDTH, tuple(map(ring, labels))), path)
         return path
 
     return write
@@ -82,7 +82,7 @@ def describe(root: Path) -> Callable[..., Path]:
 @dataclass(frozen=True)
 class Outcome:
     code: int
-    said: str
+    messages: str
     summary: str
 
 

@@ -46,8 +46,8 @@ def files(folder: Path) -> dict[str, str]:
 
 def objects(folder: Path) -> dict[str, list[tuple[str, int]]]:
     """What a conversion would read from a folder: by the image's name in the data set, labels and areas."""
-    said: list[str] = []
-    sources, _ = find_sources(folder, Report(said.append))
+    messages: list[str] = []
+    sources, _ = find_sources(folder, Report(messages.append))
     names = names_in_data_set(sources, folder)
     found = {}
     for source in sources:
@@ -55,7 +55,7 @@ def objects(folder: Path) -> dict[str, list[tuple[str, int]]]:
         assert annotation.warnings == ()
         masks = [(one.label, instance_mask(one, annotation.height, annotation.width)) for one in annotation.instances]
         found[names[source.image]] = [(label, int(mask.sum())) for label, mask in masks]
-    assert said == []
+    assert messages == []
     return found
 
 
@@ -73,7 +73,7 @@ def folder(root, add_image, annotate):
 def test_a_folder_for_each_tool(folder, tmp_path, convert, tool):
     before = files(folder)
     outcome = convert(tool)
-    assert (outcome.code, outcome.said) == (0, "")
+    assert (outcome.code, outcome.messages) == (0, "")
     assert outcome.summary.splitlines() == [
         "3 images converted, 1 of them without objects",
         "3 objects: healthy 2, ä b 1",
@@ -113,7 +113,7 @@ def test_nothing_is_overwritten(folder, tmp_path, convert, tool):
     before = files(tmp_path)
     outcome = convert(tool)
     assert outcome.code == 2
-    assert "is there already; nothing was written" in outcome.said
+    assert "is there already; nothing was written" in outcome.messages
     assert files(tmp_path) == before
 
 
@@ -122,7 +122,7 @@ def test_one_file_in_the_way_stops_all(folder, tmp_path, convert):
     (tmp_path / "out" / "sub" / "a.json").write_text("mine", encoding="utf-8")
     outcome = convert("labelme")
     assert outcome.code == 2
-    assert str(tmp_path / "out" / "sub" / "a.json") in outcome.said
+    assert str(tmp_path / "out" / "sub" / "a.json") in outcome.messages
     assert files(tmp_path / "out").keys() == {"sub/a.json"}
 
 
@@ -136,11 +136,11 @@ def test_into_the_same_folder_leaves_the_images(root, add_image, annotate, conve
     assert before.items() <= after.items()
 
 
-def test_a_faulty_file_is_skipped_and_told(folder, tmp_path, convert):
+def test_a_faulty_file_is_skipped_and_named(folder, tmp_path, convert):
     (folder / "sub" / "a.json").write_text("{", encoding="utf-8")
     outcome = convert("labelme")
     assert outcome.code == 1
-    assert outcome.said.startswith(f"error: {folder / 'sub' / 'a.json'}: line 1")
+    assert outcome.messages.startswith(f"error: {folder / 'sub' / 'a.json'}: line 1")
     assert outcome.summary.splitlines()[-1] == "0 warnings, 1 error"
     assert list(files(tmp_path / "out")) == ["a.json", "a.png", "sub/ä b.jpg", "sub/ä b.json"]
 
@@ -149,7 +149,7 @@ def test_a_damaged_image_is_an_error(folder, convert):
     (folder / "a.png").write_bytes(b"x")
     outcome = convert("coco")
     assert outcome.code == 1
-    assert "a.png: is no image" in outcome.said
+    assert "a.png: is no image" in outcome.messages
 
 
 def test_a_faulty_object_is_a_warning(folder, convert):
@@ -159,14 +159,16 @@ def test_a_faulty_object_is_a_warning(folder, convert):
     path.write_text(json.dumps(content), encoding="utf-8")
     outcome = convert("coco")
     assert outcome.code == 0
-    assert outcome.said.startswith(f"warning: {path}: shapes[2]: label 'healthy': shape_type 'line' encloses no area")
+    assert outcome.messages.startswith(
+        f"warning: {path}: shapes[2]: label 'healthy': shape_type 'line' encloses no area"
+    )
 
 
 def test_unknown_labels_are_left_out_with_one_warning(folder, annotate, tmp_path, convert):
     annotate("a.json", "a.png", "helthy", "healthy", "helthy")
     outcome = convert("coco")
     assert outcome.code == 0
-    assert outcome.said.splitlines() == [
+    assert outcome.messages.splitlines() == [
         "warning: label 'helthy' is not in classes (did you mean 'healthy'?): 2 objects left out"
     ]
     assert len(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["annotations"]) == 3
@@ -176,7 +178,7 @@ def test_unknown_labels_can_be_errors(folder, annotate, tmp_path, convert):
     annotate("a.json", "a.png", "helthy", "healthy")
     outcome = convert("labelme", "--unknown-labels", "error")
     assert outcome.code == 1
-    assert "a.json: shapes[0]: label 'helthy' is not in classes (did you mean 'healthy'?)" in outcome.said
+    assert "a.json: shapes[0]: label 'helthy' is not in classes (did you mean 'healthy'?)" in outcome.messages
     assert not (tmp_path / "out" / "a.png").exists()
 
 
@@ -185,7 +187,7 @@ def test_photographs_that_are_stored_sideways(root, add_image, annotate, tmp_pat
     annotate("a.json", "a.jpg", "healthy")
     outcome = convert("coco")
     assert outcome.code == 0
-    assert "EXIF" in outcome.said
+    assert "EXIF" in outcome.messages
     (image,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["images"]
     assert (image["height"], image["width"]) == (WIDTH, HEIGHT)
 
@@ -211,7 +213,7 @@ def test_nothing_to_convert(root, add_image, convert):
     add_image("a.png")
     outcome = convert("coco")
     assert outcome.code == 1
-    assert "holds no image with an annotation that is known here" in outcome.said
+    assert "holds no image with an annotation that is known here" in outcome.messages
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_nothing_to_convert(root, add_image, convert):
 def test_wrong_use(folder, tmp_path, convert, tool, options, reason):
     outcome = convert(tool, *options)
     assert outcome.code == 2
-    assert reason in outcome.said
+    assert reason in outcome.messages
     assert not (tmp_path / "out.json").exists()
 
 
@@ -239,7 +241,7 @@ def test_wrong_use(folder, tmp_path, convert, tool, options, reason):
 def test_an_output_of_another_kind(folder, convert, tool, out, reason):
     outcome = convert(tool, out=out)
     assert outcome.code == 2
-    assert reason in outcome.said
+    assert reason in outcome.messages
 
 
 def test_a_folder_that_is_not_there(root, convert):

@@ -57,8 +57,8 @@ def test_a_project_that_does_not_know_the_classes(root, add_image, annotate, tmp
     (tmp_path / "out" / "meta.json").write_text(json.dumps({**meta, "tags": []}), encoding="utf-8")
     outcome = convert("supervisely")
     assert outcome.code == 2
-    assert reason in outcome.said
-    assert "nothing was written" in outcome.said
+    assert reason in outcome.messages
+    assert "nothing was written" in outcome.messages
     assert [path.name for path in (tmp_path / "out").rglob("*")] == ["meta.json"]
 
 
@@ -115,7 +115,7 @@ def test_pictures_that_supervisely_does_not_read_become_png(root, annotate, tmp_
     assert sorted(path.name for path in tmp_path.rglob("a.png*")) == ["a.png", "a.png.json"]
 
 
-def test_converted_pictures_are_turned_as_exif_says(root, add_image, annotate, tmp_path, convert):
+def test_converted_pictures_are_turned_by_their_exif(root, add_image, annotate, tmp_path, convert):
     add_image("a.tif", orientation=6)
     annotate("a.json", "a.tif", "healthy")
     assert convert("supervisely").code == 0
@@ -131,5 +131,5 @@ def test_a_picture_without_png_form_is_an_error(root, annotate, tmp_path, conver
     annotate("a.json", "a.tif", "healthy")
     outcome = convert("supervisely")
     assert outcome.code == 1
-    assert "a picture of mode F has no PNG form" in outcome.said
+    assert "a picture of mode F has no PNG form" in outcome.messages
     assert not list(tmp_path.rglob("*.tmp"))

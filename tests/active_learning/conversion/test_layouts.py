@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from active_learning.conversion.layouts import LAYOUTS, Place
+from active_learning.annotations import FORMATS
+from active_learning.conversion.layouts import Place, places_of
 
 NAMES = ["a.jpg", "sub/a.jpg", "sub/b.TIF", "sub/deep/c.png"]
 
@@ -50,29 +51,29 @@ NAMES = ["a.jpg", "sub/a.jpg", "sub/b.TIF", "sub/deep/c.png"]
     ],
 )
 def test_places(tool, places):
-    assert LAYOUTS[tool](NAMES) == dict(zip(NAMES, (Place(*one.split()) for one in places), strict=True))
+    assert places_of(tool, NAMES) == dict(zip(NAMES, (Place(*one.split()) for one in places), strict=True))
 
 
-@pytest.mark.parametrize("tool", ["labelme", "darwin", "cvat"])
+@pytest.mark.parametrize("tool", [name for name, tool in FORMATS.items() if not tool.named_after_image])
 def test_images_of_one_stem_have_annotations_of_their_own(tool):
-    places = LAYOUTS[tool](["a.jpg", "A.png", "b.jpg"])
+    places = places_of(tool, ["a.jpg", "A.png", "b.jpg"])
     names = [place.annotation.rpartition("/")[2].rpartition(".")[0] for place in places.values()]
     assert names == ["a.jpg", "A.png", "b"]
 
 
 def test_data_sets_of_supervisely_do_not_mix():
-    places = LAYOUTS["supervisely"](["a.jpg", "ds0/a.jpg", "ds0_0/a.jpg"])
+    places = places_of("supervisely", ["a.jpg", "ds0/a.jpg", "ds0_0/a.jpg"])
     assert [place.image for place in places.values()] == ["ds0_1/img/a.jpg", "ds0/img/a.jpg", "ds0_0/img/a.jpg"]
 
 
 def test_converted_images_take_no_name_of_another():
-    places = LAYOUTS["supervisely"](["a.png", "a.tif", "a.tif.png", "b.tif", "b.ppm"])
+    places = places_of("supervisely", ["a.png", "a.tif", "a.tif.png", "b.tif", "b.ppm"])
     images = [place.image.removeprefix("ds0/img/") for place in places.values()]
     assert images == ["a.png", "a.tif_2.png", "a.tif.png", "b.png", "b.ppm.png"]
 
 
-@pytest.mark.parametrize("tool", LAYOUTS)
+@pytest.mark.parametrize("tool", FORMATS)
 def test_nothing_shares_a_place(tool):
     names = [f"{folder}{stem}.{suffix}" for folder in ("", "s/", "s/t/") for stem in "ab" for suffix in ("png", "tif")]
-    places = LAYOUTS[tool](names).values()
+    places = places_of(tool, names).values()
     assert len({place.image for place in places}) == len({place.annotation for place in places}) == len(names)

@@ -1,4 +1,4 @@
-"""What a conversion says."""
+"""What a conversion reports."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from active_learning.conversion.report import Report
 
 
 def test_labels_that_are_left_out_have_one_warning_each():
-    said: list[str] = []
-    report = Report(said.append)
+    messages: list[str] = []
+    report = Report(messages.append)
     report.leave_out(["helthy", "tractor"])
     report.leave_out(["helthy"])
     report.warn_of_labels(["healthy", "damaged"])
-    assert said == [
+    assert messages == [
         "warning: label 'helthy' is not in classes (did you mean 'healthy'?): 2 objects left out",
         "warning: label 'tractor' is not in classes (healthy, damaged): 1 object left out",
     ]

@@ -18,11 +18,11 @@ HEIGHT, WIDTH = 30, 40
 
 
 class Found:
-    """The sources of a folder, what was said of it, and the objects of each image."""
+    """The sources of a folder, what was reported of it, and the objects of each image."""
 
     def __init__(self, root: Path, **options: Path) -> None:
-        self.said: list[str] = []
-        report = Report(self.said.append)
+        self.messages: list[str] = []
+        report = Report(self.messages.append)
         self.sources, self.bare = find_sources(root, report, **options)
         self.images = [source.image for source in self.sources]
         self.files = {source.image: source.path.relative_to(root).as_posix() for source in self.sources}
@@ -43,7 +43,7 @@ def test_annotations_beside_images(root, add_image, annotate):
     annotate("sub/a.png.json", "a.png", "healthy", "ä b", tool="supervisely")
     annotate("sub/ä b.xml", "ä b.jpg", "healthy", tool="cvat")
     found = Found(root)
-    assert found.said == []
+    assert found.messages == []
     assert found.bare == 1
     assert found.objects() == {
         "a.png": [("healthy", 88)],
@@ -61,7 +61,7 @@ def test_a_release_of_darwin(root, add_image, annotate):
     annotate("annotations/sub/a.json", "sub/a.png", "ä b", tool="darwin")
     annotate("annotations/c.json", "flat/c.png", "ä b", tool="darwin")
     found = Found(root)
-    assert (found.said, found.bare) == ([], 0)
+    assert (found.messages, found.bare) == ([], 0)
     assert found.files["images/b.jpg"] == "releases/latest/annotations/b.json"
     assert found.objects()["images/sub/a.png"] == found.objects()["images/flat/c.png"] == [("ä b", 88)]
     assert found.names == ["a.png", "b.jpg", "flat/c.png", "sub/a.png"]
@@ -73,7 +73,7 @@ def test_an_image_of_a_release_that_is_gone_is_not_mistaken_for_another(root, ad
     annotate("annotations/sub/a.json", "sub/a.png", "ä b", tool="darwin")
     found = Found(root)
     assert found.files == {"images/sub/a.png": "annotations/sub/a.json"}
-    (fault,) = found.said
+    (fault,) = found.messages
     assert fault.startswith(f"error: {root / 'annotations/a.json'}: image 'a.png': is neither at ")
     assert str(root / "annotations/a.png") in fault
 
@@ -85,7 +85,7 @@ def test_a_project_of_supervisely(root, add_image, annotate):
         annotate(name.replace("/img/", "/ann/") + ".json", name, "healthy", tool="supervisely")
     (root / "ds1/ann/b.png.json").rename(root / "ds1/ann/b.json")
     found = Found(root)
-    assert found.said == []
+    assert found.messages == []
     assert found.names == ["ds1/ds 2/a.png", "ds1/a.png", "ds1/b.png"]
     assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
 
@@ -96,7 +96,7 @@ def test_labelme_3_of_cvat(root, add_image, annotate, place):
         add_image(place.format(name))
         annotate(place.format(name).replace(".png", ".xml"), name, "healthy", tool="cvat")
     found = Found(root)
-    assert (found.said, found.bare) == ([], 0)
+    assert (found.messages, found.bare) == ([], 0)
     assert found.names == ["a.png", "sub/a.png"]
     assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
 
@@ -108,7 +108,7 @@ def test_labelme_3_of_datumaro(root, add_image, annotate):
         shutil.copytree(path.parent / "Masks", root / "Masks" / path.parent.name)
         shutil.rmtree(path.parent / "Masks")
     found = Found(root)
-    assert (found.said, found.bare) == ([], 0)
+    assert (found.messages, found.bare) == ([], 0)
     assert found.names == ["train/a.png", "val/a.png"]
     assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
 
@@ -139,7 +139,7 @@ def test_images_1_1_of_cvat(root, add_image, describe, xml, images, named):
         add_image(image)
     describe(xml, *named)
     found = Found(root)
-    assert found.said == []
+    assert found.messages == []
     assert found.images == images[: len(named)]
     assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
 
@@ -158,7 +158,7 @@ def test_coco(root, add_image, describe, json_file, images, named):
         add_image(image)
     describe(json_file, *named)
     found = Found(root)
-    assert found.said == []
+    assert found.messages == []
     assert found.images == images
     assert set(map(str, found.objects().values())) == {"[('healthy', 88)]"}
 
@@ -172,21 +172,21 @@ def test_the_file_beside_the_image_counts(root, add_image, annotate, describe):
     describe("train.json", "a.png", "b.png", "c.png")
     found = Found(root)
     assert found.files == {"a.png": "a.json", "b.png": "b.json", "c.png": "train.json"}
-    assert [text.partition(": annotated in ")[0] for text in found.said] == [
+    assert [text.partition(": annotated in ")[0] for text in found.messages] == [
         f"warning: {root / 'a.xml'}: a.png",
         f"warning: {root / 'train.json'}: a.png and 1 more images",
     ]
 
 
-def test_what_is_no_annotation_is_said_and_left(root, add_image):
+def test_what_is_no_annotation_is_named_and_left(root, add_image):
     add_image("a.png")
     (root / "package.json").write_text('{"name": "x"}', encoding="utf-8")
     (root / "results.json").write_text("[]", encoding="utf-8")
     (root / "video.xml").write_text("<annotations><track/></annotations>", encoding="utf-8")
     found = Found(root)
     assert (found.images, found.bare) == ([], 1)
-    assert [text.partition(":")[0] for text in found.said] == ["warning"] * 3
-    assert "is a 'CVAT for video' xml file; it is left as it is" in found.said[2]
+    assert [text.partition(":")[0] for text in found.messages] == ["warning"] * 3
+    assert "is a 'CVAT for video' xml file; it is left as it is" in found.messages[2]
 
 
 @pytest.mark.parametrize(
@@ -213,26 +213,26 @@ def test_faulty_files_are_errors(root, add_image, files, reason):
         (root / name).write_text(text, encoding="utf-8")
     found = Found(root)
     assert found.images == []
-    (said,) = found.said
-    assert said.startswith("error: ")
-    assert reason in said
+    (message,) = found.messages
+    assert message.startswith("error: ")
+    assert reason in message
 
 
 def test_one_of_two_images_is_an_error(root, add_image, describe):
     for name in ("x/a.png", "y/a.png"):
         add_image(name)
     describe("train.json", "a.png")
-    assert "may be x/a.png or y/a.png" in Found(root).said[0]
+    assert "may be x/a.png or y/a.png" in Found(root).messages[0]
 
 
-def test_hidden_and_left_folders_are_not_looked_through(root, add_image, annotate):
+def test_hidden_and_left_folders_are_not_searched(root, add_image, annotate):
     for name in ("a.png", "annotate/b.png", ".v7/c.png", "done/d.png"):
         add_image(name)
     for name in ("a", "annotate/b", "done/d"):
         annotate(f"{name}.json", f"{name}.png", "healthy")
     (root / ".v7/metadata.json").write_text("{", encoding="utf-8")
     found = Found(root, leave=root / "done")
-    assert (found.images, found.said) == (["a.png"], [])
+    assert (found.images, found.messages) == (["a.png"], [])
 
 
 def test_images_of_one_name_in_the_data_set_keep_their_folders(root, add_image, annotate):

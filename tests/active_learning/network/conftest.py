@@ -90,8 +90,8 @@ def make_cfg(make_settings):
     return make
 
 
-def _draw(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, list[float]]:
-    """An image, and the outline of what is drawn in it."""
+def _image(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, list[float]]:
+    """An image, and the outline of the object in it."""
     image = rng.integers(0, 60, (SIZE, SIZE, 3), dtype=np.uint8)
     x, y, r = (int(value) for value in rng.integers((20, 20, 8), (44, 44, 14)))
     if kind == "disc":
@@ -123,7 +123,7 @@ def image_folder(tmp_path_factory) -> Path:
     images, annotations = [], []
     for number in range(7):
         kind = ("square", "disc")[number % 2]
-        image, outline = _draw(rng, kind)
+        image, outline = _image(rng, kind)
         if number == 6:
             image[:] = 30
         else:

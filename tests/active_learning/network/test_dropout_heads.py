@@ -85,7 +85,7 @@ def test_mask_head_drops_around_the_deconvolution(model):
     assert torch.allclose(head.layers(x), expected, atol=1e-6)
 
 
-def test_draws_are_independent(model):
+def test_layers_drop_independently(model):
     predictor = model.roi_heads.box_predictor.train()
     seen = []
     for layer in (predictor.cls_score, predictor.bbox_pred):
@@ -203,10 +203,12 @@ def test_other_networks_train(cfg_of_kind):
 def test_other_networks_sample(kind, cfg_of_kind):
     model = build_model(cfg_of_kind).eval()
     given = {"image": torch.rand(3, 64, 64) * 255, "height": 64, "width": 64}
-    looks = [
-        MonteCarloDropout(model, cfg_of_kind, passes=3, seed=seed).look([("a", given), ("b", given)]) for seed in (0, 0)
-    ]
-    first, again = ([[[d.box.tolist() for d in p] for p in look.passes] for look in pair] for pair in looks)
+
+    def boxes() -> list[list[list[list[float]]]]:
+        sampler = MonteCarloDropout(model, cfg_of_kind, passes=3, seed=0)
+        return [[[d.box.tolist() for d in p] for p in sampler.forward_passes(name, given).passes] for name in "ab"]
+
+    first, again = boxes(), boxes()
     assert first == again
     assert first[0] != first[1]
     assert first[0][0] != first[0][1]

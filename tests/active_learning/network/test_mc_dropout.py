@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-import pickle
+import json
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from torch import nn
 from active_learning.errors import MaskALError
 from active_learning.network import mc_dropout
 from active_learning.network.mc_dropout import MonteCarloDropout
-from active_learning.network.prediction import Predictor
+from active_learning.network.prediction import Predictor, read_input
 from detectron2.modeling import build_model
 
 
@@ -39,14 +39,13 @@ def wide_image(tmp_path):
     return path
 
 
-def look(model, cfg, path, name="wide.png", *, passes=3, seed=0, **keys):
+def run_passes(model, cfg, path, name="wide.png", *, passes=3, seed=0, **keys):
     sampler = MonteCarloDropout(model, cfg, passes=passes, seed=seed, **keys)
-    (found,) = sampler.look([(name, sampler.read(path))])
-    return found
+    return sampler.forward_passes(name, read_input(path, cfg))
 
 
 def numbers(found):
-    """Everything in a look, to compare bit by bit."""
+    """All that was found, to compare bit by bit."""
     return [
         [
             (d.mask.x, d.mask.y, d.mask.pixels.shape, d.mask.pixels.tobytes(), d.box.tolist(), d.probabilities.tolist())
@@ -63,8 +62,8 @@ def whole(mask, height, width):
     return pixels
 
 
-def test_what_is_seen(model, cfg, wide_image):
-    found = look(model, cfg, wide_image, passes=5)
+def test_what_is_detected(model, cfg, wide_image):
+    found = run_passes(model, cfg, wide_image, passes=5)
     assert (len(found.passes), found.image_height, found.image_width) == (5, 100, 140)
     assert any(found.passes)
     for detection in itertools.chain(*found.passes):
@@ -80,31 +79,29 @@ def test_what_is_seen(model, cfg, wide_image):
 
 
 def test_passes_differ_only_by_seed_and_name(model, cfg, wide_image):
-    first = numbers(look(model, cfg, wide_image))
+    first = numbers(run_passes(model, cfg, wide_image))
     assert first[0] != first[1]
     torch.manual_seed(99)
-    assert numbers(look(model, cfg, wide_image)) == first
-    assert numbers(look(model, cfg, wide_image, "other.png"))[:3] != first[:3]
-    assert numbers(look(model, cfg, wide_image, seed=1))[:3] != first[:3]
+    assert numbers(run_passes(model, cfg, wide_image)) == first
+    assert numbers(run_passes(model, cfg, wide_image, "other.png"))[:3] != first[:3]
+    assert numbers(run_passes(model, cfg, wide_image, seed=1))[:3] != first[:3]
 
 
 def test_a_pass_does_not_depend_on_how_many_there_are(model, cfg, wide_image):
-    many = look(model, cfg, wide_image, passes=4, margin=None)
-    assert numbers(look(model, cfg, wide_image, passes=2, margin=None))[:2] == numbers(many)[:2]
+    many = run_passes(model, cfg, wide_image, passes=4, margin=None)
+    assert numbers(run_passes(model, cfg, wide_image, passes=2, margin=None))[:2] == numbers(many)[:2]
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-def test_an_image_does_not_depend_on_its_neighbours(model, cfg, wide_image, image_folder, batch):
+def test_an_image_does_not_depend_on_those_before_it(model, cfg, wide_image, image_folder):
     paths = [wide_image, *(image_folder / f"{number}.png" for number in range(4))]
-    alone = [numbers(look(model, cfg, path, path.name)) for path in paths]
+    alone = [numbers(run_passes(model, cfg, path, path.name)) for path in paths]
     sampler = MonteCarloDropout(model, cfg, passes=3, seed=0)
-    given = [(path.name, sampler.read(path)) for path in reversed(paths)]
-    together = [numbers(each) for start in range(0, 5, batch) for each in sampler.look(given[start : start + batch])]
-    assert together[::-1] == alone
+    reverse = [numbers(sampler.forward_passes(path.name, read_input(path, cfg))) for path in reversed(paths)]
+    assert reverse[::-1] == alone
 
 
 def test_what_is_left_out_changes_nothing_else(model, cfg, wide_image, monkeypatch):
-    """The passes of the remaining proposals draw as if all were there."""
+    """The passes of the remaining proposals drop as if all were there."""
     monkeypatch.setattr(mc_dropout, "PILOT", 4)
     nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=2.0)
     nn.init.constant_(model.roi_heads.box_predictor.cls_score.bias[-1:], 8.0)
@@ -113,9 +110,9 @@ def test_what_is_left_out_changes_nothing_else(model, cfg, wide_image, monkeypat
             layer.p = 0.01
     rows = []
     model.roi_heads.box_head.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
-    every = look(model, cfg, wide_image, margin=None)
+    every = run_passes(model, cfg, wide_image, margin=None)
     computed, rows[:] = sum(rows), []
-    assert_alike(look(model, cfg, wide_image, margin=4.0), every)
+    assert_alike(run_passes(model, cfg, wide_image, margin=4.0), every)
     assert computed == 20 + 3 * 20
     assert 20 + 3 * 4 <= sum(rows) < computed
     assert any(every.passes)
@@ -125,7 +122,7 @@ def test_trunk_runs_once_an_image(model, cfg, wide_image):
     calls = []
     for name in ("backbone", "proposal_generator"):
         getattr(model, name).register_forward_hook(lambda *_, name=name: calls.append(name))
-    look(model, cfg, wide_image, passes=4)
+    run_passes(model, cfg, wide_image, passes=4)
     assert calls == ["backbone", "proposal_generator"]
 
 
@@ -136,7 +133,7 @@ def test_without_dropping_a_pass_is_plain_inference(model, cfg, wide_image, marg
             layer.p = 0.0
     plain = Predictor(model, cfg)(wide_image)
     assert len(plain)
-    for one_pass in look(model, cfg, wide_image, margin=margin).passes:
+    for one_pass in run_passes(model, cfg, wide_image, margin=margin).passes:
         assert np.allclose([d.box for d in one_pass], plain.pred_boxes.tensor, atol=1e-3)
         assert np.allclose([d.probabilities for d in one_pass], plain.softmaxes, atol=1e-5)
         masks = np.stack([whole(d.mask, 100, 140) for d in one_pass])
@@ -146,17 +143,17 @@ def test_without_dropping_a_pass_is_plain_inference(model, cfg, wide_image, marg
 def test_the_network_stays_as_it_is(model, cfg, wide_image):
     predict = Predictor(model, cfg)
     before, weights = predict(wide_image), copy.deepcopy(model.state_dict())
-    look(model, cfg, wide_image)
+    run_passes(model, cfg, wide_image)
     assert torch.equal(predict(wide_image).scores, before.scores)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(("features", "masks"), [(1, 256), (2**25, 1), (1, 3)], ids=["boxes", "masks", "both"])
-def test_small_batches_see_the_same(model, cfg, wide_image, monkeypatch, features, masks):
-    expected = look(model, cfg, wide_image)
+def test_small_batches_detect_the_same(model, cfg, wide_image, monkeypatch, features, masks):
+    expected = run_passes(model, cfg, wide_image)
     monkeypatch.setattr(mc_dropout, "BOX_FEATURES_AT_ONCE", features)
     monkeypatch.setattr(mc_dropout, "MASKS_AT_ONCE", masks)
-    assert_alike(look(model, cfg, wide_image), expected)
+    assert_alike(run_passes(model, cfg, wide_image), expected)
 
 
 def assert_alike(found, expected):
@@ -169,7 +166,7 @@ def assert_alike(found, expected):
 
 
 def test_short_memory_is_met_with_fewer_passes_at_once(model, cfg, wide_image, monkeypatch, caplog):
-    expected = look(model, cfg, wide_image, passes=8)
+    expected = run_passes(model, cfg, wide_image, passes=8)
     sampler = MonteCarloDropout(model, cfg, passes=8, seed=0)
     classify, sizes = sampler.heads.classify, []
 
@@ -181,14 +178,14 @@ def test_short_memory_is_met_with_fewer_passes_at_once(model, cfg, wide_image, m
 
     monkeypatch.setattr(sampler.heads, "classify", short_of_memory)
     with caplog.at_level("WARNING"):
-        (found,) = sampler.look([("wide.png", sampler.read(wide_image))])
-        sampler.look([("wide.png", sampler.read(wide_image))])
+        found = sampler.forward_passes("wide.png", read_input(wide_image, cfg))
+        sampler.forward_passes("wide.png", read_input(wide_image, cfg))
     assert_alike(found, expected)
     assert max(sizes[4:]) == 40
     assert [message for message in caplog.messages if "memory is short" in message] == caplog.messages[:1]
     monkeypatch.setattr(sampler.heads, "classify", always_short)
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        sampler.look([("wide.png", sampler.read(wide_image))])
+        sampler.forward_passes("wide.png", read_input(wide_image, cfg))
 
 
 def always_short(*_):
@@ -197,40 +194,47 @@ def always_short(*_):
 
 def test_nothing_proposed(model, cfg, wide_image):
     model.proposal_generator.post_nms_topk[False] = 0
-    assert look(model, cfg, wide_image, passes=2).passes == ((), ())
+    assert run_passes(model, cfg, wide_image, passes=2).passes == ((), ())
 
 
-def test_nothing_seen(model, cfg, wide_image):
+def test_nothing_detected(model, cfg, wide_image):
     model.roi_heads.box_predictor.test_score_thresh = 1.0
-    assert look(model, cfg, wide_image, passes=2).passes == ((), ())
+    assert run_passes(model, cfg, wide_image, passes=2).passes == ((), ())
 
 
 def test_features_leave_the_padding_out(model, cfg, tmp_path):
     """A grey image has the same features whatever its shape, up to what the border does."""
     for name, shape in (("square", (64, 64, 3)), ("wide", (70, 90, 3))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full(shape, 120, dtype=np.uint8))
-    square, wide = (look(model, cfg, tmp_path / f"{name}.png").features for name in ("square", "wide"))
+    square, wide = (run_passes(model, cfg, tmp_path / f"{name}.png").features for name in ("square", "wide"))
     assert square.shape == wide.shape == (4 * 32,)
     assert square.dtype == np.float32
     assert np.corrcoef(square, wide)[0, 1] > 0.9
 
 
-def test_reading_needs_no_network(model, cfg, wide_image):
-    read = MonteCarloDropout(model, cfg, passes=2, seed=0).read
-    pickled = pickle.dumps(read)
-    assert len(pickled) < 100_000
-    assert torch.equal(pickle.loads(pickled)(wide_image)["image"], read(wide_image)["image"])
+CONDITIONS = [
+    *("passes", "seed", "dropout_probability", "confidence_threshold", "nms_threshold", "image_sizes"),
+    "mixed_precision",
+]
 
 
-def test_half_precision_sees_about_the_same(model, cfg, wide_image):
-    exact = look(model, cfg, wide_image, passes=1)
+def test_conditions_keep_their_names_in_files(model, cfg):
+    """A run that was begun with an earlier version is continued."""
+    conditions = MonteCarloDropout(model, cfg, passes=2, seed=3).conditions
+    assert list(conditions) == CONDITIONS
+    assert json.loads(json.dumps(conditions)) == conditions
+    assert (conditions["passes"], conditions["seed"], conditions["dropout_probability"]) == (2, 3, 0.5)
+
+
+def test_half_precision_detects_about_the_same(model, cfg, wide_image):
+    exact = run_passes(model, cfg, wide_image, passes=1)
     cfg.SOLVER.AMP.ENABLED = True
-    half = look(model, cfg, wide_image, passes=1)
+    half = run_passes(model, cfg, wide_image, passes=1)
     assert np.allclose(half.features, exact.features, atol=0.1)
     assert len(half.passes[0]) == pytest.approx(len(exact.passes[0]), abs=3)
 
 
-def test_no_dropout_layer_is_told(cfg):
+def test_no_dropout_layer_is_an_error(cfg):
     cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
     cfg.MODEL.ROI_BOX_HEAD.NAME = "FastRCNNConvFCHead"
     cfg.MODEL.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"
@@ -242,13 +246,13 @@ def test_broken_image_is_named(model, cfg, tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(b"no image")
     with pytest.raises(MaskALError, match=r"broken\.png: cannot be read as an image"):
-        look(model, cfg, path)
+        run_passes(model, cfg, path)
 
 
 @pytest.mark.gpu
 def test_on_cuda(make_cfg, wide_image):
     cfg = make_cfg(dropout_probability=0.5, cuda_visible_devices="0")
     model = build_model(cfg)
-    first = look(model, cfg, wide_image)
+    first = run_passes(model, cfg, wide_image)
     assert any(first.passes)
-    assert numbers(look(model, cfg, wide_image)) == numbers(first)
+    assert numbers(run_passes(model, cfg, wide_image)) == numbers(first)

@@ -102,7 +102,7 @@ def test_networks_with_dropout_heads(make_settings, network, heads):
     assert heads == network_config(settings, settings.experiments()[0]).MODEL.ROI_HEADS.NAME
 
 
-def test_heads_without_a_form_with_dropout_are_told(make_settings, network_file, tmp_path):
+def test_heads_without_a_form_with_dropout_are_named(make_settings, network_file, tmp_path):
     path = tmp_path / "points.yaml"
     path.write_text(f"_BASE_: {network_file}\nMODEL: {{ROI_MASK_HEAD: {{NAME: PointHead}}}}", encoding="utf-8")
     settings = make_settings(network_config=str(path))
@@ -145,7 +145,7 @@ def test_precision_on_cuda(make_cfg):
     assert not make_cfg(cuda_visible_devices="0", precision="fp32").SOLVER.AMP.ENABLED
 
 
-def test_missing_gpu_is_said_once(make_cfg, log, monkeypatch):
+def test_missing_gpu_is_reported_once(make_cfg, log, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert make_cfg(cuda_visible_devices="98,99").MODEL.DEVICE == "cpu"
     assert make_cfg(cuda_visible_devices="98,99").MODEL.DEVICE == "cpu"

@@ -34,7 +34,7 @@ def test_detections_become_bitmaps_with_label_and_score():
     assert np.array_equal(instance_mask(first, 20, 30), detections().pred_masks[0].numpy())
 
 
-def test_only_wanted_classes_are_drawn():
+def test_only_wanted_classes_are_kept():
     assert [one.label for one in instances_of(detections(), CLASSES, frozenset(["never"]))] == ["never"]
 
 
@@ -47,7 +47,7 @@ def folder_of_images(folder) -> list[str]:
     return names
 
 
-def test_a_folder_is_drawn_as_image_by_image(make_cfg, tmp_path):
+def test_a_folder_is_predicted_as_image_by_image(make_cfg, tmp_path):
     names, cfg = folder_of_images(tmp_path), make_cfg()
     (tmp_path / "1.png").write_bytes(b"broken")
     model = build_model(cfg)

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from active_learning.errors import MaskALError
-from active_learning.network.prediction import Predictor, load_network, read_input
+from active_learning.network.prediction import Predictor, load_network, picture_of, read_input
 from active_learning.network.weights_files import save_weights
+from detectron2.data import detection_utils
 from detectron2.modeling import build_model
 
 
@@ -55,10 +56,11 @@ def test_input_is_resized_and_keeps_the_size_of_the_file(make_cfg, tmp_path):
     pixels = np.zeros((32, 48, 3), dtype=np.uint8)
     pixels[..., 0] = 200
     cv2.imwrite(str(path), pixels)
-    given = read_input(path, make_cfg(image_min_size=64))
-    assert (given["height"], given["width"]) == (32, 48)
-    assert given["image"].shape == (3, 64, 96)
-    assert given["image"][:, 0, 0].tolist() == [200, 0, 0]
+    model_input = read_input(path, make_cfg(image_min_size=64))
+    assert (model_input["height"], model_input["width"]) == (32, 48)
+    assert model_input["image"].shape == (3, 64, 96)
+    assert model_input["image"][:, 0, 0].tolist() == [200, 0, 0]
+    assert picture_of(model_input, make_cfg())[0, 0].tolist() == [0, 0, 200]  # OpenCV wrote it as blue
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no image", b"\x89PNG\r\n\x1a\n broken"])
@@ -68,3 +70,19 @@ def test_images_that_cannot_be_read(make_cfg, tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(MaskALError, match=r"a\.png: cannot be read as an image"):
         read_input(path, make_cfg())
+
+
+@pytest.mark.parametrize("fault", [EOFError("cut"), SyntaxError("broken PNG file"), ValueError("no rows")], ids=repr)
+def test_each_error_of_a_decoder_names_the_image(make_cfg, tmp_path, monkeypatch, fault):
+    def fail(*_, **__):
+        raise fault
+
+    monkeypatch.setattr(detection_utils, "read_image", fail)
+    with pytest.raises(MaskALError, match=rf"a\.png: cannot be read as an image \({fault}\)"):
+        read_input(tmp_path / "a.png", make_cfg())
+
+
+def test_a_fault_of_the_program_is_no_damaged_image(make_cfg, tmp_path, monkeypatch):
+    monkeypatch.setattr(detection_utils, "read_image", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        read_input(tmp_path / "a.png", make_cfg())

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from active_learning.network.proposal_screening import log_odds, noise, promising
+from active_learning.network.proposal_screening import log_odds, noise, screened
 
 
 def test_log_odds_of_the_best_class():
@@ -30,8 +30,8 @@ def test_noise_is_the_root_mean_square():
     ],
 )
 def test_what_is_kept(threshold, reach, kept):
-    assert promising(torch.tensor([-4.0, -1.0, 0.5, 2.0]), threshold, reach).tolist() == kept
+    assert screened(torch.tensor([-4.0, -1.0, 0.5, 2.0]), threshold, reach).tolist() == kept
 
 
 def test_what_is_not_a_number_is_kept():
-    assert promising(torch.tensor([math.nan, -9.0]), 0.5, 1.0).tolist() == [0]
+    assert screened(torch.tensor([math.nan, -9.0]), 0.5, 1.0).tolist() == [0]

@@ -165,7 +165,7 @@ def test_a_finished_training_that_was_not_noted_is_not_redone(make_training, val
 
 
 @pytest.mark.parametrize(("damaged", "first_step"), [(1, 4), (2, 0)], ids=["the last", "both"])
-def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     make_training, validation_scores, tmp_path, monkeypatch, caplog, damaged, first_step
 ):
     cfg, arguments = make_training(train_iterations_base=8)
@@ -209,7 +209,7 @@ def test_best_weights_begin_as_those_of_the_loop_before(make_training, validatio
     assert arguments["best_model"].read_bytes() == better
 
 
-def test_a_full_disk_is_told_before_training(make_training, monkeypatch):
+def test_a_full_disk_is_reported_before_training(make_training, monkeypatch):
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 10})())
     cfg, arguments = make_training()
     with pytest.raises(MaskALError, match=r"out: .* MB are needed for the weights.*10 bytes left; .*weightsroot"):
@@ -228,7 +228,7 @@ def test_a_full_disk_is_told_before_training(make_training, monkeypatch):
         ),
     ],
 )
-def test_too_little_gpu_memory_is_told_with_the_setting_to_lower(make_training, monkeypatch, keys, remedy):
+def test_too_little_gpu_memory_is_reported_with_the_setting_to_lower(make_training, monkeypatch, keys, remedy):
     def run_step(self):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
@@ -357,7 +357,7 @@ def test_who_trains(make_training, monkeypatch, processes, device, batch, reason
     cfg, _ = make_training()
     cfg.MODEL.DEVICE, cfg.SOLVER.IMS_PER_BATCH = device, batch
     monkeypatch.setattr(training.comm, "get_world_size", lambda: processes)
-    assert training._why_alone(cfg) == reason
+    assert training._why_single_process(cfg) == reason
 
 
 def test_who_does_not_train_waits(make_training, monkeypatch, caplog, tmp_path):
@@ -379,7 +379,7 @@ def _train_in_a_process(rank, rendezvous, folder, json_file, cfg):
         register_dataset("tiny_shapes", json_file, json_file.parent, ["square", "disc", "never"])
         models = []
         monkeypatch = pytest.MonkeyPatch()
-        monkeypatch.setattr(training, "_why_alone", lambda cfg: "")
+        monkeypatch.setattr(training, "_why_single_process", lambda cfg: "")
         monkeypatch.setattr(MaskALTrainer, "after_train", lambda self: models.append(self.model))
         result = train(cfg, best_model=folder / "best.pth", best_ap=3.5, final_model=folder / "final.pth")
         monkeypatch.undo()

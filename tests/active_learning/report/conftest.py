@@ -21,7 +21,7 @@ def write_run(
     certainty: float | None = None,
     phase: str = "finished",
 ) -> Path:
-    """A run with these mAP values, one a loop; `certainty` of each pool image, None for a strategy that does not look.
+    """A run with these mAP values, one a loop; `certainty` of each pool image, None for a strategy that scores none.
 
     Each image holds one object of the first class; the chosen ones one of the last class too.
     """
@@ -45,7 +45,10 @@ def write_run(
         )
         for size, score in zip(sizes, scores, strict=True)
     ]
-    RunState(list(classes), phase=phase, train_images=names, history=history).save(files.state)
+    label, _, seed = folder.name.partition("_seed")
+    experiment = {"label": label, "strategy": label.split("_")[0], "seed": int(seed or 0)}
+    state = RunState(list(classes), phase=phase, train_images=names, history=history, experiment=experiment)
+    state.save(files.state)
     return folder
 
 

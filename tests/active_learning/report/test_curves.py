@@ -51,7 +51,7 @@ def test_the_interval_of_a_mean_is_as_wide_as_its_standard_error_says():
     assert found.high - found.low == pytest.approx(2 * 1.96 * rows[:, 0].std() / math.sqrt(40), rel=0.1)
 
 
-def test_seeds_that_two_curves_share_are_drawn_together():
+def test_seeds_that_two_curves_share_are_resampled_together():
     rows = np.random.default_rng(2).normal(50, 10, (5, 3))
     ours, others = (
         Curve(label, np.arange(3.0), rows + shift, tuple(range(5))) for label, shift in (("a", 2), ("b", 0))
@@ -60,7 +60,7 @@ def test_seeds_that_two_curves_share_are_drawn_together():
     assert found.low == pytest.approx(2) and found.high == pytest.approx(2)
 
 
-def test_infinite_draws_make_an_infinite_bound():
+def test_infinite_resamples_make_an_infinite_bound():
     found = interval(
         lambda mean: images_needed(np.array([10.0, 20.0]), mean, 50.0),
         curve([10.0, 60.0], [10.0, 60.0], [10.0, 45.0], sizes=[10.0, 20.0]),

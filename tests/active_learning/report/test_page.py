@@ -10,8 +10,10 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from active_learning.acquisition.explanation import ExplainedObject, Explanation, write_explanations
 from active_learning.report import page
 from active_learning.report.runs import read_runs
 
@@ -145,12 +147,12 @@ def test_a_run_that_cannot_be_read_is_left_out(two_strategies: Path):
     assert len(read_runs(two_strategies)) == 3
 
 
-def test_a_faulty_file_is_said_and_stops_nothing(two_strategies: Path, monkeypatch):
-    said: list[str] = []
-    monkeypatch.setattr(page.logger, "warning", lambda text, *given: said.append(text % given))
+def test_a_faulty_file_is_reported_and_stops_nothing(two_strategies: Path, monkeypatch):
+    warnings: list[str] = []
+    monkeypatch.setattr(page.logger, "warning", lambda text, *given: warnings.append(text % given))
     (two_strategies / "uncertainty_seed0" / "pool_certainty000.csv").write_text("no number\n", encoding="utf-8")
     page.try_to_write_report(two_strategies)
-    assert "pool_certainty000.csv: line 1" in said[0]
+    assert "pool_certainty000.csv: line 1" in warnings[0]
     assert not (two_strategies / "report.html").exists()
 
 
@@ -161,3 +163,19 @@ def test_states_of_an_older_version_lack_object_counts(tmp_path: Path, make_run)
         del row["objects"]
     state.write_text(json.dumps(document), encoding="utf-8")
     assert "balance" not in page_of(tmp_path).sections
+
+
+def test_the_newest_choice_is_explained(tmp_path: Path, make_run: Callable[..., Path]):
+    run = make_run(tmp_path / "uncertainty", [1.0, 2.0, 3.0], certainty=0.4)
+    box, votes = (5.0, 5.0, 25.0, 25.0), {"healthy": 1, "Blüte <b>": 1}
+    one = ExplainedObject(0.9, 1.0, 1.0, 2 / 3, 0.6, (box, box), votes, (0, 2))
+    pictures = np.full((40, 60, 3), (200, 100, 20), dtype=np.uint8), np.zeros((40, 60, 4), dtype=np.uint8)
+    for loop in range(2):
+        explanation = Explanation("a/b ü.png", 0.6, "mean", 3, 40, 60, (one,))
+        write_explanations(run / f"why_chosen{loop:03d}", [(explanation, *pictures)])
+    text = page.write_report(tmp_path).read_text(encoding="utf-8")
+    assert "uncertainty, loop 1" in text and "uncertainty, loop 0" not in text
+    assert "Blüte &lt;b&gt;&nbsp;1" in text and "Blüte <b>" not in text
+    assert text.count('<rect x="5.0" y="5.0" width="20.0" height="20.0"/>') == 2
+    assert "objects are detected in some of the passes only" in text
+    assert text.count("data:image/jpeg;base64,") == 1 and text.count("data:image/png;base64,") == 1

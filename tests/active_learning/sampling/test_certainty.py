@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from active_learning.sampling import Look, certainty_of, image_certainty
-from active_learning.sampling.observations import read_passes
+from active_learning.sampling import ForwardPasses, certainty_of, image_certainty
+from active_learning.sampling.tensors import read_passes
 from benchmarks.published_sampling import certainty, observations
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "certainty.json").read_text(encoding="utf-8"))
@@ -101,12 +101,13 @@ def test_members_name_their_passes() -> None:
     assert observation.passes == (1, 3)
 
 
-def test_a_look_has_the_certainty_of_its_whole_masks() -> None:
+def test_cut_masks_have_the_certainty_of_whole_masks() -> None:
     passes = full_hd_passes()
-    look = Look(tuple(tuple(one_pass) for one_pass in read_passes(passes)), np.zeros(1, dtype=np.float32), 1080, 1920)
+    cut = tuple(tuple(one_pass) for one_pass in read_passes(passes))
+    forward_passes = ForwardPasses(cut, np.zeros(1, dtype=np.float32), 1080, 1920)
     for mode in ("mean", "min", "max"):
         expected = image_certainty(passes, iou_threshold=0.5, mode=mode)
-        assert certainty_of(look, iou_threshold=0.5, mode=mode) == expected
+        assert certainty_of(forward_passes, iou_threshold=0.5, mode=mode) == expected
 
 
 @pytest.mark.parametrize(
@@ -114,9 +115,9 @@ def test_a_look_has_the_certainty_of_its_whole_masks() -> None:
     [(((),), "median", "mode 'median' is not one of"), ((), "mean", "at least one pass")],
     ids=["unknown-mode", "no-pass"],
 )
-def test_faulty_looks(passes: tuple[tuple[()], ...], mode: str, words: str) -> None:
+def test_faulty_forward_passes(passes: tuple[tuple[()], ...], mode: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        certainty_of(Look(passes, np.zeros(1, dtype=np.float32), 4, 4), iou_threshold=0.5, mode=mode)
+        certainty_of(ForwardPasses(passes, np.zeros(1, dtype=np.float32), 4, 4), iou_threshold=0.5, mode=mode)
 
 
 def box_mask(x0: int, y0: int, x1: int, y1: int, size: int = 20) -> torch.Tensor:

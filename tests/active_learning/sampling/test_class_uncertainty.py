@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from active_learning.sampling.class_uncertainty import class_doubt
+from active_learning.sampling.class_uncertainty import class_uncertainty
 
 LN2 = math.log(2)
 
@@ -26,16 +26,16 @@ LN2 = math.log(2)
     ],
 )
 def test_worked_cases(members, entropy, margin, mutual_information):
-    doubt = class_doubt(np.array(members))
-    assert doubt.entropy == pytest.approx(entropy, abs=1e-12)
-    assert doubt.margin == pytest.approx(margin, abs=1e-12)
-    assert doubt.mutual_information == pytest.approx(mutual_information, abs=1e-12)
+    uncertainty = class_uncertainty(np.array(members))
+    assert uncertainty.entropy == pytest.approx(entropy, abs=1e-12)
+    assert uncertainty.margin == pytest.approx(margin, abs=1e-12)
+    assert uncertainty.mutual_information == pytest.approx(mutual_information, abs=1e-12)
 
 
 @given(arrays.arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.floats(0.01, 1)))
 def test_ranges(raw):
     members = raw / (raw.sum(axis=1, keepdims=True) + 0.1)
-    doubt = class_doubt(members)
-    assert 0 <= doubt.mutual_information <= doubt.entropy + 1e-12
-    assert doubt.entropy <= math.log(members.shape[1] + 1) + 1e-12
-    assert 0 <= doubt.margin <= 1
+    uncertainty = class_uncertainty(members)
+    assert 0 <= uncertainty.mutual_information <= uncertainty.entropy + 1e-12
+    assert uncertainty.entropy <= math.log(members.shape[1] + 1) + 1e-12
+    assert 0 <= uncertainty.margin <= 1

@@ -44,7 +44,7 @@ def test_k_means_plus_plus_gives_each_once(features, seed):
     assert sorted(order) == list(range(len(features)))
 
 
-def test_k_means_plus_plus_draws_by_squared_distance():
+def test_k_means_plus_plus_samples_by_squared_distance():
     features = np.array([[0.0], [1.0], [3.0], [0.0]])
     rng = random.Random(0)
     seconds = Counter(list(itertools.islice(k_means_plus_plus(features, 0, rng), 2))[1] for _ in range(3000))

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from active_learning.sampling.observations import Detection, Mask, group_detections, read_passes
+from active_learning.sampling.observations import Detection, Mask, group_detections
+from active_learning.sampling.tensors import read_passes
 
 ONE = (torch.zeros(1, 4), torch.ones(1, 1))
 

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import random
-from typing import get_args
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from active_learning.sampling.certainty import MODES
 from active_learning.sampling.strategies import SHORTLIST, STRATEGIES, Pool, choose_images
-from active_learning.settings.keys import Strategy
 
 CERTAINTIES = {"a": [0.5], "b": [0.5], "high": [0.9], "low": [0.1], "nothing": []}
 
@@ -30,10 +31,10 @@ def pool_of(make_record):
     ("strategy", "count", "without_detections", "chosen"),
     [
         pytest.param("uncertainty", 2, "skip", ["low", "a"], id="lowest-ties-by-name"),
-        pytest.param("uncertainty", 2, "choose", ["nothing", "low"], id="nothing-seen-counts-as-0"),
+        pytest.param("uncertainty", 2, "choose", ["nothing", "low"], id="nothing-detected-counts-as-0"),
         pytest.param("uncertainty", 9, "skip", ["low", "a", "b", "high"], id="small-pool-is-taken-whole"),
         pytest.param("certainty", 2, "skip", ["high", "a"], id="highest-ties-by-name"),
-        pytest.param("certainty", 9, "choose", ["high", "a", "b", "low", "nothing"], id="nothing-seen-comes-last"),
+        pytest.param("certainty", 9, "choose", ["high", "a", "b", "low", "nothing"], id="nothing-detected-comes-last"),
         pytest.param("uncertainty", 0, "skip", [], id="none-wanted"),
     ],
 )
@@ -55,7 +56,7 @@ BROAD = [[0.5, 0.25]] * 2  # the highest entropy of the three, but one class lea
         ("bald", ["disagree", "broad", "clear", "undecided"]),
     ],
 )
-def test_doubt_about_the_class(pool_of, make_record, strategy, order):
+def test_uncertain_classes(pool_of, make_record, strategy, order):
     members = {"clear": CLEAR, "undecided": UNDECIDED, "disagree": DISAGREE, "broad": BROAD}
     pool = pool_of(*(make_record(name, [0.5], [rows]) for name, rows in members.items()), count=4)
     assert choose_images(strategy, pool).names == order
@@ -63,7 +64,7 @@ def test_doubt_about_the_class(pool_of, make_record, strategy, order):
 
 @pytest.mark.parametrize(("mode", "first"), [("mean", "doubtful"), ("min", "mixed"), ("max", "doubtful")])
 @pytest.mark.parametrize("strategy", ["entropy", "margin"])
-def test_the_mode_counts_for_every_doubt(pool_of, make_record, strategy, mode, first):
+def test_the_mode_counts_for_class_uncertainty_too(pool_of, make_record, strategy, mode, first):
     mixed = make_record("mixed", [0.5, 0.5], [[[0.5, 0.5]], CLEAR])
     doubtful = make_record("doubtful", [0.5, 0.5], [[[0.6, 0.4]]] * 2)
     assert choose_images(strategy, pool_of(mixed, doubtful, mode=mode)).names[0] == first
@@ -101,7 +102,7 @@ def test_class_balanced_without_training_objects(pool_of, make_record):
     assert choose_images("class_balanced", pool).names == ["b", "a"]
 
 
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_near_duplicates_are_held_back(pool_of, make_record, strategy):
     records = [make_record(f"{index}", [0.5], features=[x, 1.0]) for index, x in enumerate([0, 0.01, 3, 6, 6.01, 9])]
     training = np.array([[9.0, 1.0]], dtype=np.float32)
@@ -114,32 +115,52 @@ def test_near_duplicates_are_held_back(pool_of, make_record, strategy):
     assert len(choose_images(strategy, pool).names) == 6
 
 
-def test_settings_and_table_know_the_same_strategies():
-    assert set(STRATEGIES) == set(get_args(Strategy))
-
-
 def test_random_heeds_names_and_seed_alone(pool_of, make_record):
     names = [f"{index:03d}" for index in range(50)]
     blind = [Pool(names, {}, "mean", 10, random.Random(seed)) for seed in (1, 2)]
     seeing = pool_of(*(make_record(name, [0.5]) for name in names), count=10, rng=random.Random(1))
-    draws = [choose_images("random", pool).names for pool in (blind[0], seeing, blind[1])]
-    assert len(set(draws[0])) == 10
-    assert draws[0] == draws[1] == random.Random(1).sample(names, 10)
-    assert draws[0] != draws[2]
+    chosen = [choose_images("random", pool).names for pool in (blind[0], seeing, blind[1])]
+    assert len(set(chosen[0])) == 10
+    assert chosen[0] == chosen[1] == random.Random(1).sample(names, 10)
+    assert chosen[0] != chosen[2]
 
 
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+CLASSES = st.integers(1, 3)
+MEMBERS = st.lists(st.floats(0.01, 0.9), min_size=1, max_size=3)  # how sure each of them is of the first class
+
+
+def members_of(first_class: list[float], classes: int) -> list[list[float]]:
+    return [[p, *[(1 - p) / (2 * classes)] * (classes - 1)] for p in first_class]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @given(
-    certainties=st.dictionaries(st.text(max_size=4), st.lists(st.floats(0, 1), max_size=3), max_size=12),
+    classes=CLASSES,
+    images=st.dictionaries(st.text(max_size=4), st.lists(MEMBERS, max_size=3), max_size=12),
     count=st.integers(0, 15),
-    mode=st.sampled_from(["mean", "min", "max"]),
+    mode=st.sampled_from(sorted(MODES)),
+    without_detections=st.sampled_from(["skip", "choose"]),
 )
-def test_never_more_than_there_are_and_none_twice(make_record, strategy, certainties, count, mode):
-    records = {name: make_record(name, values, features=[len(name), 1]) for name, values in sorted(certainties.items())}
-    pool = Pool(list(records), records, mode, count, random.Random(0), class_counts=(1, 0))
-    chosen = choose_images(strategy, pool, images_without_detections="choose").names
-    assert len(chosen) == len(set(chosen)) == min(count, len(records))
-    assert set(chosen) <= set(records)
+@example(classes=2, images={}, count=3, mode="mean", without_detections="skip").via("empty pool")
+@example(classes=1, images={"a": [[0.5]], "b": [[0.9, 0.2]]}, count=1, mode="min", without_detections="skip").via("K=1")
+@example(classes=2, images={"a": [], "b": []}, count=2, mode="max", without_detections="choose").via("no object at all")
+def test_what_holds_for_every_strategy(make_record, strategy, classes, images, count, mode, without_detections):
+    """Distinct names of the pool, as many as wanted or as there are, the same for the same seed."""
+    records = {
+        name: make_record(name, [0.5] * len(objects), [members_of(p, classes) for p in objects], [len(name), 1])
+        for name, objects in sorted(images.items())
+    }
+
+    def chosen() -> list[str]:
+        pool = Pool(list(records), records, mode, count, random.Random(7), class_counts=(1,) * classes)
+        return choose_images(strategy, pool, images_without_detections=without_detections).names
+
+    names = chosen()
+    skips = STRATEGIES[strategy].needs_forward_passes and without_detections == "skip"
+    choosable = {name for name, objects in images.items() if objects or not skips}
+    assert len(names) == len(set(names)) == min(count, len(choosable))
+    assert set(names) <= choosable
+    assert names == chosen()
 
 
 @pytest.mark.parametrize(
@@ -149,3 +170,9 @@ def test_never_more_than_there_are_and_none_twice(make_record, strategy, certain
 def test_unknown_words(pool_of, strategy, without_detections, words):
     with pytest.raises(ValueError, match=words):
         choose_images(strategy, pool_of(), images_without_detections=without_detections)
+
+
+def test_the_table_needs_no_pytorch():
+    """The settings take their choices from it, and --help answers at once."""
+    script = "import sys; import active_learning.settings, active_learning.sampling; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from active_learning.utils.tsne import Match, draw, embed, match, objects_csv
+from active_learning.utils.tsne import Match, embed, match, objects_csv, plot
 
 
 def masks(*spans: tuple[int, int]) -> np.ndarray:
@@ -53,9 +53,9 @@ def test_classes_that_differ_lie_apart(objects: list[Match]):
     assert np.array_equal(places, embed(np.stack([one.features for one in objects]), seed=0))
 
 
-def test_the_map_is_drawn_and_written(objects: list[Match], tmp_path):
+def test_the_map_is_plotted_and_written(objects: list[Match], tmp_path):
     places = np.random.default_rng(1).normal(size=(40, 2))
-    draw(objects, places, ["a $x_1$", "花, b", "never seen"], tmp_path / "map.png")
+    plot(objects, places, ["a $x_1$", "花, b", "never seen"], tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
     lines = objects_csv(objects, places).splitlines()
     assert len(lines) == 41

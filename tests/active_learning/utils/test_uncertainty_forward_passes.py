@@ -1,4 +1,4 @@
-"""Certainties of a growing number of passes, from looks made by hand."""
+"""Certainties of a growing number of passes, made by hand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from active_learning.sampling.forward_passes import Look
+from active_learning.sampling.forward_passes import ForwardPasses
 from active_learning.sampling.observations import Detection, Mask
-from active_learning.utils.uncertainty_forward_passes import draw, objects_csv, settle, steps_up_to, summary
+from active_learning.utils.uncertainty_forward_passes import objects_csv, plot, settle, steps_up_to, summary
 
 
 def detection(x: int) -> Detection:
@@ -21,8 +21,8 @@ def detection(x: int) -> Detection:
 
 
 def settled(*passes: tuple[Detection, ...]):
-    look = Look(passes, np.zeros(1, dtype=np.float32), 10, 100)
-    return settle("ä.png", look, iou_threshold=0.5, mode="mean")
+    forward_passes = ForwardPasses(passes, np.zeros(1, dtype=np.float32), 10, 100)
+    return settle("ä.png", forward_passes, iou_threshold=0.5, mode="mean")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_certainty_of_the_first_passes():
     assert found.image.tolist() == pytest.approx([1 / 2, 1 / 2, 1 / 2])
 
 
-def test_the_summary_counts_what_has_been_seen():
+def test_the_summary_counts_what_has_been_detected():
     one, other = detection(0), detection(50)
     rows = summary([settled((one,), (), (one, other), (one,)), settled((), (), (one,), (one,))])
     assert [row[:2] for row in rows] == [[2, 1], [3, 3], [4, 3]]
@@ -52,7 +52,7 @@ def test_the_summary_counts_what_has_been_seen():
     assert rows[-1][2:5] == [0, 0, 0]
 
 
-def test_nothing_seen_at_all():
+def test_nothing_detected_at_all():
     rows = summary([settled((), (), ())])
     assert rows[-1][1] == 0 and math.isnan(rows[-1][2])
 
@@ -62,5 +62,5 @@ def test_a_line_an_object_and_number_of_passes(tmp_path: Path):
     rows = list(csv.DictReader(io.StringIO(objects_csv(found))))
     assert [(row["object"], row["passes"]) for row in rows] == [("0", "2"), ("0", "3"), ("1", "3")]
     assert rows[0]["image"] == "ä.png" and float(rows[1]["occurrence"]) == pytest.approx(2 / 3, abs=1e-6)
-    draw(found, summary(found), 2, tmp_path / "x.png")
+    plot(found, summary(found), 2, tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"

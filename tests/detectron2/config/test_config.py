@@ -36,6 +36,13 @@ def test_base_files_are_inherited_in_turn(tmp_path: Path) -> None:
     assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.STEPS, cfg.OUTPUT_DIR, cfg.MODEL.MASK_ON) == (0.25, (10, 20), "é", True)
 
 
+@pytest.mark.parametrize(("written", "read"), [("off", "off"), ('"off"', "off"), ("auto", "auto")])
+def test_a_switch_may_be_written_without_quotes(tmp_path: Path, written: str, read: str) -> None:
+    cfg = get_cfg()
+    cfg.merge_from_file(write(tmp_path, "a.yaml", f"MODEL: {{CPU_KERNELS: {written}}}"))
+    assert read == cfg.MODEL.CPU_KERNELS
+
+
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [

@@ -10,16 +10,16 @@ import torch
 from detectron2.utils.env import seed_all_rng
 
 
-def draws() -> tuple[float, float, float]:
+def samples() -> tuple[float, float, float]:
     return random.random(), float(np.random.rand()), torch.rand(1).item()
 
 
 def test_seeds_repeat_all_generators() -> None:
     seed_all_rng(3)
-    first = draws()
+    first = samples()
     seed_all_rng(3)
-    assert draws() == first
+    assert samples() == first
     seed_all_rng()
-    other = draws()
+    other = samples()
     seed_all_rng()
-    assert all(a != b for a, b in zip(draws(), other, strict=True))
+    assert all(a != b for a, b in zip(samples(), other, strict=True))

@@ -1,4 +1,4 @@
-"""Web addresses, the cache, and what is said without a network."""
+"""Web addresses, the cache, and errors without a network."""
 
 from __future__ import annotations
 

@@ -10,36 +10,36 @@ import torch
 from detectron2.utils.random_state import random_states, random_states_kept, seed_for_item, set_random_states
 
 
-def draw() -> list[float]:
+def sample() -> list[float]:
     return [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.randn(1).item()]
 
 
 def test_draws_are_repeated() -> None:
-    draw()  # leaves half of a pair of Gaussian numbers in Python's and numpy's generators
+    sample()  # leaves half of a pair of Gaussian numbers in Python's and numpy's generators
     states = random_states()
-    before = draw()
-    draw()
+    before = sample()
+    sample()
     set_random_states(states)
-    assert draw() == before
+    assert sample() == before
 
 
 def test_states_survive_a_checkpoint_that_runs_no_code() -> None:
     file = io.BytesIO()
     torch.save(random_states(), file)
-    expected = draw()
+    expected = sample()
     file.seek(0)
     set_random_states(torch.load(file, weights_only=True))
-    assert draw() == expected
+    assert sample() == expected
 
 
 def test_draws_inside_are_undone_also_after_an_error() -> None:
     states = random_states()
-    expected = draw()
+    expected = sample()
     set_random_states(states)
     with pytest.raises(ValueError, match="inside"), random_states_kept():
-        draw()
+        sample()
         raise ValueError("inside")
-    assert draw() == expected
+    assert sample() == expected
 
 
 @pytest.mark.gpu
@@ -56,6 +56,6 @@ def test_items_have_their_own_draws() -> None:
     with random_states_kept():
         for numbers in ((1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 0, 0), (1, 0, 0)):
             seed_for_item(*numbers)
-            seen.append(tuple(draw()))
+            seen.append(tuple(sample()))
     assert seen[0] == seen[-1]
     assert len(set(seen)) == 4

@@ -9,7 +9,7 @@ from datumaro.components.dataset import Dataset
 from pycocotools import mask as coco_mask
 
 
-def draw(annotation, height, width):
+def fill(annotation, height, width):
     if annotation.type.name == "mask":
         return np.asarray(annotation.image).astype(bool)
     points = annotation.points
@@ -36,8 +36,8 @@ def main(kind, folder, out):
     for index, annotation in enumerate(item.annotations):
         label = names[annotation.label].name
         key = (label, "group", annotation.group) if annotation.group else (label, index)
-        objects[key].append(draw(annotation, *size_of(item)))
-    masks = [np.any(drawn, axis=0) for drawn in objects.values()]
+        objects[key].append(fill(annotation, *size_of(item)))
+    masks = [np.any(filled, axis=0) for filled in objects.values()]
     np.savez_compressed(out, labels=[key[0] for key in objects], masks=masks)
 
 

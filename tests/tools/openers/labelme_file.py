@@ -13,7 +13,7 @@ from labelme._label_file import read_label_file
 from labelme.utils import shape_to_mask
 
 
-def draw(shape, height, width):
+def fill(shape, height, width):
     if shape["shape_type"] != "mask":
         return shape_to_mask((height, width), shape["points"], shape["shape_type"])
     canvas = np.zeros((height, width), bool)
@@ -30,8 +30,8 @@ def main(file, out):
     for index, shape in enumerate(shapes):
         group = shape["group_id"]
         key = (shape["label"], "group", group) if group is not None else (shape["label"], index)
-        objects[key].append(draw(shape, document["imageHeight"], document["imageWidth"]))
-    masks = [np.any(drawn, axis=0) for drawn in objects.values()]
+        objects[key].append(fill(shape, document["imageHeight"], document["imageWidth"]))
+    masks = [np.any(filled, axis=0) for filled in objects.values()]
     np.savez_compressed(out, labels=[key[0] for key in objects], masks=masks)
 
 

@@ -1,0 +1,156 @@
+"""The image that the shapes of a file are read for, and how shapes become objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
+from active_learning.annotations.contours import parts_bitmap, union_bitmap
+from active_learning.annotations.documents import brief
+from active_learning.annotations.png import MOST_PIXELS
+from active_learning.annotations.shapes import ShapeError, clipped_bitmap, clipped_outline
+from active_learning.errors import AnnotationError
+
+MOST_MASK_PIXELS = 2 * MOST_PIXELS  # of all masks of a file
+_SMALL = 2**22  # pixels; masks up to this size are decoded however small the image
+Entry = TypeVar("Entry")
+Regions: TypeAlias = "tuple[tuple[Part | Bitmap, ...], list[str]]"  # of a shape, and faults of what is left out of it
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A readable shape; shapes of equal `key` are one object. The regions of a shape are one union."""
+
+    key: tuple[Any, ...]
+    label: str
+    regions: tuple[Part | Bitmap, ...]
+    score: float | None
+    origin: str
+
+
+@dataclass
+class Canvas:
+    """The image that shapes are read for; `place` is the file, or the place in it, for messages.
+
+    `warnings` grows with what is left out or corrected. `pixels` are left for masks: a few bytes of a file can stand
+    for a mask of megabytes.
+    """
+
+    height: int
+    width: int
+    place: Path | str
+    warnings: list[str] = field(default_factory=list)
+    pixels: int = MOST_MASK_PIXELS
+
+    def part(self, outline: Polygon) -> Part:
+        """The outline inside the image. Raises ShapeError where nothing of it has an area."""
+        return Part(clipped_outline(outline, self.height, self.width))
+
+    def most_pixels(self) -> int:
+        """The largest mask to decode; it may be dragged over the image's border. Raises ShapeError where the masks
+        before it took all room."""
+        if self.pixels <= 0:
+            raise ShapeError(f"the masks before it hold {MOST_MASK_PIXELS} pixels already; no more are read")
+        return min(max(2 * self.height * self.width, _SMALL), MOST_PIXELS)
+
+    def bitmap(self, bitmap: Bitmap) -> Bitmap:
+        """The set pixels inside the image. Raises ShapeError where there are none."""
+        self.pixels -= bitmap.mask.size // 16  # for the work of decoding, even where nothing is left of it
+        placed = clipped_bitmap(bitmap, self.height, self.width)
+        self.pixels -= placed.mask.size
+        return placed
+
+    def objects(
+        self,
+        entries: Iterable[tuple[int, Entry]],
+        read_shape: Callable[[Entry, int], Shape],
+        name: Callable[[Entry, int], str],
+        kind: str = "object",
+    ) -> tuple[Instance, ...]:
+        """An instance for all shapes of one key; those that cannot be read are left out with a warning each.
+
+        Args:
+            entries: what a file holds for shapes, each with its number there.
+            read_shape: raises ShapeError.
+            name: an entry's place in the file, and its label, for messages.
+            kind: what the tool calls a shape.
+        """
+        groups: dict[tuple[Any, ...], list[Shape]] = {}
+        for index, entry in entries:
+            try:
+                shape = read_shape(entry, index)
+            except ShapeError as fault:
+                self.warnings.append(f"{self.place}: {name(entry, index)}: {fault}; the {kind} is left out")
+            else:
+                groups.setdefault(shape.key, []).append(shape)
+        return self.join(groups.values())
+
+    def annotation(
+        self, image: str, instances: tuple[Instance, ...], extra: dict[str, Any] | None = None
+    ) -> Annotation:
+        """What was read for the image of that name, with all warnings so far."""
+        return Annotation(image, self.height, self.width, instances, tuple(self.warnings), extra or {})
+
+    def join(self, groups: Iterable[Sequence[Shape]]) -> tuple[Instance, ...]:
+        """An instance for each group of shapes, their union; those that find no room are left out with a warning."""
+        instances = []
+        for shapes in groups:
+            try:
+                instances.append(self._union(shapes))
+            except ShapeError as fault:
+                where = f"{self.place}: {shapes[0].origin}: label {brief(shapes[0].label)}"
+                self.warnings.append(f"{where}: {fault}; the object is left out")
+        return tuple(instances)
+
+    def _union(self, shapes: Sequence[Shape]) -> Instance:
+        """Raises ShapeError."""
+        scores = [shape.score for shape in shapes if shape.score is not None]
+        first, score = shapes[0], max(scores, default=None)
+        regions = [region for shape in shapes for region in shape.regions]
+        parts = tuple(region for region in regions if isinstance(region, Part))
+        bitmaps = [region for region in regions if isinstance(region, Bitmap)]
+        if not bitmaps:
+            return Instance(first.label, parts, None, score, first.origin)
+        if len(regions) == 1:
+            return Instance(first.label, (), bitmaps[0], score, first.origin)
+        self.most_pixels()
+        if parts:
+            bitmaps.append(parts_bitmap(parts, self.height, self.width))
+        return Instance(first.label, (), self.bitmap(union_bitmap(bitmaps)), score, first.origin)
+
+
+def open_canvas(
+    declared: tuple[Any, Any], size: tuple[int, int] | None, place: Path | str, fields: tuple[str, str]
+) -> Canvas:
+    """The image in the size to trust, with a warning where the file declares another.
+
+    Args:
+        declared: (height, width) as the file gives them, None where it does not.
+        size: the image's real (height, width), None where it is unknown.
+        fields: the names of the two fields, for messages.
+
+    Raises:
+        AnnotationError: the real size is unknown, and the declared one is none.
+    """
+    if size is None:
+        return Canvas(*_declared_size(declared, place, fields), place)
+    if declared in (size, (None, None)):
+        return Canvas(*size, place)
+    reason = "; was it annotated without regard to its EXIF rotation?" if declared == size[::-1] else ""
+    heights = f"{fields[0]} {brief(declared[0])}, {fields[1]} {brief(declared[1])}"
+    warning = f"{place}: {heights}: the image has height {size[0]}, width {size[1]}, which is used{reason}"
+    return Canvas(*size, place, [warning])
+
+
+def _declared_size(declared: tuple[Any, Any], place: Path | str, fields: tuple[str, str]) -> tuple[int, int]:
+    height, width = declared
+    if not all(type(length) is int and length > 0 for length in declared):
+        values = ", ".join(map(brief, declared))
+        raise AnnotationError(f"{place}: {', '.join(fields)}: no image size ({values})")
+    if height * width > MOST_PIXELS:
+        pixels = " x ".join(map(brief, declared))
+        raise AnnotationError(f"{place}: {', '.join(fields)}: {pixels} pixels are no image of this world")
+    return height, width

@@ -1,0 +1,102 @@
+"""What a V7 Darwin file holds about its image: name, folder, size and slot."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+_VIDEO_FIELDS = ("fps", "frame_urls", "frame_manifest")
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """The image as the file describes it.
+
+    `names` it may go by, the most telling first; `declared` (height, width) stand at `places`; `slot` is its slot, None
+    where all annotations are of this image.
+    """
+
+    folder: str = ""
+    names: tuple[str, ...] = ()
+    declared: tuple[Any, Any] = (None, None)
+    places: tuple[str, str] = ("height", "width")
+    slot: str | None = None
+    is_video: bool = False
+
+    def holds(self, entry: Any) -> bool:
+        """Whether an annotation is of this image."""
+        names = entry.get("slot_names") if isinstance(entry, dict) else None
+        return self.slot is None or not isinstance(names, list) or not names or self.slot in names
+
+    def name_warnings(self, path: Path, image: str) -> list[str]:
+        """Where none of its names is that of the image."""
+        if not self.names or _same_name(self.names, image):
+            return []
+        return [f"{path}: names {self.names[0]!r}, but the file stands beside {image!r} and is read for it"]
+
+
+def item_of(document: dict[str, Any], image: str) -> Item:
+    """The item of version 2.0, or the image of version 1.0; `image` is the name it is read for."""
+    item = document.get("item")
+    if isinstance(item, dict):
+        return _of_slots(item, image)
+    top = document.get("image")
+    if not isinstance(top, dict):
+        return Item()
+    return Item(
+        folder=_text(top.get("path")),
+        names=_texts(top.get("original_filename"), top.get("filename")),
+        declared=(top.get("height"), top.get("width")),
+        places=("image.height", "image.width"),
+        is_video=any(top.get(field) for field in _VIDEO_FIELDS),
+    )
+
+
+def _of_slots(item: dict[str, Any], image: str) -> Item:
+    """Of several slots, the image's is the one with a source file of its name, or else the first."""
+    entries = item.get("slots")
+    slots = [slot for slot in entries if isinstance(slot, dict)] if isinstance(entries, list) else []
+    folder, name = _text(item.get("path")), _text(item.get("name"))
+    if not slots:
+        return Item(folder, _texts(name))
+    slot = next((slot for slot in slots if _same_name(_source_names(slot), image)), slots[0])
+    sources = _source_names(slot)
+    suffix = PurePosixPath(sources[0]).suffix if sources else ""
+    stem = name.removesuffix(PurePosixPath(name).suffix)
+    on_disk = stem + suffix if name and suffix and not name.casefold().endswith(suffix.casefold()) else name
+    place, name_of_slot = f"item.slots[{slots.index(slot)}]", slot.get("slot_name")
+    return Item(
+        folder=folder,
+        names=_texts(on_disk, name, *sources),
+        declared=(slot.get("height"), slot.get("width")),
+        places=(f"{place}.height", f"{place}.width"),
+        slot=name_of_slot if len(slots) > 1 and isinstance(name_of_slot, str) else None,
+        is_video=slot.get("type") == "video" or any(slot.get(field) for field in _VIDEO_FIELDS),
+    )
+
+
+def _source_names(slot: dict[str, Any]) -> tuple[str, ...]:
+    files = slot.get("source_files")
+    files = files if isinstance(files, list) else []
+    return _texts(*(file.get("file_name") for file in files if isinstance(file, dict)))
+
+
+def _text(value: Any) -> str:
+    return value.replace("\\", "/") if isinstance(value, str) else ""
+
+
+def _texts(*values: Any) -> tuple[str, ...]:
+    return tuple(text for value in values if (text := _text(value)))
+
+
+def _same_name(names: Iterable[str], image: str) -> bool:
+    """Whether one of the names is the image's; names in V7 may go without a suffix."""
+    path = PurePosixPath(image)
+    return not {_folded(path.name), _folded(path.stem)}.isdisjoint(_folded(PurePosixPath(name).name) for name in names)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

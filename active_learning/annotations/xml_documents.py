@@ -1,0 +1,117 @@
+"""Xml files and their elements."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, indent, tostring
+from xml.parsers.expat import ErrorString
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import DefusedXMLParser
+
+from active_learning.errors import AnnotationError
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_STARTS = (b"<", b"\xff\xfe<", b"\xfe\xff\x00<")  # UTF-8 and the like, UTF-16 of both byte orders
+_DEEPEST = 100  # elements of annotation files are nested 5 deep
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_KINDS = {
+    "annotation": "an xml file of CVAT's LabelMe 3.0 export or of Pascal VOC",
+    "annotations": "a 'CVAT for images' xml file, which holds many images",
+}
+
+
+def is_xml(content: bytes) -> bool:
+    """Whether the bytes of a file are meant to be xml."""
+    return content.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(_STARTS)
+
+
+def parse_xml(content: bytes, path: Path) -> Element:
+    """The root element. Entities are refused, declared or external: they can blow up or name other files.
+
+    Raises:
+        AnnotationError: it is damaged or declares entities; names the line.
+    """
+    text = content.removeprefix(_BYTE_ORDER_MARK)
+    stripped = text.lstrip()  # a declaration must come first
+    parser = DefusedXMLParser(target=_TreeBuilder())
+    try:
+        parser.feed(stripped)
+        root: Element = parser.close()
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        line = parser.parser.CurrentLineNumber + text[: len(text) - len(stripped)].count(b"\n")
+        place = f"line {line}, column {parser.parser.CurrentColumnNumber + 1}"
+        if isinstance(error, DefusedXmlException):
+            reason = "declares or uses an entity, which annotation tools never write; it is not read"
+            raise AnnotationError(f"{path}: {place}: the xml file {reason}") from error
+        damage = f"{_damaged_kind(content)} that is damaged or half-written: save the annotation again"
+        reason = ErrorString(error.code) if isinstance(error, ParseError) else str(error)
+        raise AnnotationError(f"{path}: {place}: {reason}; the file is {damage}") from error
+    return root
+
+
+class _TreeBuilder(TreeBuilder):
+    """Refuses elements nested so deep that walking through them would exhaust the stack."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def start(self, tag: Any, attrs: Any, /) -> Element:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(f"elements are nested deeper than {_DEEPEST}")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self._depth -= 1
+        return super().end(tag)
+
+
+def _damaged_kind(content: bytes) -> str:
+    root = re.search(rb"<([A-Za-z_][\w.-]*)", content[:4000])
+    return _KINDS.get(root.group(1).decode(), "an xml file") if root else "an xml file"
+
+
+def xml_text(element: Element, path: Path) -> str:
+    """The element as indented xml text. Raises AnnotationError where it holds a character that xml does not know."""
+    indent(element)
+    text = tostring(element, "unicode", short_empty_elements=False)
+    foreign = _NOT_XML.search(text)
+    if foreign:
+        around = text[max(foreign.start() - 20, 0) : foreign.end() + 20]
+        raise AnnotationError(f"{path}: {around!r}: xml has no character {foreign.group()!r}; rename it")
+    return text + "\n"
+
+
+def is_pascal_voc(root: Element) -> bool:
+    """Pascal VOC shares its root element with LabelMe 3.0, but has an element `size` and boxes."""
+    return root.tag == "annotation" and any(root.find(tag) is not None for tag in ("size/width", "object/bndbox"))
+
+
+def kind_of_xml(root: Element) -> str:
+    """What an xml file is that none of our formats recognises, in words."""
+    if is_pascal_voc(root):
+        return "a Pascal VOC xml file"
+    if root.tag == "annotations" and root.find("track") is not None:
+        return "a 'CVAT for video' xml file"
+    return _KINDS.get(root.tag, "an xml file")
+
+
+def text_of(element: Element, tag: str) -> str:
+    """The text of a descendant, without the line ends that old files pad it with; "" where there is none."""
+    return (element.findtext(tag) or "").strip()
+
+
+def add_element(parent: Element, tag: str, text: str = "") -> Element:
+    """A new last child."""
+    element = SubElement(parent, tag)
+    element.text = text
+    return element
+
+
+def whole_number(text: str) -> int | str | None:
+    """None for ""; the text where it is no number."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text or None

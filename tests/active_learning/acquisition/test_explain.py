@@ -1,0 +1,73 @@
+"""Explanations of passes made by hand: which part was low, and where the passes disagree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from active_learning.acquisition.explain import explain
+from active_learning.acquisition.explanation import Explanation, Pixels
+from active_learning.sampling.forward_passes import ForwardPasses
+from active_learning.sampling.observations import Detection, Mask
+
+CLASSES = ["healthy", "Blüte <b>"]
+RULE = {"iou_threshold": 0.5, "mode": "mean"}
+
+
+def square(x: int, y: int, width: int, height: int) -> Mask:
+    return Mask(x, y, np.ones((height, width), dtype=bool), width * height)
+
+
+def detection(x: int, y: int, width: int, height: int, probabilities: tuple[float, ...] = (0.98, 0.01)) -> Detection:
+    return Detection(
+        square(x, y, width, height), np.array([x, y, x + width, y + height], dtype=np.float64), np.array(probabilities)
+    )
+
+
+def explained(*passes: tuple[Detection, ...]) -> tuple[Explanation, Pixels]:
+    forward_passes = ForwardPasses(passes, np.zeros(3, dtype=np.float32), 40, 60)
+    return explain("a/b ü.png", forward_passes, CLASSES, **RULE)
+
+
+@pytest.mark.parametrize(
+    ("passes", "part"),
+    [
+        ([(detection(5, 5, 20, 20),), (), (), ()], "occurrence"),
+        ([(detection(5, 5, 20, 20, (0.5, 0.49)),)] * 4, "semantic"),
+        ([(detection(5, 5, 20, 20),), (detection(5, 5, 20, 14),)] * 2, "box"),
+        ([(detection(5, 5, 20, 20),), (replace(detection(5, 5, 20, 20), mask=square(5, 5, 20, 12)),)] * 2, "mask"),
+    ],
+    ids=["detected once", "two classes", "two sizes", "two outlines in one box"],
+)
+def test_the_lowest_part_is_named(passes: list, part: str):
+    explanation, _ = explained(*passes)
+    assert explanation.lowest_part == part
+    assert explanation.objects[0].lowest_part == part
+
+
+def test_votes_and_boxes_of_the_passes():
+    explanation, _ = explained(
+        (detection(5, 5, 20, 20),), (detection(5, 6, 20, 20, (0.1, 0.8)),), (detection(6, 5, 20, 20),), ()
+    )
+    (one,) = explanation.objects
+    assert one.votes == {"healthy": 2, "Blüte <b>": 1}
+    assert one.boxes == ((5, 5, 25, 25), (5, 6, 25, 26), (6, 5, 26, 25))
+    assert one.passes == (0, 1, 2)
+    assert one.occurrence == 0.75
+    assert one.certainty == pytest.approx(explanation.certainty)
+
+
+def test_the_least_certain_object_comes_first():
+    explanation, _ = explained((detection(5, 5, 10, 10), detection(30, 5, 20, 20)), (detection(5, 5, 10, 10),))
+    assert [one.occurrence for one in explanation.objects] == [0.5, 1.0]
+
+
+def test_the_map_is_hot_where_half_of_the_passes_agree():
+    _, heat = explained((detection(4, 4, 20, 20),), (detection(4, 4, 20, 15),))
+    assert heat.shape == (40, 60, 4)
+    assert heat[12, 12, 3] == 0  # in all passes
+    assert heat[21, 12, 3] == 180  # in one of two
+    assert heat[35, 50, 3] == 0  # in none
+    assert (heat[4, 4:24] == 255).all()  # the outline of the mean mask

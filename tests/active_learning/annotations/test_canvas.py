@@ -1,0 +1,115 @@
+"""The image that shapes are read for: room for masks, shapes joined to objects, the size to trust."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from active_learning.annotations.annotation import Bitmap, Part
+from active_learning.annotations.canvas import MOST_MASK_PIXELS, Canvas, Shape, open_canvas
+from active_learning.annotations.shapes import ShapeError
+from active_learning.errors import AnnotationError
+
+PATH = Path("a.json")
+SQUARE = np.array([[2.0, 3.0], [6.0, 3.0], [6.0, 8.0], [2.0, 8.0]])
+
+
+def canvas(pixels: int = MOST_MASK_PIXELS) -> Canvas:
+    return Canvas(40, 50, PATH, pixels=pixels)
+
+
+def shape(*regions: Part | Bitmap, score: float | None = None) -> Shape:
+    return Shape(("a", 0), "a", regions, score, "shapes[0]")
+
+
+def test_masks_are_read_until_the_room_is_used_up():
+    image = canvas(pixels=15)
+    for _ in range(2):
+        image.most_pixels()
+        placed = image.bitmap(Bitmap(-2, 0, np.ones((2, 7), dtype=bool)))
+        assert (placed.x, placed.mask.shape) == (0, (2, 5))
+    with pytest.raises(ShapeError, match="no more are read"):
+        image.most_pixels()
+
+
+def test_empty_masks_use_up_the_room_as_well():
+    image = canvas(pixels=1)
+    with pytest.raises(ShapeError, match="empty"):
+        image.bitmap(Bitmap(0, 0, np.zeros((4, 4), dtype=bool)))
+    with pytest.raises(ShapeError, match="no more are read"):
+        image.most_pixels()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "most"),
+    [
+        pytest.param(40, 50, 2**22, id="small image"),
+        pytest.param(3000, 4000, 24_000_000, id="photograph"),
+        pytest.param(2**14, 2**14, 2**28, id="huge image"),
+    ],
+)
+def test_the_largest_mask(height, width, most):
+    assert Canvas(height, width, PATH).most_pixels() == most
+    assert most <= MOST_MASK_PIXELS
+
+
+def test_shapes_of_an_object_are_one_instance():
+    bitmap = Bitmap(20, 20, np.ones((2, 3), dtype=bool))
+    groups = [[shape(Part(SQUARE), score=0.5), shape(Part(SQUARE + 10), score=0.75)], [shape(Part(SQUARE), bitmap)]]
+    image = canvas()
+    parts, mixed = image.join(groups)
+    assert (len(parts.parts), parts.bitmap, parts.score, parts.origin) == (2, None, 0.75, "shapes[0]")
+    assert mixed.parts == ()
+    assert mixed.bitmap is not None
+    assert mixed.bitmap.mask.sum() == 20 + 6
+    assert image.warnings == []
+
+
+def test_objects_without_room_are_left_out_with_a_warning():
+    far = [Bitmap(0, 0, np.ones((1, 1), dtype=bool)), Bitmap(49, 39, np.ones((1, 1), dtype=bool))]
+    image = canvas(pixels=100)
+    assert len(image.join([[shape(*far)], [shape(*far)]])) == 1
+    (warning,) = image.warnings
+    assert warning.startswith("a.json: shapes[0]: label 'a': the masks before it")
+
+
+def test_shapes_of_one_key_are_joined_and_faulty_ones_named():
+    def read(entry: str, index: int) -> Shape:
+        if entry == "bad":
+            raise ShapeError("has no points")
+        return Shape((entry,), entry, (Part(SQUARE + index),), None, f"shapes[{index}]")
+
+    image = canvas()
+    entries = [(0, "a"), (2, "bad"), (3, "b"), (7, "a")]
+    instances = image.objects(entries, read, lambda entry, index: f"shapes[{index}]: label {entry}", "shape")
+    assert [(one.label, len(one.parts), one.origin) for one in instances] == [
+        ("a", 2, "shapes[0]"),
+        ("b", 1, "shapes[3]"),
+    ]
+    assert image.warnings == ["a.json: shapes[2]: label bad: has no points; the shape is left out"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "size", "expected", "warning"),
+    [
+        pytest.param((40, 50), (40, 50), (40, 50), "", id="right"),
+        pytest.param((None, None), (40, 50), (40, 50), "", id="not declared"),
+        pytest.param((40, 50), None, (40, 50), "", id="unknown"),
+        pytest.param((50, 40), (40, 50), (40, 50), "h 50, w 40: the image has height 40, .*EXIF", id="transposed"),
+        pytest.param(("x", 40), (40, 50), (40, 50), "h 'x', w 40: the image has height 40, width 50", id="no number"),
+    ],
+)
+def test_the_real_size_counts(declared, size, expected, warning):
+    image = open_canvas(declared, size, PATH, ("h", "w"))
+    assert (image.height, image.width) == expected
+    assert len(image.warnings) == bool(warning)
+    assert not warning or re.search(warning, image.warnings[0])
+
+
+@pytest.mark.parametrize("declared", [(None, None), (0, 5), (True, 5), (2.0, 5), (2**20, 2**20)])
+def test_without_any_size_nothing_is_read(declared):
+    with pytest.raises(AnnotationError, match="a.json: h, w: "):
+        open_canvas(declared, None, PATH, ("h", "w"))
