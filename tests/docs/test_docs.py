@@ -45,9 +45,15 @@ def shell_pieces() -> list[Piece]:
 
 
 def test_the_files_are_found():
-    assert {"README.md", "INSTALL.md", "ANNOTATION.md", "MISC_SETTINGS.md", "TROUBLESHOOTING.md", "CHANGELOG.md"} <= {
-        file.name for file in FILES if file.parent == ROOT
-    }
+    assert {
+        "README.md",
+        "INSTALL.md",
+        "ANNOTATION.md",
+        "MISC_SETTINGS.md",
+        "TROUBLESHOOTING.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+    } <= {file.name for file in FILES if file.parent == ROOT}
     assert len(BLOCKS) > 15
 
 
