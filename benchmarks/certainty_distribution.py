@@ -1,4 +1,4 @@
-"""Does the fast sampling draw from the published distribution of the certainty, and choose as if nothing was left out?
+"""Does the fast sampling follow the published distribution of the certainty, and choose as if nothing was left out?
 
     python benchmarks/certainty_distribution.py --weights demo/run/weights/demo/uncertainty/best_model_000.pth \
         --images demo/run/datasets/train [--more-images FOLDER]

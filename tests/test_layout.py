@@ -1,4 +1,4 @@
-"""Who may import whom (the table of the README's code layout), and the habits that a machine can check."""
+"""Who may import whom (the tables of CONTRIBUTING.md), and the habits that a machine can check."""
 
 from __future__ import annotations
 

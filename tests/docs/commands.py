@@ -23,16 +23,18 @@ OUTSIDE: dict[str, set[str]] = {
     "conda": {"create", "activate"},
     "cp": set(),
     "docker": {"build", "run"},
-    "git": {"clone", "pull"},
+    "git": {"clone", "config", "pull"},
     "labelme": set(),
+    "mypy": set(),
     "nvidia-smi": set(),
     "pip": {"install", "uninstall", "wheel"},
     "pipx": {"install"},
+    "ruff": {"check", "format"},
     "source": set(),
     "tensorboard": set(),
     "uv": {"pip", "tool", "venv"},
 }
-IN_ENVIRONMENT = {"tensorboard": "tensorboard.main", "pip": "pip"}
+IN_ENVIRONMENT = {"mypy": "mypy", "pip": "pip", "ruff": "ruff", "tensorboard": "tensorboard.main"}
 WITH_HELP = {"conda", "docker", "labelme", "uv"}
 IMAGE = "maskal"  # of Docker; what stands behind it is for the program inside
 FILE_OPTIONS = ("--config", "--config-file", "--requirement", "-r", "--file", "-f")
@@ -112,7 +114,7 @@ def _script(script: Path, words: list[str]) -> Iterator[str]:
     """Its options; what our own two programs are given is read as they read it themselves."""
     unknown = list(_unknown_options(words, _help(str(script))))
     yield from unknown
-    if unknown or not words or "--help" in words:
+    if unknown or not words or {"--help", "--version"} & set(words):
         return
     if script.name == "maskAL.py":
         parsed = maskAL.parse_arguments(words)

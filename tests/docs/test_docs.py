@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = [*sorted(ROOT.glob("*.md")), ROOT / "demo" / "README.md"]
 BLOCKS = [block for file in FILES for block in blocks(file)]
 IN_LINES = [code for file in FILES for code in code_in_lines(file)]
-LANGUAGES = {"bash", "yaml", "text", "bibtex"}
+LANGUAGES = {"bash", "yaml", "text", "bibtex", "python"}
 PROGRAMS = {"python", "python3", "make", "torchrun", *OUTSIDE}
 KEYS = Settings.model_fields
 
@@ -45,9 +45,15 @@ def shell_pieces() -> list[Piece]:
 
 
 def test_the_files_are_found():
-    assert {"README.md", "INSTALL.md", "ANNOTATION.md", "MISC_SETTINGS.md", "TROUBLESHOOTING.md", "CHANGELOG.md"} <= {
-        file.name for file in FILES if file.parent == ROOT
-    }
+    assert {
+        "README.md",
+        "INSTALL.md",
+        "ANNOTATION.md",
+        "MISC_SETTINGS.md",
+        "TROUBLESHOOTING.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+    } <= {file.name for file in FILES if file.parent == ROOT}
     assert len(BLOCKS) > 15
 
 

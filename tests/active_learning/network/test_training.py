@@ -357,7 +357,7 @@ def test_who_trains(make_training, monkeypatch, processes, device, batch, reason
     cfg, _ = make_training()
     cfg.MODEL.DEVICE, cfg.SOLVER.IMS_PER_BATCH = device, batch
     monkeypatch.setattr(training.comm, "get_world_size", lambda: processes)
-    assert training._why_alone(cfg) == reason
+    assert training._why_single_process(cfg) == reason
 
 
 def test_who_does_not_train_waits(make_training, monkeypatch, caplog, tmp_path):
@@ -379,7 +379,7 @@ def _train_in_a_process(rank, rendezvous, folder, json_file, cfg):
         register_dataset("tiny_shapes", json_file, json_file.parent, ["square", "disc", "never"])
         models = []
         monkeypatch = pytest.MonkeyPatch()
-        monkeypatch.setattr(training, "_why_alone", lambda cfg: "")
+        monkeypatch.setattr(training, "_why_single_process", lambda cfg: "")
         monkeypatch.setattr(MaskALTrainer, "after_train", lambda self: models.append(self.model))
         result = train(cfg, best_model=folder / "best.pth", best_ap=3.5, final_model=folder / "final.pth")
         monkeypatch.undo()
