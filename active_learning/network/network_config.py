@@ -79,7 +79,10 @@ def training_config(
 
 
 def training_iterations(image_count: int, settings: Settings) -> int:
-    """train_iterations_base, and train_iterations_step_size for each further started step_image_number of images."""
+    """train_epochs passes over the images; else train_iterations_base, and train_iterations_step_size for each further
+    started step_image_number of images."""
+    if settings.train_epochs is not None:
+        return math.ceil(settings.train_epochs * image_count / settings.train_batch_size)
     steps = math.ceil(image_count / settings.step_image_number)
     return settings.train_iterations_base + max(steps - 1, 0) * settings.train_iterations_step_size
 

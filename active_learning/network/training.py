@@ -18,7 +18,7 @@ from active_learning.network.evaluation import with_progress
 from active_learning.network.prediction import UNREADABLE
 from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
-from active_learning.network.training_hooks import KeepBest, ProgressBar
+from active_learning.network.training_hooks import KeepBest, LossTrend, ProgressBar
 from active_learning.network.weights_files import backbone_filled, begin_best, save_weights
 from active_learning.system.disk_space import check_space
 from active_learning.system.log import logger
@@ -141,6 +141,7 @@ class MaskALTrainer(DefaultTrainer):
             self.keep_best,
             self.resume_point,
             ProgressBar() if main else None,
+            LossTrend() if main else None,
             hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
         ]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from active_learning.network.weights_files import save_weights
 from active_learning.system.log import logger
@@ -14,6 +16,9 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, hooks
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
+
+LEAST_FALL = 0.1  # of the loss, from one quarter of a training to the next
+FEWEST_LOSSES = 20  # in a quarter
 
 
 class KeepBest(hooks.EvalHook):
@@ -61,6 +66,32 @@ class KeepBest(hooks.EvalHook):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         self.best_ap = state_dict["best_ap"]
+
+
+class LossTrend(HookBase):
+    """Warns at the end of a training whose loss was still falling: a longer one would have learned more."""
+
+    def after_train(self) -> None:
+        losses = [loss for loss, _ in self.trainer.storage.history("total_loss").values()]
+        if fall := still_falling(losses):
+            logger.warning(
+                "The loss was still falling when the training ended (%.3f in its third quarter, %.3f in its last): "
+                "train longer (train_epochs, train_iterations_base). Choosing saves most where trainings settle",
+                *fall,
+            )
+
+
+def still_falling(losses: Sequence[float]) -> tuple[float, float] | None:
+    """Mean losses of the third and the last quarter of a training, where the last is lower by more than chance and by
+    more than LEAST_FALL of the third; None where it is not, or where there are too few to know."""
+    quarter = len(losses) // 4
+    if quarter < FEWEST_LOSSES:
+        return None
+    before, after = np.array(losses[-2 * quarter : -quarter]), np.array(losses[-quarter:])
+    fall, chance = before.mean() - after.mean(), math.sqrt((before.var() + after.var()) / quarter)
+    if fall < max(LEAST_FALL * before.mean(), 2 * chance):
+        return None
+    return float(before.mean()), float(after.mean())
 
 
 class ProgressBar(HookBase):

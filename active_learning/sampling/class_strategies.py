@@ -48,7 +48,8 @@ class _Objects:
 
     def sums(self, values: Array) -> Array:
         """As `of_images`, the sum of each image's objects."""
-        return np.add.reduceat(values, self._starts)
+        sums: Array = np.add.reduceat(values, self._starts)
+        return sums
 
 
 def uncertain_and_rare(pool: Pool) -> Iterator[str]:
@@ -62,8 +63,9 @@ def uncertain_and_rare(pool: Pool) -> Iterator[str]:
     """
 
     def value(objects: _Objects, counts: Array) -> Array:
-        unclear = objects.entropy * objects.occurrence
-        return -unclear * (objects.probabilities @ (1 / (counts + 1)) if len(counts) > 1 else 1)
+        unclear: Array = objects.entropy * objects.occurrence
+        rarity: Array = objects.probabilities @ (1 / (counts + 1)) if len(counts) > 1 else np.ones_like(unclear)
+        return -unclear * rarity
 
     return _counting_chosen(pool, value)
 

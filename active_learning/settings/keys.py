@@ -162,6 +162,7 @@ class SettingsKeys(BaseModel):
     learning_policy: Policy = "steps_with_decay"
     step_ratios: Annotated[Many[Annotated[Float, Field(gt=0, lt=1)]], AfterValidator(_rising)] = (0.5, 0.8)
     gamma: Annotated[Float, Field(gt=0, le=1)] = 0.1
+    train_epochs: AboveZero | None = None
     train_iterations_base: Positive = 2500
     train_iterations_step_size: NotNegative = 2500
     step_image_number: Positive = 500

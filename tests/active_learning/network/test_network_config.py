@@ -38,6 +38,14 @@ def log(caplog, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("images", "epochs", "batch", "iterations"), [(100, 40, 4, 1000), (101, 1, 2, 51), (3, 0.5, 1, 2), (1, 0.1, 8, 1)]
+)
+def test_epochs_take_the_place_of_iterations(make_settings, images, epochs, batch, iterations):
+    settings = make_settings(train_epochs=epochs, train_batch_size=batch)
+    assert training_iterations(images, settings) == iterations
+
+
+@pytest.mark.parametrize(
     ("images", "iterations"),
     [(1, 2500), (500, 2500), (501, 5000), (1000, 5000), (1001, 7500), (0, 2500)],
 )
