@@ -14,7 +14,7 @@ from pathlib import Path
 from active_learning.acquisition.acquire import Acquisition
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.report.page import try_to_write_report
-from active_learning.run.output_files import write_all_scores, write_train_files
+from active_learning.run.output_files import write_scores, write_train_files
 from active_learning.run.progress import reason_to_stop, table_of_loops
 from active_learning.run.run import Run
 from active_learning.run.state import LoopScores
@@ -131,7 +131,7 @@ class ActiveLearningLoop:
                 objects=state.train_objects,
             )
         )
-        write_all_scores(run.files, state.history, run.settings.classes)
+        write_scores(run.files, state.history, run.settings.classes)
         run.save(phase="choose")
         self._write_report()
         if not reason_to_stop(state, run.settings, run.loops):

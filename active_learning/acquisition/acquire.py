@@ -168,7 +168,7 @@ def score_images(
 
     def score(image: ImageInput) -> PoolRecord:
         found = sampler.forward_passes(image.name, image.content)
-        return record_of(image.name, found, certainty_of(found, iou_threshold=iou_threshold, mode=mode))
+        return record_of(image.name, found, certainty_of(found.passes, iou_threshold=iou_threshold, mode=mode))
 
     return score_pool(
         images,

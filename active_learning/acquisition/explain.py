@@ -13,8 +13,7 @@ import numpy as np
 from active_learning.acquisition.explanation import PARTS, ExplainedObject, Explanation, Pixels, write_explanations
 from active_learning.run.output_files import OutputFiles
 from active_learning.sampling.certainty import MEAN_MASK_QUORUM, Observation, certainty_of
-from active_learning.sampling.forward_passes import ForwardPasses
-from active_learning.sampling.observations import Member, group_detections
+from active_learning.sampling.observations import ForwardPasses, Member, group_detections
 from active_learning.settings import Experiment, Settings
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def explain(
 ) -> tuple[Explanation, Pixels]:
     """What was detected, the least certain object first, and the map of disagreement (`spread_map`)."""
     passes = forward_passes.passes
-    certainty = certainty_of(forward_passes, iou_threshold=iou_threshold, mode=mode)
+    certainty = certainty_of(passes, iou_threshold=iou_threshold, mode=mode)
     groups = group_detections(passes, iou_threshold)
     objects = [_explain(one, members, classes) for one, members in zip(certainty.observations, groups, strict=True)]
     objects.sort(key=lambda one: one.certainty)

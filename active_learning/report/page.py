@@ -48,7 +48,7 @@ def write_report(folder: Path) -> Path:
     runs = read_runs(folder)
     rows = comparison.compare(runs)
     if rows:
-        write_atomically(folder / "comparison.csv", comparison.csv_text(rows))
+        write_atomically(folder / "comparison.csv", comparison.as_csv(rows))
     path = folder / FILE
     write_atomically(path, render(folder.name, runs, rows, datetime.now(timezone.utc)))
     return path

@@ -9,8 +9,6 @@ Needs scikit-learn (van der Maaten & Hinton 2008).
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ from active_learning.dataset.image_folder import pair_annotations
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
-from active_learning.system.files import write_atomically
+from active_learning.system.files import csv_text, write_atomically
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 LEAST_OBJECTS = 5  # fewer make no map
@@ -115,13 +113,11 @@ def embed(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float6
 
 
 def objects_csv(found: Sequence[Match], places: npt.NDArray[np.float64]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "annotated", "predicted", "score", "iou", "x", "y"])
+    lines = [["image", "annotated", "predicted", "score", "iou", "x", "y"]]
     for one, (x, y) in zip(found, places, strict=True):
         numbers = [f"{value:.4f}" for value in (one.score, one.iou, x, y)]
-        writer.writerow([one.image, one.annotated, one.predicted, *numbers])
-    return text.getvalue()
+        lines.append([one.image, one.annotated, one.predicted, *numbers])
+    return csv_text(lines)
 
 
 def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Sequence[str], path: Path) -> None:
@@ -129,6 +125,7 @@ def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Seque
     from matplotlib.figure import Figure
 
     wrong = np.array([one.annotated != one.predicted for one in found])
+    crosses: dict[str, Any] = {"s": 40, "marker": "x", "linewidths": 1.8}
     with rc_context({"text.parse_math": False}):
         figure = Figure(figsize=(7.5, 5.6), layout="constrained")
         axes = figure.subplots()
@@ -138,17 +135,10 @@ def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Seque
                 continue
             colour = COLOURS[number % len(COLOURS)]
             right = own & ~wrong
-            axes.scatter(
-                places[right, 0],
-                places[right, 1],
-                s=34,
-                color=colour,
-                alpha=0.75,
-                linewidths=0,
-                label=f"{name} ({own.sum()})",
-            )
-            axes.scatter(places[own & wrong, 0], places[own & wrong, 1], s=40, color=colour, marker="x", linewidths=1.8)
-        axes.scatter([], [], s=40, color="#555555", marker="x", linewidths=1.8, label="taken for another class")
+            label = f"{name} ({own.sum()})"
+            axes.scatter(*places[right].T, s=34, color=colour, alpha=0.75, linewidths=0, label=label)
+            axes.scatter(*places[own & wrong].T, color=colour, **crosses)
+        axes.scatter([], [], color="#555555", label="taken for another class", **crosses)
         axes.set_title(f"Objects as the box head sees them, {len(found)} of them", loc="left", fontsize=11)
         axes.set(xticks=[], yticks=[])
         axes.set_aspect("equal", adjustable="datalim")
