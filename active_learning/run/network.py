@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 
+@dataclass
 class RunNetwork:
     """The network that these settings ask for; other settings make another one."""
 
-    def __init__(self, settings: Settings, experiment: Experiment, files: OutputFiles, data: RunData) -> None:
-        self.settings = settings
-        self.experiment = experiment
-        self.files = files
-        self.data = data
+    settings: Settings
+    experiment: Experiment
+    files: OutputFiles
+    data: RunData
 
     @cached_property
     def config(self) -> CfgNode:
