@@ -26,6 +26,9 @@ from active_learning.system.wording import counted
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+ALL_TOO_ALIKE = "every image that is left is too like one of the training set (min_distance)"
+NOTHING_DETECTED = "the network sees nothing in the images that are left, so none can be chosen"
+
 
 @dataclass(frozen=True)
 class ChosenImages:
@@ -68,7 +71,7 @@ class Acquisition:
         if chosen.held_back:
             logger.info("%s held back as too like another (min_distance)", counted(len(chosen.held_back), "image"))
         if not chosen.names:
-            return ChosenImages({}, _why_none(bool(chosen.held_back)))
+            return ChosenImages({}, ALL_TOO_ALIKE if chosen.held_back else NOTHING_DETECTED)
         certainty = {name: records[name].value if name in records else math.nan for name in chosen.names}
         self._explain(certainty)
         return ChosenImages(certainty)
@@ -77,7 +80,7 @@ class Acquisition:
         """Keeps why the least certain of the chosen images are that; the run goes on where it cannot."""
         if not (images := least_certain(certainty)):
             return
-        where = (self.settings, self.experiment, self.files, self.loop)
+        where = (self.settings, self.experiment, self.files.why_chosen(self.loop))
         try:
             explain_images(*where, cfg=self.network(), weights=self.weights, images=images)
         except (OSError, MaskALError) as error:
@@ -138,12 +141,6 @@ class Acquisition:
         if not records:
             raise MaskALError(f"{self.settings.traindir}: none of the {len(images)} training images can be read")
         return np.stack([record.features for record in records.values()])
-
-
-def _why_none(held_back: bool) -> str:
-    if held_back:
-        return "every image that is left is too like one of the training set (min_distance)"
-    return "the network sees nothing in the images that are left, so none can be chosen"
 
 
 def score_images(

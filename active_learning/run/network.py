@@ -49,7 +49,7 @@ class RunNetwork:
         from active_learning.network.training import train
 
         before = self.files.best_model(loop - 1) if loop > 0 else None
-        result = run_on_all_ranks(
+        return run_on_all_ranks(
             train,
             self._training_config(loop, summary),
             best_model=self.files.best_model(loop),
@@ -57,7 +57,6 @@ class RunNetwork:
             final_model=self.files.final_model,
             best_before=before if before and before.exists() else None,
         )
-        return result.best_ap
 
     def _training_config(self, loop: int, summary: DatasetSummary) -> CfgNode:
         from active_learning.network.network_config import training_config

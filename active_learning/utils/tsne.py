@@ -71,7 +71,7 @@ def match(
 
 def find_objects(study: Study) -> list[Match]:
     from active_learning.network.object_features import object_features
-    from active_learning.network.prediction import load_network, read_input
+    from active_learning.network.prediction import detect, load_network, read_input
 
     model = load_network(study.cfg, study.weights)
     classes = study.settings.classes
@@ -82,7 +82,7 @@ def find_objects(study: Study) -> list[Match]:
         annotation = read_annotation(files[name], image=name, size=image_size(path), within=study.folder)
         objects = [one for one in annotation.instances if one.label in classes]
         model_input = read_input(path, study.cfg)
-        detected = _detections(model, model_input)
+        detected = detect(model, model_input)
         size = model_input["height"], model_input["width"]
         masks = np.stack([instance_mask(one, *size) for one in objects]) if objects else np.zeros((0, *size), bool)
         pairs = match(masks, detected.pred_masks.cpu().numpy(), study.settings.iou_thres)
@@ -93,13 +93,6 @@ def find_objects(study: Study) -> list[Match]:
         for (row, _, iou), index, score, feature in zip(pairs, kept.pred_classes, kept.scores, features, strict=True):
             found.append(Match(name, objects[row].label, classes[int(index)], float(score), iou, feature))
     return found
-
-
-def _detections(model: Any, model_input: dict[str, Any]) -> Any:
-    import torch
-
-    with torch.no_grad():
-        return model([model_input])[0]["instances"]
 
 
 def embed(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
@@ -136,8 +129,8 @@ def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Seque
             colour = COLOURS[number % len(COLOURS)]
             right = own & ~wrong
             label = f"{name} ({own.sum()})"
-            axes.scatter(*places[right].T, s=34, color=colour, alpha=0.75, linewidths=0, label=label)
-            axes.scatter(*places[own & wrong].T, color=colour, **crosses)
+            axes.scatter(places[right, 0], places[right, 1], s=34, color=colour, alpha=0.75, linewidths=0, label=label)
+            axes.scatter(places[own & wrong, 0], places[own & wrong, 1], color=colour, **crosses)
         axes.scatter([], [], color="#555555", label="taken for another class", **crosses)
         axes.set_title(f"Objects as the box head sees them, {len(found)} of them", loc="left", fontsize=11)
         axes.set(xticks=[], yticks=[])
