@@ -55,11 +55,6 @@ class Observation(CertaintyParts):
     probabilities: npt.NDArray[np.float64] = field(compare=False)
     passes: tuple[int, ...] = field(compare=False)
 
-    @property
-    def mean_probabilities(self) -> npt.NDArray[np.float64]:
-        """(K,)"""
-        return np.asarray(self.probabilities.mean(axis=0))
-
 
 @dataclass(frozen=True)
 class ImageCertainty:

@@ -53,10 +53,11 @@ def record_of(name: str, forward_passes: ForwardPasses, certainty: ImageCertaint
 
 
 def _object_record(observation: Observation) -> ObjectRecord:
+    mean_probabilities = observation.probabilities.mean(axis=0)
     return ObjectRecord(
         **{part.name: getattr(observation, part.name) for part in fields(CertaintyParts)},
         mean_box=tuple(round(side, BOX_DECIMALS) for side in observation.mean_box.tolist()),
-        probabilities=tuple(round(one, PROBABILITY_DECIMALS) for one in observation.mean_probabilities.tolist()),
+        probabilities=tuple(round(one, PROBABILITY_DECIMALS) for one in mean_probabilities.tolist()),
         **asdict(class_uncertainty(observation.probabilities)),
     )
 

@@ -88,7 +88,6 @@ def test_equals_the_published_algorithm(passes: Passes, iou_threshold: float) ->
         assert observation.mean_box == pytest.approx(np.mean([member.box for member in group], axis=0))
         rows = np.array([member.probabilities for member in group])
         assert observation.probabilities == pytest.approx(rows)
-        assert observation.mean_probabilities == pytest.approx(rows.mean(axis=0))
     for mode, combine in (("mean", np.mean), ("min", np.min), ("max", np.max)):
         value = image_certainty(passes, iou_threshold=iou_threshold, mode=mode).value
         assert (math.isnan(value) and not expected) or value == pytest.approx(combine(expected), abs=1e-9)
