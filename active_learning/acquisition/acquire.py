@@ -99,18 +99,16 @@ class Acquisition:
         if not self._scores_pool:
             return {}
         passes = self.experiment.mcd_iterations
-        logger.info(
-            "Looking %d times at each of the %d images of the pool (forward passes with dropout)", passes, len(pool)
-        )
+        text = "Looking %d times at each of the %d images of the pool (forward passes with dropout)"
+        logger.info(text, passes, len(pool))
         records = self._records(pool, passes, self.files.pool_records(self.loop))
         write_pool_scores(self.files.pool_scores(self.loop), {name: one.value for name, one in records.items()})
         return records
 
     def _records(self, images: Sequence[str], passes: int, file: Path) -> dict[str, PoolRecord]:
-        cfg = self.network()
         return run_on_all_ranks(
             score_images,
-            cfg,
+            self.network(),
             self.weights,
             self.settings.traindir,
             images,

@@ -56,16 +56,12 @@ def write_report(folder: Path) -> Path:
 
 def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Comparison], now: datetime) -> str:
     """The page as text."""
+    loader = PackageLoader("active_learning.report", "")
     environment = Environment(
-        loader=PackageLoader("active_learning.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    strategies = by_label(runs)
     styles = strategy_styles(runs)
-    curves = [map_curve(same) for same in strategies.values()]
+    curves = [map_curve(same) for same in by_label(runs).values()]
     return environment.get_template("report.html.jinja").render(
         name=name,
         written=f"{now:%Y-%m-%d %H:%M} UTC",

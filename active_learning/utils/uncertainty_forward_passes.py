@@ -120,10 +120,6 @@ def objects_csv(found: Sequence[Settling]) -> str:
     return csv_text(lines)
 
 
-def summary_csv(rows: Sequence[Sequence[float]]) -> str:
-    return csv_text([HEADERS, *([f"{value:g}" for value in row] for row in rows)])
-
-
 def plot(found: Sequence[Settling], rows: Sequence[Sequence[float]], used: int, path: Path) -> None:
     """Left every object's certainty, right how far it still is from its last value; `used` is the settings' T."""
     from matplotlib.figure import Figure
@@ -163,7 +159,8 @@ def run(arguments: Sequence[str] | None) -> None:
     rows = summary(found)
     print(tabulate(rows, headers=HEADERS, floatfmt=("g", "g", ".4f", ".4f", ".4f", ".3f")))
     write_atomically(study.out / "forward_passes.csv", objects_csv(found))
-    write_atomically(study.out / "forward_passes_summary.csv", summary_csv(rows))
+    lines = ([f"{value:g}" for value in row] for row in rows)
+    write_atomically(study.out / "forward_passes_summary.csv", csv_text([HEADERS, *lines]))
     plot(found, rows, study.settings.mcd_iterations[0], study.out / "forward_passes.png")
 
 
