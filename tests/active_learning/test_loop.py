@@ -22,7 +22,6 @@ from active_learning.errors import AnnotationsAwaited, MaskALError, SettingsErro
 from active_learning.loop import ActiveLearningLoop
 from active_learning.network import evaluation, network_config, pre_labelling, prediction, training
 from active_learning.network.evaluation import Scores
-from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
 from active_learning.report import page
 from active_learning.run.data import RunData
@@ -66,9 +65,7 @@ class FakeNetwork:
         self.started_from.append(Path(weights).name)
         return type("Config", (), {"SEED": -1})()
 
-    def train(
-        self, config, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None
-    ) -> TrainingResult:
+    def train(self, config, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None) -> float:
         self.stop("train")
         begin_best(best_model, best_before)
         self.carried_ap.append(best_ap)
@@ -76,7 +73,7 @@ class FakeNetwork:
         final_model.write_text(str(number), encoding="utf-8")
         if self.aps[number] > best_ap:
             best_model.write_text(str(number), encoding="utf-8")
-        return TrainingResult(best_ap=max(best_ap, self.aps[number]), iterations=1)
+        return max(best_ap, self.aps[number])
 
     def evaluate(self, config: object, weights: Path, dataset: str, thresholds: list[float]) -> list[Scores]:
         self.stop("evaluate")
@@ -360,7 +357,7 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
         values.update(changes)
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
 
-    def train_while_a_person_works(*arguments: object, **options: object) -> TrainingResult:
+    def train_while_a_person_works(*arguments: object, **options: object) -> float:
         number = len(network.carried_ap)
         if number < len(edits):
             write_settings(**edits[number])
@@ -407,7 +404,7 @@ def test_experiments_are_added_and_taken_away_while_one_goes_on(
     settings, train = changed(settings, {"loops": 1, "strategy": ["uncertainty", "random"]}), network.train
     network.aps *= 2
 
-    def edit_and_train(*arguments: object, **options: object) -> TrainingResult:
+    def edit_and_train(*arguments: object, **options: object) -> float:
         values = {**yaml_values(settings), "strategy": ["entropy", "uncertainty", "certainty"]}
         (tmp_path / "maskAL.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
         return train(*arguments, **options)

@@ -24,7 +24,6 @@ from active_learning.errors import AnnotationsAwaited
 from active_learning.loop import ActiveLearningLoop
 from active_learning.network import evaluation, network_config, training
 from active_learning.network.evaluation import Scores
-from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
 from active_learning.run.lock import only_run
 from active_learning.settings import Settings
@@ -79,7 +78,7 @@ def network(monkeypatch, make_record):
         if ap > best_ap:
             best_model.write_text(f"{ap}", encoding="utf-8")
         final_model.write_text(f"{ap}", encoding="utf-8")
-        return TrainingResult(max(ap, best_ap), 1)
+        return max(ap, best_ap)
 
     def evaluate(config, weights, dataset, thresholds):
         ap = float(weights.read_text(encoding="utf-8"))

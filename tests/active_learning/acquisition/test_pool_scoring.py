@@ -20,8 +20,7 @@ from active_learning.acquisition.pool_scoring import Ranks, score_pool
 from active_learning.acquisition.record_files import part, read_records, to_line
 from active_learning.network.image_batches import ImageInput, UnreadableImage
 from active_learning.sampling.certainty import certainty_of
-from active_learning.sampling.forward_passes import ForwardPasses
-from active_learning.sampling.observations import Detection, Mask
+from active_learning.sampling.observations import Detection, ForwardPasses, Mask
 from active_learning.sampling.pool_record import PoolRecord, record_of
 from detectron2.utils import comm
 
@@ -54,7 +53,7 @@ class Network:
         one = Detection(mask, np.array([0.0, 0.0, 3.0, 3.0]), np.array([1 / (len(name) + 1)]))
         passes = ((), ()) if name == "d.png" else ((one,), (one,))
         found = ForwardPasses(passes, np.array([content.mean(), 0.1], dtype=np.float32), 4, 4)
-        return record_of(name, found, certainty_of(found, iou_threshold=0.5, mode="mean"))
+        return record_of(name, found, certainty_of(found.passes, iou_threshold=0.5, mode="mean"))
 
 
 def score(network: Network, file: Path, names: Sequence[str] = NAMES, **options: Any) -> dict[str, PoolRecord]:
