@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Mask, Part, Polygon
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Mask, Part, Polygon, Size
 from active_learning.annotations.codec import Codec, CollectionCodec, FolderTreeCodec
 from active_learning.annotations.documents import kind_of_document, load_document, parse_document, read_content
 from active_learning.annotations.formats import FORMATS, Format, codec_of
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-def read_annotation(path: Path, *, image: str, size: tuple[int, int] | None, within: Path | None = None) -> Annotation:
+def read_annotation(path: Path, *, image: str, size: Size | None, within: Path | None = None) -> Annotation:
     """Reads an annotation file of any tool in FORMATS, recognised by its content.
 
     Of a 'CVAT for images' xml, which holds many images, the one of that name is read.
@@ -58,9 +58,7 @@ def read_annotation(path: Path, *, image: str, size: tuple[int, int] | None, wit
     return read_document(load_document(path), path=path, image=image, size=size, within=within)
 
 
-def read_document(
-    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
-) -> Annotation:
+def read_document(document: Any, *, path: Path, image: str, size: Size | None, within: Path | None) -> Annotation:
     """As `read_annotation`, of a file that is loaded already; `path` is its place."""
     return _known_codec(document, path).read(document, path=path, image=image, size=size, within=within)
 

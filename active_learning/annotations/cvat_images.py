@@ -17,19 +17,11 @@ from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Shape, open_canvas
 from active_learning.annotations.documents import brief
-from active_learning.annotations.shapes import (
-    ShapeError,
-    box_outline,
-    ellipse_outline,
-    read_points,
-    read_polygon,
-    rotated,
-    written_regions,
-)  # fmt: skip
-from active_learning.annotations.xml_documents import add_element, whole_number, xml_text
+from active_learning.annotations.shapes import box_outline, ellipse_outline, read_points, read_polygon, written_regions
+from active_learning.annotations.xml_files import add_element, whole_number, xml_text
 from active_learning.errors import AnnotationError
 from active_learning.system.files import write_atomically
 
@@ -47,9 +39,7 @@ def image_name(document: Any) -> str:
     return names[0] if len(names) == 1 else ""
 
 
-def read(
-    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
-) -> Annotation:
+def read(document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None) -> Annotation:
     """The objects of one image; names compare NFC-normalised and, as CVAT does, without suffix.
 
     Raises:
@@ -114,7 +104,7 @@ class CvatImages:
         subset = self._elements[name].get("subset", "").strip() or self._path.stem  # datumaro names the file after it
         return f"images/{subset}/{name}", f"{subset}/{name}", name
 
-    def read(self, name: str, *, size: tuple[int, int] | None) -> Annotation:
+    def read(self, name: str, *, size: Size | None) -> Annotation:
         """The objects of one of `images`, clipped to the image. Raises AnnotationError."""
         element = self._elements[name]
         fields = ("height", "width")
@@ -193,8 +183,7 @@ def _polygon(element: Element) -> Polygon:
 
 def _box(element: Element) -> Polygon:
     left, top, right, bottom = _numbers(element, "xtl", "ytl", "xbr", "ybr")
-    corners = box_outline((left, top), (right, bottom))
-    return rotated(corners, _rotation(element), corners.mean(axis=0))
+    return box_outline((left, top), (right, bottom), _rotation(element))
 
 
 def _ellipse(element: Element) -> Polygon:
@@ -231,16 +220,12 @@ class CvatImagesWriter:
         self._max_error = max_polygon_error
         self._document = Element("annotations")
         add_element(self._document, "version", "1.1")
-        task = add_element(add_element(self._document, "meta"), "task")
-        add_element(task, "name", "MaskAL")
+        task = add_element(add_element(self._document, "meta"), "task", name="MaskAL")
         self._size = add_element(task, "size")
         add_element(task, "mode", "annotation")
         labels = add_element(task, "labels")
         for name in classes:
-            label = add_element(labels, "label")
-            add_element(label, "name", name)
-            add_element(label, "type", "any")
-            add_element(label, "attributes")
+            add_element(labels, "label", name=name, type="any", attributes="")
         self._images = self._groups = 0
 
     def add(self, annotation: Annotation) -> None:

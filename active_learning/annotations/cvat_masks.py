@@ -13,9 +13,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import cv2
 import numpy as np
 
-from active_learning.annotations.annotation import Bitmap
+from active_learning.annotations.annotation import Bitmap, ShapeError
 from active_learning.annotations.documents import brief
-from active_learning.annotations.shapes import ShapeError
 
 MASKS = "Masks"
 _COLOUR = (0, 203, 255, 153)  # blue, green, red, alpha
@@ -88,11 +87,3 @@ def free_mask_name(stem: str, content: bytes, masks: Path) -> str:
         if not file.exists() or (file.is_file() and file.read_bytes() == content):
             return name
     raise AssertionError("there are endless numbers")
-
-
-def write_mask_file(content: bytes, file: Path) -> None:
-    """Writes atomically; makes the folder."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(file.name + ".tmp")
-    draft.write_bytes(content)
-    draft.replace(file)

@@ -19,21 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon
+from active_learning.annotations import shapes
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
 from active_learning.annotations.contours import instance_bitmap
 from active_learning.annotations.darwin_item import Item, item_of
-from active_learning.annotations.documents import brief, write_json
+from active_learning.annotations.documents import brief, list_of, place_of, write_json
 from active_learning.annotations.even_odd import paths_of_bitmap, paths_of_parts, region_of_paths
 from active_learning.annotations.raster_layer import read_layers
-from active_learning.annotations.shapes import (
-    ShapeError,
-    box_outline,
-    check_drawable,
-    ellipse_outline,
-    read_points,
-    read_score,
-)  # fmt: skip
 from active_learning.errors import AnnotationError
 
 VERSION = "2.0"
@@ -43,6 +36,7 @@ TOP_FIELDS = frozenset(["version", "schema_ref", "item", "image", "annotations"]
 WITHOUT_AREA = (
     "tag", "keypoint", "line", "skeleton", "string", "cuboid", "eye", "graph", "link", "simple_table", "table",
 )  # fmt: skip
+_place = partial(place_of, entries="annotations", label_field="name")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +61,9 @@ def image_name(document: Any) -> str:
     return f"{item.folder}/{item.names[0]}".lstrip("/") if item.names else ""
 
 
-def read(
-    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
-) -> Annotation:
+def read(document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None) -> Annotation:
     """The objects of a Darwin file; see `Codec.read`."""
-    entries = document.get("annotations")
-    if not isinstance(entries, list):
-        raise AnnotationError(f"{path}: annotations: must be a list, not {brief(entries)}; export the item again")
+    entries = list_of(document, "annotations", path, "export the item again")
     item = item_of(document, image)
     if item.is_video or (entries and all(map(_is_of_video, entries))):
         raise AnnotationError(f"{path}: is a video of V7 Darwin, annotated by frames; export its frames as images")
@@ -87,10 +77,6 @@ def read(
     return canvas.annotation(image, instances, extra)
 
 
-def _place(entry: Any, index: int) -> str:
-    return f"annotations[{index}]: label {brief(entry.get('name') if isinstance(entry, dict) else None)}"
-
-
 def _is_layer(entry: Any) -> bool:
     return isinstance(entry, dict) and "raster_layer" in entry
 
@@ -101,18 +87,14 @@ def _is_of_video(entry: Any) -> bool:
 
 def _read_object(entry: Any, index: int, file: _File) -> Shape:
     """Raises ShapeError."""
-    if not isinstance(entry, dict):
-        raise ShapeError(f"is {brief(entry)}, not an object with name and geometry")
-    label = entry.get("name")
-    if not isinstance(label, str) or not label:
-        raise ShapeError("the name must be a text")
+    label = shapes.read_label(entry, "name", "geometry")
     if not file.item.holds(entry):
         raise ShapeError(f"is in slot {brief(entry['slot_names'])}, the image in slot {brief(file.item.slot)}")
     regions, faults = _read_regions(entry, file)
     place = f"{file.canvas.place}: {_place(entry, index)}"
     file.canvas.warnings += [f"{place}: {fault}; the path is left out" for fault in faults]
     inference = entry.get("inference")
-    score = read_score(inference.get("confidence")) if isinstance(inference, dict) else None
+    score = shapes.read_score(inference.get("confidence")) if isinstance(inference, dict) else None
     return Shape((index,), label, regions, score, f"annotations[{index}]")
 
 
@@ -141,7 +123,7 @@ def _read_polygon(entry: dict[str, Any], file: _File) -> Regions:
     if not kept:
         raise ShapeError("; ".join(faults))
     canvas = file.canvas
-    check_drawable(kept, canvas.height, canvas.width)
+    shapes.check_drawable(kept, canvas.height, canvas.width)
     if len(kept) > 1:
         canvas.most_pixels()
     region = region_of_paths(kept, canvas.height, canvas.width)
@@ -184,7 +166,7 @@ def _points(points: Any) -> Polygon:
         pairs = [[point["x"], point["y"]] for point in points]
     except (TypeError, KeyError) as error:
         raise ShapeError("the points are not {x, y} pairs of numbers") from error
-    return read_points(pairs)
+    return shapes.read_points(pairs)
 
 
 def _read_ellipse(entry: dict[str, Any], file: _File) -> Regions:
@@ -194,9 +176,9 @@ def _read_ellipse(entry: dict[str, Any], file: _File) -> Regions:
         angle = ellipse.get("angle")
     except (TypeError, KeyError) as error:
         raise ShapeError("the ellipse has no center and radius") from error
-    turn = 0.0 if angle is None else float(read_points([[angle, 0]])[0, 0])
-    outline = ellipse_outline(center.tolist(), radii.tolist(), turn if abs(turn) <= 2 * math.pi else math.radians(turn))
-    return (file.canvas.part(outline),), []
+    turn = 0.0 if angle is None else float(shapes.read_points([[angle, 0]])[0, 0])
+    radians = turn if abs(turn) <= 2 * math.pi else math.radians(turn)
+    return (file.canvas.part(shapes.ellipse_outline(center.tolist(), radii.tolist(), radians)),), []
 
 
 def _read_mask(entry: dict[str, Any], file: _File) -> Regions:
@@ -211,10 +193,10 @@ def _read_mask(entry: dict[str, Any], file: _File) -> Regions:
 def _read_box(entry: dict[str, Any], file: _File) -> Regions:
     box = entry["bounding_box"]
     try:
-        (x, y), (w, h) = read_points([[box["x"], box["y"]], [box["w"], box["h"]]])
+        (x, y), (w, h) = shapes.read_points([[box["x"], box["y"]], [box["w"], box["h"]]])
     except (TypeError, KeyError) as error:
         raise ShapeError("the bounding box is not x, y, w, h") from error
-    return (file.canvas.part(box_outline((x, y), (x + w, y + h))),), []
+    return (file.canvas.part(shapes.box_outline((x, y), (x + w, y + h))),), []
 
 
 GEOMETRIES: dict[str, Callable[[dict[str, Any], _File], Regions]] = {

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeAlias
 
 from active_learning.annotations import image_named_in
 from active_learning.annotations.cvat_masks import MASKS
@@ -23,6 +24,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 EXPORTED_AS_PNG = (".tif", ".tiff")  # in a Supervisely project, whose tool does not show them
 ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
+NamedIn: TypeAlias = Callable[[Path], str]  # gives the image that an annotation file names; raises AnnotationError
 _NUMBERED = re.compile(r"item_\d+\.xml", re.IGNORECASE)
 
 
@@ -134,10 +136,7 @@ def exported_name(name: str) -> str:
 
 
 def pair_annotations(
-    folder: Path,
-    images: Iterable[str],
-    named_in: Callable[[Path], str] = image_named_in,
-    snapshot: FolderSnapshot | None = None,
+    folder: Path, images: Iterable[str], named_in: NamedIn = image_named_in, snapshot: FolderSnapshot | None = None
 ) -> dict[str, Path]:
     """From image to the annotation file beside it, for those that have one; arguments as of `find_annotations`.
 
@@ -155,10 +154,7 @@ def pair_annotations(
 
 
 def find_annotations(
-    folder: Path,
-    images: Iterable[str],
-    named_in: Callable[[Path], str] = image_named_in,
-    snapshot: FolderSnapshot | None = None,
+    folder: Path, images: Iterable[str], named_in: NamedIn = image_named_in, snapshot: FolderSnapshot | None = None
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """As `pair_annotations`; images whose file may be another's come second, with that fault.
 
@@ -199,9 +195,7 @@ def _stem(filename: str) -> str:
     return os.path.splitext(filename)[0]  # noqa: PTH122
 
 
-def _pair_in_folder(
-    place: Path, filenames: Sequence[str], named_in: Callable[[Path], str]
-) -> tuple[dict[str, str], dict[str, str]]:
+def _pair_in_folder(place: Path, filenames: Sequence[str], named_in: NamedIn) -> tuple[dict[str, str], dict[str, str]]:
     """From image (NFC) to annotation filename, and to the fault of a file that may be its own or another's."""
     owners = claimants(normalised(filename) for filename in filenames if is_image(filename))
     named = {filename: _key(place / filename, owners, named_in) for filename in filenames}
@@ -220,7 +214,7 @@ def _pair_in_folder(
     return paired, doubtful
 
 
-def _key(path: Path, owners: Mapping[str, Sequence[str]], named_in: Callable[[Path], str]) -> str | None:
+def _key(path: Path, owners: Mapping[str, Sequence[str]], named_in: NamedIn) -> str | None:
     """The key of `owners` that an annotation file is of; a file of a number is of the image that it names inside."""
     key = annotation_key(path.name)
     if named_by_number(path.name):
@@ -228,7 +222,7 @@ def _key(path: Path, owners: Mapping[str, Sequence[str]], named_in: Callable[[Pa
     return key if key in owners else None
 
 
-def key_of_numbered(path: Path, owners: Mapping[str, Sequence[str]], named_in: Callable[[Path], str]) -> str | None:
+def key_of_numbered(path: Path, owners: Mapping[str, Sequence[str]], named_in: NamedIn) -> str | None:
     """The key of `owners` that a file of a number names inside, as name or, as CVAT does, without suffix."""
     try:
         name = normalised(named_in(path)).rpartition("/")[2]
@@ -242,9 +236,7 @@ def _suffix_rank(filename: str) -> tuple[int, str]:
     return ANNOTATION_SUFFIXES.index(suffix), filename
 
 
-def _owner(
-    path: Path, sharing: Sequence[str], paired: Mapping[str, str], named_in: Callable[[Path], str]
-) -> tuple[str | None, str]:
+def _owner(path: Path, sharing: Sequence[str], paired: Mapping[str, str], named_in: NamedIn) -> tuple[str | None, str]:
     """Whose a file is of the images that share its stem, or why that is unknown."""
     try:
         named = normalised(named_in(path)).rpartition("/")[2]

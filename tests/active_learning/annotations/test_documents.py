@@ -96,7 +96,7 @@ def test_a_parsed_document_gives_all_that_its_file_gives(shared_dir, file):
     document = parse_document(read_content(path), path)
     assert image_name_of(document, path) == image_named_in(path)
     assert mask_files_of_document(document, path=path) == mask_files_of(path)
-    by_document = read_document(document, path=path, image="a.png", size=None)
+    by_document = read_document(document, path=path, image="a.png", size=None, within=None)
     by_file = read_annotation(path, image="a.png", size=None)
     assert [one.origin for one in by_document.instances] == [one.origin for one in by_file.instances] != []
     assert by_document.warnings == by_file.warnings
