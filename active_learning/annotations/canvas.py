@@ -88,6 +88,11 @@ class Canvas:
                 groups.setdefault(shape.key, []).append(shape)
         return self.join(groups.values())
 
+    def warn_of_name(self, named: str, image: str, field: str = "") -> None:
+        """The file, in that field, gives another name to the image than it stands beside."""
+        place = f"{self.place}: {field}: names" if field else f"{self.place}: names"
+        self.warnings.append(f"{place} {named!r}, but the file stands beside {image!r} and is read for it")
+
     def annotation(
         self, image: str, instances: tuple[Instance, ...], extra: dict[str, Any] | None = None
     ) -> Annotation:

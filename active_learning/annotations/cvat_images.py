@@ -20,6 +20,7 @@ import numpy as np
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Shape, open_canvas
 from active_learning.annotations.documents import brief
+from active_learning.annotations.run_lengths import runs_of
 from active_learning.annotations.shapes import box_outline, ellipse_outline, read_points, read_polygon, written_regions
 from active_learning.annotations.xml_files import add_element, whole_number, xml_text
 from active_learning.errors import AnnotationError
@@ -254,16 +255,10 @@ def _add_shape(image: Element, instance: Instance, region: Polygon | Bitmap, gro
     common = {"label": instance.label, "source": source, "occluded": "0", "z_order": "0", **group}
     if isinstance(region, Bitmap):
         rows, columns = region.mask.shape
+        runs = runs_of(Bitmap(0, 0, region.mask.T), columns, rows).tolist()  # row by row, as `_mask` reads them
         box = {"left": region.x, "top": region.y, "width": columns, "height": rows}
         places = {key: str(value) for key, value in box.items()}
-        SubElement(image, "mask", {**common, "rle": _runs(region), **places})
+        SubElement(image, "mask", {**common, "rle": ", ".join(map(str, runs)), **places})
     else:
         points = ";".join(f"{x:.2f},{y:.2f}" for x, y in region.tolist())
         SubElement(image, "polygon", {**common, "points": points})
-
-
-def _runs(bitmap: Bitmap) -> str:
-    """Run lengths as `_mask` reads them."""
-    pixels = bitmap.mask.ravel()
-    changes = np.flatnonzero(np.diff(pixels.astype(np.int8), prepend=0))
-    return ", ".join(map(str, np.diff(changes, prepend=0, append=len(pixels)).tolist()))

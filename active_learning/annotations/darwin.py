@@ -23,7 +23,7 @@ from active_learning.annotations import shapes
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
 from active_learning.annotations.contours import instance_bitmap
-from active_learning.annotations.darwin_item import Item, item_of
+from active_learning.annotations.darwin_item import Item, item_of, same_name
 from active_learning.annotations.documents import brief, list_of, place_of, write_json
 from active_learning.annotations.even_odd import paths_of_bitmap, paths_of_parts, region_of_paths
 from active_learning.annotations.raster_layer import read_layers
@@ -68,7 +68,8 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     if item.is_video or (entries and all(map(_is_of_video, entries))):
         raise AnnotationError(f"{path}: is a video of V7 Darwin, annotated by frames; export its frames as images")
     canvas = open_canvas(item.declared, size, path, item.places)
-    canvas.warnings += item.name_warnings(path, image)
+    if item.names and not same_name(item.names, image):
+        canvas.warn_of_name(item.names[0], image)
     sizes = (item.declared, (canvas.height, canvas.width))
     file = _File(item, canvas, *read_layers(filter(item.holds, entries), sizes))
     objects = [(index, entry) for index, entry in enumerate(entries) if not _is_layer(entry)]

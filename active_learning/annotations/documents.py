@@ -19,9 +19,6 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # What the top-level fields of a json file give away, the most telling first.
 _JSON_KINDS: tuple[tuple[Callable[[dict[str, Any]], bool], str], ...] = (
     (lambda top: "images" in top and ("annotations" in top or "categories" in top), "a COCO json file"),
-    (lambda top: "item" in top and "annotations" in top, "a V7 Darwin 2.0 json file"),
-    (lambda top: isinstance(top.get("image"), dict) and "annotations" in top, "a V7 Darwin 1.0 json file"),
-    (lambda top: "objects" in top and "size" in top, "a Supervisely json file"),
     (lambda top: isinstance(top.get("annotation"), dict), "a json file of Supervisely's API"),
     (lambda top: "classes" in top and "tags" in top, "the meta.json of a Supervisely project"),
     (lambda top: any(key.startswith("_via_") for key in top), "a VGG Image Annotator project"),

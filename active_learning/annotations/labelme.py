@@ -41,17 +41,12 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     entries = list_of(document, "shapes", path, "save the annotation again")
     declared = (document.get("imageHeight"), document.get("imageWidth"))
     canvas = open_canvas(declared, size, path, ("imageHeight", "imageWidth"))
-    canvas.warnings += _name_warnings(document, path, image)
+    named = image_name(document)
+    if named and PurePosixPath(named).name.casefold() != PurePosixPath(image).name.casefold():
+        canvas.warn_of_name(named, image, "imagePath")
     instances = canvas.objects(enumerate(entries), partial(_read_shape, canvas=canvas), _place, "shape")
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
     return canvas.annotation(image, instances, extra)
-
-
-def _name_warnings(document: dict[str, Any], path: Path, image: str) -> list[str]:
-    named = image_name(document)
-    if not named or PurePosixPath(named).name.casefold() == PurePosixPath(image).name.casefold():
-        return []
-    return [f"{path}: imagePath: names {named!r}, but the file stands beside {image!r} and is read for it"]
 
 
 def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:

@@ -80,19 +80,14 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     stored = content["size"] if isinstance(content.get("size"), dict) else {}
     declared = (stored.get("height"), stored.get("width"))
     canvas = open_canvas(declared, size, path, ("size.height", "size.width"))
-    canvas.warnings += _name_warnings(document, path, image)
+    named = image_name(document)
+    here, there = (unicodedata.normalize("NFC", PurePosixPath(name).name) for name in (image, named))
+    if named and here != there:
+        canvas.warn_of_name(named, image, "imageName")
     file = _File(canvas, has_fractions(entries), path)
     instances = canvas.objects(enumerate(entries), partial(_read_object, file=file), _place)
     extra = {key: value for key, value in content.items() if key not in TOP_FIELDS and value not in (None, "", {})}
     return canvas.annotation(image, instances, extra)
-
-
-def _name_warnings(document: dict[str, Any], path: Path, image: str) -> list[str]:
-    named = image_name(document)
-    here, there = (unicodedata.normalize("NFC", PurePosixPath(name).name) for name in (image, named))
-    if here == there or not named:
-        return []
-    return [f"{path}: imageName: names {named!r}, but the file stands beside {image!r} and is read for it"]
 
 
 def _read_object(entry: Any, index: int, file: _File) -> Shape:
