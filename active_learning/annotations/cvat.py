@@ -17,20 +17,13 @@ from xml.etree.ElementTree import Element, tostring
 
 import numpy as np
 
+from active_learning.annotations import shapes
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Shape, open_canvas
 from active_learning.annotations.cvat_masks import MASKS, encode_mask_file, find_mask, free_mask_name, without_tail
 from active_learning.annotations.cvat_parts import first_of_each_object
 from active_learning.annotations.documents import brief
 from active_learning.annotations.png import decode_png
-from active_learning.annotations.shapes import (
-    box_outline,
-    read_points,
-    read_polygon,
-    read_score,
-    rotated,
-    written_regions,
-)
 from active_learning.annotations.xml_files import add_element, is_pascal_voc, parse_xml, text_of, whole_number, xml_text
 from active_learning.system.files import draft_of, write_atomically
 
@@ -137,7 +130,7 @@ def _read_object(element: Element, index: int, firsts: Sequence[int], file: _Fil
         region = _read_mask(element, index, file)
     else:
         raise ShapeError("has no points" if element.find("polygon") is not None else "has neither polygon nor segm")
-    score = read_score(_number(attributes.get("score", "")))
+    score = shapes.read_score(_number(attributes.get("score", "")))
     return Shape((label, firsts[index]), label, (region,), score, f"object[{index}]")
 
 
@@ -147,13 +140,15 @@ def _read_polygon(element: Element, attributes: dict[str, str]) -> Polygon:
     if any(None in point for point in points):
         raise ShapeError("the points are not [x, y] pairs of numbers")
     is_box = text_of(element, "type") == "bounding_box"
-    outline = box_outline(*read_points(points)) if is_box and len(points) == 2 else read_polygon(points)
+    outline = (
+        shapes.box_outline(*shapes.read_points(points)) if is_box and len(points) == 2 else shapes.read_polygon(points)
+    )
     degrees = _number(attributes.get("rotation", "")) if is_box else None
     if not degrees:
         return outline
     if not np.isfinite(degrees):
         raise ShapeError(f"rotation {degrees} is no angle")
-    return rotated(outline, degrees, (outline.min(axis=0) + outline.max(axis=0)) / 2)
+    return shapes.rotated(outline, degrees, (outline.min(axis=0) + outline.max(axis=0)) / 2)
 
 
 def _number(text: str) -> float | None:
@@ -214,7 +209,7 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
     masks: dict[str, bytes] = {}
     number = 0
     for instance in annotation.instances:
-        regions = written_regions(instance, annotation.height, annotation.width, max_polygon_error)
+        regions = shapes.written_regions(instance, annotation.height, annotation.width, max_polygon_error)
         numbers = list(range(number, number + len(regions)))
         number += len(regions)
         for one, region in zip(numbers, regions, strict=True):

@@ -81,9 +81,6 @@ def encode_mask_file(bitmap: Bitmap, height: int, width: int) -> bytes:
 
 def free_mask_name(stem: str, content: bytes, masks: Path) -> str:
     """`<stem>.png`, or with a number where that is the name of another file in the folder `masks`."""
-    for number in count(1):
-        name = f"{stem}{f'_{number}' if number > 1 else ''}.png"
-        file = masks / name
-        if not file.exists() or (file.is_file() and file.read_bytes() == content):
-            return name
-    raise AssertionError("there are endless numbers")
+    names = (f"{stem}{f'_{number}' if number > 1 else ''}.png" for number in count(1))
+    files = ((name, masks / name) for name in names)
+    return next(name for name, file in files if not file.exists() or (file.is_file() and file.read_bytes() == content))

@@ -116,23 +116,23 @@ def _read_polygon(entry: dict[str, Any], file: _File) -> Regions:
     """Paths that enclose nothing change nothing and are left out; one of unreadable numbers costs the object."""
     kept, faults = [], []
     polygon = entry["polygon"] if entry.get("polygon") is not None else entry["complex_polygon"]
+    canvas = file.canvas
     for number, points in enumerate(_paths(polygon)):
+        if isinstance(points, list) and len(points) < 3:
+            faults.append(f"path {number}: a path needs 3 points, not {len(points)}")
+            continue
+        outline = _points(points)
         try:
-            kept.append(_read_path(points, file.canvas))
-        except _EmptyPathError as fault:
+            kept.append(canvas.part(outline).exterior)
+        except ShapeError as fault:
             faults.append(f"path {number}: {fault}")
     if not kept:
         raise ShapeError("; ".join(faults))
-    canvas = file.canvas
     shapes.check_drawable(kept, canvas.height, canvas.width)
     if len(kept) > 1:
         canvas.most_pixels()
     region = region_of_paths(kept, canvas.height, canvas.width)
     return (canvas.bitmap(region),) if isinstance(region, Bitmap) else region, faults
-
-
-class _EmptyPathError(ValueError):
-    """Why a path encloses nothing of the image."""
 
 
 def _paths(polygon: Any) -> list[Any]:
@@ -148,17 +148,6 @@ def _paths(polygon: Any) -> list[Any]:
     if not isinstance(more, list):
         raise ShapeError(f"additional_paths must be a list, not {brief(more)}")
     return [*paths, *more]
-
-
-def _read_path(points: Any, canvas: Canvas) -> Polygon:
-    """Raises ShapeError, or _EmptyPathError."""
-    if isinstance(points, list) and len(points) < 3:
-        raise _EmptyPathError(f"a path needs 3 points, not {len(points)}")
-    outline = _points(points)
-    try:
-        return canvas.part(outline).exterior
-    except ShapeError as fault:
-        raise _EmptyPathError(str(fault)) from fault
 
 
 def _points(points: Any) -> Polygon:

@@ -134,14 +134,12 @@ def _shapes_of(instance: Instance, annotation: Annotation, max_error: float) -> 
     regions = shapes.written_regions(instance, annotation.height, annotation.width, max_error)
     score = {} if instance.score is None else {"score": round(instance.score, 6)}
     common = {"label": instance.label, "description": "", "flags": {}, **score}
-    return [{**common, **(_mask_shape(one) if isinstance(one, Bitmap) else _polygon_shape(one))} for one in regions]
+    return [{**common, **_geometry(region)} for region in regions]
 
 
-def _polygon_shape(outline: Polygon) -> dict[str, Any]:
-    return {"shape_type": "polygon", "points": outline.tolist(), "mask": None}
-
-
-def _mask_shape(bitmap: Bitmap) -> dict[str, Any]:
-    rows, columns = bitmap.mask.shape
-    corners = [[bitmap.x, bitmap.y], [bitmap.x + columns - 1, bitmap.y + rows - 1]]
-    return {"shape_type": "mask", "points": corners, "mask": encode_mask(bitmap.mask)}
+def _geometry(region: Polygon | Bitmap) -> dict[str, Any]:
+    if not isinstance(region, Bitmap):
+        return {"shape_type": "polygon", "points": region.tolist(), "mask": None}
+    rows, columns = region.mask.shape
+    corners = [[region.x, region.y], [region.x + columns - 1, region.y + rows - 1]]
+    return {"shape_type": "mask", "points": corners, "mask": encode_mask(region.mask)}
