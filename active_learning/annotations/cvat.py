@@ -140,9 +140,8 @@ def _read_polygon(element: Element, attributes: dict[str, str]) -> Polygon:
     if any(None in point for point in points):
         raise ShapeError("the points are not [x, y] pairs of numbers")
     is_box = text_of(element, "type") == "bounding_box"
-    outline = (
-        shapes.box_outline(*shapes.read_points(points)) if is_box and len(points) == 2 else shapes.read_polygon(points)
-    )
+    by_two_corners = is_box and len(points) == 2
+    outline = shapes.box_outline(*shapes.read_points(points)) if by_two_corners else shapes.read_polygon(points)
     degrees = _number(attributes.get("rotation", "")) if is_box else None
     if not degrees:
         return outline
