@@ -45,10 +45,8 @@ class _File(Grid):
     @cached_property
     def class_shapes(self) -> dict[str, str]:
         """The shapes of the classes, from the project that the file lies in; empty outside of a project."""
-        for folder in list(self.path.parents)[1:8]:
-            if (folder / META_FILE).is_file():
-                return read_meta(folder / META_FILE).shapes
-        return {}
+        files = (folder / META_FILE for folder in list(self.path.parents)[1:8])
+        return next((read_meta(file).shapes for file in files if file.is_file()), {})
 
 
 def recognises(document: Any) -> bool:
