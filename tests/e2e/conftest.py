@@ -162,7 +162,7 @@ def tiny_project(tmp_path: Path) -> TinyProject:
         classes=CLASSES,
         learning_rate=0.02,
         warmup_iterations=10,
-        train_iterations_base=100,
+        train_iterations_base=80,
         train_iterations_step_size=10,
         step_image_number=500,
         eval_period=40,
