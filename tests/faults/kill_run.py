@@ -1,4 +1,4 @@
-"""Ends whole runs at random moments, over and over, and looks whether anything is lost.
+"""Ends whole runs at random moments, over and over, and checks that nothing is lost.
 
     python tests/faults/kill_run.py --kills 100 [--signal KILL TERM] [--workers 1] [--seed 1] [--folder DIR]
 
@@ -37,7 +37,7 @@ from tests.faults.project import Person, make_project  # noqa: E402
 
 SECONDS_TO_END = 15.0
 LONGEST_RUN = 300.0
-LOOK_SECONDS = 0.03
+POLL_SECONDS = 0.03
 
 
 @dataclass
@@ -99,14 +99,14 @@ class Run:
             if done:
                 self.process = 0
                 return os.waitstatus_to_exitcode(status)
-            self.person.look()
+            self.person.work()
             now = self.signature()
             changes += now != seen
             seen = now
             if most_changes and changes >= most_changes:
                 time.sleep(self.rng.uniform(0, 0.03))
                 return None
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         return None
 
     def signature(self) -> tuple[object, ...]:
@@ -167,7 +167,7 @@ def disturbed(run: Run, seconds: float, number: int, report: Report, most_kills:
             report.faults.append(f"{run.folder.name}: exit code {code}\n{run.last_output()}")
             return
         for _ in range(run.rng.randrange(20)):  # the person goes on while the program is down
-            run.person.look()
+            run.person.work()
         report.cut_checkpoints += run.cut_a_checkpoint()
 
 

@@ -134,7 +134,7 @@ class Person:
     _half: dict[Path, int] = field(default_factory=dict)
     _done: set[tuple[Path, int]] = field(default_factory=set)
 
-    def look(self) -> None:
+    def work(self) -> None:
         for split in SPLITS:
             annotate = self.folder / "data" / split / "annotate"
             places = [Path(place, name) for place, _, names in os.walk(annotate) for name in names]

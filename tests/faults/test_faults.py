@@ -104,7 +104,7 @@ def test_the_person_loses_nothing_it_did_not_throw_away(tmp_path):
     for image in (tmp_path / "data" / "val").glob("*.png"):
         (annotate / image.name).write_bytes(image.read_bytes())
     for _ in range(50):
-        person.look()
+        person.work()
     assert len(list(annotate.glob("*.json"))) == 3
     assert not person.lost()
     victim = next(annotate.glob("*.json"))
