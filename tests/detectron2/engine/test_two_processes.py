@@ -20,7 +20,7 @@ from detectron2.engine import launch
 from . import two_processes
 from .conftest import NETWORK, process_as_before
 
-# One process's loss is the mean of two processes' where their numbers of samples are equal, and nothing is left to chance:
+# One process's loss is the mean of two processes' where numbers of samples are equal and nothing is left to chance:
 # all anchors and all proposals count, and only the ground-truth boxes themselves are foreground.
 EQUAL_SHARES = """
 MODEL:
