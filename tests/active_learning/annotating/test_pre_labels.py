@@ -28,7 +28,7 @@ def meta_json(tmp_path):
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("instances", [(), (ring(), ring())], ids=["nothing", "two"])
-def test_what_is_pre_labelled_is_read_again(train, add_image, meta_json, name, instances):
+def test_what_is_drawn_is_read_again(train, add_image, meta_json, name, instances):
     add_image("sub/a.png")
     files = PreLabelFolder(train, export_format(name, ["healthy"], max_polygon_error=0.5, meta_json=meta_json))
     path = files.write(Annotation("sub/a.png", 30, 40, instances))
