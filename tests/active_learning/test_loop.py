@@ -375,7 +375,7 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
     state = RunState.load(settings.resultsroot / "exp1" / "uncertainty" / "run_state.json")
     assert [row.train_size for row in state.history] == [4, 6, 8, 10]
     assert {"00_new.png", "01_new.png"} < set(state.train_images)
-    told = [
+    messages = [
         "Loop 0 of 2: training on 4 images",
         "Settings that were changed:\n  learning_rate: 0.01 -> 0.002\n  pool_size: 3 -> 2\n  loops: 2 -> 3",
         f"New in {folder}: 1 image (00_new.png); from now on in the pool",
@@ -392,8 +392,8 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
         "2 images chosen for loop 3 of 3",
         "Finished: loop 3 of 3 is done",
     ]
-    places = [caplog.text.find(line) for line in told]
-    assert -1 not in places, told[places.index(-1)]
+    places = [caplog.text.find(line) for line in messages]
+    assert -1 not in places, messages[places.index(-1)]
     assert places == sorted(places)
     assert caplog.text.count("Settings that were changed") == 2
 
@@ -519,9 +519,9 @@ def test_a_comparison_is_logged_in_the_end(settings: Settings, network: FakeNetw
     network.aps = [30.0, 40.0, 50.0, 36.0, 40.0]
     settings = changed(settings, {"strategy": ["uncertainty", "random"]})
     run_all(settings, tmp_path / "maskAL.yaml")
-    said = capsys.readouterr().out
-    assert "Compared with random" in said
-    assert "saved (%)" in said and "comparison.csv" in said
+    output = capsys.readouterr().out
+    assert "Compared with random" in output
+    assert "saved (%)" in output and "comparison.csv" in output
 
 
 def test_a_single_experiment_is_compared_with_nothing(settings: Settings, network: FakeNetwork, tmp_path, capsys):

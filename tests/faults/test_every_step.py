@@ -96,7 +96,7 @@ def network(monkeypatch, make_record):
     monkeypatch.setattr(evaluation, "evaluate_weights", evaluate)
     monkeypatch.setattr(acquire, "score_images", score_images)
     monkeypatch.setattr(acquire, "explain_images", lambda *where, **what: None)
-    # The real one draws for a second, and each run has several.
+    # The real one plots for a second, and each run has several.
     monkeypatch.setattr(
         loop_module, "try_to_write_report", lambda folder: write_atomically(folder / "report.html", "report")
     )

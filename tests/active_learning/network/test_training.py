@@ -14,6 +14,17 @@ from active_learning.network.training import MaskALTrainer, register_dataset, tr
 from active_learning.system import disk_space
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
+from tests.active_learning.network.conftest import NETWORK
+from tests.processes import spawn
+
+
+@pytest.fixture(scope="session")
+def network_file(tmp_path_factory):
+    """A thin network: a third of the time of a step, and checkpoints of 4 MB instead of 90."""
+    path = tmp_path_factory.mktemp("thin network") / "thin.yaml"
+    thin = "DEPTH: 50, STEM_OUT_CHANNELS: 16, WIDTH_PER_GROUP: 8, RES2_OUT_CHANNELS: 32"
+    path.write_text(NETWORK.replace("DEPTH: 18, RES2_OUT_CHANNELS: 64", thin), encoding="utf-8")
+    return path
 
 
 @pytest.fixture
@@ -389,7 +400,7 @@ def test_two_processes_train_one_network(make_training, image_folder, tmp_path):
     cfg, _ = make_training(train_iterations_base=2)
     rendezvous = (tmp_path / "rendezvous").as_uri()
     arguments = (rendezvous, tmp_path, image_folder / "dataset.json", cfg)
-    torch.multiprocessing.spawn(_train_in_a_process, args=arguments, nprocs=2)
+    spawn(_train_in_a_process, args=arguments, nprocs=2)
     (best, first), (best_of_second, second) = (torch.load(tmp_path / f"{rank}.pth") for rank in range(2))
     assert best == best_of_second == 3.5
     assert all(torch.equal(first[name], second[name]) for name in first)
