@@ -42,8 +42,7 @@ $(TOOLS)/%/installed: tests/tools/requirements/%.txt
 
 # Whole runs are ended a hundred times by each signal, at random moments, and once at each step on the disk.
 test-faults: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill_run.py --kills 100
-	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill_run.py --kills 100 --signal TERM
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill_run.py --kills 100 --signal KILL TERM
 	STEPS_BETWEEN_DEATHS=1 $(BIN)/python -m pytest tests/faults/test_every_step.py --timeout 3600
 
 # Each script prints one table; together they are benchmarks/RESULTS.md.

@@ -14,8 +14,7 @@ from pathlib import Path
 from active_learning.acquisition.acquire import Acquisition
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.report.page import try_to_write_report
-from active_learning.run.output_files import write_all_scores, write_train_files
-from active_learning.run.progress import reason_to_stop, table_of_loops
+from active_learning.run.output_files import write_scores, write_train_files
 from active_learning.run.run import Run
 from active_learning.run.state import LoopScores
 from active_learning.run.weights import earlier_initial_model, weights_of
@@ -131,11 +130,11 @@ class ActiveLearningLoop:
                 objects=state.train_objects,
             )
         )
-        write_all_scores(run.files, state.history, run.settings.classes)
+        write_scores(run.files, state.history, run.settings.classes)
         run.save(phase="choose")
         self._write_report()
-        if not reason_to_stop(state, run.settings, run.loops):
-            logger.info("\n%s\n", table_of_loops(state.history, run.settings.classes))
+        if not run.reason_to_stop:
+            logger.info("\n%s\n", run.table_of_loops())
 
     def choose_images(self) -> None:
         """Chooses the images that the next loop adds; without a next loop the run is finished."""
@@ -145,7 +144,7 @@ class ActiveLearningLoop:
         run.reload_settings()
         run.data.refresh()
         run.data.log_changes("train", state.train_images)
-        reason, pool = reason_to_stop(state, run.settings, run.loops), run.pool
+        reason, pool = run.reason_to_stop, run.pool
         if not reason and not pool:
             reason = "every image of traindir is in the training set, the pool is empty"
         if reason:
@@ -177,8 +176,7 @@ class ActiveLearningLoop:
         """The table of all loops, and where the files are."""
         run = self.run
         self._write_report()
-        table = table_of_loops(run.state.history, run.settings.classes)
-        logger.info("Finished: %s.\n\n%s\n", run.state.why_finished, table)
+        logger.info("Finished: %s.\n\n%s\n", run.state.why_finished, run.table_of_loops())
         logger.info("Results: %s\nWeights: %s", run.files.results, weights_of(run.files, run.state.loop))
 
     def _write_report(self) -> None:

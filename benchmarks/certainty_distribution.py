@@ -15,7 +15,7 @@ import math
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ def fast(trained: Trained, image: Path, repetitions: int) -> Values:
 
     model, cfg = trained.load()
     sampler = MonteCarloDropout(model, cfg, passes=T * repetitions, seed=0)
-    found = sampler.forward_passes(image.name, read_input(image, cfg))
-    cut = [replace(found, passes=found.passes[start : start + T]) for start in range(0, T * repetitions, T)]
+    passes = sampler.forward_passes(image.name, read_input(image, cfg)).passes
+    cut = [passes[start : start + T] for start in range(0, T * repetitions, T)]
     return np.array([certainty_of(part, iou_threshold=0.5, mode="mean").value for part in cut])
 
 
@@ -102,7 +102,7 @@ def certainties(trained: Trained, images: Sequence[Path], margin: float | None) 
     model, cfg = trained.load()
     sampler = MonteCarloDropout(model, cfg, passes=T, seed=0, margin=margin)
     found = (sampler.forward_passes(image.name, read_input(image, cfg)) for image in images)
-    return np.array([certainty_of(one, iou_threshold=0.5, mode="mean").value for one in found])
+    return np.array([certainty_of(one.passes, iou_threshold=0.5, mode="mean").value for one in found])
 
 
 def rank_correlation(a: Values, b: Values) -> float:

@@ -38,7 +38,7 @@ def sampling(model: Any, cfg: Any, given: Any, *, passes: int = T, half: bool = 
     cfg = cfg.clone()
     cfg.SOLVER.AMP.ENABLED = half
     sampler = MonteCarloDropout(model, cfg, passes=passes, seed=0)
-    return lambda: certainty_of(sampler.forward_passes("drawn", given), iou_threshold=0.5, mode="mean")
+    return lambda: certainty_of(sampler.forward_passes("drawn", given).passes, iou_threshold=0.5, mode="mean")
 
 
 def published(model: Any, given: Any) -> Call:

@@ -205,7 +205,7 @@ def figure(runs: Sequence[RunResult]) -> str:
 
 
 def write_results(target: Path, out: Path, study: Study) -> None:
-    from active_learning.report.comparison import compare, csv_text
+    from active_learning.report.comparison import as_csv, compare
     from active_learning.report.runs import read_runs
     from active_learning.system.files import write_atomically
 
@@ -214,7 +214,7 @@ def write_results(target: Path, out: Path, study: Study) -> None:
     runs = [replace(run, scores=run.scores[: study.loops + 1]) for run in read_runs(*folders)]
     rows = compare(runs)
     write_atomically(target / "savings.csv", raw_csv(runs))
-    write_atomically(target / "savings_comparison.csv", csv_text(rows))
+    write_atomically(target / "savings_comparison.csv", as_csv(rows))
     write_atomically(target / "savings.svg", figure(runs) + "\n")
     write_atomically(target / "savings.md", markdown(study, rows))
     print(markdown(study, rows))

@@ -105,7 +105,7 @@ def two_of_one_stem(project: Project) -> None:
     project.annotate("00.json", imagePath="elsewhere.png")
 
 
-# What is done, with which mode it is found, the exit code, and what is said.
+# What is done, with which mode it is found, the exit code, and the message.
 BAD: dict[str, tuple[Callable[[Project], object], str, int, str]] = {
     "no settings file": (lambda p: (p.folder / "maskAL.yaml").unlink(), "", USAGE, "there is no such file"),
     "settings not UTF-8": (
@@ -221,11 +221,11 @@ BAD: dict[str, tuple[Callable[[Project], object], str, int, str]] = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_input(project: Project, capsys: pytest.CaptureFixture[str], kind: str):
-    prepare, mode, code, said = BAD[kind]
+    prepare, mode, code, message = BAD[kind]
     prepare(project)
     before = project.files()
     assert maskAL.main(["--config", "maskAL.yaml", mode or "--no-wait"]) == code
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     after = project.files()
     assert {name: after.get(name) for name in before} == before
     if code == USAGE or mode == "--check":
@@ -319,7 +319,7 @@ def unicode_and_spaces(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "told"),
+    ("prepare", "message"),
     [
         (unicode_and_spaces, "14"),
         (linked_folder, "14"),
@@ -330,9 +330,9 @@ def unicode_and_spaces(project: Project) -> None:
     ],
     ids=["unicode and spaces", "symlinks", "Windows line ends", "loops 0", "T = 1", "pool exhausted"],
 )
-def test_unusual_projects_are_used(project: Project, capsys: pytest.CaptureFixture[str], prepare, told):
+def test_unusual_projects_are_used(project: Project, capsys: pytest.CaptureFixture[str], prepare, message):
     prepare(project)
     before = project.files()
     assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == NOTHING
-    assert told in capsys.readouterr().out
+    assert message in capsys.readouterr().out
     assert project.files() == before

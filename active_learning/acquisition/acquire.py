@@ -27,6 +27,9 @@ from active_learning.system.wording import counted
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+ALL_TOO_ALIKE = "every image that is left is too like one of the training set (min_distance)"
+NOTHING_DETECTED = "the network sees nothing in the images that are left, so none can be chosen"
+
 
 @dataclass(frozen=True)
 class ChosenImages:
@@ -69,7 +72,7 @@ class Acquisition:
         if chosen.held_back:
             logger.info("%s held back as too like another (min_distance)", counted(len(chosen.held_back), "image"))
         if not chosen.names:
-            return ChosenImages({}, _why_none(bool(chosen.held_back)))
+            return ChosenImages({}, ALL_TOO_ALIKE if chosen.held_back else NOTHING_DETECTED)
         certainty = {name: records[name].value if name in records else math.nan for name in chosen.names}
         self._explain(certainty)
         return ChosenImages(certainty)
@@ -78,7 +81,7 @@ class Acquisition:
         """Keeps why the least certain of the chosen images are that; the run goes on where it cannot."""
         if not (images := least_certain(certainty)):
             return
-        where = (self.settings, self.experiment, self.files, self.loop)
+        where = (self.settings, self.experiment, self.files.why_chosen(self.loop))
         try:
             explain_images(*where, cfg=self._sampling_config(), weights=self.weights, images=images)
         except (OSError, MaskALError) as error:
@@ -97,9 +100,8 @@ class Acquisition:
         if not self._scores_pool:
             return {}
         passes = self.experiment.mcd_iterations
-        logger.info(
-            "Looking %d times at each of the %d images of the pool (forward passes with dropout)", passes, len(pool)
-        )
+        text = "Looking %d times at each of the %d images of the pool (forward passes with dropout)"
+        logger.info(text, passes, len(pool))
         records = self._records(pool, passes, self.files.pool_records(self.loop))
         write_pool_scores(self.files.pool_scores(self.loop), {name: one.value for name, one in records.items()})
         return records
@@ -116,10 +118,9 @@ class Acquisition:
         return cfg
 
     def _records(self, images: Sequence[str], passes: int, file: Path) -> dict[str, PoolRecord]:
-        cfg = self._sampling_config()
         return run_on_all_ranks(
             score_images,
-            cfg,
+            self._sampling_config(),
             self.weights,
             self.settings.traindir,
             images,
@@ -154,12 +155,6 @@ class Acquisition:
         return np.stack([record.features for record in records.values()])
 
 
-def _why_none(held_back: bool) -> str:
-    if held_back:
-        return "every image that is left is too like one of the training set (min_distance)"
-    return "the network sees nothing in the images that are left, so none can be chosen"
-
-
 def score_images(
     cfg: CfgNode,
     weights: Path,
@@ -182,7 +177,7 @@ def score_images(
 
     def score(image: ImageInput) -> PoolRecord:
         found = sampler.forward_passes(image.name, image.content)
-        return record_of(image.name, found, certainty_of(found, iou_threshold=iou_threshold, mode=mode))
+        return record_of(image.name, found, certainty_of(found.passes, iou_threshold=iou_threshold, mode=mode))
 
     return score_pool(
         images,

@@ -11,10 +11,8 @@ import cv2
 import numpy as np
 
 from active_learning.acquisition.explanation import PARTS, ExplainedObject, Explanation, Pixels, write_explanations
-from active_learning.run.output_files import OutputFiles
 from active_learning.sampling.certainty import MEAN_MASK_QUORUM, Observation, certainty_of
-from active_learning.sampling.forward_passes import ForwardPasses
-from active_learning.sampling.observations import Member, group_detections
+from active_learning.sampling.observations import ForwardPasses, Member, group_detections
 from active_learning.settings import Experiment, Settings
 
 if TYPE_CHECKING:
@@ -30,16 +28,9 @@ def least_certain(certainty: Mapping[str, float]) -> list[str]:
 
 
 def explain_images(
-    settings: Settings,
-    experiment: Experiment,
-    files: OutputFiles,
-    loop: int,
-    *,
-    cfg: CfgNode,
-    weights: Path,
-    images: Sequence[str],
+    settings: Settings, experiment: Experiment, folder: Path, *, cfg: CfgNode, weights: Path, images: Sequence[str]
 ) -> None:
-    """Writes what the network detected in these images of traindir, for the report."""
+    """Writes what the network detected in these images of traindir into the folder, for the report."""
     from active_learning.network.mc_dropout import MonteCarloDropout
     from active_learning.network.prediction import load_network, picture_of, read_input
 
@@ -52,7 +43,7 @@ def explain_images(
             explanation, spread = explain(name, sampler.forward_passes(name, model_input), settings.classes, **rule)
             yield explanation, picture_of(model_input, cfg), spread
 
-    write_explanations(files.why_chosen(loop), explained())
+    write_explanations(folder, explained())
 
 
 def explain(
@@ -60,7 +51,7 @@ def explain(
 ) -> tuple[Explanation, Pixels]:
     """What was detected, the least certain object first, and the map of disagreement (`spread_map`)."""
     passes = forward_passes.passes
-    certainty = certainty_of(forward_passes, iou_threshold=iou_threshold, mode=mode)
+    certainty = certainty_of(passes, iou_threshold=iou_threshold, mode=mode)
     groups = group_detections(passes, iou_threshold)
     objects = [_explain(one, members, classes) for one, members in zip(certainty.observations, groups, strict=True)]
     objects.sort(key=lambda one: one.certainty)

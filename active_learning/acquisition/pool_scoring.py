@@ -10,15 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from active_learning.acquisition.record_files import (
-    Conditions,
-    begin_part,
-    part,
-    read_matching,
-    remove_parts,
-    to_line,
-    write_records,
-)
+from active_learning.acquisition import record_files
+from active_learning.acquisition.record_files import Conditions
 from active_learning.network.image_batches import ImageInput, UnreadableImage
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.system.processes import Ranks
@@ -53,8 +46,8 @@ def score_pool(
     known = _continue(records_file, conditions, ranks)
     left = [name for name in images if name not in known]
     share = left[ranks.rank :: ranks.count]
-    own = part(records_file, ranks.rank)
-    begin_part(own, conditions)
+    own = record_files.part(records_file, ranks.rank)
+    record_files.begin_part(own, conditions)
     unreadable: list[UnreadableImage] = []
     found: list[PoolRecord] = []
     bar = progress(read(share), what="sampling", unit="image", total=len(share), shown=ranks.rank == 0)
@@ -65,14 +58,14 @@ def score_pool(
                 _warn(image)
             else:
                 found.append(score(image))
-                stream.write(to_line(found[-1]) + "\n")
+                stream.write(record_files.to_line(found[-1]) + "\n")
                 stream.flush()
     return _gathered(images, known, found, unreadable, records_file, conditions, ranks)
 
 
 def _continue(records_file: Path, conditions: Conditions, ranks: Ranks) -> dict[str, PoolRecord]:
     """What any rank finds on its disk; all read before one writes."""
-    found = ranks.gather(read_matching(records_file, conditions))
+    found = ranks.gather(record_files.read_matching(records_file, conditions))
     if ranks.rank == 0 and any(others for _, others in found):
         logger.info("The settings have changed since the pool was scored: it is scored again")
     return {name: record for records, _ in found for name, record in records.items()}
@@ -95,10 +88,10 @@ def _gathered(
     records = {name: everything[name] for name in images if name in everything}
     if ranks.rank == 0:
         _report(faulty, len(images), unreadable)
-        write_records(records_file, conditions, records.values())
+        record_files.write_records(records_file, conditions, records.values())
     # The parts go once the whole is there, those on other machines' disks too.
     ranks.gather(None)
-    remove_parts(records_file)
+    record_files.remove_parts(records_file)
     return records
 
 

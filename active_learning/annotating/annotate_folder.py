@@ -54,6 +54,9 @@ class AnnotateFolder:
 
     An annotation counts when it parses and its labels are known. It may lie beside the image copy, elsewhere below the
     annotate folder, or beside the original image. A pre-label that nobody has changed gives way to any other file.
+
+    Attributes:
+        awaited: the images of `fill` that had no good annotation beside them.
     """
 
     def __init__(self, annotations: AnnotationCache) -> None:
@@ -62,20 +65,15 @@ class AnnotateFolder:
         self.path = self.folder / ANNOTATE
         self._annotations = annotations
         self._images: tuple[str, ...] = ()
-        self._awaited: tuple[str, ...] = ()
+        self.awaited: tuple[str, ...] = ()
         self._good_files: dict[str, Path] = {}
         self.own_files = OwnFiles(self.path)
         self.confirmation = Confirmation(self.path)
 
     @property
-    def awaited(self) -> tuple[str, ...]:
-        """The images of `fill` that had no good annotation beside them."""
-        return self._awaited
-
-    @property
     def has_pre_labels(self) -> bool:
         """Whether one of them was given a pre-label that nobody had changed when the folder was last searched."""
-        files = (self._good_files[name] for name in self._awaited if name in self._good_files)
+        files = (self._good_files[name] for name in self.awaited if name in self._good_files)
         return any(map(self.own_files.is_untouched, files))
 
     def await_annotations(self, images: Sequence[str], snapshot: FolderSnapshot | None = None) -> None:
@@ -87,13 +85,13 @@ class AnnotateFolder:
         Raises:
             MaskALError: an image is not there.
         """
-        self._images = tuple(dict.fromkeys(check_image_name(name) for name in images))
+        self._images = tuple(dict.fromkeys(map(check_image_name, images)))
         absent = [name for name in self._images if not (self.folder / name).is_file()]
         if absent:
             raise MaskALError("\n".join(f"{self.folder / name}: there is no such image" for name in absent))
-        self._awaited = ()
+        self.awaited = ()
         there = set(self._progress(self._images, snapshot).annotated)
-        self._awaited = tuple(name for name in self._images if name not in there)
+        self.awaited = tuple(name for name in self._images if name not in there)
 
     def fill(self, images: Sequence[str]) -> None:
         """Awaits annotations of these images, and copies those without a good one into the annotate folder.
@@ -125,10 +123,9 @@ class AnnotateFolder:
     def _progress(self, all_images: Sequence[str], snapshot: FolderSnapshot | None = None) -> Progress:
         images = [name for name in all_images if (self.folder / name).is_file()]
         beside, doubtful = find_annotations(self.folder, images, self._annotations.image_named_in, snapshot)
-        awaited = set(self._awaited)
-        found = search_annotate_folder(
-            self.folder, [name for name in images if name in awaited], self._annotations.image_named_in
-        )
+        wanted = set(self.awaited)
+        awaited = [name for name in images if name in wanted]
+        found = search_annotate_folder(self.folder, awaited, self._annotations.image_named_in)
         annotated, missing, faulty = [], [], {}
         for name in images:
             candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]
@@ -153,18 +150,20 @@ class AnnotateFolder:
         `report` gets each fault of an annotation, once, as soon as its file was the same in two searches (it may be
         half written), and, where standard output is no terminal, the count whenever it changes.
         """
-        count = _CountLine(len(self._awaited), report)
+        count = _CountLine(len(self.awaited), report)
         reported: dict[str, str] = {}
         seen: dict[str, str] = {}
-        pending: tuple[str, ...] = self._awaited
+        pending: tuple[str, ...] = self.awaited
         try:
             while True:
                 progress = self._progress(pending)
                 rested = {name: fault for name, fault in progress.faulty.items() if seen.get(name) == fault}
                 count.report([fault for name, fault in rested.items() if reported.get(name) != fault])
-                reported, seen = {**_only(reported, progress.faulty), **rested}, progress.faulty
+                # What is still faulty: a fault that comes back is reported again.
+                reported = {name: fault for name, fault in reported.items() if name in progress.faulty} | rested
+                seen = progress.faulty
                 pending = (*progress.missing, *progress.faulty)
-                count.show(len(self._awaited) - len(set(pending) & set(self._awaited)))
+                count.show(len(self.awaited) - len(set(pending) & set(self.awaited)))
                 if not pending:
                     whole = self.progress()  # one may have been taken away meanwhile
                     pending = (*whole.missing, *whole.faulty)
@@ -230,12 +229,6 @@ class AnnotateFolder:
             alone = len(owners[parent].get(key, ())) <= 1 and key in (normalised(image.name), normalised(image.stem))
             targets[name] = parent / (own if alone else image.name + source.suffix)
         return targets
-
-
-def _only(reported: dict[str, str], faulty: Iterable[str]) -> dict[str, str]:
-    """What was reported of images that are still faulty: a fault that comes back is reported again."""
-    still = set(faulty)
-    return {name: fault for name, fault in reported.items() if name in still}
 
 
 class _CountLine:

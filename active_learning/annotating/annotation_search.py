@@ -9,14 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_learning.dataset.image_folder import (
-    ANNOTATE,
-    annotation_key,
-    claimants,
-    key_of_numbered,
-    named_by_number,
-    normalised,
-)
+from active_learning.dataset.image_folder import ANNOTATE, annotation_key, claimants, claimed_key, normalised
 from active_learning.errors import AnnotationError
 
 
@@ -37,12 +30,10 @@ def search_annotate_folder(folder: Path, images: Iterable[str], named_in: Callab
     owners = claimants(images)
     found = Found(defaultdict(list), {})
     for path in _annotation_files(folder / ANNOTATE) if owners else ():
-        key = annotation_key(path.name) or ""
-        if named_by_number(path.name):
-            key = key_of_numbered(path, owners, named_in) or key
-        candidates = owners.get(key, [])
-        if not candidates:
+        key = claimed_key(path, owners, named_in)
+        if key is None:
             continue
+        candidates = owners[key]
         direct = _in_the_place_of(path, candidates, folder / ANNOTATE)
         owner, fault = _owner(folder, path, direct, candidates, named_in)
         if owner is not None:

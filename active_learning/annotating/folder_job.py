@@ -52,11 +52,12 @@ def read_request(given: argparse.Namespace) -> Request:
     wanted = tuple(classes if all_published else given.classes)
     unknown = (f"--classes: {name!r} is none of the network's{did_you_mean(name, classes)}" for name in wanted
                if name not in classes)  # fmt: skip
-    _refuse([*unknown, *_meta_mistakes({**values, "classes": wanted})])
-    folder = given.img_dir
-    project = given.supervisely_project or folder.resolve().with_name(f"{folder.resolve().name}_supervisely")
+    faults = meta_mistakes(SettingsKeys.model_validate({**values, "classes": wanted}))
+    _refuse([*unknown, *(_as_flag(key, message) for key, message in faults)])
+    folder = given.img_dir.resolve()
+    project = given.supervisely_project or folder.with_name(f"{folder.name}_supervisely")
     settings = Settings.model_validate({**values, "classes": classes})
-    return Request(folder, settings, wanted, given.batch_size, project)
+    return Request(given.img_dir, settings, wanted, given.batch_size, project)
 
 
 def _settings_values(given: argparse.Namespace, network: str, classes: Sequence[str]) -> dict[str, Any]:
@@ -83,14 +84,8 @@ def _flag_mistakes(given: argparse.Namespace) -> Iterator[str]:
 
 def _mistakes(values: dict[str, Any]) -> Iterator[str]:
     """In the words of the settings, with the names of the flags."""
-    found = key_mistakes(values)
-    if not found:
-        found = list(network_mistakes(SettingsKeys.model_validate(values)))
+    found = key_mistakes(values) or network_mistakes(SettingsKeys.model_validate(values))
     yield from (_as_flag(key, message) for key, message in found)
-
-
-def _meta_mistakes(values: dict[str, Any]) -> Iterator[str]:
-    yield from (_as_flag(key, message) for key, message in meta_mistakes(SettingsKeys.model_validate(values)))
 
 
 def _as_flag(key: str, message: str) -> str:
@@ -119,26 +114,21 @@ class FolderAnnotation:
         self.images: list[str] = []
         self.skipped = 0
         self.unreadable: list[str] = []
-        meta = request.settings.supervisely_meta_json
-        self.meta_json = meta if FORMATS[request.settings.export_format].needs_meta else None
-        error = request.settings.max_polygon_error
-        export = export_format(
-            request.settings.export_format, request.wanted, max_polygon_error=error, meta_json=self.meta_json
-        )
+        export = export_format(request.settings, request.wanted)
+        self.meta_json = export.meta.path if export.meta is not None else None
         self.files = PreLabelFolder(request.folder, export)
 
     def find_images(self) -> None:
         """Those without an annotation. Raises MaskALError where there is no image at all."""
         folder = self.request.folder
         snapshot = take_snapshot(folder)
-        images = snapshot.images
-        if not images:
+        if not snapshot.images:
             raise MaskALError(f"{folder}: holds no image; correct --img_dir")
-        annotated, doubtful = find_annotations(folder, images, snapshot=snapshot)
+        annotated, doubtful = find_annotations(folder, snapshot.images, snapshot=snapshot)
         for fault in sorted(set(doubtful.values())):
             print(f"{fault}; these images are skipped", file=sys.stderr)
-        self.images = [name for name in images if name not in annotated and name not in doubtful]
-        self.skipped = len(images) - len(self.images)
+        self.images = [name for name in snapshot.images if name not in annotated and name not in doubtful]
+        self.skipped = len(snapshot.images) - len(self.images)
 
     def load_network(self) -> PreLabeller | None:
         """None where no image is to be pre-labelled. Raises MaskALError."""

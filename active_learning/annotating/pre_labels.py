@@ -13,6 +13,7 @@ from active_learning.annotations.contours import instance_bitmap, parts_without_
 from active_learning.annotations.supervisely_meta import Meta, check_meta, read_meta
 from active_learning.dataset.image_folder import check_image_name, claimants, is_image, normalised
 from active_learning.errors import MaskALError
+from active_learning.settings import Settings
 from active_learning.system.file_moves import draft_of_new
 from active_learning.system.progress import progress
 from active_learning.system.wording import counted
@@ -38,24 +39,17 @@ class ExportFormat:
         self.tool.codec.write(annotation, path, max_polygon_error=self.max_polygon_error)
 
 
-def export_format(
-    name: str, classes: Sequence[str], *, max_polygon_error: float = 1.0, meta_json: Path | None = None
-) -> ExportFormat:
-    """The format of that name.
-
-    Args:
-        classes: names that the pre-labels may have.
-        meta_json: the meta.json of the project, for a tool that needs it.
+def export_format(settings: Settings, classes: Sequence[str]) -> ExportFormat:
+    """That of the settings; `classes` are the names that the pre-labels may have.
 
     Raises:
         AnnotationError: the meta.json cannot be read or lacks a class.
     """
-    tool = FORMATS[name]
-    if not tool.needs_meta or meta_json is None:
-        return ExportFormat(tool, max_polygon_error)
-    meta = read_meta(meta_json)
-    check_meta(meta, classes)
-    return ExportFormat(tool, max_polygon_error, meta)
+    tool, meta = FORMATS[settings.export_format], None
+    if tool.needs_meta and settings.supervisely_meta_json is not None:
+        meta = read_meta(settings.supervisely_meta_json)
+        check_meta(meta, classes)
+    return ExportFormat(tool, settings.max_polygon_error, meta)
 
 
 def _without_holes(annotation: Annotation, max_error: float) -> Annotation:

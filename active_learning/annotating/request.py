@@ -51,12 +51,7 @@ def write_pre_labels(folder: AnnotateFolder, settings: Settings, predict: Predic
     Raises:
         MaskALError: the meta.json does not fit, or a file cannot be written.
     """
-    export = export_format(
-        settings.export_format,
-        settings.classes,
-        max_polygon_error=settings.max_polygon_error,
-        meta_json=settings.supervisely_meta_json,
-    )
+    export = export_format(settings, settings.classes)
     files, missing = PreLabelFolder(folder.path, export), folder.progress().missing
     if missing:
         _write_missing(folder, files, missing, predict)

@@ -121,16 +121,14 @@ class AnnotatorTool:
 
     def end(self) -> None:
         """Ends the tool if that loses nothing; else it stays open, and its person is asked to save."""
-        if self._process is not None and self.is_open:
-            if self.command.saves_itself:
-                self._process.terminate()
-                self._await_end(self._process)
-            else:
-                self._report("The annotation tool stays open, as it may hold unsaved work. Save it and close the tool.")
-
-    def _await_end(self, process: subprocess.Popen[bytes]) -> None:
+        if self._process is None or not self.is_open:
+            return
+        if not self.command.saves_itself:
+            self._report("The annotation tool stays open, as it may hold unsaved work. Save it and close the tool.")
+            return
+        self._process.terminate()
         try:
-            process.wait(SECONDS_TO_END)
+            self._process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             self._report("The annotation tool does not end; close it yourself.")
 

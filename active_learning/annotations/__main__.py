@@ -3,8 +3,6 @@
 It is run as a program instead of imported: conversion stands above this package and imports it, never the reverse.
 """
 
-from __future__ import annotations
-
 import runpy
 
 if __name__ == "__main__":

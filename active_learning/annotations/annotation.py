@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the package's names alone do not cost numpy
 
 Polygon: TypeAlias = "NDArray[np.float64]"  # Nx2, (x, y), closed by joining the last point to the first
 Mask: TypeAlias = "NDArray[np.bool_]"  # HxW
+Size: TypeAlias = tuple[int, int]  # (height, width) of an image in pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,10 @@ class Instance:
     bitmap: Bitmap | None = None
     score: float | None = None
     origin: str = ""
+
+
+class ShapeError(ValueError):
+    """Why one shape of a file is left out."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon, ShapeError, Size
 from active_learning.annotations.contours import parts_bitmap, union_bitmap
 from active_learning.annotations.documents import brief
 from active_learning.annotations.png import MOST_PIXELS
-from active_learning.annotations.shapes import ShapeError, clipped_bitmap, clipped_outline
+from active_learning.annotations.shapes import clipped_bitmap, clipped_outline
 from active_learning.errors import AnnotationError
 
 MOST_MASK_PIXELS = 2 * MOST_PIXELS  # of all masks of a file
@@ -88,6 +88,11 @@ class Canvas:
                 groups.setdefault(shape.key, []).append(shape)
         return self.join(groups.values())
 
+    def warn_of_name(self, named: str, image: str, field: str = "") -> None:
+        """The file, in that field, gives another name to the image than it stands beside."""
+        place = f"{self.place}: {field}: names" if field else f"{self.place}: names"
+        self.warnings.append(f"{place} {named!r}, but the file stands beside {image!r} and is read for it")
+
     def annotation(
         self, image: str, instances: tuple[Instance, ...], extra: dict[str, Any] | None = None
     ) -> Annotation:
@@ -122,9 +127,7 @@ class Canvas:
         return Instance(first.label, (), self.bitmap(union_bitmap(bitmaps)), score, first.origin)
 
 
-def open_canvas(
-    declared: tuple[Any, Any], size: tuple[int, int] | None, place: Path | str, fields: tuple[str, str]
-) -> Canvas:
+def open_canvas(declared: tuple[Any, Any], size: Size | None, place: Path | str, fields: tuple[str, str]) -> Canvas:
     """The image in the size to trust, with a warning where the file declares another.
 
     Args:

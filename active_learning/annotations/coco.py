@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
 from active_learning.annotations.contours import crop_bitmap, instance_bitmap, parts_bitmap, polygon_area
-from active_learning.annotations.documents import brief
+from active_learning.annotations.documents import brief, list_of
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.run_lengths import bitmap_of, decode_runs, encode_runs, runs_of
-from active_learning.annotations.shapes import ShapeError, clipped_bitmap, read_polygon, read_score
-from active_learning.errors import AnnotationError
+from active_learning.annotations.shapes import clipped_bitmap, read_polygon, read_score
 
 _DECIMALS = 3  # of a pixel
 
@@ -42,12 +41,14 @@ class CocoFile:
 
     def __init__(self, document: Any, path: Path) -> None:
         """Raises AnnotationError where images, annotations or categories are no lists."""
+        keys, fields = ("images", "categories", "annotations"), {"annotations": [], **document}
+        images, categories, objects = (list_of(fields, key, path, "export the data set again") for key in keys)
         self._path = path
         self.faults: list[str] = []
         self.warnings: list[str] = []
         self._images: dict[str, dict[str, Any]] = {}
         names: dict[Any, str] = {}
-        for index, entry in enumerate(self._list(document, "images")):
+        for index, entry in enumerate(images):
             try:
                 name = _checked_name(entry, self._images)
             except ShapeError as fault:
@@ -55,22 +56,15 @@ class CocoFile:
             else:
                 self._images[name] = entry
                 names[_key(entry.get("id"))] = name
-        categories = [one for one in self._list(document, "categories") if isinstance(one, dict)]
-        self._labels = {_key(one.get("id")): one.get("name") for one in categories}
+        self._labels = {_key(one.get("id")): one.get("name") for one in categories if isinstance(one, dict)}
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-        for index, entry in enumerate(self._list(document, "annotations") if "annotations" in document else []):
+        for index, entry in enumerate(objects):
             image = names.get(_key(entry.get("image_id"))) if isinstance(entry, dict) else None
             if image is None:
                 number = brief(entry.get("image_id")) if isinstance(entry, dict) else brief(entry)
                 self.warnings.append(f"{path}: annotations[{index}]: image_id {number} is none of its images; left out")
             else:
                 self._entries[image].append((index, entry))
-
-    def _list(self, document: dict[str, Any], key: str) -> list[Any]:
-        value = document.get(key)
-        if not isinstance(value, list):
-            raise AnnotationError(f"{self._path}: {key}: must be a list, not {brief(value)}; export the data set again")
-        return value
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -79,7 +73,7 @@ class CocoFile:
     def paths_of(self, name: str) -> tuple[str, ...]:
         return (name,)
 
-    def read(self, name: str, *, size: tuple[int, int] | None) -> Annotation:
+    def read(self, name: str, *, size: Size | None) -> Annotation:
         """The objects of one of `images`, clipped to the image; `size` as in `annotations.read_annotation`.
 
         Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from active_learning.annotations.annotation import Annotation
+from active_learning.annotations.annotation import Annotation, Size
 
 
 @runtime_checkable
@@ -22,7 +22,7 @@ class Codec(Protocol):
         """The image's name or path as the file gives it; "" where it gives none."""
 
     def read(
-        self, document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
+        self, document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None
     ) -> Annotation:
         """The annotation, its objects clipped to the image; arguments as of `annotations.read_annotation`.
 
@@ -61,7 +61,7 @@ class ImageCollection(Protocol):
     def paths_of(self, name: str) -> tuple[str, ...]:
         """Where that image may lie, the likeliest first."""
 
-    def read(self, name: str, *, size: tuple[int, int] | None) -> Annotation:
+    def read(self, name: str, *, size: Size | None) -> Annotation:
         """The annotation of one of `images`; `size` as in `annotations.read_annotation`. Raises AnnotationError."""
 
 

@@ -25,13 +25,8 @@ def polygon_area(polygon: Polygon) -> float:
     return abs(float(np.vdot(points[:-1], points[1:]).imag)) / 2
 
 
-def polygon_mask(polygon: Polygon, height: int, width: int) -> Mask:
-    """The pixels whose centres the polygon encloses, height x width; what lies outside is cut off."""
-    return even_odd_mask([polygon], height, width)
-
-
 def even_odd_mask(outlines: Sequence[Polygon], height: int, width: int) -> Mask:
-    """The pixels whose centres an odd number of outlines enclose, height x width.
+    """The pixels whose centres an odd number of outlines enclose, height x width; what lies outside is cut off.
 
     Each edge flips all pixels to its right, row by row; an odd number of flips is inside.
     """

@@ -17,36 +17,15 @@ from xml.etree.ElementTree import Element, tostring
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
+from active_learning.annotations import shapes
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Shape, open_canvas
-from active_learning.annotations.cvat_masks import (
-    MASKS,
-    encode_mask_file,
-    find_mask,
-    free_mask_name,
-    without_tail,
-    write_mask_file,
-)  # fmt: skip
+from active_learning.annotations.cvat_masks import MASKS, encode_mask_file, find_mask, free_mask_name, without_tail
 from active_learning.annotations.cvat_parts import first_of_each_object
 from active_learning.annotations.documents import brief
 from active_learning.annotations.png import decode_png
-from active_learning.annotations.shapes import (
-    ShapeError,
-    box_outline,
-    read_points,
-    read_score,
-    rotated,
-    written_regions,
-)  # fmt: skip
-from active_learning.annotations.xml_documents import (
-    add_element,
-    is_pascal_voc,
-    parse_xml,
-    text_of,
-    whole_number,
-    xml_text,
-)  # fmt: skip
-from active_learning.system.files import write_atomically
+from active_learning.annotations.xml_files import add_element, is_pascal_voc, parse_xml, text_of, whole_number, xml_text
+from active_learning.system.files import draft_of, write_atomically
 
 TOP_ELEMENTS = frozenset(["filename", "folder", "source", "imagesize", "object"])
 EXTRA = "cvat_elements"  # the key of Annotation.extra for the xml texts of unknown top-level elements
@@ -78,9 +57,7 @@ def image_folder(document: Any) -> str:
     return text_of(document, "folder").replace("\\", "/")
 
 
-def read(
-    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
-) -> Annotation:
+def read(document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None) -> Annotation:
     """The objects of a LabelMe 3.0 file; see `Codec.read`.
 
     Opens no files but masks in the Masks folders that belong to the place of `path`, and lie `within` that folder.
@@ -153,7 +130,7 @@ def _read_object(element: Element, index: int, firsts: Sequence[int], file: _Fil
         region = _read_mask(element, index, file)
     else:
         raise ShapeError("has no points" if element.find("polygon") is not None else "has neither polygon nor segm")
-    score = read_score(_number(attributes.get("score", "")))
+    score = shapes.read_score(_number(attributes.get("score", "")))
     return Shape((label, firsts[index]), label, (region,), score, f"object[{index}]")
 
 
@@ -162,18 +139,15 @@ def _read_polygon(element: Element, attributes: dict[str, str]) -> Polygon:
     points = [[_number(text_of(point, axis)) for axis in "xy"] for point in element.iterfind("polygon/pt")]
     if any(None in point for point in points):
         raise ShapeError("the points are not [x, y] pairs of numbers")
-    outline = read_points(points)
     is_box = text_of(element, "type") == "bounding_box"
-    if is_box and len(outline) == 2:
-        outline = box_outline(*outline)
-    if len(outline) < 3:
-        raise ShapeError(f"a polygon needs 3 points, not {len(outline)}")
+    by_two_corners = is_box and len(points) == 2
+    outline = shapes.box_outline(*shapes.read_points(points)) if by_two_corners else shapes.read_polygon(points)
     degrees = _number(attributes.get("rotation", "")) if is_box else None
     if not degrees:
         return outline
     if not np.isfinite(degrees):
         raise ShapeError(f"rotation {degrees} is no angle")
-    return rotated(outline, degrees, (outline.min(axis=0) + outline.max(axis=0)) / 2)
+    return shapes.rotated(outline, degrees, (outline.min(axis=0) + outline.max(axis=0)) / 2)
 
 
 def _number(text: str) -> float | None:
@@ -234,7 +208,7 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
     masks: dict[str, bytes] = {}
     number = 0
     for instance in annotation.instances:
-        regions = written_regions(instance, annotation.height, annotation.width, max_polygon_error)
+        regions = shapes.written_regions(instance, annotation.height, annotation.width, max_polygon_error)
         numbers = list(range(number, number + len(regions)))
         number += len(regions)
         for one, region in zip(numbers, regions, strict=True):
@@ -249,7 +223,8 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
             add_element(element, "attributes", "" if instance.score is None else f"score={instance.score:.6g}")
     text = xml_text(document, path)
     for name, content in masks.items():
-        write_mask_file(content, masks_folder / name)
+        with draft_of(masks_folder / name) as draft:
+            draft.write_bytes(content)
     write_atomically(path, text)
 
 
@@ -257,12 +232,8 @@ def _document_of(annotation: Annotation, folder: str, path: Path) -> Element:
     document = Element("annotation")
     add_element(document, "filename", PurePosixPath(annotation.image).name)
     add_element(document, "folder", folder)
-    source = add_element(document, "source")
-    add_element(source, "sourceImage")
-    add_element(source, "sourceAnnotation", "MaskAL")
-    size = add_element(document, "imagesize")
-    add_element(size, "nrows", str(annotation.height))
-    add_element(size, "ncols", str(annotation.width))
+    add_element(document, "source", sourceImage="", sourceAnnotation="MaskAL")
+    add_element(document, "imagesize", nrows=annotation.height, ncols=annotation.width)
     kept = annotation.extra.get(EXTRA)  # from a file of another tool, it may be anything
     texts = [text for text in kept if isinstance(text, str)] if isinstance(kept, list) else []
     document.extend(parse_xml(text.encode(errors="replace"), path) for text in texts)
@@ -272,31 +243,23 @@ def _document_of(annotation: Annotation, folder: str, path: Path) -> Element:
 def _object_of(instance: Instance, number: int, numbers: Sequence[int], document: Element) -> Element:
     """An object element but for its region; the first of the object's `numbers` leads the others."""
     leader, *others = numbers
-    element = add_element(document, "object")
     values = {"name": instance.label, "deleted": 0, "verified": 0, "occluded": "no", "date": "", "id": number}
-    for tag, value in values.items():
-        add_element(element, tag, str(value))
-    parts = add_element(element, "parts")
-    add_element(parts, "hasparts", ",".join(map(str, others)) if number == leader else "")
-    add_element(parts, "ispartof", "" if number == leader else str(leader))
+    element = add_element(document, "object", **values)
+    links = (",".join(map(str, others)), "") if number == leader else ("", leader)
+    add_element(element, "parts", hasparts=links[0], ispartof=links[1])
     return element
 
 
 def _add_polygon(element: Element, outline: Polygon) -> None:
     polygon = add_element(element, "polygon")
     for x, y in outline.tolist():
-        point = add_element(polygon, "pt")
-        add_element(point, "x", f"{x:.2f}")
-        add_element(point, "y", f"{y:.2f}")
+        add_element(polygon, "pt", x=f"{x:.2f}", y=f"{y:.2f}")
     add_element(polygon, "username")
 
 
 def _add_segm(element: Element, name: str, bitmap: Bitmap) -> None:
     rows, columns = bitmap.mask.shape
-    segm = add_element(element, "segm")
-    add_element(segm, "mask", name)
-    box = add_element(segm, "box")
+    segm = add_element(element, "segm", mask=name)
     corners = {"xmin": bitmap.x, "ymin": bitmap.y, "xmax": bitmap.x + columns, "ymax": bitmap.y + rows}
-    for tag, value in corners.items():
-        add_element(box, tag, f"{value:.2f}")
+    add_element(segm, "box", **{tag: f"{value:.2f}" for tag, value in corners.items()})
     add_element(segm, "username")

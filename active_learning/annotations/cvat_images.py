@@ -17,19 +17,12 @@ from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Shape, open_canvas
 from active_learning.annotations.documents import brief
-from active_learning.annotations.shapes import (
-    ShapeError,
-    box_outline,
-    ellipse_outline,
-    read_points,
-    read_polygon,
-    rotated,
-    written_regions,
-)  # fmt: skip
-from active_learning.annotations.xml_documents import add_element, whole_number, xml_text
+from active_learning.annotations.run_lengths import runs_of
+from active_learning.annotations.shapes import box_outline, ellipse_outline, read_points, read_polygon, written_regions
+from active_learning.annotations.xml_files import add_element, whole_number, xml_text
 from active_learning.errors import AnnotationError
 from active_learning.system.files import write_atomically
 
@@ -47,9 +40,7 @@ def image_name(document: Any) -> str:
     return names[0] if len(names) == 1 else ""
 
 
-def read(
-    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
-) -> Annotation:
+def read(document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None) -> Annotation:
     """The objects of one image; names compare NFC-normalised and, as CVAT does, without suffix.
 
     Raises:
@@ -114,7 +105,7 @@ class CvatImages:
         subset = self._elements[name].get("subset", "").strip() or self._path.stem  # datumaro names the file after it
         return f"images/{subset}/{name}", f"{subset}/{name}", name
 
-    def read(self, name: str, *, size: tuple[int, int] | None) -> Annotation:
+    def read(self, name: str, *, size: Size | None) -> Annotation:
         """The objects of one of `images`, clipped to the image. Raises AnnotationError."""
         element = self._elements[name]
         fields = ("height", "width")
@@ -193,8 +184,7 @@ def _polygon(element: Element) -> Polygon:
 
 def _box(element: Element) -> Polygon:
     left, top, right, bottom = _numbers(element, "xtl", "ytl", "xbr", "ybr")
-    corners = box_outline((left, top), (right, bottom))
-    return rotated(corners, _rotation(element), corners.mean(axis=0))
+    return box_outline((left, top), (right, bottom), _rotation(element))
 
 
 def _ellipse(element: Element) -> Polygon:
@@ -231,16 +221,12 @@ class CvatImagesWriter:
         self._max_error = max_polygon_error
         self._document = Element("annotations")
         add_element(self._document, "version", "1.1")
-        task = add_element(add_element(self._document, "meta"), "task")
-        add_element(task, "name", "MaskAL")
+        task = add_element(add_element(self._document, "meta"), "task", name="MaskAL")
         self._size = add_element(task, "size")
         add_element(task, "mode", "annotation")
         labels = add_element(task, "labels")
         for name in classes:
-            label = add_element(labels, "label")
-            add_element(label, "name", name)
-            add_element(label, "type", "any")
-            add_element(label, "attributes")
+            add_element(labels, "label", name=name, type="any", attributes="")
         self._images = self._groups = 0
 
     def add(self, annotation: Annotation) -> None:
@@ -269,16 +255,10 @@ def _add_shape(image: Element, instance: Instance, region: Polygon | Bitmap, gro
     common = {"label": instance.label, "source": source, "occluded": "0", "z_order": "0", **group}
     if isinstance(region, Bitmap):
         rows, columns = region.mask.shape
+        runs = runs_of(Bitmap(0, 0, region.mask.T), columns, rows).tolist()  # row by row, as `_mask` reads them
         box = {"left": region.x, "top": region.y, "width": columns, "height": rows}
         places = {key: str(value) for key, value in box.items()}
-        SubElement(image, "mask", {**common, "rle": _runs(region), **places})
+        SubElement(image, "mask", {**common, "rle": ", ".join(map(str, runs)), **places})
     else:
         points = ";".join(f"{x:.2f},{y:.2f}" for x, y in region.tolist())
         SubElement(image, "polygon", {**common, "points": points})
-
-
-def _runs(bitmap: Bitmap) -> str:
-    """Run lengths as `_mask` reads them."""
-    pixels = bitmap.mask.ravel()
-    changes = np.flatnonzero(np.diff(pixels.astype(np.int8), prepend=0))
-    return ", ".join(map(str, np.diff(changes, prepend=0, append=len(pixels)).tolist()))

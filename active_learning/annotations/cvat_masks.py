@@ -13,9 +13,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import cv2
 import numpy as np
 
-from active_learning.annotations.annotation import Bitmap
+from active_learning.annotations.annotation import Bitmap, ShapeError
 from active_learning.annotations.documents import brief
-from active_learning.annotations.shapes import ShapeError
 
 MASKS = "Masks"
 _COLOUR = (0, 203, 255, 153)  # blue, green, red, alpha
@@ -82,17 +81,6 @@ def encode_mask_file(bitmap: Bitmap, height: int, width: int) -> bytes:
 
 def free_mask_name(stem: str, content: bytes, masks: Path) -> str:
     """`<stem>.png`, or with a number where that is the name of another file in the folder `masks`."""
-    for number in count(1):
-        name = f"{stem}{f'_{number}' if number > 1 else ''}.png"
-        file = masks / name
-        if not file.exists() or (file.is_file() and file.read_bytes() == content):
-            return name
-    raise AssertionError("there are endless numbers")
-
-
-def write_mask_file(content: bytes, file: Path) -> None:
-    """Writes atomically; makes the folder."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(file.name + ".tmp")
-    draft.write_bytes(content)
-    draft.replace(file)
+    names = (f"{stem}{f'_{number}' if number > 1 else ''}.png" for number in count(1))
+    files = ((name, masks / name) for name in names)
+    return next(name for name, file in files if not file.exists() or (file.is_file() and file.read_bytes() == content))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element
 
 from active_learning.annotations.documents import brief
-from active_learning.annotations.xml_documents import text_of
+from active_learning.annotations.xml_files import text_of
 
 
 def first_of_each_object(elements: Sequence[Element]) -> tuple[list[int], list[tuple[int, str]]]:

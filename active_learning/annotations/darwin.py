@@ -19,21 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon
+from active_learning.annotations import shapes
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
 from active_learning.annotations.contours import instance_bitmap
-from active_learning.annotations.darwin_item import Item, item_of
-from active_learning.annotations.documents import brief, write_json
+from active_learning.annotations.darwin_item import Item, item_of, same_name
+from active_learning.annotations.documents import brief, list_of, place_of, write_json
 from active_learning.annotations.even_odd import paths_of_bitmap, paths_of_parts, region_of_paths
 from active_learning.annotations.raster_layer import read_layers
-from active_learning.annotations.shapes import (
-    ShapeError,
-    box_outline,
-    check_drawable,
-    ellipse_outline,
-    read_points,
-    read_score,
-)  # fmt: skip
 from active_learning.errors import AnnotationError
 
 VERSION = "2.0"
@@ -43,6 +36,7 @@ TOP_FIELDS = frozenset(["version", "schema_ref", "item", "image", "annotations"]
 WITHOUT_AREA = (
     "tag", "keypoint", "line", "skeleton", "string", "cuboid", "eye", "graph", "link", "simple_table", "table",
 )  # fmt: skip
+_place = partial(place_of, entries="annotations", label_field="name")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,28 +61,21 @@ def image_name(document: Any) -> str:
     return f"{item.folder}/{item.names[0]}".lstrip("/") if item.names else ""
 
 
-def read(
-    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
-) -> Annotation:
+def read(document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None) -> Annotation:
     """The objects of a Darwin file; see `Codec.read`."""
-    entries = document.get("annotations")
-    if not isinstance(entries, list):
-        raise AnnotationError(f"{path}: annotations: must be a list, not {brief(entries)}; export the item again")
+    entries = list_of(document, "annotations", path, "export the item again")
     item = item_of(document, image)
     if item.is_video or (entries and all(map(_is_of_video, entries))):
         raise AnnotationError(f"{path}: is a video of V7 Darwin, annotated by frames; export its frames as images")
     canvas = open_canvas(item.declared, size, path, item.places)
-    canvas.warnings += item.name_warnings(path, image)
+    if item.names and not same_name(item.names, image):
+        canvas.warn_of_name(item.names[0], image)
     sizes = (item.declared, (canvas.height, canvas.width))
     file = _File(item, canvas, *read_layers(filter(item.holds, entries), sizes))
     objects = [(index, entry) for index, entry in enumerate(entries) if not _is_layer(entry)]
     instances = canvas.objects(objects, partial(_read_object, file=file), _place)
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
     return canvas.annotation(image, instances, extra)
-
-
-def _place(entry: Any, index: int) -> str:
-    return f"annotations[{index}]: label {brief(entry.get('name') if isinstance(entry, dict) else None)}"
 
 
 def _is_layer(entry: Any) -> bool:
@@ -101,18 +88,14 @@ def _is_of_video(entry: Any) -> bool:
 
 def _read_object(entry: Any, index: int, file: _File) -> Shape:
     """Raises ShapeError."""
-    if not isinstance(entry, dict):
-        raise ShapeError(f"is {brief(entry)}, not an object with name and geometry")
-    label = entry.get("name")
-    if not isinstance(label, str) or not label:
-        raise ShapeError("the name must be a text")
+    label = shapes.read_label(entry, "name", "geometry")
     if not file.item.holds(entry):
         raise ShapeError(f"is in slot {brief(entry['slot_names'])}, the image in slot {brief(file.item.slot)}")
     regions, faults = _read_regions(entry, file)
     place = f"{file.canvas.place}: {_place(entry, index)}"
     file.canvas.warnings += [f"{place}: {fault}; the path is left out" for fault in faults]
     inference = entry.get("inference")
-    score = read_score(inference.get("confidence")) if isinstance(inference, dict) else None
+    score = shapes.read_score(inference.get("confidence")) if isinstance(inference, dict) else None
     return Shape((index,), label, regions, score, f"annotations[{index}]")
 
 
@@ -133,23 +116,23 @@ def _read_polygon(entry: dict[str, Any], file: _File) -> Regions:
     """Paths that enclose nothing change nothing and are left out; one of unreadable numbers costs the object."""
     kept, faults = [], []
     polygon = entry["polygon"] if entry.get("polygon") is not None else entry["complex_polygon"]
+    canvas = file.canvas
     for number, points in enumerate(_paths(polygon)):
+        if isinstance(points, list) and len(points) < 3:
+            faults.append(f"path {number}: a path needs 3 points, not {len(points)}")
+            continue
+        outline = _points(points)
         try:
-            kept.append(_read_path(points, file.canvas))
-        except _EmptyPathError as fault:
+            kept.append(canvas.part(outline).exterior)
+        except ShapeError as fault:
             faults.append(f"path {number}: {fault}")
     if not kept:
         raise ShapeError("; ".join(faults))
-    canvas = file.canvas
-    check_drawable(kept, canvas.height, canvas.width)
+    shapes.check_drawable(kept, canvas.height, canvas.width)
     if len(kept) > 1:
         canvas.most_pixels()
     region = region_of_paths(kept, canvas.height, canvas.width)
     return (canvas.bitmap(region),) if isinstance(region, Bitmap) else region, faults
-
-
-class _EmptyPathError(ValueError):
-    """Why a path encloses nothing of the image."""
 
 
 def _paths(polygon: Any) -> list[Any]:
@@ -167,24 +150,13 @@ def _paths(polygon: Any) -> list[Any]:
     return [*paths, *more]
 
 
-def _read_path(points: Any, canvas: Canvas) -> Polygon:
-    """Raises ShapeError, or _EmptyPathError."""
-    if isinstance(points, list) and len(points) < 3:
-        raise _EmptyPathError(f"a path needs 3 points, not {len(points)}")
-    outline = _points(points)
-    try:
-        return canvas.part(outline).exterior
-    except ShapeError as fault:
-        raise _EmptyPathError(str(fault)) from fault
-
-
 def _points(points: Any) -> Polygon:
     """Nx2 from a list of {x, y}. Raises ShapeError."""
     try:
         pairs = [[point["x"], point["y"]] for point in points]
     except (TypeError, KeyError) as error:
         raise ShapeError("the points are not {x, y} pairs of numbers") from error
-    return read_points(pairs)
+    return shapes.read_points(pairs)
 
 
 def _read_ellipse(entry: dict[str, Any], file: _File) -> Regions:
@@ -194,9 +166,9 @@ def _read_ellipse(entry: dict[str, Any], file: _File) -> Regions:
         angle = ellipse.get("angle")
     except (TypeError, KeyError) as error:
         raise ShapeError("the ellipse has no center and radius") from error
-    turn = 0.0 if angle is None else float(read_points([[angle, 0]])[0, 0])
-    outline = ellipse_outline(center.tolist(), radii.tolist(), turn if abs(turn) <= 2 * math.pi else math.radians(turn))
-    return (file.canvas.part(outline),), []
+    turn = 0.0 if angle is None else float(shapes.read_points([[angle, 0]])[0, 0])
+    radians = turn if abs(turn) <= 2 * math.pi else math.radians(turn)
+    return (file.canvas.part(shapes.ellipse_outline(center.tolist(), radii.tolist(), radians)),), []
 
 
 def _read_mask(entry: dict[str, Any], file: _File) -> Regions:
@@ -211,10 +183,10 @@ def _read_mask(entry: dict[str, Any], file: _File) -> Regions:
 def _read_box(entry: dict[str, Any], file: _File) -> Regions:
     box = entry["bounding_box"]
     try:
-        (x, y), (w, h) = read_points([[box["x"], box["y"]], [box["w"], box["h"]]])
+        (x, y), (w, h) = shapes.read_points([[box["x"], box["y"]], [box["w"], box["h"]]])
     except (TypeError, KeyError) as error:
         raise ShapeError("the bounding box is not x, y, w, h") from error
-    return (file.canvas.part(box_outline((x, y), (x + w, y + h))),), []
+    return (file.canvas.part(shapes.box_outline((x, y), (x + w, y + h))),), []
 
 
 GEOMETRIES: dict[str, Callable[[dict[str, Any], _File], Regions]] = {

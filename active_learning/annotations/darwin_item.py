@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 _VIDEO_FIELDS = ("fps", "frame_urls", "frame_manifest")
@@ -30,12 +30,6 @@ class Item:
         """Whether an annotation is of this image."""
         names = entry.get("slot_names") if isinstance(entry, dict) else None
         return self.slot is None or not isinstance(names, list) or not names or self.slot in names
-
-    def name_warnings(self, path: Path, image: str) -> list[str]:
-        """Where none of its names is that of the image."""
-        if not self.names or _same_name(self.names, image):
-            return []
-        return [f"{path}: names {self.names[0]!r}, but the file stands beside {image!r} and is read for it"]
 
 
 def item_of(document: dict[str, Any], image: str) -> Item:
@@ -62,7 +56,7 @@ def _of_slots(item: dict[str, Any], image: str) -> Item:
     folder, name = _text(item.get("path")), _text(item.get("name"))
     if not slots:
         return Item(folder, _texts(name))
-    slot = next((slot for slot in slots if _same_name(_source_names(slot), image)), slots[0])
+    slot = next((slot for slot in slots if same_name(_source_names(slot), image)), slots[0])
     sources = _source_names(slot)
     suffix = PurePosixPath(sources[0]).suffix if sources else ""
     stem = name.removesuffix(PurePosixPath(name).suffix)
@@ -92,7 +86,7 @@ def _texts(*values: Any) -> tuple[str, ...]:
     return tuple(text for value in values if (text := _text(value)))
 
 
-def _same_name(names: Iterable[str], image: str) -> bool:
+def same_name(names: Iterable[str], image: str) -> bool:
     """Whether one of the names is the image's; names in V7 may go without a suffix."""
     path = PurePosixPath(image)
     return not {_folded(path.name), _folded(path.stem)}.isdisjoint(_folded(PurePosixPath(name).name) for name in names)

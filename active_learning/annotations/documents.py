@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from active_learning.annotations.xml_documents import is_xml, kind_of_xml, parse_xml
+from active_learning.annotations.xml_files import is_xml, kind_of_xml, parse_xml
 from active_learning.errors import AnnotationError
 from active_learning.system.files import write_atomically
 
@@ -19,9 +19,6 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # What the top-level fields of a json file give away, the most telling first.
 _JSON_KINDS: tuple[tuple[Callable[[dict[str, Any]], bool], str], ...] = (
     (lambda top: "images" in top and ("annotations" in top or "categories" in top), "a COCO json file"),
-    (lambda top: "item" in top and "annotations" in top, "a V7 Darwin 2.0 json file"),
-    (lambda top: isinstance(top.get("image"), dict) and "annotations" in top, "a V7 Darwin 1.0 json file"),
-    (lambda top: "objects" in top and "size" in top, "a Supervisely json file"),
     (lambda top: isinstance(top.get("annotation"), dict), "a json file of Supervisely's API"),
     (lambda top: "classes" in top and "tags" in top, "the meta.json of a Supervisely project"),
     (lambda top: any(key.startswith("_via_") for key in top), "a VGG Image Annotator project"),
@@ -72,6 +69,19 @@ def parse_document(content: bytes, path: Path) -> Any:
         raise AnnotationError(f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from error
     except (RecursionError, ValueError) as error:
         raise AnnotationError(f"{path}: is no annotation: {error}") from error
+
+
+def list_of(document: dict[str, Any], key: str, path: Path, remedy: str) -> list[Any]:
+    """A field of a json file that must be a list. Raises AnnotationError."""
+    value = document.get(key)
+    if not isinstance(value, list):
+        raise AnnotationError(f"{path}: {key}: must be a list, not {brief(value)}; {remedy}")
+    return value
+
+
+def place_of(entry: Any, index: int, entries: str, label_field: str) -> str:
+    """Where an entry of the list `entries` stands in a json file, and its label, for messages."""
+    return f"{entries}[{index}]: label {brief(entry.get(label_field) if isinstance(entry, dict) else None)}"
 
 
 def write_json(path: Path, document: dict[str, Any], *, indent: int = 2) -> None:

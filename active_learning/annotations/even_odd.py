@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from active_learning.annotations.annotation import Bitmap, Part, Polygon
-from active_learning.annotations.contours import clip_polygon, crop_bitmap, outlines_bitmap, parts_bitmap, trace_mask
-from active_learning.annotations.shapes import has_area
+from active_learning.annotations.contours import crop_bitmap, outlines_bitmap, parts_bitmap, trace_mask
+from active_learning.annotations.shapes import written_outline
 
 _TOUCHING = 0.02  # pixels; twice what rounding to 2 decimals moves a point
 _MOST_PATHS = 1000  # of an object: as many are compared pair by pair, more go through a bitmap
@@ -59,16 +59,9 @@ def _paths(parts: Iterable[Part]) -> list[Polygon]:
 
 
 def _clipped_part(part: Part, height: int, width: int) -> Part | None:
-    exterior = _clipped_path(part.exterior, height, width)
-    if exterior is None:
-        return None
-    holes = (_clipped_path(hole, height, width) for hole in part.holes)
-    return Part(exterior, tuple(hole for hole in holes if hole is not None))
-
-
-def _clipped_path(path: Polygon, height: int, width: int) -> Polygon | None:
-    clipped = clip_polygon(path, height, width).round(2)
-    return clipped if has_area(clipped, height, width) else None
+    exterior = written_outline(part.exterior, height, width)
+    holes = (written_outline(hole, height, width) for hole in part.holes)
+    return None if exterior is None else Part(exterior, tuple(hole for hole in holes if hole is not None))
 
 
 def _same(first: Bitmap, second: Bitmap, height: int, width: int) -> bool:

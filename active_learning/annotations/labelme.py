@@ -13,25 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon
+from active_learning.annotations import shapes
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon, ShapeError, Size
 from active_learning.annotations.canvas import Canvas, Shape, open_canvas
-from active_learning.annotations.documents import brief, write_json
+from active_learning.annotations.documents import brief, list_of, place_of, write_json
 from active_learning.annotations.png import decode_mask, encode_mask
-from active_learning.annotations.shapes import (
-    ShapeError,
-    box_outline,
-    ellipse_outline,
-    read_points,
-    read_score,
-    written_regions,
-)  # fmt: skip
-from active_learning.errors import AnnotationError
 
 VERSION = "5.5.0"  # the first with masks of zeros and ones; no version of LabelMe reads the field
 TOP_FIELDS = frozenset(
     ["version", "flags", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "lineColor", "fillColor"]
 )
 SHAPES_WITHOUT_AREA = ("line", "linestrip", "point", "points")
+_place = partial(place_of, entries="shapes", label_field="label")
 
 
 def recognises(document: Any) -> bool:
@@ -43,45 +36,28 @@ def image_name(document: Any) -> str:
     return name.replace("\\", "/") if isinstance(name, str) else ""
 
 
-def read(
-    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
-) -> Annotation:
+def read(document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None) -> Annotation:
     """The objects of a LabelMe file; see `Codec.read`."""
-    shapes = document.get("shapes")
-    if not isinstance(shapes, list):
-        raise AnnotationError(f"{path}: shapes: must be a list, not {brief(shapes)}; save the annotation again")
+    entries = list_of(document, "shapes", path, "save the annotation again")
     declared = (document.get("imageHeight"), document.get("imageWidth"))
     canvas = open_canvas(declared, size, path, ("imageHeight", "imageWidth"))
-    canvas.warnings += _name_warnings(document, path, image)
-    instances = canvas.objects(enumerate(shapes), partial(_read_shape, canvas=canvas), _place, "shape")
+    named = image_name(document)
+    if named and PurePosixPath(named).name.casefold() != PurePosixPath(image).name.casefold():
+        canvas.warn_of_name(named, image, "imagePath")
+    instances = canvas.objects(enumerate(entries), partial(_read_shape, canvas=canvas), _place, "shape")
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
     return canvas.annotation(image, instances, extra)
 
 
-def _place(entry: Any, index: int) -> str:
-    return f"shapes[{index}]: label {brief(entry.get('label') if isinstance(entry, dict) else None)}"
-
-
-def _name_warnings(document: dict[str, Any], path: Path, image: str) -> list[str]:
-    named = image_name(document)
-    if not named or PurePosixPath(named).name.casefold() == PurePosixPath(image).name.casefold():
-        return []
-    return [f"{path}: imagePath: names {named!r}, but the file stands beside {image!r} and is read for it"]
-
-
 def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:
     """Raises ShapeError."""
-    if not isinstance(entry, dict):
-        raise ShapeError(f"is {brief(entry)}, not an object with label and points")
-    label, group = entry.get("label"), entry.get("group_id")
-    if not isinstance(label, str) or not label:
-        raise ShapeError("the label must be a text")
+    label, group = shapes.read_label(entry, "label", "points"), entry.get("group_id")
     if group is not None and not isinstance(group, (int, str)):
         raise ShapeError(f"group_id must be a number, not {brief(group)}")
     key = (label, index) if group is None else (label, "group", group)
     kind = entry.get("shape_type")
     region = _read_mask(entry, canvas) if kind == "mask" else _read_part(entry, kind, canvas)
-    return Shape(key, label, (region,), read_score(entry.get("score")), f"shapes[{index}]")
+    return Shape(key, label, (region,), shapes.read_score(entry.get("score")), f"shapes[{index}]")
 
 
 def _read_part(entry: dict[str, Any], kind: Any, canvas: Canvas) -> Part:
@@ -90,49 +66,33 @@ def _read_part(entry: dict[str, Any], kind: Any, canvas: Canvas) -> Part:
     if not isinstance(kind, str) or kind not in OUTLINES:
         reason = "encloses no area" if kind in SHAPES_WITHOUT_AREA else "is unknown"
         raise ShapeError(f"shape_type {brief(kind)} {reason}")
-    return canvas.part(OUTLINES[kind](read_points(entry.get("points"))))
+    return canvas.part(OUTLINES[kind](entry.get("points")))
 
 
-def _polygon(points: Polygon) -> Polygon:
-    if len(points) < 3:
-        raise ShapeError(f"a polygon needs 3 points, not {len(points)}")
-    return points
-
-
-def _rectangle(points: Polygon) -> Polygon:
+def _rectangle(points: Any) -> Polygon:
     """Two opposite corners in any order; other tools write all four."""
-    if len(points) == 4:
-        return points
-    if len(points) != 2:
-        raise ShapeError(f"a rectangle needs 2 points, not {len(points)}")
-    return box_outline(*points)
+    corners = shapes.read_points(points)
+    return corners if len(corners) == 4 else shapes.box_outline(*shapes.read_outline(points, "a rectangle", 2, 2))
 
 
-def _oriented_rectangle(points: Polygon) -> Polygon:
-    if len(points) != 4:
-        raise ShapeError(f"an oriented_rectangle needs 4 points, not {len(points)}")
-    return points
-
-
-def _circle(points: Polygon) -> Polygon:
+def _circle(points: Any) -> Polygon:
     """The centre and any point of the rim, as a polygon that stays within 0.05 pixels of the circle."""
-    if len(points) != 2:
-        raise ShapeError(f"a circle needs 2 points, not {len(points)}")
-    radius = math.dist(points[0], points[1])
-    return ellipse_outline(points[0].tolist(), (radius, radius))
+    centre, rim = shapes.read_outline(points, "a circle", 2, 2).tolist()
+    radius = math.dist(centre, rim)
+    return shapes.ellipse_outline(centre, (radius, radius))
 
 
-OUTLINES: dict[str, Callable[[Polygon], Polygon]] = {
-    "polygon": _polygon,
+OUTLINES: dict[str, Callable[[Any], Polygon]] = {
+    "polygon": shapes.read_polygon,
     "rectangle": _rectangle,
-    "oriented_rectangle": _oriented_rectangle,
+    "oriented_rectangle": partial(shapes.read_outline, kind="an oriented_rectangle", fewest=4, most=4),
     "circle": _circle,
 }
 
 
 def _read_mask(entry: dict[str, Any], canvas: Canvas) -> Bitmap:
     """Placed by its first point and its own size: a dragged mask has fractional points."""
-    x, y = np.rint(read_points(entry.get("points"))[0]).astype(int).tolist()
+    x, y = np.rint(shapes.read_points(entry.get("points"))[0]).astype(int).tolist()
     text = entry.get("mask")
     if not isinstance(text, str) or not text:
         raise ShapeError("has no mask")
@@ -150,17 +110,17 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
     Outlines of bitmaps are within `max_polygon_error` pixels; polygons stay as they are, less what lies outside the
     image. Parts with holes become mask shapes. The shapes of an object in several have a group_id of its own.
     """
-    shapes: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for number, instance in enumerate(annotation.instances, start=1):
         written = _shapes_of(instance, annotation, max_polygon_error)
         for shape in written:
             shape["group_id"] = number if len(written) > 1 else None
-        shapes += written
+        entries += written
     document = {
         **annotation.extra,
         "version": VERSION,
         "flags": {},
-        "shapes": shapes,
+        "shapes": entries,
         "imagePath": PurePosixPath(annotation.image).name,
         "imageData": None,
         "imageHeight": annotation.height,
@@ -171,17 +131,15 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
 
 def _shapes_of(instance: Instance, annotation: Annotation, max_error: float) -> list[dict[str, Any]]:
     """A polygon or mask shape for each part; parts without a pixel inside the image are dropped."""
-    regions = written_regions(instance, annotation.height, annotation.width, max_error)
+    regions = shapes.written_regions(instance, annotation.height, annotation.width, max_error)
     score = {} if instance.score is None else {"score": round(instance.score, 6)}
     common = {"label": instance.label, "description": "", "flags": {}, **score}
-    return [{**common, **(_mask_shape(one) if isinstance(one, Bitmap) else _polygon_shape(one))} for one in regions]
+    return [{**common, **_geometry(region)} for region in regions]
 
 
-def _polygon_shape(outline: Polygon) -> dict[str, Any]:
-    return {"shape_type": "polygon", "points": outline.tolist(), "mask": None}
-
-
-def _mask_shape(bitmap: Bitmap) -> dict[str, Any]:
-    rows, columns = bitmap.mask.shape
-    corners = [[bitmap.x, bitmap.y], [bitmap.x + columns - 1, bitmap.y + rows - 1]]
-    return {"shape_type": "mask", "points": corners, "mask": encode_mask(bitmap.mask)}
+def _geometry(region: Polygon | Bitmap) -> dict[str, Any]:
+    if not isinstance(region, Bitmap):
+        return {"shape_type": "polygon", "points": region.tolist(), "mask": None}
+    rows, columns = region.mask.shape
+    corners = [[region.x, region.y], [region.x + columns - 1, region.y + rows - 1]]
+    return {"shape_type": "mask", "points": corners, "mask": encode_mask(region.mask)}

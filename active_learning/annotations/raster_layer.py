@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from active_learning.annotations.annotation import Bitmap
+from active_learning.annotations.annotation import Bitmap, ShapeError
 from active_learning.annotations.canvas import MOST_MASK_PIXELS
 from active_learning.annotations.png import MOST_PIXELS
-from active_learning.annotations.shapes import ShapeError
+from active_learning.annotations.run_lengths import bitmap_of_rows
 
 _NONE = np.zeros(0, dtype=np.int64)
 
@@ -50,7 +50,7 @@ def _read_layer(layer: Any, sizes: Sequence[Any]) -> Iterator[tuple[str, Bitmap]
     runs_of = dict(zip(numbers.tolist(), np.split(by_value, firsts[1:]), strict=True))
     for identifier, value in mapping.items():
         runs = runs_of.get(value, _NONE) if type(value) is int and value else _NONE
-        yield identifier, _bitmap_of_runs(ends[runs] - counts[runs], ends[runs], width)
+        yield identifier, bitmap_of_rows(ends[runs] - counts[runs], ends[runs], width)
 
 
 def _read_runs(runs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -71,14 +71,3 @@ def _pixels(size: Sequence[Any]) -> int:
     if not all(type(length) is int and 0 < length <= MOST_PIXELS for length in size):
         return 0
     return size[0] * size[1] if size[0] * size[1] <= MOST_PIXELS else 0
-
-
-def _bitmap_of_runs(starts: np.ndarray, ends: np.ndarray, width: int) -> Bitmap:
-    """The pixels from starts[i] to before ends[i], counted along the rows; only the rows that hold any."""
-    if not len(starts):
-        return Bitmap(0, 0, np.zeros((0, 0), dtype=bool))
-    top, bottom = int(starts[0]) // width, -(-int(ends[-1]) // width)
-    steps = np.zeros((bottom - top) * width + 1, dtype=np.int8)
-    steps[starts - top * width] += 1
-    steps[ends - top * width] -= 1
-    return Bitmap(0, top, np.cumsum(steps[:-1], dtype=np.int8).reshape(-1, width) == 1)

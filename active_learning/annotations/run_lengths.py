@@ -40,14 +40,22 @@ def bitmap_of(runs: Sequence[int] | np.ndarray, height: int, width: int) -> Bitm
         raise ValueError(f"its runs fill {filled} of {height * width} pixels")
     starts, stops = ends[0:-1:2], ends[1::2]
     starts, stops = starts[stops > starts], stops[stops > starts]
+    columns = bitmap_of_rows(starts, stops, height)
+    return Bitmap(columns.y, 0, columns.mask.T)
+
+
+def bitmap_of_rows(starts: np.ndarray, ends: np.ndarray, width: int) -> Bitmap:
+    """The pixels from starts[i] to before ends[i], counted along the rows; only the rows that hold any.
+
+    The runs ascend and do not overlap, and none is empty.
+    """
     if not len(starts):
         return Bitmap(0, 0, np.zeros((0, 0), dtype=bool))
-    first, last = int(starts[0]) // height, (int(stops[-1]) - 1) // height
-    flips = np.zeros((last - first + 1) * height + 1, dtype=np.int8)
-    np.add.at(flips, starts - first * height, 1)
-    np.add.at(flips, stops - first * height, -1)
-    mask = np.cumsum(flips[:-1]).reshape(-1, height).T > 0
-    return Bitmap(first, 0, mask)
+    top, bottom = int(starts[0]) // width, -(-int(ends[-1]) // width)
+    steps = np.zeros((bottom - top) * width + 1, dtype=np.int8)
+    steps[starts - top * width] += 1
+    steps[ends - top * width] -= 1
+    return Bitmap(0, top, np.cumsum(steps[:-1], dtype=np.int8).reshape(-1, width) == 1)
 
 
 def encode_runs(runs: np.ndarray) -> str:

@@ -9,22 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from active_learning.annotations.annotation import Bitmap, Instance, Part, Polygon
-from active_learning.annotations.contours import (
-    clip_polygon,
-    crop_bitmap,
-    edge_rows,
-    parts_bitmap,
-    polygon_area,
-    simplify_outline,
-    trace_mask,
-)
+from active_learning.annotations import contours
+from active_learning.annotations.annotation import Bitmap, Instance, Part, Polygon, ShapeError
+from active_learning.annotations.documents import brief
 
 FURTHEST = 1e7  # pixels; beyond it, coordinates are damage
 
 
-class ShapeError(ValueError):
-    """Why one shape is left out."""
+def read_label(entry: Any, field: str, others: str) -> str:
+    """The label of a json object, which must have `others` as well. Raises ShapeError."""
+    if not isinstance(entry, dict):
+        raise ShapeError(f"is {brief(entry)}, not an object with {field} and {others}")
+    label = entry.get(field)
+    if not isinstance(label, str) or not label:
+        raise ShapeError(f"the {field} must be a text")
+    return label
 
 
 def read_points(points: Any) -> Polygon:
@@ -47,16 +46,22 @@ def read_points(points: Any) -> Polygon:
 
 def read_polygon(points: Any) -> Polygon:
     """As `read_points`, of at least three."""
+    return read_outline(points, "a polygon", 3)
+
+
+def read_outline(points: Any, kind: str, fewest: int, most: float = math.inf) -> Polygon:
+    """As `read_points`, of as many as the kind of shape, such as "a circle", has."""
     outline = read_points(points)
-    if len(outline) < 3:
-        raise ShapeError(f"a polygon needs 3 points, not {len(outline)}")
+    if not fewest <= len(outline) <= most:
+        raise ShapeError(f"{kind} needs {fewest} points, not {len(outline)}")
     return outline
 
 
-def box_outline(start: Sequence[float], end: Sequence[float]) -> Polygon:
-    """The four corners of an upright box between two opposite ones, each (x, y)."""
+def box_outline(start: Sequence[float], end: Sequence[float], degrees: float = 0.0) -> Polygon:
+    """The four corners of a box between two opposite ones, each (x, y), that is turned clockwise about its middle."""
     (x0, y0), (x1, y1) = start, end
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
+    corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
+    return rotated(corners, degrees, corners.mean(axis=0)) if degrees else corners
 
 
 def read_score(value: Any) -> float | None:
@@ -77,9 +82,9 @@ def ellipse_outline(center: Sequence[float], radii: Sequence[float], angle: floa
 
 def has_area(outline: Polygon, height: int, width: int) -> bool:
     """The lobes of an outline that crosses itself can cancel out: such a one counts by its pixels in the image."""
-    if len(outline) < 3:
-        return False
-    return polygon_area(outline) > 1e-6 or bool(parts_bitmap([Part(outline)], height, width).mask.any())
+    if len(outline) < 3 or contours.polygon_area(outline) > 1e-6:
+        return len(outline) >= 3
+    return bool(contours.outlines_bitmap([outline], height, width).mask.any())
 
 
 def check_drawable(outlines: Sequence[Polygon], height: int, width: int) -> None:
@@ -89,29 +94,24 @@ def check_drawable(outlines: Sequence[Polygon], height: int, width: int) -> None
     """
     most = 4 * height * width + 2**16
     few_points = sum(map(len, outlines)) * height <= most  # an edge crosses every row at most
-    if not few_points and edge_rows(outlines) > most:
+    if not few_points and contours.edge_rows(outlines) > most:
         raise ShapeError("the outline runs to and fro more often than the image has pixels")
 
 
 def clipped_outline(outline: Polygon, height: int, width: int) -> Polygon:
     """The outline inside the image. Raises ShapeError where nothing of it has an area."""
-    if outline.min() < 0 or outline[:, 0].max() > width or outline[:, 1].max() > height:
-        clipped = clip_polygon(outline, height, width)
-        check_drawable([clipped], height, width)
-        if not has_area(clipped, height, width):
-            raise ShapeError("has no area" if not has_area(outline, 0, 0) else "lies outside the image")
-        return clipped
-    check_drawable([outline], height, width)
-    if not has_area(outline, height, width):
-        raise ShapeError("has no area")
-    return outline
+    clipped = contours.clip_polygon(outline, height, width)
+    check_drawable([clipped], height, width)
+    if not has_area(clipped, height, width):
+        raise ShapeError("lies outside the image" if has_area(outline, 0, 0) else "has no area")
+    return clipped
 
 
 def clipped_bitmap(bitmap: Bitmap, height: int, width: int) -> Bitmap:
     """The set pixels inside the image. Raises ShapeError where there are none."""
     if not bitmap.mask.any():
         raise ShapeError("the mask is empty")
-    cropped = crop_bitmap(bitmap, height, width)
+    cropped = contours.crop_bitmap(bitmap, height, width)
     if not cropped.mask.size:
         raise ShapeError("lies outside the image")
     return cropped
@@ -135,10 +135,8 @@ def written_regions(instance: Instance, height: int, width: int, max_error: floa
         parts: Sequence[Part] = instance.parts
     else:
         offset = np.array([bitmap.x, bitmap.y])
-        parts = [_placed(part, offset, max_error) for part in trace_mask(bitmap.mask, 0)]
-    regions = (
-        _bitmap_inside(part, height, width) if part.holes else _outline_inside(part, height, width) for part in parts
-    )
+        parts = [_placed(part, offset, max_error) for part in contours.trace_mask(bitmap.mask, 0)]
+    regions = (_written_region(part, height, width) for part in parts)
     return [region for region in regions if region is not None]
 
 
@@ -146,14 +144,17 @@ def _placed(part: Part, offset: np.ndarray, max_error: float) -> Part:
     """A traced part placed in the image; simplified, unless its holes make it a bitmap."""
     if part.holes:
         return Part(part.exterior + offset, tuple(hole + offset for hole in part.holes))
-    return Part(simplify_outline(part.exterior, max_error) + offset)
+    return Part(contours.simplify_outline(part.exterior, max_error) + offset)
 
 
-def _outline_inside(part: Part, height: int, width: int) -> Polygon | None:
-    outline = clip_polygon(part.exterior, height, width).round(2)
-    return outline if has_area(outline, height, width) else None
+def written_outline(outline: Polygon, height: int, width: int) -> Polygon | None:
+    """The outline inside the image, with 2 decimals; None where nothing of it has an area."""
+    clipped = contours.clip_polygon(outline, height, width).round(2)
+    return clipped if has_area(clipped, height, width) else None
 
 
-def _bitmap_inside(part: Part, height: int, width: int) -> Bitmap | None:
-    bitmap = crop_bitmap(parts_bitmap([part], height, width), height, width)
+def _written_region(part: Part, height: int, width: int) -> Polygon | Bitmap | None:
+    if not part.holes:
+        return written_outline(part.exterior, height, width)
+    bitmap = contours.crop_bitmap(contours.parts_bitmap([part], height, width), height, width)
     return bitmap if bitmap.mask.size else None

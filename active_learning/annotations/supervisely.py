@@ -20,11 +20,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Mask
+from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Mask, ShapeError, Size
 from active_learning.annotations.canvas import Shape, open_canvas
 from active_learning.annotations.contours import crop_bitmap, instance_bitmap
-from active_learning.annotations.documents import brief, write_json
-from active_learning.annotations.shapes import ShapeError, read_score
+from active_learning.annotations.documents import brief, list_of, place_of, write_json
+from active_learning.annotations.shapes import read_label, read_score
 from active_learning.annotations.supervisely_geometry import GEOMETRIES, Grid, has_fractions
 from active_learning.annotations.supervisely_meta import META_FILE, SCORE_TAG, read_meta
 from active_learning.errors import AnnotationError
@@ -33,6 +33,7 @@ GROUP_TAG = "@label-group-id"
 TOP_FIELDS = frozenset(["size", "tags", "objects"])
 FIELDS_OF_KINDS = {"bitmap": "bitmap", "alpha_mask": "alpha_mask", "parts": "multipolygon", "angle": "oriented_bbox"}
 SHAPES_WITHOUT_AREA = ("point", "line", "cuboid", "cuboid_2d", "graph")
+_place = partial(place_of, entries="objects", label_field="classTitle")
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,8 @@ class _File(Grid):
     @cached_property
     def class_shapes(self) -> dict[str, str]:
         """The shapes of the classes, from the project that the file lies in; empty outside of a project."""
-        for folder in list(self.path.parents)[1:8]:
-            if (folder / META_FILE).is_file():
-                return read_meta(folder / META_FILE).shapes
-        return {}
+        files = (folder / META_FILE for folder in list(self.path.parents)[1:8])
+        return next((read_meta(file).shapes for file in files if file.is_file()), {})
 
 
 def recognises(document: Any) -> bool:
@@ -70,45 +69,28 @@ def _content(document: Any) -> Any:
     return inner if isinstance(inner, dict) else document
 
 
-def read(
-    document: Any, *, path: Path, image: str, size: tuple[int, int] | None, within: Path | None = None
-) -> Annotation:
+def read(document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None) -> Annotation:
     """The objects of a Supervisely file; see `Codec.read`."""
     content = _content(document)
-    entries = content["objects"]
     if "frames" in content or "framesCount" in content:
         raise AnnotationError(f"{path}: is the annotation of a video in Supervisely; export the frames as images")
-    if not isinstance(entries, list):
-        raise AnnotationError(f"{path}: objects: must be a list, not {brief(entries)}; export the project again")
+    entries = list_of(content, "objects", path, "export the project again")
     stored = content["size"] if isinstance(content.get("size"), dict) else {}
     declared = (stored.get("height"), stored.get("width"))
     canvas = open_canvas(declared, size, path, ("size.height", "size.width"))
-    canvas.warnings += _name_warnings(document, path, image)
+    named = image_name(document)
+    here, there = (unicodedata.normalize("NFC", PurePosixPath(name).name) for name in (image, named))
+    if named and here != there:
+        canvas.warn_of_name(named, image, "imageName")
     file = _File(canvas, has_fractions(entries), path)
     instances = canvas.objects(enumerate(entries), partial(_read_object, file=file), _place)
     extra = {key: value for key, value in content.items() if key not in TOP_FIELDS and value not in (None, "", {})}
     return canvas.annotation(image, instances, extra)
 
 
-def _place(entry: Any, index: int) -> str:
-    return f"objects[{index}]: label {brief(entry.get('classTitle') if isinstance(entry, dict) else None)}"
-
-
-def _name_warnings(document: dict[str, Any], path: Path, image: str) -> list[str]:
-    named = image_name(document)
-    here, there = (unicodedata.normalize("NFC", PurePosixPath(name).name) for name in (image, named))
-    if here == there or not named:
-        return []
-    return [f"{path}: imageName: names {named!r}, but the file stands beside {image!r} and is read for it"]
-
-
 def _read_object(entry: Any, index: int, file: _File) -> Shape:
     """Raises ShapeError."""
-    if not isinstance(entry, dict):
-        raise ShapeError(f"is {brief(entry)}, not an object with classTitle and a geometry")
-    label = entry.get("classTitle")
-    if not isinstance(label, str) or not label:
-        raise ShapeError("the classTitle must be a text")
+    label = read_label(entry, "classTitle", "a geometry")
     kind = _kind(entry, label, file)
     if kind not in GEOMETRIES:
         reason = "encloses no area" if kind in SHAPES_WITHOUT_AREA else "is unknown"

@@ -10,19 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from active_learning.annotations.annotation import Bitmap, Mask, Part, Polygon
+from active_learning.annotations.annotation import Bitmap, Mask, Part, Polygon, ShapeError
 from active_learning.annotations.canvas import Canvas, Regions
 from active_learning.annotations.contours import clip_polygon
 from active_learning.annotations.documents import brief
 from active_learning.annotations.png import SIGNATURE, decode_base64, decode_png
-from active_learning.annotations.shapes import (
-    ShapeError,
-    box_outline,
-    has_area,
-    read_points,
-    read_polygon,
-    rotated,
-)  # fmt: skip
+from active_learning.annotations.shapes import box_outline, has_area, read_outline, read_points, read_polygon
 
 
 @dataclass(frozen=True)
@@ -95,8 +88,7 @@ def _outline(points: Any, grid: Grid) -> Polygon:
 
 
 def _rectangle(entry: dict[str, Any], grid: Grid) -> Regions:
-    corners = _box(entry.get("points"), grid.have_fractions)
-    return (grid.canvas.part(corners),), []
+    return (grid.canvas.part(_box(entry.get("points"), grid.have_fractions)),), []
 
 
 def _oriented_bbox(entry: dict[str, Any], grid: Grid) -> Regions:
@@ -104,17 +96,14 @@ def _oriented_bbox(entry: dict[str, Any], grid: Grid) -> Regions:
     angle = entry.get("angle")
     if not isinstance(angle, (int, float)) or isinstance(angle, bool) or not abs(angle) < 1e6:
         raise ShapeError(f"the angle must be a number of radians, not {brief(angle)}")
-    corners = _box(entry.get("points"), grid.have_fractions or has_fractions([{"points": entry.get("points")}]))
-    turned = rotated(corners, math.degrees(angle), corners.mean(axis=0))
-    return (grid.canvas.part(turned),), []
+    have_fractions = grid.have_fractions or has_fractions([{"points": entry.get("points")}])
+    return (grid.canvas.part(_box(entry.get("points"), have_fractions, math.degrees(angle))),), []
 
 
-def _box(points: Any, have_fractions: bool) -> Polygon:
+def _box(points: Any, have_fractions: bool, degrees: float = 0.0) -> Polygon:
     """The four corners of a box, given by two opposite ones; both pixels belong to it where they are indices."""
-    ends = read_points(points.get("exterior") if isinstance(points, dict) else points)
-    if len(ends) != 2:
-        raise ShapeError(f"a rectangle needs 2 points, not {len(ends)}")
-    return box_outline(ends.min(axis=0), ends.max(axis=0) + (0 if have_fractions else 1))
+    ends = read_outline(points.get("exterior") if isinstance(points, dict) else points, "a rectangle", 2, 2)
+    return box_outline(ends.min(axis=0), ends.max(axis=0) + (0 if have_fractions else 1), degrees)
 
 
 def _bitmap(entry: dict[str, Any], grid: Grid) -> Regions:

@@ -1,7 +1,5 @@
 """The program behind `python -m active_learning.annotations`; see `command`."""
 
-from __future__ import annotations
-
 import io
 import sys
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from active_learning.annotations import check_labels, image_name_of, mask_files_of_document, read_document
+from active_learning.annotations import check_labels, image_named_in, mask_files_of, read_annotation
 from active_learning.annotations.coco import CocoImage, coco_image
 from active_learning.annotations.documents import parse_document, read_content
 from active_learning.dataset.image_size import image_size
@@ -94,9 +94,9 @@ class AnnotationCache:
         try:
             document = self._take_document(path)
             size = image_size(self.folder / image)
-            annotation = read_document(document, path=path, image=image, size=size, within=self.folder)
+            annotation = read_annotation(path, image=image, size=size, within=self.folder, document=document)
             annotation = check_labels(annotation, self.classes, self.unknown_labels, path)
-            masks = mask_files_of_document(document, path=path, within=self.folder)
+            masks = mask_files_of(path, within=self.folder, document=document)
         except MaskALError as error:
             return _Entry(signatures, (), None, str(error))
         if absent := [name for name, file in masks.items() if file is None]:
@@ -128,7 +128,7 @@ class AnnotationCache:
         signature, content = _signature(path), read_content(path)
         try:
             document = parse_document(content, path)
-            named: str | AnnotationError = image_name_of(document, path)
+            named: str | AnnotationError = image_named_in(path, document)
         except AnnotationError as error:
             named = document = error
         self._files[path] = _File(signature, hashlib.sha1(content, usedforsecurity=False).hexdigest(), named)

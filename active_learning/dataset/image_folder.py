@@ -10,8 +10,10 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeAlias
 
 from active_learning.annotations import image_named_in
 from active_learning.annotations.cvat_masks import MASKS
@@ -23,6 +25,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 EXPORTED_AS_PNG = (".tif", ".tiff")  # in a Supervisely project, whose tool does not show them
 ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
+NamedIn: TypeAlias = Callable[[Path], str]  # gives the image that an annotation file names; raises AnnotationError
 _NUMBERED = re.compile(r"item_\d+\.xml", re.IGNORECASE)
 
 
@@ -134,10 +137,7 @@ def exported_name(name: str) -> str:
 
 
 def pair_annotations(
-    folder: Path,
-    images: Iterable[str],
-    named_in: Callable[[Path], str] = image_named_in,
-    snapshot: FolderSnapshot | None = None,
+    folder: Path, images: Iterable[str], named_in: NamedIn = image_named_in, snapshot: FolderSnapshot | None = None
 ) -> dict[str, Path]:
     """From image to the annotation file beside it, for those that have one; arguments as of `find_annotations`.
 
@@ -155,10 +155,7 @@ def pair_annotations(
 
 
 def find_annotations(
-    folder: Path,
-    images: Iterable[str],
-    named_in: Callable[[Path], str] = image_named_in,
-    snapshot: FolderSnapshot | None = None,
+    folder: Path, images: Iterable[str], named_in: NamedIn = image_named_in, snapshot: FolderSnapshot | None = None
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """As `pair_annotations`; images whose file may be another's come second, with that fault.
 
@@ -199,12 +196,10 @@ def _stem(filename: str) -> str:
     return os.path.splitext(filename)[0]  # noqa: PTH122
 
 
-def _pair_in_folder(
-    place: Path, filenames: Sequence[str], named_in: Callable[[Path], str]
-) -> tuple[dict[str, str], dict[str, str]]:
+def _pair_in_folder(place: Path, filenames: Sequence[str], named_in: NamedIn) -> tuple[dict[str, str], dict[str, str]]:
     """From image (NFC) to annotation filename, and to the fault of a file that may be its own or another's."""
     owners = claimants(normalised(filename) for filename in filenames if is_image(filename))
-    named = {filename: _key(place / filename, owners, named_in) for filename in filenames}
+    named = {filename: claimed_key(place / filename, owners, named_in) for filename in filenames}
     keys = {filename: key for filename, key in named.items() if key is not None}
     order = sorted(keys, key=lambda filename: (keys[filename] not in owners[keys[filename]], _suffix_rank(filename)))
     paired: dict[str, str] = {}
@@ -220,21 +215,18 @@ def _pair_in_folder(
     return paired, doubtful
 
 
-def _key(path: Path, owners: Mapping[str, Sequence[str]], named_in: Callable[[Path], str]) -> str | None:
-    """The key of `owners` that an annotation file is of; a file of a number is of the image that it names inside."""
-    key = annotation_key(path.name)
+def claimed_key(path: Path, owners: Mapping[str, Sequence[str]], named_in: NamedIn) -> str | None:
+    """The key of `owners`, which `claimants` gives, that an annotation file is of.
+
+    A file of a number is of the image that it names inside, by its name or, as CVAT does, without suffix.
+    """
+    keys = [annotation_key(path.name)]
     if named_by_number(path.name):
-        key = key_of_numbered(path, owners, named_in) or key
-    return key if key in owners else None
-
-
-def key_of_numbered(path: Path, owners: Mapping[str, Sequence[str]], named_in: Callable[[Path], str]) -> str | None:
-    """The key of `owners` that a file of a number names inside, as name or, as CVAT does, without suffix."""
-    try:
-        name = normalised(named_in(path)).rpartition("/")[2]
-    except AnnotationError:  # reported once its file is read for an image, if it bears the name of one
-        return None
-    return next((key for key in (name, _stem(name)) if key in owners), None)
+        # A fault is reported once the file is read for an image, if it bears the name of one.
+        with suppress(AnnotationError):
+            name = normalised(named_in(path)).rpartition("/")[2]
+            keys = [name, _stem(name), *keys]
+    return next((key for key in keys if key in owners), None)
 
 
 def _suffix_rank(filename: str) -> tuple[int, str]:
@@ -242,9 +234,7 @@ def _suffix_rank(filename: str) -> tuple[int, str]:
     return ANNOTATION_SUFFIXES.index(suffix), filename
 
 
-def _owner(
-    path: Path, sharing: Sequence[str], paired: Mapping[str, str], named_in: Callable[[Path], str]
-) -> tuple[str | None, str]:
+def _owner(path: Path, sharing: Sequence[str], paired: Mapping[str, str], named_in: NamedIn) -> tuple[str | None, str]:
     """Whose a file is of the images that share its stem, or why that is unknown."""
     try:
         named = normalised(named_in(path)).rpartition("/")[2]

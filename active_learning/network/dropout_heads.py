@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from active_learning.network.seeded_dropout import SeededDropout
 from detectron2.config import CfgNode, configurable
@@ -28,7 +28,7 @@ from detectron2.modeling.roi_heads import (
 )
 from detectron2.structures import Boxes, ImageList, Instances
 
-Features: TypeAlias = dict[str, torch.Tensor]
+Features: TypeAlias = dict[str, Tensor]
 
 DROPOUT_HEADS = {
     "StandardROIHeads": "DropoutROIHeads",
@@ -64,7 +64,7 @@ class WithDropout(nn.Module):
 class DropoutBoxHead(WithDropout, FastRCNNConvFCHead):
     """FastRCNNConvFCHead with dropout before every fully connected layer."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         for layer in self.children():
             if layer is not self.dropout:
                 x = layer(self.dropout(x) if isinstance(layer, nn.Linear) else x)
@@ -75,7 +75,7 @@ class DropoutBoxHead(WithDropout, FastRCNNConvFCHead):
 class DropoutMaskHead(WithDropout, MaskRCNNConvUpsampleHead):  # type: ignore[misc]
     """MaskRCNNConvUpsampleHead with dropout before the deconvolution and before the predictor."""
 
-    def layers(self, x: torch.Tensor) -> torch.Tensor:
+    def layers(self, x: Tensor) -> Tensor:
         for layer in self.children():
             if layer is not self.dropout:
                 x = layer(self.dropout(x) if layer in (self.deconv, self.predictor) else x)
@@ -88,15 +88,15 @@ class DropoutBoxPredictor(WithDropout, FastRCNNOutputLayers):
     Non-maximum suppression goes across classes, and detections also have `softmaxes` (see `inference`).
     """
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features (R, C, ...) -> class logits (R, K + 1), box deltas (R, 4K or 4)."""
         # Where the box head calculates in 16 bits, class and box still get all of theirs: it costs next to nothing.
         dropped = self.dropout(x.flatten(start_dim=1).to(self.cls_score.weight.dtype))
         return self.cls_score(dropped), self.bbox_pred(self.dropout(dropped))
 
     def inference(
-        self, predictions: tuple[torch.Tensor, torch.Tensor], proposals: Sequence[Instances]
-    ) -> tuple[list[Instances], list[torch.Tensor]]:
+        self, predictions: tuple[Tensor, Tensor], proposals: Sequence[Instances]
+    ) -> tuple[list[Instances], list[Tensor]]:
         """Detections of each image in order of falling score, and the proposals' indices they come from.
 
         An object is detected once, whatever its class. `softmaxes` (n, K) are the class probabilities of a
@@ -110,9 +110,7 @@ class DropoutBoxPredictor(WithDropout, FastRCNNOutputLayers):
         ]
         return [detections for detections, _ in found], [rows for _, rows in found]
 
-    def detections(
-        self, boxes: torch.Tensor, probabilities: torch.Tensor, image_size: tuple[int, int]
-    ) -> tuple[Instances, torch.Tensor]:
+    def detections(self, boxes: Tensor, probabilities: Tensor, image_size: tuple[int, int]) -> tuple[Instances, Tensor]:
         """What `inference` finds in one image: boxes (R, 4K or 4), probabilities (R, K + 1)."""
         probabilities = probabilities[:, :-1]
         # A training that diverged gives boxes that are not finite; they are no detections.
@@ -144,13 +142,11 @@ class RepeatedHeads:
 
     box_predictor: Any
 
-    def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
+    def box_features(self, features: Features, boxes: Boxes) -> Tensor:
         """(R, ...) features of each of R boxes of the one image whose maps `features` are."""
         raise NotImplementedError
 
-    def classify(
-        self, features: Features, pooled: torch.Tensor, proposals: Instances
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def classify(self, features: Features, pooled: Tensor, proposals: Instances) -> tuple[Tensor, Tensor]:
         """Rows of `box_features` and their R proposals -> boxes (R, 4K or 4), probabilities (R, K + 1)."""
         raise NotImplementedError
 
@@ -160,12 +156,12 @@ class RepeatedHeads:
         predictor: DropoutBoxPredictor = self.box_predictor
         return predictor
 
-    def detections(self, boxes: torch.Tensor, probabilities: torch.Tensor, image_size: tuple[int, int]) -> Instances:
+    def detections(self, boxes: Tensor, probabilities: Tensor, image_size: tuple[int, int]) -> Instances:
         """What one pass, or a plain inference, finds; see DropoutBoxPredictor.inference."""
         return self.last_predictor.detections(boxes, probabilities, image_size)[0]
 
 
-def _predict(predictor: Any, x: torch.Tensor, proposals: Instances) -> tuple[torch.Tensor, torch.Tensor]:
+def _predict(predictor: Any, x: Tensor, proposals: Instances) -> tuple[Tensor, Tensor]:
     predictions = predictor(x)
     return predictor.predict_boxes(predictions, [proposals])[0], predictor.predict_probs(predictions, [proposals])[0]
 
@@ -175,20 +171,16 @@ class DropoutROIHeads(RepeatedHeads, StandardROIHeads):
     """StandardROIHeads with the box predictor above; box and mask head come from the config by their names."""
 
     @classmethod
-    def from_config(  # type: ignore[override]
-        cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]
-    ) -> dict[str, Any]:
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:  # type: ignore[override]
         arguments = super().from_config(cfg, input_shape)
         arguments["box_predictor"] = DropoutBoxPredictor(cfg, arguments["box_head"].output_shape)
         return arguments
 
-    def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
-        pooled: torch.Tensor = self.box_pooler([features[name] for name in self.box_in_features], [boxes])
+    def box_features(self, features: Features, boxes: Boxes) -> Tensor:
+        pooled: Tensor = self.box_pooler([features[name] for name in self.box_in_features], [boxes])
         return pooled.contiguous()  # as the box head flattens them
 
-    def classify(
-        self, features: Features, pooled: torch.Tensor, proposals: Instances
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def classify(self, features: Features, pooled: Tensor, proposals: Instances) -> tuple[Tensor, Tensor]:
         return _predict(self.box_predictor, self.box_head(pooled), proposals)
 
 
@@ -197,21 +189,17 @@ class DropoutRes5ROIHeads(RepeatedHeads, Res5ROIHeads):
     """Res5ROIHeads (C4 networks) with the box predictor above. They have no fully connected box head to drop in."""
 
     @classmethod
-    def from_config(  # type: ignore[override]
-        cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]
-    ) -> dict[str, Any]:
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:  # type: ignore[override]
         arguments = super().from_config(cfg, input_shape)
         channels = arguments["box_predictor"].cls_score.in_features
         arguments["box_predictor"] = DropoutBoxPredictor(cfg, ShapeSpec(channels=channels, height=1, width=1))
         return arguments
 
-    def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
-        pooled: torch.Tensor = self.res5(self.pooler([features[name] for name in self.in_features], [boxes]))
+    def box_features(self, features: Features, boxes: Boxes) -> Tensor:
+        pooled: Tensor = self.res5(self.pooler([features[name] for name in self.in_features], [boxes]))
         return pooled.mean(dim=(2, 3))
 
-    def classify(
-        self, features: Features, pooled: torch.Tensor, proposals: Instances
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def classify(self, features: Features, pooled: Tensor, proposals: Instances) -> tuple[Tensor, Tensor]:
         return _predict(self.box_predictor, pooled, proposals)
 
 
@@ -220,9 +208,7 @@ class DropoutCascadeROIHeads(RepeatedHeads, CascadeROIHeads):
     """CascadeROIHeads with the box predictor above, and dropout, in every stage."""
 
     @classmethod
-    def from_config(  # type: ignore[override]
-        cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]
-    ) -> dict[str, Any]:
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:  # type: ignore[override]
         arguments = super().from_config(cfg, input_shape)
         stages = zip(arguments["box_heads"], arguments["box_predictors"], strict=True)
         arguments["box_predictors"] = [
@@ -237,7 +223,7 @@ class DropoutCascadeROIHeads(RepeatedHeads, CascadeROIHeads):
         features: Features,
         proposals: Sequence[Instances],
         targets: Sequence[Instances] | None = None,
-    ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
         if self.training:
             return super().forward(images, features, proposals, targets)
         found = []
@@ -247,13 +233,11 @@ class DropoutCascadeROIHeads(RepeatedHeads, CascadeROIHeads):
             found.append(self.detections(*self.classify(maps, pooled, own), own.image_size))
         return self.forward_with_given_boxes(features, found), {}
 
-    def box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
-        pooled: torch.Tensor = self.box_pooler([features[name] for name in self.box_in_features], [boxes])
+    def box_features(self, features: Features, boxes: Boxes) -> Tensor:
+        pooled: Tensor = self.box_pooler([features[name] for name in self.box_in_features], [boxes])
         return pooled
 
-    def classify(
-        self, features: Features, pooled: torch.Tensor, proposals: Instances
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def classify(self, features: Features, pooled: Tensor, proposals: Instances) -> tuple[Tensor, Tensor]:
         """The last stage's boxes, and the mean of all stages' probabilities."""
         probabilities = []
         for stage, (head, predictor) in enumerate(zip(self.box_head, self.box_predictor, strict=True)):

@@ -38,7 +38,7 @@ class UnreadableImage:
 def read_images(folder: Path, names: Sequence[str], cfg: CfgNode) -> Iterable[ImageInput | UnreadableImage]:
     """The images in that order, read by DATALOADER.NUM_WORKERS processes (0: by this one)."""
     workers = min(cfg.DATALOADER.NUM_WORKERS, len(names))
-    return DataLoader(_Images(folder, names, cfg), batch_size=None, num_workers=workers, collate_fn=_unchanged)
+    return DataLoader(_Images(folder, names, cfg), batch_size=None, num_workers=workers)
 
 
 class _Images(Dataset[ImageInput | UnreadableImage]):
@@ -54,10 +54,6 @@ class _Images(Dataset[ImageInput | UnreadableImage]):
             return ImageInput(name, read_input(self.folder / name, self.cfg))
         except MaskALError as error:
             return UnreadableImage(name, str(error))
-
-
-def _unchanged(item: Any) -> Any:
-    return item
 
 
 def same_shape_batches(inputs: Iterable[ImageInput], size: int) -> Iterator[list[ImageInput]]:

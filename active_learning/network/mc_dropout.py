@@ -27,8 +27,7 @@ from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.proposal_screening import log_odds, noise, screened
 from active_learning.network.seeded_dropout import PassGenerators, SeededDropout, active_dropout
-from active_learning.sampling.forward_passes import ForwardPasses
-from active_learning.sampling.observations import Detection, Member
+from active_learning.sampling.observations import Detection, ForwardPasses, Member
 from active_learning.system.log import logger
 from detectron2.config import CfgNode
 from detectron2.structures import Instances

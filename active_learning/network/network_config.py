@@ -184,9 +184,8 @@ def _device(cuda_visible_devices: str) -> str:
         return "cpu"
     if torch.cuda.is_available():
         return "cuda"
-    logger.warning(
-        "No CUDA GPU is available (cuda_visible_devices: %s): running on the CPU, which is slow", cuda_visible_devices
-    )
+    text = "No CUDA GPU is available (cuda_visible_devices: %s): running on the CPU, which is slow"
+    logger.warning(text, cuda_visible_devices)
     return "cpu"
 
 
@@ -245,9 +244,7 @@ def _set_schedule(cfg: CfgNode, settings: Settings, iterations: int) -> None:
 
 def _warmup(wanted: int, iterations: int) -> int:
     longest = iterations // 2
-    if wanted <= longest:
-        return wanted
-    logger.warning(
-        "warmup_iterations %d is too long for a training of %d iterations: cut to %d", wanted, iterations, longest
-    )
-    return longest
+    if wanted > longest:
+        text = "warmup_iterations %d is too long for a training of %d iterations: cut to %d"
+        logger.warning(text, wanted, iterations, longest)
+    return min(wanted, longest)

@@ -101,20 +101,9 @@ def picture_of(model_input: Mapping[str, Any], cfg: CfgNode) -> npt.NDArray[np.u
     return np.ascontiguousarray(pixels[..., ::-1] if cfg.INPUT.FORMAT == "BGR" else pixels)
 
 
-class Predictor:
-    """What a network detects in an image file."""
-
-    def __init__(self, model: nn.Module, cfg: CfgNode) -> None:
-        self.model = model.eval()
-        self.cfg = cfg
-
-    @torch.no_grad()
-    def __call__(self, path: Path) -> Instances:
-        """Detections in order of falling score, in pixels of the file: pred_boxes, scores, pred_classes, pred_masks
-        (n, H, W) bool, softmaxes (n, K).
-
-        Raises:
-            MaskALError: the file is no image that can be read.
-        """
-        found: Instances = self.model([read_input(path, self.cfg)])[0]["instances"]
-        return found
+@torch.no_grad()
+def detect(model: nn.Module, model_input: Mapping[str, Any]) -> Instances:
+    """Detections in the image of `read_input` in order of falling score, in pixels of the file: pred_boxes, scores,
+    pred_classes, pred_masks (n, H, W) bool, softmaxes (n, K)."""
+    found: Instances = model.eval()([model_input])[0]["instances"]
+    return found

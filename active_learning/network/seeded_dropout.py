@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -66,16 +67,14 @@ def active_dropout(
             layer.drop_mask = None
 
 
+@dataclass
 class _DropMask:
-    def __init__(
-        self, p: float, generators: PassGenerators, layer: int, passes: Sequence[int], rows: Sequence[int]
-    ) -> None:
-        self.p = p
-        self.generators = generators
-        self.layer = layer
-        self.passes = passes
-        self.rows = rows
-        self.calls = 0
+    p: float
+    generators: PassGenerators
+    layer: int
+    passes: Sequence[int]
+    rows: Sequence[int]
+    calls: int = 0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Each True with the probability p, to 2^-17.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,6 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """`best_ap`: the best mask AP on the validation images so far, in percent. `iterations`: those of the training."""
-
-    best_ap: float
-    iterations: int
-
-
 def register_dataset(name: str, json_file: Path, image_dir: Path, classes: Sequence[str]) -> None:
     """Makes a COCO json file known to Detectron2 as `name`; another one of that name is replaced."""
     if name in DatasetCatalog.list():
@@ -50,7 +41,7 @@ def register_dataset(name: str, json_file: Path, image_dir: Path, classes: Seque
 
 def train(
     cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None = None
-) -> TrainingResult:
+) -> float:
     """Trains by `cfg` (of `training_config`); a training that was interrupted goes on.
 
     Several GPUs share each batch; its size, and so the schedule, is that of a single one. Where they cannot share it
@@ -62,6 +53,9 @@ def train(
         final_model: the weights of the last iteration.
         best_before: the weights that reached `best_ap`; `best_model` begins as a copy of them.
 
+    Returns:
+        The best so far after this training.
+
     Raises:
         MaskALError: the loss became infinite or NaN, the weights to start from cannot be read, or the GPU's memory or
             the disk is too small.
@@ -69,7 +63,7 @@ def train(
     if reason := _why_single_process(cfg):
         logger.warning("%s: one of %d processes trains, the others wait", reason, comm.get_world_size())
         if not comm.is_main_process():
-            return TrainingResult(best_ap, cfg.SOLVER.MAX_ITER)
+            return best_ap
         with comm.single_process():
             return _train(cfg, best_model, best_ap, final_model, best_before)
     return _train(cfg, best_model, best_ap, final_model, best_before)
@@ -88,9 +82,7 @@ def _why_single_process(cfg: CfgNode) -> str:
     return ""
 
 
-def _train(
-    cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None
-) -> TrainingResult:
+def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None) -> float:
     # Random numbers differ between processes; that they agree on the order of the images is the sampler's part.
     seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
@@ -103,8 +95,7 @@ def _train(
         trainer.train()
     if comm.is_main_process():
         save_weights(trainer.model, final_model)
-    best_ap = comm.all_gather(trainer.keep_best.best_ap)[0]
-    return TrainingResult(best_ap, trainer.max_iter)
+    return float(comm.all_gather(trainer.keep_best.best_ap)[0])
 
 
 def _check_space(cfg: CfgNode, model: nn.Module) -> None:

@@ -47,19 +47,13 @@ class KeepBest(hooks.EvalHook):
         return results
 
     def _keep_if_best(self, mask_ap: float) -> None:
-        done = min(self.trainer.iter + 1, self.trainer.max_iter)
-        # Not a number means that nothing was detected.
-        is_best = mask_ap > self.best_ap
-        if is_best:
-            self.best_ap = mask_ap
+        done, kept = min(self.trainer.iter + 1, self.trainer.max_iter), ""
+        if mask_ap > self.best_ap:
+            self.best_ap, kept = mask_ap, ", kept"
             save_weights(self.trainer.model, self.best_model)
-        logger.info(
-            "Iteration %d: mask AP on the validation images %.1f (best %.1f)%s",
-            done,
-            0.0 if math.isnan(mask_ap) else mask_ap,
-            self.best_ap,
-            ", kept" if is_best else "",
-        )
+        shown = 0.0 if math.isnan(mask_ap) else mask_ap  # not a number means that nothing was detected
+        text = "Iteration %d: mask AP on the validation images %.1f (best %.1f)%s"
+        logger.info(text, done, shown, self.best_ap, kept)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_ap": self.best_ap}

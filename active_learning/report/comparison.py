@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from tabulate import tabulate
 
 from active_learning.report.curves import Curve, Interval, Values, images_needed, interval, map_curve
 from active_learning.report.runs import RunResult, by_label, read_runs
+from active_learning.system.files import csv_text
 from active_learning.system.log import logger
 
 
@@ -118,18 +117,16 @@ def with_interval(found: Interval, form: str, *, most: int = 0) -> str:
     return f"{text(found.value)} [{text(found.low)}, {text(found.high)}]" if found.known else text(found.value)
 
 
-def csv_text(rows: Sequence[Comparison]) -> str:
+def as_csv(rows: Sequence[Comparison]) -> str:
     """All numbers; `inf` where a curve never gets there, empty bounds where there is one seed only."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     measured = ("mAP", "mAP_above_random", "random_needs", "needs_for_random_mAP", "saved_percent")
     bounds = [f"{name}{end}" for name in measured for end in ("", "_low", "_high")]
-    writer.writerow(["strategy", "seeds", "images", "random_images", *bounds])
+    lines: list[list[object]] = [["strategy", "seeds", "images", "random_images", *bounds]]
     for row in rows:
         found = (row.mask_ap, row.gain, row.random_needs, row.needs, row.saved)
         numbers = [_number(value) for one in found for value in (one.value, one.low, one.high)]
-        writer.writerow([row.label, row.seeds, row.images, row.random_images, *numbers])
-    return text.getvalue()
+        lines.append([row.label, row.seeds, row.images, row.random_images, *numbers])
+    return csv_text(lines)
 
 
 def _number(value: float) -> str:

@@ -17,6 +17,7 @@ from active_learning.report.runs import RunResult
 Values = npt.NDArray[np.float64]
 RESAMPLES = 2000  # of a bootstrap
 CONFIDENCE = 0.95
+TAILS = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2  # quantiles that bound it
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ def band(curve: Curve) -> tuple[Values, Values] | None:
     if len(curve.seeds) < 2:
         return None
     means = curve.values[resampled_seeds([curve])[0]].mean(axis=1)
-    low, high = np.quantile(means, _tails(), axis=0)
+    low, high = np.quantile(means, TAILS, axis=0)
     return low, high
 
 
@@ -112,9 +113,5 @@ def interval(statistic: Callable[..., float], *curves: Curve) -> Interval:
         return Interval(value)
     means = [curve.values[rows].mean(axis=1) for curve, rows in zip(curves, resampled_seeds(curves), strict=True)]
     values = [statistic(*row) for row in zip(*means, strict=True)]
-    low, high = np.quantile(values, _tails(), method="inverted_cdf")  # takes no means, which infinity has none of
+    low, high = np.quantile(values, TAILS, method="inverted_cdf")  # takes no means, which infinity has none of
     return Interval(value, float(low), float(high))
-
-
-def _tails() -> tuple[float, float]:
-    return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2

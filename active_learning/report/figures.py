@@ -31,10 +31,9 @@ class StrategyStyle:
 
     @property
     def line(self) -> dict[str, Any]:
-        marker = MARKERS[self.index % len(MARKERS)]
         return {
             "color": self.colour,
-            "marker": marker,
+            "marker": MARKERS[self.index % len(MARKERS)],
             "markersize": 4.5,
             "linewidth": 2,
             "markeredgewidth": 0,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
@@ -31,42 +31,12 @@ FILE = "report.html"
 
 
 @dataclass(frozen=True)
-class RunRow:
-    """Where a run stands."""
-
-    label: str
-    seed: str
-    state: str
-    images: str
-    first: str
-    last: str
-    best: str
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A figure with its heading."""
-
-    title: str
-    svg: str
-
-
-@dataclass(frozen=True)
-class ExplainedImage:
-    """An explanation with its pictures as addresses that hold their content."""
-
-    explanation: Explanation
-    picture: str
-    spread: str
-
-
-@dataclass(frozen=True)
 class ExplainedChoice:
-    """Images that one strategy chose in its newest loop."""
+    """Images that one strategy chose in its newest loop; their pictures are addresses that hold their content."""
 
     label: str
     loop: int
-    images: list[ExplainedImage]
+    images: list[Explanation]
 
 
 def write_report(folder: Path) -> Path:
@@ -78,7 +48,7 @@ def write_report(folder: Path) -> Path:
     runs = read_runs(folder)
     rows = comparison.compare(runs)
     if rows:
-        write_atomically(folder / "comparison.csv", comparison.csv_text(rows))
+        write_atomically(folder / "comparison.csv", comparison.as_csv(rows))
     path = folder / FILE
     write_atomically(path, render(folder.name, runs, rows, datetime.now(timezone.utc)))
     return path
@@ -86,22 +56,18 @@ def write_report(folder: Path) -> Path:
 
 def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Comparison], now: datetime) -> str:
     """The page as text."""
+    loader = PackageLoader("active_learning.report", "")
     environment = Environment(
-        loader=PackageLoader("active_learning.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    strategies = by_label(runs)
     styles = strategy_styles(runs)
-    curves = [map_curve(same) for same in strategies.values()]
+    curves = [map_curve(same) for same in by_label(runs).values()]
     return environment.get_template("report.html.jinja").render(
         name=name,
         written=f"{now:%Y-%m-%d %H:%M} UTC",
         colours={label: style.index for label, style in styles.items()},
         headline=headline(runs, rows),
-        runs=[_run_row(run) for run in runs],
+        runs=map(_run_row, runs),
         learning=_learning(curves, styles),
         comparison_headers=comparison.HEADERS,
         comparison=comparison.table_rows(rows),
@@ -142,12 +108,13 @@ def headline(runs: Sequence[RunResult], rows: Sequence[comparison.Comparison]) -
     return f"{result}, {rise:+.1f} since the start." if len(run.scores) > 1 else f"{result}."
 
 
-def _run_row(run: RunResult) -> RunRow:
+def _run_row(run: RunResult) -> list[str]:
+    """Where a run stands: strategy, seed, state, images, and the first, the last and the best mAP."""
     scores = [row.mask_ap for row in run.scores]
     texts = [f"{value:.1f}" for value in (scores[0], scores[-1], max(scores))] if scores else ["–"] * 3
     images = str(run.scores[-1].train_size) if run.scores else "–"
     state = "finished" if run.phase == "finished" else f"next: {run.phase}"
-    return RunRow(run.label, str(run.seed), state, images, *texts)
+    return [run.label, str(run.seed), state, images, *texts]
 
 
 def _learning(curves: Sequence[Curve], styles: dict[str, StrategyStyle]) -> str:
@@ -159,8 +126,9 @@ def _learning(curves: Sequence[Curve], styles: dict[str, StrategyStyle]) -> str:
     return figures.learning_curves(curves, styles, name="learning", description=description)
 
 
-def _class_panels(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> list[Panel]:
-    panels = []
+def _class_panels(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> dict[str, str]:
+    """Class name -> figure."""
+    panels = {}
     table = {name: [class_curve(same, name) for same in by_label(runs).values()] for name in class_names(runs)}
     top = figures.top_of([curve for curves in table.values() for curve in curves])
     for number, (name, curves) in enumerate(table.items()):
@@ -169,8 +137,7 @@ def _class_panels(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -
             continue
         ends = "; ".join(f"{curve.label} {curve.mean[-1]:.1f} %" for curve in shown)
         description = f"Test AP of {name} against annotated images, at the end: {ends}."
-        svg = figures.class_panel(shown, styles, top, name=f"class{number}", description=description)
-        panels.append(Panel(name, svg))
+        panels[name] = figures.class_panel(shown, styles, top, name=f"class{number}", description=description)
     return panels
 
 
@@ -180,16 +147,16 @@ def _balance(runs: Sequence[RunResult]) -> list[tuple[str, list[ClassShare]]]:
     return [(label, shares) for label, shares in found if shares]
 
 
-def _histograms(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> list[Panel]:
-    panels = []
+def _histograms(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> dict[str, str]:
+    """Label of a strategy -> figure."""
+    panels = {}
     for number, (label, same) in enumerate(by_label(runs).items()):
-        loops = certainties(same)
-        if not loops:
+        if not (loops := certainties(same)):
             continue
         medians = ", ".join(f"{np.median(one.pool):.2f}" for one in loops if len(one.pool))
         description = f"Histograms of the certainty of pool images, a loop a row; medians {medians or 'none'}."
-        svg = figures.certainty_histograms(loops, styles[label], name=f"certainty{number}", description=description)
-        panels.append(Panel(label, svg))
+        name = f"certainty{number}"
+        panels[label] = figures.certainty_histograms(loops, styles[label], name=name, description=description)
     return panels
 
 
@@ -225,11 +192,12 @@ def _choices(runs: Sequence[RunResult]) -> list[ExplainedChoice]:
     return choices
 
 
-def _with_pictures(folder: Path, explanation: Explanation) -> ExplainedImage:
+def _with_pictures(folder: Path, explanation: Explanation) -> Explanation:
     def address(file: str, kind: str) -> str:
         return f"data:image/{kind};base64,{base64.b64encode((folder / file).read_bytes()).decode('ascii')}"
 
-    return ExplainedImage(explanation, address(explanation.picture, "jpeg"), address(explanation.spread, "png"))
+    picture, spread = address(explanation.picture, "jpeg"), address(explanation.spread, "png")
+    return replace(explanation, picture=picture, spread=spread)
 
 
 def try_to_write_report(folder: Path) -> None:

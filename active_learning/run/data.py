@@ -38,12 +38,12 @@ class RunData:
         """Uses these settings from now on; what is known of folders and annotations stays where they are the same."""
         self.settings = settings
         labels = (settings.classes, settings.unknown_labels)
-        for split, snapshot in list(self._snapshots.items()):
-            if snapshot.folder != self.folder(split):
-                del self._snapshots[split]
-        for split, one in list(self._annotations.items()):
-            if (one.folder, one.classes, one.unknown_labels) != (self.folder(split), *labels):
-                del self._annotations[split]
+        self._snapshots = {split: one for split, one in self._snapshots.items() if one.folder == self.folder(split)}
+        self._annotations = {
+            split: one
+            for split, one in self._annotations.items()
+            if (one.folder, one.classes, one.unknown_labels) == (self.folder(split), *labels)
+        }
 
     def refresh(self, *splits: str) -> None:
         """The folders of these splits, or of all, are walked again when they are next asked for."""

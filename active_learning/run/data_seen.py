@@ -12,7 +12,7 @@ from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations
 from active_learning.errors import AnnotationError
 from active_learning.system.files import write_if_changed
-from active_learning.system.wording import counted
+from active_learning.system.wording import and_more, counted
 
 NAMES_SHOWN = 5
 
@@ -86,5 +86,4 @@ def _changes(split: str, folder: Path, before: SplitSeen, now: SplitSeen, used: 
 
 def named(images: Sequence[str]) -> str:
     """ "3 images (a.png, b.png, c.png)"; of many, the first."""
-    more = f" and {len(images) - NAMES_SHOWN} more" if len(images) > NAMES_SHOWN else ""
-    return f"{counted(len(images), 'image')} ({', '.join(images[:NAMES_SHOWN])}{more})"
+    return f"{counted(len(images), 'image')} ({and_more(images, NAMES_SHOWN)})"

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -49,28 +49,19 @@ def only_annotated_here(folder: Path, *, wait: bool) -> Iterator[bool]:
 
     Two runs may share their images. True where the folder is this run's; with `wait` it gets it when the other is done.
     """
-    lock = FileLock(folder / ".annotate.lock")
-    try:
-        is_ours = _is_free(lock)
-        if not is_ours and wait:
-            logger.info("Another run has images of %s annotated. This one goes on when that is done.", folder)
-            lock.acquire(poll_interval=1.0)
-            is_ours = True
-    except (NotImplementedError, OSError):  # no locks on this disk, or a folder that may only be read
-        is_ours = True
+    lock, is_ours = FileLock(folder / ".annotate.lock"), True
+    with suppress(NotImplementedError, OSError):  # no locks on this disk, or a folder that may only be read
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            is_ours = wait
+            if wait:
+                logger.info("Another run has images of %s annotated. This one goes on when that is done.", folder)
+                lock.acquire(poll_interval=1.0)
     try:
         yield is_ours
     finally:
         lock.release()
-
-
-def _is_free(lock: FileLock) -> bool:
-    """Takes it, if it can be had at once."""
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
 
 
 @contextmanager
@@ -122,8 +113,6 @@ def _has_died(holder: dict[str, object]) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
+    except (ProcessLookupError, PermissionError) as error:
+        return isinstance(error, ProcessLookupError)
     return False

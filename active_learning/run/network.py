@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 
+@dataclass
 class RunNetwork:
     """The network that these settings ask for; other settings make another one."""
 
-    def __init__(self, settings: Settings, experiment: Experiment, files: OutputFiles, data: RunData) -> None:
-        self.settings = settings
-        self.experiment = experiment
-        self.files = files
-        self.data = data
+    settings: Settings
+    experiment: Experiment
+    files: OutputFiles
+    data: RunData
 
     @cached_property
     def config(self) -> CfgNode:
@@ -48,7 +49,7 @@ class RunNetwork:
         from active_learning.network.training import train
 
         before = self.files.best_model(loop - 1) if loop > 0 else None
-        result = run_on_all_ranks(
+        return run_on_all_ranks(
             train,
             self._training_config(loop, summary),
             best_model=self.files.best_model(loop),
@@ -56,7 +57,6 @@ class RunNetwork:
             final_model=self.files.final_model,
             best_before=before if before and before.exists() else None,
         )
-        return result.best_ap
 
     def _training_config(self, loop: int, summary: DatasetSummary) -> CfgNode:
         from active_learning.network.network_config import training_config

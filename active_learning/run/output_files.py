@@ -8,8 +8,6 @@ Loop 0 is the training on the initial images.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from pathlib import Path
 from active_learning.errors import MaskALError
 from active_learning.run.state import LoopScores
 from active_learning.settings import Experiment, Settings
-from active_learning.system.files import move_aside, write_atomically
+from active_learning.system.files import csv_text, move_aside, write_atomically
 
 
 @dataclass(frozen=True)
@@ -133,28 +131,17 @@ def read_pool_scores(path: Path) -> dict[str, float]:
     return found
 
 
-@dataclass(frozen=True)
-class ScoreRow:
-    """One loop's line in a csv file: train size, mask AP in percent, and that of each class."""
+def write_scores(files: OutputFiles, history: Sequence[LoopScores], classes: Sequence[str]) -> None:
+    """Both csv files, at the settings' threshold and at that of COCO results: `train_size,mAP,mAP-<class>...`.
 
-    train_size: int
-    mask_ap: float
-    per_class: Mapping[str, float]
+    Mask AP in percent with one decimal; a class without test objects has nan.
+    """
 
+    def line(train_size: int, mask_ap: float, per_class: Mapping[str, float]) -> list[object]:
+        return [train_size, *(f"{value:.1f}" for value in (mask_ap, *(per_class[name] for name in classes)))]
 
-def write_scores(path: Path, rows: Sequence[ScoreRow], classes: Sequence[str]) -> None:
-    """`train_size,mAP,mAP-<class>...`, one decimal; a class without test objects has nan."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["train_size", "mAP", *(f"mAP-{name}" for name in classes)])
-    for row in rows:
-        values = [row.mask_ap, *(row.per_class[name] for name in classes)]
-        writer.writerow([row.train_size, *(f"{value:.1f}" for value in values)])
-    write_atomically(path, text.getvalue())
-
-
-def write_all_scores(files: OutputFiles, history: Sequence[LoopScores], classes: Sequence[str]) -> None:
-    """Both csv files: at the settings' threshold, and at that of COCO results."""
-    write_scores(files.scores, [ScoreRow(row.train_size, row.mask_ap, row.per_class) for row in history], classes)
-    standard = [ScoreRow(row.train_size, row.standard_mask_ap, row.standard_per_class) for row in history]
-    write_scores(files.standard_scores, standard, classes)
+    headers = ["train_size", "mAP", *(f"mAP-{name}" for name in classes)]
+    scores = (line(row.train_size, row.mask_ap, row.per_class) for row in history)
+    write_atomically(files.scores, csv_text([headers, *scores]))
+    standard = (line(row.train_size, row.standard_mask_ap, row.standard_per_class) for row in history)
+    write_atomically(files.standard_scores, csv_text([headers, *standard]))

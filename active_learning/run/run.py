@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tabulate import tabulate
+
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.network import RunNetwork
@@ -43,6 +45,30 @@ class Run:
     def pool(self) -> list[str]:
         """The images of traindir that are no training images, sorted."""
         return sorted(set(self.data.images("train")) - set(self.state.train_images))
+
+    @property
+    def reason_to_stop(self) -> str:
+        """Empty where the run goes on."""
+        reached = [row.mask_ap for row in self.state.history]
+        target, patience = self.settings.target_map, self.settings.patience
+        if self.state.loop >= self.loops:
+            return f"loop {self.loops} of {self.loops} is done"
+        if target is not None and reached[-1] >= target:
+            return f"mAP {reached[-1]:.1f} has reached target_map {target:g}"
+        if patience is not None and len(reached) > patience and max(reached[-patience:]) <= max(reached[:-patience]):
+            return f"mAP has not risen for {patience} loops (patience)"
+        return ""
+
+    def table_of_loops(self) -> str:
+        """A row a loop: train size, mAP and its change, AP of each class, minutes."""
+        rows, history, classes = [], self.state.history, self.settings.classes
+        for loop, scores in enumerate(history):
+            change = f"{scores.mask_ap - history[loop - 1].mask_ap:+.1f}" if loop else ""
+            per_class = [scores.per_class[name] for name in classes]
+            numbers = [f"{number:.1f}" for number in (*per_class, scores.standard_mask_ap, scores.minutes)]
+            rows.append([str(loop), str(scores.train_size), f"{scores.mask_ap:.1f}", change, *numbers])
+        headers = ["loop", "train size", "mAP", "change", *classes, "mAP at 0.05", "minutes"]
+        return tabulate(rows, headers=headers, disable_numparse=True, stralign="right")
 
     def reload_settings(self) -> None:
         """Called where a loop begins: with choosing, and again after a person has annotated."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from active_learning.sampling.forward_passes import ForwardPasses
 from active_learning.sampling.observations import Detection, Mask, Member, group_detections
 
 if TYPE_CHECKING:
@@ -56,11 +55,6 @@ class Observation(CertaintyParts):
     probabilities: npt.NDArray[np.float64] = field(compare=False)
     passes: tuple[int, ...] = field(compare=False)
 
-    @property
-    def mean_probabilities(self) -> npt.NDArray[np.float64]:
-        """(K,)"""
-        return np.asarray(self.probabilities.mean(axis=0))
-
 
 @dataclass(frozen=True)
 class ImageCertainty:
@@ -84,19 +78,15 @@ def image_certainty(passes: Passes, *, iou_threshold: float, mode: str) -> Image
     """
     from active_learning.sampling.tensors import read_passes
 
-    return _certainty(read_passes(passes), iou_threshold, mode)
+    return certainty_of(read_passes(passes), iou_threshold=iou_threshold, mode=mode)
 
 
-def certainty_of(forward_passes: ForwardPasses, *, iou_threshold: float, mode: str) -> ImageCertainty:
-    """`image_certainty` of detections whose masks are cut already (network/mc_dropout.py).
+def certainty_of(passes: Sequence[Sequence[Detection]], *, iou_threshold: float, mode: str) -> ImageCertainty:
+    """`image_certainty` of T passes whose masks are cut already (ForwardPasses.passes).
 
     Raises:
         ValueError: unknown mode, or no pass at all.
     """
-    return _certainty(forward_passes.passes, iou_threshold, mode)
-
-
-def _certainty(passes: Sequence[Sequence[Detection]], iou_threshold: float, mode: str) -> ImageCertainty:
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
     if not passes:

@@ -1,6 +1,7 @@
 """Observations: the detections of one object in several passes of one network over one image.
 
-T passes, n detections in one of them (another n in each), K foreground classes, an image of H x W pixels.
+T passes, n detections in one of them (another n in each), K foreground classes, an image of H x W pixels, C numbers
+that describe the image.
 """
 
 from __future__ import annotations
@@ -65,6 +66,22 @@ class Detection:
     mask: Mask
     box: npt.NDArray[np.float64]
     probabilities: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPasses:
+    """What T forward passes with dropout found in one image.
+
+    Attributes:
+        passes: T tuples of detections, each in order of falling score; boxes and masks in pixels of the image file.
+        features: (C,) the backbone's features, averaged over the image; the same for all passes.
+        image_height, image_width: of the image file, in pixels.
+    """
+
+    passes: tuple[tuple[Detection, ...], ...]
+    features: npt.NDArray[np.float32]
+    image_height: int
+    image_width: int
 
 
 Member = tuple[int, Detection]

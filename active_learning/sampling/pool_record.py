@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
 from active_learning.sampling.certainty import CertaintyParts, ImageCertainty, Observation
 from active_learning.sampling.class_uncertainty import class_uncertainty
-from active_learning.sampling.forward_passes import ForwardPasses
+from active_learning.sampling.observations import ForwardPasses
 
 BOX_DECIMALS = 2  # of a pixel
 PROBABILITY_DECIMALS = 6
@@ -53,19 +53,12 @@ def record_of(name: str, forward_passes: ForwardPasses, certainty: ImageCertaint
 
 
 def _object_record(observation: Observation) -> ObjectRecord:
-    uncertainty = class_uncertainty(observation.probabilities)
+    mean_probabilities = observation.probabilities.mean(axis=0)
     return ObjectRecord(
-        size=observation.size,
-        semantic=observation.semantic,
-        mask=observation.mask,
-        box=observation.box,
-        occurrence=observation.occurrence,
-        certainty=observation.certainty,
+        **{part.name: getattr(observation, part.name) for part in fields(CertaintyParts)},
         mean_box=tuple(round(side, BOX_DECIMALS) for side in observation.mean_box.tolist()),
-        probabilities=tuple(round(one, PROBABILITY_DECIMALS) for one in observation.mean_probabilities.tolist()),
-        entropy=uncertainty.entropy,
-        margin=uncertainty.margin,
-        mutual_information=uncertainty.mutual_information,
+        probabilities=tuple(round(one, PROBABILITY_DECIMALS) for one in mean_probabilities.tolist()),
+        **asdict(class_uncertainty(observation.probabilities)),
     )
 
 

@@ -177,17 +177,13 @@ def choose_images(
     if images_without_detections not in ("skip", "choose"):
         raise ValueError(f"images_without_detections {images_without_detections!r} is not skip or choose")
     if STRATEGIES[strategy].needs_forward_passes and images_without_detections == "skip":
-        pool = _with_objects(pool)
+        pool = replace(pool, names=[name for name in pool.names if pool.records[name].objects])
     if not pool.names or pool.count <= 0:
         return Chosen([], [])
     order = STRATEGIES[strategy].order(pool)
     if not min_distance:
         return Chosen(list(itertools.islice(order, pool.count)), [])
     return _apart(order, pool, min_distance)
-
-
-def _with_objects(pool: Pool) -> Pool:
-    return replace(pool, names=[name for name in pool.names if pool.records[name].objects])
 
 
 def _apart(order: Iterator[str], pool: Pool, min_distance: float) -> Chosen:

@@ -32,7 +32,7 @@ def read_passes(passes: Passes) -> list[list[Detection]]:
     if not filled:
         return [[] for _ in passes]
     _check_agreement(filled)
-    masks = _cut_masks([mask for mask, _, _ in filled])
+    masks = [Mask.cut(0, 0, mask) for stack, _, _ in filled for mask in stack.cpu().numpy()]
     boxes = torch.cat([box for _, box, _ in filled]).detach().cpu().double().numpy()
     probabilities = torch.cat([row for _, _, row in filled]).detach().cpu().double().numpy()
     if not (np.isfinite(boxes).all() and np.isfinite(probabilities).all()):
@@ -64,32 +64,3 @@ def _check_agreement(passes: Passes) -> None:
         raise ValueError(f"masks must be of one size (H, W) in all passes, not {sorted(sizes)}")
     if len(classes) > 1:
         raise ValueError(f"probabilities must have one number of classes in all passes, not {sorted(classes)}")
-
-
-def _cut_masks(masks: Sequence[Tensor]) -> list[Mask]:
-    """Two transfers from the device for all masks of all passes: their extents, then what lies inside them."""
-    extents = torch.cat([_extents(stack) for stack in masks]).tolist()
-    every = [mask for stack in masks for mask in stack]
-    pieces = [mask[y0:y1, x0:x1].reshape(-1) for mask, (x0, y0, x1, y1) in zip(every, extents, strict=True)]
-    flat = torch.cat(pieces).cpu().numpy()
-    ends = np.cumsum([len(piece) for piece in pieces])
-    cut = []
-    for (x0, y0, x1, y1), end in zip(extents, ends, strict=True):
-        pixels = flat[end - (y1 - y0) * (x1 - x0) : end].reshape(y1 - y0, x1 - x0)
-        cut.append(Mask(x0, y0, pixels, int(np.count_nonzero(pixels))))
-    return cut
-
-
-def _extents(masks: Tensor) -> Tensor:
-    """Masks (n, H, W) bool to (n, 4) (x0, y0, x1, y1), the columns x0..x1-1 and rows y0..y1-1 that hold a pixel."""
-    pixels = masks.view(torch.uint8)  # amax of bytes is many times faster than any() of booleans
-    x0, x1 = _first_and_end(pixels.amax(1))
-    y0, y1 = _first_and_end(pixels.amax(2))
-    return torch.stack([x0, y0, x1, y1], dim=1)
-
-
-def _first_and_end(occupied: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of 0 and 1: index of the first 1 and one past the last; 0, 0 where there is none."""
-    any_there = occupied.amax(1)
-    end = occupied.shape[1] - occupied.flip(1).argmax(1)
-    return occupied.argmax(1), end * any_there

@@ -11,17 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    Strict,
-    ValidationError,
-    model_validator,
-)
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Strict
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from active_learning.annotations.formats import FORMATS
@@ -130,10 +121,10 @@ Mode = Literal["mean", "min", "max"]
 Policy = Literal["steps_with_decay", "steps_with_lrs", "step", "cosine_decay", "exp_decay"]
 
 
-class SettingsKeys(BaseModel):
+class SettingsKeys(pydantic.BaseModel):
     """One attribute a key, each checked by itself. Keys that may be lists are tuples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     weightsroot: FilePath = Path("./weights")
     resultsroot: FilePath = Path("./results")
@@ -200,7 +191,7 @@ class SettingsKeys(BaseModel):
     max_polygon_error: Annotated[Float, Field(ge=0)] = 1.0
     annotator: Text = ""
 
-    @model_validator(mode="before")
+    @pydantic.model_validator(mode="before")
     @classmethod
     def _weights_follow_network(cls, values: Any) -> Any:
         """Without pretrained_weights of its own, a network starts from the weights of its own config."""
@@ -230,7 +221,7 @@ def key_mistakes(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(key, what is wrong with it) for every value that is wrong by itself and every key that there is not."""
     try:
         SettingsKeys.model_validate(dict(values))
-    except ValidationError as error:
+    except pydantic.ValidationError as error:
         return [_explain(details, values) for details in error.errors(include_url=False)]
     return []
 

@@ -1,6 +1,6 @@
 """The settings of a run, read from a YAML file and KEY VALUE pairs; one error names every mistake.
 
-settings_keys.py has each key's type, default and range.
+keys.py has each key's type, default and range.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Settings(SettingsKeys):
     @model_validator(mode="after")
     def _agree(self) -> Settings:
         if found := list(_contradictions(self)):
-            raise wrong("; ".join(str(contradiction) for contradiction in found))
+            raise wrong("; ".join(message for _, message in found))
         return self
 
     def experiments(self) -> list[Experiment]:
@@ -101,74 +101,59 @@ def _named_experiments(keys: SettingsKeys) -> list[Experiment]:
     ]
 
 
-@dataclass(frozen=True)
-class _Contradiction:
-    """Two keys that do not fit together; reported only where both are right by themselves."""
-
-    keys: tuple[str, ...]
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.keys[0]}: {self.message}"
-
-
-def _contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
+def _contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Keys that do not fit together, and why; reported only where all of them are right by themselves."""
     yield from _class_contradictions(keys)
     yield from _start_contradictions(keys)
     yield from _size_contradictions(keys)
-    yield from _experiment_contradictions(keys)
-
-
-def _class_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
-    for name in keys.minority_classes:
-        if name not in keys.classes:
-            yield _Contradiction(
-                ("minority_classes", "classes"), f"{name!r} is not in classes{did_you_mean(name, keys.classes)}"
-            )
-    if keys.train_sampler == "RepeatFactorTrainingSampler" and not keys.minority_classes:
-        yield _Contradiction(
-            ("train_sampler", "minority_classes"), "RepeatFactorTrainingSampler needs minority_classes; list them"
-        )
-
-
-def _start_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
-    if keys.duplicate_initial_model_and_data and keys.initial_train_file is None:
-        yield _Contradiction(
-            ("initial_train_file", "duplicate_initial_model_and_data"),
-            "is empty; duplicate_initial_model_and_data needs the earlier run's trainfiles_iteration000.txt",
-        )
-    if keys.duplicate_initial_model_and_data and keys.use_initial_train_dir:
-        yield _Contradiction(
-            ("use_initial_train_dir", "duplicate_initial_model_and_data"),
-            "both it and duplicate_initial_model_and_data are True; a run has one start: set one of them to False",
-        )
-    if FORMATS[keys.export_format].needs_meta and keys.supervisely_meta_json is None:
-        yield _Contradiction(
-            ("supervisely_meta_json", "export_format"),
-            "is empty; export_format supervisely needs the meta.json of the Supervisely project",
-        )
-
-
-def _size_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
-    smallest, largest = keys.image_min_size, keys.image_max_size
-    if smallest is not None and largest is not None and smallest > largest:
-        yield _Contradiction(
-            ("image_min_size", "image_max_size"), f"{smallest} is above image_max_size {largest}; swap them"
-        )
-    if not keys.equal_pool_size and len(keys.pool_size) != len(keys.loops):
-        yield _Contradiction(
-            ("pool_size", "loops", "equal_pool_size"),
-            f"holds {len(keys.pool_size)} sizes, but loops holds {len(keys.loops)} numbers; with equal_pool_size "
-            "False they are one schedule: give as many of the one as of the other",
-        )
-
-
-def _experiment_contradictions(keys: SettingsKeys) -> Iterator[_Contradiction]:
     uses = Counter(experiment.name for experiment in _named_experiments(keys))
     for name, count in uses.items():
         if count > 1:
             lists = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops")
-            yield _Contradiction(lists, f"the lists ask for {count} experiments in the same folder {name}; delete one")
+            yield lists, f"strategy: the lists ask for {count} experiments in the same folder {name}; delete one"
+
+
+def _class_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name in keys.minority_classes:
+        if name not in keys.classes:
+            near = did_you_mean(name, keys.classes)
+            yield ("minority_classes", "classes"), f"minority_classes: {name!r} is not in classes{near}"
+    if keys.train_sampler == "RepeatFactorTrainingSampler" and not keys.minority_classes:
+        reason = "train_sampler: RepeatFactorTrainingSampler needs minority_classes; list them"
+        yield ("train_sampler", "minority_classes"), reason
+
+
+def _start_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]:
+    if keys.duplicate_initial_model_and_data and keys.initial_train_file is None:
+        yield (
+            ("initial_train_file", "duplicate_initial_model_and_data"),
+            "initial_train_file: is empty; duplicate_initial_model_and_data needs the earlier run's "
+            "trainfiles_iteration000.txt",
+        )
+    if keys.duplicate_initial_model_and_data and keys.use_initial_train_dir:
+        yield (
+            ("use_initial_train_dir", "duplicate_initial_model_and_data"),
+            "use_initial_train_dir: both it and duplicate_initial_model_and_data are True; a run has one start: set "
+            "one of them to False",
+        )
+    if FORMATS[keys.export_format].needs_meta and keys.supervisely_meta_json is None:
+        yield (
+            ("supervisely_meta_json", "export_format"),
+            "supervisely_meta_json: is empty; export_format supervisely needs the meta.json of the Supervisely project",
+        )
+
+
+def _size_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]:
+    smallest, largest = keys.image_min_size, keys.image_max_size
+    if smallest is not None and largest is not None and smallest > largest:
+        reason = f"image_min_size: {smallest} is above image_max_size {largest}; swap them"
+        yield ("image_min_size", "image_max_size"), reason
+    if not keys.equal_pool_size and len(keys.pool_size) != len(keys.loops):
+        yield (
+            ("pool_size", "loops", "equal_pool_size"),
+            f"pool_size: holds {len(keys.pool_size)} sizes, but loops holds {len(keys.loops)} numbers; with "
+            "equal_pool_size False they are one schedule: give as many of the one as of the other",
+        )
 
 
 def load_settings(path: Path, overrides: Sequence[str] = (), *, check_paths: bool = False) -> Settings:
@@ -202,8 +187,6 @@ def _all_mistakes(values: dict[str, Any], check_paths: bool) -> Iterator[tuple[s
         faulty.remove("classes")
         right["classes"] = names
     keys = SettingsKeys.model_validate({"classes": ["any"], **right})
-    for contradiction in _contradictions(keys):
-        if faulty.isdisjoint(contradiction.keys):
-            yield contradiction.keys[0], str(contradiction)
+    yield from ((involved[0], message) for involved, message in _contradictions(keys) if faulty.isdisjoint(involved))
     if check_paths:
         yield from ((key, message) for key, message in settings_paths.path_mistakes(keys) if key not in faulty)

@@ -39,9 +39,8 @@ def check_space(folder: Path, needed: int, purpose: str, remedy: str) -> None:
 
 def free_space(folder: Path) -> int:
     """In bytes, of the disk where the folder is or will be."""
-    return shutil.disk_usage(
-        next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    ).free
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(existing).free
 
 
 def disk_failure(error: OSError) -> str:

@@ -173,17 +173,13 @@ def run_on_all_ranks(function: Callable[..., T], *args: Any, **options: Any) -> 
         raise
 
 
-def _of_one_rank(value: Any) -> list[Any]:
-    return [value]
-
-
 @dataclass(frozen=True)
 class Ranks:
     """This process among those that share the work; `gather` gives every process the values of all, in rank order."""
 
     rank: int = 0
     count: int = 1
-    gather: Callable[[Any], list[Any]] = _of_one_rank
+    gather: Callable[[Any], list[Any]] = lambda value: [value]
 
 
 def ranks() -> Ranks:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
-from active_learning.run.output_files import OutputFiles, output_files
+from active_learning.run.output_files import output_files
+from active_learning.run.weights import newest_weights
 from active_learning.settings import Settings, load_settings
 from active_learning.system.devices import show_devices
 
@@ -60,16 +61,6 @@ def open_study(parsed: argparse.Namespace) -> Study:
     out.mkdir(parents=True, exist_ok=True)
     weights = parsed.weights or newest_weights(files)
     return Study(settings, network_config(settings, experiment), weights, folder, evenly(images, parsed.images), out)
-
-
-def newest_weights(files: OutputFiles) -> Path:
-    """Raises MaskALError where the run has none."""
-    best = sorted(files.weights.glob("best_model_*.pth"))
-    if best:
-        return best[-1]
-    if files.final_model.exists():
-        return files.final_model
-    raise MaskALError(f"{files.weights}: holds no weights yet; train first, or give a file with --weights")
 
 
 def evenly(names: Sequence[str], count: int) -> list[str]:

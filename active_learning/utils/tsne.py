@@ -9,8 +9,6 @@ Needs scikit-learn (van der Maaten & Hinton 2008).
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ from active_learning.dataset.image_folder import pair_annotations
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
-from active_learning.system.files import write_atomically
+from active_learning.system.files import csv_text, write_atomically
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 LEAST_OBJECTS = 5  # fewer make no map
@@ -73,7 +71,7 @@ def match(
 
 def find_objects(study: Study) -> list[Match]:
     from active_learning.network.object_features import object_features
-    from active_learning.network.prediction import load_network, read_input
+    from active_learning.network.prediction import detect, load_network, read_input
 
     model = load_network(study.cfg, study.weights)
     classes = study.settings.classes
@@ -84,7 +82,7 @@ def find_objects(study: Study) -> list[Match]:
         annotation = read_annotation(files[name], image=name, size=image_size(path), within=study.folder)
         objects = [one for one in annotation.instances if one.label in classes]
         model_input = read_input(path, study.cfg)
-        detected = _detections(model, model_input)
+        detected = detect(model, model_input)
         size = model_input["height"], model_input["width"]
         masks = np.stack([instance_mask(one, *size) for one in objects]) if objects else np.zeros((0, *size), bool)
         pairs = match(masks, detected.pred_masks.cpu().numpy(), study.settings.iou_thres)
@@ -95,13 +93,6 @@ def find_objects(study: Study) -> list[Match]:
         for (row, _, iou), index, score, feature in zip(pairs, kept.pred_classes, kept.scores, features, strict=True):
             found.append(Match(name, objects[row].label, classes[int(index)], float(score), iou, feature))
     return found
-
-
-def _detections(model: Any, model_input: dict[str, Any]) -> Any:
-    import torch
-
-    with torch.no_grad():
-        return model([model_input])[0]["instances"]
 
 
 def embed(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
@@ -115,13 +106,11 @@ def embed(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float6
 
 
 def objects_csv(found: Sequence[Match], places: npt.NDArray[np.float64]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "annotated", "predicted", "score", "iou", "x", "y"])
+    lines = [["image", "annotated", "predicted", "score", "iou", "x", "y"]]
     for one, (x, y) in zip(found, places, strict=True):
         numbers = [f"{value:.4f}" for value in (one.score, one.iou, x, y)]
-        writer.writerow([one.image, one.annotated, one.predicted, *numbers])
-    return text.getvalue()
+        lines.append([one.image, one.annotated, one.predicted, *numbers])
+    return csv_text(lines)
 
 
 def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Sequence[str], path: Path) -> None:
@@ -129,6 +118,7 @@ def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Seque
     from matplotlib.figure import Figure
 
     wrong = np.array([one.annotated != one.predicted for one in found])
+    crosses: dict[str, Any] = {"s": 40, "marker": "x", "linewidths": 1.8}
     with rc_context({"text.parse_math": False}):
         figure = Figure(figsize=(7.5, 5.6), layout="constrained")
         axes = figure.subplots()
@@ -138,17 +128,10 @@ def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Seque
                 continue
             colour = COLOURS[number % len(COLOURS)]
             right = own & ~wrong
-            axes.scatter(
-                places[right, 0],
-                places[right, 1],
-                s=34,
-                color=colour,
-                alpha=0.75,
-                linewidths=0,
-                label=f"{name} ({own.sum()})",
-            )
-            axes.scatter(places[own & wrong, 0], places[own & wrong, 1], s=40, color=colour, marker="x", linewidths=1.8)
-        axes.scatter([], [], s=40, color="#555555", marker="x", linewidths=1.8, label="taken for another class")
+            label = f"{name} ({own.sum()})"
+            axes.scatter(places[right, 0], places[right, 1], s=34, color=colour, alpha=0.75, linewidths=0, label=label)
+            axes.scatter(places[own & wrong, 0], places[own & wrong, 1], color=colour, **crosses)
+        axes.scatter([], [], color="#555555", label="taken for another class", **crosses)
         axes.set_title(f"Objects as the box head sees them, {len(found)} of them", loc="left", fontsize=11)
         axes.set(xticks=[], yticks=[])
         axes.set_aspect("equal", adjustable="datalim")

@@ -8,12 +8,10 @@ forward_passes.csv (a line an object and T), forward_passes_summary.csv and forw
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +24,11 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, but the one that holds the package
 
 from active_learning.system.exit_code import exit_code_of
-from active_learning.system.files import write_atomically
+from active_learning.system.files import csv_text, write_atomically
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 if TYPE_CHECKING:
-    from active_learning.sampling.forward_passes import ForwardPasses
+    from active_learning.sampling.observations import ForwardPasses
 
 STEPS = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500)
 PARTS = ("certainty", "semantic", "mask", "box", "occurrence")
@@ -63,8 +61,7 @@ def settle(name: str, forward_passes: ForwardPasses, *, iou_threshold: float, mo
 
     passes = forward_passes.passes
     steps = steps_up_to(len(passes))
-    first = (replace(forward_passes, passes=passes[:step]) for step in steps)
-    certainties = [certainty_of(one, iou_threshold=iou_threshold, mode=mode) for one in first]
+    certainties = [certainty_of(passes[:step], iou_threshold=iou_threshold, mode=mode) for step in steps]
     objects = np.full((len(steps), len(certainties[-1].observations), len(PARTS)), np.nan)
     for row, one in zip(objects, certainties, strict=True):
         for place, observation in enumerate(one.observations):
@@ -114,20 +111,13 @@ def _rank_correlation(a: Values, b: Values) -> float:
 
 
 def objects_csv(found: Sequence[Settling]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "object", "passes", *PARTS])
+    lines: list[list[object]] = [["image", "object", "passes", *PARTS]]
     for one in found:
         for number in range(one.objects.shape[1]):
             for step, values in zip(one.passes, one.objects[:, number], strict=True):
                 if not math.isnan(values[0]):
-                    writer.writerow([one.name, number, step, *(f"{value:.6f}" for value in values)])
-    return text.getvalue()
-
-
-def summary_csv(rows: Sequence[Sequence[float]]) -> str:
-    lines = [",".join(HEADERS), *(",".join(f"{value:g}" for value in row) for row in rows)]
-    return "".join(f"{line}\n" for line in lines)
+                    lines.append([one.name, number, step, *(f"{value:.6f}" for value in values)])
+    return csv_text(lines)
 
 
 def plot(found: Sequence[Settling], rows: Sequence[Sequence[float]], used: int, path: Path) -> None:
@@ -169,7 +159,8 @@ def run(arguments: Sequence[str] | None) -> None:
     rows = summary(found)
     print(tabulate(rows, headers=HEADERS, floatfmt=("g", "g", ".4f", ".4f", ".4f", ".3f")))
     write_atomically(study.out / "forward_passes.csv", objects_csv(found))
-    write_atomically(study.out / "forward_passes_summary.csv", summary_csv(rows))
+    lines = ([f"{value:g}" for value in row] for row in rows)
+    write_atomically(study.out / "forward_passes_summary.csv", csv_text([HEADERS, *lines]))
     plot(found, rows, study.settings.mcd_iterations[0], study.out / "forward_passes.png")
 
 

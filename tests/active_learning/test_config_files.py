@@ -52,13 +52,13 @@ def test_one_class_has_one():
     assert len(load("one_class").classes) == 1
 
 
-def test_small_gpu_looks_at_smaller_images_than_the_network_would():
+def test_small_gpu_has_smaller_images_than_the_network_would():
     small, plain = load("small_gpu"), Settings(classes=["a"], network_config=load("small_gpu").network_config)
     (experiment,) = small.experiments()
     assert network_config(small, experiment).INPUT.MAX_SIZE_TEST < network_config(plain, experiment).INPUT.MAX_SIZE_TEST
     assert small.precision == "amp"
 
 
-def test_cpu_looks_for_no_gpu():
+def test_cpu_needs_no_gpu():
     (experiment,) = load("cpu").experiments()
     assert network_config(load("cpu"), experiment).MODEL.DEVICE == "cpu"

@@ -22,7 +22,6 @@ from active_learning.errors import AnnotationsAwaited, MaskALError, SettingsErro
 from active_learning.loop import ActiveLearningLoop
 from active_learning.network import evaluation, network_config, pre_labelling, prediction, training
 from active_learning.network.evaluation import Scores
-from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
 from active_learning.report import page
 from active_learning.run.data import RunData
@@ -66,9 +65,7 @@ class FakeNetwork:
         self.started_from.append(Path(weights).name)
         return type("Config", (), {"SEED": -1})()
 
-    def train(
-        self, config, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None
-    ) -> TrainingResult:
+    def train(self, config, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None) -> float:
         self.stop("train")
         begin_best(best_model, best_before)
         self.carried_ap.append(best_ap)
@@ -76,7 +73,7 @@ class FakeNetwork:
         final_model.write_text(str(number), encoding="utf-8")
         if self.aps[number] > best_ap:
             best_model.write_text(str(number), encoding="utf-8")
-        return TrainingResult(best_ap=max(best_ap, self.aps[number]), iterations=1)
+        return max(best_ap, self.aps[number])
 
     def evaluate(self, config: object, weights: Path, dataset: str, thresholds: list[float]) -> list[Scores]:
         self.stop("evaluate")
@@ -360,7 +357,7 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
         values.update(changes)
         file.write_text(yaml.safe_dump(values), encoding="utf-8")
 
-    def train_while_a_person_works(*arguments: object, **options: object) -> TrainingResult:
+    def train_while_a_person_works(*arguments: object, **options: object) -> float:
         number = len(network.carried_ap)
         if number < len(edits):
             write_settings(**edits[number])
@@ -378,7 +375,7 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
     state = RunState.load(settings.resultsroot / "exp1" / "uncertainty" / "run_state.json")
     assert [row.train_size for row in state.history] == [4, 6, 8, 10]
     assert {"00_new.png", "01_new.png"} < set(state.train_images)
-    told = [
+    messages = [
         "Loop 0 of 2: training on 4 images",
         "Settings that were changed:\n  learning_rate: 0.01 -> 0.002\n  pool_size: 3 -> 2\n  loops: 2 -> 3",
         f"New in {folder}: 1 image (00_new.png); from now on in the pool",
@@ -395,8 +392,8 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
         "2 images chosen for loop 3 of 3",
         "Finished: loop 3 of 3 is done",
     ]
-    places = [caplog.text.find(line) for line in told]
-    assert -1 not in places, told[places.index(-1)]
+    places = [caplog.text.find(line) for line in messages]
+    assert -1 not in places, messages[places.index(-1)]
     assert places == sorted(places)
     assert caplog.text.count("Settings that were changed") == 2
 
@@ -407,7 +404,7 @@ def test_experiments_are_added_and_taken_away_while_one_goes_on(
     settings, train = changed(settings, {"loops": 1, "strategy": ["uncertainty", "random"]}), network.train
     network.aps *= 2
 
-    def edit_and_train(*arguments: object, **options: object) -> TrainingResult:
+    def edit_and_train(*arguments: object, **options: object) -> float:
         values = {**yaml_values(settings), "strategy": ["entropy", "uncertainty", "certainty"]}
         (tmp_path / "maskAL.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
         return train(*arguments, **options)
@@ -522,9 +519,9 @@ def test_a_comparison_is_logged_in_the_end(settings: Settings, network: FakeNetw
     network.aps = [30.0, 40.0, 50.0, 36.0, 40.0]
     settings = changed(settings, {"strategy": ["uncertainty", "random"]})
     run_all(settings, tmp_path / "maskAL.yaml")
-    said = capsys.readouterr().out
-    assert "Compared with random" in said
-    assert "saved (%)" in said and "comparison.csv" in said
+    output = capsys.readouterr().out
+    assert "Compared with random" in output
+    assert "saved (%)" in output and "comparison.csv" in output
 
 
 def test_a_single_experiment_is_compared_with_nothing(settings: Settings, network: FakeNetwork, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Prediction from the command line: pictures and videos that are drawn, and mistakes that are told."""
+"""Prediction from the command line: pictures and videos that are drawn, and mistakes that are reported."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_a_threshold_of_one_draws_the_image_alone(small_network, photos, tmp_pat
 def test_an_unreadable_image_is_named_and_the_others_are_drawn(small_network, photos, tmp_path, capsys) -> None:
     (photos / "1.jpg").write_bytes(b"no image")
     assert main(small_network.arguments("--input", str(photos), "--output", str(tmp_path / "out"))) == 1
-    told = capsys.readouterr().err
-    assert str(photos / "1.jpg") in told and "1 of 3 images could not be read" in told
+    message = capsys.readouterr().err
+    assert str(photos / "1.jpg") in message and "1 of 3 images could not be read" in message
     assert drawn(tmp_path / "out") == ["2.png", "more/1.jpg"]
 
 
@@ -98,7 +98,7 @@ def test_a_failure_in_a_video_leaves_no_unfinished_file(small_network, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         pytest.param(["--input", "nothing.jpg"], "nothing.jpg: there is no such file", id="no such image"),
         pytest.param(["--input", "empty"], "holds no image", id="folder without images"),
@@ -111,7 +111,7 @@ def test_a_failure_in_a_video_leaves_no_unfinished_file(small_network, tmp_path,
         pytest.param(["--input", "a.png", "--output", "."], "would be overwritten", id="onto the input"),
     ],
 )
-def test_wrong_usage_is_told_before_the_network_is_loaded(arguments, told, tmp_path, monkeypatch, capsys) -> None:
+def test_wrong_usage_is_reported_before_the_network_loads(arguments, message, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
@@ -119,10 +119,10 @@ def test_wrong_usage_is_told_before_the_network_is_loaded(arguments, told, tmp_p
     for name in ("a.png", "b.png"):
         cv2.imwrite(name, np.zeros((8, 8, 3), np.uint8))
     assert main(["--config-file", "not looked at", *arguments]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_video_that_cannot_be_decoded_is_told(tmp_path, capsys) -> None:
+def test_a_video_that_cannot_be_decoded_is_reported(tmp_path, capsys) -> None:
     (tmp_path / "walk.mp4").write_bytes(b"no video")
     arguments = ["--video-input", str(tmp_path / "walk.mp4"), "--output", str(tmp_path / "out")]
     assert main(["--config-file", "not looked at", *arguments]) == 1
@@ -130,24 +130,24 @@ def test_a_video_that_cannot_be_decoded_is_told(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "build", "told"),
+    ("environment", "build", "message"),
     [
         pytest.param({}, "GUI: GTK3", "no display", id="no display"),
         pytest.param({"DISPLAY": ":0"}, "  GUI:      NONE", "headless", id="no window in OpenCV"),
         pytest.param({"DISPLAY": ":0"}, "  GUI:      GTK3", None, id="both"),
     ],
 )
-def test_a_window_needs_a_display_and_a_toolkit(environment, build, told, monkeypatch) -> None:
+def test_a_window_needs_a_display_and_a_toolkit(environment, build, message, monkeypatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: build)
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    if told is None:
+    if message is None:
         demo.check_window()
     else:
-        with pytest.raises(demo.UsageError, match=told):
+        with pytest.raises(demo.UsageError, match=message):
             demo.check_window()
 
 

@@ -62,6 +62,6 @@ def test_leaves_are_green_and_of_several_kinds() -> None:
         assert 0.2 < sprite.alpha.mean() < 0.8
 
 
-def test_placing_lays_the_middle_where_it_is_told() -> None:
+def test_placing_lays_the_middle_where_it_is_asked_for() -> None:
     matrix = placing(np.random.default_rng(0), RED_SQUARE, (33.0, 21.0), 1.5)
     assert np.allclose(matrix @ [5, 5, 1], [33, 21])

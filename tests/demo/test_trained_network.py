@@ -62,7 +62,7 @@ def test_names_of_another_number_of_classes_are_not_used(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "opts", "told"),
+    ("name", "opts", "message"),
     [
         pytest.param("nothing.yaml", [], "there is no such file", id="no config"),
         pytest.param("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_2x.yaml", [], "nearest names", id="not in the zoo"),
@@ -74,29 +74,29 @@ def test_names_of_another_number_of_classes_are_not_used(capsys) -> None:
         pytest.param(None, ["MODEL.META_ARCHITECTURE", "ProposalNetwork"], "predicts no objects", id="proposals only"),
     ],
 )
-def test_a_wrong_config_is_told(name, opts, told, small_network) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_a_wrong_config_is_reported(name, opts, message, small_network) -> None:
+    with pytest.raises(UsageError, match=message):
         read_config(name or str(small_network.config), threshold=0.5, classes=["a", "b"], opts=opts)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         pytest.param("MODEL: [", "not a YAML file", id="no yaml"),
         pytest.param("MODEL: {COLOUR: red}", "COLOUR", id="unknown key"),
         pytest.param("_BASE_: gone.yaml", "gone.yaml", id="base is not there"),
     ],
 )
-def test_a_broken_config_file_is_named(text: str, told: str, tmp_path: Path) -> None:
+def test_a_broken_config_file_is_named(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "network.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         read_config(str(path), threshold=0.5)
     assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("opts", "told"),
+    ("opts", "message"),
     [
         pytest.param(["MODEL.WEIGHTS", ""], "names no weights", id="none"),
         pytest.param(["MODEL.WEIGHTS", "gone.pth"], "gone.pth", id="not there"),
@@ -105,13 +105,13 @@ def test_a_broken_config_file_is_named(text: str, told: str, tmp_path: Path) -> 
         pytest.param(["MODEL.BACKBONE.NAME", "build_nothing"], "cannot be built: .*build_nothing", id="no backbone"),
     ],
 )
-def test_what_cannot_be_loaded_is_told(opts, told, small_network) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_what_cannot_be_loaded_is_reported(opts, message, small_network) -> None:
+    with pytest.raises(UsageError, match=message):
         TrainedNetwork(config(small_network, *opts))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pkl"])
-def test_a_file_that_holds_no_weights_is_told(suffix: str, small_network, tmp_path) -> None:
+def test_a_file_that_holds_no_weights_is_reported(suffix: str, small_network, tmp_path) -> None:
     path = tmp_path / f"weights{suffix}"
     path.write_bytes(b"no weights")
     with pytest.raises(UsageError, match=f"weights{suffix}"):

@@ -1,4 +1,4 @@
-"""Videos: frames in, frames out, and what OpenCV does not say."""
+"""Videos: frames in, frames out, and what OpenCV does not report."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def test_an_earlier_video_stays_if_the_new_one_fails(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.mp4": b"earlier"}
 
 
-def test_a_codec_that_is_not_there_is_told(tmp_path: Path, monkeypatch) -> None:
+def test_a_codec_that_is_not_there_is_reported(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("demo.video.CODEC", "zzzz")
     with pytest.raises(MaskALError, match="cannot write mp4"), VideoWriter(tmp_path / "a.mp4", 25) as writer:
         writer.write(frames(1)[0])
 
 
-def test_a_writer_that_wrote_nothing_is_told(tmp_path: Path) -> None:
+def test_a_writer_that_wrote_nothing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MaskALError, match="wrote nothing"), VideoWriter(tmp_path / "a.mp4", 25):
         assert not (tmp_path / "a.mp4").exists()
 

@@ -25,7 +25,13 @@ NETWORK = {
         "MASK_ON": True,
         "BACKBONE": {"FREEZE_AT": 0},
         "PIXEL_STD": [57.0, 57.0, 57.0],
-        "RESNETS": {"DEPTH": 18, "RES2_OUT_CHANNELS": 64, "NORM": "BN"},
+        "RESNETS": {
+            "DEPTH": 50,
+            "STEM_OUT_CHANNELS": 16,
+            "WIDTH_PER_GROUP": 8,
+            "RES2_OUT_CHANNELS": 32,
+            "NORM": "BN",
+        },
         "FPN": {"OUT_CHANNELS": 32, "NORM": "BN"},
         "ANCHOR_GENERATOR": {"SIZES": [[12], [24], [36], [48], [64]]},
         "RPN": {
@@ -156,7 +162,7 @@ def tiny_project(tmp_path: Path) -> TinyProject:
         classes=CLASSES,
         learning_rate=0.02,
         warmup_iterations=10,
-        train_iterations_base=100,
+        train_iterations_base=80,
         train_iterations_step_size=10,
         step_image_number=500,
         eval_period=40,

@@ -1,4 +1,4 @@
-"""auto_annotate.py as a user runs it."""
+"""auto_annotate.py as a user runs it; where its start has been tested, its main function in this process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import auto_annotate
 from active_learning.annotations import FORMATS, read_annotation
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.dataset.image_folder import find_images, pair_annotations
@@ -35,7 +36,7 @@ class Folder:
     network: Path
     weights: Path
 
-    def run(self, *extra: str, **changes: str) -> tuple[int, str, str]:
+    def arguments(self, *extra: str, **changes: str) -> list[str]:
         flags = {
             "img_dir": str(self.images),
             "network_config": str(self.network),
@@ -46,8 +47,11 @@ class Folder:
             **changes,
         }
         words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+        return [*words, *(extra or ("--classes", "disc", "square"))]
+
+    def run(self, *extra: str, **changes: str) -> tuple[int, str, str]:
         done = subprocess.run(
-            [sys.executable, str(ROOT / "auto_annotate.py"), *words, *(extra or ("--classes", "disc", "square"))],
+            [sys.executable, str(ROOT / "auto_annotate.py"), *self.arguments(*extra, **changes)],
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -78,13 +82,26 @@ def folder(tiny_project) -> Folder:
     return Folder(tiny_project.train, tiny_project.file("network.yaml"), weights)
 
 
+@pytest.fixture
+def run_here(folder: Folder, monkeypatch, capsys):
+    """As Folder.run, in this process."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    def run(*extra: str, **changes: str) -> tuple[int, str, str]:
+        code = auto_annotate.main(folder.arguments(*extra, **changes))
+        return code, *capsys.readouterr()
+
+    return run
+
+
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_folder_is_pre_labelled_in_each_format(folder: Folder, tmp_path: Path, name: str):
+def test_a_folder_is_pre_labelled_in_each_format(folder: Folder, run_here, tmp_path: Path, name: str):
     meta = tmp_path / "meta.json"
     write_meta(meta, ["square", "disc"])
     extra = {"supervisely_meta_json": str(meta)} if name == "supervisely" else {}
     before = files(folder.images)
-    code, output, errors = folder.run(export_format=name, **extra)
+    run = folder.run if name == "labelme" else run_here
+    code, output, errors = run(export_format=name, **extra)
     assert code == 0, errors
     assert "Pre-labelled: 14 images, " in output
     images = find_images(folder.images)
@@ -110,7 +127,7 @@ def test_a_folder_is_pre_labelled_in_each_format(folder: Folder, tmp_path: Path,
         assert (project / "ds__Feld ä" / "ann" / "grey.tif.png.json").is_file()
 
 
-def test_what_is_annotated_is_left_and_a_corrupt_image_is_named(folder: Folder):
+def test_what_is_annotated_is_left_and_a_corrupt_image_is_named(folder: Folder, run_here):
     mine = folder.images / "train00.json"
     mine.write_text(json.dumps({"shapes": [], "imagePath": "train00.png", "imageData": None}), encoding="utf-8")
     (folder.images / "train01.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
@@ -124,7 +141,7 @@ def test_what_is_annotated_is_left_and_a_corrupt_image_is_named(folder: Folder):
     assert {key: after[key] for key in before} == before
     assert json.loads(after["train02.json"])["shapes"] == []
 
-    code, output, _ = folder.run()
+    code, output, _ = run_here()
     assert code == 1
     assert "0 images, 0 objects" in output
     assert files(folder.images) == after
@@ -139,12 +156,12 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "extra", "told"), WRONG)
-def test_wrong_usage_changes_nothing(folder: Folder, changes: dict, extra: tuple, told: list):
+@pytest.mark.parametrize(("changes", "extra", "messages"), WRONG)
+def test_wrong_usage_changes_nothing(folder: Folder, changes: dict, extra: tuple, messages: list):
     before = files(folder.images)
     code, _, errors = folder.run(*extra, **changes)
     assert code == 2, errors
-    for text in told:
+    for text in messages:
         assert text in errors
     assert files(folder.images) == before
 
@@ -158,8 +175,8 @@ def test_a_class_that_the_project_lacks_stops_it_before_anything_is_written(fold
     assert files(folder.images) == before
 
 
-def test_weights_of_other_classes_are_refused(folder: Folder):
-    code, _, errors = folder.run("--classes", "a", "b", "c")
+def test_weights_of_other_classes_are_refused(run_here):
+    code, _, errors = run_here("--classes", "a", "b", "c")
     assert code == 1
     assert "w.pth: does not fit the network" in errors
 

@@ -7,6 +7,7 @@ import json
 import math
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -72,11 +73,11 @@ def test_a_whole_run_chooses_and_retrains(tiny_project):
 
 
 class Annotator(threading.Thread):
-    """A person: annotates what lies in the annotate folder, a broken file first."""
+    """A person: annotates what lies in the annotate folder, a broken file first until the log names it."""
 
-    def __init__(self, folder: Path, answers: dict[str, bytes]) -> None:
+    def __init__(self, folder: Path, log: Path, answers: dict[str, bytes]) -> None:
         super().__init__(daemon=True)
-        self.folder, self.answers, self.asked = folder, answers, set()
+        self.folder, self.log, self.answers, self.asked = folder, log, answers, set()
         self.broken = ""
         self.over = threading.Event()
 
@@ -87,13 +88,17 @@ class Annotator(threading.Thread):
                 if name not in self.asked:
                     self.asked.add(name)
                     self.annotate(image, name)
+                    with suppress(FileNotFoundError):  # all are collected
+                        (self.folder / "DONE").touch()
 
     def annotate(self, image: Path, name: str) -> None:
         target = image.with_suffix(".json")
         if len(self.asked) == 1:
             self.broken = name
             target.write_bytes(self.answers[name][:40])
-            time.sleep(6)
+            while f"{target.name}: line 1, column " not in self.log.read_text(encoding="utf-8"):
+                if self.over.wait(0.3):
+                    return
         target.write_bytes(self.answers[name])
 
 
@@ -104,11 +109,14 @@ def test_only_missing_annotations_are_asked_for_and_none_is_lost(tiny_project):
         taken[path.relative_to(train).with_suffix(".png").as_posix()] = path.read_bytes()
         path.unlink()
     tiny_project.settings(loops=1, pool_size=6, train_iterations_base=20, eval_period=20)
-    annotator = Annotator(train / "annotate", taken)
+    annotator = Annotator(train / "annotate", tiny_project.file("results", "exp1", "random", "maskAL.log"), taken)
     annotator.start()
     process = tiny_project.start("strategy", "random")
-    output, _ = process.communicate(timeout=400)
-    annotator.over.set()
+    try:
+        output, _ = process.communicate(timeout=400)
+    finally:
+        process.kill()
+        annotator.over.set()
     assert process.returncode == 0, output
     assert annotator.asked == set(taken)
     for name, content in taken.items():

@@ -1,11 +1,11 @@
-"""Ends whole runs at random moments, over and over, and looks whether anything is lost.
+"""Ends whole runs at random moments, over and over, and checks that nothing is lost.
 
-    python tests/faults/kill_run.py --kills 100 [--signal TERM] [--workers 1] [--seed 1] [--folder DIR]
+    python tests/faults/kill_run.py --kills 100 [--signal KILL TERM] [--workers 1] [--seed 1] [--folder DIR]
 
 A run with a scripted person is first let through undisturbed. Then runs of the same project are ended, by default with
 SIGKILL to their whole process group, and started again, until they are through: each must choose the same images, have
 each loop once in its csv, and every annotation of the person must be there, byte for byte. The newest checkpoint of
-some training is cut short between two starts, as by a power cut.
+some training is cut short between two starts, as by a power cut. Each signal has its own runs, kills and report.
 
 Starts are forks of this process, which has imported everything: that saves most of the time of a start.
 """
@@ -37,7 +37,7 @@ from tests.faults.project import Person, make_project  # noqa: E402
 
 SECONDS_TO_END = 15.0
 LONGEST_RUN = 300.0
-LOOK_SECONDS = 0.03
+POLL_SECONDS = 0.03
 
 
 @dataclass
@@ -51,9 +51,6 @@ class Report:
     cut_checkpoints: int = 0
     slowest_end: float = 0.0
     faults: list[str] = field(default_factory=list)
-
-    def text(self) -> str:
-        return json.dumps(vars(self), indent=1)
 
 
 class Run:
@@ -102,14 +99,14 @@ class Run:
             if done:
                 self.process = 0
                 return os.waitstatus_to_exitcode(status)
-            self.person.look()
+            self.person.work()
             now = self.signature()
             changes += now != seen
             seen = now
             if most_changes and changes >= most_changes:
                 time.sleep(self.rng.uniform(0, 0.03))
                 return None
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         return None
 
     def signature(self) -> tuple[object, ...]:
@@ -170,7 +167,7 @@ def disturbed(run: Run, seconds: float, number: int, report: Report, most_kills:
             report.faults.append(f"{run.folder.name}: exit code {code}\n{run.last_output()}")
             return
         for _ in range(run.rng.randrange(20)):  # the person goes on while the program is down
-            run.person.look()
+            run.person.work()
         report.cut_checkpoints += run.cut_a_checkpoint()
 
 
@@ -198,10 +195,29 @@ def compare(run: Run, expected: dict[str, str], report: Report) -> None:
             report.faults.append(f"{run.folder.name}: {name} is\n{found.get(name)}\ninstead of\n{expected.get(name)}")
 
 
+def ended_by(signal_name: str, whole: Run, seconds: float, arguments: argparse.Namespace) -> Report:
+    """Runs that are ended by this signal, until there were enough kills or a fault; compared with the undisturbed."""
+    expected, report = whole.chosen(), Report()
+    compare(whole, expected, report)
+    while report.kills < arguments.kills and not report.faults:
+        report.runs += 1
+        folder = whole.folder.with_name(f"{signal_name}{report.runs:03d}")
+        run = Run(folder, arguments.seed + report.runs, arguments.workers)
+        try:
+            disturbed(run, seconds, signal.Signals[f"SIG{signal_name}"], report, arguments.kills)
+        finally:
+            run.leave_nothing_running()
+        if not report.faults:
+            compare(run, expected, report)
+        counts = f"{report.runs} runs, {report.kills} kills, {len(report.faults)} faults"
+        print(f"{signal_name}: {counts}", file=sys.stderr, flush=True)
+    return report
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], default="KILL")
+    parser.add_argument("--kills", type=int, default=100, help="by each signal")
+    parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], nargs="+", default=["KILL"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes that read images")
     parser.add_argument("--folder", type=Path, help="where the projects go; default: a temporary folder")
@@ -213,20 +229,9 @@ def main() -> int:
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="maskal_kill_"))
     whole = Run(folder / "undisturbed", arguments.seed, arguments.workers)
     seconds = undisturbed(whole)
-    expected, report = whole.chosen(), Report()
-    compare(whole, expected, report)
-    while report.kills < arguments.kills and not report.faults:
-        report.runs += 1
-        run = Run(folder / f"run{report.runs:03d}", arguments.seed + report.runs, arguments.workers)
-        try:
-            disturbed(run, seconds, signal.Signals[f"SIG{arguments.signal}"], report, arguments.kills)
-        finally:
-            run.leave_nothing_running()
-        if not report.faults:
-            compare(run, expected, report)
-        print(f"{report.runs} runs, {report.kills} kills, {len(report.faults)} faults", file=sys.stderr, flush=True)
-    print(report.text())
-    return 1 if report.faults else 0
+    reports = {name: ended_by(name, whole, seconds, arguments) for name in arguments.signal}
+    print(json.dumps({name: vars(report) for name, report in reports.items()}, indent=1))
+    return 1 if any(report.faults for report in reports.values()) else 0
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ NETWORK = {
         "PIXEL_STD": [57.0, 57.0, 57.0],
         "BACKBONE": {"NAME": "build_resnet_fpn_backbone", "FREEZE_AT": 0},
         "RESNETS": {
-            "DEPTH": 18,
-            "RES2_OUT_CHANNELS": 64,
+            "DEPTH": 50,
+            "STEM_OUT_CHANNELS": 16,
+            "WIDTH_PER_GROUP": 8,
+            "RES2_OUT_CHANNELS": 32,
             "NORM": "BN",
             "OUT_FEATURES": ["res2", "res3", "res4", "res5"],
         },
@@ -132,7 +134,7 @@ class Person:
     _half: dict[Path, int] = field(default_factory=dict)
     _done: set[tuple[Path, int]] = field(default_factory=set)
 
-    def look(self) -> None:
+    def work(self) -> None:
         for split in SPLITS:
             annotate = self.folder / "data" / split / "annotate"
             places = [Path(place, name) for place, _, names in os.walk(annotate) for name in names]

@@ -24,7 +24,6 @@ from active_learning.errors import AnnotationsAwaited
 from active_learning.loop import ActiveLearningLoop
 from active_learning.network import evaluation, network_config, training
 from active_learning.network.evaluation import Scores
-from active_learning.network.training import TrainingResult
 from active_learning.network.weights_files import begin_best
 from active_learning.run.lock import only_run
 from active_learning.settings import Settings
@@ -79,7 +78,7 @@ def network(monkeypatch, make_record):
         if ap > best_ap:
             best_model.write_text(f"{ap}", encoding="utf-8")
         final_model.write_text(f"{ap}", encoding="utf-8")
-        return TrainingResult(max(ap, best_ap), 1)
+        return max(ap, best_ap)
 
     def evaluate(config, weights, dataset, thresholds):
         ap = float(weights.read_text(encoding="utf-8"))
@@ -97,7 +96,7 @@ def network(monkeypatch, make_record):
     monkeypatch.setattr(evaluation, "evaluate_weights", evaluate)
     monkeypatch.setattr(acquire, "score_images", score_images)
     monkeypatch.setattr(acquire, "explain_images", lambda *where, **what: None)
-    # The real one draws for a second, and each run has several.
+    # The real one plots for a second, and each run has several.
     monkeypatch.setattr(
         loop_module, "try_to_write_report", lambda folder: write_atomically(folder / "report.html", "report")
     )

@@ -58,7 +58,7 @@ def run(folder: Path, largest_file: int | None = None) -> tuple[int, str]:
 
 
 def test_a_run_goes_on_after_its_disk_was_full(tmp_path):
-    """The system refuses to write more than a megabyte into a file, as a full disk does; a file of weights has 45."""
+    """The system refuses to write more than a megabyte into a file, as a full disk does; a file of weights has 2."""
     make_project(tmp_path, strategy="random", loops=1, train_iterations_base=4)
     annotate_all(tmp_path)
     code, err = run(tmp_path, largest_file=1_000_000)
@@ -104,7 +104,7 @@ def test_the_person_loses_nothing_it_did_not_throw_away(tmp_path):
     for image in (tmp_path / "data" / "val").glob("*.png"):
         (annotate / image.name).write_bytes(image.read_bytes())
     for _ in range(50):
-        person.look()
+        person.work()
     assert len(list(annotate.glob("*.json"))) == 3
     assert not person.lost()
     victim = next(annotate.glob("*.json"))

@@ -9,8 +9,7 @@ import pytest
 
 from active_learning.acquisition.explain import explain
 from active_learning.acquisition.explanation import Explanation, Pixels
-from active_learning.sampling.forward_passes import ForwardPasses
-from active_learning.sampling.observations import Detection, Mask
+from active_learning.sampling.observations import Detection, ForwardPasses, Mask
 
 CLASSES = ["healthy", "Blüte <b>"]
 RULE = {"iou_threshold": 0.5, "mode": "mean"}

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing import ProcessRaisedException
 
 from active_learning.acquisition.pool_scoring import Ranks, score_pool
 from active_learning.acquisition.record_files import part, read_records, to_line
 from active_learning.network.image_batches import ImageInput, UnreadableImage
 from active_learning.sampling.certainty import certainty_of
-from active_learning.sampling.forward_passes import ForwardPasses
-from active_learning.sampling.observations import Detection, Mask
+from active_learning.sampling.observations import Detection, ForwardPasses, Mask
 from active_learning.sampling.pool_record import PoolRecord, record_of
 from detectron2.utils import comm
+from tests.processes import spawn
 
 NAMES = ["a.jpg", "sub/b, c.jpg", "grün.png", "d.png", "e.png", "f.png", "g.png"]
 CONDITIONS = {"passes": 2, "seed": 0}
@@ -54,7 +54,7 @@ class Network:
         one = Detection(mask, np.array([0.0, 0.0, 3.0, 3.0]), np.array([1 / (len(name) + 1)]))
         passes = ((), ()) if name == "d.png" else ((one,), (one,))
         found = ForwardPasses(passes, np.array([content.mean(), 0.1], dtype=np.float32), 4, 4)
-        return record_of(name, found, certainty_of(found, iou_threshold=0.5, mode="mean"))
+        return record_of(name, found, certainty_of(found.passes, iou_threshold=0.5, mode="mean"))
 
 
 def score(network: Network, file: Path, names: Sequence[str] = NAMES, **options: Any) -> dict[str, PoolRecord]:
@@ -184,7 +184,7 @@ def in_two_ranks(folder: Path, stop_before: str = "") -> list[tuple[list[str], l
     folder.mkdir(exist_ok=True)
     rendezvous = folder / "rendezvous"
     rendezvous.unlink(missing_ok=True)
-    mp.spawn(_rank, args=(rendezvous.as_uri(), str(folder), stop_before), nprocs=2)
+    spawn(_rank, args=(rendezvous.as_uri(), str(folder), stop_before), nprocs=2)
     return [torch.load(folder / f"{rank}.pth", weights_only=True) for rank in range(2)]
 
 
@@ -204,7 +204,7 @@ def test_a_run_of_one_process_goes_on_in_two_and_the_other_way_round(tmp_path: P
     assert (first, second) == (["d.png", "f.png"], ["e.png", "g.png"])
     assert (one / "pool.jsonl").read_bytes() == whole
 
-    with pytest.raises((FileNotFoundError, mp.ProcessRaisedException)):
+    with pytest.raises((FileNotFoundError, ProcessRaisedException)):
         in_two_ranks(two, stop_before="g.png")
     network = Network()
     score(network, two / "pool.jsonl")

@@ -47,7 +47,7 @@ def test_nothing_to_annotate_makes_no_folder(train, folder, add_image, annotate)
     annotate("a.json", [])
     folder.fill(["a.png"])
     assert folder.progress().complete
-    folder.wait(report=lambda _: pytest.fail("nothing is to be said"))
+    folder.wait(report=lambda _: pytest.fail("nothing is to be reported"))
     assert folder.collect() == []
     assert not (train / "annotate").exists()
 
@@ -238,12 +238,12 @@ def test_a_collect_that_was_interrupted_is_finished_later(train, folder, add_ima
     assert sorted(files(train)) == ["a.json", "a.png", "b.json", "b.png"]
 
 
-def start_waiting(folder, said):
+def start_waiting(folder, reported):
     used = {}
 
     def wait():
         start = time.thread_time()
-        folder.wait(poll_seconds=0.05, report=said.append)
+        folder.wait(poll_seconds=0.05, report=reported.append)
         used["cpu"] = time.thread_time() - start
 
     thread = threading.Thread(target=wait, daemon=True)
@@ -262,29 +262,29 @@ def test_waiting_names_faults_and_counts(train, folder, add_image, annotate):
     for name in ("a.png", "sub/b.png", "c.png"):
         add_image(name)
     folder.fill(["a.png", "sub/b.png", "c.png"])
-    said: list[str] = []
-    thread, _ = start_waiting(folder, said)
-    until(lambda: "0 / 3 annotated" in said)
+    reported: list[str] = []
+    thread, _ = start_waiting(folder, reported)
+    until(lambda: "0 / 3 annotated" in reported)
     (train / "annotate/a.json").write_text("{", encoding="utf-8")
-    until(lambda: any("a.json: line 1" in line for line in said))
+    until(lambda: any("a.json: line 1" in line for line in reported))
     annotate("annotate/a.json", ["helthy"])
-    until(lambda: any("a.json: shapes[0]: label 'helthy'" in line for line in said))
+    until(lambda: any("a.json: shapes[0]: label 'helthy'" in line for line in reported))
     annotate("annotate/a.json")
-    until(lambda: "1 / 3 annotated" in said)
+    until(lambda: "1 / 3 annotated" in reported)
     annotate("c.json")
     annotate("annotate/sub/b.json", [])
     thread.join(20)
     assert not thread.is_alive()
-    assert said[-1] == "3 / 3 annotated"
-    assert len([line for line in said if "a.json" in line]) == 2
-    assert len(said) == len(set(said))
+    assert reported[-1] == "3 / 3 annotated"
+    assert len([line for line in reported if "a.json" in line]) == 2
+    assert len(reported) == len(set(reported))
     assert folder.collect() == ["a.png", "sub/b.png"]
 
 
 def test_a_half_written_file_is_not_complained_about(folder, add_image, annotate, train):
     add_image("a.png")
     folder.fill(["a.png"])
-    said: list[str] = []
+    reported: list[str] = []
     states = iter([lambda: (train / "annotate/a.json").write_text("{"), lambda: annotate("annotate/a.json")])
 
     class Clock:
@@ -294,8 +294,8 @@ def test_a_half_written_file_is_not_complained_about(folder, add_image, annotate
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("active_learning.annotating.annotate_folder.time", Clock)
-        folder.wait(poll_seconds=1, report=said.append)
-    assert said == ["0 / 1 annotated", "1 / 1 annotated"]
+        folder.wait(poll_seconds=1, report=reported.append)
+    assert reported == ["0 / 1 annotated", "1 / 1 annotated"]
 
 
 def test_waiting_takes_no_processor_time(train, folder, add_image, annotate):
@@ -306,13 +306,13 @@ def test_waiting_takes_no_processor_time(train, folder, add_image, annotate):
         annotate(f"annotate/{name}.json")
     folder.fill(names)
     folder.progress()
-    said: list[str] = []
-    thread, used = start_waiting(folder, said)
+    reported: list[str] = []
+    thread, used = start_waiting(folder, reported)
     time.sleep(1.5)
     annotate("annotate/0.json")
     thread.join(20)
-    assert said[-1] == "100 / 100 annotated"
-    assert used["cpu"] < 0.3  # with 40 times as many looks as in use
+    assert reported[-1] == "100 / 100 annotated"
+    assert used["cpu"] < 0.3  # with 40 times as many searches as in use
 
 
 def test_a_terminal_gets_one_live_line(folder, add_image, annotate, train, monkeypatch, capsys):
@@ -322,16 +322,16 @@ def test_a_terminal_gets_one_live_line(folder, add_image, annotate, train, monke
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     annotate("annotate/a.json")
     (train / "annotate/b.json").write_text("{", encoding="utf-8")
-    said: list[str] = []
-    thread, _ = start_waiting(folder, said)
-    until(lambda: len(said) == 1)
+    reported: list[str] = []
+    thread, _ = start_waiting(folder, reported)
+    until(lambda: len(reported) == 1)
     annotate("annotate/b.json")
     thread.join(20)
     shown = capsys.readouterr().out
     assert shown.startswith("\r1 / 2 annotated")
     assert shown.endswith("\r2 / 2 annotated\n")
     assert shown.count("\n") == 1
-    assert "b.json: line 1" in said[0]
+    assert "b.json: line 1" in reported[0]
 
 
 @pytest.mark.parametrize("remedy", ["replace", "remove"])
@@ -342,9 +342,9 @@ def test_a_damaged_image_is_waited_for_until_it_is_replaced_or_removed(train, fo
     (train / "a.png").write_bytes(b"damaged")
     annotate("a.json")
     folder.fill(["a.png", "b.png"])
-    said: list[str] = []
-    thread, _ = start_waiting(folder, said)
-    until(lambda: any("a.png: is no image or is damaged; replace or remove it" in line for line in said))
+    reported: list[str] = []
+    thread, _ = start_waiting(folder, reported)
+    until(lambda: any("a.png: is no image or is damaged; replace or remove it" in line for line in reported))
     if remedy == "replace":
         add_image("a.png")
     else:
@@ -360,9 +360,9 @@ def test_an_annotation_taken_away_is_waited_for_again(folder, add_image, annotat
         add_image(name)
     folder.fill(["a.png", "b.png"])
     first = annotate("annotate/a.json")
-    said: list[str] = []
-    thread, _ = start_waiting(folder, said)
-    until(lambda: "1 / 2 annotated" in said)
+    reported: list[str] = []
+    thread, _ = start_waiting(folder, reported)
+    until(lambda: "1 / 2 annotated" in reported)
     first.unlink()
     annotate("annotate/b.json")
     time.sleep(0.3)
@@ -429,19 +429,19 @@ def test_an_annotation_of_a_converted_tiff_image_finds_its_image(train, add_imag
     assert AnnotateFolder(AnnotationCache(train, CLASSES))._progress(["a.tif"]).complete
 
 
-def test_waiting_looks_after_the_tool(train, add_image, annotate):
+def test_waiting_watches_the_tool(train, add_image, annotate):
     add_image("a.png")
     folder = AnnotateFolder(AnnotationCache(train, CLASSES))
     folder.fill(["a.png"])
-    looks = []
+    watched = []
 
     def watch():
-        looks.append(1)
-        if len(looks) == 3:
+        watched.append(1)
+        if len(watched) == 3:
             annotate("annotate/a.json")
 
     folder.wait(poll_seconds=0.01, report=lambda _: None, watch=watch)
-    assert len(looks) == 3
+    assert len(watched) == 3
 
 
 CVAT_PLACES = [

@@ -68,13 +68,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("words", "told"), WRONG)
-def test_mistakes(request_of, words, told):
-    with pytest.raises(SettingsError, match=told):
+@pytest.mark.parametrize(("words", "message"), WRONG)
+def test_mistakes(request_of, words, message):
+    with pytest.raises(SettingsError, match=message):
         request_of(words)
 
 
-def test_only_the_classes_that_are_drawn_must_be_in_the_project(request_of, tmp_path):
+def test_only_the_predicted_classes_must_be_in_the_project(request_of, tmp_path):
     write_meta(tmp_path / "meta.json", ["cup"])
     words = f"--weights_file {ZOO} --export_format supervisely --supervisely_meta_json {{tmp}}/meta.json"
     assert request_of(f"{words} --classes cup").project == tmp_path / "train_supervisely"
@@ -132,8 +132,8 @@ def test_a_folder_without_images(request_of, settings):
         FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a")).find_images()
 
 
-def test_nothing_to_draw_needs_no_network(request_of, settings, monkeypatch):
-    monkeypatch.setattr(network_config, "network_config", lambda *_: pytest.fail("nothing is to be drawn"))
+def test_nothing_to_pre_label_needs_no_network(request_of, settings, monkeypatch):
+    monkeypatch.setattr(network_config, "network_config", lambda *_: pytest.fail("nothing is to be predicted"))
     for path in settings.traindir.glob("*.png"):
         path.with_suffix(".json").write_text('{"shapes": []}', encoding="utf-8")
     annotation = FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance, r
 from active_learning.annotations.contours import instance_mask
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.errors import AnnotationError, MaskALError
+from active_learning.settings import Settings
 
 FILES = {name: f"{'a.png' if tool.named_after_image else 'a'}{tool.suffix}" for name, tool in FORMATS.items()}
 
@@ -18,6 +20,11 @@ def ring() -> Instance:
     mask = np.ones((12, 14), bool)
     mask[4:8, 5:9] = False
     return Instance("healthy", bitmap=Bitmap(3, 2, mask), score=0.75)
+
+
+def export(name: str, meta_json: Path, **keys: object) -> ExportFormat:
+    settings = Settings(**{"classes": ["healthy"], **keys}, export_format=name, supervisely_meta_json=meta_json)
+    return export_format(settings, settings.classes)
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def meta_json(tmp_path):
 @pytest.mark.parametrize("instances", [(), (ring(), ring())], ids=["nothing", "two"])
 def test_what_is_predicted_is_read_again(train, add_image, meta_json, name, instances):
     add_image("sub/a.png")
-    files = PreLabelFolder(train, export_format(name, ["healthy"], max_polygon_error=0.5, meta_json=meta_json))
+    files = PreLabelFolder(train, export(name, meta_json, max_polygon_error=0.5))
     path = files.write(Annotation("sub/a.png", 30, 40, instances))
     assert path == train / "sub" / FILES[name]
     found = read_annotation(path, image="sub/a.png", size=(30, 40))
@@ -46,9 +53,7 @@ def test_what_is_predicted_is_read_again(train, add_image, meta_json, name, inst
 @pytest.mark.parametrize("name", FORMATS)
 def test_scores_are_kept(train, add_image, meta_json, name):
     add_image("a.png")
-    path = PreLabelFolder(train, export_format(name, ["healthy"], meta_json=meta_json)).write(
-        Annotation("a.png", 30, 40, (ring(),))
-    )
+    path = PreLabelFolder(train, export(name, meta_json)).write(Annotation("a.png", 30, 40, (ring(),)))
     assert read_annotation(path, image="a.png", size=(30, 40)).instances[0].score == pytest.approx(0.75)
 
 
@@ -56,14 +61,14 @@ def test_a_project_without_the_score_tag_gets_none(train, add_image, tmp_path):
     add_image("a.png")
     meta = {"classes": [{"title": "healthy", "shape": "any", "color": "#000000"}], "tags": []}
     (tmp_path / "m.json").write_text(json.dumps(meta), encoding="utf-8")
-    export = export_format("supervisely", ["healthy"], meta_json=tmp_path / "m.json")
-    path = PreLabelFolder(train, export).write(Annotation("a.png", 30, 40, (ring(),)))
+    files = PreLabelFolder(train, export("supervisely", tmp_path / "m.json"))
+    path = files.write(Annotation("a.png", 30, 40, (ring(),)))
     assert json.loads(path.read_text(encoding="utf-8"))["objects"][0]["tags"] == []
 
 
 def test_a_class_that_the_project_lacks(meta_json):
     with pytest.raises(AnnotationError, match=r"meta\.json: class 'helthy' is not in the project"):
-        export_format("supervisely", ["helthy"], meta_json=meta_json)
+        export("supervisely", meta_json, classes=["helthy"])
 
 
 def test_what_is_there_is_never_overwritten(train, add_image):

@@ -45,7 +45,7 @@ class Predictor:
 
 @pytest.fixture
 def project(settings, monkeypatch):
-    """Settings whose training images have no annotation; looks are quick."""
+    """Settings whose training images have no annotation; polls are quick."""
     for path in settings.traindir.glob("*.json"):
         path.unlink()
     for name in ("POLL_SECONDS", "ANSWER_POLL_SECONDS"):
@@ -96,7 +96,7 @@ def test_what_a_person_corrected_is_kept_and_only_the_rest_is_predicted_again(pr
     with (
         caplog.at_level(logging.INFO),
         pytest.raises(AnnotationsAwaited),
-    ):  # what was drawn after DONE has not been seen by anyone
+    ):  # what was annotated after DONE has not been seen by anyone
         go(project, predict=predict)
     assert predict.asked == [IMAGES, ["01.png"]]
     assert "DONE was there before the pre-labels: make it again when they are corrected" in caplog.text
@@ -252,7 +252,7 @@ def test_the_last_image_may_be_saved_again_before_it_is_taken(project, monkeypat
 
 
 @pytest.mark.timeout(60)
-def test_a_tool_that_is_closed_too_early_is_said_and_waiting_goes_on(project, tmp_path, caplog):
+def test_a_tool_that_is_closed_too_early_is_logged_and_waiting_goes_on(project, tmp_path, caplog):
     script, annotate = tmp_path / "tool.py", project.traindir / "annotate"
     script.write_text("", encoding="utf-8")
 

@@ -81,8 +81,8 @@ if "--help" in sys.argv: sys.exit(print({HELP_5!r}))
 open({str(notes)!r} + ".tmp", "w").write(json.dumps([sys.argv[1:], os.environ["MASKAL_CLASSES"]]))
 os.replace({str(notes)!r} + ".tmp", {str(notes)!r})
 time.sleep(60)"""
-    words, said = script(tmp_path / "labelme.py", text), []
-    with open_tool(shlex.join(words), tmp_path, CLASSES, said.append) as tool:
+    words, logged = script(tmp_path / "labelme.py", text), []
+    with open_tool(shlex.join(words), tmp_path, CLASSES, logged.append) as tool:
         wait_until(notes.exists)
         tool.watch()
         assert tool.is_open
@@ -90,42 +90,42 @@ time.sleep(60)"""
     given, classes = json.loads(notes.read_text(encoding="utf-8"))
     assert given[-1] == str(tmp_path)
     assert classes == "disc\nbig square"
-    assert len(said) == 1
-    assert said[0].startswith("Starting ")
+    assert len(logged) == 1
+    assert logged[0].startswith("Starting ")
 
 
 def test_a_tool_with_unsaved_work_stays_open(tmp_path):
-    words, said = script(tmp_path / "paint.py", "time.sleep(60)"), []
-    with open_tool(shlex.join(words), tmp_path, CLASSES, said.append) as tool:
+    words, logged = script(tmp_path / "paint.py", "time.sleep(60)"), []
+    with open_tool(shlex.join(words), tmp_path, CLASSES, logged.append) as tool:
         assert tool.is_open
     assert tool.is_open
-    assert "stays open" in said[-1]
+    assert "stays open" in logged[-1]
     tool._process.kill()
     tool._process.wait()
 
 
-def test_a_closed_tool_is_said_once_with_how_to_open_it_again(tmp_path):
-    words, said = script(tmp_path / "paint.py", "print('no display'); sys.exit(3)"), []
-    with open_tool(shlex.join(words), tmp_path, CLASSES, said.append) as tool:
+def test_a_closed_tool_is_logged_once_with_how_to_open_it_again(tmp_path):
+    words, logged = script(tmp_path / "paint.py", "print('no display'); sys.exit(3)"), []
+    with open_tool(shlex.join(words), tmp_path, CLASSES, logged.append) as tool:
         wait_until(lambda: not tool.is_open)
         tool.watch()
         tool.watch()
-    assert "closed with code 3:\n  no display" in said[1]
-    assert str(tool.command) in said[1]
-    assert len(said) == 2
+    assert "closed with code 3:\n  no display" in logged[1]
+    assert str(tool.command) in logged[1]
+    assert len(logged) == 2
 
 
-def test_a_tool_that_cannot_be_started_is_said(tmp_path):
-    said = []
+def test_a_tool_that_cannot_be_started_is_logged(tmp_path):
+    logged = []
     with (tmp_path / "output").open("w+b") as output:
-        tool = AnnotatorTool(ToolCommand((str(tmp_path / "gone"),)), CLASSES, output, said.append)
+        tool = AnnotatorTool(ToolCommand((str(tmp_path / "gone"),)), CLASSES, output, logged.append)
         assert not tool.is_open
         tool.watch()
         tool.end()
-    assert len(said) == 1
-    assert "cannot be started: No such file" in said[0]
+    assert len(logged) == 1
+    assert "cannot be started: No such file" in logged[0]
 
 
 def test_no_tool_is_wanted(tmp_path):
-    with open_tool(" ", tmp_path, CLASSES, lambda _: pytest.fail("nothing is to be said")) as tool:
+    with open_tool(" ", tmp_path, CLASSES, lambda _: pytest.fail("nothing is to be logged")) as tool:
         assert tool is None

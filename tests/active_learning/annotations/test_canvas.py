@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from active_learning.annotations.annotation import Bitmap, Part
+from active_learning.annotations.annotation import Bitmap, Part, ShapeError
 from active_learning.annotations.canvas import MOST_MASK_PIXELS, Canvas, Shape, open_canvas
-from active_learning.annotations.shapes import ShapeError
 from active_learning.errors import AnnotationError
 
 PATH = Path("a.json")

@@ -21,7 +21,6 @@ from active_learning.annotations.contours import (
     parts_bitmap,
     parts_without_holes,
     polygon_area,
-    polygon_mask,
     trace_mask,
     union_bitmap,
 )
@@ -76,16 +75,16 @@ def test_polygon_area(polygon, area):
     assert polygon_area(polygon) == pytest.approx(area)
 
 
-def test_polygon_mask_paints_no_border():
-    mask = polygon_mask(SQUARE, 10, 10)
+def test_mask_of_a_polygon_paints_no_border():
+    mask = even_odd_mask([SQUARE], 10, 10)
     assert mask.sum() == 20
     assert mask[3:8, 2:6].all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(polygons)
-def test_polygon_mask_samples_pixel_centres(polygon):
-    assert (polygon_mask(polygon, 14, 11) == by_pixel_centres(polygon, 14, 11)).all()
+def test_mask_of_a_polygon_samples_pixel_centres(polygon):
+    assert (even_odd_mask([polygon], 14, 11) == by_pixel_centres(polygon, 14, 11)).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -98,7 +97,7 @@ def test_an_odd_number_of_outlines_is_inside(outlines):
 def test_drawing_takes_memory_for_the_mask_not_for_points_times_rows():
     zigzag = np.stack([np.linspace(0, 500, 5000), np.arange(5000) % 2 * 2000.0], axis=1)
     tracemalloc.start()
-    mask = polygon_mask(zigzag, 2000, 500)
+    mask = even_odd_mask([zigzag], 2000, 500)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert mask.shape == (2000, 500)
@@ -179,7 +178,7 @@ def test_clipping_keeps_what_is_inside(polygon):
     assert clipped[:, 0].max() <= 11
     assert clipped[:, 1].max() <= 14
     # a crossing is rounded by about 1e-14, which can move a pixel centre that lies on an edge to the other side
-    assert (polygon_mask(clipped, 14, 11) != inside).sum() <= 1
+    assert (even_odd_mask([clipped], 14, 11) != inside).sum() <= 1
 
 
 def test_clipping_far_outside_gives_nothing():

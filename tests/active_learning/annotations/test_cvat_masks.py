@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from active_learning.annotations import Annotation, Bitmap, Instance, cvat, mask_files_of, read_annotation
+from active_learning.annotations.annotation import ShapeError
 from active_learning.annotations.cvat_masks import encode_mask_file, find_mask, free_mask_name
-from active_learning.annotations.shapes import ShapeError
 
 SIZE = (80, 100)
 RING = np.pad(np.zeros((2, 3), dtype=bool), 2, constant_values=True)  # 6x7 with a hole of 2x3

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part, darwin
-from active_learning.annotations.contours import instance_mask, polygon_mask, trace_mask
+from active_learning.annotations.contours import even_odd_mask, instance_mask, trace_mask
 from active_learning.annotations.documents import load_document
 from active_learning.errors import AnnotationError
 
@@ -411,7 +411,7 @@ def test_paths_written_for_an_object_never_overlap(tmp_path):
         darwin.write(Annotation("a.jpg", 260, 300, (instance_of(seed),)), tmp_path / "a.json", max_polygon_error=2)
         for one in load_document(tmp_path / "a.json")["annotations"]:
             paths = [np.array([[p["x"], p["y"]] for p in path]) for path in one["polygon"]["paths"]]
-            fine = [polygon_mask(path * 4, 1040, 1200) for path in paths]
+            fine = [even_odd_mask([path * 4], 1040, 1200) for path in paths]
             for first, second in ((a, b) for i, a in enumerate(fine) for b in fine[:i]):
                 shared = (first & second).sum()
                 assert shared in (0, first.sum(), second.sum()), "apart, or one within the other"

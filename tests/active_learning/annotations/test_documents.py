@@ -13,16 +13,11 @@ from active_learning.annotations import (
     Annotation,
     Instance,
     Part,
-    image_name_of,
     image_named_in,
     mask_files_of,
-    mask_files_of_document,
-    parse_document,
     read_annotation,
-    read_content,
-    read_document,
 )
-from active_learning.annotations.documents import write_json
+from active_learning.annotations.documents import parse_document, read_content, write_json
 from active_learning.errors import AnnotationError
 
 GOOD = {"shapes": [], "imagePath": "sub\\ä.jpg", "imageData": None, "imageHeight": 3, "imageWidth": 4}
@@ -94,9 +89,9 @@ def test_formats_are_recognised_by_their_content(shared_dir, tmp_path, file, obj
 def test_a_parsed_document_gives_all_that_its_file_gives(shared_dir, file):
     path = shared_dir / "formats" / file
     document = parse_document(read_content(path), path)
-    assert image_name_of(document, path) == image_named_in(path)
-    assert mask_files_of_document(document, path=path) == mask_files_of(path)
-    by_document = read_document(document, path=path, image="a.png", size=None)
+    assert image_named_in(path, document) == image_named_in(path)
+    assert mask_files_of(path, document=document) == mask_files_of(path)
+    by_document = read_annotation(path, image="a.png", size=None, document=document)
     by_file = read_annotation(path, image="a.png", size=None)
     assert [one.origin for one in by_document.instances] == [one.origin for one in by_file.instances] != []
     assert by_document.warnings == by_file.warnings
@@ -107,8 +102,8 @@ def test_what_names_no_image(tmp_path, kind):
     path = tmp_path / "a"
     document = parse_document(kind.encode(), path)
     with pytest.raises(AnnotationError, match=f"{path}: is .*; formats read here: labelme, cvat, darwin, supervisely"):
-        image_name_of(document, path)
-    assert mask_files_of_document(document, path=path) == {}
+        image_named_in(path, document)
+    assert mask_files_of(path, document=document) == {}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from active_learning.annotations import Bitmap, Instance, Part
-from active_learning.annotations.contours import instance_mask, polygon_mask
+from active_learning.annotations.contours import even_odd_mask, instance_mask
 from active_learning.annotations.even_odd import paths_of_bitmap, paths_of_parts, region_of_paths
 
 HEIGHT, WIDTH = 80, 100
@@ -20,7 +20,7 @@ def square(x: float, y: float, side: float) -> np.ndarray:
 
 def even_odd(paths) -> np.ndarray:
     """The definition itself: pixels that an odd number of paths enclose."""
-    return np.logical_xor.reduce([polygon_mask(path, HEIGHT, WIDTH) for path in paths])
+    return np.logical_xor.reduce([even_odd_mask([path], HEIGHT, WIDTH) for path in paths])
 
 
 def mask_of(region) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_near_regions_keep_apart_whatever_the_error():
     mask[6:35:2, 20] = False
     paths = paths_of_bitmap(Bitmap(0, 0, mask), 6.0)
     assert len(paths) == 2
-    assert (np.sum([polygon_mask(path, 40, 40) for path in paths], axis=0) <= 1).all()
+    assert (np.sum([even_odd_mask([path], 40, 40) for path in paths], axis=0) <= 1).all()
 
 
 @pytest.mark.parametrize("count", [1000, 1001])

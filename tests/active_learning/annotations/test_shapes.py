@@ -7,7 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from active_learning.annotations.shapes import ShapeError, check_drawable, clipped_outline, read_points
+from active_learning.annotations.annotation import ShapeError
+from active_learning.annotations.shapes import check_drawable, clipped_outline, read_points
 
 SQUARE = np.array([[2.0, 3.0], [6.0, 3.0], [6.0, 8.0], [2.0, 8.0]])
 

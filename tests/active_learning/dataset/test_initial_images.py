@@ -12,7 +12,7 @@ from active_learning.errors import MaskALError
 IMAGES = [f"{index:03d}.png" for index in range(50)]
 
 
-def test_the_draw_depends_on_the_seed_alone():
+def test_the_sample_depends_on_the_seed_alone():
     sampled = sample_initial_images(IMAGES, 10, seed=3)
     assert sampled == sample_initial_images(IMAGES[::-1], 10, seed=3)
     assert sampled != sample_initial_images(IMAGES, 10, seed=4)
@@ -62,7 +62,7 @@ def test_masks_of_cvat_are_copied_with_their_annotation(train, tmp_path, annotat
     assert (annotation.warnings, len(annotation.instances)) == ((), 1)
 
 
-def test_nothing_annotated_is_said(tmp_path: Path):
+def test_nothing_annotated_is_reported(tmp_path: Path):
     (tmp_path / "x.png").write_bytes(b"image")
     with pytest.raises(MaskALError, match="holds no annotated image"):
         copy_initial_train_dir(tmp_path, tmp_path / "train")

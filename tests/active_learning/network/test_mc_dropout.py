@@ -13,7 +13,7 @@ from torch import nn
 from active_learning.errors import MaskALError
 from active_learning.network import mc_dropout
 from active_learning.network.mc_dropout import MonteCarloDropout
-from active_learning.network.prediction import Predictor, read_input
+from active_learning.network.prediction import detect, read_input
 from detectron2.modeling import build_model
 
 
@@ -131,7 +131,7 @@ def test_without_dropping_a_pass_is_plain_inference(model, cfg, wide_image, marg
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0
-    plain = Predictor(model, cfg)(wide_image)
+    plain = detect(model, read_input(wide_image, cfg))
     assert len(plain)
     for one_pass in run_passes(model, cfg, wide_image, margin=margin).passes:
         assert np.allclose([d.box for d in one_pass], plain.pred_boxes.tensor, atol=1e-3)
@@ -141,10 +141,10 @@ def test_without_dropping_a_pass_is_plain_inference(model, cfg, wide_image, marg
 
 
 def test_the_network_stays_as_it_is(model, cfg, wide_image):
-    predict = Predictor(model, cfg)
-    before, weights = predict(wide_image), copy.deepcopy(model.state_dict())
+    model_input, weights = read_input(wide_image, cfg), copy.deepcopy(model.state_dict())
+    before = detect(model, model_input)
     run_passes(model, cfg, wide_image)
-    assert torch.equal(predict(wide_image).scores, before.scores)
+    assert torch.equal(detect(model, model_input).scores, before.scores)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 

@@ -10,7 +10,7 @@ from active_learning.annotations.contours import instance_mask
 from active_learning.errors import MaskALError
 from active_learning.network.image_batches import ImageInput, UnreadableImage
 from active_learning.network.pre_labelling import PreLabeller, instances_of
-from active_learning.network.prediction import Predictor
+from active_learning.network.prediction import detect, read_input
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
@@ -56,7 +56,7 @@ def test_a_folder_is_predicted_as_image_by_image(make_cfg, tmp_path):
     assert sorted(found) == names
     assert isinstance(found.pop("1.png"), UnreadableImage)
     for name, annotation in found.items():
-        alone = Predictor(model, cfg)(tmp_path / name)
+        alone = detect(model, read_input(tmp_path / name, cfg))
         assert (annotation.height, annotation.width) == alone.image_size
         visible = [mask for mask in alone.pred_masks if mask.any()]
         assert len(annotation.instances) == len(visible) > 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from active_learning.errors import MaskALError
-from active_learning.network.prediction import Predictor, load_network, picture_of, read_input
+from active_learning.network.prediction import detect, load_network, picture_of, read_input
 from active_learning.network.weights_files import save_weights
 from detectron2.data import detection_utils
 from detectron2.modeling import build_model
@@ -43,7 +43,7 @@ def test_weights_of_another_network_are_refused(make_cfg, tmp_path, changes):
 def test_predictions_are_at_full_resolution(make_cfg, tmp_path):
     path = tmp_path / "wide.png"
     cv2.imwrite(str(path), np.zeros((90, 150, 3), dtype=np.uint8))
-    found = Predictor(build_model(make_cfg()), make_cfg())(path)
+    found = detect(build_model(make_cfg()), read_input(path, make_cfg()))
     assert found.image_size == (90, 150)
     assert len(found)
     assert found.pred_masks.shape == (len(found), 90, 150)

@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from active_learning.report.comparison import HEADERS, compare, csv_text, table_rows
+from active_learning.report.comparison import HEADERS, as_csv, compare, table_rows
 from active_learning.report.runs import read_runs
 
 
@@ -39,7 +39,7 @@ def test_the_share_saved(tmp_path, make_run):
 def test_csv_has_every_number(tmp_path, make_run):
     make_run(tmp_path / "uncertainty", [10.0, 12.0])
     make_run(tmp_path / "random", [10.0, 20.0])
-    (row,) = csv.DictReader(io.StringIO(csv_text(compare(read_runs(tmp_path)))))
+    (row,) = csv.DictReader(io.StringIO(as_csv(compare(read_runs(tmp_path)))))
     assert row["needs_for_random_mAP"] == "inf" and row["saved_percent"] == "-inf"
     assert row["random_needs"] == "12.00" and row["random_needs_low"] == ""
 

@@ -47,7 +47,7 @@ def make(tmp_path):
     return settings
 
 
-def test_the_second_is_told_who_the_first_is(holder, make):
+def test_the_second_names_the_first(holder, make):
     year = time.strftime("%Y-")
     words = rf"experiment_name 'exp1' is going on \(on {socket.gethostname()}, process {holder.pid}, started {year}"
     with pytest.raises(MaskALError, match=words) as caught, only_run(make()):

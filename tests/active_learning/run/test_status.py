@@ -22,11 +22,11 @@ def test_each_experiment_has_its_paragraph(settings: Settings):
 
 
 def test_what_stands_in_the_annotate_folders_counts(settings: Settings):
-    desk = settings.traindir / "annotate"
-    desk.mkdir()
+    annotate = settings.traindir / "annotate"
+    annotate.mkdir()
     for name in ("01.json", "02.json"):
-        (settings.traindir / name).rename(desk / name)
-    OwnFiles(desk).add(desk / "02.json", "02.png")
+        (settings.traindir / name).rename(annotate / name)
+    OwnFiles(annotate).add(annotate / "02.json", "02.png")
     (settings.traindir / "03.json").unlink()
     (settings.valdir / "00.json").unlink()
     annotated_image(settings.testdir / "02.png")
@@ -42,7 +42,7 @@ def test_what_stands_in_the_annotate_folders_counts(settings: Settings):
     ]
 
 
-def test_a_finished_run_says_why(settings: Settings):
+def test_a_finished_run_names_its_reason(settings: Settings):
     state = RunState(["a", "b"], 2, "finished", ["01.png"], why_finished="loop 2 of 2 is done")
     state.save(output_files(settings, settings.experiments()[0]).state)
     assert "Finished: loop 2 of 2 is done." in describe_status(settings)

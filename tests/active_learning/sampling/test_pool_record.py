@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from active_learning.sampling.certainty import certainty_of
-from active_learning.sampling.forward_passes import ForwardPasses
-from active_learning.sampling.observations import Detection, Mask
+from active_learning.sampling.observations import Detection, ForwardPasses, Mask
 from active_learning.sampling.pool_record import PoolRecord, record_of
 
 
@@ -17,7 +16,7 @@ def passes_with(features: list[float], *probabilities: list[float]) -> ForwardPa
 
 
 def record(forward_passes: ForwardPasses, name: str = "sub/grün, 1.png") -> PoolRecord:
-    return record_of(name, forward_passes, certainty_of(forward_passes, iou_threshold=0.5, mode="mean"))
+    return record_of(name, forward_passes, certainty_of(forward_passes.passes, iou_threshold=0.5, mode="mean"))
 
 
 def test_a_record_holds_the_parts_of_each_objects_certainty():

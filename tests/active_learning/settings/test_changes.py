@@ -44,7 +44,7 @@ def test_a_list_of_seeds_is_recorded_as_such():
     assert recorded(Settings(**BEFORE, seed=[3, 4]))["seed"] == [3, 4]
 
 
-def test_nothing_changed_nothing_said():
+def test_nothing_changed_nothing_logged():
     assert edit({}).lines == ()
     assert apply_settings({}, Settings(**BEFORE), Settings(**BEFORE).experiments()[0], running=False).lines == ()
 
@@ -93,7 +93,7 @@ def test_a_folder_that_was_moved_is_taken_up_at_a_start(tmp_path):
     assert apply_settings(recorded(settings), now, experiment, running=False).lines == (f"traindir: {old} -> {new}",)
 
 
-def test_a_settings_file_that_became_wrong_is_told_with_the_way_on():
+def test_a_settings_file_that_became_wrong_is_reported_with_the_way_on():
     def load():
         raise SettingsError("m.yaml: 1 mistake in the settings; nothing was changed", ("line 3: x",))
 

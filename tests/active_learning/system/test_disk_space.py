@@ -15,26 +15,26 @@ def test_enough_space_is_no_news(tmp_path):
     check_space(tmp_path / "not" / "yet", 1, "weights", "name another disk")
 
 
-def test_too_little_space_is_said_with_both_figures(tmp_path, monkeypatch):
+def test_too_little_space_is_reported_with_both_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 1_500_000})())
     with pytest.raises(MaskALError, match=r"w: 2\.5 GB are needed for weights, its disk has 1\.5 MB left; free some"):
         check_space(tmp_path / "w", 2_500_000_000, "weights", "name another disk")
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
         (errno.ENOSPC, "a.csv: No space left on device; free some space on that disk. Nothing is lost"),
         (errno.EROFS, "a.csv: Read-only file system; mount that disk for writing"),
         (errno.EACCES, "a.csv: Permission denied; change its permissions"),
     ],
 )
-def test_a_failing_disk_is_told_without_a_traceback(capsys, number, told):
+def test_a_failing_disk_is_reported_without_a_traceback(capsys, number, message):
     def fail():
         raise OSError(number, os.strerror(number), "a.csv")
 
     assert exit_code_of(fail) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_other_failures_are_faults_of_the_program():

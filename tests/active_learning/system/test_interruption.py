@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-STORIES = {
+PROGRAMS = {
     "sleep": "time.sleep(60)",
     "swallow": "\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(60)",
     "tidy up": "\ntry:\n    time.sleep(60)\nfinally:\n    time.sleep(0.5)\n    print('tidied', flush=True)",
@@ -20,10 +20,10 @@ import sys, time
 from active_learning.system import interruption
 from active_learning.system.exit_code import exit_code_of
 interruption.SECONDS_TO_END = float(sys.argv[1])
-def story():
+def program():
     print("ready", flush=True)
     exec(sys.argv[2])
-sys.exit(exit_code_of(story))
+sys.exit(exit_code_of(program))
 """
 
 
@@ -31,8 +31,8 @@ sys.exit(exit_code_of(story))
 def start(project_root):
     started = []
 
-    def start_story(name: str, seconds_to_end: float = 30) -> subprocess.Popen:
-        command = [sys.executable, "-c", SCRIPT, str(seconds_to_end), STORIES[name]]
+    def start_program(name: str, seconds_to_end: float = 30) -> subprocess.Popen:
+        command = [sys.executable, "-c", SCRIPT, str(seconds_to_end), PROGRAMS[name]]
         process = subprocess.Popen(
             command, cwd=project_root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )
@@ -41,16 +41,16 @@ def start(project_root):
         time.sleep(0.3)  # until it sleeps
         return process
 
-    yield start_story
+    yield start_program
     for process in started:
         process.kill()
         process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-@pytest.mark.parametrize("story", ["sleep", "fail"])
-def test_the_first_ends_the_run_and_says_how_to_go_on(start, number, story):
-    process, started = start(story), time.monotonic()
+@pytest.mark.parametrize("program", ["sleep", "fail"])
+def test_the_first_ends_the_run_and_reports_how_to_go_on(start, number, program):
+    process, started = start(program), time.monotonic()
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -28,8 +28,8 @@ def test_of_the_engine_only_warnings_reach_the_terminal(tmp_path: Path, capsys: 
     logging.getLogger("detectron2.evaluation.coco_evaluation").warning("no predictions")
     captured = capsys.readouterr()
     assert captured.out + captured.err == "no such weight\n"
-    diary = (tmp_path / "maskAL.log").read_text(encoding="utf-8")
-    assert [line[19:] for line in diary.splitlines()] == [" WARNING no such weight"]
+    log = (tmp_path / "maskAL.log").read_text(encoding="utf-8")
+    assert [line[19:] for line in log.splitlines()] == [" WARNING no such weight"]
     engine = (tmp_path / "engine.log").read_text(encoding="utf-8")
     assert all(words in engine for words in ("details", "no such weight", "no predictions"))
 
@@ -56,8 +56,8 @@ def test_a_second_run_elsewhere_has_an_engine_log_of_its_own(tmp_path: Path):
     assert (tmp_path / "two" / "engine.log").read_text(encoding="utf-8").endswith(" INFO two\n")
 
 
-def test_how_a_run_ended_stands_in_the_diary_too(tmp_path: Path, capfd: pytest.CaptureFixture):
-    log_to_file("before there is a diary")
+def test_how_a_run_ended_stands_in_the_log_file_too(tmp_path: Path, capfd: pytest.CaptureFixture):
+    log_to_file("before there is a log file")
     start_log(tmp_path / "maskAL.log")
     assert exit_code_of(_fail) == 1
     captured = capfd.readouterr()
@@ -69,7 +69,7 @@ def _fail() -> None:
     raise MaskALError("100 %: no such image")
 
 
-def test_a_muted_process_says_nothing(capfd: pytest.CaptureFixture):
+def test_a_muted_process_logs_nothing(capfd: pytest.CaptureFixture):
     mute_log()
     logging.getLogger("active_learning.sampling").warning("a.png: cannot be read")
     logging.getLogger("detectron2.engine").error("stopped")

@@ -19,6 +19,7 @@ from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.system import processes
 from active_learning.system.processes import exit_code_of, run_on_all_ranks, run_on_devices
 from detectron2.utils import comm
+from tests.processes import METHOD, spawn
 
 
 def test_one_process_does_everything_itself():
@@ -72,6 +73,7 @@ ENDINGS = {"done": 0, "awaited": 3, "interrupted": 130, "on all ranks": 1}
 def two_gpus(monkeypatch):
     """Two processes are spawned, as for two GPUs; on the CPU."""
     monkeypatch.setattr(processes, "gpu_count", lambda devices: 2)
+    monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -123,7 +125,8 @@ from tests.active_learning.system.test_processes import program
 
 def wait(folder, ending):
     program(folder, "")
-    time.sleep(12)
+    while not (folder / "go on").exists():
+        time.sleep(0.1)
     program(folder, ending)
 
 if __name__ == "__main__":
@@ -186,36 +189,38 @@ def test_sigterm_to_the_first_ends_the_others_too(tmp_path, project_root):
         process.communicate()
 
 
-def deaf(heard) -> None:
+def ignore_sigterm(ready) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    heard.set()
+    ready.set()
     time.sleep(120)
 
 
-def test_a_process_that_hears_no_signal_is_ended(monkeypatch):
+def test_a_process_that_ignores_the_signal_is_ended(monkeypatch):
     monkeypatch.setattr(processes, "GRACE_SECONDS", 0.2)
-    context = multiprocessing.get_context("spawn")
-    heard = context.Event()
-    process = context.Process(target=deaf, args=(heard,), daemon=True)
+    context = multiprocessing.get_context(METHOD)
+    ready = context.Event()
+    process = context.Process(target=ignore_sigterm, args=(ready,), daemon=True)
     process.start()
-    assert heard.wait(60)
+    assert ready.wait(60)
     processes._end_all([process])
     process.join(10)
     assert not process.is_alive()
 
 
-@pytest.mark.parametrize("ending", ["done", "awaited"])
-def test_torchruns_processes_end_with_one_exit_code(tmp_path, project_root, ending):
-    process = under_torchrun(tmp_path, project_root, ending)
+def codes(folder: Path) -> set[str]:
+    return {path.read_text(encoding="utf-8") for path in folder.glob("code*")}
+
+
+def test_torchruns_processes_end_with_one_exit_code(tmp_path, project_root):
+    process = under_torchrun(tmp_path, project_root, "awaited")
     _, err = process.communicate(timeout=120)
-    assert (process.returncode == 0) == (ending == "done"), err
+    assert process.returncode != 0, err
     # torchrun may end the other one as soon as one has failed.
-    codes = {path.read_text(encoding="utf-8") for path in tmp_path.glob("code*")}
-    assert codes == {str(ENDINGS[ending])}
-    assert err.count("a.png is awaited") == (ending == "awaited")
+    assert codes(tmp_path) == {str(ENDINGS["awaited"])}
+    assert err.count("a.png is awaited") == 1
 
 
-def test_a_worker_that_waits_costs_no_processor_time(tmp_path, project_root):
+def test_a_worker_that_waits_costs_no_processor_time_and_ends_with_the_main_process(tmp_path, project_root):
     process = under_torchrun(tmp_path, project_root, "done", "wait")
     try:
         deadline = time.monotonic() + 60
@@ -232,8 +237,11 @@ def test_a_worker_that_waits_costs_no_processor_time(tmp_path, project_root):
         after = [sum(worker.cpu_times()[:2]) for worker in workers]
         assert len(workers) == 2
         assert all(now - then < 0.5 for then, now in zip(before, after, strict=True))
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+        (tmp_path / "go on").touch()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert codes(tmp_path) == {str(ENDINGS["done"])}
+        assert "a.png is awaited" not in err
     finally:
         process.kill()
         process.communicate()

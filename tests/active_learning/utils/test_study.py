@@ -8,7 +8,8 @@ import pytest
 
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles
-from active_learning.utils.study import evenly, newest_weights
+from active_learning.run.weights import newest_weights
+from active_learning.utils.study import evenly
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from active_learning.sampling.forward_passes import ForwardPasses
-from active_learning.sampling.observations import Detection, Mask
+from active_learning.sampling.observations import Detection, ForwardPasses, Mask
 from active_learning.utils.uncertainty_forward_passes import objects_csv, plot, settle, steps_up_to, summary
 
 

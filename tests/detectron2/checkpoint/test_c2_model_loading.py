@@ -59,7 +59,7 @@ def test_names_of_a_data_parallel_network() -> None:
     assert aligned == {"backbone.stem.w": loaded["module.stem.w"], "fc.w": loaded["module.fc.w"]}
 
 
-def test_a_name_that_fits_twice_is_said_as_the_file_has_it() -> None:
+def test_a_name_that_fits_twice_is_reported_as_the_file_has_it() -> None:
     with pytest.raises(ValueError, match="'res2_0_branch2a_w' fit both 'a.res2.0.conv1.weight' and 'b.res2"):
         align_and_update_state_dicts(
             tensors("a.res2.0.conv1.weight", "b.res2.0.conv1.weight"), tensors("res2_0_branch2a_w")

@@ -1,4 +1,4 @@
-"""Which files load into a network, and what is said about those that fit only in part."""
+"""Which files load into a network, and what is logged about those that fit only in part."""
 
 from __future__ import annotations
 

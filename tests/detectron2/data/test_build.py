@@ -165,7 +165,7 @@ def test_batch_size_must_be_positive() -> None:
         build_detection_train_loader(_images(4), mapper=None, total_batch_size=0)
 
 
-def test_workers_draw_different_numbers_and_leave_the_cores_alone() -> None:
+def test_workers_sample_different_numbers_and_leave_the_cores_alone() -> None:
     torch.manual_seed(3)
     loader = build_detection_train_loader(
         _images(8), mapper=_draw, sampler=TrainingSampler(8, shuffle=False), total_batch_size=4, num_workers=2
@@ -183,7 +183,7 @@ def test_test_workers_keep_the_order_twice() -> None:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_test_loader_draws_nothing_from_the_training(num_workers: int) -> None:
+def test_a_test_loader_samples_nothing_from_the_training(num_workers: int) -> None:
     before = torch.get_rng_state()
     loader = build_detection_test_loader(_images(3), mapper=None, num_workers=num_workers)
     for _ in range(2):
@@ -192,9 +192,9 @@ def test_a_test_loader_draws_nothing_from_the_training(num_workers: int) -> None
 
 
 def test_worker_seed_follows_torch() -> None:
-    drawn = []
+    sampled = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
         worker_init_reset_seed(0)
-        drawn.append(float(np.random.rand()))
-    assert drawn[0] == drawn[1] != drawn[2]
+        sampled.append(float(np.random.rand()))
+    assert sampled[0] == sampled[1] != sampled[2]

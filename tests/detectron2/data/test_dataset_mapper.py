@@ -101,6 +101,6 @@ def test_wrong_size_is_an_error(cfg: CfgNode, records: list[dict[str, Any]]) -> 
     ],
     ids=["keypoints", "proposals", "boxes of no masks"],
 )
-def test_what_is_not_supported_is_said(arguments: dict[str, Any], error: type[Exception]) -> None:
+def test_what_is_not_supported_is_reported(arguments: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         _mapper(**arguments)

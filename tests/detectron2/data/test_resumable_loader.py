@@ -19,12 +19,12 @@ NUMBER = 7
 
 def _draw(item: dict[str, Any]) -> dict[str, Any] | None:
     """The item with a draw of each generator; now and then nothing."""
-    drawn = (float(np.random.rand()), torch.rand(1).item())
-    return None if drawn[0] < 0.1 else {**item, "drawn": drawn}
+    sampled = (float(np.random.rand()), torch.rand(1).item())
+    return None if sampled[0] < 0.1 else {**item, "sampled": sampled}
 
 
 def _ids(batch: list[dict[str, Any]]) -> tuple[Any, ...]:
-    return tuple((item["id"], *item["drawn"]) for item in batch)
+    return tuple((item["id"], *item["sampled"]) for item in batch)
 
 
 def make_loader(grouping: bool = False, workers: int = 0, **options: Any) -> Any:
@@ -40,7 +40,7 @@ def take(batches: Iterable[Any], number: int) -> list[Any]:
 @pytest.mark.parametrize("sampler", [TrainingSampler, RepeatFactorTrainingSampler])
 @pytest.mark.parametrize(("workers", "later_workers"), [(0, 0), (2, 2), (2, 1)], ids=["none", "two", "two, one"])
 @pytest.mark.parametrize("grouping", [False, True], ids=["in order", "grouped"])
-def test_another_loader_goes_on_with_the_same_items_and_draws(grouping, workers, later_workers, sampler):
+def test_another_loader_goes_on_with_the_same_items_and_samples(grouping, workers, later_workers, sampler):
     images = NUMBER if sampler is TrainingSampler else torch.linspace(1, 2.5, NUMBER)
     seed_all_rng(1)
     first = make_loader(grouping, workers, sampler=sampler(images))
@@ -66,14 +66,14 @@ def test_the_number_of_workers_does_not_change_which_images_make_a_batch() -> No
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_draws_follow_the_global_seed(workers: int) -> None:
-    drawn = []
+    sampled = []
     for seed in (1, 1, 2):
         seed_all_rng(seed)
-        drawn.append(take(make_loader(workers=workers, sampler=TrainingSampler(NUMBER, seed=0)), 2))
-    assert drawn[0] == drawn[1] != drawn[2]
+        sampled.append(take(make_loader(workers=workers, sampler=TrainingSampler(NUMBER, seed=0)), 2))
+    assert sampled[0] == sampled[1] != sampled[2]
 
 
-def test_reading_leaves_the_draws_of_this_process_alone() -> None:
+def test_reading_leaves_the_random_numbers_of_this_process_alone() -> None:
     batches = iter(make_loader())
     before = torch.get_rng_state()
     take(batches, 3)
@@ -81,20 +81,20 @@ def test_reading_leaves_the_draws_of_this_process_alone() -> None:
 
 
 @pytest.mark.parametrize("grouping", [False, True], ids=["in order", "grouped"])
-def test_each_pass_draws_anew_from_the_start(grouping: bool) -> None:
-    loader = make_loader(grouping, mapper=lambda item: {**item, "drawn": (float(np.random.rand()),)})
+def test_each_pass_samples_anew_from_the_start(grouping: bool) -> None:
+    loader = make_loader(grouping, mapper=lambda item: {**item, "sampled": (float(np.random.rand()),)})
     first, second = take(loader, 4), take(loader, 4)
     assert [[one[0] for one in batch] for batch in first] == [[one[0] for one in batch] for batch in second]
     assert first != second
 
 
-def test_processes_draw_differently(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = []
+def test_processes_sample_differently(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampled = []
     for rank in (0, 1):
         monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
         seed_all_rng(1)
-        drawn.append(take(make_loader(), 1)[0][0][1:])
-    assert drawn[0] != drawn[1]
+        sampled.append(take(make_loader(), 1)[0][0][1:])
+    assert sampled[0] != sampled[1]
 
 
 def test_with_fewer_processes_the_order_goes_on_where_all_were(monkeypatch: pytest.MonkeyPatch) -> None:

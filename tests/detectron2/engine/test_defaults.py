@@ -232,11 +232,11 @@ def test_command_line(line, expected):
 def test_setup_makes_the_folder_and_seeds(cfg, tmp_path):
     cfg.OUTPUT_DIR = str(tmp_path / "run")
     cfg.SEED = 11
-    draws = []
+    samples = []
     for _ in range(2):
         default_setup(cfg, SimpleNamespace(config_file="", eval_only=False))
-        draws.append((torch.rand(1).item(), np.random.rand()))
-    assert draws[0] == draws[1]
+        samples.append((torch.rand(1).item(), np.random.rand()))
+    assert samples[0] == samples[1]
     assert (tmp_path / "run" / "config.yaml").read_text(encoding="utf-8") == cfg.dump()
     assert "Command line arguments" in (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
 

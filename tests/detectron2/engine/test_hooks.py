@@ -114,7 +114,7 @@ def test_best_checkpoint(tmp_path, mode, values, best):
     assert torch.load(tmp_path / "model_best.pth", weights_only=True)["iteration"] == best[1]
 
 
-def test_best_checkpoint_without_the_metric_is_told(tmp_path, caplog):
+def test_best_checkpoint_without_the_metric_is_reported(tmp_path, caplog):
     run([BestCheckpointer(0, Checkpointer(nn.Linear(1, 1), str(tmp_path)), "segm/AP")])
     assert "No metric 'segm/AP'" in caplog.text
     assert not list(tmp_path.glob("*.pth"))
@@ -145,7 +145,7 @@ def test_learning_rate_follows_the_schedule_and_is_written():
     assert rates == pytest.approx([2.0, 1.5, 1.0, 0.5])
 
 
-def test_learning_rate_without_optimizer_is_told():
+def test_learning_rate_without_optimizer_is_reported():
     with pytest.raises(ValueError, match="optimizer"):
         run([LRScheduler()])
 
@@ -218,7 +218,7 @@ def test_results_are_flattened():
         flat_numbers({"a": {"b": "x"}})
 
 
-def test_hooks_do_nothing_unless_told():
+def test_hooks_do_nothing_unless_asked():
     trainer = run([HookBase()])
     assert trainer.iter == 4
     assert trainer.state_dict() == {"iteration": 4}

@@ -38,7 +38,7 @@ class Losses(HookBase):
 class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg, dataset_name):
-        np.random.rand(7)  # an evaluation that draws must not change the training
+        np.random.rand(7)  # an evaluation that samples must not change the training
         torch.rand(3)
         return COCOEvaluator(dataset_name)
 
@@ -123,7 +123,7 @@ def test_a_simple_trainer_resumes(tmp_path, batches):
     assert losses.of == {number: expected.of[number] for number in range(5, 12)}
 
 
-def test_another_number_of_processes_is_told(tmp_path, caplog):
+def test_another_number_of_processes_is_reported(tmp_path, caplog):
     trainer, _, _ = make_simple_trainer(tmp_path)
     trainer.train(0, 2)
     states = trainer.process_states()

@@ -142,7 +142,7 @@ def test_divergence_that_the_model_notices_names_the_iteration():
         trainer.train(4, 6)
 
 
-def test_finite_loader_starts_over_and_an_empty_one_is_told():
+def test_finite_loader_starts_over_and_an_empty_one_is_reported():
     trainer = trainer_of(loader=[torch.ones(1, 2)])
     trainer.train(0, 4)
     assert trainer.storage.iter == 4
@@ -193,7 +193,7 @@ def test_state_goes_to_another_trainer(kind):
     assert hooks[1].value == 7
 
 
-def test_state_of_a_missing_hook_is_told(caplog):
+def test_state_of_a_missing_hook_is_reported(caplog):
     trainer = Counting()
     trainer.load_state_dict({"iteration": 4, "hooks": {"Gone": {"value": 1}}})
     assert trainer.iter == 4

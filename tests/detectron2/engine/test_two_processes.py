@@ -20,7 +20,7 @@ from detectron2.engine import launch
 from . import two_processes
 from .conftest import NETWORK, process_as_before
 
-# One process's loss is the mean of two processes' where their numbers of samples are equal, and where nothing is drawn:
+# One process's loss is the mean of two processes' where numbers of samples are equal and nothing is left to chance:
 # all anchors and all proposals count, and only the ground-truth boxes themselves are foreground.
 EQUAL_SHARES = """
 MODEL:
@@ -125,7 +125,7 @@ def test_gathered_evaluation_is_that_of_a_single_process(facts):
             assert other[task] == pytest.approx(results["alone"][task], abs=1e-9, nan_ok=True)
 
 
-def test_sync_bn_on_the_cpu_says_what_to_change(facts):
+def test_sync_bn_on_the_cpu_names_what_to_change(facts):
     assert facts[1]["sync_bn"] == ""
     assert "1 SyncBN layers ('1', ...)" in facts[2]["sync_bn"]
     assert "FrozenBN, GN or BN" in facts[2]["sync_bn"]

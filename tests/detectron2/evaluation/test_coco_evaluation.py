@@ -305,7 +305,7 @@ def test_no_image_gives_no_results(register: Callable) -> None:
     ],
     ids=["task", "sigmas"],
 )
-def test_what_is_not_supported_is_said(register: Callable, arguments: dict, error: type, text: str) -> None:
+def test_what_is_not_supported_is_reported(register: Callable, arguments: dict, error: type, text: str) -> None:
     with pytest.raises(error, match=text):
         COCOEvaluator(register(_ground_truth(1, 1)), **arguments)
 

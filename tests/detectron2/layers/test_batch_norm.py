@@ -90,7 +90,7 @@ def test_version_1_files_hold_scale_and_shift_only() -> None:
     assert norm.weight.tolist() == [2, 3]
 
 
-def test_a_file_without_the_norm_leaves_it_and_says_so() -> None:
+def test_a_file_without_the_norm_leaves_it_and_is_logged() -> None:
     norm = FrozenBatchNorm2d(2)
     norm.running_mean.fill_(7)
     result = norm.load_state_dict({}, strict=False)

@@ -89,7 +89,7 @@ def test_any_type_of_masks(dtype: torch.dtype) -> None:
     ],
     ids=["not square", "four dimensions", "lengths"],
 )
-def test_wrong_shapes_are_told(masks: torch.Tensor, boxes: torch.Tensor, message: str) -> None:
+def test_wrong_shapes_are_reported(masks: torch.Tensor, boxes: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         paste_masks_in_image(masks, boxes, (10, 10))
 

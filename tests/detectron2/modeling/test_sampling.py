@@ -20,7 +20,7 @@ def test_sample(labels: list[int], num_samples: int, fraction: float) -> None:
     assert all(labels[i] == background for i in negative.tolist())
 
 
-def test_draws_are_random() -> None:
+def test_samples_are_random() -> None:
     labels = torch.zeros(1000, dtype=torch.int64)
     first, second = (subsample_labels(labels, 10, 0.5, bg_label=1)[0].tolist() for _ in range(2))
     assert first != second

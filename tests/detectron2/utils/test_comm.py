@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from detectron2.layers.batch_norm import SyncBatchNorm
 from detectron2.utils import comm
+from tests.processes import spawn
 
 
 def test_a_single_process() -> None:
@@ -78,7 +78,7 @@ def _worker(rank: int, rendezvous: str, results: str) -> None:
 
 
 def test_four_processes_on_two_machines(tmp_path: Path) -> None:
-    mp.spawn(_worker, args=((tmp_path / "rendezvous").as_uri(), str(tmp_path)), nprocs=4)
+    spawn(_worker, args=((tmp_path / "rendezvous").as_uri(), str(tmp_path)), nprocs=4)
     seen = [torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in range(4)]
     assert [one["ranks"] for one in seen] == [(0, 4, 0, 2), (1, 4, 1, 2), (2, 4, 0, 2), (3, 4, 1, 2)]
     assert [one["main"] for one in seen] == [True, False, False, False]

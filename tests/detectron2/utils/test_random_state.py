@@ -14,7 +14,7 @@ def sample() -> list[float]:
     return [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.randn(1).item()]
 
 
-def test_draws_are_repeated() -> None:
+def test_samples_are_repeated() -> None:
     sample()  # leaves half of a pair of Gaussian numbers in Python's and numpy's generators
     states = random_states()
     before = sample()
@@ -43,7 +43,7 @@ def test_draws_inside_are_undone_also_after_an_error() -> None:
 
 
 @pytest.mark.gpu
-def test_cuda_draws_are_repeated() -> None:
+def test_cuda_samples_are_repeated() -> None:
     torch.rand(1, device="cuda")
     states = random_states()
     before = torch.rand(4, device="cuda")
@@ -51,7 +51,7 @@ def test_cuda_draws_are_repeated() -> None:
     assert torch.equal(torch.rand(4, device="cuda"), before)
 
 
-def test_items_have_their_own_draws() -> None:
+def test_items_have_their_own_samples() -> None:
     seen = []
     with random_states_kept():
         for numbers in ((1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 0, 0), (1, 0, 0)):

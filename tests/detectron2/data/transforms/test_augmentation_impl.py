@@ -63,7 +63,7 @@ def test_shortest_edge_respects_both_bounds(height: int, width: int, short: int,
     ("lengths", "style", "expected"),
     [((10, 12), "range", {10, 11, 12}), ((10, 12), "choice", {10, 12}), (11, "range", {11}), (11, "choice", {11})],
 )
-def test_lengths_drawn(lengths: object, style: str, expected: set[int]) -> None:
+def test_lengths_sampled(lengths: object, style: str, expected: set[int]) -> None:
     augmentation = T.ResizeShortestEdge(lengths, sample_style=style)
     assert {augmentation.get_transform(_IMAGE).new_h for _ in range(100)} == expected
 
@@ -96,8 +96,8 @@ def test_fixed_resize(shape: object, expected: tuple[int, int]) -> None:
 def test_scale_jitter_fits_the_scaled_target() -> None:
     transform = T.ResizeScale(0.5, 0.5, 60, 200).get_transform(_IMAGE)
     assert (transform.new_h, transform.new_w) == (30, 40)
-    drawn = [T.ResizeScale(0.1, 2.0, 60, 80).get_transform(_IMAGE).new_h for _ in range(50)]
-    assert 6 <= min(drawn) < max(drawn) <= 120
+    sampled = [T.ResizeScale(0.1, 2.0, 60, 80).get_transform(_IMAGE).new_h for _ in range(50)]
+    assert 6 <= min(sampled) < max(sampled) <= 120
 
 
 @pytest.mark.parametrize("size", [(20, 50), (50, 20), (20, 20), (50, 50)])
@@ -157,9 +157,9 @@ def test_extent_size_and_shift() -> None:
     ],
 )
 def test_crop_sizes(crop_type: str, size: tuple, smallest: tuple[int, int], largest: tuple[int, int]) -> None:
-    drawn = np.array([T.RandomCrop(crop_type, size).get_crop_size((30, 40)) for _ in range(300)])
-    np.testing.assert_allclose(drawn.min(axis=0), smallest, atol=1 if "range" in crop_type else 0)
-    np.testing.assert_allclose(drawn.max(axis=0), largest, atol=1 if "range" in crop_type else 0)
+    sampled = np.array([T.RandomCrop(crop_type, size).get_crop_size((30, 40)) for _ in range(300)])
+    np.testing.assert_allclose(sampled.min(axis=0), smallest, atol=1 if "range" in crop_type else 0)
+    np.testing.assert_allclose(sampled.max(axis=0), largest, atol=1 if "range" in crop_type else 0)
 
 
 def test_crops_are_everywhere_and_inside() -> None:
@@ -195,7 +195,7 @@ def test_blend(augmentation: type, neutral: object, weight: float) -> None:
     assert np.abs(image - expected).max() <= 1
 
 
-def test_weight_is_drawn_from_the_range() -> None:
+def test_weight_is_sampled_from_the_range() -> None:
     weights = [T.RandomBrightness(0.8, 1.2).get_transform(_PALE).dst_weight for _ in range(200)]
     assert 0.8 <= min(weights) < 0.82
     assert 1.18 < max(weights) <= 1.2

@@ -57,7 +57,7 @@ def test_without_foreground_the_loss_is_zero_with_a_gradient(storage, instances:
     assert loss == 0
 
 
-def test_masks_are_drawn_when_asked_for(storage) -> None:
+def test_masks_are_plotted_when_asked_for(storage) -> None:
     mask_rcnn_loss(torch.zeros(2, 1, 8, 8), [truth([0, 1])], vis_period=1)
     assert len(storage.images) == 2
     assert storage.images[0][1].shape == (3, 8, 16)

@@ -105,10 +105,12 @@ def text_of(element: Element, tag: str) -> str:
     return (element.findtext(tag) or "").strip()
 
 
-def add_element(parent: Element, tag: str, text: str = "") -> Element:
-    """A new last child."""
+def add_element(parent: Element, tag: str, text: str = "", /, **children: object) -> Element:
+    """A new last child, with children of these tags and texts."""
     element = SubElement(parent, tag)
     element.text = text
+    for child, value in children.items():
+        add_element(element, child, str(value))
     return element
 
 
