@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,43 @@ from active_learning.annotations import Annotation, check_labels, read_annotatio
 from demo import make_dataset
 from demo.heads import CLASSES
 from demo.make_dataset import HEADS_AN_IMAGE, MARKER, SHARES, SPLITS, Order, main, plan
+
+DEFAULTS = Order(train=160, val=20, test=40, seed=0, width=320, height=240)
+DEFAULT_IMAGES = {  # name: digests of image and annotation, mean colour (BGR)
+    "train_0000": ("1fb46615c4d12aeb", "3af3b76d4a9a3a45", (66.8, 91.4, 110.5)),
+    "train_0001": ("2692e73117b2484f", "d07995f8f26bb2ad", (103.3, 128.5, 129.8)),
+    "val_0000": ("3ac3f56b6e9f95c3", "c90ded2cf1dff5f6", (96.1, 126.6, 136.4)),
+    "test_0000": ("b9f887cdf6bbd9e8", "35dbefbd64b2b705", (78.3, 102.3, 105.0)),
+    "test_0039": ("cf80d3f834444682", "50fdc71975c70567", (96.6, 132.3, 145.6)),
+}
+DIGESTED_WITH = ("5.0.0", "SSE SSE2 SSE3 *SSE4.1 *SSE4.2 *AVX *FP16 *AVX2 *AVX512-SKX")  # OpenCV and its instructions
+
+
+@pytest.fixture(scope="module")
+def default_images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A few images of the data set of `make demo`."""
+    folder = tmp_path_factory.mktemp("default")
+    for split in SPLITS:
+        (folder / split).mkdir()
+    tasks = [task for split in SPLITS for task in plan(folder, DEFAULTS, split) if task.image.stem in DEFAULT_IMAGES]
+    for task in tasks:
+        make_dataset.draw(task)
+    return [task.image for task in tasks]
+
+
+def test_the_default_images_stay_as_they_are(default_images: list[Path]) -> None:
+    """Within what another build of OpenCV rounds differently."""
+    assert [image.stem for image in default_images] == list(DEFAULT_IMAGES)
+    for image in default_images:
+        assert cv2.mean(cv2.imread(str(image)))[:3] == pytest.approx(DEFAULT_IMAGES[image.stem][2], abs=0.2), image
+
+
+@pytest.mark.skipif((cv2.__version__, cv2.getCPUFeaturesLine()) != DIGESTED_WITH, reason="OpenCV rounds differently")
+def test_the_default_images_and_annotations_stay_the_same_to_the_byte(default_images: list[Path]) -> None:
+    for image in default_images:
+        files = (image, image.with_suffix(".json"))
+        digests = tuple(hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files)
+        assert digests == DEFAULT_IMAGES[image.stem][:2], image
 
 
 def annotations(folder: Path) -> list[Annotation]:
@@ -90,9 +128,8 @@ def test_class_shares_of_the_plan_are_those_asked_for(tmp_path: Path) -> None:
 
 
 def test_every_class_is_in_the_demos_validation_and_test_images(tmp_path: Path) -> None:
-    order = Order(160, 20, 40, seed=0, width=320, height=240)
     for split in ("val", "test"):
-        assert {label for task in plan(tmp_path, order, split) for label in task.labels} == set(CLASSES)
+        assert {label for task in plan(tmp_path, DEFAULTS, split) for label in task.labels} == set(CLASSES)
 
 
 def test_a_made_data_set_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
