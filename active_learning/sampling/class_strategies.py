@@ -44,7 +44,8 @@ class _Objects:
         """(O,) or (O, K) -> (N,) or (N, K): mean, min or max of each image's objects."""
         if self._mode == "mean":
             return self.sums(values) / self._counts.reshape(-1, *[1] * (values.ndim - 1))
-        return (np.minimum if self._mode == "min" else np.maximum).reduceat(values, self._starts)
+        reduced: Array = (np.minimum if self._mode == "min" else np.maximum).reduceat(values, self._starts)
+        return reduced
 
     def sums(self, values: Array) -> Array:
         """As `of_images`, the sum of each image's objects."""
