@@ -3,19 +3,24 @@
     python demo/make_dataset.py --out demo/run/datasets
 
 makes train/, val/ and test/ below --out. The same arguments give the same bytes. A data set that is there already is
-left as it is; one that was made with other arguments is moved aside.
+left as it is; one that was made with other arguments is moved aside. Near-duplicates are listed beside the folders, in
+near_duplicates.csv: image, original.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import multiprocessing
 import os
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -25,18 +30,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, `
 
 from active_learning.annotations import Annotation, Instance, Part, labelme  # noqa: E402
 from active_learning.system.progress import progress  # noqa: E402
-from demo.scene import VisibleHead, draw_scene  # noqa: E402
+from demo.scene import Scene, draw_views  # noqa: E402
 
 SHARES = {"healthy": 45, "damaged": 22, "matured": 15, "cateye": 10, "headrot": 8}  # in percent
 HEADS_AN_IMAGE = {1: 20, 2: 35, 3: 30, 4: 15}  # in percent
 SPLITS = ("train", "val", "test")
 MARKER = "made_by_demo.json"
+NEAR_DUPLICATES = "near_duplicates.csv"
+JPEG_QUALITY = 92
 DRAWING = 2  # raise it when the drawing changes, so that old demo data are not taken for new
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to draw; `train`, `val` and `test` are numbers of images."""
+    """What to draw: numbers of images for `train`, `val` and `test`, a weight for each class, a share of `train`."""
 
     train: int
     val: int
@@ -45,17 +52,38 @@ class Order:
     width: int
     height: int
     drawing: int = DRAWING
+    class_shares: tuple[float, ...] = tuple(SHARES.values())
+    near_duplicates: float = 0.0
+
+    @property
+    def marker(self) -> str:
+        """The order as json. What came later is left out where it is the default: older demo data stay valid."""
+        values = asdict(self)
+        later = {"class_shares": tuple(SHARES.values()), "near_duplicates": 0.0}
+        return json.dumps({name: value for name, value in values.items() if later.get(name) != value})
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image: where it goes, and its random stream."""
+
+    image: Path
+    stream: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One image to draw: where it goes, its random stream and the classes of its heads."""
+    """One scene to draw: the shot that it is drawn for, its near-duplicates, and the classes of its heads."""
 
-    image: Path
-    stream: tuple[int, ...]
+    original: Shot
+    near_duplicates: tuple[Shot, ...]
     labels: tuple[str, ...]
     height: int
     width: int
+
+    @property
+    def shots(self) -> tuple[Shot, ...]:
+        return (self.original, *self.near_duplicates)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -72,23 +100,58 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parse(arguments: list[str] | None) -> tuple[Path, Order]:
-    parser = argparse.ArgumentParser(description="Draw the demo data set: images with LabelMe files beside them.")
-    parser.add_argument("--out", type=Path, default=Path("demo/run/datasets"), help="folder for train, val and test")
-    parser.add_argument("--images", type=int, default=160, help="training images, all annotated (default 160)")
-    parser.add_argument("--val", type=int, default=20, help="validation images (default 20)")
-    parser.add_argument("--test", type=int, default=40, help="test images (default 40)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed draws other images")
-    parser.add_argument("--size", type=_size, default=(320, 240), help="WIDTHxHEIGHT in pixels (default 320x240)")
+    parser = _parser()
     given = parser.parse_args(arguments)
+    if len(given.class_shares) != len(SHARES) or not any(given.class_shares):
+        parser.error(f"argument --class-shares: give {len(SHARES)} numbers, not all 0: for {', '.join(SHARES)}")
     width, height = given.size
-    return given.out, Order(given.images, given.val, given.test, given.seed, width, height)
+    return given.out, Order(
+        train=given.images,
+        val=given.val,
+        test=given.test,
+        seed=given.seed,
+        width=width,
+        height=height,
+        class_shares=tuple(given.class_shares),
+        near_duplicates=given.near_duplicates,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Draw the demo data set: images with LabelMe files beside them.")
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("demo/run/datasets"), help="folder for train, val and test")
+    add("--images", type=int, default=160, help="training images, all annotated (default 160)")
+    add("--val", type=int, default=20, help="validation images (default 20)")
+    add("--test", type=int, default=40, help="test images (default 40)")
+    add("--seed", type=int, default=0, help="another seed draws other images")
+    sizes = "WIDTHxHEIGHT in pixels, or the side of a square (default 320x240); objects shrink with it"
+    add("--size", type=_size, default=(320, 240), help=sizes)
+    usual = list(SHARES.values())
+    shares = f"shares of {', '.join(SHARES)}, in percent or any unit (default {' '.join(map(str, usual))})"
+    weight, share = partial(_number, highest=1_000_000), partial(_number, highest=1)
+    add("--class-shares", type=weight, nargs="+", default=usual, metavar="SHARE", help=shares)
+    again = "share of the training images, 0 to 1, that show the scene of another one again (default 0)"
+    add("--near-duplicates", type=share, default=0.0, metavar="SHARE", help=again)
+    return parser
+
+
+def _number(text: str, highest: int) -> float:
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+    if not 0 <= number <= highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and {highest:,}")
+    return number
 
 
 def _size(text: str) -> tuple[int, int]:
     try:
-        width, height = (int(number) for number in text.lower().split("x"))
+        sides = [int(number) for number in text.lower().split("x")]
+        width, height = sides * 2 if len(sides) == 1 else sides
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, such as 320x240") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, such as 320x240, nor one number") from error
     if min(width, height) < 64:
         raise argparse.ArgumentTypeError(f"{text!r} is too small: at least 64x64")
     return width, height
@@ -96,7 +159,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _is_made(out: Path, order: Order) -> bool:
     marker = out / MARKER
-    return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == asdict(order)
+    return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == json.loads(order.marker)
 
 
 def make_dataset(out: Path, order: Order, workers: int = 1) -> None:
@@ -104,35 +167,66 @@ def make_dataset(out: Path, order: Order, workers: int = 1) -> None:
     tasks = [task for split in SPLITS for task in plan(out, order, split)]
     for split in SPLITS:
         (out / split).mkdir(parents=True, exist_ok=True)
-    with progress(what="drawing", unit="image", total=len(tasks)) as bar:
-        if workers == 1:
-            for task in tasks:
-                draw(task)
-                bar.update()
-        else:
-            spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-                for _ in pool.map(draw, tasks, chunksize=4):
-                    bar.update()
-    _write(out / MARKER, json.dumps(asdict(order)).encode())
+    with progress(what="drawing", unit="image", total=sum(len(task.shots) for task in tasks)) as bar:
+        for done in _draw_all(tasks, workers):
+            bar.update(done)
+    if order.near_duplicates:
+        _write(out / NEAR_DUPLICATES, _near_duplicates_csv(tasks))
+    _write(out / MARKER, order.marker.encode())
+
+
+def _draw_all(tasks: list[Task], workers: int) -> Iterator[int]:
+    """The number of images of each task, as it gets done."""
+    if workers == 1:
+        yield from map(draw, tasks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(draw, tasks, chunksize=4)
+
+
+def _near_duplicates_csv(tasks: list[Task]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "original"])
+    writer.writerows(
+        sorted((shot.image.name, task.original.image.name) for task in tasks for shot in task.near_duplicates)
+    )
+    return text.getvalue().encode()
 
 
 def plan(out: Path, order: Order, split: str) -> list[Task]:
-    """The images of one split. Classes are dealt from a shuffled deck, so that small splits keep the shares too."""
+    """The scenes of one split. Classes are dealt from a shuffled deck, so that small splits keep the shares too."""
     number = SPLITS.index(split)
+    scenes = _scenes(order, split)
     rng = np.random.default_rng([order.seed, number])
-    counts = _deal(rng, HEADS_AN_IMAGE, getattr(order, split))
-    labels = iter(_deal(rng, SHARES, sum(counts)))
+    counts = _deal(rng, HEADS_AN_IMAGE, len(scenes))
+    labels = iter(_deal(rng, dict(zip(SHARES, order.class_shares, strict=True)), sum(counts)))
+
+    def shot(index: int) -> Shot:
+        return Shot(out / split / f"{split}_{index:04d}.jpg", (order.seed, number, index))
+
     return [
         Task(
-            image=out / split / f"{split}_{index:04d}.jpg",
-            stream=(order.seed, number, index),
+            original=shot(original),
+            near_duplicates=tuple(shot(index) for index in again),
             labels=tuple(next(labels) for _ in range(count)),
             height=order.height,
             width=order.width,
         )
-        for index, count in enumerate(counts)
+        for (original, again), count in zip(scenes.items(), counts, strict=True)
     ]
+
+
+def _scenes(order: Order, split: str) -> dict[int, list[int]]:
+    """Numbers of the images: of each scene's first, and of its near-duplicates. One image at least is an original."""
+    images = getattr(order, split)
+    repeated = round(order.near_duplicates * images) if split == "train" else 0
+    rng = np.random.default_rng([order.seed, len(SPLITS)])
+    again, originals = np.split(rng.permutation(images), [max(0, min(repeated, images - 1))])
+    scenes: dict[int, list[int]] = {int(original): [] for original in sorted(originals)}
+    for index, original in zip(sorted(again), rng.choice(originals, len(again)), strict=True):
+        scenes[int(original)].append(int(index))
+    return scenes
 
 
 def _deal(rng: np.random.Generator, percent: dict, count: int) -> list:
@@ -143,18 +237,23 @@ def _deal(rng: np.random.Generator, percent: dict, count: int) -> list:
     return [keys[k] for k in rng.permutation(dealt)]
 
 
-def draw(task: Task) -> None:
-    """Draw one image and write it with its LabelMe file."""
+def draw(task: Task) -> int:
+    """Draw a scene and write its images, each with its LabelMe file; returns how many."""
     cv2.setNumThreads(1)
-    scene = draw_scene(np.random.default_rng(task.stream), list(task.labels), task.height, task.width)
-    _, encoded = cv2.imencode(task.image.suffix, scene.picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
-    _write(task.image, encoded.tobytes())
-    labelme.write(_annotation(task, scene.heads), task.image.with_suffix(".json"))
+    rng, *others = (np.random.default_rng(shot.stream) for shot in task.shots)
+    scenes = draw_views(rng, list(task.labels), task.height, task.width, others)
+    qualities = [JPEG_QUALITY, *(int(other.integers(80, 96)) for other in others)]
+    for shot, scene, quality in zip(task.shots, scenes, qualities, strict=True):
+        _, encoded = cv2.imencode(shot.image.suffix, scene.picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        _write(shot.image, encoded.tobytes())
+        labelme.write(_annotation(shot.image, scene), shot.image.with_suffix(".json"))
+    return len(scenes)
 
 
-def _annotation(task: Task, heads: tuple[VisibleHead, ...]) -> Annotation:
-    instances = tuple(Instance(head.label, tuple(Part(points) for points in head.parts)) for head in heads)
-    return Annotation(task.image.name, task.height, task.width, instances)
+def _annotation(image: Path, scene: Scene) -> Annotation:
+    instances = tuple(Instance(head.label, tuple(Part(points) for points in head.parts)) for head in scene.heads)
+    height, width = scene.picture.shape[:2]
+    return Annotation(image.name, height, width, instances)
 
 
 def _write(path: Path, content: bytes) -> None:

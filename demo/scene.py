@@ -5,21 +5,24 @@ Everything is drawn at twice the size and scaled down at the end, so that edges 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from demo.camera import Camera, View
 from demo.field import Canvas, leaf, leaf_placing, soil
 from demo.heads import draw_head
-from demo.texture import fractal_noise
 
 DRAWN_SCALE = 2
 RADIUS_RANGE = {1: (48, 66), 2: (44, 60), 3: (38, 52), 4: (34, 45)}  # head radius in picture pixels, by number of heads
 OCCLUDED_SHARE = 0.33  # of the heads have leaves above them
 LEAST_VISIBLE = 0.45  # of a head; a leaf that would hide more is not drawn
-SMALLEST_PART = 60  # pixels; an annotator leaves smaller bits out
+SMALLEST_PART = 60  # pixels of a 320x240 picture; an annotator leaves smaller bits out
 POLYGON_TOLERANCE = 0.7  # pixels
+MARGIN = 0.08  # of the size, on each side: what the other views of a scene can show beyond the first
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,39 @@ class Scene:
     heads: tuple[VisibleHead, ...]
 
 
+@dataclass(frozen=True)
+class _Ground:
+    """All that views can show, in drawn pixels: (H, W, 3) colours in 0..1, and each head with its visible mask."""
+
+    picture: np.ndarray
+    heads: tuple[tuple[str, np.ndarray], ...]
+
+
 def draw_scene(rng: np.random.Generator, labels: list[str], height: int, width: int) -> Scene:
     """A field of `height` x `width` pixels with one head for each label; a head without room is left out."""
+    return draw_views(rng, labels, height, width, [])[0]
+
+
+def draw_views(
+    rng: np.random.Generator, labels: list[str], height: int, width: int, others: Sequence[np.random.Generator]
+) -> list[Scene]:
+    """A scene as `draw_scene` makes them, then its near-duplicates: one view of it for each generator in `others`."""
+    margin = MARGIN if others else 0.0
+    ground = _ground(rng, labels, height, width, (math.ceil(margin * height), math.ceil(margin * width)))
+    camera = Camera.sample(rng, height, width)
+    scenes = [_view(ground, camera, View())]
+    for other in others:
+        view = View.sample(other)
+        scenes.append(_view(ground, camera.again(other, view.brightness), view))
+    return scenes
+
+
+def _ground(rng: np.random.Generator, labels: list[str], height: int, width: int, margin: tuple[int, int]) -> _Ground:
+    """The field of the first view, with a margin of (rows, columns) picture pixels on each side."""
     light = _light(rng)
-    canvas = soil(rng, height * DRAWN_SCALE, width * DRAWN_SCALE, light)
-    places = _places(rng, len(labels), height, width)
+    rows, columns = (DRAWN_SCALE * pixels for pixels in margin)
+    canvas = soil(rng, height * DRAWN_SCALE + 2 * rows, width * DRAWN_SCALE + 2 * columns, light)
+    places = [(x + columns, y + rows, radius) for x, y, radius in _places(rng, len(labels), height, width)]
     for x, y, radius in places:
         _rosette(rng, canvas, (x, y), radius)
     visible: list[np.ndarray] = []
@@ -53,8 +84,31 @@ def draw_scene(rng: np.random.Generator, labels: list[str], height: int, width: 
     for place in places:
         if rng.random() < OCCLUDED_SHARE:
             visible = _occlude(rng, canvas, place, visible)
-    heads = [VisibleHead(label, _polygons(mask)) for label, mask in zip(labels, visible, strict=False)]
-    return Scene(_photograph(rng, canvas.picture, height, width), tuple(head for head in heads if head.parts))
+    return _Ground(canvas.picture, tuple(zip(labels, visible, strict=False)))
+
+
+def _view(ground: _Ground, camera: Camera, view: View) -> Scene:
+    """The picture of a view, and the heads as they show in it."""
+    height, width = camera.noise.shape[:2]
+    drawn = (width * DRAWN_SCALE, height * DRAWN_SCALE)
+    matrix = _view_matrix(view, ground.picture.shape[:2], drawn)
+    picture = camera.photograph(cv2.warpAffine(ground.picture, matrix, drawn))
+    masks = [cv2.warpAffine(mask.astype(np.uint8), matrix, drawn, flags=cv2.INTER_NEAREST) for _, mask in ground.heads]
+    unit = _unit(height, width)
+    heads = [VisibleHead(label, _polygons(mask, unit)) for (label, _), mask in zip(ground.heads, masks, strict=True)]
+    return Scene(picture, tuple(head for head in heads if head.parts))
+
+
+def _view_matrix(view: View, ground: tuple[int, ...], drawn: tuple[int, int]) -> np.ndarray:
+    """The 2x3 matrix from pixels of the ground, (height, width), to those of the view, (width, height)."""
+    middle = (np.array(ground[::-1]) - 1) / 2
+    moved = (np.array(drawn) - 1) / 2 + np.array(view.shift) * drawn
+    return np.column_stack([view.scale * np.eye(2), moved - view.scale * middle])
+
+
+def _unit(height: int, width: int) -> float:
+    """How large things are, compared with those in a picture of 320x240 pixels."""
+    return min(height / 240, width / 320)
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
@@ -67,7 +121,7 @@ def _light(rng: np.random.Generator) -> np.ndarray:
 def _places(rng: np.random.Generator, count: int, height: int, width: int) -> list[tuple[float, float, float]]:
     """(x, y, radius) in drawn pixels: `count` heads that hardly overlap; fewer where there is no room."""
     low, high = RADIUS_RANGE[count]
-    unit = min(height / 240, width / 320) * DRAWN_SCALE
+    unit = _unit(height, width) * DRAWN_SCALE
     places: list[tuple[float, float, float]] = []
     for _ in range(80):
         if len(places) == count:
@@ -118,25 +172,11 @@ def _occlude(
     return left
 
 
-def _polygons(mask: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The outlines of a drawn-size mask in picture coordinates, largest first."""
+def _polygons(mask: np.ndarray, unit: float = 1.0) -> tuple[np.ndarray, ...]:
+    """The outlines of a drawn-size mask in picture coordinates, largest first; `unit` is that of `_unit`."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    kept = [c for c in contours if cv2.contourArea(c) >= SMALLEST_PART * DRAWN_SCALE**2]
+    kept = [c for c in contours if cv2.contourArea(c) >= SMALLEST_PART * (unit * DRAWN_SCALE) ** 2]
     kept.sort(key=cv2.contourArea, reverse=True)
     rough = [cv2.approxPolyDP(c, POLYGON_TOLERANCE * DRAWN_SCALE, closed=True)[:, 0] for c in kept]
     return tuple(np.round((c + 0.5) / DRAWN_SCALE, 2) for c in rough if len(c) >= 3)
-
-
-def _photograph(rng: np.random.Generator, drawn: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Scale down and take the picture: exposure, white balance, vignette, blur and sensor noise; uint8 BGR."""
-    picture = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
-    warmth = rng.uniform(-0.05, 0.05)
-    balance = np.array([1 + warmth, 1.0, 1 - warmth]) * rng.uniform(0.88, 1.22)
-    cloud = 1 + 0.08 * fractal_noise(rng, height, width, width, 1)
-    picture = picture * (cloud[..., None] * balance.astype(np.float32))
-    if rng.random() < 0.5:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 0.9)))
-    picture = picture + rng.standard_normal(picture.shape, dtype=np.float32) * float(rng.uniform(0.005, 0.02))
-    graded = np.clip(picture, 0, 1) ** float(rng.uniform(0.85, 1.0))
-    return (graded[..., ::-1] * 255 + 0.5).astype(np.uint8)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
 
+from demo.camera import View
 from demo.field import soil
-from demo.scene import LEAST_VISIBLE, SMALLEST_PART, Scene, _occlude, _places, _polygons, draw_scene
+from demo.scene import (
+    LEAST_VISIBLE,
+    MARGIN,
+    SMALLEST_PART,
+    Scene,
+    _occlude,
+    _places,
+    _polygons,
+    _view_matrix,
+    draw_scene,
+)
 
 LIGHT = np.array([-0.6, 0.0, 0.8])
 
@@ -66,6 +79,27 @@ def test_a_leaf_never_hides_most_of_a_head() -> None:
         assert left.sum() >= LEAST_VISIBLE * head.sum()
         hidden += left.sum() < head.sum()
     assert hidden > 10
+
+
+@pytest.mark.parametrize("direction", [-1, 1])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (240, 320)], ids=str)
+def test_the_margin_holds_all_that_a_view_can_show(height: int, width: int, direction: int) -> None:
+    rows, columns = (height + 2 * math.ceil(MARGIN * height), width + 2 * math.ceil(MARGIN * width))
+    view = View((0.02 * direction, 0.02 * direction), scale=0.9)
+    back = cv2.invertAffineTransform(_view_matrix(view, (2 * rows, 2 * columns), (2 * width, 2 * height)))
+    corners = np.array([[0, 0, 1], [2 * width - 1, 2 * height - 1, 1]]) @ back.T
+    assert corners.min() >= 0 and (corners.max(axis=0) <= [2 * columns - 1, 2 * rows - 1]).all()
+
+
+def test_heads_shrink_with_the_picture() -> None:
+    small, large = (_places(np.random.default_rng(0), 3, side, side) for side in (96, 192))
+    assert small and np.allclose(2 * np.array(small), large)
+
+
+def test_smaller_parts_are_outlined_in_smaller_pictures() -> None:
+    drawn = np.zeros((100, 100), bool)
+    drawn[20:34, 20:34] = True
+    assert not _polygons(drawn) and len(_polygons(drawn, unit=0.5)) == 1
 
 
 def test_polygons_of_a_mask() -> None:
