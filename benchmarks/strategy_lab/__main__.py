@@ -16,6 +16,7 @@ from active_learning.sampling.strategies import STRATEGIES
 from active_learning.system.files import write_atomically
 from benchmarks.strategy_lab.features import Features, kept_features, load
 from benchmarks.strategy_lab.judge import BOUND, RANDOM, Study, judge, read_rows, runs_of
+from benchmarks.strategy_lab.learner import Training
 from benchmarks.strategy_lab.pictures import drawn, folder_of_images
 from benchmarks.strategy_lab.table import read_results, table
 
@@ -26,17 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parse(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    is_drawn = given.data is None
-    source = (
-        drawn(given.images, given.test, given.data_seed) if is_drawn else folder_of_images(given.data, given.data_seed)
-    )
-    study = Study(
-        kept_features(source, given.weights, given.out),
-        initial=given.initial or (40 if is_drawn else 10),
-        pool_size=given.pool_size or (40 if is_drawn else 10),
-        loops=given.loops,
-    )
-    features, seeds = load(study.features), given.seeds or (10 if is_drawn else 20)
+    study = _study(given)
+    features, seeds = load(study.features), given.seeds or (20 if given.data else 10)
     results = given.out / f"runs_{_key(study)}.csv"
     judge(study, runs_of(given.strategies, range(seeds)), results, given.jobs)
     text = report(study, features, results, given.strategies, seeds)
@@ -44,20 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{text}\nWritten to {results} and {results.with_suffix('.md').name}")
 
 
+def _study(given: argparse.Namespace) -> Study:
+    if given.data:
+        source, usual = folder_of_images(given.data, given.data_seed), 10
+    else:
+        source, usual = drawn(given.images, given.test, given.data_seed), 40
+    return Study(
+        features=kept_features(source, given.weights, given.out),
+        initial=given.initial or usual,
+        pool_size=given.pool_size or usual,
+        loops=given.loops,
+        training=Training(steps=given.steps),
+    )
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.strategy_lab", description=__doc__)
     add = parser.add_argument
     add("--strategies", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="all where left out")
-    add(
-        "--out",
-        type=Path,
-        default=Path("demo/run/strategy_lab"),
-        help="kept features, a line of csv a run and loop, table",
-    )
+    add("--out", type=Path, default=Path("demo/run/strategy_lab"), help="for features, results and table")
     add("--data", type=Path, help="a folder of annotated images instead of drawn ones")
-    add(
-        "--weights", type=Path, help="of a detector with ResNet-18 to res4 (backbone.bottom_up.*); else it is untrained"
-    )
+    add("--weights", type=Path, help="with ResNet-18 to res4 (backbone.bottom_up.*); else the network is untrained")
     add("--images", type=int, default=1200, help="drawn images of the pool")
     add("--test", type=int, default=400, help="drawn images of the test")
     add("--data-seed", type=int, default=0, help="another one draws other images, or splits the folder otherwise")
@@ -65,6 +64,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--pool-size", type=int, help="images that a loop adds (drawn 40, folder 10)")
     add("--loops", type=int, default=5)
     add("--seeds", type=int, help="drawn 10, folder 20")
+    add("--steps", type=int, default=Training.steps, help="of a training")
     add("--jobs", type=int, default=1, help="processes, each on one core")
     return parser.parse_args(arguments)
 

@@ -7,6 +7,7 @@ BOUND, which knows the ground truth.
 from __future__ import annotations
 
 import csv
+import io
 import multiprocessing
 import random
 import time
@@ -23,6 +24,7 @@ from torch import nn
 from active_learning.sampling.pool import Pool
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.sampling.strategies import STRATEGIES, choose_images
+from active_learning.system.files import write_atomically
 from active_learning.system.progress import progress
 from benchmarks.strategy_lab.average_precision import average_precisions
 from benchmarks.strategy_lab.features import Features, load
@@ -70,18 +72,17 @@ def runs_of(strategies: Sequence[str], seeds: Iterable[int]) -> list[Run]:
 
 
 def judge(study: Study, runs: Sequence[Run], results: Path, jobs: int = 1) -> None:
-    """Adds the lines of all runs to `results`, but for those that stand there."""
-    header = columns(load(study.features))
-    done = {(row["strategy"], row["seed"], row["sample"]) for row in read_rows(results)}
+    """Adds the lines of all runs to `results`, but for those that stand there; each run whole or not at all."""
+    header, rows = columns(load(study.features)), read_rows(results)
+    done = {(row["strategy"], row["seed"], row["sample"]) for row in rows}
     left = [run for run in runs if (run.strategy, str(run.seed), str(run.sample)) not in done]
-    bar = progress(_finished(study, left, jobs), what="judging", unit="run", total=len(left))
-    for rows in bar:
-        is_new = not results.exists()
-        with results.open("a", encoding="utf-8", newline="") as stream:  # a whole run at once
-            writer = csv.DictWriter(stream, header, lineterminator="\n")
-            if is_new:
-                writer.writeheader()
-            writer.writerows(rows)
+    for found in progress(_finished(study, left, jobs), what="judging", unit="run", total=len(left)):
+        rows += found
+        text = io.StringIO()
+        writer = csv.DictWriter(text, header, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(results, text.getvalue())
 
 
 def columns(features: Features) -> list[str]:
@@ -96,7 +97,7 @@ def read_rows(results: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-Rows = list[dict[str, object]]
+Rows = list[dict[str, str]]
 
 
 def _finished(study: Study, runs: Sequence[Run], jobs: int) -> Iterator[Rows]:
@@ -140,16 +141,16 @@ def initial_images(features: Features, study: Study, seed: int) -> list[int]:
     return random.Random(seed).sample(features.pool, study.initial)
 
 
-def _row(features: Features, run: Run, model: nn.Module, taken: Sequence[int]) -> dict[str, object]:
+def _row(features: Features, run: Run, model: nn.Module, taken: Sequence[int]) -> dict[str, str]:
     rows = originals(features, range(len(features.pool), len(features.names)))
     found = average_precisions(predict(model, features, rows), features.label[rows], features.object[rows])
     scores = {"mAP": np.nanmean(found), **dict(zip(features.classes.tolist(), found, strict=True))}
     return {
         "strategy": run.strategy,
-        "seed": run.seed,
-        "sample": run.sample,
-        "images": len(taken),
-        "objects": int(features.counts[list(taken)].sum()),
+        "seed": str(run.seed),
+        "sample": str(run.sample),
+        "images": str(len(taken)),
+        "objects": str(features.counts[list(taken)].sum()),
         **{name: f"{score:.2f}" for name, score in scores.items()},
     }
 

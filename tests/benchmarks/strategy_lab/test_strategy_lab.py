@@ -195,7 +195,22 @@ def test_candidates_of_drawn_pictures(drawn_features: Features) -> None:
 
 
 def test_from_pictures_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--images", "12", "--test", "6", "--initial", "4", "--pool-size", "4", "--loops", "1", "--seeds", "1"]
+    sizes = [
+        "--images",
+        "12",
+        "--test",
+        "6",
+        "--initial",
+        "4",
+        "--pool-size",
+        "4",
+        "--loops",
+        "1",
+        "--seeds",
+        "1",
+        "--steps",
+        "20",
+    ]
     arguments = ["--out", str(tmp_path), "--strategies", "entropy", *sizes]
     main(arguments)
     first = capsys.readouterr().out
