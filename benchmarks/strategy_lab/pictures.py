@@ -1,0 +1,148 @@
+"""The pictures of a study: drawn ones, or a folder of photographs with annotations.
+
+N: objects of a picture. Boxes are x0, y0, x1, y1 in pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from active_learning.annotations import Instance, read_annotation
+from active_learning.dataset.image_folder import find_images, pair_annotations
+from active_learning.errors import MaskALError
+from demo.heads import CLASSES
+from demo.make_dataset import Order, Task, plan
+from demo.scene import draw_scene
+
+SPLITS_FILE = "splits.json"
+TEST_SHARE = 0.25  # of a folder without that file
+FEWEST_OBJECTS = 20  # of a class in such a folder; rarer ones are left out
+DRAWN_SHARES = (60, 20, 12, 6, 2)  # percent, of the classes in the order of demo.heads.CLASSES
+DRAWN_SIZE = 192, 144  # width, height
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture (H, W, 3) uint8 RGB, boxes (N, 4) of its objects and the numbers (N,) of their classes."""
+
+    name: str
+    pixels: npt.NDArray[np.uint8]
+    boxes: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Names of the pictures of pool and test, and where they come from: a folder, or an order to draw them."""
+
+    classes: tuple[str, ...]
+    pool: tuple[str, ...]
+    test: tuple[str, ...]
+    folder: Path | None = None
+    changed: float = 0.0  # when an annotation of the folder last was, in seconds since 1970
+    order: Order | None = None
+
+    def pictures(self) -> Iterator[Picture]:
+        """Those of the pool, then those of the test."""
+        if self.order is not None:
+            return _drawn(self.order)
+        assert self.folder is not None
+        return _read(self.folder, (*self.pool, *self.test), self.classes)
+
+
+def drawn(pool: int, test: int, seed: int) -> Source:
+    """So many pictures of heads, of which the rarest class has 2 in 100."""
+    order = Order(pool, 0, test, seed, *DRAWN_SIZE, class_shares=DRAWN_SHARES)
+    names = {split: tuple(_name(task) for task in plan(Path(), order, split)) for split in ("train", "test")}
+    return Source(CLASSES, names["train"], names["test"], order=order)
+
+
+def _drawn(order: Order) -> Iterator[Picture]:
+    for task in (*plan(Path(), order, "train"), *plan(Path(), order, "test")):
+        rng = np.random.default_rng(task.original.stream)
+        scene = draw_scene(rng, list(task.labels), task.height, task.width)
+        boxes = [_box(np.concatenate(head.parts)) for head in scene.heads]
+        yield _picture(_name(task), scene.picture, boxes, [CLASSES.index(head.label) for head in scene.heads])
+
+
+def _name(task: Task) -> str:
+    return task.original.image.name
+
+
+def _picture(name: str, bgr: npt.NDArray[Any], boxes: list[list[float]], labels: list[int]) -> Picture:
+    rgb = np.ascontiguousarray(bgr[:, :, ::-1])
+    return Picture(name, rgb, np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(labels, dtype=np.int64))
+
+
+def _box(points: npt.NDArray[np.float64]) -> list[float]:
+    return [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
+
+
+def folder_of_images(folder: Path, seed: int) -> Source:
+    """Annotated images of a folder.
+
+    `splits.json` in it gives `classes` and the stems of the images of `train`, `val` (both are the pool: the laboratory
+    stops no training early) and `test`. Without that file the classes are those of FEWEST_OBJECTS, and a TEST_SHARE of
+    the images, chosen by the seed, is the test.
+
+    Raises:
+        MaskALError: there is no annotated image.
+    """
+    paths = pair_annotations(folder, find_images(folder))
+    if not paths:
+        raise MaskALError(f"{folder}: no image with an annotation beside it")
+    names, splits = sorted(paths), folder / SPLITS_FILE
+    if splits.is_file():
+        classes, pool, test = _split_by_file(names, json.loads(splits.read_text(encoding="utf-8")))
+    else:
+        classes, pool, test = _split_by_chance(folder, names, seed)
+    return Source(classes, pool, test, folder, changed=max(path.stat().st_mtime for path in paths.values()))
+
+
+Split = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""Classes, images of the pool and of the test."""
+
+
+def _split_by_file(names: Sequence[str], splits: Mapping[str, Sequence[str]]) -> Split:
+    by_stem = {Path(name).stem: name for name in names}
+    pool = [by_stem[stem] for split in ("train", "val") for stem in splits.get(split, ())]
+    return tuple(splits["classes"]), tuple(sorted(pool)), tuple(sorted(by_stem[stem] for stem in splits["test"]))
+
+
+def _split_by_chance(folder: Path, names: Sequence[str], seed: int) -> Split:
+    labels = Counter(one.label for instances in _instances(folder, names) for one in instances)
+    classes = sorted(label for label, count in labels.items() if count >= FEWEST_OBJECTS)
+    test = set(random.Random(seed).sample(names, round(TEST_SHARE * len(names))))
+    return tuple(classes), tuple(name for name in names if name not in test), tuple(sorted(test))
+
+
+def _instances(folder: Path, names: Sequence[str]) -> Iterator[tuple[Instance, ...]]:
+    paths = pair_annotations(folder, names)
+    return (read_annotation(paths[name], image=name, size=None, within=folder).instances for name in names)
+
+
+def _read(folder: Path, names: Sequence[str], classes: Sequence[str]) -> Iterator[Picture]:
+    for name, instances in zip(names, _instances(folder, names), strict=True):
+        pixels = cv2.imread(str(folder / name))
+        if pixels is None:
+            raise MaskALError(f"{folder / name}: cannot be read as an image")
+        known = [one for one in instances if one.label in classes]
+        yield _picture(name, pixels, [_bounds(one) for one in known], [classes.index(one.label) for one in known])
+
+
+def _bounds(instance: Instance) -> list[float]:
+    if instance.bitmap is None:
+        return _box(np.concatenate([part.exterior for part in instance.parts]))
+    rows, columns = np.nonzero(instance.bitmap.mask)
+    x, y = instance.bitmap.x, instance.bitmap.y
+    return [float(x + columns.min()), float(y + rows.min()), float(x + columns.max() + 1), float(y + rows.max() + 1)]
