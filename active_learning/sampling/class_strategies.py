@@ -43,7 +43,8 @@ class _Objects:
     def of_images(self, values: Array) -> Array:
         """(O,) or (O, K) -> (N,) or (N, K): mean, min or max of each image's objects."""
         if self._mode == "mean":
-            return self.sums(values) / self._counts.reshape(-1, *[1] * (values.ndim - 1))
+            mean: Array = self.sums(values) / self._counts.reshape(-1, *[1] * (values.ndim - 1))
+            return mean
         reduced: Array = (np.minimum if self._mode == "min" else np.maximum).reduceat(values, self._starts)
         return reduced
 
