@@ -74,19 +74,20 @@ def _key(study: Study) -> str:
 
 
 def report(study: Study, features: Features, results: Path, strategies: Sequence[str], seeds: int) -> str:
-    """What was run, and the table of it."""
+    """What was run, and the table of the seeds that random and all strategies have finished."""
     counts = features.counts[features.pool].sum(axis=0)
     rarest = features.classes[np.argsort(counts, kind="stable")[:2]].tolist()
     wanted = {RANDOM, *strategies}
     rows = [row for row in read_rows(results) if row["strategy"] in wanted and int(row["seed"]) < seeds]
     objects = ", ".join(f"{count} {name}" for name, count in zip(features.classes, counts, strict=True))
-    test = len(features.names) - len(features.pool)
+    found, test = read_results(rows, rarest), len(features.names) - len(features.pool)
+    finished = len(found[RANDOM].mean_ap.seeds)
     about = (
         f"Pool of {len(features.pool)} images ({objects}), {test} test images, {study.initial} + {study.loops} x "
-        f"{study.pool_size} images, {seeds} seeds. Rarest: {' and '.join(rarest)}. In brackets: 95 % intervals by "
+        f"{study.pool_size} images, {finished} seeds. Rarest: {' and '.join(rarest)}. In brackets: 95 % intervals by "
         "paired bootstrap over seeds; p by sign flips."
     )
-    return f"{about}\n\n{table(read_results(rows, rarest))}"
+    return f"{about}\n\n{table(found)}"
 
 
 if __name__ == "__main__":
