@@ -88,7 +88,7 @@ class ActiveLearningLoop:
         if state.phase != "train":
             return
         run.reload_settings()
-        images = run.train_images
+        images = run.present_train_images
         write_train_files(run.files.train_files(state.loop), images, state.chosen)
         summary = run.data.write("train", images)
         self._log_training_set(summary)
@@ -140,7 +140,7 @@ class ActiveLearningLoop:
         """Chooses the images that the next loop adds; without a next loop the run is finished."""
         run, state = self.run, self.run.state
         if state.phase != "choose":
-            return None
+            return
         run.reload_settings()
         run.data.refresh()
         run.data.log_changes("train", state.train_images)
@@ -148,17 +148,18 @@ class ActiveLearningLoop:
         if not reason and not pool:
             reason = "every image of traindir is in the training set, the pool is empty"
         if reason:
-            return run.finish(reason)
-        choice = self._acquisition().choose(pool, run.train_images)
+            run.finish(reason)
+            return
+        choice = self._acquisition().choose(pool, run.present_train_images)
         if not choice.certainty:
-            return run.finish(choice.why_none)
+            run.finish(choice.why_none)
+            return
         state.loop += 1
         state.chosen = choice.certainty
         state.train_images = [*state.train_images, *choice.certainty]
         run.save(phase="annotate")
         self._write_report()
         logger.info("%d images chosen for loop %d of %d", len(choice.certainty), state.loop, run.loops)
-        return None
 
     def _acquisition(self) -> Acquisition:
         run = self.run

@@ -37,7 +37,7 @@ class Run:
         return len(self.experiment.pool_sizes)
 
     @property
-    def train_images(self) -> list[str]:
+    def present_train_images(self) -> list[str]:
         """The training images, less those that a person has taken away."""
         return self.data.present("train", self.state.train_images)
 
