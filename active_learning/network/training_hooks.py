@@ -66,7 +66,8 @@ class LossTrend(HookBase):
     """Warns at the end of a training whose loss was still falling: a longer one would have learned more."""
 
     def after_train(self) -> None:
-        losses = [loss for loss, _ in self.trainer.storage.history("total_loss").values()]
+        history = self.trainer.storage.histories().get("total_loss")  # none, where the training failed at once
+        losses = [loss for loss, _ in history.values()] if history else []
         if fall := still_falling(losses):
             logger.warning(
                 "The loss was still falling when the training ended (%.3f in its third quarter, %.3f in its last): "
