@@ -65,7 +65,7 @@ class ActiveLearningLoop:
         for split in ("val", "test"):
             images = data.images(split)
             data.request_annotations(split, images, wait=self.wait)
-            _warn(data.write(split, data.present(split, data.images(split))))
+            _warn(data.write(split, data.present(split, images)))  # one added meanwhile is asked for in the next loop
         self._val_and_test_of_loop = self.run.state.loop
 
     def annotate(self) -> None:

@@ -155,7 +155,8 @@ class FolderAnnotation:
 
     def _name_unreadable(self, image: UnreadableImage) -> None:
         self.unreadable.append(image.name)
-        tqdm.write(f"{image.fault}; skipped", file=sys.stderr)
+        write = tqdm.write if sys.stderr.isatty() else print  # a file has no bar to keep whole
+        write(f"{image.fault}; skipped", file=sys.stderr)
 
     def summary(self) -> str:
         """What was done, in words."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from active_learning.annotations import check_labels, image_named_in, mask_files_of, read_annotation
 from active_learning.annotations.coco import CocoImage, coco_image
+from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.documents import parse_document, read_content
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError, MaskALError
@@ -20,7 +21,7 @@ from active_learning.errors import AnnotationError, MaskALError
 # Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.
 MOST_BYTES_PARSED = 2**24
 
-Signature = tuple[int, int, int]  # changes with the file
+Signature = tuple[int, ...]  # changes with the file
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ class AnnotationCache:
             fault = f"{path}: there is no mask {absent[0]!r}; put CVAT's folder Masks beside the xml file, too"
             return _Entry((), (), None, fault)  # no signature: the mask may come while the annotation stays as it is
         files = tuple(file for file in masks.values() if file is not None)
+        if files:  # the nearest mask counts, and one may come that is nearer
+            files = (*files, path.parent, path.parent / MASKS)
         return _Entry((*signatures, *map(_signature, files)), files, coco_image(annotation))
 
     def _take_document(self, path: Path) -> Any:
@@ -140,4 +143,4 @@ def _signature(path: Path) -> Signature | None:
         status = path.stat()
     except OSError:  # replaced at this moment; reading it raises what there is to report
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

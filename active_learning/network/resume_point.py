@@ -28,7 +28,7 @@ class ResumePoint(HookBase):
 
     def __init__(self, trainer: DefaultTrainer, cfg: CfgNode) -> None:
         self._folder = _folder(Path(cfg.OUTPUT_DIR))
-        self._prefix = hashlib.sha256(cfg.dump().encode()).hexdigest()[:12]
+        self._prefix = hashlib.sha256(_description(cfg).encode()).hexdigest()[:12]
         self._period = cfg.TEST.EVAL_PERIOD
         self._checkpointer = DetectionCheckpointer(
             trainer.checkpointer.model, str(self._folder), trainer=weakref.proxy(trainer)
@@ -73,3 +73,11 @@ def remove_resume_points(output_dir: Path) -> None:
 
 def _folder(output_dir: Path) -> Path:
     return output_dir / "resume"
+
+
+def _description(cfg: CfgNode) -> str:
+    """All that a training must have in common with the one it goes on with."""
+    cfg = cfg.clone()
+    cfg.MODEL.pop("CPU_KERNELS", None)  # only rounding depends on it
+    text: str = cfg.dump()
+    return text

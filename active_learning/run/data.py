@@ -111,7 +111,7 @@ class RunData:
                         f"Another run has images annotated in {folder.path}, and this one needs "
                         f"{len(folder.awaited)}, too; start it again when the other is done"
                     )
-            self.refresh(split)
+            self.refresh()  # a person may have worked on all splits
             self._note_changes(split, images)  # what was annotated now is no news
 
     def log_changes(self, split: str, images: Sequence[str]) -> None:
@@ -125,13 +125,13 @@ class RunData:
         return self.seen.update(split, self.snapshot(split), self.annotations(split), images)
 
     def present(self, split: str, images: Sequence[str]) -> list[str]:
-        """Those that are still in their folder.
+        """Those that are in their folder, and still are: the snapshot may be a moment old.
 
         Raises:
             MaskALError: not one is.
         """
-        folder = self.folder(split)
-        present = [name for name in images if (folder / name).is_file()]
+        folder, there = self.folder(split), set(self.snapshot(split).images)
+        present = [name for name in images if name in there and (folder / name).is_file()]
         if not present:
             raise MaskALError(
                 f"{folder}: none of the {len(images)} {split} images of the run is there any more, such as "

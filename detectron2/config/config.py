@@ -54,8 +54,11 @@ class CfgNode(_CfgNode):
                 "rename its keys after detectron2/config/defaults.yaml and set VERSION: 2"
             )
         model = loaded.get("MODEL")
-        if isinstance(model, dict) and model.get("CPU_KERNELS") is False:
-            model["CPU_KERNELS"] = "off"  # YAML 1.1 takes a bare off for False
+        if isinstance(model, dict) and "CPU_KERNELS" in model:
+            choice = model["CPU_KERNELS"] or "off"  # YAML 1.1 takes a bare off for False
+            if choice not in ("auto", "off"):
+                raise ValueError(f"{file}: MODEL.CPU_KERNELS is {choice!r}; it can be auto or off")
+            model["CPU_KERNELS"] = choice
         try:
             self.merge_from_other_cfg(type(self)(loaded))
         except (KeyError, ValueError) as error:

@@ -16,6 +16,7 @@ import yaml
 import maskAL
 from active_learning import loop as loop_module
 from active_learning.acquisition import acquire
+from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotations import Annotation, documents
 from active_learning.dataset import annotation_cache
 from active_learning.errors import AnnotationsAwaited, MaskALError, SettingsError
@@ -24,6 +25,7 @@ from active_learning.network import evaluation, network_config, pre_labelling, p
 from active_learning.network.evaluation import Scores
 from active_learning.network.weights_files import begin_best
 from active_learning.report import page
+from active_learning.run import data as data_module
 from active_learning.run.data import RunData
 from active_learning.run.output_files import output_files, start_over
 from active_learning.run.state import RunState
@@ -446,6 +448,56 @@ def test_a_validation_image_that_is_removed_while_it_is_awaited_is_left_out(
     monkeypatch.setattr(RunData, "request_annotations", remove_instead)
     ActiveLearningLoop(settings, settings.experiments()[0]).prepare_data()
     assert (settings.dataroot / "val.txt").read_text(encoding="utf-8") == "00.png\n"
+
+
+def test_a_validation_image_that_comes_while_another_is_awaited_is_for_the_next_loop(
+    settings: Settings, network: FakeNetwork, monkeypatch: pytest.MonkeyPatch
+):
+    (settings.valdir / "01.json").unlink()
+
+    def annotate_and_add(folder: AnnotateFolder, images: Sequence[str], settings: Settings, **options: object) -> None:
+        annotated_image(folder.folder / "01.png")
+        (folder.folder / "02.png").write_bytes((folder.folder / "01.png").read_bytes())
+
+    monkeypatch.setattr(data_module, "request_annotations", annotate_and_add)
+    loop = ActiveLearningLoop(settings, settings.experiments()[0])
+    loop.prepare_data()
+    assert (settings.dataroot / "val.txt").read_text(encoding="utf-8") == "00.png\n01.png\n"
+    assert loop.run.data.images("val") == ["00.png", "01.png", "02.png"]
+
+
+def test_a_training_annotation_that_comes_while_validation_is_awaited_counts(
+    settings: Settings, network: FakeNetwork, monkeypatch: pytest.MonkeyPatch
+):
+    first = RunData(settings).initial_images(0)[0]
+    (settings.valdir / "01.json").unlink()
+    annotation = settings.traindir / first
+    annotation.with_suffix(".json").rename(annotation.with_name(f"{annotation.stem}.xml"))
+
+    def annotate_both(folder: AnnotateFolder, images: Sequence[str], settings: Settings, **options: object) -> None:
+        for path in (settings.valdir / "01.png", settings.traindir / first):
+            annotated_image(path)
+
+    monkeypatch.setattr(data_module, "request_annotations", annotate_both)
+    loop = ActiveLearningLoop(settings, settings.experiments()[0], wait=False)
+    loop.prepare_data()
+    loop.annotate()
+    loop.train()
+    assert loop.run.state.train_size == 4
+
+
+def test_an_image_that_is_reached_by_another_name_is_gone(settings: Settings, network: FakeNetwork):
+    """A link of an earlier name leads to its folder: the walk finds the image there, and only there."""
+    folder = settings.traindir / "s"
+    folder.mkdir()
+    for index in (20, 21):
+        annotated_image(folder / f"{index}.png")
+    data = RunData(settings)
+    assert data.present("train", ["00.png", "s/20.png"]) == ["00.png", "s/20.png"]
+    (settings.traindir / "b").symlink_to(folder)
+    data.refresh()
+    present = data.present("train", ["00.png", "s/20.png", "b/20.png"])
+    assert data.write("train", present).images == 2
 
 
 def test_all_training_images_gone_is_no_reason_to_go_on(settings: Settings, network: FakeNetwork):

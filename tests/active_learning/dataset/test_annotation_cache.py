@@ -50,6 +50,17 @@ def test_a_changed_file_or_image_is_read_again(train, add_image, annotate, parse
     assert len(parsed) == 3
 
 
+def test_a_file_that_keeps_size_time_and_place_is_read_again(train, add_image, annotate):
+    """As `cp -p` and `rsync --inplace -t` write."""
+    add_image("a.jpg")
+    path, cache = annotate("a.json", ["healthy"]), AnnotationCache(train, ["healthy", "damaged"])
+    status = path.stat()
+    assert cache.read(path, "a.jpg").labels == ("healthy",)
+    path.write_text(path.read_text(encoding="utf-8").replace("healthy", "damaged"), encoding="utf-8")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert cache.read(path, "a.jpg").labels == ("damaged",)
+
+
 def test_what_cannot_be_opened_or_parsed(train, add_image, annotate):
     add_image("a.jpg")
     path, cache = train / "a.json", AnnotationCache(train, ["healthy"])
@@ -89,3 +100,16 @@ def test_an_annotation_whose_mask_is_not_there_yet_does_not_count(train, add_ima
     assert "there is no mask 'a_mask_0.png'" in cache.fault(path, "a.jpg")
     late.rename(mask)
     assert cache.fault(path, "a.jpg") == ""
+
+
+def test_a_mask_that_goes_and_comes_back_counts(train, add_image, annotate_in_cvat):
+    add_image("sub/a.jpg")
+    path = annotate_in_cvat("sub/a.xml", "a.jpg")
+    (near,) = (train / "sub/Masks").iterdir()
+    content = near.read_bytes()
+    cache = AnnotationCache(train, ["healthy"])
+    before = cache.read(path, "sub/a.jpg").regions
+    near.unlink()
+    assert cache.fault(path, "sub/a.jpg")
+    near.write_bytes(content)
+    assert cache.read(path, "sub/a.jpg").regions == before

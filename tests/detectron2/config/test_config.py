@@ -43,6 +43,13 @@ def test_a_switch_may_be_written_without_quotes(tmp_path: Path, written: str, re
     assert read == cfg.MODEL.CPU_KERNELS
 
 
+@pytest.mark.parametrize("written", ["fast", "on", "3"])
+def test_a_switch_has_two_choices(tmp_path: Path, written: str) -> None:
+    file = write(tmp_path, "a.yaml", f"MODEL: {{CPU_KERNELS: {written}}}")
+    with pytest.raises(ValueError, match=r"a\.yaml: MODEL.CPU_KERNELS is .*; it can be auto or off"):
+        get_cfg().merge_from_file(file)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
