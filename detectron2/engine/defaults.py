@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import logging
 import os
 import sys
@@ -14,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 import detectron2.data.transforms as T
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog, build_detection_test_loader, build_detection_train_loader
 from detectron2.engine import hooks
-from detectron2.engine.ddp import create_ddp_model
 from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format, verify_results
 from detectron2.modeling import build_model
@@ -38,6 +39,9 @@ __all__ = [
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
+
+# What newer PyTorch calls broadcast_buffers.
+_RENAMED = "forward_sync_buffers"
 
 
 def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
@@ -83,6 +87,37 @@ def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventW
         JSONWriter(os.fspath(Path(output_dir) / "metrics.json")),
         TensorboardXWriter(output_dir),
     ]
+
+
+def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any) -> nn.Module:
+    """The model itself in a single process, else wrapped in DistributedDataParallel (`kwargs` are its).
+
+    Raises:
+        ValueError: a model on the CPU has SyncBN layers, which PyTorch has for GPUs only.
+    """
+    if comm.get_world_size() == 1:
+        return model
+    if next(model.parameters()).is_cuda:
+        kwargs.setdefault("device_ids", [comm.get_local_rank()])
+    else:
+        _refuse_sync_bn(model)
+    if "broadcast_buffers" in kwargs and _RENAMED in inspect.signature(DistributedDataParallel).parameters:
+        kwargs[_RENAMED] = kwargs.pop("broadcast_buffers")
+    ddp = DistributedDataParallel(model, **kwargs)
+    if fp16_compression:
+        from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+
+        ddp.register_comm_hook(state=None, hook=default_hooks.fp16_compress_hook)
+    return ddp
+
+
+def _refuse_sync_bn(model: nn.Module) -> None:
+    synced = [name for name, module in model.named_modules() if isinstance(module, nn.SyncBatchNorm)]
+    if synced:
+        raise ValueError(
+            f"{len(synced)} SyncBN layers ('{synced[0]}', ...) cannot be trained by several processes on the CPU: set "
+            "the NORM of MODEL.RESNETS, FPN, ROI_BOX_HEAD and ROI_MASK_HEAD to FrozenBN, GN or BN, or train on GPUs"
+        )
 
 
 class DefaultPredictor:

@@ -21,8 +21,8 @@ from detectron2.engine.train_loop import HookBase, TrainerBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
+from detectron2.utils.env import random_states_kept
 from detectron2.utils.events import EventStorage, EventWriter
-from detectron2.utils.random_state import random_states_kept
 
 __all__ = [
     "BestCheckpointer", "CallbackHook", "EvalHook", "IterationTimer", "LRScheduler", "PeriodicCheckpointer",

@@ -15,8 +15,8 @@ import torch.distributed as dist
 from torch import nn
 
 from detectron2.utils import comm
+from detectron2.utils.env import random_states, random_states_kept, set_random_states
 from detectron2.utils.events import EventStorage, get_event_storage
-from detectron2.utils.random_state import random_states, random_states_kept, set_random_states
 
 __all__ = ["AMPTrainer", "HookBase", "SimpleTrainer", "TrainerBase"]
 

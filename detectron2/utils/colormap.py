@@ -8,10 +8,7 @@ import numpy as np
 
 _TONES = ((0.85, 0.95), (0.55, 1.0), (0.95, 0.7))
 # A golden angle from hue to hue: neighbours in the table differ and later ones fill the gaps; three tones in turn.
-_TABLE = np.array(
-    [colorsys.hsv_to_rgb(i * 0.381966 % 1.0, *_TONES[i // 8 % 3]) for i in range(80)],
-    dtype=np.float32,
-)
+_TABLE = np.array([colorsys.hsv_to_rgb(i * 0.381966 % 1.0, *_TONES[i // 8 % 3]) for i in range(80)], dtype=np.float32)
 
 
 def colormap(rgb: bool = False, maximum: int = 255) -> np.ndarray:
