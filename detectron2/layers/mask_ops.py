@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["paste_masks_in_image"]
-
 Window = tuple[int, int, int, int]
 
 

@@ -12,8 +12,6 @@ from detectron2.config import CfgNode, get_cfg
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["get", "get_checkpoint_url", "get_config", "get_config_file"]
-
 BASE_URL = "https://dl.fbaipublicfiles.com/detectron2/"
 
 # Config name -> training run and file of its checkpoint.

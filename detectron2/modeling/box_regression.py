@@ -14,8 +14,6 @@ from torchvision.ops import generalized_box_iou_loss
 
 from detectron2.layers import ciou_loss, diou_loss
 
-__all__ = ["Box2BoxTransform", "box_regression_loss"]
-
 # A box grows at most 62.5-fold: exp() of a wild dw would overflow.
 DEFAULT_SCALE_CLAMP = math.log(1000.0 / 16)
 

@@ -25,8 +25,6 @@ from detectron2.utils.colormap import colormap, random_color
 from detectron2.utils.file_io import write_whole
 from detectron2.utils.generic_mask import GenericMask, as_numpy, inner_point, without_specks
 
-__all__ = ["ColorMode", "GenericMask", "VisImage", "Visualizer", "random_color"]
-
 Color = Any
 
 
