@@ -21,9 +21,3 @@ def colormap(rgb: bool = False, maximum: int = 255) -> np.ndarray:
 def random_color(rgb: bool = False, maximum: int = 255) -> np.ndarray:
     """One of the colours of `colormap`, sampled by numpy's global generator."""
     return colormap(rgb, maximum)[np.random.randint(len(_TABLE))]
-
-
-def random_colors(N: int, rgb: bool = False, maximum: int = 255) -> list[np.ndarray]:
-    """N colours of `colormap` in random order; all different up to the table's length."""
-    order = np.random.permutation(len(_TABLE))
-    return list(colormap(rgb, maximum)[np.resize(order, N)])

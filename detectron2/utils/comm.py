@@ -106,13 +106,9 @@ def synchronize() -> None:
 
 
 @functools.cache
-def _gloo_group() -> Any:
-    return dist.new_group(backend="gloo")
-
-
 def _cpu_group() -> Any:
-    # Objects travel through CPU memory, which NCCL cannot send.
-    return _gloo_group() if dist.get_backend() == dist.Backend.NCCL else dist.group.WORLD
+    # Objects travel through CPU memory, which NCCL cannot send. None is the group of all processes.
+    return dist.new_group(backend="gloo") if dist.get_backend() == dist.Backend.NCCL else None
 
 
 def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:

@@ -33,11 +33,6 @@ def get_event_storage() -> EventStorage:
     return _storages[-1]
 
 
-def has_event_storage() -> bool:
-    """Whether we are inside a `with EventStorage(...)`."""
-    return bool(_storages)
-
-
 class EventStorage:
     """Scalars with their history, and the images and histograms that no writer has taken yet."""
 
