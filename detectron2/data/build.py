@@ -109,8 +109,7 @@ def build_batch_data_loader(
 ) -> Iterable[Any]:
     """An iterable of training batches; arguments as of build_detection_train_loader, a stream takes no sampler.
 
-    Raises:
-        ValueError: the processes cannot share `total_batch_size` equally.
+    Raises ValueError where the processes cannot share `total_batch_size` equally.
     """
     world_size = comm.get_world_size()
     if total_batch_size <= 0 or total_batch_size % world_size:

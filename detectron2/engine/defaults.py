@@ -92,8 +92,7 @@ def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventW
 def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any) -> nn.Module:
     """The model itself in a single process, else wrapped in DistributedDataParallel (`kwargs` are its).
 
-    Raises:
-        ValueError: a model on the CPU has SyncBN layers, which PyTorch has for GPUs only.
+    Raises ValueError where a model on the CPU has SyncBN layers, which PyTorch has for GPUs only.
     """
     if comm.get_world_size() == 1:
         return model
@@ -154,7 +153,7 @@ class _Progress:
         self._trainer = weakref.proxy(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**TrainerBase.state_dict(self._trainer), "processes": self._trainer.process_states()}
+        return {**TrainerBase.state_dict(self._trainer), "processes": self._trainer._trainer.process_states()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._trainer.load_state_dict(state)
@@ -262,14 +261,8 @@ class DefaultTrainer(TrainerBase):
     def _gather_for_checkpoints(self) -> None:
         """Checkpoints are written by the main process, which does not know the others' states."""
         done, periods = self.iter + 1, (self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD)
-        if done >= self.max_iter or any(period > 0 and done % period == 0 for period in periods):
-            self._trainer.gather_process_states()
-        else:
-            self._trainer.drop_process_states()
-
-    def process_states(self) -> list[dict[str, Any]]:
-        """As SimpleTrainer's."""
-        return self._trainer.process_states()
+        saved = done >= self.max_iter or any(period > 0 and done % period == 0 for period in periods)
+        self._trainer.gather_process_states(saved)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "_trainer": self._trainer.state_dict()}

@@ -48,9 +48,7 @@ def get_rank() -> int:
 def create_local_process_group(num_workers_per_machine: int) -> None:
     """Make the group of the processes of each machine. Every process calls this once, after init_process_group.
 
-    Raises:
-        RuntimeError: called twice.
-        ValueError: the machines do not have equally many processes.
+    Raises RuntimeError at a second call, ValueError where the machines do not have equally many processes.
     """
     global _local_group
     if _local_group is not None:
