@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import logging
-import os
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
@@ -82,11 +81,8 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
 def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventWriter]:
     """Writers to the log, to `metrics.json` and to TensorBoard files in `output_dir`."""
     PathManager.mkdirs(output_dir)
-    return [
-        CommonMetricPrinter(max_iter),
-        JSONWriter(os.fspath(Path(output_dir) / "metrics.json")),
-        TensorboardXWriter(output_dir),
-    ]
+    metrics = JSONWriter(Path(output_dir) / "metrics.json")
+    return [CommonMetricPrinter(max_iter), metrics, TensorboardXWriter(output_dir)]
 
 
 def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any) -> nn.Module:

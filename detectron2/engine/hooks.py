@@ -99,14 +99,10 @@ class IterationTimer(HookBase):
     def after_train(self) -> None:
         if not self._steps:
             return
-        total = time.perf_counter() - self._train_start
-        logger.info(
-            "%d iterations in %s (%.4f s an iteration); with hooks %s",
-            self._steps,
-            timedelta(seconds=int(self._seconds_in_steps)),
-            self._seconds_in_steps / self._steps,
-            timedelta(seconds=int(total)),
-        )
+        spent = (self._seconds_in_steps, time.perf_counter() - self._train_start)
+        in_steps, total = (timedelta(seconds=int(seconds)) for seconds in spent)
+        mean = self._seconds_in_steps / self._steps
+        logger.info("%d iterations in %s (%.4f s an iteration); with hooks %s", self._steps, in_steps, mean, total)
 
 
 class PeriodicWriter(HookBase):

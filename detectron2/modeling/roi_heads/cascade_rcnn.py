@@ -172,15 +172,10 @@ class CascadeROIHeads(base.StandardROIHeads):
         """The last stage's boxes with the mean of all stages' probabilities."""
         last = self.box_predictor[-1]
         stages = [p.predict_probs(*output) for p, output in zip(self.box_predictor, outputs, strict=True)]
-        detections, _ = fast_rcnn_inference(
-            last.predict_boxes(*outputs[-1]),
-            [torch.stack(probs).mean(dim=0) for probs in zip(*stages, strict=True)],
-            [own.image_size for own in outputs[-1][1]],
-            last.test_score_thresh,
-            last.test_nms_thresh,
-            last.test_topk_per_image,
-        )
-        return detections
+        probs = [torch.stack(own).mean(dim=0) for own in zip(*stages, strict=True)]
+        image_sizes = [own.image_size for own in outputs[-1][1]]
+        limits = (last.test_score_thresh, last.test_nms_thresh, last.test_topk_per_image)
+        return fast_rcnn_inference(last.predict_boxes(*outputs[-1]), probs, image_sizes, *limits)[0]
 
 
 def _check_cascade_config(cfg: CfgNode) -> None:
