@@ -4,5 +4,3 @@ from fvcore.common.checkpoint import Checkpointer, PeriodicCheckpointer
 
 from detectron2.checkpoint.catalog import ModelCatalog, ModelCatalogHandler
 from detectron2.checkpoint.detection_checkpoint import DetectionCheckpointer
-
-__all__ = ["Checkpointer", "DetectionCheckpointer", "ModelCatalog", "ModelCatalogHandler", "PeriodicCheckpointer"]

@@ -25,11 +25,7 @@ class ModelCatalog:
 
     @staticmethod
     def get(name: str) -> str:
-        """The web address of, for example, "ImageNetPretrained/MSRA/R-50".
-
-        Raises:
-            RuntimeError: the name is unknown.
-        """
+        """The web address of, for example, "ImageNetPretrained/MSRA/R-50"; RuntimeError for an unknown name."""
         if name not in _IMAGENET_WEIGHTS:
             nearest = difflib.get_close_matches(name, _IMAGENET_WEIGHTS, n=3, cutoff=0.0)
             raise RuntimeError(f"no weights are catalogued as '{name}'; nearest names: {', '.join(nearest)}")

@@ -16,11 +16,7 @@ from fvcore.common.checkpoint import Checkpointer
 from tabulate import tabulate
 from torch import nn
 
-from detectron2.checkpoint.c2_model_loading import (
-    align_and_update_state_dicts,
-    convert_torchvision_names,
-    is_torchvision_resnet,
-)
+from detectron2.checkpoint import c2_model_loading
 from detectron2.checkpoint.restricted_pickle import load_restricted_pickle
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager, write_whole
@@ -105,7 +101,7 @@ class DetectionCheckpointer(Checkpointer):
         author = checkpoint.pop("__author__", None)
         if checkpoint.pop("matching_heuristics", False) or author == "Caffe2":
             self._convert_ndarray_to_tensor(checkpoint["model"])
-            checkpoint["model"] = align_and_update_state_dicts(
+            checkpoint["model"] = c2_model_loading.align_and_update_state_dicts(
                 self.model.state_dict(), checkpoint["model"], c2_conversion=author == "Caffe2"
             )
         incompatible = super()._load_model(checkpoint)
@@ -178,6 +174,7 @@ def _read_tensors(filename: str) -> dict[str, Any]:
         raise ValueError(f"{filename}: a checkpoint is a dict, not {type(content).__name__}; save model.state_dict()")
     if "model" in content:
         return content
-    if is_torchvision_resnet(content):
-        return {"model": convert_torchvision_names(content), "__author__": "torchvision", "matching_heuristics": True}
+    if c2_model_loading.is_torchvision_resnet(content):
+        weights = c2_model_loading.convert_torchvision_names(content)
+        return {"model": weights, "__author__": "torchvision", "matching_heuristics": True}
     return {"model": content}

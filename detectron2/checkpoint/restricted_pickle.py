@@ -113,10 +113,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
 def load_restricted_pickle(path: str | os.PathLike[str]) -> Any:
     """The content of a pickle of plain containers, texts, numbers and numpy arrays, of any protocol.
 
-    Files that Python 2 or numpy 1 wrote are read too; Python 2's strings come as latin1 text.
-
-    Raises:
-        pickle.UnpicklingError: the file requests anything else, or is no pickle.
+    Files that Python 2 or numpy 1 wrote are read too; Python 2's strings come as latin1 text. Raises
+    pickle.UnpicklingError where the file requests anything else, or is no pickle.
     """
     with Path(path).open("rb") as file:
         try:

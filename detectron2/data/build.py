@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
@@ -108,8 +109,7 @@ def build_batch_data_loader(
 ) -> Iterable[Any]:
     """An iterable of training batches; arguments as of build_detection_train_loader, a stream takes no sampler.
 
-    Raises:
-        ValueError: the processes cannot share `total_batch_size` equally.
+    Raises ValueError where the processes cannot share `total_batch_size` equally.
     """
     world_size = comm.get_world_size()
     if total_batch_size <= 0 or total_batch_size % world_size:
@@ -119,17 +119,13 @@ def build_batch_data_loader(
     if sampler is not None:
         # Workers take whole batches, so that their number does not change which images make a batch.
         dataset = ToIterableDataset(dataset, sampler, shard_chunk_size=1 if aspect_ratio_grouping else batch_size)
-    loader: Any = ResumableLoader if isinstance(dataset, ToIterableDataset) else torchdata.DataLoader
-    workers: dict[str, Any] = {
-        "num_workers": num_workers,
-        "worker_init_fn": worker_init_reset_seed,
-        "pin_memory": pin_memory,
-    }
+    kind: Any = ResumableLoader if isinstance(dataset, ToIterableDataset) else torchdata.DataLoader
+    loader = partial(kind, num_workers=num_workers, worker_init_fn=worker_init_reset_seed, pin_memory=pin_memory)
     if not aspect_ratio_grouping:
         collate = collate_fn or trivial_batch_collator
-        return loader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate, **workers)
+        return loader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate)
     # Workers send single images: only here, where all arrive, can they be grouped.
-    singles = loader(dataset, batch_size=None, collate_fn=trivial_batch_collator, **workers)
+    singles = loader(dataset, batch_size=None, collate_fn=trivial_batch_collator)
     batches: Any = AspectRatioGroupedDataset(singles, batch_size)
     if collate_fn is not None:
         batches = MapDataset(batches, collate_fn)

@@ -29,9 +29,7 @@ class _DatasetCatalog(_Catalog):
     def register(self, name: str, func: Callable[[], list[dict]]) -> None:
         """Register `func`, which takes nothing and returns the same list of dicts each time.
 
-        Raises:
-            TypeError: `func` is not callable.
-            AssertionError: the name is taken.
+        Raises TypeError where `func` is not callable, AssertionError where the name is taken.
         """
         if not callable(func):
             raise TypeError(f"data set '{name}': register a function that returns a list of dicts, not {func!r}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch.utils.data as torchdata
 
-from detectron2.utils.random_state import random_states_kept, seed_for_item
+from detectron2.utils.env import random_states_kept, seed_for_item
 from detectron2.utils.serialize import PicklableWrapper
 
 __all__ = ["AspectRatioGroupedDataset", "DatasetFromList", "MapDataset", "ToIterableDataset"]

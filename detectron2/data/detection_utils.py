@@ -24,11 +24,7 @@ class SizeMismatchError(ValueError):
 
 
 def check_image_size(dataset_dict: dict, image: np.ndarray) -> None:
-    """Compare "width" and "height" of the dict with the image, and add them if they are missing.
-
-    Raises:
-        SizeMismatchError: they differ.
-    """
+    """Compare "width" and "height" of the dict with the image (SizeMismatchError), and add them if they are missing."""
     height, width = image.shape[:2]
     expected = (dataset_dict.get("height", height), dataset_dict.get("width", width))
     if expected != (height, width):
@@ -192,8 +188,7 @@ def gen_crop_transform_with_instance(
 ) -> T.CropTransform:
     """A random crop that contains the centre of an instance's box; sizes are (height, width) in pixels.
 
-    Raises:
-        ValueError: the crop is larger than the image, or the box's centre lies outside of it.
+    Raises ValueError where the crop is larger than the image, or the box's centre lies outside of it.
     """
     size, image = np.asarray(crop_size, dtype=np.int64), np.asarray(image_size, dtype=np.int64)
     if (size > image).any():
@@ -211,9 +206,7 @@ def gen_crop_transform_with_instance(
 def check_metadata_consistency(key: str, dataset_names: Iterable[str]) -> None:
     """Check that data sets used together agree on a metadata key, usually "thing_classes".
 
-    Raises:
-        AttributeError: one does not have it.
-        ValueError: two differ.
+    Raises AttributeError where one does not have it, ValueError where two differ.
     """
     values = {name: getattr(MetadataCatalog.get(name), key) for name in dataset_names}
     if not values:

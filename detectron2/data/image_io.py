@@ -56,11 +56,7 @@ def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray: 
     Greys of 16 bits become 8 bits by dropping the lower byte; alpha is dropped; palettes, CMYK and bitmaps are
     converted to the colours they show.
 
-    Args:
-        format: as for read_image.
-
-    Returns:
-        HxWxC (or HxW for format None and a grey file).
+    Returns HxWxC (or HxW for format None and a grey file); `format` is as for read_image.
     """
     if format is None:
         return np.asarray(image)
@@ -82,12 +78,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str) -> np.ndarray:
-    """Convert an image as the network gets it to HxWx3 uint8 RGB, for drawing.
-
-    Args:
-        image: HxWxC array or tensor of `format`.
-        format: as for read_image.
-    """
+    """HxWx3 uint8 RGB, for drawing, of an HxWxC array or tensor of a `format` that read_image knows."""
     array = image.cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
     if format == "BGR":
         return array[:, :, ::-1]

@@ -18,9 +18,7 @@ class ResumableLoader(torchdata.DataLoader):
     """A DataLoader over a stream of indexed items that knows its position and its random seed.
 
     Its state is this process's only. With another number of processes the stream is resumed at the same fraction.
-
-    Attributes:
-        position: how many items of this process's share of the stream were given in this pass.
+    `position` is how many items of this process's share of the stream were given in this pass.
     """
 
     def __init__(self, stream: ToIterableDataset, batch_size: int | None, **options: Any) -> None:

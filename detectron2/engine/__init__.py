@@ -1,5 +1,4 @@
 """Training and prediction: the loop and its hooks, command line, defaults, several processes."""
-# ruff: noqa: F403 (each module's __all__ lists what is public)
 
 from detectron2.engine.defaults import *
 from detectron2.engine.hooks import *

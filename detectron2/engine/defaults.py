@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import logging
-import os
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 import detectron2.data.transforms as T
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog, build_detection_test_loader, build_detection_train_loader
 from detectron2.engine import hooks
-from detectron2.engine.ddp import create_ddp_model
 from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format, verify_results
 from detectron2.modeling import build_model
@@ -38,6 +38,9 @@ __all__ = [
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
+
+# What newer PyTorch calls broadcast_buffers.
+_RENAMED = "forward_sync_buffers"
 
 
 def default_argument_parser(epilog: str | None = None) -> argparse.ArgumentParser:
@@ -78,11 +81,38 @@ def default_setup(cfg: CfgNode, args: argparse.Namespace) -> None:
 def default_writers(output_dir: str, max_iter: int | None = None) -> list[EventWriter]:
     """Writers to the log, to `metrics.json` and to TensorBoard files in `output_dir`."""
     PathManager.mkdirs(output_dir)
-    return [
-        CommonMetricPrinter(max_iter),
-        JSONWriter(os.fspath(Path(output_dir) / "metrics.json")),
-        TensorboardXWriter(output_dir),
-    ]
+    metrics = JSONWriter(Path(output_dir) / "metrics.json")
+    return [CommonMetricPrinter(max_iter), metrics, TensorboardXWriter(output_dir)]
+
+
+def create_ddp_model(model: nn.Module, *, fp16_compression: bool = False, **kwargs: Any) -> nn.Module:
+    """The model itself in a single process, else wrapped in DistributedDataParallel (`kwargs` are its).
+
+    Raises ValueError where a model on the CPU has SyncBN layers, which PyTorch has for GPUs only.
+    """
+    if comm.get_world_size() == 1:
+        return model
+    if next(model.parameters()).is_cuda:
+        kwargs.setdefault("device_ids", [comm.get_local_rank()])
+    else:
+        _refuse_sync_bn(model)
+    if "broadcast_buffers" in kwargs and _RENAMED in inspect.signature(DistributedDataParallel).parameters:
+        kwargs[_RENAMED] = kwargs.pop("broadcast_buffers")
+    ddp = DistributedDataParallel(model, **kwargs)
+    if fp16_compression:
+        from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+
+        ddp.register_comm_hook(state=None, hook=default_hooks.fp16_compress_hook)
+    return ddp
+
+
+def _refuse_sync_bn(model: nn.Module) -> None:
+    synced = [name for name, module in model.named_modules() if isinstance(module, nn.SyncBatchNorm)]
+    if synced:
+        raise ValueError(
+            f"{len(synced)} SyncBN layers ('{synced[0]}', ...) cannot be trained by several processes on the CPU: set "
+            "the NORM of MODEL.RESNETS, FPN, ROI_BOX_HEAD and ROI_MASK_HEAD to FrozenBN, GN or BN, or train on GPUs"
+        )
 
 
 class DefaultPredictor:
@@ -119,7 +149,7 @@ class _Progress:
         self._trainer = weakref.proxy(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**TrainerBase.state_dict(self._trainer), "processes": self._trainer.process_states()}
+        return {**TrainerBase.state_dict(self._trainer), "processes": self._trainer._trainer.process_states()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._trainer.load_state_dict(state)
@@ -227,14 +257,8 @@ class DefaultTrainer(TrainerBase):
     def _gather_for_checkpoints(self) -> None:
         """Checkpoints are written by the main process, which does not know the others' states."""
         done, periods = self.iter + 1, (self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD)
-        if done >= self.max_iter or any(period > 0 and done % period == 0 for period in periods):
-            self._trainer.gather_process_states()
-        else:
-            self._trainer.drop_process_states()
-
-    def process_states(self) -> list[dict[str, Any]]:
-        """As SimpleTrainer's."""
-        return self._trainer.process_states()
+        saved = done >= self.max_iter or any(period > 0 and done % period == 0 for period in periods)
+        self._trainer.gather_process_states(saved)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "_trainer": self._trainer.state_dict()}

@@ -21,8 +21,8 @@ from detectron2.engine.train_loop import HookBase, TrainerBase
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
+from detectron2.utils.env import random_states_kept
 from detectron2.utils.events import EventStorage, EventWriter
-from detectron2.utils.random_state import random_states_kept
 
 __all__ = [
     "BestCheckpointer", "CallbackHook", "EvalHook", "IterationTimer", "LRScheduler", "PeriodicCheckpointer",
@@ -99,14 +99,10 @@ class IterationTimer(HookBase):
     def after_train(self) -> None:
         if not self._steps:
             return
-        total = time.perf_counter() - self._train_start
-        logger.info(
-            "%d iterations in %s (%.4f s an iteration); with hooks %s",
-            self._steps,
-            timedelta(seconds=int(self._seconds_in_steps)),
-            self._seconds_in_steps / self._steps,
-            timedelta(seconds=int(total)),
-        )
+        spent = (self._seconds_in_steps, time.perf_counter() - self._train_start)
+        in_steps, total = (timedelta(seconds=int(seconds)) for seconds in spent)
+        mean = self._seconds_in_steps / self._steps
+        logger.info("%d iterations in %s (%.4f s an iteration); with hooks %s", self._steps, in_steps, mean, total)
 
 
 class PeriodicWriter(HookBase):

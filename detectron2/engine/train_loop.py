@@ -15,8 +15,8 @@ import torch.distributed as dist
 from torch import nn
 
 from detectron2.utils import comm
+from detectron2.utils.env import random_states, random_states_kept, set_random_states
 from detectron2.utils.events import EventStorage, get_event_storage
-from detectron2.utils.random_state import random_states, random_states_kept, set_random_states
 
 __all__ = ["AMPTrainer", "HookBase", "SimpleTrainer", "TrainerBase"]
 
@@ -233,13 +233,9 @@ class SimpleTrainer(TrainerBase):
         if len(metrics) > 1:
             storage.put_scalars(**metrics)
 
-    def gather_process_states(self) -> None:
-        """Collect in all processes what each alone knows, for the main process's checkpoints of this iteration."""
-        self._gathered = comm.gather(self._process_state())
-
-    def drop_process_states(self) -> None:
-        """Forget what was collected, as the next iteration makes it wrong."""
-        self._gathered = []
+    def gather_process_states(self, saved: bool) -> None:
+        """Collect in all processes what each alone knows, where the main process saves this iteration; else forget."""
+        self._gathered = comm.gather(self._process_state()) if saved else []
 
     def process_states(self) -> list[dict[str, Any]]:
         """Random generators and place in the data of each process, of this one alone where none were collected."""

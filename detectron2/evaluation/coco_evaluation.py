@@ -289,12 +289,8 @@ def instances_to_coco_json(instances: Instances, img_id: int) -> list[dict]:
     """
     instances = instances.to("cpu")
     boxes = BoxMode.convert(instances.pred_boxes.tensor, BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
-    results = [
-        {"image_id": img_id, "category_id": category, "bbox": box, "score": score}
-        for category, box, score in zip(
-            instances.pred_classes.tolist(), boxes.tolist(), instances.scores.tolist(), strict=True
-        )
-    ]
+    columns = zip(instances.pred_classes.tolist(), boxes.tolist(), instances.scores.tolist(), strict=True)
+    results = [{"image_id": img_id, "category_id": kind, "bbox": box, "score": score} for kind, box, score in columns]
     if results and instances.has("pred_masks"):
         for result, run_lengths in zip(results, _encode(instances.pred_masks), strict=True):
             result["segmentation"] = run_lengths

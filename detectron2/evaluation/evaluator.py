@@ -110,9 +110,8 @@ def inference_on_dataset(
     with inference_context(model) if isinstance(model, nn.Module) else nullcontext(), torch.no_grad():
         _run(model, data_loader, evaluator, _Stopwatch(total))
     seconds = time.perf_counter() - started
-    logger.info(
-        "Total inference time: %s (%.4f s / iter)", datetime.timedelta(seconds=int(seconds)), seconds / max(total, 1)
-    )
+    whole = datetime.timedelta(seconds=int(seconds))
+    logger.info("Total inference time: %s (%.4f s / iter)", whole, seconds / max(total, 1))
     results = evaluator.evaluate()
     return {} if results is None else results
 

@@ -72,10 +72,7 @@ class FrozenBatchNorm2d(nn.Module):
         if norm.running_mean is None:
             raise ValueError(f"cannot freeze {norm}: it keeps no running statistics")
         frozen = cls(norm.num_features, norm.eps).to(norm.running_mean.device)
-        source = norm.state_dict()
-        for name, buffer in frozen.named_buffers():
-            if name in source:
-                buffer.copy_(source[name])
+        frozen.load_state_dict(norm.state_dict(), strict=False)
         return frozen.train(norm.training)
 
 

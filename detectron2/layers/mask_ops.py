@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-__all__ = ["paste_masks_in_image"]
-
-Window = tuple[int, int, int, int]
 
 
 def paste_masks_in_image(masks: Tensor, boxes: Any, image_shape: tuple[int, int], threshold: float = 0.5) -> Tensor:
@@ -30,42 +25,27 @@ def paste_masks_in_image(masks: Tensor, boxes: Any, image_shape: tuple[int, int]
     Only the pixels that a box can reach are computed, one instance at a time: beyond the result itself, memory is
     bounded by the largest box.
     """
-    height, width = image_shape
-    soft = threshold < 0
-    out = torch.full(
-        (len(masks), height, width), threshold == 0, dtype=torch.uint8 if soft else torch.bool, device=masks.device
-    )
-    for index, ((x0, y0, x1, y1), pasted) in enumerate(_paste_masks_in_boxes(masks, boxes, image_shape)):
-        if pasted.numel():
-            out[index, y0:y1, x0:x1] = (pasted * 255).to(torch.uint8) if soft else pasted >= threshold
-    return out
-
-
-def _paste_masks_in_boxes(masks: Tensor, boxes: Any, image_shape: tuple[int, int]) -> Iterator[tuple[Window, Tensor]]:
-    """What `paste_masks_in_image` puts into the image, each mask for itself.
-
-    Yields:
-        For each mask the window (x0, y0, x1, y1) of the image's pixels that its box can reach, half-open, and the
-        probabilities (y1 - y0, x1 - x0) in it; everywhere else they are zero. The window may be empty.
-    """
     if masks.dim() != 3 or masks.shape[-1] != masks.shape[-2]:
         raise ValueError(f"masks have shape {tuple(masks.shape)}, expected (N, M, M)")
     corners: Tensor = boxes if isinstance(boxes, Tensor) else boxes.tensor
     if len(masks) != len(corners):
         raise ValueError(f"{len(masks)} masks but {len(corners)} boxes")
+    (height, width), soft = image_shape, threshold < 0
+    kind = torch.uint8 if soft else torch.bool
+    out = torch.full((len(masks), height, width), threshold == 0, dtype=kind, device=masks.device)
     if len(masks) == 0:
-        return
-    height, width = image_shape
+        return out
     corners, masks = corners.to(masks.device, torch.float32), masks.float()
     columns = _sampling_positions(corners[:, 0], corners[:, 2], width)
     rows = _sampling_positions(corners[:, 1], corners[:, 3], height)
     for index, (x0, y0, x1, y1) in enumerate(_reached_pixels(corners, masks.shape[-1], height, width)):
-        shape = (max(y1 - y0, 0), max(x1 - x0, 0))
-        if 0 in shape:
-            yield (x0, y0, x0, y0), masks.new_zeros((0, 0))
+        shape = (y1 - y0, x1 - x0)
+        if min(shape) <= 0:
             continue
         grid = torch.stack((columns[index, None, x0:x1].expand(shape), rows[index, y0:y1, None].expand(shape)), dim=-1)
-        yield (x0, y0, x1, y1), F.grid_sample(masks[index, None, None], grid[None], align_corners=False)[0, 0]
+        pasted = F.grid_sample(masks[index, None, None], grid[None], align_corners=False)[0, 0]
+        out[index, y0:y1, x0:x1] = (pasted * 255).to(torch.uint8) if soft else pasted >= threshold
+    return out
 
 
 def _sampling_positions(start: Tensor, end: Tensor, size: int) -> Tensor:

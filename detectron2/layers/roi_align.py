@@ -7,8 +7,6 @@ from torchvision.ops import roi_align
 
 from detectron2.layers.cpu import roi_align as cpu
 
-__all__ = ["ROIAlign", "roi_align"]
-
 
 class ROIAlign(nn.Module):
     """Pool RoIs of feature maps to one size: each bin is the mean of bilinear interpolations at its sampling points.

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 
-def c2_msra_fill(module: nn.Module) -> None:
+def c2_msra_fill(module: Any) -> None:
     """Normal weights of variance 2 / fan_out, for layers followed by a ReLU (He et al. 2015, eq. 14); zero bias."""
-    nn.init.kaiming_normal_(cast(Tensor, module.weight), mode="fan_out", nonlinearity="relu")
+    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     _zero_bias(module)
 
 
-def c2_xavier_fill(module: nn.Module) -> None:
+def c2_xavier_fill(module: Any) -> None:
     """Uniform weights of variance 1 / fan_in (what Caffe2 calls XavierFill); zero bias."""
-    nn.init.kaiming_uniform_(cast(Tensor, module.weight), a=1)
+    nn.init.kaiming_uniform_(module.weight, a=1)
     _zero_bias(module)
 
 
-def _zero_bias(module: nn.Module) -> None:
+def _zero_bias(module: Any) -> None:
     if module.bias is not None:
-        nn.init.zeros_(cast(Tensor, module.bias))
+        nn.init.zeros_(module.bias)

@@ -46,7 +46,9 @@ class Conv2d(nn.Conv2d):
         if synced and x.numel() == 0:
             # its collective calls would wait for this worker for ever
             raise ValueError(f"SyncBatchNorm cannot train on an empty input of shape {tuple(x.shape)}")
-        affine = constant_scale_and_shift(self.norm) if self._can_fold() else None
+        # 16-bit weights would be rounded once more; other paddings are not F.conv2d's
+        can_fold = self.weight.dtype == torch.float32 and self.padding_mode == "zeros"
+        affine = constant_scale_and_shift(self.norm) if can_fold else None
         if affine is not None:
             x = self._folded(x, *affine)
         else:
@@ -54,10 +56,6 @@ class Conv2d(nn.Conv2d):
             if self.norm is not None:
                 x = self.norm(x)
         return x if self.activation is None else self.activation(x)
-
-    def _can_fold(self) -> bool:
-        # 16-bit weights would be rounded once more; other paddings are not F.conv2d's
-        return self.weight.dtype == torch.float32 and self.padding_mode == "zeros"
 
     def _folded(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         weight = self.weight * scale.view(-1, 1, 1, 1)

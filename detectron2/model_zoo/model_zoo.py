@@ -12,8 +12,6 @@ from detectron2.config import CfgNode, get_cfg
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["get", "get_checkpoint_url", "get_config", "get_config_file"]
-
 BASE_URL = "https://dl.fbaipublicfiles.com/detectron2/"
 
 # Config name -> training run and file of its checkpoint.
@@ -60,8 +58,7 @@ _CONFIG_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[2] 
 def get_checkpoint_url(config_path: str) -> str:
     """Address of the weights trained with a config, e.g. "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml".
 
-    Raises:
-        RuntimeError: no weights were published for it.
+    Raises RuntimeError where no weights were published for it.
     """
     name = config_path.removesuffix(".yaml")
     if name not in _CHECKPOINTS:
@@ -70,11 +67,7 @@ def get_checkpoint_url(config_path: str) -> str:
 
 
 def get_config_file(config_path: str) -> str:
-    """Path of a config's YAML file on this machine.
-
-    Raises:
-        RuntimeError: there is no such config.
-    """
+    """Path of a config's YAML file on this machine; RuntimeError where there is no such config."""
     for folder in _CONFIG_FOLDERS:
         if (folder / config_path).is_file():
             return str(folder / config_path)
@@ -91,8 +84,7 @@ def _nearest(name: str, known: Collection[str]) -> str:
 def get_config(config_path: str, trained: bool = False) -> CfgNode:
     """A config of the zoo; MODEL.WEIGHTS is its initial weights, or with `trained` its published checkpoint.
 
-    Raises:
-        RuntimeError: there is no such config, or no checkpoint for it.
+    Raises RuntimeError where there is no such config, or no checkpoint for it.
     """
     cfg = get_cfg()
     cfg.merge_from_file(get_config_file(config_path))
@@ -104,8 +96,7 @@ def get_config(config_path: str, trained: bool = False) -> CfgNode:
 def get(config_path: str, trained: bool = False, device: str | None = None) -> nn.Module:
     """The network of a config with its initial or, with `trained`, its published weights, in training mode.
 
-    Args:
-        device: where to put it; None: the config's device, or the CPU where there is no CUDA.
+    `device` None is the config's device, or the CPU where there is no CUDA.
     """
     # Finding a config must not cost importing PyTorch.
     import torch

@@ -1,5 +1,4 @@
 """Networks: backbones, proposal generators, heads, and whole detectors built from a configuration."""
-# ruff: noqa: F403 (each module's __all__ lists what is public)
 
 from detectron2.modeling.anchor_generator import *
 from detectron2.modeling.backbone import *

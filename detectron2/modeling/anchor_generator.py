@@ -20,9 +20,7 @@ from detectron2.utils.registry import Registry
 __all__ = ["ANCHOR_GENERATOR_REGISTRY", "DefaultAnchorGenerator", "build_anchor_generator"]
 
 ANCHOR_GENERATOR_REGISTRY = Registry("ANCHOR_GENERATOR")
-ANCHOR_GENERATOR_REGISTRY.__doc__ = (
-    "``(cfg, input_shape: list[ShapeSpec]) -> module`` by ``MODEL.ANCHOR_GENERATOR.NAME``."
-)
+ANCHOR_GENERATOR_REGISTRY.__doc__ = "``(cfg, list[ShapeSpec]) -> module`` by ``MODEL.ANCHOR_GENERATOR.NAME``."
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()

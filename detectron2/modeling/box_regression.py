@@ -14,8 +14,6 @@ from torchvision.ops import generalized_box_iou_loss
 
 from detectron2.layers import ciou_loss, diou_loss
 
-__all__ = ["Box2BoxTransform", "box_regression_loss"]
-
 # A box grows at most 62.5-fold: exp() of a wild dw would overflow.
 DEFAULT_SCALE_CLAMP = math.log(1000.0 / 16)
 
@@ -73,7 +71,6 @@ def box_regression_loss(
     Args:
         loss_type: "smooth_l1" compares deltas; "giou", "diou" and "ciou" compare boxes.
         smooth_l1_beta: where smooth L1 turns from quadratic to linear; 0 is plain L1.
-
     """
     if loss_type == "smooth_l1":
         return F.smooth_l1_loss(deltas, transform.get_deltas(boxes, target_boxes), reduction="sum", beta=smooth_l1_beta)

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import torch
 
-__all__ = ["Matcher"]
-
 
 class Matcher:
     """Gives each prediction its best ground truth, and a label from how good that match is.

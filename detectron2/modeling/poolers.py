@@ -17,8 +17,6 @@ from detectron2.config import CfgNode
 from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.structures import Boxes
 
-__all__ = ["ROIPooler", "assign_boxes_to_levels", "build_roi_pooler", "convert_boxes_to_pooler_format"]
-
 
 def assign_boxes_to_levels(
     box_lists: Sequence[Boxes], min_level: int, max_level: int, canonical_box_size: int, canonical_level: int

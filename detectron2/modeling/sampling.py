@@ -6,8 +6,6 @@ import torch
 
 from detectron2.layers import nonzero_tuple
 
-__all__ = ["subsample_labels"]
-
 
 def subsample_labels(
     labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int

@@ -7,12 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from fvcore.common.param_scheduler import (
-    CosineParamScheduler,
-    MultiStepParamScheduler,
-    ParamScheduler,
-    StepWithFixedGammaParamScheduler,
-)
+from fvcore.common import param_scheduler as schedules
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -34,21 +29,17 @@ _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """SGD over the model's trainable parameters, with weight decay, and clipping if the config wants it."""
+    solver = cfg.SOLVER
     params = get_default_optimizer_params(
         model,
-        base_lr=cfg.SOLVER.BASE_LR,
-        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
-        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
-        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+        base_lr=solver.BASE_LR,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+        bias_lr_factor=solver.BIAS_LR_FACTOR,
+        weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
     )
+    momentum = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
     sgd = maybe_add_gradient_clipping(cfg, torch.optim.SGD)
-    return sgd(
-        params,
-        lr=cfg.SOLVER.BASE_LR,
-        momentum=cfg.SOLVER.MOMENTUM,
-        nesterov=cfg.SOLVER.NESTEROV,
-        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
-    )
+    return sgd(params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, **momentum)
 
 
 def get_default_optimizer_params(
@@ -158,34 +149,34 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRMult
 
 
 @LR_SCHEDULE_REGISTRY.register()
-def WarmupMultiStepLR(cfg: CfgNode) -> ParamScheduler:  # noqa: N802
+def WarmupMultiStepLR(cfg: CfgNode) -> schedules.ParamScheduler:  # noqa: N802
     """Times GAMMA at each of STEPS; steps at or after MAX_ITER never come."""
     steps = [step for step in cfg.SOLVER.STEPS if step < cfg.SOLVER.MAX_ITER]
     if any(step <= 0 for step in steps) or steps != sorted(set(steps)):
         raise ValueError(f"SOLVER.STEPS must be positive and rise, not {tuple(cfg.SOLVER.STEPS)}")
-    return MultiStepParamScheduler(
+    return schedules.MultiStepParamScheduler(
         values=[cfg.SOLVER.GAMMA**k for k in range(len(steps) + 1)], milestones=steps, num_updates=cfg.SOLVER.MAX_ITER
     )
 
 
 @LR_SCHEDULE_REGISTRY.register()
-def WarmupCosineLR(cfg: CfgNode) -> ParamScheduler:  # noqa: N802
+def WarmupCosineLR(cfg: CfgNode) -> schedules.ParamScheduler:  # noqa: N802
     """Half a cosine from BASE_LR down to BASE_LR_END."""
     end = cfg.SOLVER.BASE_LR_END / cfg.SOLVER.BASE_LR
     if not 0.0 <= end <= 1.0:
         raise ValueError(f"SOLVER.BASE_LR_END {cfg.SOLVER.BASE_LR_END} must lie in 0..BASE_LR ({cfg.SOLVER.BASE_LR})")
-    return CosineParamScheduler(1.0, end)
+    return schedules.CosineParamScheduler(1.0, end)
 
 
 @LR_SCHEDULE_REGISTRY.register()
-def WarmupStepWithFixedGammaLR(cfg: CfgNode) -> ParamScheduler:  # noqa: N802
+def WarmupStepWithFixedGammaLR(cfg: CfgNode) -> schedules.ParamScheduler:  # noqa: N802
     """Times GAMMA, NUM_DECAYS times at equal distances."""
     return _StepsToTheEnd(
         base_value=1.0, gamma=cfg.SOLVER.GAMMA, num_decays=cfg.SOLVER.NUM_DECAYS, num_updates=cfg.SOLVER.MAX_ITER
     )
 
 
-class _StepsToTheEnd(StepWithFixedGammaParamScheduler):
+class _StepsToTheEnd(schedules.StepWithFixedGammaParamScheduler):
     """fvcore's steps are defined below 1 only; a schedule is called once more after the last iteration."""
 
     def __call__(self, where: float) -> float:

@@ -5,23 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from fvcore.common.param_scheduler import (
-    CompositeParamScheduler,
-    ConstantParamScheduler,
-    LinearParamScheduler,
-    ParamScheduler,
-)
+from fvcore.common import param_scheduler as schedules
 from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = ["LRMultiplier", "WarmupParamScheduler"]
 
 
-class WarmupParamScheduler(CompositeParamScheduler):
+class WarmupParamScheduler(schedules.CompositeParamScheduler):
     """Another schedule with a warm-up in front."""
 
     def __init__(
         self,
-        scheduler: ParamScheduler,
+        scheduler: schedules.ParamScheduler,
         warmup_factor: float,
         warmup_length: float,
         warmup_method: str = "linear",
@@ -39,9 +34,9 @@ class WarmupParamScheduler(CompositeParamScheduler):
         start = warmup_factor * scheduler(0.0)
         # Rescaled, the schedule begins where the warm-up ends; covered, it is there already on its way.
         end = scheduler(0.0 if rescale_interval else warmup_length)
-        warmups: dict[str, ParamScheduler] = {
-            "constant": ConstantParamScheduler(start),
-            "linear": LinearParamScheduler(start, end),
+        warmups: dict[str, schedules.ParamScheduler] = {
+            "constant": schedules.ConstantParamScheduler(start),
+            "linear": schedules.LinearParamScheduler(start, end),
         }
         if warmup_method not in warmups:
             raise ValueError(f"SOLVER.WARMUP_METHOD '{warmup_method}' is unknown: use {' or '.join(sorted(warmups))}")
@@ -56,10 +51,10 @@ class LRMultiplier(LRScheduler):
     """Multiplies each parameter group's initial learning rate by a schedule's value; call step() every iteration."""
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, multiplier: ParamScheduler, max_iter: int, last_iter: int = -1
+        self, optimizer: torch.optim.Optimizer, multiplier: schedules.ParamScheduler, max_iter: int, last_iter: int = -1
     ) -> None:
         """`max_iter` is of the whole training; `last_iter` the last one done where training goes on, -1 for none."""
-        if not isinstance(multiplier, ParamScheduler):
+        if not isinstance(multiplier, schedules.ParamScheduler):
             raise TypeError(f"multiplier must be a fvcore ParamScheduler, not {type(multiplier).__name__}")
         self._multiplier = multiplier
         self._max_iter = max_iter

@@ -15,6 +15,7 @@ __all__ = [
     "pairwise_point_box_distance",
 ]  # fmt: skip
 
+_Own = TypeVar("_Own", bound="InstanceTensor")
 _Raw = TypeVar("_Raw", list[float], tuple[float, ...], Tensor, np.ndarray)
 
 
@@ -52,7 +53,29 @@ class BoxMode(IntEnum):
         return converted
 
 
-class Boxes:
+class InstanceTensor:
+    """A property of N instances as one tensor of N rows, which `tensor` holds."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor: Tensor = tensor
+
+    def to(self: _Own, *args: Any, **kwargs: Any) -> _Own:
+        return type(self)(self.tensor.to(*args, **kwargs))
+
+    @property
+    def device(self) -> torch.device:
+        return self.tensor.device
+
+    def __getitem__(self: _Own, item: Any) -> _Own:
+        """Selected rows, sharing memory where torch's indexing does; an int gives one, still as this class."""
+        rows = self.tensor[item]
+        return type(self)(rows[None] if isinstance(item, int) else rows)
+
+    def __len__(self) -> int:
+        return self.tensor.shape[0]
+
+
+class Boxes(InstanceTensor):
     """N boxes as one float32 tensor, Nx4, (x0, y0, x1, y1) in pixels; `tensor` holds them."""
 
     def __init__(self, tensor: Any) -> None:
@@ -62,17 +85,10 @@ class Boxes:
             corners = corners.reshape(-1, 4)
         if corners.dim() != 2 or corners.shape[1] != 4:
             raise ValueError(f"boxes have shape {tuple(corners.shape)}, expected (N, 4)")
-        self.tensor: Tensor = corners
+        super().__init__(corners)
 
     def clone(self) -> Boxes:
         return Boxes(self.tensor.clone())
-
-    def to(self, device: torch.device | str) -> Boxes:
-        return Boxes(self.tensor.to(device=device))
-
-    @property
-    def device(self) -> torch.device:
-        return self.tensor.device
 
     def area(self) -> Tensor:
         """N areas in square pixels."""
@@ -102,9 +118,6 @@ class Boxes:
         if corners.dim() != 2:
             raise IndexError(f"indexing Boxes with {item!r} gives shape {tuple(corners.shape)}, expected (N, 4)")
         return Boxes(corners)
-
-    def __len__(self) -> int:
-        return self.tensor.shape[0]
 
     def __repr__(self) -> str:
         return f"Boxes({self.tensor})"

@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from detectron2.layers import paste_masks_in_image, roi_align
-from detectron2.structures.boxes import Boxes
+from detectron2.structures.boxes import Boxes, InstanceTensor
 from detectron2.utils.memory import retry_if_cuda_oom
 
 Polygons = list[np.ndarray]
@@ -39,34 +39,19 @@ def _rasterize(instances: Sequence[Sequence[np.ndarray]], height: int, width: in
     return masks
 
 
-class BitMasks:
+class BitMasks(InstanceTensor):
     """N masks as one bool tensor, NxHxW, the size of the image."""
 
     def __init__(self, tensor: Any) -> None:
         masks = torch.as_tensor(tensor, dtype=torch.bool)
         if masks.dim() != 3:
             raise ValueError(f"bit masks have shape {tuple(masks.shape)}, expected (N, H, W)")
+        super().__init__(masks)
         self.image_size = masks.shape[1:]
-        self.tensor: Tensor = masks
-
-    def to(self, *args: Any, **kwargs: Any) -> BitMasks:
-        return BitMasks(self.tensor.to(*args, **kwargs))
-
-    @property
-    def device(self) -> torch.device:
-        return self.tensor.device
-
-    def __getitem__(self, item: Any) -> BitMasks:
-        """Selected masks, sharing memory where torch's indexing does; an int gives one mask, still as BitMasks."""
-        masks = self.tensor[item]
-        return BitMasks(masks[None] if isinstance(item, int) else masks)
 
     def __iter__(self) -> Iterator[Tensor]:
         """Masks one by one, as HxW tensors."""
         yield from self.tensor
-
-    def __len__(self) -> int:
-        return self.tensor.shape[0]
 
     def __repr__(self) -> str:
         return f"BitMasks(num_instances={len(self)}, image_size={tuple(self.image_size)})"
@@ -223,28 +208,13 @@ def _polygon_area(polygon: np.ndarray) -> float:
     return 0.5 * abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))))
 
 
-class ROIMasks:
+class ROIMasks(InstanceTensor):
     """N masks as NxMxM probabilities, each fitted to its instance's box."""
 
     def __init__(self, tensor: Tensor) -> None:
         if tensor.dim() != 3:
             raise ValueError(f"box-fitted masks have shape {tuple(tensor.shape)}, expected (N, M, M)")
-        self.tensor = tensor
-
-    def to(self, device: torch.device | str) -> ROIMasks:
-        return ROIMasks(self.tensor.to(device))
-
-    @property
-    def device(self) -> torch.device:
-        return self.tensor.device
-
-    def __len__(self) -> int:
-        return self.tensor.shape[0]
-
-    def __getitem__(self, item: Any) -> ROIMasks:
-        """Selected masks; an int gives one, still as ROIMasks."""
-        masks = self.tensor[item]
-        return ROIMasks(masks[None] if isinstance(item, int) else masks)
+        super().__init__(tensor)
 
     def __repr__(self) -> str:
         return f"ROIMasks(num_instances={len(self)}, mask_size={tuple(self.tensor.shape[1:])})"

@@ -8,10 +8,7 @@ import numpy as np
 
 _TONES = ((0.85, 0.95), (0.55, 1.0), (0.95, 0.7))
 # A golden angle from hue to hue: neighbours in the table differ and later ones fill the gaps; three tones in turn.
-_TABLE = np.array(
-    [colorsys.hsv_to_rgb(i * 0.381966 % 1.0, *_TONES[i // 8 % 3]) for i in range(80)],
-    dtype=np.float32,
-)
+_TABLE = np.array([colorsys.hsv_to_rgb(i * 0.381966 % 1.0, *_TONES[i // 8 % 3]) for i in range(80)], dtype=np.float32)
 
 
 def colormap(rgb: bool = False, maximum: int = 255) -> np.ndarray:
@@ -24,9 +21,3 @@ def colormap(rgb: bool = False, maximum: int = 255) -> np.ndarray:
 def random_color(rgb: bool = False, maximum: int = 255) -> np.ndarray:
     """One of the colours of `colormap`, sampled by numpy's global generator."""
     return colormap(rgb, maximum)[np.random.randint(len(_TABLE))]
-
-
-def random_colors(N: int, rgb: bool = False, maximum: int = 255) -> list[np.ndarray]:
-    """N colours of `colormap` in random order; all different up to the table's length."""
-    order = np.random.permutation(len(_TABLE))
-    return list(colormap(rgb, maximum)[np.resize(order, N)])

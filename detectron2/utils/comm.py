@@ -48,9 +48,7 @@ def get_rank() -> int:
 def create_local_process_group(num_workers_per_machine: int) -> None:
     """Make the group of the processes of each machine. Every process calls this once, after init_process_group.
 
-    Raises:
-        RuntimeError: called twice.
-        ValueError: the machines do not have equally many processes.
+    Raises RuntimeError at a second call, ValueError where the machines do not have equally many processes.
     """
     global _local_group
     if _local_group is not None:
@@ -106,13 +104,9 @@ def synchronize() -> None:
 
 
 @functools.cache
-def _gloo_group() -> Any:
-    return dist.new_group(backend="gloo")
-
-
 def _cpu_group() -> Any:
-    # Objects travel through CPU memory, which NCCL cannot send.
-    return _gloo_group() if dist.get_backend() == dist.Backend.NCCL else dist.group.WORLD
+    # Objects travel through CPU memory, which NCCL cannot send. None is the group of all processes.
+    return dist.new_group(backend="gloo") if dist.get_backend() == dist.Backend.NCCL else None
 
 
 def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:

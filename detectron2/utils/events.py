@@ -33,11 +33,6 @@ def get_event_storage() -> EventStorage:
     return _storages[-1]
 
 
-def has_event_storage() -> bool:
-    """Whether we are inside a `with EventStorage(...)`."""
-    return bool(_storages)
-
-
 class EventStorage:
     """Scalars with their history, and the images and histograms that no writer has taken yet."""
 
@@ -216,11 +211,7 @@ class CommonMetricPrinter(EventWriter):
     """Logs iteration, losses, times, learning rate, memory and the time left, in one line."""
 
     def __init__(self, max_iter: int | None = None, window_size: int = 20) -> None:
-        """
-        Args:
-            max_iter: iterations of the run, for the time left. None: it is not shown.
-            window_size: iterations over which losses are smoothed.
-        """
+        """`max_iter` None does not show the time left; losses are smoothed over `window_size` iterations."""
         self._max_iter = max_iter
         self._window_size = window_size
         self._last_step: tuple[int, float] | None = None

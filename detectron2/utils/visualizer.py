@@ -25,8 +25,6 @@ from detectron2.utils.colormap import colormap, random_color
 from detectron2.utils.file_io import write_whole
 from detectron2.utils.generic_mask import GenericMask, as_numpy, inner_point, without_specks
 
-__all__ = ["ColorMode", "GenericMask", "VisImage", "Visualizer", "random_color"]
-
 Color = Any
 
 
@@ -149,10 +147,11 @@ class Visualizer:
         """
         if keypoints is not None:
             raise NotImplementedError("keypoints are not drawn; leave the argument out")
-        corners = None if boxes is None else self._convert_boxes(boxes)
+        corners = None if boxes is None else as_numpy(getattr(boxes, "tensor", boxes)).astype(float).reshape(-1, 4)
         shapes = None if masks is None else self._convert_masks(masks)
         count = _common_length(boxes=corners, labels=labels, masks=shapes, assigned_colors=assigned_colors)
-        colors = _distinct_colors(count) if assigned_colors is None else assigned_colors
+        distinct = np.resize(colormap(rgb=True, maximum=1), (count, 3))
+        colors = distinct if assigned_colors is None else assigned_colors
         for i in _largest_first(corners, shapes, count):
             mask = None if shapes is None else shapes[i]
             box = None if corners is None else corners[i]
@@ -259,9 +258,6 @@ class Visualizer:
     def get_output(self) -> VisImage:
         return self.output
 
-    def _convert_boxes(self, boxes: Any) -> np.ndarray:
-        return as_numpy(getattr(boxes, "tensor", boxes)).astype(np.float64).reshape(-1, 4)
-
     def _convert_masks(self, masks: Any) -> list[GenericMask | None]:
         height, width = self.output.height, self.output.width
         each = masks.polygons if isinstance(masks, PolygonMasks) else getattr(masks, "tensor", masks)
@@ -317,10 +313,6 @@ class Visualizer:
         # a text inside a small box would hide what it names
         position = (x0, y1) if y1 - y0 < 2 * line_height and y1 + line_height < image_height else (x0, y0)
         self.draw_text(text, position, font_size=size, color=color, horizontal_alignment="left")
-
-
-def _distinct_colors(count: int) -> list[Color]:
-    return list(np.resize(colormap(rgb=True, maximum=1), (count, 3)))
 
 
 def _largest_first(boxes: np.ndarray | None, masks: Sequence[GenericMask | None] | None, count: int) -> list[int]:

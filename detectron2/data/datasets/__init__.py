@@ -1,4 +1,4 @@
 """Data sets in COCO's json format, and the built-in names."""
 
-from detectron2.data.datasets import builtin  # noqa: F401
-from detectron2.data.datasets.coco import *  # noqa: F403
+from detectron2.data.datasets import builtin
+from detectron2.data.datasets.coco import *

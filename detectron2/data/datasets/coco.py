@@ -25,9 +25,6 @@ __all__ = ["convert_to_coco_dict", "convert_to_coco_json", "load_coco_json", "re
 
 logger = logging.getLogger(__name__)
 
-_MIN_POLYGON_NUMBERS = 6
-
-
 PathLike = str | os.PathLike[str]
 
 
@@ -141,11 +138,10 @@ def _annotation(source: dict, keys: Sequence[str], contiguous_id: dict[int, int]
 
 def _clean_segmentation(segmentation: Any) -> Any:
     """Run lengths compressed; of polygons those with at least 3 points."""
-    if isinstance(segmentation, dict):
-        if isinstance(segmentation["counts"], list):
-            return mask_util.frPyObjects(segmentation, *segmentation["size"])
-        return segmentation
-    return [p for p in segmentation if len(p) % 2 == 0 and len(p) >= _MIN_POLYGON_NUMBERS]
+    if not isinstance(segmentation, dict):
+        return [p for p in segmentation if len(p) % 2 == 0 and len(p) >= 6]
+    plain = isinstance(segmentation["counts"], list)
+    return mask_util.frPyObjects(segmentation, *segmentation["size"]) if plain else segmentation
 
 
 def convert_to_coco_dict(dataset_name: str) -> dict[str, Any]:

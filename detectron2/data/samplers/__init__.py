@@ -1,8 +1,4 @@
 """Which images come in which order, in one process or in many."""
 
-from detectron2.data.samplers.distributed_sampler import (  # noqa: F401
-    InferenceSampler,
-    RepeatFactorTrainingSampler,
-    TrainingSampler,
-)
-from detectron2.data.samplers.grouped_batch_sampler import GroupedBatchSampler  # noqa: F401
+from detectron2.data.samplers.distributed_sampler import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.data.samplers.grouped_batch_sampler import GroupedBatchSampler

@@ -1,6 +1,6 @@
 """Transforms (what happens to image, boxes, polygons, masks) and augmentations (which transform, sampled at random)."""
 
-from fvcore.transforms.transform import (  # noqa: F401
+from fvcore.transforms.transform import (
     BlendTransform,
     CropTransform,
     HFlipTransform,
@@ -12,6 +12,6 @@ from fvcore.transforms.transform import (  # noqa: F401
     VFlipTransform,
 )
 
-from detectron2.data.transforms.augmentation import *  # noqa: F403
-from detectron2.data.transforms.augmentation_impl import *  # noqa: F403
-from detectron2.data.transforms.transform import *  # noqa: F403
+from detectron2.data.transforms.augmentation import *
+from detectron2.data.transforms.augmentation_impl import *
+from detectron2.data.transforms.transform import *

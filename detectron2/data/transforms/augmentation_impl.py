@@ -7,17 +7,8 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+import fvcore.transforms.transform as T
 import numpy as np
-from fvcore.transforms.transform import (
-    BlendTransform,
-    CropTransform,
-    HFlipTransform,
-    NoOpTransform,
-    PadTransform,
-    Transform,
-    TransformList,
-    VFlipTransform,
-)
 from PIL import Image
 
 from detectron2.data.transforms.augmentation import AugInput, Augmentation, AugmentationOrTransform, as_augmentation
@@ -45,11 +36,11 @@ class RandomApply(Augmentation):
         self.aug = as_augmentation(tfm_or_aug)
         self.prob = prob
 
-    def get_transform(self, *args: object) -> Transform:
-        return self.aug.get_transform(*args) if self._rand_range() < self.prob else NoOpTransform()
+    def get_transform(self, *args: object) -> T.Transform:
+        return self.aug.get_transform(*args) if self._rand_range() < self.prob else T.NoOpTransform()
 
-    def __call__(self, aug_input: AugInput) -> Transform:
-        return self.aug(aug_input) if self._rand_range() < self.prob else NoOpTransform()
+    def __call__(self, aug_input: AugInput) -> T.Transform:
+        return self.aug(aug_input) if self._rand_range() < self.prob else T.NoOpTransform()
 
 
 @dataclass(eq=False)
@@ -65,11 +56,11 @@ class RandomFlip(Augmentation):
         if self.horizontal == self.vertical:
             raise ValueError("choose horizontal or vertical, exactly one; for both use two RandomFlip")
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
         if self._rand_range() >= self.prob:
-            return NoOpTransform()
-        return HFlipTransform(width) if self.horizontal else VFlipTransform(height)
+            return T.NoOpTransform()
+        return T.HFlipTransform(width) if self.horizontal else T.VFlipTransform(height)
 
 
 @dataclass(eq=False)
@@ -79,7 +70,7 @@ class Resize(Augmentation):
     shape: int | tuple[int, int]
     interp: int = _BILINEAR
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
         new_height, new_width = (self.shape, self.shape) if isinstance(self.shape, int) else self.shape
         return ResizeTransform(height, width, new_height, new_width, self.interp)
@@ -106,12 +97,12 @@ class ResizeShortestEdge(Augmentation):
         if self.is_range and len(self.short_edge_length) != 2:
             raise ValueError(f"sample_style 'range' needs (smallest, largest), not {self.short_edge_length}")
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
         lengths: Any = self.short_edge_length
         size = int(np.random.randint(lengths[0], lengths[1] + 1) if self.is_range else np.random.choice(lengths))
         if size == 0:
-            return NoOpTransform()
+            return T.NoOpTransform()
         return ResizeTransform(height, width, *self.get_output_shape(height, width, size, self.max_size), self.interp)
 
     @staticmethod
@@ -136,7 +127,7 @@ class ResizeScale(Augmentation):
     target_width: int
     interp: int = _BILINEAR
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
         scale = np.random.uniform(self.min_scale, self.max_scale)
         factor = min(self.target_height * scale / height, self.target_width * scale / width)
@@ -153,17 +144,17 @@ class FixedSizeCrop(Augmentation):
     pad_value: float = 128.0
     seg_pad_value: int = 255
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         size = np.array(image.shape[:2])
         kept = np.minimum(size, self.crop_size)
         (height, width), (kept_height, kept_width) = size.tolist(), kept.tolist()
         y0, x0 = np.round((size - kept) * np.random.uniform(0.0, 1.0)).astype(int).tolist()
-        crop = CropTransform(x0, y0, kept_width, kept_height, width, height)
+        crop = T.CropTransform(x0, y0, kept_width, kept_height, width, height)
         if not self.pad:
-            return TransformList([crop])
+            return T.TransformList([crop])
         below, right = self.crop_size[0] - kept_height, self.crop_size[1] - kept_width
         fill = (self.pad_value, self.seg_pad_value)
-        return TransformList([crop, PadTransform(0, 0, right, below, kept_width, kept_height, *fill)])
+        return T.TransformList([crop, T.PadTransform(0, 0, right, below, kept_width, kept_height, *fill)])
 
 
 @dataclass(eq=False)
@@ -189,11 +180,11 @@ class RandomRotation(Augmentation):
         if self.center is not None and isinstance(self.center[0], (int, float)):
             self.center = (self.center, self.center)
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
         angle = float(np.random.uniform(*self.angle) if self.is_range else np.random.choice(self.angle))
         if angle % 360 == 0:
-            return NoOpTransform()
+            return T.NoOpTransform()
         center = None if self.center is None else self._sample_center(height, width)
         return RotationTransform(height, width, angle, expand=self.expand, center=center, interp=self.interp)
 
@@ -216,7 +207,7 @@ class RandomExtent(Augmentation):
     scale_range: tuple[float, float]
     shift_range: tuple[float, float]
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         size = np.array(image.shape[1::-1])
         half = size * 0.5 * np.random.uniform(*self.scale_range)
         center = size * (0.5 + np.multiply(self.shift_range, np.random.rand(2) - 0.5))
@@ -239,12 +230,12 @@ class RandomCrop(Augmentation):
     def __post_init__(self) -> None:
         _check_choice("crop_type", self.crop_type, "relative_range", "relative", "absolute", "absolute_range")
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
         crop_height, crop_width = self.get_crop_size((height, width))
         y0 = np.random.randint(height - crop_height + 1)
         x0 = np.random.randint(width - crop_width + 1)
-        return CropTransform(x0, y0, crop_width, crop_height, width, height)
+        return T.CropTransform(x0, y0, crop_width, crop_height, width, height)
 
     def get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) of the crop in an image of (height, width) pixels."""
@@ -270,9 +261,9 @@ class _RandomBlend(Augmentation):
     def _neutral(self, image: np.ndarray) -> np.ndarray | float:
         raise NotImplementedError
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         weight = np.random.uniform(self.intensity_min, self.intensity_max)
-        return BlendTransform(src_image=self._neutral(image), src_weight=1 - weight, dst_weight=weight)
+        return T.BlendTransform(src_image=self._neutral(image), src_weight=1 - weight, dst_weight=weight)
 
 
 class RandomContrast(_RandomBlend):
@@ -310,10 +301,10 @@ class RandomLighting(Augmentation):
         """`scale` is the standard deviation of the weight of each component."""
         self.scale = scale
 
-    def get_transform(self, image: np.ndarray) -> Transform:
+    def get_transform(self, image: np.ndarray) -> T.Transform:
         _check_rgb("RandomLighting", image)
-        weights = np.random.normal(scale=self.scale, size=3)
-        return BlendTransform(src_image=self.eigen_vecs.dot(weights * self.eigen_vals), src_weight=1.0, dst_weight=1.0)
+        color = self.eigen_vecs.dot(np.random.normal(scale=self.scale, size=3) * self.eigen_vals)
+        return T.BlendTransform(src_image=color, src_weight=1.0, dst_weight=1.0)
 
 
 def _check_rgb(name: str, image: np.ndarray) -> None:

@@ -1,5 +1,4 @@
 """Feature extractors."""
-# ruff: noqa: F403 (each module's __all__ lists what is public)
 
 from detectron2.modeling.backbone.backbone import *
 from detectron2.modeling.backbone.build import *

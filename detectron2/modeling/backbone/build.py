@@ -16,8 +16,7 @@ BACKBONE_REGISTRY.__doc__ = "``(cfg, input_shape: ShapeSpec) -> Backbone`` by ``
 def build_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> Backbone:
     """Build ``MODEL.BACKBONE.NAME``; the input's channels default to the length of ``MODEL.PIXEL_MEAN``.
 
-    Raises:
-        TypeError: what is registered under the name did not give a Backbone.
+    Raises TypeError where what is registered under the name did not give a Backbone.
     """
     if input_shape is None:
         input_shape = ShapeSpec(channels=len(cfg.MODEL.PIXEL_MEAN))

@@ -75,9 +75,7 @@ class BasicBlock(_ResidualBlock):
 class BottleneckBlock(_ResidualBlock):
     """1x1 (reduce), 3x3 (grouped, dilated), 1x1 (expand): the block of ResNet-50 and deeper, and of ResNeXt.
 
-    Args:
-        stride_in_1x1: put the stride on the first 1x1 (original MSRA weights) instead of the 3x3
-            (torchvision and ResNeXt weights).
+    ``stride_in_1x1`` puts the stride on the first 1x1 (original MSRA weights), not the 3x3 (torchvision's, ResNeXt's).
     """
 
     def __init__(
@@ -240,11 +238,7 @@ class ResNet(Backbone):
     def make_stage(
         block_class: type[CNNBlockBase], num_blocks: int, *, in_channels: int, out_channels: int, **kwargs: Any
     ) -> list[CNNBlockBase]:
-        """The blocks of one stage.
-
-        Args:
-            kwargs: given to each block; ``<name>_per_block`` is a sequence of ``num_blocks`` values of ``<name>``.
-        """
+        """The blocks of one stage, which all get ``kwargs``; of ``<name>_per_block`` each its value of ``<name>``."""
         shared = {key: value for key, value in kwargs.items() if not key.endswith(PER_BLOCK)}
         varied = {key.removesuffix(PER_BLOCK): value for key, value in kwargs.items() if key.endswith(PER_BLOCK)}
         for name, values in varied.items():

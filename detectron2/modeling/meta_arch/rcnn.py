@@ -70,15 +70,19 @@ class _Detector(nn.Module):
             return None
         return [x["instances"].to(self.device) for x in batched_inputs]
 
-
-def _at_output_size(
-    results: Sequence[Instances], batched_inputs: Batch, image_sizes: Sequence[tuple[int, int]], key: str
-) -> list[dict[str, Instances]]:
-    outputs = []
-    for result, given, (height, width) in zip(results, batched_inputs, image_sizes, strict=True):
-        size = given.get("height", height), given.get("width", width)
-        outputs.append({key: detector_postprocess(result, *size)})
-    return outputs
+    @staticmethod
+    def _postprocess(
+        instances: Sequence[Instances],
+        batched_inputs: Batch,
+        image_sizes: Sequence[tuple[int, int]],
+        key: str = "instances",
+    ) -> list[dict[str, Instances]]:
+        """What was found, as ``forward`` gives it; derived architectures call this. Sizes are (height, width)."""
+        outputs = []
+        for result, given, (height, width) in zip(instances, batched_inputs, image_sizes, strict=True):
+            size = given.get("height", height), given.get("width", width)
+            outputs.append({key: detector_postprocess(result, *size)})
+        return outputs
 
 
 @META_ARCH_REGISTRY.register()
@@ -152,13 +156,6 @@ class GeneralizedRCNN(_Detector):
             results = self.roi_heads.forward_with_given_boxes(features, given)  # type: ignore[operator]
         return self._postprocess(results, batched_inputs, images.image_sizes) if do_postprocess else results
 
-    @staticmethod
-    def _postprocess(
-        instances: Sequence[Instances], batched_inputs: Batch, image_sizes: Sequence[tuple[int, int]]
-    ) -> list[dict[str, Instances]]:
-        """Detections of images of those (height, width) as ``forward`` gives them; derived architectures call this."""
-        return _at_output_size(instances, batched_inputs, image_sizes, "instances")
-
     def _propose(
         self, images: ImageList, features: dict[str, torch.Tensor], batched_inputs: Batch, truth: list[Instances] | None
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
@@ -200,4 +197,4 @@ class ProposalNetwork(_Detector):
         proposals, losses = self.proposal_generator(images, features, truth)
         if self.training:
             return losses
-        return _at_output_size(proposals, batched_inputs, images.image_sizes, "proposals")
+        return self._postprocess(proposals, batched_inputs, images.image_sizes, "proposals")

@@ -1,5 +1,4 @@
 """Heads for proposed regions."""
-# ruff: noqa: F403 (each module's __all__ lists what is public)
 
 from detectron2.modeling.roi_heads.box_head import *
 from detectron2.modeling.roi_heads.cascade_rcnn import *

@@ -16,10 +16,9 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.poolers import ROIPooler, build_roi_pooler
-from detectron2.modeling.roi_heads.base import ROI_HEADS_REGISTRY, Features, Losses, put_sample_counts, required
+from detectron2.modeling.roi_heads import roi_heads as base
 from detectron2.modeling.roi_heads.box_head import build_box_head
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
-from detectron2.modeling.roi_heads.roi_heads import StandardROIHeads
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.events import get_event_storage
 
@@ -29,8 +28,8 @@ __all__ = ["CascadeROIHeads"]
 StageOutput = tuple[Any, Sequence[Instances]]
 
 
-@ROI_HEADS_REGISTRY.register()
-class CascadeROIHeads(StandardROIHeads):
+@base.ROI_HEADS_REGISTRY.register()
+class CascadeROIHeads(base.StandardROIHeads):
     """Box heads of rising IoU thresholds in a row; the rest is that of :class:`StandardROIHeads`.
 
     The first stage gets the sampled proposals, each later one the corrected boxes, matched anew; the mask head is
@@ -98,15 +97,15 @@ class CascadeROIHeads(StandardROIHeads):
         }
 
     def forward(
-        self, images: ImageList, features: Features, proposals: Any, targets: Sequence[Instances] | None = None
-    ) -> tuple[list[Instances], Losses]:
+        self, images: ImageList, features: base.Features, proposals: Any, targets: Sequence[Instances] | None = None
+    ) -> tuple[list[Instances], base.Losses]:
         if not self.training:
             return super().forward(images, features, proposals)
-        sampled = self.label_and_sample_proposals(proposals, required(targets))
+        sampled = self.label_and_sample_proposals(proposals, base.required(targets))
         return sampled, {**self._forward_box(features, sampled, targets), **self._forward_mask(features, sampled)}
 
     def _forward_box(
-        self, features: Features, proposals: Sequence[Instances], targets: Sequence[Instances] | None = None
+        self, features: base.Features, proposals: Sequence[Instances], targets: Sequence[Instances] | None = None
     ) -> Any:
         maps = [features[name] for name in self.box_in_features]
         image_sizes = [own.image_size for own in proposals]
@@ -116,7 +115,7 @@ class CascadeROIHeads(StandardROIHeads):
                 boxes = self.box_predictor[stage - 1].predict_boxes(*outputs[-1])
                 proposals = self._create_proposals_from_boxes(boxes, image_sizes)
                 if self.training:
-                    proposals = self._match_and_label_boxes(proposals, stage, required(targets))
+                    proposals = self._match_and_label_boxes(proposals, stage, base.required(targets))
             outputs.append((self._run_stage(maps, proposals, stage), proposals))
         return self._stage_losses(outputs) if self.training else self._detections(outputs)
 
@@ -158,10 +157,10 @@ class CascadeROIHeads(StandardROIHeads):
                 own.gt_classes = torch.where(labels == 0, own.gt_classes, truth.gt_classes[matches])
                 own.gt_boxes = truth.gt_boxes[matches]
             found.append((labels == 1).sum())
-        put_sample_counts(f"stage{stage}/roi_head", found, proposals)
+        base.put_sample_counts(f"stage{stage}/roi_head", found, proposals)
         return proposals
 
-    def _stage_losses(self, outputs: Sequence[StageOutput]) -> Losses:
+    def _stage_losses(self, outputs: Sequence[StageOutput]) -> base.Losses:
         losses = {}
         for stage, (predictor, output) in enumerate(zip(self.box_predictor, outputs, strict=True)):
             with get_event_storage().name_scope(f"stage{stage}"):
@@ -173,15 +172,10 @@ class CascadeROIHeads(StandardROIHeads):
         """The last stage's boxes with the mean of all stages' probabilities."""
         last = self.box_predictor[-1]
         stages = [p.predict_probs(*output) for p, output in zip(self.box_predictor, outputs, strict=True)]
-        detections, _ = fast_rcnn_inference(
-            last.predict_boxes(*outputs[-1]),
-            [torch.stack(probs).mean(dim=0) for probs in zip(*stages, strict=True)],
-            [own.image_size for own in outputs[-1][1]],
-            last.test_score_thresh,
-            last.test_nms_thresh,
-            last.test_topk_per_image,
-        )
-        return detections
+        probs = [torch.stack(own).mean(dim=0) for own in zip(*stages, strict=True)]
+        image_sizes = [own.image_size for own in outputs[-1][1]]
+        limits = (last.test_score_thresh, last.test_nms_thresh, last.test_topk_per_image)
+        return fast_rcnn_inference(last.predict_boxes(*outputs[-1]), probs, image_sizes, *limits)[0]
 
 
 def _check_cascade_config(cfg: CfgNode) -> None:

@@ -208,28 +208,17 @@ class FastRCNNOutputLayers(nn.Module):
         """
         rows = nonzero_tuple((gt_classes >= 0) & (gt_classes < self.num_classes))[0]
         deltas = _boxes_of_classes(pred_deltas[rows], gt_classes[rows])
-        loss = box_regression_loss(
-            self.box2box_transform,
-            deltas,
-            proposal_boxes[rows],
-            gt_boxes[rows],
-            self.box_reg_loss_type,
-            self.smooth_l1_beta,
-        )
+        boxes, kind = (proposal_boxes[rows], gt_boxes[rows]), (self.box_reg_loss_type, self.smooth_l1_beta)
+        loss = box_regression_loss(self.box2box_transform, deltas, *boxes, *kind)
         return loss / max(gt_classes.numel(), 1)
 
     def inference(
         self, predictions: Predictions, proposals: Sequence[Instances]
     ) -> tuple[list[Instances], list[torch.Tensor]]:
         """Detections of each image and the rows of its proposals they come from."""
-        return fast_rcnn_inference(
-            self.predict_boxes(predictions, proposals),
-            self.predict_probs(predictions, proposals),
-            [p.image_size for p in proposals],
-            self.test_score_thresh,
-            self.test_nms_thresh,
-            self.test_topk_per_image,
-        )
+        boxes, probs = self.predict_boxes(predictions, proposals), self.predict_probs(predictions, proposals)
+        limits = (self.test_score_thresh, self.test_nms_thresh, self.test_topk_per_image)
+        return fast_rcnn_inference(boxes, probs, [p.image_size for p in proposals], *limits)
 
     def predict_boxes(self, predictions: Predictions, proposals: Sequence[Instances]) -> tuple[torch.Tensor, ...]:
         """Corrected boxes (R, 4 B) of each image."""

@@ -17,20 +17,16 @@ from detectron2.utils.events import (
     JSONWriter,
     TensorboardXWriter,
     get_event_storage,
-    has_event_storage,
 )
 
 
 def test_the_innermost_storage_is_the_current_one() -> None:
-    assert not has_event_storage()
     with pytest.raises(RuntimeError, match="EventStorage"):
         get_event_storage()
     with EventStorage() as outer:
         with EventStorage() as inner:
             assert get_event_storage() is inner
         assert get_event_storage() is outer
-        assert has_event_storage()
-    assert not has_event_storage()
 
 
 def test_scalars_and_their_history() -> None:

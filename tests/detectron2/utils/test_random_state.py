@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from detectron2.utils.random_state import random_states, random_states_kept, seed_for_item, set_random_states
+from detectron2.utils.env import random_states, random_states_kept, seed_for_item, set_random_states
 
 
 def sample() -> list[float]:

@@ -6,7 +6,7 @@ import torch
 from detectron2.modeling import ROIHeads, build_roi_heads
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.roi_heads import select_foreground_proposals
-from detectron2.modeling.roi_heads.base import required
+from detectron2.modeling.roi_heads.roi_heads import required
 from detectron2.structures import Boxes, Instances
 
 SIZE = (64, 96)
