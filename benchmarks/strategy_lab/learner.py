@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from active_learning.sampling.certainty import MODES, ImageCertainty, Observation, semantic_certainty
-from active_learning.sampling.forward_passes import ForwardPasses
+from active_learning.sampling.observations import ForwardPasses
 from active_learning.sampling.pool_record import PoolRecord, record_of
 from benchmarks.strategy_lab.features import Features
 
