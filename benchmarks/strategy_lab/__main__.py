@@ -14,11 +14,11 @@ import torch
 
 from active_learning.sampling.strategies import STRATEGIES
 from active_learning.system.files import write_atomically
+from benchmarks.gains import RANDOM, read_pairs, read_rows, runs_of, table
 from benchmarks.strategy_lab.features import Features, kept_features, load
-from benchmarks.strategy_lab.judge import BOUND, RANDOM, Study, judge, read_rows, runs_of
+from benchmarks.strategy_lab.judge import BOUND, Study, judge
 from benchmarks.strategy_lab.learner import Training
 from benchmarks.strategy_lab.pictures import drawn, folder_of_images
-from benchmarks.strategy_lab.table import read_results, table
 
 NAMES = [*(name for name in STRATEGIES if name != RANDOM), BOUND]
 
@@ -86,7 +86,7 @@ def report(study: Study, features: Features, results: Path, strategies: Sequence
         f"{study.pool_size} images, {seeds} seeds. Rarest: {' and '.join(rarest)}. In brackets: 95 % intervals by "
         "paired bootstrap over seeds; p by sign flips."
     )
-    return f"{about}\n\n{table(read_results(rows, rarest))}"
+    return f"{about}\n\n{table(read_pairs(rows, rarest), unjudged=[BOUND])}"
 
 
 if __name__ == "__main__":
