@@ -1,241 +1,124 @@
-"""How many annotations does choosing save? MaskAL's strategies against random images on the demo data.
+"""How many annotations does choosing save? MaskAL's strategies against random images, through the program itself.
 
-    python benchmarks/savings.py [--out FOLDER] [--seeds N] [--loops N] [--jobs N]
+    python benchmarks/savings.py --data demo_imbalanced [--probe] [--jobs N] [--device 0]
 
-Draws the data set, runs every strategy with every seed, and writes into benchmarks/results: savings.csv (raw: a line a
-run and loop), savings_comparison.csv, savings.svg and savings.md. A run that was stopped goes on with the same command.
-As it stands it takes two CPU cores two to three hours. `--quick` is a small form that shows that all of it works;
-its numbers mean nothing, so it writes them into its own folder only.
-
-Users start from weights that know objects, but not their classes. So does the study: all runs start from a network
-that is trained on other drawn images, in which every head is of one class. What is left to learn is what the classes
-look like, of which two are rare.
+savings_protocol.md, written before the first run, says what is done and what counts. Results go to benchmarks/results:
+savings_<data>.csv (raw: a line a run and loop, added as runs end), .svg and .md. A study that was stopped goes on with
+the same command. `--probe` trains on random images only, to find how long a training must be: savings_probe.csv.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import os
-import re
-import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import yaml
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-if TYPE_CHECKING:
-    from active_learning.report.comparison import Comparison
-    from active_learning.report.runs import RunResult
-
-STRATEGIES = ["uncertainty", "hybrid", "bald", "class_balanced", "random"]
-START = "start"
-ANCHORS = [[14], [29], [48], [67], [86]]  # 0.6 times those of the demo
-
-
-@dataclass(frozen=True)
-class Study:
-    """Sizes of the study; `images` of each split, `settings` replace keys of demo/demo.yaml."""
-
-    images: dict[str, int]
-    start_images: int  # that the network to start from is trained on
-    start_iterations: int
-    seeds: int
-    loops: int
-    settings: dict[str, object]
-
-
-FULL = Study(
-    images={"train": 300, "val": 10, "test": 100},
-    start_images=200,
-    start_iterations=400,
-    seeds=5,
-    loops=3,
-    settings={
-        "initial_datasize": 40,
-        "pool_size": 20,
-        "mcd_iterations": 10,
-        "train_iterations_base": 80,
-        "image_min_size": 144,
-        "image_max_size": 192,
-    },
+from active_learning.system.files import copy_atomically  # noqa: E402
+from benchmarks.gains import RANDOM  # noqa: E402
+from benchmarks.savings_data import (  # noqa: E402
+    IMAGES,
+    SHARES_OF,
+    START_IMAGES,
+    complete_weights,
+    drawn,
+    photographs,
+    start_images,
 )
-QUICK = Study(
-    images={"train": 14, "val": 2, "test": 4},
-    start_images=8,
-    start_iterations=4,
-    seeds=2,
-    loops=1,
-    settings={
-        "initial_datasize": 6,
-        "pool_size": 3,
-        "mcd_iterations": 2,
-        "train_iterations_base": 4,
-        "train_batch_size": 2,
-        "confidence_threshold": 0.0,  # so little training leaves no object above more
-        "images_without_detections": "choose",
-        "image_min_size": 64,
-        "image_max_size": 96,
-    },
+from benchmarks.savings_probe import probe  # noqa: E402
+from benchmarks.savings_report import write_report  # noqa: E402
+from benchmarks.savings_runs import (  # noqa: E402
+    FEWER_SEEDS,
+    OTHERS,
+    PRIMARY,
+    SCORE_COLUMNS,
+    SEEDS,
+    Results,
+    Study,
+    run_or_stop,
+    study_runs,
+    write_settings,
 )
 
-
-def draw_images(out: Path, images: dict[str, int], seed: int = 0) -> None:
-    options = {"--images": images["train"], "--val": images["val"], "--test": images["test"], "--seed": seed}
-    sizes = [argument for option, count in options.items() for argument in (option, str(count))]
-    call = [sys.executable, str(ROOT / "demo" / "make_dataset.py"), "--out", str(out), *sizes]
-    subprocess.run(call, check=True)
+NETWORKS = ROOT / "benchmarks"
+DRAWN: dict[str, Any] = {"image_min_size": 120, "image_max_size": 160, "train_epochs": 20}
+PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, "train_epochs": 40}
+START: dict[str, Any] = {"warmup_iterations": 100, "train_epochs": 16, "eval_period": 500}
 
 
-def write_network(path: Path, frozen_stages: int) -> str:
-    """The demo's network for images of 0.6 times the size."""
-    model = {"ANCHOR_GENERATOR": {"SIZES": ANCHORS}, "BACKBONE": {"FREEZE_AT": frozen_stages}}
-    values = {"_BASE_": str(ROOT / "demo" / "network.yaml"), "MODEL": model}
-    path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    return str(path)
+def prepare(data: str, out: Path, weights: Path | None, device: str) -> Study:
+    """Images, and the weights that trainings start from."""
+    is_drawn = data in SHARES_OF
+    found = drawn(data, out, IMAGES) if is_drawn else photographs(Path(data), out)
+    network = "savings_network_resnet18.yaml" if weights else "savings_network.yaml"
+    initial, pool_sizes = (30, (15, 25, 40, 60, 80)) if is_drawn else (7, (4, 4, 5, 6, 6))
+    settings = {
+        **(DRAWN if is_drawn else PHOTOGRAPHS),
+        "network_config": str(NETWORKS / network),
+        "cuda_visible_devices": device,
+        "pretrained_weights": "",
+    }
+    study = Study(found, out, initial, pool_sizes, settings)
+    if weights or is_drawn:
+        start = (out if weights else out.parent / "start") / "start.pth"  # all drawn images share theirs
+        if not start.exists():
+            _write_start(study, weights, start)
+        study = replace(study, settings={**settings, "pretrained_weights": str(start)})
+    return study
 
 
-def write_settings(out: Path, name: str, data: Path, **changes: object) -> Path:
-    """Settings of one experiment. Each has its own dataroot, so that experiments can run side by side."""
-    values = yaml.safe_load((ROOT / "demo" / "demo.yaml").read_text(encoding="utf-8"))
-    values.update(
-        weightsroot=str(out / "weights"),
-        resultsroot=str(out / "results"),
-        dataroot=str(out / "lists" / name),
-        traindir=str(data / "train"),
-        valdir=str(data / "val"),
-        testdir=str(data / "test"),
-        experiment_name=name,
-    )
-    path = out / f"{name}.yaml"
-    path.write_text(yaml.safe_dump({**values, **changes}, sort_keys=False), encoding="utf-8")
-    return path
+def _write_start(study: Study, weights: Path | None, target: Path) -> None:
+    """Completes the file; without one, trains a network that knows heads, but not their classes.
 
-
-def start_weights(out: Path, study: Study) -> Path:
-    """Trains the network that knows heads but not their classes, or finds it."""
-    data, count = out / "start_datasets", study.start_images
-    draw_images(data, {"train": count, "val": 2, "test": 2}, seed=1)
-    for path in data.rglob("*.json"):
-        text = path.read_text(encoding="utf-8")
-        path.write_text(re.sub(r'"label": "\w+"', '"label": "head"', text), encoding="utf-8")
-    once = {"initial_datasize": count, "loops": 0, "train_iterations_base": study.start_iterations}
-    only_class = {"classes": ["head"], "minority_classes": [], "train_sampler": "TrainingSampler"}
-    network = {"network_config": write_network(out / "network.yaml", frozen_stages=0)}
-    config = write_settings(out, START, data, **{**study.settings, **once, **only_class, **network})
-    if run(config):
+    Raises:
+        SystemExit: the training failed.
+    """
+    if weights:
+        complete_weights(weights, write_settings(study, "start", strategy=RANDOM), target)
+        return
+    out = target.parent
+    heads = replace(study, data=start_images(out, START_IMAGES), out=out, initial=START_IMAGES["train"])
+    network = str(NETWORKS / "savings_start_network.yaml")
+    once = {**START, "network_config": network, "strategy": RANDOM, "pool_size": [1], "loops": [0]}
+    config = write_settings(heads, "start", **once)
+    if run_or_stop(config):
         raise SystemExit(f"The network to start from could not be trained; see {config.with_suffix('.log')}")
-    weights = out / "weights" / START / "uncertainty"
-    best = weights / "best_model_000.pth"  # is not there where no validation image got an AP, as in the quick form
-    return best if best.exists() else weights / "model_final.pth"
-
-
-def run(config: Path) -> int:
-    """Exit code of the run; what it says goes into a file beside its settings."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with config.with_suffix(".log").open("a", encoding="utf-8") as log:
-        call = [sys.executable, str(ROOT / "maskAL.py"), "--config", str(config)]
-        return subprocess.run(call, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
-
-
-def run_all(out: Path, study: Study, jobs: int) -> None:
-    start = start_weights(out, study)
-    data = out / "datasets"
-    draw_images(data, study.images)
-    # frozen as Detectron2 does when it starts from weights
-    network = write_network(out / "frozen_network.yaml", frozen_stages=2)
-    changes = {**study.settings, "pretrained_weights": str(start), "network_config": network}
-    configs = [
-        write_settings(out, f"seed{seed}", data, **changes, strategy=STRATEGIES, seed=[seed], loops=study.loops)
-        for seed in range(study.seeds)
-    ]
-    with ThreadPoolExecutor(jobs) as pool:
-        codes = list(pool.map(run, configs))
-    failed = [config.with_suffix(".log") for config, code in zip(configs, codes, strict=True) if code]
-    if failed:
-        raise SystemExit(f"{len(failed)} of {len(codes)} seeds failed; see {', '.join(map(str, failed))}")
-
-
-def raw_csv(runs: Sequence[RunResult]) -> str:
-    """A line a run and loop: all that the table and the figure are made of."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    classes = runs[0].classes
-    writer.writerow(["strategy", "seed", "train_size", "mAP", "mAP_at_0.05", *(f"mAP-{name}" for name in classes)])
-    for run in runs:
-        for row in run.scores:
-            scores = [row.mask_ap, row.standard_mask_ap, *(row.per_class[name] for name in classes)]
-            writer.writerow([run.label, run.seed, row.train_size, *(f"{score:.2f}" for score in scores)])
-    return text.getvalue()
-
-
-def markdown(study: Study, rows: Sequence[Comparison]) -> str:
-    from tabulate import tabulate
-
-    from active_learning.report.comparison import HEADERS, table_rows
-
-    sizes = ", ".join(f"{count} {split}" for split, count in study.images.items())
-    table = tabulate(table_rows(rows), headers=HEADERS, tablefmt="pipe", disable_numparse=True, stralign="right")
-    keys = ", ".join(f"{key} {value}" for key, value in study.settings.items())
-    about = f"Demo data ({sizes} images), {study.seeds} seeds, {study.loops} loops, {keys}."
-    return f"{about}\nIn brackets: 95 % intervals by bootstrap over seeds.\n\n{table}\n"
-
-
-def figure(runs: Sequence[RunResult]) -> str:
-    """The learning curves as a file of their own, in the colours of the report."""
-    from active_learning.report import figures, page
-    from active_learning.report.curves import map_curve
-    from active_learning.report.runs import by_label
-
-    curves = [map_curve(same) for same in by_label(runs).values()]
-    styles = page.strategy_styles(runs)
-    svg = figures.learning_curves(curves, styles, name="savings", description="mAP against images", legend=True)
-    css = (ROOT / "active_learning" / "report" / "report.css").read_text(encoding="utf-8")
-    variables = css[: css.index("* {")]
-    style = f"<style>{variables} svg {{ background: var(--page); font-family: sans-serif; }}</style>"
-    return re.sub(r"<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', svg, count=1).replace(">", f">{style}", 1)
-
-
-def write_results(target: Path, out: Path, study: Study) -> None:
-    from active_learning.report.comparison import as_csv, compare
-    from active_learning.report.runs import read_runs
-    from active_learning.system.files import write_atomically
-
-    folders = (out / "results" / f"seed{seed}" for seed in range(study.seeds))
-    # an earlier study in the same folder may have had more loops
-    runs = [replace(run, scores=run.scores[: study.loops + 1]) for run in read_runs(*folders)]
-    rows = compare(runs)
-    write_atomically(target / "savings.csv", raw_csv(runs))
-    write_atomically(target / "savings_comparison.csv", as_csv(rows))
-    write_atomically(target / "savings.svg", figure(runs) + "\n")
-    write_atomically(target / "savings.md", markdown(study, rows))
-    print(markdown(study, rows))
-    print(f"Written to {target}")
+    copy_atomically(out / "weights" / "start" / RANDOM / "best_model_000.pth", target)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    given = _parse(arguments)
+    name = given.data if given.data in SHARES_OF else Path(given.data).name
+    out = (given.out or ROOT / "demo" / "run" / "savings" / name).resolve()
+    study = prepare(given.data, out, given.weights, given.device)
+    if given.probe:
+        probe(study, given.results / "savings_probe.csv", given.epochs, range(given.seeds))
+        return
+    columns = ["strategy", "seed", "sample", "loop", "images", *SCORE_COLUMNS, *study.data.classes, "seconds", "status"]
+    results = Results(given.results / f"savings_{name}.csv", columns)
+    study_runs(study, (RANDOM, *given.strategies), given.seeds, results, given.jobs)
+    print(write_report(study, results.path))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "demo" / "run" / "savings", help="data, weights, results")
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--loops", type=int)
-    parser.add_argument("--jobs", type=int, default=2, help="seeds that run at a time, each on one CPU thread")
-    parser.add_argument("--quick", action="store_true", help="minutes instead of a night; shows that it works")
-    parsed = parser.parse_args(arguments)
-    base = QUICK if parsed.quick else FULL
-    seeds, loops = parsed.seeds or base.seeds, parsed.loops or base.loops
-    study = replace(base, seeds=seeds, loops=loops)
-    out = (parsed.out / "quick" if parsed.quick else parsed.out).resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    run_all(out, study, parsed.jobs)
-    write_results(out if parsed.quick else ROOT / "benchmarks" / "results", out, study)
+    add, strategies = parser.add_argument, (*PRIMARY, *OTHERS)
+    add("--data", default="demo_imbalanced", help="demo_imbalanced, demo_mild, or a folder with splits.json")
+    add("--weights", type=Path, help="of ResNet-18 to res4 (backbone.bottom_up.*), to start from")
+    add("--strategies", nargs="+", choices=strategies, default=strategies, metavar="NAME", help="beside random")
+    add("--seeds", type=int, default=SEEDS, help=f"of random and {' and '.join(PRIMARY)}; others: {FEWER_SEEDS}")
+    add("--jobs", type=int, default=1, help="seeds at a time, each on one core")
+    add("--device", default="cpu", help="cpu, or the number of a GPU")
+    add("--out", type=Path, help="images, weights, results of the runs (default demo/run/savings/<data>)")
+    add("--results", type=Path, default=ROOT / "benchmarks" / "results", help="for csv, table and figure")
+    add("--probe", action="store_true", help="only find how long trainings must be, on random images")
+    add("--epochs", type=int, nargs="+", default=[10, 20, 40], help="of the trainings of --probe")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

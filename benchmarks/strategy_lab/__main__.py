@@ -14,11 +14,11 @@ import torch
 
 from active_learning.sampling.strategies import STRATEGIES
 from active_learning.system.files import write_atomically
+from benchmarks.gains import RANDOM, read_pairs, read_rows, runs_of, table
 from benchmarks.strategy_lab.features import Features, kept_features, load
-from benchmarks.strategy_lab.judge import BOUND, RANDOM, Study, judge, read_rows, runs_of
+from benchmarks.strategy_lab.judge import BOUND, Study, judge
 from benchmarks.strategy_lab.learner import Training
 from benchmarks.strategy_lab.pictures import drawn, folder_of_images
-from benchmarks.strategy_lab.table import read_results, table
 
 NAMES = [*(name for name in STRATEGIES if name != RANDOM), BOUND]
 
@@ -80,14 +80,14 @@ def report(study: Study, features: Features, results: Path, strategies: Sequence
     wanted = {RANDOM, *strategies}
     rows = [row for row in read_rows(results) if row["strategy"] in wanted and int(row["seed"]) < seeds]
     objects = ", ".join(f"{count} {name}" for name, count in zip(features.classes, counts, strict=True))
-    found, test = read_results(rows, rarest), len(features.names) - len(features.pool)
-    finished = len(found[RANDOM].mean_ap.seeds)
+    found, test = read_pairs(rows, rarest), len(features.names) - len(features.pool)
+    finished = max(len(pair.baseline.mean_ap.seeds) for pair in found.values())
     about = (
         f"Pool of {len(features.pool)} images ({objects}), {test} test images, {study.initial} + {study.loops} x "
         f"{study.pool_size} images, {finished} seeds. Rarest: {' and '.join(rarest)}. In brackets: 95 % intervals by "
         "paired bootstrap over seeds; p by sign flips."
     )
-    return f"{about}\n\n{table(found)}"
+    return f"{about}\n\n{table(found, unjudged=[BOUND])}"
 
 
 if __name__ == "__main__":

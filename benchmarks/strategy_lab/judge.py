@@ -11,7 +11,7 @@ import io
 import multiprocessing
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -26,6 +26,7 @@ from active_learning.sampling.pool_record import PoolRecord
 from active_learning.sampling.strategies import STRATEGIES, choose_images
 from active_learning.system.files import write_atomically
 from active_learning.system.progress import progress
+from benchmarks.gains import RANDOM, Run, read_rows
 from benchmarks.strategy_lab.average_precision import average_precisions
 from benchmarks.strategy_lab.features import Features, load
 from benchmarks.strategy_lab.learner import (
@@ -39,8 +40,6 @@ from benchmarks.strategy_lab.learner import (
 )
 
 BOUND = "bound_rarest"  # class_balanced given the true classes: what rarity alone could gain
-RANDOM = "random"
-RANDOM_SAMPLES = 3  # of random a seed; their mean is what others are compared with
 CONFIDENCE_THRESHOLD = 0.5  # of detections, for strategies without a sampling threshold of their own
 MODE = "mean"
 
@@ -54,21 +53,6 @@ class Study:
     pool_size: int
     loops: int
     training: Training = field(default_factory=Training)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A strategy with a seed; `sample` tells runs of random with one seed apart."""
-
-    strategy: str
-    seed: int
-    sample: int = 0
-
-
-def runs_of(strategies: Sequence[str], seeds: Iterable[int]) -> list[Run]:
-    """All of one seed, then all of the next: so what is there after a while is paired."""
-    samples = {name: RANDOM_SAMPLES if name == RANDOM else 1 for name in (RANDOM, *strategies)}
-    return [Run(name, seed, sample) for seed in seeds for name, count in samples.items() for sample in range(count)]
 
 
 def judge(study: Study, runs: Sequence[Run], results: Path, jobs: int = 1) -> None:
@@ -88,13 +72,6 @@ def judge(study: Study, runs: Sequence[Run], results: Path, jobs: int = 1) -> No
 def columns(features: Features) -> list[str]:
     """Of the csv."""
     return ["strategy", "seed", "sample", "images", "objects", "seconds", "mAP", *features.classes.tolist()]
-
-
-def read_rows(results: Path) -> list[dict[str, str]]:
-    if not results.exists():
-        return []
-    with results.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 Rows = list[dict[str, str]]

@@ -12,14 +12,14 @@ import pytest
 
 from active_learning.annotations import Annotation, Instance, Part, labelme
 from active_learning.report.curves import Curve
+from benchmarks.gains import RANDOM_SAMPLES, Run, holm, read_pairs, read_rows, runs_of, sign_flip_p, table
 from benchmarks.strategy_lab import judge as judging
 from benchmarks.strategy_lab.__main__ import main
 from benchmarks.strategy_lab.average_precision import average_precisions
 from benchmarks.strategy_lab.features import BACKGROUND_IOU, COPIES, Features, compute, kept_features, load
-from benchmarks.strategy_lab.judge import BOUND, RANDOM, RANDOM_SAMPLES, Run, Study, judge, read_rows, run_one, runs_of
+from benchmarks.strategy_lab.judge import BOUND, Study, judge, run_one
 from benchmarks.strategy_lab.learner import Training, forward_passes, pool_records, predict, train
 from benchmarks.strategy_lab.pictures import drawn, folder_of_images
-from benchmarks.strategy_lab.table import holm, read_results, sign_flip_p, table
 
 FAST = Training(hidden=32, steps=60, batch=64, passes=4)
 CLASSES = ("common", "rare")
@@ -97,13 +97,12 @@ def test_runs_of_a_seed_start_alike_and_seeds_do_not(results: Path) -> None:
 
 
 def test_knowing_the_rare_objects_beats_random_on_their_class(results: Path) -> None:
-    found = read_results(read_rows(results), ["rare"])
-    bound, baseline = found[BOUND].rarest_ap, found[RANDOM].rarest_ap
-    assert (bound.mean[1:] > baseline.mean[1:] + 5).all()
+    pair = read_pairs(read_rows(results), ["rare"])[BOUND]
+    assert (pair.ours.rarest_ap.mean[1:] > pair.baseline.rarest_ap.mean[1:] + 5).all()
 
 
 def test_the_table_has_every_strategy_and_budget(results: Path) -> None:
-    text = table(read_results(read_rows(results), ["rare"]))
+    text = table(read_pairs(read_rows(results), ["rare"]), unjudged=[BOUND])
     lines = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
     assert sorted(lines[2:4]) == sorted(STRATEGIES)
     assert lines[6] == "random, mAP"
@@ -113,9 +112,11 @@ def test_the_table_has_every_strategy_and_budget(results: Path) -> None:
 
 def test_unfinished_seeds_are_left_out(results: Path) -> None:
     rows = [row for row in read_rows(results) if not (row["seed"] == "3" and row["strategy"] == BOUND)]
-    assert all(one.mean_ap.seeds == (0, 1, 2) for one in read_results(rows, ["rare"]).values())
+    found = read_pairs(rows, ["rare"])
+    seeds = {name: (one.ours.mean_ap.seeds, one.baseline.mean_ap.seeds) for name, one in found.items()}
+    assert seeds == {BOUND: ((0, 1, 2), (0, 1, 2)), "balanced_uncertainty": ((0, 1, 2, 3), (0, 1, 2, 3))}
     with pytest.raises(ValueError, match="no seed is finished"):
-        read_results([row for row in rows if row["sample"] != "1"], ["rare"])
+        table(read_pairs([row for row in rows if row["sample"] != "1"], ["rare"]))
 
 
 def test_records_hold_what_the_passes_saw() -> None:

@@ -1,24 +1,50 @@
-"""What the runs show: each strategy against random, with intervals over seeds.
+"""What runs of strategies show: each against random on the same seeds, with intervals over seeds.
 
-S: seeds. N: budgets, the sizes of the training set, in images.
+The runs come as a csv, a line a run and loop: strategy, seed, sample, images, objects, seconds, mAP, and the AP of each
+class. S: seeds. N: budgets, the sizes of the training set, in images.
 """
 
 from __future__ import annotations
 
+import csv
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
 
 from active_learning.report.comparison import with_interval
 from active_learning.report.curves import Curve, Interval, Values, images_needed, interval
-from benchmarks.strategy_lab.judge import BOUND, RANDOM, RANDOM_SAMPLES
 
+RANDOM = "random"
+RANDOM_SAMPLES = 3  # of random a seed; their mean is what others are compared with
 MOST_SIGN_FLIPS = 2**14  # so many are sampled where all would be more
 Rows = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A strategy with a seed; `sample` tells runs of random with one seed apart."""
+
+    strategy: str
+    seed: int
+    sample: int = 0
+
+
+def runs_of(strategies: Sequence[str], seeds: Iterable[int]) -> list[Run]:
+    """All of one seed, then all of the next: so what is there after a while is paired."""
+    samples = {name: RANDOM_SAMPLES if name == RANDOM else 1 for name in (RANDOM, *strategies)}
+    return [Run(name, seed, sample) for seed in seeds for name, count in samples.items() for sample in range(count)]
+
+
+def read_rows(results: Path) -> list[dict[str, str]]:
+    if not results.exists():
+        return []
+    with results.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,23 +57,31 @@ class Results:
     minutes: float  # a seed
 
 
-def read_results(rows: Rows, rarest: Sequence[str]) -> dict[str, Results]:
-    """By strategy, random first; of random the mean of its samples. Seeds that not all strategies have are left out.
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A strategy, and random on the same seeds."""
 
-    Raises:
-        ValueError: there is no seed that random has all samples of, and every strategy.
+    ours: Results
+    baseline: Results
+
+
+def read_pairs(rows: Rows, rarest: Sequence[str]) -> dict[str, Pair]:
+    """By strategy, on the seeds that it has and that random has all samples of; of random the mean of its samples.
+
+    A strategy without such a seed is left out.
     """
     samples: dict[str, dict[int, list[Rows]]] = {}
     for (name, seed, _), group in itertools.groupby(
         rows, lambda row: (row["strategy"], int(row["seed"]), row["sample"])
     ):
         samples.setdefault(name, {}).setdefault(seed, []).append(list(group))
-    whole = {seed for seed, found in samples.get(RANDOM, {}).items() if len(found) == RANDOM_SAMPLES}
-    seeds = sorted(whole.intersection(*samples.values()))
-    if not seeds:
-        raise ValueError("no seed is finished by random and by every strategy")
-    names = sorted(samples, key=lambda name: name != RANDOM)
-    return {name: _results(name, [samples[name][seed] for seed in seeds], seeds, rarest) for name in names}
+    whole = {seed: runs for seed, runs in samples.pop(RANDOM, {}).items() if len(runs) == RANDOM_SAMPLES}
+    pairs = {}
+    for name, runs in samples.items():
+        if seeds := sorted(set(runs) & set(whole)):
+            ours, others = ([of[seed] for seed in seeds] for of in (runs, whole))
+            pairs[name] = Pair(_results(name, ours, seeds, rarest), _results(RANDOM, others, seeds, rarest))
+    return pairs
 
 
 def _results(name: str, samples: Sequence[Sequence[Rows]], seeds: Sequence[int], rarest: Sequence[str]) -> Results:
@@ -66,6 +100,7 @@ def _results(name: str, samples: Sequence[Sequence[Rows]], seeds: Sequence[int],
 
 HEADERS = (
     "strategy",
+    "seeds",
     "mAP above random, mean of budgets",
     "p (Holm)",
     "two rarest classes",
@@ -76,16 +111,29 @@ HEADERS = (
 )
 
 
-def table(results: Mapping[str, Results]) -> str:
-    """Markdown: a line a strategy, the largest gain first, then the differences at each budget."""
-    baseline = results[RANDOM]
-    others = {name: one for name, one in results.items() if name != RANDOM}
-    gains = {name: interval(_mean_gain, one.mean_ap, baseline.mean_ap) for name, one in others.items()}
-    order = sorted(others, key=lambda name: -gains[name].value)
-    judged = holm({name: sign_flip_p(others[name].mean_ap, baseline.mean_ap) for name in order if name != BOUND})
-    summary = [_summary(name, gains[name], judged.get(name, math.nan), others[name], baseline) for name in order]
+def table(pairs: Mapping[str, Pair], unjudged: Sequence[str] = ()) -> str:
+    """Markdown: a line a strategy, the largest gain first, then the differences at each budget.
+
+    Args:
+        unjudged: strategies without a p, such as bounds that know the ground truth.
+
+    Raises:
+        ValueError: there is no pair.
+    """
+    if not pairs:
+        raise ValueError("no seed is finished by random and by a strategy")
+    gains = {name: interval(_mean_gain, one.ours.mean_ap, one.baseline.mean_ap) for name, one in pairs.items()}
+    order = sorted(pairs, key=lambda name: -gains[name].value)
+    judged = holm(
+        {
+            name: sign_flip_p(pairs[name].ours.mean_ap, pairs[name].baseline.mean_ap)
+            for name in set(pairs) - set(unjudged)
+        }
+    )
+    summary = [_summary(name, gains[name], judged.get(name, math.nan), pairs[name]) for name in order]
+    baseline = most_seeds(pairs)
     sizes = [f"{size:.0f}" for size in baseline.mean_ap.sizes]
-    budgets = [[name, *_at_each_budget(others[name], baseline)] for name in order]
+    budgets = [[name, *_at_each_budget(pairs[name])] for name in order]
     curve = [RANDOM + ", mAP", *(f"{value:.1f}" for value in baseline.mean_ap.mean)]
     parts = ((summary, HEADERS), ([curve, *budgets], ("at images", *sizes)))
     return (
@@ -93,12 +141,18 @@ def table(results: Mapping[str, Results]) -> str:
     )
 
 
+def most_seeds(pairs: Mapping[str, Pair]) -> Results:
+    """Random on the seeds of the strategy that has most of them."""
+    return max((one.baseline for one in pairs.values()), key=lambda one: len(one.mean_ap.seeds))
+
+
 def _mean_gain(ours: Values, others: Values) -> float:
     """Over the budgets that were chosen, so without the initial images."""
     return float(np.mean(ours[1:] - others[1:]))
 
 
-def _summary(name: str, gain: Interval, p: float, ours: Results, baseline: Results) -> list[str]:
+def _summary(name: str, gain: Interval, p: float, pair: Pair) -> list[str]:
+    ours, baseline = pair.ours, pair.baseline
     curve, others = ours.mean_ap, baseline.mean_ap
     last, most = int(curve.sizes[-1]), int(baseline.objects[-1])
     needs = interval(lambda mine, random: images_needed(curve.sizes, mine, random[-1]), curve, others)
@@ -106,6 +160,7 @@ def _summary(name: str, gain: Interval, p: float, ours: Results, baseline: Resul
     objects = interval(lambda mine, random: images_needed(baseline.objects, random, mine[-1]), curve, others)
     return [
         name,
+        str(len(curve.seeds)),
         with_interval(gain, "{:+.1f}"),
         "" if math.isnan(p) else f"{p:.3f}",
         with_interval(interval(_mean_gain, ours.rarest_ap, baseline.rarest_ap), "{:+.1f}"),
@@ -116,7 +171,9 @@ def _summary(name: str, gain: Interval, p: float, ours: Results, baseline: Resul
     ]
 
 
-def _at_each_budget(ours: Results, baseline: Results) -> list[str]:
+def _at_each_budget(pair: Pair) -> list[str]:
+    ours, baseline = pair.ours, pair.baseline
+
     def gain_at(index: int) -> Interval:
         return interval(lambda mine, random: float(mine[index] - random[index]), ours.mean_ap, baseline.mean_ap)
 

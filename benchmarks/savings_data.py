@@ -1,0 +1,131 @@
+"""What the study of savings trains on: drawn images or a folder of photographs, and the weights to start from."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from active_learning.annotations import read_annotation
+from active_learning.dataset.image_folder import find_images, pair_annotations
+from active_learning.errors import MaskALError
+from active_learning.system.files import copy_atomically, write_if_changed
+from demo.heads import CLASSES
+from demo.make_dataset import SHARES
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARES_OF = {"demo_imbalanced": (60, 20, 12, 6, 2), "demo_mild": tuple(SHARES.values())}  # percent, in order of CLASSES
+IMAGES = {"train": 1000, "val": 300, "test": 400}  # drawn
+START_IMAGES = {"train": 600, "val": 60, "test": 2}  # drawn with another seed, for the network to start from
+SIZE = "160x120"
+VALIDATION_IMAGES = 50  # at least, of photographs
+
+
+@dataclass(frozen=True)
+class Data:
+    """Folders train, val and test below `folder`, each image with its annotation."""
+
+    name: str
+    folder: Path
+    classes: tuple[str, ...]
+
+
+def drawn(name: str, out: Path, images: Mapping[str, int]) -> Data:
+    """The demo's heads, with the class shares that the name stands for."""
+    folder = out / "datasets"
+    _draw(folder, images, seed=0, shares=SHARES_OF[name])
+    return Data(name, folder, CLASSES)
+
+
+def start_images(out: Path, images: Mapping[str, int]) -> Data:
+    """Other drawn images in which every head is of one class."""
+    folder = out / "datasets"
+    _draw(folder, images, seed=1, shares=SHARES_OF["demo_mild"])
+    for path in folder.glob("*/*.json"):
+        write_if_changed(path, re.sub(r'"label": "\w+"', '"label": "head"', path.read_text(encoding="utf-8")))
+    return Data("start", folder, ("head",))
+
+
+def _draw(out: Path, images: Mapping[str, int], seed: int, shares: Sequence[float]) -> None:
+    """Leaves images alone that are there already."""
+    options = {"--images": images["train"], "--val": images["val"], "--test": images["test"], "--seed": seed}
+    call = [sys.executable, str(ROOT / "demo" / "make_dataset.py"), "--out", str(out), "--size", SIZE]
+    call += [str(word) for option in options.items() for word in option]
+    subprocess.run([*call, "--class-shares", *map(str, shares)], check=True)
+
+
+def photographs(source: Path, out: Path) -> Data:
+    """Annotated images of a folder, copied as its splits.json has it: `classes`, and stems of `train`, `val`, `test`.
+
+    Where `val` has fewer than VALIDATION_IMAGES, the last of `train` are added to it.
+
+    Raises:
+        MaskALError: the folder has no splits.json, or an image of it is missing.
+    """
+    path = source / "splits.json"
+    if not path.is_file():
+        raise MaskALError(f"{path}: is missing; it names `classes` and the stems of `train`, `val` and `test`")
+    splits = json.loads(path.read_text(encoding="utf-8"))
+    moved = max(0, VALIDATION_IMAGES - len(splits["val"]))
+    kept = len(splits["train"]) - moved
+    stems = {"train": splits["train"][:kept], "val": [*splits["val"], *splits["train"][kept:]], "test": splits["test"]}
+    there = {image.stem: image for image in source.rglob("*") if image.suffix.lower() in (".jpg", ".jpeg", ".png")}
+    for split, wanted in stems.items():
+        for stem in wanted:
+            _copy_with_annotation(there.get(stem), stem, out / "datasets" / split)
+    return Data(source.name, out / "datasets", tuple(splits["classes"]))
+
+
+def _copy_with_annotation(image: Path | None, stem: str, target: Path) -> None:
+    if image is None:
+        raise MaskALError(f"{stem}: splits.json names it, but there is no image of that name")
+    target.mkdir(parents=True, exist_ok=True)
+    for path in (image, image.with_suffix(".json")):
+        if not (target / path.name).exists():
+            copy_atomically(path, target / path.name)
+
+
+def annotated_objects(data: Data, split: str) -> Counter[str]:
+    """Objects of each class."""
+    counts: Counter[str] = Counter()
+    for image, path in pair_annotations(folder := data.folder / split, find_images(folder)).items():
+        counts.update(one.label for one in read_annotation(path, image=image, size=None).instances)
+    return counts
+
+
+def complete_weights(weights: Path, config: Path, target: Path) -> Path:
+    """Writes the weights of the whole network of a settings file: those of a file, the rest random, always the same.
+
+    So every training starts from the same network, and a backbone without its last stage will do.
+    """
+    import torch
+
+    from active_learning.network.network_config import network_config
+    from active_learning.network.weights_files import save_weights
+    from active_learning.settings import load_settings
+    from detectron2.checkpoint import DetectionCheckpointer
+    from detectron2.modeling import build_model
+
+    settings = load_settings(config)
+    cfg = network_config(settings, settings.experiments()[0])
+    cfg.MODEL.DEVICE = "cpu"
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    DetectionCheckpointer(model).load(str(weights))
+    save_weights(model, target)
+    return target
+
+
+def keep_only(folder: Path, *kept: Path) -> None:
+    """Weights of a run that is done take gigabytes; those of the others are not needed any more."""
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path not in kept:
+            path.unlink()

@@ -1,0 +1,58 @@
+"""How long must a training be? Trainings on random images, of the smallest and the largest budget."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from active_learning.run.state import RunState
+from benchmarks.gains import RANDOM, read_rows
+from benchmarks.savings_data import keep_only
+from benchmarks.savings_runs import SCORE_COLUMNS, Results, Study, run_or_stop, score_columns, write_settings
+
+SEED = 9000  # and the next: no run of the study has them
+LOSSES = ("loss_third_quarter", "loss_last_quarter", "class_loss_third_quarter", "class_loss_last_quarter")
+
+
+def probe(study: Study, path: Path, epochs: Sequence[int], seeds: Sequence[int]) -> None:
+    """Adds a line a training, but for those that stand there."""
+    columns = ["data", "images", "seed", "epochs", *SCORE_COLUMNS, *study.data.classes, *LOSSES, "seconds", "status"]
+    results = Results(path, columns)
+    done = {(row["data"], row["images"], row["seed"], row["epochs"]) for row in read_rows(path)}
+    for seed in seeds:
+        for images in (study.budgets[0], study.budgets[-1]):
+            for count in epochs:
+                key = {"data": study.data.name, "images": images, "seed": seed, "epochs": count}
+                if tuple(map(str, key.values())) not in done:
+                    results.add([{**key, **_train(study, images, seed, count)}])
+
+
+def _train(study: Study, images: int, seed: int, epochs: int) -> dict[str, object]:
+    name = f"probe_{images}_seed{SEED + seed}_{epochs}"
+    once = replace(study, initial=images, settings={**study.settings, "train_epochs": epochs})
+    start = time.monotonic()
+    code = run_or_stop(write_settings(once, name, strategy=RANDOM, seed=SEED + seed, pool_size=[1], loops=[0]))
+    if code:
+        return {"status": f"failed: exit code {code}"}
+    seconds = {"seconds": f"{time.monotonic() - start:.1f}"}
+    run = Path(name) / RANDOM
+    (scores,) = RunState.load(study.out / "results" / run / "run_state.json").history
+    losses = _losses(study.out / "weights" / run / "training000" / "metrics.json")
+    keep_only(study.out / "weights" / run)
+    return {**score_columns(study, scores), **losses, **seconds}
+
+
+def _losses(metrics: Path) -> dict[str, object]:
+    """Means of the loss, and of the part of the classes, in the third and the last quarter of a training."""
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    found: list[str] = []
+    for key in ("total_loss", "loss_cls"):
+        losses = [line[key] for line in lines if key in line]
+        quarter = max(1, len(losses) // 4)
+        found += [f"{np.mean(losses[-2 * quarter : -quarter or None]):.4f}", f"{np.mean(losses[-quarter:]):.4f}"]
+    return dict(zip(LOSSES, found, strict=True))

@@ -1,0 +1,69 @@
+"""What the study of savings shows so far: a table in markdown, and the learning curves as a figure."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from active_learning.report import figures
+from active_learning.report.figures import StrategyStyle
+from active_learning.report.svg import SERIES
+from active_learning.system.files import write_atomically
+from benchmarks.gains import RANDOM, Pair, most_seeds, read_pairs, read_rows, table
+from benchmarks.savings_data import ROOT, annotated_objects
+from benchmarks.savings_runs import DONE, Study
+
+RUN = ("strategy", "seed", "sample", "status")
+Rows = Sequence[Mapping[str, str]]
+
+
+def write_report(study: Study, results: Path) -> str:
+    """Writes the table, and the figure where there is something to compare, beside the csv; returns the table."""
+    rows = read_rows(results)
+    whole, notes = whole_runs(rows, study.budgets)
+    counts = annotated_objects(study.data, "train")
+    rarest = sorted(study.data.classes, key=lambda name: counts[name])[:2]
+    pairs = read_pairs(whole, rarest)
+    about = (
+        f"{study.data.name}: a pool with {', '.join(f'{counts[name]} {name}' for name in study.data.classes)}; "
+        f"trainings on {', '.join(map(str, study.budgets))} images, {study.settings['train_epochs']} epochs each. "
+        f"Rarest: {' and '.join(rarest)}. mAP at score threshold 0.05. In brackets: 95 % intervals by paired bootstrap "
+        "over seeds; p by sign flips. What was planned: [savings_protocol.md](../savings_protocol.md)."
+    )
+    parts = [about, table(pairs) if pairs else "No seed is finished by random and by a strategy.\n", *notes]
+    text = "\n\n".join(part.strip() for part in parts) + "\n"
+    write_atomically(results.with_suffix(".md"), text)
+    if pairs:
+        write_atomically(results.with_suffix(".svg"), learning_curves(pairs) + "\n")
+    return text
+
+
+def whole_runs(rows: Rows, budgets: Sequence[int]) -> tuple[list[Mapping[str, str]], list[str]]:
+    """The lines of runs that have a score at every budget, and a sentence for each other run."""
+    whole: list[Mapping[str, str]] = []
+    notes = []
+    for (*run, status), group in itertools.groupby(rows, lambda row: [row[name] for name in RUN]):
+        lines, name = list(group), f"{run[0]}, seed {run[1]}, sample {run[2]}"
+        if status != DONE:
+            notes.append(f"{name}: {status}.")
+        elif [int(line["images"]) for line in lines] != list(budgets):
+            notes.append(f"{name}: left out, has not every budget.")
+        else:
+            whole += lines
+    return whole, notes
+
+
+def learning_curves(pairs: Mapping[str, Pair]) -> str:
+    """A line and a band for each strategy, in the colours of the report; a file of its own."""
+    curves = [*(pair.ours.mean_ap for pair in pairs.values()), most_seeds(pairs).mean_ap]
+    last = len(SERIES) - 1
+    styles = {
+        curve.label: StrategyStyle(last if curve.label == RANDOM else index % last, curve.label == RANDOM)
+        for index, curve in enumerate(curves)
+    }
+    svg = figures.learning_curves(curves, styles, name="savings", description="mAP against images", legend=True)
+    css = (ROOT / "active_learning" / "report" / "report.css").read_text(encoding="utf-8")
+    style = f"<style>{css[: css.index('* {')]} svg {{ background: var(--page); font-family: sans-serif; }}</style>"
+    return re.sub(r"<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', svg, count=1).replace(">", f">{style}", 1)
