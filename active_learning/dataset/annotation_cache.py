@@ -54,6 +54,7 @@ class AnnotationCache:
         self._files: dict[Path, _File] = {}
         self._entries: dict[tuple[Path, str], _Entry] = {}
         self._parsed: dict[Path, tuple[int, Any]] = {}
+        self._bytes_parsed = 0
 
     def image_named_in(self, path: Path) -> str:
         """The image that a file names, "" where it names none; raises AnnotationError."""
@@ -111,7 +112,7 @@ class AnnotationCache:
     def _take_document(self, path: Path) -> Any:
         """The parsed file, which is then forgotten: documents take much memory."""
         self._file(path)
-        _, document = self._parsed.pop(path) if path in self._parsed else self._parse(path)
+        _, document = self._forget(path) or self._parse(path)
         if isinstance(document, AnnotationError):
             raise AnnotationError(str(document))
         return document
@@ -119,12 +120,18 @@ class AnnotationCache:
     def _file(self, path: Path) -> _File:
         known = self._files.get(path)
         if known is None or known.signature != _signature(path):
-            self._parsed.pop(path, None)
+            self._forget(path)
             size, document = self._parse(path)
-            if size + sum(held for held, _ in self._parsed.values()) <= MOST_BYTES_PARSED:
+            if self._bytes_parsed + size <= MOST_BYTES_PARSED:
                 self._parsed[path] = size, document
+                self._bytes_parsed += size
             known = self._files[path]
         return known
+
+    def _forget(self, path: Path) -> tuple[int, Any] | None:
+        held = self._parsed.pop(path, None)
+        self._bytes_parsed -= held[0] if held else 0
+        return held
 
     def _parse(self, path: Path) -> tuple[int, Any | AnnotationError]:
         """The file's size and content; its name and digest are noted."""
