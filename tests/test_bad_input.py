@@ -16,7 +16,7 @@ from PIL import Image
 
 import maskAL
 from active_learning.settings import paths as settings_paths
-from tests.active_learning.conftest import annotated_image
+from tests.active_learning.conftest import annotated_image, write_weights
 
 NOTHING, FAILED, USAGE, AWAITED = 0, 1, 2, 3
 
@@ -296,9 +296,7 @@ def test_unusual_images_are_used(project: Project, capsys: pytest.CaptureFixture
 
 def windows_lists(project: Project) -> None:
     leave_only_bad_lists(project, "\r\n", "00.png")
-    weights = project.folder / "weights" / "exp0" / "random"
-    weights.mkdir(parents=True)
-    (weights / "best_model_000.pth").touch()
+    write_weights(project.folder / "weights" / "exp0" / "random" / "best_model_000.pth")
 
 
 def linked_folder(project: Project) -> None:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from active_learning.dataset.image_folder import FolderSnapshot
 from active_learning.system.file_moves import same_content
 
 MOST_FOUND = 100  # where a folder was copied, its first images tell enough
-SAMPLE_BYTES = 4096
+SAMPLES, SAMPLE_BYTES = 16, 4096  # of a file's content; small files are read whole
 
 
 @dataclass(frozen=True)
 class SharedImage:
-    """An image of one folder and its name in another.
-
-    `certain`: one file, reached in two ways, or a copy that has kept its name; else a copy of another name, as of a
-    frame that happens to be blank.
-    """
+    """An image of one folder, and its name in another."""
 
     name: str
     other: str
-    certain: bool
 
 
 @dataclass(frozen=True)
@@ -36,10 +32,6 @@ class _File:
     place: tuple[int, int]  # device and number of the file
     size: int
 
-    @property
-    def base(self) -> str:
-        return self.path.name
-
 
 def lies_in(folder: Path, other: Path) -> bool:
     """Whether it is the other folder, or below it, whatever links and spelling lead to them."""
@@ -48,13 +40,15 @@ def lies_in(folder: Path, other: Path) -> bool:
 
 
 def shared_images(one: FolderSnapshot, other: FolderSnapshot) -> list[SharedImage]:
-    """The images of the first folder that are images of the second, too, by file or by content; the first hundred."""
+    """The images of the first folder that are images of the second, too, linked or copied; the first hundred.
+
+    A picture that a folder holds several times, such as a black frame, stands for no image, and counts only as a link.
+    """
     files, others = list(_files(one)), list(_files(other))
     places = {file.place: file for file in others}
-    linked = [SharedImage(file.name, places[file.place].name, True) for file in files if file.place in places]
-    names = {shared.name for shared in linked}
-    copies = _copies([file for file in files if file.name not in names], others)
-    return list(islice([*linked, *islice(copies, MOST_FOUND)], MOST_FOUND))
+    linked = [SharedImage(file.name, places[file.place].name) for file in files if file.place in places]
+    copied = _copies(files, others) if not linked else ()
+    return list(islice(chain(linked, copied), MOST_FOUND))
 
 
 def _files(snapshot: FolderSnapshot) -> Iterator[_File]:
@@ -67,23 +61,30 @@ def _files(snapshot: FolderSnapshot) -> Iterator[_File]:
 
 def _copies(files: list[_File], others: list[_File]) -> Iterator[SharedImage]:
     sizes = {file.size for file in files} & {file.size for file in others} - {0}
-    alike: dict[tuple[int, bytes], dict[str, _File]] = defaultdict(dict)
-    for other in others:
-        if other.size in sizes:
-            alike[other.size, _sample(other)].setdefault(other.base, other)
+    alike = _by_content(others, sizes)
+    for content, found in _by_content(files, sizes).items():
+        candidates = alike.get(content, [])
+        if len(found) == len(candidates) == 1 and same_content(found[0].path, candidates[0].path):
+            yield SharedImage(found[0].name, candidates[0].name)
+
+
+def _by_content(files: list[_File], sizes: set[int]) -> dict[bytes, list[_File]]:
+    found: dict[bytes, list[_File]] = defaultdict(list)
     for file in files:
-        candidates = alike.get((file.size, _sample(file)), {}) if file.size in sizes else {}
-        if candidates:
-            other = candidates.get(file.base) or next(iter(candidates.values()))
-            if same_content(file.path, other.path):
-                yield SharedImage(file.name, other.name, file.base == other.base)
+        if file.size in sizes:
+            with suppress(OSError):  # taken away at this moment
+                found[_sample(file)].append(file)
+    return found
 
 
 def _sample(file: _File) -> bytes:
-    """From the middle and the end, as images of one camera begin alike; empty where it cannot be read."""
-    with suppress(OSError), file.path.open("rb") as stream:
-        stream.seek(max(file.size // 2 - SAMPLE_BYTES // 2, 0))
-        middle = stream.read(SAMPLE_BYTES)
-        stream.seek(max(file.size - SAMPLE_BYTES, 0))
-        return middle + stream.read(SAMPLE_BYTES)
-    return b""
+    """A digest of the size and of parts of the content, from all over it."""
+    digest = hashlib.sha1(str(file.size).encode(), usedforsecurity=False)
+    with file.path.open("rb") as stream:
+        if file.size <= SAMPLES * SAMPLE_BYTES:
+            digest.update(stream.read())
+        else:
+            for number in range(SAMPLES):
+                stream.seek((file.size - SAMPLE_BYTES) * number // (SAMPLES - 1))
+                digest.update(stream.read(SAMPLE_BYTES))
+    return digest.digest()

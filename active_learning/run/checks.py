@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -20,13 +20,14 @@ from active_learning.run.data import MEASURED, without_object
 from active_learning.run.project import INITIAL, SPLITS, Project
 from active_learning.run.start import find_start
 from active_learning.run.weights import next_weights
-from active_learning.settings import Settings
+from active_learning.settings import Experiment, Settings
 from active_learning.settings.weights_file import weights_fault
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
 from active_learning.system.wording import and_more, counted
 
 HEADERS_READ = 1000  # of the images of a folder that have no annotation; the others' are read with it
+GOES_ON_FROM_IT = "The run goes on from these weights: put the file back, or start over with --fresh"
 
 
 class Kind(Enum):
@@ -71,23 +72,21 @@ def check_start(settings: Settings, *, fresh: bool = False) -> None:
 
 
 def find_all(project: Project, *, deep: bool) -> list[Finding]:
-    """What `--check` finds, each once."""
-    found = (finding for check in CHECKS if deep or not check.deep for finding in check.find(project))
-    return list(dict.fromkeys(found))
+    """What `--check` finds."""
+    return [finding for check in CHECKS if deep or not check.deep for finding in check.find(project)]
 
 
-def refuse(findings: Iterable[Finding]) -> None:
+def refuse(findings: Sequence[Finding]) -> None:
     """Raises as `check_start`, unless all are warnings; those come last."""
-    findings = list(dict.fromkeys(findings))
     kinds = {finding.kind for finding in findings}
     if kinds <= {Kind.WARNING}:
         return
-    wrong = [finding.text for finding in findings if finding.kind is not Kind.WARNING]
+    wrong = dict.fromkeys(finding.text for finding in findings if finding.kind is not Kind.WARNING)
     text = "\n".join([*wrong, *warnings_among(findings)])
     raise SettingsError(text) if Kind.MISTAKE in kinds else MaskALError(text)
 
 
-def warnings_among(findings: Iterable[Finding]) -> list[str]:
+def warnings_among(findings: Sequence[Finding]) -> list[str]:
     return [f"warning: {finding.text}" for finding in findings if finding.kind is Kind.WARNING]
 
 
@@ -108,9 +107,27 @@ def _starts(project: Project) -> Iterator[Finding]:
 
 
 def _weights(project: Project) -> Iterator[Finding]:
-    for path in map(Path, _weights_to_load(project)):
-        if "://" not in str(path) and (fault := weights_fault(path)):
-            yield Finding(f"{path}: {fault}")
+    for experiment in project.settings.experiments():
+        try:
+            paths = _weights_to_load(project, experiment)
+        except MaskALError as error:
+            yield Finding(str(error))
+            continue
+        for path, fault in zip(paths, map(_file_fault, paths), strict=True):
+            if fault:
+                remedy = "" if path == project.settings.pretrained_weights else f". {GOES_ON_FROM_IT}"
+                yield Finding(f"{path}: {fault}{remedy}")
+
+
+def _weights_to_load(project: Project, experiment: Experiment) -> list[str]:
+    """Raises MaskALError where the run's state cannot be used, or weights cannot be found."""
+    state = project.state(experiment)
+    return sorted(next_weights(project.settings, experiment, project.files(experiment), state))
+
+
+def _file_fault(path: str) -> str:
+    """Of published weights none; they are not fetched for it."""
+    return "" if "://" in path else weights_fault(Path(path))
 
 
 def _fit(project: Project) -> Iterator[Finding]:
@@ -123,20 +140,19 @@ def _fit(project: Project) -> Iterator[Finding]:
     except MaskALError as error:
         yield Finding(str(error), Kind.MISTAKE)
         return
-    for path in _weights_to_load(project):
+    for path in _readable_weights(project):
         try:
             check_weights(model, path)
         except MaskALError as error:
             yield Finding(str(error))
 
 
-def _weights_to_load(project: Project) -> list[str]:
-    """Of all experiments; those of a run that cannot go on are left to `_starts`."""
+def _readable_weights(project: Project) -> list[str]:
+    """Of all experiments, less those that `_weights` finds a fault with."""
     found: set[str] = set()
     for experiment in project.settings.experiments():
         with suppress(MaskALError):
-            state = project.state(experiment)
-            found |= next_weights(project.settings, experiment, project.files(experiment), state)
+            found.update(path for path in _weights_to_load(project, experiment) if not _file_fault(path))
     return sorted(found)
 
 
@@ -175,15 +191,13 @@ def _nested(key: str, folder: Path, later: str, other: Path) -> str:
 
 
 def _shared(key: str, other: str, images: Sequence[SharedImage]) -> Iterator[Finding]:
-    for certain, kind in ((True, Kind.MISTAKE), (False, Kind.WARNING)):
-        found = [f"{image.name} ({image.other})" for image in images if image.certain is certain]
-        if found:
-            more = " or more" if len(images) == MOST_FOUND else ""
-            yield Finding(
-                f"{key}: {counted(len(found), 'image')}{more} of it in {other}, too: {and_more(found, 3)}; leave each in "
-                "one of the two, as an image that was trained on says nothing of others",
-                kind,
-            )
+    if images:
+        names = and_more([f"{image.name} ({image.other})" for image in images], 3)
+        more = " or more" if len(images) == MOST_FOUND else ""
+        text = (
+            f"{key}: {counted(len(images), 'image')}{more} of it in {other}, too: {names}; leave each in one of the two"
+        )
+        yield Finding(f"{text}, as an image that was trained on says nothing of others", Kind.MISTAKE)
 
 
 def _exports(project: Project) -> Iterator[Finding]:

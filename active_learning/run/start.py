@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from active_learning.dataset.initial_images import annotated_images
 from active_learning.run.project import Project
-from active_learning.run.weights import duplicated_initial_model
 from active_learning.settings import Experiment
 from active_learning.settings.changes import apply_settings
 
@@ -31,6 +30,4 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     if settings.use_initial_train_dir:
         initial = annotated_images(settings.initial_train_dir)
         return Start(len(initial), len({*data.walked("train").images, *initial}))
-    if settings.duplicate_initial_model_and_data:
-        duplicated_initial_model(settings)
     return Start(len(data.initial_images(experiment.seed)), len(data.images("train")))

@@ -114,9 +114,8 @@ def write_zip(path: Path) -> None:
     ["", "zip.pth", "old.pth", "zoo.pkl", "detectron2://ImageNetPretrained/MSRA/R-50.pkl", FPN],
 )
 def test_good_weights(home: Path, weights: str) -> None:
-    write_zip(home / "zip.pth")
-    (home / "old.pth").write_bytes(b"\x80\x02rest")
-    (home / "zoo.pkl").write_bytes(b"\x80\x02rest")
+    for name, saved in KINDS_OF_WEIGHTS.items():
+        saved(home / name)
     assert paths(pretrained_weights=weights) == []
 
 
