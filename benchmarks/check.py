@@ -24,13 +24,13 @@ NETWORK = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 def make_project(folder: Path) -> None:
     """JPEG files of noise, of which no two are the same, with LabelMe files of OBJECTS 20-point polygons."""
     rng = np.random.default_rng(0)
-    for split, (images, annotations) in SPLITS.items():
+    for split, (images, annotated) in SPLITS.items():
         (folder / split).mkdir(parents=True)
         for index in range(images):
             name = folder / split / f"{index:05d}.jpg"
             pixels = rng.integers(0, 256, (HEIGHT // 40, WIDTH // 40, 3), np.uint8)
             Image.fromarray(pixels).resize((WIDTH, HEIGHT)).save(name)
-            if index < annotations:
+            if index < annotated:
                 write_annotation(name, rng)
     settings = {f"{split}dir": split for split in SPLITS}
     settings |= {
@@ -68,9 +68,9 @@ def main() -> None:
     print("## --check\n")
     print("| images | annotations | seconds | CPU, s | goal, s | memory, MB | goal, MB |")
     print("|---|---|---|---|---|---|---|")
-    images, annotations = (sum(column) for column in zip(*SPLITS.values(), strict=True))
+    images, annotated = (sum(column) for column in zip(*SPLITS.values(), strict=True))
     figures = f"{seconds:.1f} | {used.ru_utime + used.ru_stime:.1f} | 15 | {used.ru_maxrss / 1024:.0f} | 500"
-    print(f"| {images} | {annotations} | {figures} |\n")
+    print(f"| {images} | {annotated} | {figures} |\n")
 
 
 if __name__ == "__main__":

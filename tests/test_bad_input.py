@@ -53,11 +53,15 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    return make_project(tmp_path)
+
+
+def make_project(tmp_path: Path) -> Project:
     for split, count in (("train", 14), ("val", 2), ("test", 2)):
         (tmp_path / split).mkdir()
         for index in range(count):
             annotated_image(tmp_path / split / f"{index:02d}.png")
-    monkeypatch.chdir(tmp_path)
     project = Project(tmp_path)
     folders = {"traindir": "train", "valdir": "val", "testdir": "test", "dataroot": "data"}
     sizes = {"initial_datasize": 4, "pool_size": 3, "loops": 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from active_learning.dataset.initial_images import annotated_images
+from active_learning.dataset.initial_images import images_to_copy
 from active_learning.run.project import Project
 from active_learning.settings import Experiment
 from active_learning.settings.changes import apply_settings
@@ -28,6 +28,6 @@ def find_start(project: Project, experiment: Experiment) -> Start:
         size = len(data.present("train", state.train_images))
         return Start(size, len(data.images("train")), state.loop, state.phase)
     if settings.use_initial_train_dir:
-        initial = annotated_images(settings.initial_train_dir)
+        initial = images_to_copy(settings.initial_train_dir, settings.traindir)
         return Start(len(initial), len({*data.walked("train").images, *initial}))
     return Start(len(data.initial_images(experiment.seed)), len(data.images("train")))
