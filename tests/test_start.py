@@ -1,4 +1,4 @@
-"""What must not start: `--check` and the run refuse it alike, before a file is changed or a person is asked for anything."""
+"""What must not start: `--check` and the run refuse it alike, before a file is changed or anybody asked."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ from active_learning.run.state import RunState
 from active_learning.settings import load_settings
 from active_learning.settings.changes import recorded
 from tests.active_learning.conftest import write_weights
-from tests.test_bad_input import FAILED, NOTHING, USAGE, Project, empty, project  # noqa: F401 (a fixture)
+from tests.test_bad_input import FAILED, NOTHING, USAGE, Project, empty, make_project
 
 FPN = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 SHARED = "of it in traindir, too:"
 COCO = {"images": [{"id": 1, "file_name": "00.png"}], "annotations": [], "categories": [{"id": 1, "name": "a"}]}
+WEED = {"label": "weed", "points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon"}
 Prepare = Callable[[Project], object]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    return make_project(tmp_path)
 
 
 def network(text: str, **others: str) -> Prepare:
@@ -158,7 +165,7 @@ REFUSED: dict[str, tuple[Prepare, int, str]] = {
     "weights: cut": (
         begun("choose", lambda path: (write_weights(path), os.truncate(path, path.stat().st_size - 60))),
         FAILED,
-        "best_model_000.pth: is cut short; fetch or copy it again. The run goes on from these weights: put the file back",
+        "best_model_000.pth: is cut short; fetch or copy it again. The run goes on from these weights: put",
     ),
     "splits: the same folder": (
         lambda p: p.set(valdir="train"),
@@ -223,7 +230,7 @@ def answers(project: Project, capsys: pytest.CaptureFixture[str], *mode: str) ->
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
 @pytest.mark.parametrize("kind", REFUSED)
-def test_the_check_and_the_run_refuse_alike(project: Project, capsys: pytest.CaptureFixture[str], kind: str) -> None:  # noqa: F811
+def test_the_check_and_the_run_refuse_alike(project: Project, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     prepare, code, message = REFUSED[kind]
     prepare(project)
     for mode in ("--check", "--no-wait"):
@@ -268,7 +275,7 @@ def old_and_cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", DEEP)
-def test_a_deep_check_and_the_run_refuse_alike(project: Project, capsys: pytest.CaptureFixture[str], kind: str) -> None:  # noqa: F811
+def test_a_deep_check_and_the_run_refuse_alike(project: Project, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     prepare, code, message = DEEP[kind]
     prepare(project)
     for mode in (["--check", "--deep"], ["--no-wait"]):
@@ -294,7 +301,7 @@ IMAGES: dict[str, tuple[Prepare, str, str]] = {
 
 
 @pytest.mark.parametrize("kind", IMAGES)
-def test_damaged_images_are_named(project: Project, capsys: pytest.CaptureFixture[str], kind: str) -> None:  # noqa: F811
+def test_damaged_images_are_named(project: Project, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     prepare, mode, message = IMAGES[kind]
     prepare(project)
     code, text = answers(project, capsys, *dict.fromkeys(["--check", mode]))
@@ -302,11 +309,9 @@ def test_damaged_images_are_named(project: Project, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-@pytest.mark.parametrize(
-    "shapes", [[], [{"label": "weed", "points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon"}]]
-)
+@pytest.mark.parametrize("shapes", [[], [WEED]], ids=["no objects", "others"])
 def test_nothing_can_be_measured_without_an_object(
-    project: Project,  # noqa: F811
+    project: Project,
     capsys: pytest.CaptureFixture[str],
     split: str,
     shapes: list[object],
@@ -322,7 +327,7 @@ def test_nothing_can_be_measured_without_an_object(
         assert message in capsys.readouterr().err
 
 
-def test_warnings_stand_instead_of_the_verdict(project: Project, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_warnings_stand_instead_of_the_verdict(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """An export beside images with annotations may be what these were made of; a class may be rare."""
     (project.train / "all.json").write_text(json.dumps(COCO), encoding="utf-8")
     assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == NOTHING
@@ -333,7 +338,7 @@ def test_warnings_stand_instead_of_the_verdict(project: Project, capsys: pytest.
     assert "in order" not in shown
 
 
-def test_initial_images_may_fill_an_empty_folder(project: Project, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_initial_images_may_fill_an_empty_folder(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.train.rename(project.folder / "initial")
     project.train.mkdir()
     project.set(use_initial_train_dir=True, initial_train_dir="initial")
@@ -342,7 +347,7 @@ def test_initial_images_may_fill_an_empty_folder(project: Project, capsys: pytes
     assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == FAILED
 
 
-def test_deep_goes_with_check(project: Project, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_deep_goes_with_check(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         maskAL.main(["--config", "maskAL.yaml", "--deep"])
     assert "--deep belongs to --check" in capsys.readouterr().err
