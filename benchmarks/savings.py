@@ -4,7 +4,7 @@
 
 savings_protocol.md, written before the first run, says what is done and what counts. Results go to benchmarks/results:
 savings_<data>.csv (raw: a line a run and loop, added as runs end), .svg and .md. A study that was stopped goes on with
-the same command. With `--probe` it trains on random images only, to find how long a training must be: savings_probe.csv.
+the same command. With --probe it trains on random images only: how long must a training be? (savings_probe.csv)
 """
 
 from __future__ import annotations
@@ -46,9 +46,15 @@ from benchmarks.savings_runs import (  # noqa: E402
 )
 
 NETWORKS = ROOT / "benchmarks"
-LENGTH = {"train_iterations_base": 600, "train_iterations_step_size": 80, "step_image_number": 30}
-DRAWN: dict[str, Any] = {"image_min_size": 120, "image_max_size": 160, **LENGTH}
-PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, **LENGTH}
+
+
+def _length(iterations: int) -> dict[str, int]:
+    """The same for any number of images."""
+    return {"train_iterations_base": iterations, "step_image_number": 1_000_000}
+
+
+DRAWN: dict[str, Any] = {"image_min_size": 120, "image_max_size": 160, **_length(1250)}
+PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, **_length(600)}
 START: dict[str, Any] = {
     "warmup_iterations": 100,
     "train_iterations_base": 2400,

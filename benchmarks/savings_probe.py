@@ -43,8 +43,7 @@ def probe(study: Study, path: Path, images: Sequence[int], iterations: Sequence[
 
 def _train(study: Study, images: int, seed: int, iterations: int) -> dict[str, object]:
     name = f"probe_{images}_seed{SEED + seed}_{iterations}"
-    length = {"train_iterations_base": iterations, "step_image_number": images}
-    once = replace(study, initial=images, settings={**study.settings, **length})
+    once = replace(study, initial=images, settings={**study.settings, "train_iterations_base": iterations})
     start = time.monotonic()
     code = run_or_stop(write_settings(once, name, strategy=RANDOM, seed=SEED + seed, pool_size=[1], loops=[0]))
     if code:
