@@ -156,12 +156,14 @@ def _readable_weights(project: Project) -> list[str]:
     return sorted(found)
 
 
-def _empty_folders(project: Project) -> Iterator[Finding]:
+def _folders(project: Project) -> Iterator[Finding]:
     """Training images may all come from initial_train_dir."""
-    for split, snapshot in project.snapshots.items():
+    for split, walk in project.walks.items():
         filled_later = split == "train" and project.settings.use_initial_train_dir
-        if not (snapshot.images or filled_later):
-            yield Finding(f"{snapshot.folder}: holds no image; put the images of {split}dir there")
+        if isinstance(walk, MaskALError):
+            yield Finding(str(walk))
+        elif not (walk.images or filled_later):
+            yield Finding(f"{walk.folder}: holds no image; put the images of {split}dir there")
 
 
 def _names(project: Project) -> Iterator[Finding]:
@@ -270,7 +272,7 @@ def _objects(project: Project) -> Iterator[Finding]:
 CHECKS = (
     Check(_network),
     Check(_starts),
-    Check(_empty_folders),
+    Check(_folders),
     Check(_weights),
     Check(_fit, deep=True),
     Check(_names),

@@ -67,11 +67,20 @@ class Project:
             yield INITIAL, self.settings.initial_train_dir
 
     @cached_property
+    def walks(self) -> dict[str, FolderSnapshot | MaskALError]:
+        """Of each folder, be it empty; the error of one that cannot be used."""
+        return {name: self._walk(name, folder) for name, folder in self.folders()}
+
+    def _walk(self, name: str, folder: Path) -> FolderSnapshot | MaskALError:
+        try:
+            return take_snapshot(folder) if name == INITIAL else self.data.walked(name)
+        except MaskALError as error:
+            return error
+
+    @property
     def snapshots(self) -> dict[str, FolderSnapshot]:
-        """Of each folder, be it empty. Raises MaskALError where one is not there."""
-        return {
-            name: take_snapshot(path) if name == INITIAL else self.data.walked(name) for name, path in self.folders()
-        }
+        """Of the folders that can be used."""
+        return {name: walk for name, walk in self.walks.items() if isinstance(walk, FolderSnapshot)}
 
     @cached_property
     def readings(self) -> dict[str, Reading]:
