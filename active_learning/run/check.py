@@ -5,7 +5,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from active_learning.network.network_config import training_iterations
-from active_learning.run.checks import find_all, refuse, warnings_among
+from active_learning.run.checks import Kind, find_all, refuse, texts
 from active_learning.run.project import Project
 from active_learning.run.start import Start, find_start
 from active_learning.settings import Experiment, Settings
@@ -29,7 +29,8 @@ def describe_run(settings: Settings, *, fresh: bool = False, deep: bool = False)
     refuse(findings)
     plans = [_plan(settings, experiment, find_start(project, experiment)) for experiment in settings.experiments()]
     network = f"Network: {settings.network_config}\nStart weights: {settings.pretrained_weights or 'none'}"
-    return "\n\n".join([_table(project), *plans, network, _verdict(warnings_among(findings))])
+    notes, verdict = "\n".join(texts(findings, Kind.NOTE)), _verdict(texts(findings, Kind.WARNING))
+    return "\n\n".join(filter(None, [_table(project), notes, *plans, network, verdict]))
 
 
 def _table(project: Project) -> str:
@@ -44,7 +45,8 @@ def _verdict(warnings: list[str]) -> str:
     if not warnings:
         return "Settings, folders and annotations are in order. Nothing was changed."
     wait = "A run starts all the same, but look at them first. Nothing was changed."
-    return "\n".join([*warnings, f"{counted(len(warnings), 'warning')}. {wait}"])
+    lines = (f"warning: {warning}" for warning in warnings)
+    return "\n".join([*lines, f"{counted(len(warnings), 'warning')}. {wait}"])
 
 
 def _plan(settings: Settings, experiment: Experiment, start: Start) -> str:

@@ -34,6 +34,7 @@ class Kind(Enum):
     MISTAKE = "of the settings"
     FAULT = "of the data, or of files of the run"
     WARNING = "of what a run can do without"
+    NOTE = "good to know"
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ def check_start(settings: Settings, *, fresh: bool = False) -> None:
     project = Project(settings, fresh)
     findings = [finding for check in CHECKS if check.at_start for finding in check.find(project)]
     refuse(findings)
-    for finding in findings:
-        logger.warning("%s", finding.text)
+    for warning in texts(findings, Kind.WARNING, Kind.NOTE):
+        logger.warning("%s", warning)
 
 
 def find_all(project: Project, *, deep: bool) -> list[Finding]:
@@ -77,17 +78,15 @@ def find_all(project: Project, *, deep: bool) -> list[Finding]:
 
 
 def refuse(findings: Sequence[Finding]) -> None:
-    """Raises as `check_start`, unless all are warnings; those come last."""
-    kinds = {finding.kind for finding in findings}
-    if kinds <= {Kind.WARNING}:
-        return
-    wrong = dict.fromkeys(finding.text for finding in findings if finding.kind is not Kind.WARNING)
-    text = "\n".join([*wrong, *warnings_among(findings)])
-    raise SettingsError(text) if Kind.MISTAKE in kinds else MaskALError(text)
+    """Raises as `check_start`, unless all are warnings or notes; warnings come last."""
+    wrong = dict.fromkeys(texts(findings, Kind.MISTAKE, Kind.FAULT))
+    if wrong:
+        text = "\n".join([*wrong, *(f"warning: {warning}" for warning in texts(findings, Kind.WARNING))])
+        raise SettingsError(text) if texts(findings, Kind.MISTAKE) else MaskALError(text)
 
 
-def warnings_among(findings: Sequence[Finding]) -> list[str]:
-    return [f"warning: {finding.text}" for finding in findings if finding.kind is Kind.WARNING]
+def texts(findings: Sequence[Finding], *kinds: Kind) -> list[str]:
+    return [finding.text for finding in findings if finding.kind in kinds]
 
 
 def _network(project: Project) -> Iterator[Finding]:
@@ -266,7 +265,7 @@ def _objects(project: Project) -> Iterator[Finding]:
             yield Finding(fault)
         elif absent := [name for name, count in objects.items() if not count]:
             text = f"{folder}: none of its images holds {' or '.join(absent)}, so that the mAP is of the other classes"
-            yield Finding(text, Kind.WARNING)
+            yield Finding(text, Kind.NOTE)
 
 
 CHECKS = (
