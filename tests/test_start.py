@@ -334,8 +334,8 @@ def test_warnings_stand_instead_of_the_verdict(project: Project, capsys: pytest.
     shown = capsys.readouterr().out
     assert "warning: train/all.json: is a COCO json file; convert it: " in shown and "--out train_converted" in shown
     assert "\nval: none of its images holds b" in shown
-    assert "1 warning. A run starts all the same" in shown
-    assert "in order" not in shown
+    assert "are in order, but for 1 warning. Nothing was changed." in shown
+    assert "annotations are in order" not in shown
 
 
 def test_initial_images_may_fill_an_empty_folder(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from active_learning.network.network_config import training_iterations
-from active_learning.run.checks import Kind, find_all, refuse, texts
+from active_learning.run.checks import Kind, find_all, refuse, shown_warnings, texts
 from active_learning.run.project import Project
 from active_learning.run.start import Start, find_start
 from active_learning.settings import Experiment, Settings
@@ -44,9 +44,8 @@ def _table(project: Project) -> str:
 def _verdict(warnings: list[str]) -> str:
     if not warnings:
         return "Settings, folders and annotations are in order. Nothing was changed."
-    wait = "A run starts all the same, but look at them first. Nothing was changed."
-    lines = (f"warning: {warning}" for warning in warnings)
-    return "\n".join([*lines, f"{counted(len(warnings), 'warning')}. {wait}"])
+    verdict = f"Settings and folders are in order, but for {counted(len(warnings), 'warning')}. Nothing was changed."
+    return "\n".join([*shown_warnings(warnings), verdict])
 
 
 def _plan(settings: Settings, experiment: Experiment, start: Start) -> str:

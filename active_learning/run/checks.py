@@ -27,6 +27,7 @@ from active_learning.system.progress import progress
 from active_learning.system.wording import and_more, counted
 
 HEADERS_READ = 1000  # of the images of a folder that have no annotation; the others' are read with it
+WARNINGS_SHOWN = 20
 GOES_ON_FROM_IT = "The run goes on from these weights: put the file back, or start over with --fresh"
 
 
@@ -81,8 +82,15 @@ def refuse(findings: Sequence[Finding]) -> None:
     """Raises as `check_start`, unless all are warnings or notes; warnings come last."""
     wrong = dict.fromkeys(texts(findings, Kind.MISTAKE, Kind.FAULT))
     if wrong:
-        text = "\n".join([*wrong, *(f"warning: {warning}" for warning in texts(findings, Kind.WARNING))])
+        text = "\n".join([*wrong, *shown_warnings(texts(findings, Kind.WARNING))])
         raise SettingsError(text) if texts(findings, Kind.MISTAKE) else MaskALError(text)
+
+
+def shown_warnings(warnings: Sequence[str]) -> list[str]:
+    """The first ones."""
+    more = len(warnings) - WARNINGS_SHOWN
+    lines = [f"warning: {warning}" for warning in warnings[:WARNINGS_SHOWN]]
+    return [*lines, f"{more} more warnings"] if more > 0 else lines
 
 
 def texts(findings: Sequence[Finding], *kinds: Kind) -> list[str]:
