@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from active_learning.run.output_files import output_files
 from active_learning.run.state import RunState
 from active_learning.settings import load_settings
 from active_learning.settings.changes import recorded
+from detectron2.model_zoo import get_checkpoint_url
+from detectron2.utils.file_io import cached_file
 from tests.active_learning.conftest import write_weights
 from tests.test_bad_input import FAILED, NOTHING, USAGE, Project, empty, make_project
 
@@ -238,6 +241,27 @@ def test_the_check_and_the_run_refuse_alike(project: Project, capsys: pytest.Cap
         assert found[0] == code and message in found[1], (mode, found)
 
 
+def fetched_and_cut(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FVCORE_CACHE", str(project.folder / "cache"))
+    project.set(pretrained_weights=FPN)
+    file = cached_file(get_checkpoint_url(FPN))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(pickle.dumps({"model": {"backbone.bottom_up.stem.conv1.weight": np.zeros(9)}})[:-9])
+    return file
+
+
+def test_published_weights_are_looked_at_where_they_have_been_fetched(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = fetched_and_cut(project, monkeypatch)
+    for mode in ("--check", "--no-wait"):
+        code, text = answers(project, capsys, mode)
+        assert code == FAILED and f"{file}: is damaged or cut short; fetch or copy it again" in text
+    file.unlink()
+    assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == NOTHING
+    assert f"{FPN} (not on this machine yet: the start of a run fetches them)" in capsys.readouterr().out
+
+
 # What takes PyTorch to find: the start of a run has it, `--check` only with --deep.
 DEEP: dict[str, tuple[Prepare, int, str]] = {
     "features that the backbone lacks": (
@@ -262,8 +286,8 @@ DEEP: dict[str, tuple[Prepare, int, str]] = {
     ),
     "weights that cannot be fetched": (
         lambda p: p.set(pretrained_weights="http://127.0.0.1:9/w.pkl"),
-        USAGE,
-        "pretrained_weights: there is no file http://127.0.0.1:9/w.pkl",
+        FAILED,
+        "http://127.0.0.1:9/w.pkl: cannot be read as weights: cannot download http://127.0.0.1:9/w.pkl",
     ),
 }
 

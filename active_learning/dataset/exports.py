@@ -54,8 +54,12 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
             key, path = annotation_key(name), place / name
             if key in keys:
                 beside = True
+            elif key is None and not is_archive(name):
+                continue
             elif key is not None and not by_parent[parent] and key in everywhere:
                 found.append(Export(path, "an annotation that does not lie beside its image", apart=True))
+            elif not path.is_file():  # a pipe would be waited for
+                continue
             elif key is not None and not named_by_number(name) and path not in leave:
                 documents.append(path)
             elif is_archive(name) and _holds_annotations(path):

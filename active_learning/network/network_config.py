@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from active_learning.errors import MaskALError
 from active_learning.settings import Experiment, Settings
-from active_learning.settings.paths import is_zoo_config
+from active_learning.settings.paths import DOWNLOADS, is_zoo_config
 from active_learning.system.log import logger
 
 if TYPE_CHECKING:
@@ -133,13 +133,15 @@ def pretrained_weights(settings: Settings) -> str:
     """Path or address of the weights of `pretrained_weights`; "" for none.
 
     Raises:
-        MaskALError: neither a file nor a config with published weights.
+        MaskALError: neither a file or an address nor a config with published weights.
     """
     from detectron2 import model_zoo
 
     name = settings.pretrained_weights
-    if not name or Path(name).is_file():
+    if not name or name.startswith(DOWNLOADS):
         return name
+    if (file := Path(name).expanduser()).is_file():
+        return str(file)
     if Path(name).suffix not in (".yaml", ".yml"):
         raise MaskALError(f"pretrained_weights: there is no file {name}; give a .pth or .pkl file, or a config's name")
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from active_learning.network.network_config import training_iterations
-from active_learning.run.checks import Kind, find_all, refuse, shown_warnings, texts
+from active_learning.network.network_config import pretrained_weights, training_iterations
+from active_learning.run.checks import Kind, find_all, local_weights, refuse, shown_warnings, texts
 from active_learning.run.project import Project
 from active_learning.run.start import Start, find_start
 from active_learning.settings import Experiment, Settings
@@ -28,9 +28,16 @@ def describe_run(settings: Settings, *, fresh: bool = False, deep: bool = False)
     findings = find_all(project, deep=deep)
     refuse(findings)
     plans = [_plan(settings, experiment, find_start(project, experiment)) for experiment in settings.experiments()]
-    network = f"Network: {settings.network_config}\nStart weights: {settings.pretrained_weights or 'none'}"
     notes, verdict = "\n".join(texts(findings, Kind.NOTE)), _verdict(texts(findings, Kind.WARNING))
-    return "\n\n".join(filter(None, [_table(project), notes, *plans, network, verdict]))
+    return "\n\n".join(filter(None, [_table(project), notes, *plans, _network(settings), verdict]))
+
+
+def _network(settings: Settings) -> str:
+    weights = pretrained_weights(settings)
+    later = (
+        " (not on this machine yet: the start of a run fetches them)" if weights and not local_weights(weights) else ""
+    )
+    return f"Network: {settings.network_config}\nStart weights: {settings.pretrained_weights or 'none'}{later}"
 
 
 def _table(project: Project) -> str:

@@ -25,6 +25,7 @@ from active_learning.settings.weights_file import weights_fault
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
 from active_learning.system.wording import and_more, counted
+from detectron2.utils.file_io import cached_file
 
 HEADERS_READ = 1000  # of the images of a folder that have no annotation; the others' are read with it
 WARNINGS_SHOWN = 20
@@ -120,10 +121,10 @@ def _weights(project: Project) -> Iterator[Finding]:
         except MaskALError as error:
             yield Finding(str(error))
             continue
-        for path, fault in zip(paths, map(_file_fault, paths), strict=True):
-            if fault:
-                remedy = "" if path == project.settings.pretrained_weights else f". {GOES_ON_FROM_IT}"
-                yield Finding(f"{path}: {fault}{remedy}")
+        own = str(project.files(experiment).weights)
+        for path in paths:
+            if fault := _file_fault(path):
+                yield Finding(f"{fault}. {GOES_ON_FROM_IT}" if path.startswith(own) else fault)
 
 
 def _weights_to_load(project: Project, experiment: Experiment) -> list[str]:
@@ -133,8 +134,19 @@ def _weights_to_load(project: Project, experiment: Experiment) -> list[str]:
 
 
 def _file_fault(path: str) -> str:
-    """Of published weights none; they are not fetched for it."""
-    return "" if "://" in path else weights_fault(Path(path))
+    """Of published weights only where they have been fetched before."""
+    file = local_weights(path)
+    fault = weights_fault(file) if file is not None else ""
+    remedy = ". Delete the file, and it is fetched again" if "://" in path else ""
+    return f"{file}: {fault}{remedy}" if fault else ""
+
+
+def local_weights(path: str) -> Path | None:
+    """None for what is still to be fetched, and for the names of Detectron2's own catalog."""
+    if "://" not in path:
+        return Path(path)
+    fetched = cached_file(path) if path.startswith("http") else None
+    return fetched if fetched is not None and fetched.is_file() else None
 
 
 def _fit(project: Project) -> Iterator[Finding]:

@@ -43,6 +43,8 @@ class _Names:
 
 def weights_fault(file: Path) -> str:
     """Why a .pth or .pkl file holds no weights that can be used; empty for nothing."""
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        return "is no file, but a pipe or a device"
     try:
         with file.open("rb") as stream:
             start = stream.read(4)

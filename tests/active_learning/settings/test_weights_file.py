@@ -101,6 +101,12 @@ def test_weights_have_no_fault(tmp_path: Path, name: str) -> None:
     assert weights_fault(tmp_path / name) == ""
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "w.pth")
+    assert weights_fault(tmp_path / "w.pth") == "is no file, but a pipe or a device"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the module of mkdir has another name")
 @pytest.mark.parametrize("name", FAULTY)
 def test_a_fault_is_named_and_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
