@@ -49,23 +49,21 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
     documents: list[Path] = []
     found: list[Export] = []
     for parent, files in snapshot.files.items():
-        place, keys = snapshot.folder / parent, claimants(by_parent[parent])
+        place, images = snapshot.folder / parent, by_parent[parent]
+        keys = claimants(images)
         for name in files:
-            key, path = annotation_key(name), place / name
+            key = annotation_key(name)
             if key in keys:
                 beside = True
-            elif key is None and not is_archive(name):
-                continue
-            elif key is not None and not by_parent[parent] and key in everywhere:
-                found.append(Export(path, "an annotation that does not lie beside its image", apart=True))
-            elif not path.is_file():  # a pipe would be waited for
-                continue
-            elif key is not None and not named_by_number(name) and path not in leave:
-                documents.append(path)
-            elif is_archive(name) and _holds_annotations(path):
-                found.append(Export(path, "an archive with annotations", apart=True))
-    collections = ((path, _kind(path)) for path in heapq.nlargest(MOST_FILES, documents, key=_size))
-    return FolderAnnotations(beside, (*found, *(Export(path, kind) for path, kind in collections if kind)))
+            elif key is None:
+                if is_archive(name) and _holds_annotations(place / name):
+                    found.append(Export(place / name, "an archive with annotations", apart=True))
+            elif not images and key in everywhere:
+                found.append(Export(place / name, "an annotation that does not lie beside its image", apart=True))
+            elif not named_by_number(name) and place / name not in leave:
+                documents.append(place / name)
+    kinds = ((path, _kind(path)) for path in heapq.nlargest(MOST_FILES, documents, key=_size))
+    return FolderAnnotations(beside, (*found, *(Export(path, kind) for path, kind in kinds if kind)))
 
 
 def is_archive(filename: str) -> bool:
@@ -80,6 +78,8 @@ def _size(path: Path) -> int:
 
 def _kind(path: Path) -> str:
     """By the start and the end, as such files may be larger than the memory; "" for one that is not converted."""
+    if not path.is_file():  # a pipe would be waited for
+        return ""
     try:
         with path.open("rb") as stream:
             start = stream.read(READ_BYTES)
@@ -94,6 +94,8 @@ def _kind(path: Path) -> str:
 
 def _holds_annotations(path: Path) -> bool:
     """An archive of nothing but images is none of ours to name."""
+    if not path.is_file():
+        return False
     with suppress(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError):
         return any(annotation_key(name.rpartition("/")[2]) is not None for name in _members(path))
     return False
