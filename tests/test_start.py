@@ -355,6 +355,9 @@ def test_warnings_stand_instead_of_the_verdict(project: Project, capsys: pytest.
     """An export beside images with annotations may be what these were made of; a rare class is only worth a note."""
     (project.train / "all.json").write_text(json.dumps(COCO), encoding="utf-8")
     assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == NOTHING
+    assert "all.json" not in capsys.readouterr().out  # every image has an annotation
+    (project.train / "13.json").unlink()
+    assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == NOTHING
     shown = capsys.readouterr().out
     assert "warning: train/all.json: is a COCO json file; convert it: " in shown and "--out train_converted" in shown
     assert "\nval: none of its images holds b" in shown

@@ -34,9 +34,9 @@ class Export:
 
 @dataclass(frozen=True)
 class FolderAnnotations:
-    """`beside`: whether any image has an annotation file of its name beside it."""
+    """`beside`: the number of annotation files that have the name of an image beside them."""
 
-    beside: bool
+    beside: int
     exports: tuple[Export, ...]
 
 
@@ -45,7 +45,7 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
     by_parent: dict[str, list[str]] = defaultdict(list)
     for image in snapshot.images:
         by_parent[image.rpartition("/")[0]].append(image)
-    everywhere, beside = claimants(snapshot.images), False
+    everywhere, beside = claimants(snapshot.images), 0
     documents: list[Path] = []
     found: list[Export] = []
     for parent, files in snapshot.files.items():
@@ -54,7 +54,7 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
         for name in files:
             key = annotation_key(name)
             if key in keys:
-                beside = True
+                beside += 1
             elif key is None:
                 if is_archive(name) and _holds_annotations(place / name):
                     found.append(Export(place / name, "an archive with annotations", apart=True))

@@ -222,10 +222,12 @@ def _shared(key: str, other: str, images: Sequence[SharedImage]) -> Iterator[Fin
 
 
 def _exports(project: Project) -> Iterator[Finding]:
-    """With annotations beside the images these may be what is left of a conversion."""
+    """Where some images have annotations already, these may come from there."""
     lists = [project.settings.dataroot / f"{split}.json" for split in SPLITS]
     for snapshot in project.snapshots.values():
         annotations = find_exports(snapshot, lists)
+        if annotations.beside >= len(snapshot.images):
+            continue
         kinds = dict.fromkeys((export.kind, export.apart) for export in annotations.exports)
         for kind, apart in kinds:
             paths = [export.path for export in annotations.exports if export.kind == kind]

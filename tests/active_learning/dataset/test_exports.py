@@ -92,4 +92,4 @@ def test_annotations_beside_their_images(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     write("a.json", {"shapes": []})(tmp_path)
     found = find_exports(take_snapshot(tmp_path))
-    assert found.beside and not found.exports
+    assert found.beside == 1 and not found.exports
