@@ -22,6 +22,7 @@ from detectron2.data.resumable_loader import ResumableLoader
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
+from detectron2.utils.errors import InputError
 from detectron2.utils.logger import create_class_table
 
 __all__ = [
@@ -48,7 +49,7 @@ def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequ
     counts = Counter(annotation["category_id"] for annotation in annotations if not annotation.get("iscrowd", 0))
     unknown = sorted(set(counts) - set(range(len(class_names))))
     if unknown:
-        raise ValueError(f"category_id {unknown} of the annotations are not in [0, {len(class_names)}) as the classes")
+        raise InputError(f"category_id {unknown} of the annotations are not in [0, {len(class_names)}) as the classes")
     by_class = [(name[:20], counts[i]) for i, name in enumerate(class_names)]
     if len(class_names) > 1:
         by_class.append(("total", sum(counts.values())))
@@ -79,17 +80,17 @@ def get_detection_dataset_dicts(
         raise NotImplementedError("keypoints and precomputed proposals are not supported")
     names = [names] if isinstance(names, str) else list(names)
     if not names:
-        raise ValueError("no data set given: set DATASETS.TRAIN or DATASETS.TEST")
+        raise InputError("no data set given: set DATASETS.TRAIN or DATASETS.TEST")
     loaded = {name: DatasetCatalog.get(name) for name in names}
     for name, dicts in loaded.items():
         if not dicts:
-            raise ValueError(f"data set '{name}' is empty")
+            raise InputError(f"data set '{name}' is empty")
     dataset_dicts = [d for name in names for d in loaded[name]]
     annotated = "annotations" in dataset_dicts[0]
     if filter_empty and annotated:
         dataset_dicts = filter_images_with_only_crowd_annotations(dataset_dicts)
     if not dataset_dicts:
-        raise ValueError(f"no image of {', '.join(names)} has an annotated object")
+        raise InputError(f"no image of {', '.join(names)} has an annotated object")
     class_names = MetadataCatalog.get(names[0]).get("thing_classes")
     if annotated and check_consistency and class_names is not None:
         check_metadata_consistency("thing_classes", names)
@@ -113,7 +114,7 @@ def build_batch_data_loader(
     """
     world_size = comm.get_world_size()
     if total_batch_size <= 0 or total_batch_size % world_size:
-        raise ValueError(f"a batch of {total_batch_size} images cannot be shared equally by {world_size} processes")
+        raise InputError(f"a batch of {total_batch_size} images cannot be shared equally by {world_size} processes")
     batch_size = total_batch_size // world_size
     _check_sampler(dataset, sampler)
     if sampler is not None:
@@ -134,7 +135,7 @@ def build_batch_data_loader(
 
 def _check_sampler(dataset: Any, sampler: torchdata.Sampler | None) -> None:
     if isinstance(dataset, torchdata.IterableDataset) != (sampler is None):
-        raise ValueError("a stream has its own order and takes no sampler, any other data set needs one")
+        raise InputError("a stream has its own order and takes no sampler, any other data set needs one")
 
 
 def _mapped(dataset: Any, mapper: Callable[[dict], Any] | None) -> Any:

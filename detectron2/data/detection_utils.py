@@ -16,6 +16,7 @@ from detectron2.data import transforms as T
 from detectron2.data.catalog import MetadataCatalog
 from detectron2.data.image_io import convert_image_to_rgb, convert_PIL_to_numpy, read_image  # noqa: F401
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks, polygons_to_bitmask
+from detectron2.utils.errors import InputError
 from detectron2.utils.generic_mask import decode_run_lengths
 
 
@@ -92,7 +93,7 @@ def _bitmap(segmentation: Any) -> np.ndarray:
 
 def _sized(bitmap: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     if bitmap.shape != tuple(image_size):
-        raise ValueError(f"a mask of {bitmap.shape} does not fit its image of {tuple(image_size)} (height, width)")
+        raise InputError(f"a mask of {bitmap.shape} does not fit its image of {tuple(image_size)} (height, width)")
     return bitmap
 
 
@@ -156,7 +157,7 @@ def filter_empty_instances(
         return_mask: also return which of the N are kept, as a bool tensor.
     """
     if not by_box and not by_mask:
-        raise ValueError("filter_empty_instances needs by_box, by_mask or both")
+        raise InputError("filter_empty_instances needs by_box, by_mask or both")
     keep = torch.ones(len(instances), dtype=torch.bool)
     if by_box:
         keep &= instances.gt_boxes.nonempty(threshold=box_threshold)
@@ -174,7 +175,7 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING)
     flip = cfg.INPUT.RANDOM_FLIP
     if flip not in ("none", "horizontal", "vertical"):
-        raise ValueError(f"INPUT.RANDOM_FLIP must be 'none', 'horizontal' or 'vertical', not '{flip}'")
+        raise InputError(f"INPUT.RANDOM_FLIP must be 'none', 'horizontal' or 'vertical', not '{flip}'")
     if flip == "none":
         return [resize]
     return [resize, T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical")]
@@ -192,11 +193,11 @@ def gen_crop_transform_with_instance(
     """
     size, image = np.asarray(crop_size, dtype=np.int64), np.asarray(image_size, dtype=np.int64)
     if (size > image).any():
-        raise ValueError(f"a crop of {tuple(crop_size)} does not fit into an image of {tuple(image_size)}")
+        raise InputError(f"a crop of {tuple(crop_size)} does not fit into an image of {tuple(image_size)}")
     box = np.asarray(BoxMode.convert(instance["bbox"], instance["bbox_mode"], BoxMode.XYXY_ABS), dtype=np.float64)
     center = (box[[1, 0]] + box[[3, 2]]) / 2
     if (center < 0).any() or (center > image).any():
-        raise ValueError(f"the box {box.tolist()} has its centre outside of an image of {tuple(image_size)}")
+        raise InputError(f"the box {box.tolist()} has its centre outside of an image of {tuple(image_size)}")
     lowest = np.maximum(np.ceil(center).astype(np.int64) - size, 0)
     highest = np.minimum(np.floor(center).astype(np.int64), image - size)
     y0, x0 = np.random.randint(lowest, highest + 1).tolist()
@@ -210,7 +211,7 @@ def check_metadata_consistency(key: str, dataset_names: Iterable[str]) -> None:
     """
     values = {name: getattr(MetadataCatalog.get(name), key) for name in dataset_names}
     if not values:
-        raise ValueError("no data sets to compare")
+        raise InputError("no data sets to compare")
     first = next(iter(values))
     for name, value in values.items():
         if value != values[first]:

@@ -15,6 +15,7 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes
+from detectron2.utils.errors import InputError
 from detectron2.utils.registry import Registry
 
 __all__ = ["ANCHOR_GENERATOR_REGISTRY", "DefaultAnchorGenerator", "build_anchor_generator"]
@@ -43,7 +44,7 @@ class DefaultAnchorGenerator(nn.Module):
     ) -> None:
         super().__init__()
         if not 0.0 <= offset < 1.0:
-            raise ValueError(f"MODEL.ANCHOR_GENERATOR.OFFSET is {offset}; it must lie in [0, 1)")
+            raise InputError(f"MODEL.ANCHOR_GENERATOR.OFFSET is {offset}; it must lie in [0, 1)")
         self.strides = list(strides)
         self.num_features = len(self.strides)
         self.offset = offset
@@ -100,7 +101,7 @@ def _one_list_per_map(values: Sequence[Any], num_maps: int, key: str) -> list[li
     lists = [list(own) for own in (values if nested else [values])]
     lists = lists * num_maps if len(lists) == 1 else lists
     if len(lists) != num_maps or not all(lists):
-        raise ValueError(f"MODEL.ANCHOR_GENERATOR.{key} is {values!r}; it needs 1 or {num_maps} non-empty lists")
+        raise InputError(f"MODEL.ANCHOR_GENERATOR.{key} is {values!r}; it needs 1 or {num_maps} non-empty lists")
     return lists
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from detectron2.utils.errors import InputError
+
 
 class Matcher:
     """Gives each prediction its best ground truth, and a label from how good that match is.
@@ -23,9 +25,9 @@ class Matcher:
     ) -> None:
         bounds = list(thresholds)
         if not bounds or bounds[0] <= 0 or bounds != sorted(bounds):
-            raise ValueError(f"IOU_THRESHOLDS {bounds} must increase from above 0")
+            raise InputError(f"IOU_THRESHOLDS {bounds} must increase from above 0")
         if len(labels) != len(bounds) + 1 or not set(labels) <= {-1, 0, 1}:
-            raise ValueError(f"IOU_LABELS {list(labels)}: {len(bounds) + 1} values of -1, 0, 1 are needed")
+            raise InputError(f"IOU_LABELS {list(labels)}: {len(bounds) + 1} values of -1, 0, 1 are needed")
         self.thresholds = [-math.inf, *bounds, math.inf]
         self.labels = list(labels)
         self.allow_low_quality_matches = allow_low_quality_matches
@@ -36,7 +38,7 @@ class Matcher:
         Without ground truth: zeros, and the label of the lowest range.
         """
         if match_quality_matrix.dim() != 2:
-            raise ValueError(f"the match quality has shape {tuple(match_quality_matrix.shape)}, not (M, N)")
+            raise InputError(f"the match quality has shape {tuple(match_quality_matrix.shape)}, not (M, N)")
         num_predictions = match_quality_matrix.shape[1]
         labels = match_quality_matrix.new_full((num_predictions,), self.labels[0], dtype=torch.int8)
         if match_quality_matrix.numel() == 0:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detectron2.utils.errors import InputError
+
 __all__ = [
     "BoxMode", "Boxes", "matched_pairwise_iou", "pairwise_intersection", "pairwise_ioa", "pairwise_iou",
     "pairwise_point_box_distance",
@@ -40,7 +42,7 @@ class BoxMode(IntEnum):
             return type(box)(BoxMode.convert(np.asarray(box), source, target).tolist())
         count = 5 if source is BoxMode.XYWHA_ABS else 4
         if box.shape[-1:] != (count,):
-            raise ValueError(f"BoxMode.convert: a {source.name} box has {count} numbers, got shape {tuple(box.shape)}")
+            raise InputError(f"BoxMode.convert: a {source.name} box has {count} numbers, got shape {tuple(box.shape)}")
         converted = box.clone() if isinstance(box, Tensor) else box.copy()
         if source is target:
             return converted
@@ -84,7 +86,7 @@ class Boxes(InstanceTensor):
             # an empty list has no second dimension yet
             corners = corners.reshape(-1, 4)
         if corners.dim() != 2 or corners.shape[1] != 4:
-            raise ValueError(f"boxes have shape {tuple(corners.shape)}, expected (N, 4)")
+            raise InputError(f"boxes have shape {tuple(corners.shape)}, expected (N, 4)")
         super().__init__(corners)
 
     def clone(self) -> Boxes:
@@ -101,7 +103,7 @@ class Boxes(InstanceTensor):
         Raises ValueError for infinite or NaN corners on CPU; to check that would stall a GPU.
         """
         if self.tensor.device.type == "cpu" and not bool(self.tensor.isfinite().all()):
-            raise ValueError("cannot clip boxes with infinite or NaN corners: did the training diverge?")
+            raise InputError("cannot clip boxes with infinite or NaN corners: did the training diverge?")
         height, width = box_size
         x, y = self.tensor[:, 0::2].clamp(0, width), self.tensor[:, 1::2].clamp(0, height)
         self.tensor = torch.stack((x, y), dim=2).flatten(1)
@@ -189,7 +191,7 @@ def pairwise_point_box_distance(points: Tensor, boxes: Boxes) -> Tensor:
 def matched_pairwise_iou(boxes1: Boxes, boxes2: Boxes) -> Tensor:
     """N IoUs of the first box with the first, the second with the second, ...; ValueError for unequal numbers."""
     if len(boxes1) != len(boxes2):
-        raise ValueError(f"matched boxes must be as many: got {len(boxes1)} and {len(boxes2)}")
+        raise InputError(f"matched boxes must be as many: got {len(boxes1)} and {len(boxes2)}")
     a, b = boxes1.tensor, boxes2.tensor
     shared = (torch.min(a[:, 2:], b[:, 2:]) - torch.max(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
     return torch.where(shared > 0, shared / (boxes1.area() + boxes2.area() - shared), 0.0)

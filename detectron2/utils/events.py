@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from fvcore.common.history_buffer import HistoryBuffer
 
+from detectron2.utils.errors import InputError
+
 _storages: list[EventStorage] = []
 
 
@@ -60,7 +62,7 @@ class EventStorage:
         iteration = self.iter if cur_iter is None else cur_iter
         value = float(value.detach() if isinstance(value, torch.Tensor) else value)
         if self._smoothing_hints.setdefault(name, smoothing_hint) != smoothing_hint:
-            raise ValueError(f"scalar '{name}' was put with smoothing_hint={not smoothing_hint} before")
+            raise InputError(f"scalar '{name}' was put with smoothing_hint={not smoothing_hint} before")
         self._history[name].update(value, iteration)
         self._latest[name] = (value, iteration)
 

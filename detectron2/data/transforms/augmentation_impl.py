@@ -13,6 +13,7 @@ from PIL import Image
 
 from detectron2.data.transforms.augmentation import AugInput, Augmentation, AugmentationOrTransform, as_augmentation
 from detectron2.data.transforms.transform import ExtentTransform, ResizeTransform, RotationTransform
+from detectron2.utils.errors import InputError
 
 __all__ = [
     "FixedSizeCrop", "RandomApply", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomExtent", "RandomFlip",
@@ -24,7 +25,7 @@ _BILINEAR = Image.Resampling.BILINEAR
 
 def _check_choice(name: str, value: str, *allowed: str) -> None:
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
+        raise InputError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
 
 
 class RandomApply(Augmentation):
@@ -32,7 +33,7 @@ class RandomApply(Augmentation):
 
     def __init__(self, tfm_or_aug: AugmentationOrTransform, prob: float = 0.5) -> None:
         if not 0.0 <= prob <= 1.0:
-            raise ValueError(f"prob must be in [0, 1], not {prob}")
+            raise InputError(f"prob must be in [0, 1], not {prob}")
         self.aug = as_augmentation(tfm_or_aug)
         self.prob = prob
 
@@ -54,7 +55,7 @@ class RandomFlip(Augmentation):
 
     def __post_init__(self) -> None:
         if self.horizontal == self.vertical:
-            raise ValueError("choose horizontal or vertical, exactly one; for both use two RandomFlip")
+            raise InputError("choose horizontal or vertical, exactly one; for both use two RandomFlip")
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
@@ -95,7 +96,7 @@ class ResizeShortestEdge(Augmentation):
         if isinstance(self.short_edge_length, int):
             self.short_edge_length = (self.short_edge_length, self.short_edge_length)
         if self.is_range and len(self.short_edge_length) != 2:
-            raise ValueError(f"sample_style 'range' needs (smallest, largest), not {self.short_edge_length}")
+            raise InputError(f"sample_style 'range' needs (smallest, largest), not {self.short_edge_length}")
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
@@ -309,4 +310,4 @@ class RandomLighting(Augmentation):
 
 def _check_rgb(name: str, image: np.ndarray) -> None:
     if image.shape[-1] != 3:
-        raise ValueError(f"{name} is for RGB images, not for an array of shape {image.shape}")
+        raise InputError(f"{name} is for RGB images, not for an array of shape {image.shape}")

@@ -21,6 +21,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.modeling.proposal_generator.build import build_proposal_generator
 from detectron2.modeling.roi_heads.roi_heads import build_roi_heads
 from detectron2.structures import ImageList, Instances
+from detectron2.utils.errors import InputError
 from detectron2.utils.events import get_event_storage
 
 __all__ = ["GeneralizedRCNN", "ProposalNetwork"]
@@ -38,7 +39,7 @@ class _Detector(nn.Module):
         super().__init__()
         self.backbone = backbone
         if len(pixel_mean) != len(pixel_std):
-            raise ValueError(f"MODEL.PIXEL_MEAN {list(pixel_mean)} and PIXEL_STD {list(pixel_std)} differ in length")
+            raise InputError(f"MODEL.PIXEL_MEAN {list(pixel_mean)} and PIXEL_STD {list(pixel_std)} differ in length")
         # They follow from the config, so they stay out of checkpoints.
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
@@ -109,7 +110,7 @@ class GeneralizedRCNN(_Detector):
     ) -> None:
         super().__init__(backbone, pixel_mean, pixel_std)
         if vis_period > 0 and input_format is None:
-            raise ValueError("GeneralizedRCNN: vis_period needs input_format, to draw the images in their colours")
+            raise InputError("GeneralizedRCNN: vis_period needs input_format, to draw the images in their colours")
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
         self.input_format = input_format

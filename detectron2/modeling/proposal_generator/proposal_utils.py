@@ -12,6 +12,7 @@ import torch
 
 from detectron2.layers import batched_nms
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.errors import InputError
 
 __all__ = ["add_ground_truth_to_proposals", "find_top_rpn_proposals"]
 
@@ -90,7 +91,7 @@ def add_ground_truth_to_proposals(gt: Sequence[Instances | Boxes], proposals: Se
     ``gt`` (Boxes, or Instances with ``gt_boxes``) must have all fields of ``proposals`` besides boxes and logits.
     """
     if len(gt) != len(proposals):
-        raise ValueError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
+        raise InputError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
     return [_with_ground_truth(truth, own) for truth, own in zip(gt, proposals, strict=True)]
 
 
@@ -100,6 +101,6 @@ def _with_ground_truth(truth: Instances | Boxes, proposals: Instances) -> Instan
     fields = {**fields, "proposal_boxes": fields["gt_boxes"], "objectness_logits": logits}
     missing = sorted(set(proposals.get_fields()) - set(fields))
     if missing:
-        raise ValueError(f"proposals have the fields {missing}, which the ground truth lacks")
+        raise InputError(f"proposals have the fields {missing}, which the ground truth lacks")
     own = {name: fields[name] for name in proposals.get_fields()}
     return Instances.cat([proposals, Instances(proposals.image_size, **own)])

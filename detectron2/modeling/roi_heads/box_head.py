@@ -10,6 +10,7 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.layers.weight_init import c2_msra_fill, c2_xavier_fill
+from detectron2.utils.errors import InputError
 from detectron2.utils.registry import Registry
 
 __all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]
@@ -38,7 +39,7 @@ class FastRCNNConvFCHead(nn.Sequential):
     ) -> None:
         super().__init__()
         if not conv_dims and not fc_dims:
-            raise ValueError("MODEL.ROI_BOX_HEAD: NUM_CONV and NUM_FC are both 0, the box head has no layer")
+            raise InputError("MODEL.ROI_BOX_HEAD: NUM_CONV and NUM_FC are both 0, the box head has no layer")
         channels = input_shape.channels or 0
         height, width = input_shape.height or 1, input_shape.width or 1
         for number, dim in enumerate(conv_dims, start=1):

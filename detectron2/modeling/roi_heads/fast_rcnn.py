@@ -17,6 +17,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, batched_nms, cat, cross_entropy, nonzero_tuple
 from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.errors import InputError
 from detectron2.utils.events import get_event_storage
 
 __all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
@@ -129,7 +130,7 @@ class FastRCNNOutputLayers(nn.Module):
     ) -> None:
         super().__init__()
         if use_fed_loss or get_fed_loss_cls_weights is not None:
-            raise ValueError("MODEL.ROI_BOX_HEAD.USE_FED_LOSS: federated loss is not supported, set it to False")
+            raise InputError("MODEL.ROI_BOX_HEAD.USE_FED_LOSS: federated loss is not supported, set it to False")
         if isinstance(input_shape, int):
             input_shape = ShapeSpec(channels=input_shape)
         features = (input_shape.channels or 0) * (input_shape.height or 1) * (input_shape.width or 1)

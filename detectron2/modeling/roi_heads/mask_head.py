@@ -17,6 +17,7 @@ from detectron2.layers import Conv2d, ConvTranspose2d, ShapeSpec, cat
 from detectron2.layers.weight_init import c2_msra_fill
 from detectron2.modeling.roi_heads.box_head import conv3x3_norm_relu
 from detectron2.structures import Instances
+from detectron2.utils.errors import InputError
 from detectron2.utils.events import get_event_storage
 from detectron2.utils.registry import Registry
 
@@ -49,7 +50,7 @@ def mask_rcnn_loss(pred_mask_logits: torch.Tensor, instances: Sequence[Instances
     """
     height, width = pred_mask_logits.shape[-2:]
     if height != width:
-        raise ValueError(f"mask logits must be square, got {height} x {width}")
+        raise InputError(f"mask logits must be square, got {height} x {width}")
     found = [own for own in instances if len(own)]
     if not found:
         return pred_mask_logits.sum() * 0
@@ -134,7 +135,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
     ) -> None:
         super().__init__(**kwargs)
         if not conv_dims:
-            raise ValueError("MaskRCNNConvUpsampleHead: conv_dims is empty; its last value is the deconvolution's")
+            raise InputError("MaskRCNNConvUpsampleHead: conv_dims is empty; its last value is the deconvolution's")
         channels = input_shape.channels or 0
         self.conv_norm_relus: list[nn.Module] = []
         for number, dim in enumerate(conv_dims[:-1], start=1):
