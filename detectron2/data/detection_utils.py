@@ -91,7 +91,7 @@ def _bitmap(segmentation: Any) -> np.ndarray:
     return decode_run_lengths(segmentation) if isinstance(segmentation, dict) else segmentation
 
 
-def _sized(bitmap: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+def _sized(bitmap: np.ndarray, image_size: tuple[int, ...]) -> np.ndarray:
     if bitmap.shape != tuple(image_size):
         raise InputError(f"a mask of {bitmap.shape} does not fit its image of {tuple(image_size)} (height, width)")
     return bitmap
@@ -103,7 +103,8 @@ def annotations_to_instances(
     """Make the Instances a network is trained on.
 
     Args:
-        annos: N annotations of one image, usually after transform_instance_annotations.
+        annos: N annotations of one image, usually after transform_instance_annotations, which gives their masks the
+            size of the image.
         image_size: (height, width).
         mask_format: "polygon" or "bitmask". Run lengths and masks need "bitmask".
 
@@ -111,7 +112,8 @@ def annotations_to_instances(
         Instances with gt_boxes (Nx4, absolute (x0, y0, x1, y1)), gt_classes (N, int64) and, if annotated, gt_masks.
 
     Raises:
-        ValueError: a segmentation does not fit `mask_format` or `image_size`.
+        ValueError: a segmentation does not fit `mask_format`, polygons and run lengths not `image_size`, or arrays
+            differ in size.
     """
     boxes = [BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYXY_ABS) for anno in annos]
     target = Instances(image_size)
@@ -133,13 +135,15 @@ def _make_masks(segmentations: list[Any], image_size: tuple[int, int], mask_form
             ) from error
     if mask_format != "bitmask":
         raise ValueError(f"mask_format must be 'polygon' or 'bitmask', not '{mask_format}'")
-    masks = np.zeros((len(segmentations), *image_size), dtype=bool)
-    for mask, segmentation in zip(masks, segmentations, strict=True):
-        if isinstance(segmentation, (list, tuple)):
-            mask[:] = polygons_to_bitmask([np.asarray(polygon) for polygon in segmentation], *image_size)
-        else:
-            mask[:] = _sized(_bitmap(segmentation), image_size)
-    return BitMasks(torch.from_numpy(masks))
+    masks = [_mask(segmentation, image_size) for segmentation in segmentations]
+    return BitMasks(np.stack([_sized(mask, masks[0].shape) for mask in masks]) != 0)
+
+
+def _mask(segmentation: Any, image_size: tuple[int, int]) -> np.ndarray:
+    if isinstance(segmentation, (list, tuple)):
+        return polygons_to_bitmask([np.asarray(polygon) for polygon in segmentation], *image_size)
+    bitmap = _bitmap(segmentation)
+    return _sized(bitmap, image_size) if isinstance(segmentation, dict) else bitmap
 
 
 def filter_empty_instances(

@@ -135,6 +135,9 @@ class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
         self.max_iter = self.trainer.max_iter
 
     def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if done % self.period == 0 or done >= self.trainer.max_iter:
+            self.trainer.storage.settle()  # a loss that is not finite must stop the training before this is saved
         self.step(self.trainer.iter)
 
 

@@ -60,7 +60,7 @@ def get_checkpoint_url(config_path: str) -> str:
 
     Raises RuntimeError where no weights were published for it.
     """
-    name = config_path.removesuffix(".yaml")
+    name = config_path.removesuffix(".yaml").removesuffix(".py")
     if name not in _CHECKPOINTS:
         raise RuntimeError(f"no checkpoint is published for '{config_path}'{_nearest(name, _CHECKPOINTS)}")
     return f"{BASE_URL}{name}/{_CHECKPOINTS[name]}"

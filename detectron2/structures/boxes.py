@@ -33,19 +33,24 @@ class BoxMode(IntEnum):
 
     @staticmethod
     def convert(box: _Raw, from_mode: BoxMode, to_mode: BoxMode) -> _Raw:
-        """Turn a box of 4 numbers, or Nx4 of them, into another mode; the input's type is kept, the input untouched.
+        """Turn a box of 4 numbers, or an array of Nx4, into another mode; its type is kept, the input untouched.
 
-        Raises NotImplementedError for relative and rotated boxes, ValueError for a wrong number of coordinates.
+        Raises NotImplementedError for rotated boxes, InputError for relative ones and for other than 4 coordinates.
         """
         source, target = BoxMode(from_mode), BoxMode(to_mode)
         if isinstance(box, (list, tuple)):
-            return type(box)(BoxMode.convert(np.asarray(box), source, target).tolist())
+            numbers = np.asarray(box)
+            if numbers.ndim != 1:
+                raise InputError(f"BoxMode.convert: a {type(box).__name__} is one box; several need an array or tensor")
+            return type(box)(BoxMode.convert(numbers, source, target).tolist())
         count = 5 if source is BoxMode.XYWHA_ABS else 4
         if box.shape[-1:] != (count,):
             raise InputError(f"BoxMode.convert: a {source.name} box has {count} numbers, got shape {tuple(box.shape)}")
         converted = box.clone() if isinstance(box, Tensor) else box.copy()
         if source is target:
             return converted
+        if {source, target} & {BoxMode.XYXY_REL, BoxMode.XYWH_REL}:
+            raise InputError(f"relative boxes are not converted: {source.name} to {target.name}")
         if {source, target} != {BoxMode.XYXY_ABS, BoxMode.XYWH_ABS}:
             raise NotImplementedError(
                 f"conversion of boxes from {source.name} to {target.name}: only XYXY_ABS and XYWH_ABS are converted"

@@ -44,7 +44,7 @@ class RandomApply(Augmentation):
         return self.aug(aug_input) if self._rand_range() < self.prob else T.NoOpTransform()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RandomFlip(Augmentation):
     """Flip horizontally or vertically with a probability."""
 
@@ -64,7 +64,7 @@ class RandomFlip(Augmentation):
         return T.HFlipTransform(width) if self.horizontal else T.VFlipTransform(height)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Resize(Augmentation):
     """Resize to `shape`: (height, width), or one number for a square."""
 
@@ -77,7 +77,7 @@ class Resize(Augmentation):
         return ResizeTransform(height, width, new_height, new_width, self.interp)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ResizeShortestEdge(Augmentation):
     """Scale so that the shorter edge gets a random length and the longer one does not exceed `max_size`.
 
@@ -118,7 +118,7 @@ class ResizeShortestEdge(Augmentation):
         return int(height + 0.5), int(width + 0.5)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ResizeScale(Augmentation):
     """Scale an image to fit into a target size that is itself scaled at random (large scale jitter)."""
 
@@ -136,7 +136,7 @@ class ResizeScale(Augmentation):
         return ResizeTransform(height, width, new_height, new_width, self.interp)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FixedSizeCrop(Augmentation):
     """Crop at random to at most `crop_size` (height, width), then pad at the right and the bottom to exactly that."""
 
@@ -158,7 +158,7 @@ class FixedSizeCrop(Augmentation):
         return T.TransformList([crop, T.PadTransform(0, 0, right, below, kept_width, kept_height, *fill)])
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RandomRotation(Augmentation):
     """Rotate by a random angle.
 
@@ -197,7 +197,7 @@ class RandomRotation(Augmentation):
         return width * float(x), height * float(y)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RandomExtent(Augmentation):
     """Take out a rectangle of random size around a randomly shifted centre, which may reach outside the image.
 
@@ -216,7 +216,7 @@ class RandomExtent(Augmentation):
         return ExtentTransform(src_rect=(x0, y0, x1, y1), output_size=(int(y1 - y0), int(x1 - x0)))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RandomCrop(Augmentation):
     """Crop a rectangle of a given or random size at a random place.
 
@@ -252,7 +252,7 @@ class RandomCrop(Augmentation):
         return int(height * first + 0.5), int(width * second + 0.5)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _RandomBlend(Augmentation):
     """Weight the image by a random w and something neutral by 1 - w: w < 1 takes away, w > 1 adds."""
 

@@ -62,8 +62,8 @@ class ResizeTransform(Transform):
         return resized[0].permute(1, 2, 0).reshape(shape).numpy().astype(img.dtype, copy=False)
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
-        """Scale coordinates in place."""
-        coords *= (self.new_w / self.w, self.new_h / self.h)
+        """Scale coordinates in place; those of integers lose their fractions."""
+        coords[:] = coords * (self.new_w / self.w, self.new_h / self.h)
         return coords
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:

@@ -56,8 +56,13 @@ class FPN(Backbone):
         self._levels = _levels(self.in_features, shapes)
         channels = {name: int(shapes[name].channels or 0) for name in self.in_features}
         for name, level in zip(self.in_features, self._levels, strict=True):
-            self.add_module(f"fpn_lateral{level}", _pyramid_conv(channels[name], out_channels, 1, norm))
-            self.add_module(f"fpn_output{level}", _pyramid_conv(out_channels, out_channels, 3, norm))
+            lateral = _pyramid_conv(channels[name], out_channels, 1, norm)
+            output = _pyramid_conv(out_channels, out_channels, 3, norm)
+            # Sampled once both are there: equal seeds then give the weights Detectron2 has.
+            c2_xavier_fill(lateral)
+            c2_xavier_fill(output)
+            self.add_module(f"fpn_lateral{level}", lateral)
+            self.add_module(f"fpn_output{level}", output)
         self.top_block = top_block
         self.bottom_up = bottom_up
         self._fuse_weight = 1.0 if fuse_type == "sum" else 0.5
@@ -98,9 +103,7 @@ class FPN(Backbone):
 
 def _pyramid_conv(in_channels: int, out_channels: int, kernel: int, norm: str) -> Conv2d:
     options: dict[str, Any] = {"bias": norm == "", "norm": get_norm(norm, out_channels)}
-    conv = Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, **options)
-    c2_xavier_fill(conv)
-    return conv
+    return Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, **options)
 
 
 def _levels(names: Sequence[str], shapes: dict[str, ShapeSpec]) -> list[int]:

@@ -22,7 +22,7 @@ from detectron2.modeling.proposal_generator.build import build_proposal_generato
 from detectron2.modeling.roi_heads.roi_heads import build_roi_heads
 from detectron2.structures import ImageList, Instances
 from detectron2.utils.errors import InputError
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.events import event_storage_or_new
 
 __all__ = ["GeneralizedRCNN", "ProposalNetwork"]
 
@@ -134,7 +134,7 @@ class GeneralizedRCNN(_Detector):
         features = self.backbone(images.tensor)
         proposals, proposal_losses = self._propose(images, features, batched_inputs, truth)
         _, losses = self.roi_heads(images, features, proposals, truth)
-        if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
+        if self.vis_period > 0 and event_storage_or_new().iter % self.vis_period == 0:
             self.visualize_training(batched_inputs, proposals)
         return {**losses, **proposal_losses}
 
@@ -178,7 +178,7 @@ class GeneralizedRCNN(_Detector):
         best = proposals[0].proposal_boxes.tensor[:20].cpu()
         pictures = [Visualizer(rgb, None).overlay_instances(boxes=b.numpy()).get_image() for b in (truth, best)]
         both = np.concatenate(pictures, axis=1).transpose(2, 0, 1)
-        get_event_storage().put_image("Left: GT bounding boxes;  Right: Predicted proposals", both)
+        event_storage_or_new().put_image("Left: GT bounding boxes;  Right: Predicted proposals", both)
 
 
 @META_ARCH_REGISTRY.register()

@@ -40,6 +40,7 @@ def find_top_rpn_proposals(
     Args:
         proposals: L tensors (N, K_l, 4).
         pred_objectness_logits: L tensors (N, K_l).
+        image_sizes: (height, width) of each image; those of the first images only give only their proposals.
         nms_thresh: IoU above which the lower of two boxes of a level is suppressed.
         pre_nms_topk: candidates a level and image that enter suppression.
         post_nms_topk: proposals an image that are kept, over all levels.
@@ -65,7 +66,8 @@ def suppress_proposals(
 ) -> list[Instances]:
     """The second half of :func:`find_top_rpn_proposals`: candidates are already the best of their level."""
     levels = torch.cat([torch.full_like(own[0], i, dtype=torch.int64) for i, own in enumerate(logits)])
-    all_boxes, all_logits = torch.cat(list(boxes), dim=1), torch.cat(list(logits), dim=1)
+    count = len(image_sizes)
+    all_boxes, all_logits = torch.cat(list(boxes), dim=1)[:count], torch.cat(list(logits), dim=1)[:count]
     finite = torch.isfinite(all_boxes).all(dim=2) & torch.isfinite(all_logits)
     if training and not bool(finite.all()):
         raise FloatingPointError(
@@ -88,7 +90,8 @@ def suppress_proposals(
 def add_ground_truth_to_proposals(gt: Sequence[Instances | Boxes], proposals: Sequence[Instances]) -> list[Instances]:
     """The proposals of each image followed by its ground-truth boxes, with a logit of almost certain objectness.
 
-    ``gt`` (Boxes, or Instances with ``gt_boxes``) must have all fields of ``proposals`` besides boxes and logits.
+    ``gt`` (Boxes, or Instances with ``gt_boxes``) must have all fields of ``proposals`` besides boxes and logits, else
+    an InputError is raised.
     """
     if len(gt) != len(proposals):
         raise InputError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")

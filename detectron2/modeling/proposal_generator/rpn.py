@@ -26,7 +26,7 @@ from detectron2.modeling.proposal_generator.proposal_utils import suppress_propo
 from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.errors import InputError
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.events import event_storage_or_new
 from detectron2.utils.memory import retry_if_cuda_oom
 from detectron2.utils.registry import Registry
 
@@ -252,7 +252,7 @@ class RPN(nn.Module):
         sampled = nonzero_tuple(labels >= 0)
         targets = labels[sampled]
         images, indices = (x[targets == 1] for x in sampled)
-        storage = get_event_storage()
+        storage = event_storage_or_new()
         storage.put_scalar("rpn/num_pos_anchors", len(images) / len(labels))
         storage.put_scalar("rpn/num_neg_anchors", (len(targets) - len(images)) / len(labels))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -50,12 +50,11 @@ class FastRCNNConvFCHead(nn.Sequential):
         if fc_dims:
             self.add_module("flatten", nn.Flatten())
         for number, dim in enumerate(fc_dims, start=1):
-            fc = nn.Linear(features, dim)
-            c2_xavier_fill(fc)
-            self.add_module(f"fc{number}", fc)
+            self.add_module(f"fc{number}", nn.Linear(features, dim))
             self.add_module(f"fc_relu{number}", nn.ReLU(inplace=True))
             features = dim
             self._output_size = (dim,)
+        initialize(self.children())
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
@@ -73,11 +72,18 @@ class FastRCNNConvFCHead(nn.Sequential):
 
 
 def conv3x3_norm_relu(in_channels: int, out_channels: int, norm: str) -> Conv2d:
-    """A layer of the heads: its norm, where "" means a bias instead, and its initialisation are built in."""
+    """A layer of the heads with its norm, where "" means a bias instead."""
     modules: Any = {"norm": get_norm(norm, out_channels), "activation": nn.ReLU(inplace=True)}
-    conv = Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not norm, **modules)
-    c2_msra_fill(conv)
-    return conv
+    return Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not norm, **modules)
+
+
+def initialize(layers: Iterable[nn.Module]) -> None:
+    """Sample the weights of a head's layers. Once all are there: equal seeds then give the weights Detectron2 has."""
+    for layer in layers:
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            c2_msra_fill(layer)
+        elif isinstance(layer, nn.Linear):
+            c2_xavier_fill(layer)
 
 
 def build_box_head(cfg: CfgNode, input_shape: ShapeSpec) -> Any:

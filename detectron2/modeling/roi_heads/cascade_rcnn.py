@@ -21,7 +21,7 @@ from detectron2.modeling.roi_heads.box_head import build_box_head
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.errors import InputError
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.events import event_storage_or_new
 
 __all__ = ["CascadeROIHeads"]
 
@@ -164,7 +164,7 @@ class CascadeROIHeads(base.StandardROIHeads):
     def _stage_losses(self, outputs: Sequence[StageOutput]) -> base.Losses:
         losses = {}
         for stage, (predictor, output) in enumerate(zip(self.box_predictor, outputs, strict=True)):
-            with get_event_storage().name_scope(f"stage{stage}"):
+            with event_storage_or_new().name_scope(f"stage{stage}"):
                 own = predictor.losses(*output)
             losses.update({f"{name}_stage{stage}": loss for name, loss in own.items()})
         return losses

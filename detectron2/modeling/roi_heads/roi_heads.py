@@ -24,7 +24,7 @@ from detectron2.modeling.roi_heads.mask_head import build_mask_head
 from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.errors import InputError
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.events import event_storage_or_new
 from detectron2.utils.registry import Registry
 
 __all__ = [
@@ -148,7 +148,7 @@ class ROIHeads(nn.Module):
 def put_sample_counts(scope: str, foreground: Sequence[torch.Tensor], sampled: Sequence[Instances]) -> None:
     """Write how many of the proposals of an image are foreground and background, from each image's foreground ()."""
     found, images = int(sum(foreground)), max(len(sampled), 1)
-    storage = get_event_storage()
+    storage = event_storage_or_new()
     storage.put_scalar(f"{scope}/num_fg_samples", found / images)
     storage.put_scalar(f"{scope}/num_bg_samples", (sum(len(own) for own in sampled) - found) / images)
 
