@@ -264,7 +264,8 @@ class SimpleTrainer(TrainerBase):
         Raises FloatingPointError in every process where a loss is not finite in one.
         """
         storage = get_event_storage()
-        storage.put_scalars(**_metrics_on_device(loss_dict, data_time, prefix, storage.iter)())
+        for name, value in _metrics_on_device(loss_dict, data_time, prefix, storage.iter)().items():
+            storage.put_scalar(name, value)
 
     def gather_process_states(self, saved: bool) -> None:
         """Collect in all processes what each alone knows, where the main process saves this iteration; else forget."""

@@ -37,6 +37,7 @@ class DefaultAnchorGenerator(nn.Module):
     """
 
     box_dim = 4
+    __jit_unused_properties__ = ("num_anchors", "num_cell_anchors")
 
     @configurable
     def __init__(
@@ -66,7 +67,7 @@ class DefaultAnchorGenerator(nn.Module):
     @property
     def cell_anchors(self) -> list[torch.Tensor]:
         """Per feature map (A, 4): the anchors of one pixel around the origin."""
-        return [getattr(self, f"_cell_anchors{i}") for i in range(self.num_features)]
+        return [buffer[1] for buffer in self.named_buffers()]
 
     @property
     def num_anchors(self) -> list[int]:
@@ -85,14 +86,25 @@ class DefaultAnchorGenerator(nn.Module):
         halves = torch.tensor([(size / root / 2, size * root / 2) for size, root in roots], dtype=torch.float32)
         return torch.cat((-halves, halves), dim=1)
 
-    def forward(self, features: Sequence[torch.Tensor]) -> list[Boxes]:
-        """Per feature map (N, C, H, W) its H * W * A anchors, rows first, anchors of a pixel together."""
-        maps = zip(features, self.strides, self.cell_anchors, strict=True)
-        return [Boxes(self._grid_anchors(feature.shape[-2:], stride, anchors)) for feature, stride, anchors in maps]
+    def forward(self, features: list[torch.Tensor]) -> list[Boxes]:
+        """Per feature map (N, C, H, W) its H * W * A anchors, rows first, anchors of a pixel together.
 
-    def _grid_anchors(self, grid: Sequence[int], stride: int, anchors: torch.Tensor) -> torch.Tensor:
-        ys, xs = (torch.arange(n, device=anchors.device, dtype=torch.float32).add(self.offset) * stride for n in grid)
-        y, x = torch.meshgrid(ys, xs, indexing="ij")
+        TorchScript compiles this too.
+        """
+        if len(features) != self.num_features:
+            raise InputError(f"the anchor generator is made for {self.num_features} feature maps, not {len(features)}")
+        cell_anchors = self.cell_anchors
+        return [
+            Boxes(self._grid_anchors(features[i].shape[-2], features[i].shape[-1], self.strides[i], cell_anchors[i]))
+            for i in range(len(features))
+        ]
+
+    def _grid_anchors(self, height: int, width: int, stride: int, anchors: torch.Tensor) -> torch.Tensor:
+        y, x = torch.meshgrid(
+            (torch.arange(height, device=anchors.device, dtype=torch.float32) + self.offset) * stride,
+            (torch.arange(width, device=anchors.device, dtype=torch.float32) + self.offset) * stride,
+            indexing="ij",
+        )
         return (torch.stack((x, y, x, y), dim=-1).view(-1, 1, 4) + anchors).view(-1, 4)
 
 

@@ -1,8 +1,10 @@
-"""Axis-aligned boxes: Nx4, (x0, y0, x1, y1), in pixels of a continuous plane (a pixel is 1 x 1, no "+ 1" anywhere)."""
+"""Axis-aligned boxes: Nx4, (x0, y0, x1, y1), in pixels of a continuous plane (a pixel is 1 x 1, no "+ 1" anywhere).
 
-from __future__ import annotations
+TorchScript compiles the methods that stand in Boxes itself, and no others. It takes annotations that are types, so they
+are not postponed here.
+"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import IntEnum, unique
 from typing import Any, TypeVar
 
@@ -32,7 +34,7 @@ class BoxMode(IntEnum):
     XYWHA_ABS = 4
 
     @staticmethod
-    def convert(box: _Raw, from_mode: BoxMode, to_mode: BoxMode) -> _Raw:
+    def convert(box: _Raw, from_mode: "BoxMode", to_mode: "BoxMode") -> _Raw:
         """Turn a box of 4 numbers, or an array of Nx4, into another mode; its type is kept, the input untouched.
 
         Raises NotImplementedError for rotated boxes, InputError for relative ones and for other than 4 coordinates.
@@ -81,20 +83,44 @@ class InstanceTensor:
     def __len__(self) -> int:
         return self.tensor.shape[0]
 
+    def __iter__(self) -> Iterator[Tensor]:
+        """The instances one by one, as tensors."""
+        yield from self.tensor
 
-class Boxes(InstanceTensor):
+
+class _PythonBoxes(InstanceTensor):
+    """What boxes can do in Python only."""
+
+    def __getitem__(self: _Own, item: Any) -> _Own:
+        """Selected boxes, sharing memory where torch's indexing does; an int gives one box, still as Boxes."""
+        corners = self.tensor[item]
+        if isinstance(item, int):
+            corners = corners[None]
+        if corners.dim() != 2:
+            raise IndexError(f"indexing Boxes with {item!r} gives shape {tuple(corners.shape)}, expected (N, 4)")
+        return type(self)(corners)
+
+    def __repr__(self) -> str:
+        return f"Boxes({self.tensor})"
+
+
+class Boxes(_PythonBoxes):
     """N boxes as one float32 tensor, Nx4, (x0, y0, x1, y1) in pixels; `tensor` holds them."""
 
-    def __init__(self, tensor: Any) -> None:
+    def __init__(self, tensor: Tensor) -> None:
+        """`tensor` may also be a list or an array."""
         corners = torch.as_tensor(tensor, dtype=torch.float32)
         if corners.numel() == 0:
             # an empty list has no second dimension yet
             corners = corners.reshape(-1, 4)
         if corners.dim() != 2 or corners.shape[1] != 4:
-            raise InputError(f"boxes have shape {tuple(corners.shape)}, expected (N, 4)")
-        super().__init__(corners)
+            raise InputError(f"boxes have shape {list(corners.shape)}, expected (N, 4)")
+        self.tensor = corners
 
-    def clone(self) -> Boxes:
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Boxes":
+        return Boxes(self.tensor.to(device, non_blocking=non_blocking))
+
+    def clone(self) -> "Boxes":
         return Boxes(self.tensor.clone())
 
     def area(self) -> Tensor:
@@ -117,22 +143,6 @@ class Boxes(InstanceTensor):
         """N bools: both sides are longer than `threshold` pixels."""
         return (self.tensor[:, 2:] - self.tensor[:, :2] > threshold).all(dim=1)
 
-    def __getitem__(self, item: Any) -> Boxes:
-        """Selected boxes, sharing memory where torch's indexing does; an int gives one box, still as Boxes."""
-        corners = self.tensor[item]
-        if isinstance(item, int):
-            corners = corners[None]
-        if corners.dim() != 2:
-            raise IndexError(f"indexing Boxes with {item!r} gives shape {tuple(corners.shape)}, expected (N, 4)")
-        return Boxes(corners)
-
-    def __repr__(self) -> str:
-        return f"Boxes({self.tensor})"
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Boxes one by one, as tensors of 4."""
-        yield from self.tensor
-
     def inside_box(self, box_size: tuple[int, int], boundary_threshold: int = 0) -> Tensor:
         """N bools: the box leaves an image of (height, width) by less than `boundary_threshold` pixels on each side."""
         height, width = box_size
@@ -150,10 +160,10 @@ class Boxes(InstanceTensor):
         self.tensor[:, 1::2] *= scale_y
 
     @classmethod
-    def cat(cls, boxes_list: Sequence[Boxes]) -> Boxes:
-        """All boxes in one; always a copy, also of a single element."""
+    def cat(cls, boxes_list: list["Boxes"]) -> "Boxes":
+        """All boxes of a list or tuple in one; always a copy, also of a single element."""
         if not isinstance(boxes_list, (list, tuple)):
-            raise TypeError(f"Boxes.cat takes a list or tuple of Boxes, not {type(boxes_list).__name__}")
+            raise InputError("Boxes.cat takes a list or tuple of Boxes")
         if len(boxes_list) == 0:
             return cls(torch.empty(0))
         return cls(torch.cat([boxes.tensor for boxes in boxes_list]))

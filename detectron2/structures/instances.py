@@ -96,7 +96,8 @@ class Instances:
         if len(instance_lists) == 1:
             return first
         for other in instance_lists[1:]:
-            if other.image_size != first.image_size:
+            traced = isinstance(first.image_size, Tensor)  # whose comparison says nothing about other inputs
+            if not traced and other.image_size != first.image_size:
                 raise InputError(f"cannot join instances of images of size {first.image_size} and {other.image_size}")
             if other.get_fields().keys() != first.get_fields().keys():
                 raise InputError(

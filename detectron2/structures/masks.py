@@ -50,10 +50,6 @@ class BitMasks(InstanceTensor):
         super().__init__(masks)
         self.image_size = masks.shape[1:]
 
-    def __iter__(self) -> Iterator[Tensor]:
-        """Masks one by one, as HxW tensors."""
-        yield from self.tensor
-
     def __repr__(self) -> str:
         return f"BitMasks(num_instances={len(self)}, image_size={tuple(self.image_size)})"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -22,7 +23,10 @@ GROUND_TRUTH_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
 
 def top_indices(logits: torch.Tensor, count: int) -> torch.Tensor:
     """(N, min(count, K)) indices of the highest of (N, K) logits, falling."""
-    return logits.topk(min(count, logits.shape[1]), dim=1).indices
+    available: Any = logits.shape[1]
+    # Under torch.jit.trace it is a tensor, and must stay one to hold for other inputs too.
+    number = available.clamp(max=count) if isinstance(available, torch.Tensor) else min(available, count)
+    return logits.topk(number, dim=1).indices  # type: ignore[arg-type]
 
 
 def find_top_rpn_proposals(
