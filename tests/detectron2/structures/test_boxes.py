@@ -143,6 +143,7 @@ def test_cat_clone_and_moves() -> None:
         Boxes.cat(a)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 def test_torchscript_compiles_boxes() -> None:
     def joined(tensor: torch.Tensor) -> Boxes:
         boxes = Boxes(tensor).to(torch.device("cpu"))
