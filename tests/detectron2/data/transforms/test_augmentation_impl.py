@@ -213,3 +213,10 @@ def test_lighting_adds_one_colour() -> None:
 def test_colour_is_needed(augmentation: T.Augmentation) -> None:
     with pytest.raises(ValueError, match="RGB"):
         T.apply_augmentations([augmentation], _PALE[:, :, :1])
+
+
+@pytest.mark.parametrize("error", [ValueError, AssertionError])
+@pytest.mark.parametrize("prob", [-0.01, 1.01])
+def test_probabilities_are_checked_first(prob: float, error: type[Exception]) -> None:
+    with pytest.raises(error, match="prob"):
+        T.RandomApply(None, prob=prob)  # type: ignore[arg-type]
