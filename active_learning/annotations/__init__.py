@@ -13,7 +13,7 @@ from active_learning.annotations.annotation import Annotation, Bitmap, Instance,
 from active_learning.annotations.codec import Codec, CollectionCodec, FolderTreeCodec
 from active_learning.annotations.documents import kind_of_document, load_document
 from active_learning.annotations.formats import FORMATS, Format, codec_of
-from active_learning.annotations.labels import check_labels
+from active_learning.annotations.labels import check_labels, refuse_loss_of_all
 from active_learning.errors import AnnotationError
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "load_document",
     "mask_files_of",
     "read_annotation",
+    "read_leniently",
 ]
 
 
@@ -48,8 +49,17 @@ def read_annotation(
 
     Raises:
         AnnotationError: the file cannot be read, is damaged or is something else; names file, place and reason. A
-            faulty object does not cost the file: it is left out, with a line in the annotation's `warnings`.
+            faulty object does not cost the file: it is left out, with a line in the annotation's `warnings`; where it
+            leaves an image without any, that is the file's fault.
     """
+    return refuse_loss_of_all(read_leniently(path, image=image, size=size, within=within, document=document), path)
+
+
+def read_leniently(
+    path: Path, *, image: str, size: Size | None, within: Path | None = None, document: Any = None
+) -> Annotation:
+    """As `read_annotation`, but gives an annotation without objects where none can be read: its `lost` must be seen to,
+    as `check_labels` does."""
     document = load_document(path) if document is None else document
     return _known_codec(document, path).read(document, path=path, image=image, size=size, within=within)
 

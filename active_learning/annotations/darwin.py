@@ -20,7 +20,15 @@ from typing import Any
 import numpy as np
 
 from active_learning.annotations import shapes
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon, ShapeError, Size
+from active_learning.annotations.annotation import (
+    Annotation,
+    Bitmap,
+    Instance,
+    NotAnObjectError,
+    Polygon,
+    ShapeError,
+    Size,
+)
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
 from active_learning.annotations.contours import instance_bitmap
 from active_learning.annotations.darwin_item import Item, item_of, same_name
@@ -73,9 +81,14 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     sizes = (item.declared, (canvas.height, canvas.width))
     file = _File(item, canvas, *read_layers(filter(item.holds, entries), sizes))
     objects = [(index, entry) for index, entry in enumerate(entries) if not _is_layer(entry)]
-    instances = canvas.objects(objects, partial(_read_object, file=file), _place)
+    instances = canvas.objects(objects, partial(_read_object, file=file), _place, label=_label)
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
     return canvas.annotation(image, instances, extra)
+
+
+def _label(entry: Any) -> str:
+    """Without blanks around it, as V7's own library reads it."""
+    return shapes.label_of(entry, "name").strip()
 
 
 def _is_layer(entry: Any) -> bool:
@@ -88,9 +101,9 @@ def _is_of_video(entry: Any) -> bool:
 
 def _read_object(entry: Any, index: int, file: _File) -> Shape:
     """Raises ShapeError."""
-    label = shapes.read_label(entry, "name", "geometry")
+    label = shapes.read_label(entry, "name", "geometry").strip()
     if not file.item.holds(entry):
-        raise ShapeError(f"is in slot {brief(entry['slot_names'])}, the image in slot {brief(file.item.slot)}")
+        raise NotAnObjectError(f"is in slot {brief(entry['slot_names'])}, the image in slot {brief(file.item.slot)}")
     regions, faults = _read_regions(entry, file)
     place = f"{file.canvas.place}: {_place(entry, index)}"
     file.canvas.warnings += [f"{place}: {fault}; the path is left out" for fault in faults]
@@ -106,7 +119,8 @@ def _read_regions(entry: dict[str, Any], file: _File) -> Regions:
     kinds = [kind for kind in GEOMETRIES if entry.get(kind) is not None]
     without = [kind for kind in WITHOUT_AREA if kind in entry]
     if without and kinds in ([], ["bounding_box"]):
-        raise ShapeError(f"a {without[0]} encloses no area")
+        fault = NotAnObjectError if without[0] == "tag" else ShapeError
+        raise fault(f"a {without[0]} encloses no area")
     if not kinds:
         raise ShapeError(f"has no geometry that is known here: its fields are {brief(sorted(entry))}")
     return GEOMETRIES[kinds[0]](entry, file)

@@ -25,6 +25,7 @@ TOP_FIELDS = frozenset(
 )
 SHAPES_WITHOUT_AREA = ("line", "linestrip", "point", "points")
 _place = partial(place_of, entries="shapes", label_field="label")
+_label = partial(shapes.label_of, field="label")
 
 
 def recognises(document: Any) -> bool:
@@ -44,7 +45,7 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     named = image_name(document)
     if named and PurePosixPath(named).name.casefold() != PurePosixPath(image).name.casefold():
         canvas.warn_of_name(named, image, "imagePath")
-    instances = canvas.objects(enumerate(entries), partial(_read_shape, canvas=canvas), _place, "shape")
+    instances = canvas.objects(enumerate(entries), partial(_read_shape, canvas=canvas), _place, "shape", _label)
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
     return canvas.annotation(image, instances, extra)
 
@@ -63,6 +64,8 @@ def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:
 def _read_part(entry: dict[str, Any], kind: Any, canvas: Canvas) -> Part:
     """Files from before 2019 give no kind: polygons."""
     kind = "polygon" if kind is None else kind
+    if shapes.is_closed_outline(kind) and kind not in OUTLINES:
+        return canvas.part(shapes.read_outline(entry.get("points"), f"a {kind}", 4))
     if not isinstance(kind, str) or kind not in OUTLINES:
         reason = "encloses no area" if kind in SHAPES_WITHOUT_AREA else "is unknown"
         raise ShapeError(f"shape_type {brief(kind)} {reason}")

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from active_learning.annotations import Annotation, codec_of, image_named_in, load_document, read_annotation
+from active_learning.annotations import Annotation, codec_of, image_named_in, load_document, read_leniently
 from active_learning.annotations.coco import CocoFile
 from active_learning.annotations.coco import recognises as is_coco
 from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, ImageCollection
@@ -26,7 +26,7 @@ from active_learning.system.wording import and_more
 TWIN_FOLDERS = {"ann": "img", "Annotations": "Images", "annotations": "images"}
 _ONE_TOOL_FOLDER = [{name} for name in TOOL_FOLDERS]
 
-Reader = Callable[[str], Annotation]  # of an image's name; raises MaskALError
+Reader = Callable[[str], Annotation]  # of an image's name, as `annotations.read_leniently`; raises MaskALError
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _documents(root: Path, left: Path | None) -> list[Path]:
 
 
 def _reader(root: Path, path: Path) -> Reader:
-    return lambda image: read_annotation(path, image=image, size=image_size(root / image), within=root)
+    return lambda image: read_leniently(path, image=image, size=image_size(root / image), within=root)
 
 
 def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_Claim]:
