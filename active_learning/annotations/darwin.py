@@ -31,7 +31,7 @@ from active_learning.annotations.annotation import (
 )
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
 from active_learning.annotations.contours import instance_bitmap
-from active_learning.annotations.darwin_item import Item, item_of, same_name
+from active_learning.annotations.darwin_item import Item, item_of, same_name, slot_files
 from active_learning.annotations.documents import brief, list_of, place_of, write_json
 from active_learning.annotations.even_odd import paths_of_bitmap, paths_of_parts, region_of_paths
 from active_learning.annotations.raster_layer import read_layers
@@ -75,6 +75,8 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     item = item_of(document, image)
     if item.is_video or (entries and all(map(_is_of_video, entries))):
         raise AnnotationError(f"{path}: is a video of V7 Darwin, annotated by frames; export its frames as images")
+    if item.is_unclear:
+        raise AnnotationError(f"{path}: item.slots: none or several have the image {image!r}; name it as V7 does")
     canvas = open_canvas(item.declared, size, path, item.places)
     if item.names and not same_name(item.names, image):
         canvas.warn_of_name(item.names[0], image)
@@ -210,6 +212,25 @@ GEOMETRIES: dict[str, Callable[[dict[str, Any], _File], Regions]] = {
     "mask": _read_mask,
     "bounding_box": _read_box,
 }
+
+
+class SlotImages:
+    """The images of an item with several slots; see `codec.ImageCollection`."""
+
+    def __init__(self, document: dict[str, Any], path: Path) -> None:
+        self._document, self._path = document, path
+        self.images = slot_files(document)
+        self.faults: list[str] = []
+        self.warnings: list[str] = []
+
+    def paths_of(self, name: str) -> tuple[str, ...]:
+        """With the folders of the item and its slot, or without."""
+        item = item_of(self._document, name)
+        return f"images/{name}", name, f"{item.folder}/{PurePosixPath(name).name}"
+
+    def read(self, name: str, *, size: Size | None) -> Annotation:
+        """As `read`."""
+        return read(self._document, path=self._path, image=name, size=size)
 
 
 def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:

@@ -13,6 +13,7 @@ from active_learning.errors import AnnotationError
 from active_learning.system.wording import did_you_mean
 
 _FAULTS_SHOWN = 3
+_REMEDY = "correct it, or save the image without shapes if it holds no object"
 
 
 def check_labels(
@@ -41,10 +42,8 @@ def check_labels(
     return replace(known, warnings=annotation.warnings + warnings) if warnings else known
 
 
-def leave_out_unknown(
-    annotation: Annotation, classes: Sequence[str], path: Path
-) -> tuple[Annotation, tuple[Instance, ...]]:
-    """As `check_labels`, for classes that may be misspelt: the objects of other labels are left out and come second.
+def leave_out_unknown(annotation: Annotation, classes: Sequence[str], path: Path) -> Annotation:
+    """As `check_labels` with "skip", for classes that may be misspelt.
 
     Raises:
         AnnotationError: no object is left of an image that has some.
@@ -52,11 +51,11 @@ def leave_out_unknown(
     known, unknown = split_by_label(annotation, classes)
     faults = zip(unknown, _unknown(unknown, classes, path), strict=True)
     lost = tuple(LostObject(instance.label, fault) for instance, fault in faults)
-    refuse_loss_of_all(replace(known, lost=(*annotation.lost, *lost)), path)
-    return known, tuple(unknown)
+    remedy = "correct the file or the classes, or leave such objects out (--unknown-labels skip)" if lost else _REMEDY
+    return refuse_loss_of_all(replace(known, lost=(*annotation.lost, *lost)), path, remedy)
 
 
-def refuse_loss_of_all(annotation: Annotation, path: Path) -> Annotation:
+def refuse_loss_of_all(annotation: Annotation, path: Path, remedy: str = _REMEDY) -> Annotation:
     """The annotation: an image without objects is what a person saved as empty, not one of which nothing was readable.
 
     Raises:
@@ -64,11 +63,9 @@ def refuse_loss_of_all(annotation: Annotation, path: Path) -> Annotation:
     """
     if annotation.instances or not annotation.lost:
         return annotation
-    faults = [one.fault for one in annotation.lost[:_FAULTS_SHOWN]]
-    more = len(annotation.lost) - len(faults)
-    remedy = "correct it; only an image that is saved without shapes counts as one without objects"
-    faults.append(f"{path}: image {annotation.image!r}: {f'{more} more; ' if more else ''}no object is left: {remedy}")
-    raise AnnotationError("\n".join(faults))
+    more = len(annotation.lost) - _FAULTS_SHOWN
+    faults = [*(one.fault for one in annotation.lost[:_FAULTS_SHOWN]), *([f"{path}: {more} more"] if more > 0 else [])]
+    raise AnnotationError("\n".join(faults) + f"; no object is left of {annotation.image}: {remedy}")
 
 
 def split_by_label(annotation: Annotation, classes: Sequence[str]) -> tuple[Annotation, list[Instance]]:

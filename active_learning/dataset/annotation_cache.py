@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from active_learning.annotations import Annotation, check_labels, image_named_in, mask_files_of, read_leniently
+from active_learning.annotations import (
+    Annotation,
+    FileKind,
+    check_labels,
+    file_kind,
+    image_named_in,
+    mask_files_of,
+    read_leniently,
+)
 from active_learning.annotations.coco import CocoImage, coco_image
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.documents import parse_document, read_content
@@ -53,6 +61,7 @@ class AnnotationCache:
         self.classes = tuple(classes)
         self.unknown_labels = unknown_labels
         self._files: dict[Path, _File] = {}
+        self._kinds: dict[Path, tuple[Signature | None, FileKind]] = {}
         self._entries: dict[tuple[Path, str], _Entry] = {}
         self._parsed: dict[Path, tuple[int, Any]] = {}
         self._bytes_parsed = 0
@@ -61,8 +70,15 @@ class AnnotationCache:
         """The image that a file names, "" where it names none; raises AnnotationError."""
         named = self._file(path).named
         if isinstance(named, AnnotationError):
-            raise AnnotationError(str(named))
+            raise type(named)(str(named))
         return named
+
+    def file_kind(self, path: Path) -> FileKind:
+        """As `annotations.file_kind`, at the cost of a `stat` where the file is known."""
+        signature, known = _signature(path), self._kinds.get(path)
+        if known is None or known[0] != signature:
+            known = self._kinds[path] = signature, file_kind(path)
+        return known[1]
 
     def digest(self, path: Path) -> str:
         """Of the file's bytes (SHA-1); raises AnnotationError where it cannot be opened."""
