@@ -136,10 +136,10 @@ def kind_of_unknown(document: Any) -> FileKind:
         return FileKind.OTHER_TOOL if is_annotation_xml(document) else FileKind.NO_ANNOTATION
     if isinstance(document, list):
         is_of_exiftool = bool(document) and isinstance(document[0], dict) and "SourceFile" in document[0]
-        return FileKind.NO_ANNOTATION if is_of_exiftool or not document else FileKind.OTHER_TOOL
-    is_other = isinstance(document, dict) and (
-        any(is_kind(document) for is_kind, _ in _JSON_KINDS) or not _TELLING_FIELDS.isdisjoint(document)
-    )
+        return FileKind.NO_ANNOTATION if is_of_exiftool else FileKind.OTHER_TOOL
+    if not isinstance(document, dict) or not document:  # it may have been an annotation
+        return FileKind.OTHER_TOOL
+    is_other = any(is_kind(document) for is_kind, _ in _JSON_KINDS) or not _TELLING_FIELDS.isdisjoint(document)
     return FileKind.OTHER_TOOL if is_other else FileKind.NO_ANNOTATION
 
 

@@ -15,7 +15,7 @@ from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
 from active_learning.conversion.report import Report
 from active_learning.conversion.sources import Source, find_sources, may_be_unopened, names_in_data_set
 from active_learning.errors import MaskALError
-from active_learning.system.wording import and_more
+from active_learning.system.wording import and_more, counted
 
 _DONE, _FAULTS, _WRONG_USE = 0, 1, 2
 
@@ -123,11 +123,15 @@ def _convert_one(given: argparse.Namespace, source: Source, name: str, export: E
             report.note_empty(source.image)
             if given.empty_images == "leave":
                 return
-        export.add(annotation, name, given.in_dir / source.image)
+        lost = export.add(annotation, name, given.in_dir / source.image)
     except MaskALError as error:
         report.fail(str(error))
         return
     report.leave_out(unknown)
+    if lost:
+        report.warn(
+            f"{source.path}: image {source.image!r}: {counted(lost, 'object')} too small for {given.to}, left out"
+        )
     for warning in annotation.warnings:
         report.warn(warning)
     report.count(annotation)

@@ -8,8 +8,15 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from active_learning.annotating.request import PROJECT
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.image_folder import FolderSnapshot, foreign_files, pair_annotations, take_snapshot
+from active_learning.dataset.image_folder import (
+    ANNOTATE,
+    FolderSnapshot,
+    foreign_files,
+    pair_annotations,
+    take_snapshot,
+)
 from active_learning.dataset.initial_images import annotated_images
 from active_learning.errors import MaskALError
 from active_learning.network.network_config import training_iterations
@@ -118,7 +125,19 @@ def _read_annotations(settings: Settings, snapshot: FolderSnapshot) -> tuple[int
         warnings += annotations.warnings(path, name)
     if foreign := foreign_files(snapshot, annotations):
         warnings.append(f"{and_more(foreign, what='files')}: no annotation, though named as one; passed over")
+    warnings += _persons_images_in_annotate(snapshot)
     return len(pairs) - len(faults), faults, warnings
+
+
+def _persons_images_in_annotate(snapshot: FolderSnapshot) -> list[str]:
+    """A warning where the folder of copies that are to be annotated holds images that are no copies."""
+    folder, known = snapshot.folder / ANNOTATE, set(snapshot.images)
+    images = take_snapshot(folder).images if folder.is_dir() else ()
+    own = [name for name in images if name not in known and PROJECT not in name.split("/")]
+    if not own:
+        return []
+    place = f"{folder / own[0]}: is not used, nor are {len(own) - 1} more images there"
+    return [f"{place}: MaskAL keeps copies of images to annotate in that folder; move yours to another"]
 
 
 def _plan(settings: Settings, experiment: Experiment, start: _Start) -> str:

@@ -158,6 +158,22 @@ def test_objects_are_groups(save, entries, objects):
     assert areas == objects
 
 
+@pytest.mark.parametrize("kind", ["rotation", "quadrilateral", "rotated_rectangle", "obb", "Polygon", "freehand"])
+def test_closed_outlines_of_other_tools(save, kind):
+    assert only_mask(read(save(shape(kind)))).sum() == 600
+
+
+@pytest.mark.parametrize("kind", ["rotation", "quadrilateral"])
+def test_closed_outlines_of_other_tools_have_four_points(save, kind):
+    annotation = read(save(GOOD, shape(kind, SQUARE[:3])))
+    assert f"a {kind} needs 4 points, not 3" in annotation.warnings[0]
+
+
+def test_a_label_of_a_number_is_its_text(save):
+    labels = [one.label for one in read(save(shape(label=5), shape(label=2.0), shape(label=0))).instances]
+    assert labels == ["5", "2", "0"]
+
+
 GOOD = shape(label="good")
 
 
@@ -200,7 +216,6 @@ GOOD = shape(label="good")
         ),
         pytest.param(shape("mask", [[500, 1]], mask=encode_mask(RING)), "outside the image", id="mask outside"),
         pytest.param(shape("mask", [[5, 1]], mask=encode_mask(RING & False)), "mask is empty", id="mask empty"),
-        pytest.param(shape(label=5), "label must be a text", id="label a number"),
         pytest.param(shape(label=None), "label must be a text", id="label null"),
         pytest.param(shape(label=""), "label must be a text", id="label empty"),
         pytest.param(shape(group_id=[1]), "group_id", id="group a list"),

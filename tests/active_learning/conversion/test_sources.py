@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -197,13 +196,9 @@ def test_what_is_no_annotation_is_named_and_left(root, add_image):
         pytest.param({"x.json": '{"images": {}, "annotations": []}'}, "images: must be a list", id="broken coco"),
         pytest.param({"x.json": '{"shapes": [], "imagePath": "gone.png"}'}, "'gone.png': is neither at", id="no image"),
         pytest.param(
-            {
-                "x.json": json.dumps(
-                    {"images": [{"id": 1, "file_name": "../a.png"}], "annotations": [], "categories": []}
-                )
-            },
-            "leads out of the image folder",
-            id="leads out",
+            {"x.json": '{"images": [{"id": 1, "file_name": ".."}], "annotations": [], "categories": []}'},
+            "'..': is neither at",
+            id="no name of a file",
         ),
     ],
 )
