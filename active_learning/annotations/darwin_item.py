@@ -30,6 +30,7 @@ class Item:
     def holds(self, entry: Any) -> bool:
         """Whether an annotation is of this image."""
         names = entry.get("slot_names") if isinstance(entry, dict) else None
+        names = [names] if isinstance(names, (str, int)) else names
         return self.slot is None or not isinstance(names, list) or not names or self.slot in map(_slot_name, names)
 
 

@@ -53,9 +53,10 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
 def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:
     """Raises ShapeError."""
     label, group = shapes.read_label(entry, "label", "points"), entry.get("group_id")
-    if group is not None and not isinstance(group, (int, str)):
+    if group is not None and not isinstance(group, (int, float, str)):
         raise ShapeError(f"group_id must be a number, not {brief(group)}")
-    key = (label, index) if group is None else (label, "group", group)
+    number = "" if group != group else shapes.label_text(group)  # 1, 1.0 and "1" are one group, NaN is none
+    key = (label, "group", number) if number else (label, index)
     kind = entry.get("shape_type")
     region = _read_mask(entry, canvas) if kind == "mask" else _read_part(entry, kind, canvas)
     return Shape(key, label, (region,), shapes.read_score(entry.get("score")), f"shapes[{index}]")

@@ -146,6 +146,16 @@ SECOND = [[50, 50], [60, 50], [60, 60], [50, 60]]
             id="polygon and mask",
         ),
         pytest.param(
+            [shape(points=FIRST, group_id=1), shape(points=SECOND, group_id="1"), shape(points=FIRST, group_id=1.0)],
+            [("healthy", 200)],
+            id="a group's number as a text",
+        ),
+        pytest.param(
+            [shape(points=FIRST, group_id=one) for one in ("", "", float("nan"), float("nan"))],
+            [("healthy", 100)] * 4,
+            id="empty groups",
+        ),
+        pytest.param(
             [{"label": "healthy", "points": FIRST}, {"label": "healthy", "points": SECOND}],
             [("healthy", 100)] * 2,
             id="no group_id field",

@@ -318,15 +318,13 @@ def half_annotated(root, add_image, describe):
 @pytest.mark.parametrize(
     ("options", "words", "images"),
     [
-        pytest.param((), "warning: 2 images of the export without objects (1.png, 2.png): kept as images", 3, id="none"),
+        pytest.param((), "warning: 2 images of the export without objects (1.png, 2.png): kept", 3, id="none"),
         pytest.param(("--empty-images", "keep"), "", 3, id="keep"),
         pytest.param(("--empty-images", "leave"), "2 images of the export without objects (1.png, 2.png): left out", 1,
                      id="leave"),
     ],
 )  # fmt: skip
-def test_images_that_nobody_has_opened_are_asked_about(
-    half_annotated, tmp_path, convert, place, options, words, images
-):
+def test_images_nobody_has_opened_are_asked_about(half_annotated, tmp_path, convert, place, options, words, images):
     half_annotated(place)
     outcome = convert("labelme", *options)
     assert outcome.code == 0
