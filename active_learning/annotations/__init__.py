@@ -91,7 +91,7 @@ def file_kind(path: Path) -> FileKind:
             return FileKind.ANNOTATION
         document = load_document(path)
     except (OSError, AnnotationError):  # to be reported when it is read
-        return FileKind.ANNOTATION
+        return FileKind.DAMAGED
     return FileKind.ANNOTATION if codec_of(document) is not None else kind_of_unknown(document)
 
 

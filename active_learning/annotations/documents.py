@@ -125,9 +125,10 @@ def brief(value: Any) -> str:
 class FileKind(IntEnum):
     """What a json or xml file is, of which the first kinds come before the others."""
 
-    ANNOTATION = 0  # of a tool whose files are read here; or damaged
-    OTHER_TOOL = 1
-    NO_ANNOTATION = 2  # of another program, such as the data that a photo export puts beside each image
+    ANNOTATION = 0  # of a tool whose files are read here
+    DAMAGED = 1  # neither json nor xml
+    OTHER_TOOL = 2
+    NO_ANNOTATION = 3  # of another program, such as the data that a photo export puts beside each image
 
 
 def kind_of_unknown(document: Any) -> FileKind:

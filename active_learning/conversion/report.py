@@ -55,10 +55,8 @@ class Report:
             return
         images = f"{counted(len(self._empty), 'image')} of the export without objects ({and_more(self._empty, 3)})"
         if decision is None:
-            remedy = (
-                "give --empty-images leave where nobody has annotated them yet, --empty-images keep where none is there"
-            )
-            self.warn(f"{images}: kept as images without objects; {remedy}")
+            remedy = "if nobody has annotated them yet, remove what was written and convert with --empty-images leave"
+            self.warn(f"{images}: kept as images without objects; {remedy} (keep: they hold none)")
         else:
             self._write_line(f"{images}: left out")
 

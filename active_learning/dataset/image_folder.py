@@ -240,7 +240,7 @@ def _pair_in_folder(
     named = {filename: claimed_key(place / filename, owners, named_in) for filename in filenames}
     kinds = {filename: files.file_kind(place / filename) for filename, key in named.items() if key is not None}
     keys = {one: key for one, key in named.items() if key is not None and kinds[one] < FileKind.NO_ANNOTATION}
-    order = sorted(keys, key=lambda one: (kinds[one], keys[one] not in owners[keys[one]], _suffix_rank(one)))
+    order = sorted(keys, key=lambda one: (keys[one] not in owners[keys[one]], _suffix_rank(one)))
     paired: dict[str, str] = {}
     doubtful: dict[str, str] = {}
     for filename in order:
@@ -249,8 +249,8 @@ def _pair_in_folder(
         if key not in owners[key] and len(owners[key]) > 1:
             owner, fault = _owner(place / filename, owners[key], paired, named_in)
             doubtful.update({} if owner else dict.fromkeys(owners[key], fault))
-        if owner is not None:
-            paired.setdefault(owner, filename)
+        if owner is not None and (owner not in paired or kinds[filename] < kinds[paired[owner]]):
+            paired[owner] = filename
     return paired, doubtful
 
 
