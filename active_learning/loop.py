@@ -98,6 +98,7 @@ class ActiveLearningLoop:
         if earlier:
             self._take_initial_model(earlier)
         else:
+            summary.require_objects(run.settings.traindir)
             state.best_ap = run.network.train(state.loop, summary, state.best_ap)
         state.train_minutes = (time.monotonic() - started) / 60
         run.save(phase="evaluate")

@@ -29,7 +29,7 @@ def _split_seen(snapshot: FolderSnapshot, annotations: AnnotationCache, used: It
     """`used` are image names; those without annotation have no digest."""
     there = set(snapshot.images)
     names = [name for name in used if name in there]
-    pairs, _ = find_annotations(snapshot.folder, names, annotations.image_named_in, snapshot)
+    pairs, _ = find_annotations(snapshot.folder, names, annotations, snapshot)
     digests = {}
     for name, path in pairs.items():
         with suppress(AnnotationError):  # removed at this moment
