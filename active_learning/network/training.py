@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from fvcore.common.param_scheduler import ExponentialParamScheduler
@@ -13,7 +12,7 @@ from torch import nn
 
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
-from active_learning.network.evaluation import with_progress
+from active_learning.network.image_faults import NamingLoader, evaluation_loader, train_loader
 from active_learning.network.prediction import UNREADABLE
 from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
@@ -57,8 +56,8 @@ def train(
         The best so far after this training.
 
     Raises:
-        MaskALError: the loss became infinite or NaN, the weights to start from cannot be read, or the GPU's memory or
-            the disk is too small.
+        MaskALError: an image cannot be used (it is named), the loss became infinite or NaN, the weights to start from
+            cannot be read, or the GPU's memory or the disk is too small.
     """
     if reason := _why_single_process(cfg):
         logger.warning("%s: one of %d processes trains, the others wait", reason, comm.get_world_size())
@@ -91,8 +90,7 @@ def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, be
         _check_space(cfg, trainer.model)
     if not trainer.load_start() and comm.is_main_process():
         begin_best(best_model, best_before)
-    with failures_explained(cfg):
-        trainer.train()
+    trainer.train()
     if comm.is_main_process():
         save_weights(trainer.model, final_model)
     return float(comm.all_gather(trainer.keep_best.best_ap)[0])
@@ -156,9 +154,17 @@ class MaskALTrainer(DefaultTrainer):
             raise MaskALError(f"{self.cfg.MODEL.WEIGHTS}: cannot be read as weights: {error}") from error
         return False
 
+    def run_step(self) -> None:
+        with failures_explained(self.cfg, self.data_loader, training=True):
+            super().run_step()
+
     @classmethod
-    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[Any]:
-        return with_progress(super().build_test_loader(cfg, dataset_name), "validating")
+    def build_train_loader(cls, cfg: CfgNode) -> NamingLoader:
+        return train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> NamingLoader:
+        return evaluation_loader(cfg, dataset_name, "validating")
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:

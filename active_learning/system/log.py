@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from pathlib import Path
 
 from termcolor import colored
@@ -44,6 +45,11 @@ def log_to_file(text: str) -> None:
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(record)
+
+
+def log_traceback(error: BaseException) -> None:
+    """Into the log file alone: users read the message, who mends the program reads where it came from."""
+    log_to_file("".join(traceback.format_exception(error)))
 
 
 class _AboveProgressBars(logging.Handler):
