@@ -54,6 +54,7 @@ class ActiveLearningLoop:
             logger.info("Going on with loop %d of %d: %s", state.loop, run.loops, state.phase)
         else:
             state.train_images = run.data.initial_images(run.experiment.seed)
+            run.check_schedule()
             write_image_list(run.settings.dataroot / "initial_train.txt", state.train_images)
             run.save(phase="annotate")
         if state.phase == "train":  # an annotation may have been taken away meanwhile

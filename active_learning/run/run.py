@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
+from active_learning.network.network_config import training_iterations
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.network import RunNetwork
@@ -58,6 +59,11 @@ class Run:
         if patience is not None and len(reached) > patience and max(reached[-patience:]) <= max(reached[:-patience]):
             return f"mAP has not risen for {patience} loops (patience)"
         return ""
+
+    def check_schedule(self) -> None:
+        """Raises SettingsError where the training of the last loop would never end."""
+        chosen = sum(self.experiment.pool_sizes)
+        training_iterations(min(len(self.state.train_images) + chosen, len(self.data.images("train"))), self.settings)
 
     def table_of_loops(self) -> str:
         """A row a loop: train size, mAP and its change, AP of each class, minutes."""
