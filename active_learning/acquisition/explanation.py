@@ -11,19 +11,33 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, Field, Strict, TypeAdapter
 
-from active_learning.errors import MaskALError
+from active_learning.run.recorded import Count, Finite, ImageName, Share, check_values, read_json
+from active_learning.settings.keys import wrong
 from active_learning.system.files import write_atomically
 
-LONGEST_SIDE = 640  # of the kept pictures, in pixels
+LONGEST_FROM_1 = 640  # of the kept pictures, in pixels
 PARTS = ("semantic", "mask", "box", "occurrence")
 Pixels = npt.NDArray[np.uint8]
 _FILE = "why.json"
+
+
+_FROM_1 = Field(ge=1)
+
+
+def _file_name(name: str) -> str:
+    if name and (Path(name).name != name or name == ".."):
+        raise wrong("must be the name of a file beside it")
+    return name
+
+
+FileName = Annotated[str, Strict(), AfterValidator(_file_name)]
 
 
 @dataclass(frozen=True)
@@ -37,14 +51,14 @@ class ExplainedObject:
         passes: which of them detected it, counted from 0.
     """
 
-    semantic: float
-    mask: float
-    box: float
-    occurrence: float
-    certainty: float
-    boxes: tuple[tuple[float, ...], ...]
-    votes: dict[str, int]
-    passes: tuple[int, ...]
+    semantic: Share
+    mask: Share
+    box: Share
+    occurrence: Share
+    certainty: Share
+    boxes: tuple[tuple[Finite, Finite, Finite, Finite], ...]
+    votes: dict[str, Count]
+    passes: tuple[Count, ...]
 
     @property
     def lowest_part(self) -> str:
@@ -55,15 +69,15 @@ class ExplainedObject:
 class Explanation:
     """An image that was chosen; height and width in pixels of its file. `picture` and `spread` are files."""
 
-    image: str
-    certainty: float
-    mode: str
-    passes: int
-    height: int
-    width: int
-    objects: tuple[ExplainedObject, ...]
-    picture: str = ""
-    spread: str = ""
+    image: ImageName
+    certainty: Share
+    mode: Annotated[str, Field(pattern="^(mean|min|max)$")]
+    passes: Annotated[Count, _FROM_1]
+    height: Annotated[Count, _FROM_1]
+    width: Annotated[Count, _FROM_1]
+    objects: Annotated[tuple[ExplainedObject, ...], Field(min_length=1)]
+    picture: FileName = ""
+    spread: FileName = ""
 
     @property
     def lowest_part(self) -> str:
@@ -71,6 +85,9 @@ class Explanation:
         ranked = sorted(self.objects, key=lambda one: one.certainty)
         counted = {"min": ranked[:1], "max": ranked[-1:]}.get(self.mode, ranked)
         return min(PARTS, key=lambda part: sum(getattr(one, part) for one in counted))
+
+
+_EXPLANATIONS = TypeAdapter(list[Explanation])
 
 
 def write_explanations(folder: Path, explained: Iterable[tuple[Explanation, Pixels, Pixels]]) -> None:
@@ -87,7 +104,7 @@ def write_explanations(folder: Path, explained: Iterable[tuple[Explanation, Pixe
 
 
 def _small(pixels: Pixels) -> Pixels:
-    factor = LONGEST_SIDE / max(pixels.shape[:2])
+    factor = LONGEST_FROM_1 / max(pixels.shape[:2])
     if factor >= 1:
         return pixels
     width, height = (max(round(side * factor), 1) for side in pixels.shape[1::-1])
@@ -110,15 +127,5 @@ def read_explanations(folder: Path) -> list[Explanation]:
     path = folder / _FILE
     if not path.exists():
         return []
-    try:
-        return [_read(document) for document in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, KeyError, TypeError) as error:
-        raise MaskALError(f"{path}: cannot be read ({error}); delete {folder} to do without it") from error
-
-
-def _read(document: dict[str, Any]) -> Explanation:
-    objects = tuple(
-        ExplainedObject(**{**one, "boxes": tuple(map(tuple, one["boxes"])), "passes": tuple(one["passes"])})
-        for one in document["objects"]
-    )
-    return Explanation(**{**document, "objects": objects})
+    remedy = f"delete {folder} to do without it"
+    return check_values(_EXPLANATIONS, read_json(path, "explanations of a choice", remedy), f"{path}", remedy)

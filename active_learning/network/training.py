@@ -82,18 +82,26 @@ def _why_single_process(cfg: CfgNode) -> str:
 
 
 def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None) -> float:
-    # Random numbers differ between processes; that they agree on the order of the images is the sampler's part.
-    seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
-    trainer = MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))
+    trainer = _make_trainer(cfg, best_model, best_ap)
     if comm.is_main_process():
         _check_space(cfg, trainer.model)
-    if not trainer.load_start() and comm.is_main_process():
-        begin_best(best_model, best_before)
+    if not trainer.go_on():
+        if trainer.resume_point.damaged:
+            trainer = _make_trainer(cfg, best_model, best_ap)
+        trainer.load_weights()
+        if comm.is_main_process():
+            begin_best(best_model, best_before)
     trainer.train()
     if comm.is_main_process():
         save_weights(trainer.model, final_model)
     return float(comm.all_gather(trainer.keep_best.best_ap)[0])
+
+
+def _make_trainer(cfg: CfgNode, best_model: Path, best_ap: float) -> MaskALTrainer:
+    # Random numbers differ between processes; that they agree on the order of the images is the sampler's part.
+    seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
+    return MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))
 
 
 def _check_space(cfg: CfgNode, model: nn.Module) -> None:
@@ -134,25 +142,21 @@ class MaskALTrainer(DefaultTrainer):
             hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
         ]
 
-    def load_start(self) -> bool:
-        """Loads the state of an interrupted training of this very config, else the config's weights.
+    def go_on(self) -> bool:
+        """Whether there is the state of an interrupted training of this very config, which is loaded."""
+        if not self.resume_point.load():
+            return False
+        self.start_iter = self.iter + 1
+        logger.info("Going on with the interrupted training at iteration %d", self.start_iter)
+        return True
 
-        Returns:
-            Whether it goes on with such a training.
-
-        Raises:
-            MaskALError: the weights cannot be read, or are of another network.
-        """
-        if self.resume_point.load():
-            self.start_iter = self.iter + 1
-            logger.info("Going on with the interrupted training at iteration %d", self.start_iter)
-            return True
+    def load_weights(self) -> None:
+        """Those that the config names. Raises MaskALError where they cannot be read, or are of another network."""
         try:
             with backbone_filled(self.checkpointer.model, self.cfg.MODEL.WEIGHTS):
                 self.resume_or_load(resume=False)
         except UNREADABLE as error:
             raise MaskALError(f"{self.cfg.MODEL.WEIGHTS}: cannot be read as weights: {error}") from error
-        return False
 
     def run_step(self) -> None:
         with failures_explained(self.cfg, self.data_loader, training=True):

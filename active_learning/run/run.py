@@ -11,7 +11,7 @@ from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.network import RunNetwork
 from active_learning.run.output_files import output_files
-from active_learning.run.state import RunState
+from active_learning.run.state import Phase, RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import AppliedSettings, apply_settings, recorded, reload_settings
 from active_learning.system.log import logger, start_log
@@ -82,7 +82,7 @@ class Run:
             now = reload_settings(self._read_settings)
             self._use(apply_settings(self.state.settings, now, self.experiment, running=True))
 
-    def save(self, *, phase: str) -> None:
+    def save(self, *, phase: Phase) -> None:
         """`phase` comes next."""
         self.state.phase = phase
         self.state.save(self.files.state)
@@ -95,6 +95,7 @@ class Run:
         if not self.files.state.exists():
             return RunState(classes=list(classes))
         state = RunState.load(self.files.state)
+        state.check_going_on(self.files.state)
         state.settings.setdefault("classes", state.classes)
         if state.phase == "finished":
             state.phase = "choose"  # more loops may have been asked for since

@@ -281,6 +281,20 @@ def key_mistakes(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return []
 
 
+def recorded_mistakes(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the settings that a run has recorded; it may have had others' bounds, and other keys."""
+    try:
+        SettingsKeys.model_validate({"classes": ["any"], **values})
+    except pydantic.ValidationError as error:
+        other_version = ("extra_forbidden", "less_than_equal", "too_long")
+        return [
+            _explain(details, values)[1]
+            for details in error.errors(include_url=False)
+            if details["type"] not in other_version and details["loc"][0] in values
+        ]
+    return []
+
+
 def usable_class_names(classes: Any) -> list[str]:
     """Those of a faulty list of classes that other keys may name all the same."""
     names = [name.strip() for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
@@ -295,10 +309,11 @@ def _explain(details: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str
     if details["type"] == "missing":
         return key, f"{key}: {REASONS['missing']}"
     place = f"{key}[{index[0]}]" if index and isinstance(values[key], (list, tuple)) else key
-    return key, f"{place}: {_short(details['input'])} {_reason(details)}"
+    return key, f"{place}: {short(details['input'])} {reason_of(details)}"
 
 
-def _reason(details: ErrorDetails) -> str:
+def reason_of(details: ErrorDetails) -> str:
+    """What is wrong with a value, in words that follow it."""
     value, kind = details["input"], details["type"]
     if value is None:
         return "must have a value; give one or delete the line"
@@ -322,7 +337,8 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as a message shows it, within 80 characters."""
     if value is None:
         return "(empty)"
     # Lists of lists of lists may be short in a file and endless in words.
