@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, Field, Strict, TypeAdapter
 
+from active_learning.errors import MaskALError
 from active_learning.run.recorded import Count, Finite, ImageName, Share, check_values, read_json
 from active_learning.settings.keys import wrong
 from active_learning.system.files import write_atomically
@@ -32,7 +33,7 @@ _FROM_1 = Field(ge=1)
 
 
 def _file_name(name: str) -> str:
-    if name and (Path(name).name != name or name == ".."):
+    if not name or Path(name).name != name or name == "..":
         raise wrong("must be the name of a file beside it")
     return name
 
@@ -128,4 +129,7 @@ def read_explanations(folder: Path) -> list[Explanation]:
     if not path.exists():
         return []
     remedy = f"delete {folder} to do without it"
-    return check_values(_EXPLANATIONS, read_json(path, "explanations of a choice", remedy), f"{path}", remedy)
+    found = check_values(_EXPLANATIONS, read_json(path, "explanations of a choice", remedy), f"{path}", remedy)
+    if any(not (one.picture and one.spread) for one in found):
+        raise MaskALError(f"{path}: picture or spread: is missing; {remedy}")
+    return found

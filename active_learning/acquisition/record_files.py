@@ -10,11 +10,13 @@ import base64
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
@@ -142,14 +144,15 @@ def _probabilities(record: PoolRecord) -> list[tuple[float, ...]]:
 
 
 def _read_heading(path: Path, line: str) -> Conditions:
-    try:
+    with suppress(ValueError, RecursionError):
         heading = json.loads(line)
-        if heading["format"] == FORMAT:
-            return dict(heading["conditions"])
-        found = short(heading["format"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        found = "something else"
-    raise MaskALError(f"{path}: line 1: {found} where {FORMAT!r} is needed; {_REMEDY}")
+        if isinstance(heading, dict) and heading.get("format") == FORMAT:
+            if isinstance(heading.get("conditions"), dict):
+                return dict(heading["conditions"])
+            raise MaskALError(f"{path}: line 1: conditions: must be a mapping of names to values; {_REMEDY}")
+        if isinstance(heading, dict) and "format" in heading:
+            raise MaskALError(f"{path}: line 1: {short(heading['format'])} where {FORMAT!r} is needed; {_REMEDY}")
+    raise MaskALError(f"{path}: line 1: something else where {FORMAT!r} is needed; {_REMEDY}")
 
 
 def _read_line(path: Path, number: int, line: str) -> PoolRecord:
@@ -180,9 +183,16 @@ def from_line(line: str) -> PoolRecord:
         raise ValueError(f"it is no record of an image: {first_mistake(error)}") from error
     except RecursionError as error:
         raise ValueError("it is no record of an image") from error
-    content = base64.b64decode(document["features"], validate=True)
-    features = np.frombuffer(content, FEATURE_TYPE).astype(np.float32)
-    if not np.isfinite(features).all():
-        raise ValueError("features: holds a number that is not finite")
+    features = _features(document["features"])
     objects = tuple(ObjectRecord(**one) for one in document["objects"])
     return PoolRecord(document["name"], document["value"], document["height"], document["width"], objects, features)
+
+
+def _features(text: str) -> npt.NDArray[np.float32]:
+    try:
+        features = np.frombuffer(base64.b64decode(text, validate=True), FEATURE_TYPE).astype(np.float32)
+    except ValueError as error:
+        raise ValueError(f"features: {error}") from error
+    if not np.isfinite(features).all():
+        raise ValueError("features: hold a number that is not finite")
+    return features

@@ -59,7 +59,7 @@ class ResumePoint(HookBase):
         return sorted(self._folder.glob(f"{self._prefix}_*.pth"), reverse=True)
 
     def load(self) -> bool:
-        """Whether there was a whole point of this config; sets the trainer's `iter` to the last iteration that was done.
+        """Whether there was a whole point of this config; sets the trainer's `iter` to the last that was done.
 
         Where there were damaged ones alone (`damaged`), the trainer may hold parts of them: make another one.
         """

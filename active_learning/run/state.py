@@ -108,11 +108,14 @@ class RunState:
     def load(cls, path: Path) -> RunState:
         """Raises MaskALError, naming the file, the value and the remedy, where it cannot be used."""
         document = read_json(path, "the state of a run", REMEDY)
-        if not isinstance(document, dict) or document.get("version") != VERSION:
+        version = document.get("version") if isinstance(document, dict) else None
+        if type(version) is not int or version != VERSION:
             raise MaskALError(f"{path}: version: is not {VERSION}, which this version of MaskAL writes; {REMEDY}")
         del document["version"]
         check_keys(document, {one.name for one in fields(cls)} - set(LATER), f"{path}", COPY)
         state = check_values(_STATE, document, f"{path}", COPY)
+        for number, row in enumerate(document["history"]):
+            check_keys(row, {one.name for one in fields(LoopScores)}, f"{path}: history[{number}]", COPY)
         if state.experiment:
             check_keys(state.experiment, {"label", "strategy", "seed"}, f"{path}: experiment", COPY)
             check_values(_EXPERIMENT, state.experiment, f"{path}: experiment", COPY)
@@ -136,10 +139,13 @@ class RunState:
             raise MaskALError(f"{path}: train_images: names an image twice; {COPY}")
         if unknown := sorted(set(self.chosen) - set(self.train_images)):
             raise MaskALError(f"{path}: chosen: {unknown[0]!r} is not in train_images; {COPY}")
+        by_class = {"train_objects": self.train_objects}
         for number, row in enumerate(self.history):
-            for name in ("per_class", "standard_per_class"):
-                if set(getattr(row, name)) != set(self.classes):
-                    raise MaskALError(f"{path}: history[{number}].{name}: is not of the classes of the run; {COPY}")
+            names = ("per_class", "standard_per_class", "objects")
+            by_class |= {f"history[{number}].{name}": getattr(row, name) for name in names}
+        for place, values in by_class.items():
+            if values and set(values) != set(self.classes):
+                raise MaskALError(f"{path}: {place}: is not of the classes of the run, {self.classes}; {COPY}")
 
 
 _STATE = TypeAdapter(RunState)

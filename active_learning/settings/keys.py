@@ -51,7 +51,7 @@ def _as_tuple(value: Any) -> Any:
 
 def _list_only(value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
-        raise wrong(f"must be a list, such as [{value}]")
+        raise wrong(f"must be a list, such as [{str(value)[:40]}]")
     return tuple(value)
 
 

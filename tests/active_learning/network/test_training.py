@@ -300,7 +300,7 @@ def test_training_starts_from_the_weights(make_training, validation_scores, tmp_
     final = tmp_path / "final.pth"
     cfg, _ = make_training(weights=str(final), seed=5)
     trainer = MaskALTrainer(cfg, training.KeepBest(cfg, tmp_path / "best.pth", 0.0))
-    trainer.load_start()
+    trainer.load_weights()
     assert all(torch.equal(value, trainer.model.state_dict()[key]) for key, value in weights_of(final).items())
 
 
