@@ -7,6 +7,7 @@ Loop 0 is the training on the initial images; a later loop trains on them and on
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +109,8 @@ class ActiveLearningLoop:
         run = self.run
         logger.info("Taking the initial model of an earlier run: %s", model)
         copy_atomically(model, run.files.best_model(0))
-        run.state.best_ap = run.network.evaluate(0, "val", [run.settings.confidence_threshold])[0].mask_ap
+        mask_ap = run.network.evaluate(0, "val", [run.settings.confidence_threshold])[0].mask_ap
+        run.state.best_ap = 0.0 if math.isnan(mask_ap) else mask_ap  # no later one would be above NaN
 
     def evaluate(self) -> None:
         """Scores the weights of this loop on the test images; one row in the csv files."""

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, Strict, TypeAdapter
 from active_learning.errors import MaskALError
 from active_learning.run.recorded import Count, Finite, ImageName, Share, check_values, read_json
 from active_learning.settings.keys import wrong
-from active_learning.system.files import write_atomically
+from active_learning.system.files import write_atomically, write_errors_named
 
 LONGEST_FROM_1 = 640  # of the kept pictures, in pixels
 PARTS = ("semantic", "mask", "box", "occurrence")
@@ -116,7 +116,8 @@ def _write_picture(path: Path, pixels: Pixels) -> None:
     code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
     options = [cv2.IMWRITE_JPEG_QUALITY, 82] if path.suffix == ".jpg" else []
     _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, code), options)
-    path.write_bytes(content.tobytes())  # imwrite cannot write into a folder with an umlaut everywhere
+    with write_errors_named(path):
+        path.write_bytes(content.tobytes())  # imwrite cannot write into a folder with an umlaut everywhere
 
 
 def read_explanations(folder: Path) -> list[Explanation]:

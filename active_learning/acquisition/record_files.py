@@ -24,7 +24,7 @@ from active_learning.errors import MaskALError
 from active_learning.run.recorded import ROUNDING, Count, Finite, ImageName, Share, ShareOrNan, first_mistake
 from active_learning.sampling.pool_record import FEATURE_TYPE, ObjectRecord, PoolRecord
 from active_learning.settings.keys import short
-from active_learning.system.files import write_atomically
+from active_learning.system.files import write_atomically, write_errors_named
 
 FORMAT = "maskal pool records 1"
 _REMEDY = "move the file away to have the pool scored again"
@@ -97,7 +97,8 @@ def begin_part(path: Path, conditions: Conditions) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = _whole_lines(path)
     found, _ = _parse(path, whole)
-    path.write_bytes(whole if found == conditions else f"{_heading(conditions)}\n".encode())
+    with write_errors_named(path):
+        path.write_bytes(whole if found == conditions else f"{_heading(conditions)}\n".encode())
 
 
 def write_records(path: Path, conditions: Conditions, records: Iterable[PoolRecord]) -> None:

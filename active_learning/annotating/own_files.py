@@ -7,6 +7,8 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from active_learning.system.files import write_errors_named
+
 RECORD = ".maskal-files"  # hidden, so that annotation tools do not list it
 
 
@@ -22,10 +24,18 @@ class OwnFiles:
         self._files: dict[str, tuple[str, str]] | None = None
 
     def add(self, path: Path, image: str) -> None:
-        """Notes a file, below the folder, as just written for an image; "" for all images."""
+        """Notes a file, below the folder, as just written for an image; "" for all images.
+
+        Where it cannot be noted, as on a full disk, the file is removed: it would count as a person's.
+        """
         place, digest = path.relative_to(self.folder).as_posix(), _digest(path)
-        with self.record.open("a", encoding="utf-8", newline="\n") as stream:
-            stream.write(json.dumps([place, image, digest]) + "\n")
+        try:
+            # A line of its own, whatever a full disk has left of the one before.
+            with write_errors_named(self.record), self.record.open("a", encoding="utf-8", newline="\n") as stream:
+                stream.write("\n" + json.dumps([place, image, digest]) + "\n")
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         self._known()[place] = (image, digest)
 
     def is_untouched(self, path: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from active_learning.errors import first_line
 from active_learning.network.prediction import UNREADABLE
@@ -65,7 +66,7 @@ class ResumePoint(HookBase):
         """
         for point in self._points():
             try:
-                _check(point, torch.load(point, map_location="cpu", weights_only=True))
+                _check(point, torch.load(point, map_location="cpu", weights_only=True), self._checkpointer.model)
                 self._checkpointer.load(str(point))
             except (*UNREADABLE, TypeError, IndexError) as error:
                 self.damaged = True
@@ -77,13 +78,16 @@ class ResumePoint(HookBase):
         return False
 
 
-def _check(point: Path, content: Any) -> None:
+def _check(point: Path, content: Any, model: nn.Module) -> None:
     """Raises ValueError, which names the value, for what loading would take as it is."""
     done, best_ap = content["trainer"]["iteration"], content["trainer"]["hooks"]["KeepBest"]["best_ap"]
     if type(done) is not int or done != int(point.stem.rsplit("_", 1)[1]):
         raise ValueError(f"trainer.iteration: {done!r} is not that of the file's name")
     if not isinstance(best_ap, (int, float)) or not 0 <= best_ap <= 100:
         raise ValueError(f"trainer.hooks.KeepBest.best_ap: {best_ap!r} is no AP from 0 to 100")
+    needed = {name: weight.shape for name, weight in model.state_dict().items()}
+    if {name: weight.shape for name, weight in content["model"].items()} != needed:
+        raise ValueError("model: holds other weights than the network")
     for name, weight in content["model"].items():
         if weight.is_floating_point() and not bool(weight.isfinite().all()):
             raise ValueError(f"model.{name}: holds numbers that are not finite")

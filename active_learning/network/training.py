@@ -16,9 +16,10 @@ from active_learning.network.image_faults import NamingLoader, evaluation_loader
 from active_learning.network.prediction import UNREADABLE
 from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
-from active_learning.network.training_hooks import KeepBest, LossTrend, ProgressBar
+from active_learning.network.training_hooks import KeepBest, KeepPeriodically, LossTrend, ProgressBar
 from active_learning.network.weights_files import backbone_filled, begin_best, save_weights
 from active_learning.system.disk_space import check_space
+from active_learning.system.files import write_errors_named
 from active_learning.system.log import logger
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -92,7 +93,8 @@ def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, be
         trainer.load_weights()
         if comm.is_main_process():
             begin_best(best_model, best_before)
-    trainer.train()
+    with write_errors_named(Path(cfg.OUTPUT_DIR)):  # of the engine's records of losses
+        trainer.train()
     if comm.is_main_process():
         save_weights(trainer.model, final_model)
     return float(comm.all_gather(trainer.keep_best.best_ap)[0])
@@ -134,7 +136,7 @@ class MaskALTrainer(DefaultTrainer):
         return [
             hooks.IterationTimer(),
             hooks.LRScheduler(),
-            hooks.PeriodicCheckpointer(self.checkpointer, period) if main and period > 0 else None,
+            KeepPeriodically(self.checkpointer, period) if main and period > 0 else None,
             self.keep_best,
             self.resume_point,
             ProgressBar() if main else None,

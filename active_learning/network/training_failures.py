@@ -35,7 +35,7 @@ def failures_explained(cfg: CfgNode, loader: NamingLoader, *, training: bool) ->
         ) from error
     except Exception as error:
         what = "training" if training else "evaluation"
-        if remedy := _memory_failure(error, cfg, training):
+        if remedy := _resource_failure(error, cfg, training):
             raise MaskALError(
                 f"{remedy[0]} in {what}{_at(loader.images)}. In MaskAL's settings: {remedy[1]}. {GO_ON} with this "
                 f"loop's {what}. PyTorch says: {first_line(error)}"
@@ -43,7 +43,7 @@ def failures_explained(cfg: CfgNode, loader: NamingLoader, *, training: bool) ->
         log_traceback(error)
         raise MaskALError(
             f"{what} failed{_at(loader.images)}: {type(error).__name__}: {first_line(error)}. The log file has the "
-            f"details. Should it fail there again, replace these images, or annotate them again. {GO_ON}"
+            f"details. {'Replace these images, or annotate them again. ' if loader.images else ''}{GO_ON}"
         ) from error
 
 
@@ -51,15 +51,18 @@ def _at(images: Sequence[str]) -> str:
     return f" at {'the images ' if len(images) > 1 else ''}{and_more(images, NAMES_SHOWN)}" if images else ""
 
 
-def _memory_failure(error: Exception, cfg: CfgNode, training: bool) -> tuple[str, str] | None:
-    """What was too small and what to change; None where it was not memory."""
+def _resource_failure(error: Exception, cfg: CfgNode, training: bool) -> tuple[str, str] | None:
+    """What the machine had too little of, and what to change; None for another failure."""
     remedy = memory_remedy(cfg) if training else smaller_images(cfg)
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return "CUDA out of memory", remedy
     if isinstance(error, MemoryError) or "allocate memory" in str(error):  # PyTorch's RuntimeError on processors
         return "The machine's memory was too small", remedy
+    fewer = f"lower num_workers ({cfg.DATALOADER.NUM_WORKERS})"
+    if "Too many open files" in str(error):  # PyTorch's RuntimeError, where its processes cannot hand over images
+        return "Too many files were open", f"{fewer}; or raise your limit (ulimit -n)"
     if "DataLoader worker" in str(error):  # the system ends processes where its memory is full
-        return "A process that loads images was ended from outside", f"lower num_workers ({cfg.DATALOADER.NUM_WORKERS})"
+        return "A process that loads images was ended from outside", fewer
     return None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from active_learning.network.image_faults import NamingLoader
 from active_learning.network.training_failures import failures_explained
-from active_learning.network.weights_files import save_weights
+from active_learning.network.weights_files import save_weights, write_failure_explained
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
 from detectron2.config import CfgNode
@@ -64,6 +64,16 @@ class KeepBest(hooks.EvalHook):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         self.best_ap = state_dict["best_ap"]
+
+
+class KeepPeriodically(hooks.PeriodicCheckpointer):
+    """Detectron2's checkpoints; MaskALError, with the file's folder, where one cannot be written."""
+
+    trainer: DefaultTrainer
+
+    def after_step(self) -> None:
+        with write_failure_explained(Path(self.trainer.cfg.OUTPUT_DIR) / "model.pth"):
+            super().after_step()
 
 
 class LossTrend(HookBase):

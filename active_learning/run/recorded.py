@@ -89,7 +89,10 @@ def check_values(kind: TypeAdapter[T], document: Any, place: str, remedy: str) -
 def first_mistake(error: pydantic.ValidationError) -> str:
     """Where the first wrong value stands, the value, and what is wrong with it."""
     details, where = error.errors(include_url=False)[0], ""
-    for step in details["loc"]:
+    steps = [step for step in details["loc"] if step != "[key]"]
+    if len(steps) < len(details["loc"]):  # a name in a mapping is wrong; it stands there as the value, too
+        steps = steps[:-1]
+    for step in steps:
         where += f"[{step}]" if isinstance(step, int) else f"{'.' if where else ''}{step}"
     reason = REASONS.get(details["type"]) or reason_of(details)
     value = "" if details["type"] == "missing" else f"{short(details['input'])} "

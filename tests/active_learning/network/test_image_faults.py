@@ -137,6 +137,7 @@ def test_any_exception_of_a_mapper_names_the_image(make_training, tmp_path, monk
         (MemoryError(), r"memory was too small in training at bad\.png\. .*train_batch_size"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), r"too small in training at bad\.png"),
         (FloatingPointError("the loss became infinite"), r"infinite at bad\.png\. .*learning_rate"),
+        (RuntimeError("Too many open files. Communication"), r"Too many files were open in training.*ulimit -n"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal"), r"ended from outside.*lower num_workers"),
     ],
 )
