@@ -221,6 +221,7 @@ def test_any_value_of_what_was_seen(tmp_path: Path, caplog, place: tuple[Any, ..
             found = DataSeen(tmp_path / "data_seen.json")._read()
         if caplog.messages:
             assert not found
+            assert "what has changed since the last time is not reported" in caplog.messages[0]
             raise MaskALError(caplog.messages[0])
 
     check(SEEN, place, value, read, "data_seen.json")
@@ -278,14 +279,23 @@ def test_any_line_of_a_list(tmp_path: Path, name: str, comma: str, value: str) -
             assert all(one and not one.startswith("/") and ".." not in Path(one).parts for one in found)
 
 
-@pytest.mark.parametrize(
-    "line", ["c.png, 2", "c.png, -1", "c.png, inf", "c.png, x", "../c.png, 0.5", "a.png, 0.5", ", 1"]
-)
-def test_lines_that_are_never_taken(tmp_path: Path, line: str) -> None:
+NO_LINES = [
+    ("c.png, 2", "is no certainty from 0 to 1, nor NaN"),
+    ("c.png, -1", "is no certainty"),
+    ("c.png, inf", "is no certainty"),
+    ("c.png, x", "is not `name, value`"),
+    ("../c.png, 0.5", "is no name of an image"),
+    ("a.png, 0.5", "'a.png' is listed twice"),
+    (", 1", "is no name of an image"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), NO_LINES)
+def test_lines_that_are_never_taken(tmp_path: Path, line: str, words: str) -> None:
     path = tmp_path / "list.csv"
     path.write_text(f"a.png, 0.5\n{line}\n", encoding="utf-8")
     for read in (read_pool_scores, read_train_files):
-        with pytest.raises(MaskALError, match=r"list\.csv: line 2: .*; (delete the file|start from)"):
+        with pytest.raises(MaskALError, match=rf"list\.csv: line 2: .*{words}.*; (delete the file|start from)"):
             read(path)
     path.write_bytes(b"a.png, 0.5\n\xff, 0.5\n")
     with pytest.raises(MaskALError, match=r"list\.csv: byte 11 is not UTF-8"):
