@@ -57,7 +57,7 @@ def report_unreadable_folder(error: OSError) -> None:
     Raises:
         MaskALError: names the folder and the remedy.
     """
-    if not isinstance(error, FileNotFoundError):
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
         reason = f"this folder cannot be read ({error.strerror})"
         raise MaskALError(
             f"{error.filename}: {reason}; change its permissions, check its drive, or move it away"
