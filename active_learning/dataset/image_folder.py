@@ -18,6 +18,7 @@ from typing import Protocol, TypeAlias
 from active_learning.annotations import FileKind, file_kind, image_named_in
 from active_learning.dataset.mask_files import mask_files
 from active_learning.errors import AnnotationError, MaskALError
+from active_learning.system.files import report_unreadable_folder
 
 ANNOTATE = "annotate"
 IMAGE_SUFFIXES = frozenset(
@@ -97,12 +98,12 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """Each sub-folder, relative to the folder, with its files, less hidden folders and the `annotate` folder.
 
     Raises:
-        MaskALError: the folder is not there.
+        MaskALError: the folder is not there, or one in it cannot be read.
     """
     if not folder.is_dir():
         raise MaskALError(f"{folder}: there is no such folder")
     visited: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=report_unreadable_folder, followlinks=True):
         status = Path(place).stat()
         if (status.st_dev, status.st_ino) in visited:  # a link that leads back
             folders.clear()

@@ -90,6 +90,7 @@ def _start(settings: Settings, experiment: Experiment, fresh: bool) -> _Start:
     data, path = RunData(settings), output_files(settings, experiment).state
     if path.exists() and not fresh:
         state = RunState.load(path)
+        state.check_going_on(path)
         apply_settings({"classes": state.classes, **state.settings}, settings, experiment, running=False)
         size = len(data.present("train", state.train_images))
         return _Start(size, len(data.images("train")), state.loop, state.phase)

@@ -8,7 +8,7 @@ import pytest
 from active_learning.errors import MaskALError
 from active_learning.run.check import describe_run
 from active_learning.run.output_files import output_files
-from active_learning.run.state import RunState
+from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
 
@@ -90,7 +90,10 @@ def test_the_plan_starts_from_the_images_of_initial_train_dir(settings: Settings
     ids=["before the training", "after it"],
 )
 def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, phase: str, rows: list[list[str]]):
-    state = RunState(["a", "b"], 1, phase, [f"0{n}.png" for n in range(7)], settings=recorded(settings))
+    scores = LoopScores(4, 1.0, {"a": 1.0, "b": 1.0}, 1.0, {"a": 1.0, "b": 1.0}, 1.0)
+    history = [scores] * (2 if phase == "choose" else 1)
+    names = [f"0{n}.png" for n in range(7)]
+    state = RunState(["a", "b"], 1, phase, names, history=history, settings=recorded(settings))
     state.save(output_files(settings, settings.experiments()[0]).state)
     plan = describe_run(settings)
     assert f"It has begun: loop 1 of 2, phase {phase}" in plan
