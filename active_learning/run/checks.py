@@ -10,8 +10,9 @@ from enum import Enum
 from itertools import combinations
 from pathlib import Path
 
+from active_learning.annotating.request import PROJECT
 from active_learning.dataset.exports import find_exports
-from active_learning.dataset.image_folder import check_image_name
+from active_learning.dataset.image_folder import ANNOTATE, check_image_name, take_snapshot
 from active_learning.dataset.image_size import image_size
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage, lies_in, shared_images
 from active_learning.errors import MaskALError, SettingsError
@@ -276,6 +277,18 @@ def _annotations(project: Project) -> Iterator[Finding]:
         yield from (Finding(text, Kind.WARNING) for text in reading.warnings)
 
 
+def _persons_images_in_annotate(project: Project) -> Iterator[Finding]:
+    """The folder of copies that are to be annotated may hold images that are no copies."""
+    for snapshot in project.snapshots.values():
+        folder, known = snapshot.folder / ANNOTATE, set(snapshot.images)
+        images = take_snapshot(folder).images if folder.is_dir() else ()
+        own = [name for name in images if name not in known and PROJECT not in name.split("/")]
+        if own:
+            place = f"{folder / own[0]}: is not used, nor are {len(own) - 1} more images there"
+            text = f"{place}: MaskAL keeps copies of images to annotate in that folder; move yours to another"
+            yield Finding(text, Kind.WARNING)
+
+
 def _objects(project: Project) -> Iterator[Finding]:
     """Once all images of a split are annotated."""
     for split, reading in project.readings.items():
@@ -300,6 +313,7 @@ CHECKS = (
     Check(_overlaps),
     Check(_exports),
     Check(_annotations, at_start=False),
+    Check(_persons_images_in_annotate, at_start=False),
     Check(_objects, at_start=False),
     Check(_headers, at_start=False),
     Check(_pixels, at_start=False, deep=True),

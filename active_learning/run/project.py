@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, take_snapshot
+from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, foreign_files, take_snapshot
 from active_learning.errors import MaskALError
 from active_learning.run.data import RunData
 from active_learning.run.output_files import OutputFiles, output_files
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.system.progress import progress
+from active_learning.system.wording import and_more
 
 SPLITS = ("train", "val", "test")
 INITIAL = "initial_train_"  # folders go by the names of their settings, less `dir`
@@ -93,7 +94,7 @@ class Project:
 
 
 def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
-    pairs, doubtful = find_annotations(snapshot.folder, snapshot.images, annotations.image_named_in, snapshot)
+    pairs, doubtful = find_annotations(snapshot.folder, snapshot.images, annotations, snapshot)
     faults, warnings, objects = list(doubtful.values()), list[str](), Counter[str]()
     annotated = 0
     for name, path in progress(pairs.items(), what=f"reading {snapshot.folder}", unit="file"):
@@ -105,5 +106,7 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
         annotated += 1
         objects.update(entry.labels)
         warnings += entry.warnings
+    if foreign := foreign_files(snapshot, annotations):
+        warnings.append(f"{and_more(foreign, what='files')}: no annotation, though named as one; passed over")
     bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
     return Reading(len(snapshot.images), annotated, objects, bare, tuple(faults), tuple(warnings))

@@ -24,6 +24,7 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     """Raises MaskALError where the run would refuse to begin or to go on."""
     settings, data = project.settings, project.data
     if state := project.state(experiment):
+        state.check_going_on(project.files(experiment).state)
         apply_settings({"classes": state.classes, **state.settings}, settings, experiment, running=False)
         size = len(data.present("train", state.train_images))
         return Start(size, len(data.images("train")), state.loop, state.phase)

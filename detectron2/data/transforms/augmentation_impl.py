@@ -108,14 +108,14 @@ class ResizeShortestEdge(Augmentation):
 
     @staticmethod
     def get_output_shape(oldh: int, oldw: int, short_edge_length: int, max_size: int) -> tuple[int, int]:
-        """(height, width) after scaling, rounded half up."""
+        """(height, width) after scaling, rounded half up; at least 1, however thin the image is."""
         scale = short_edge_length / min(oldh, oldw)
         # The shorter edge is set, not computed: 3 * (800 / 3) may round to something else.
         height, width = (short_edge_length, oldw * scale) if oldh < oldw else (oldh * scale, short_edge_length)
         longer = max(height, width)
         if longer > max_size:
             height, width = height * (max_size / longer), width * (max_size / longer)
-        return int(height + 0.5), int(width + 0.5)
+        return max(int(height + 0.5), 1), max(int(width + 0.5), 1)
 
 
 @dataclass(eq=False, repr=False)
@@ -132,7 +132,7 @@ class ResizeScale(Augmentation):
         height, width = image.shape[:2]
         scale = np.random.uniform(self.min_scale, self.max_scale)
         factor = min(self.target_height * scale / height, self.target_width * scale / width)
-        new_height, new_width = np.round(np.multiply((height, width), factor)).astype(int).tolist()
+        new_height, new_width = np.round(np.multiply((height, width), factor)).astype(int).clip(min=1).tolist()
         return ResizeTransform(height, width, new_height, new_width, self.interp)
 
 
@@ -213,7 +213,7 @@ class RandomExtent(Augmentation):
         half = size * 0.5 * np.random.uniform(*self.scale_range)
         center = size * (0.5 + np.multiply(self.shift_range, np.random.rand(2) - 0.5))
         (x0, y0), (x1, y1) = (center - half).tolist(), (center + half).tolist()
-        return ExtentTransform(src_rect=(x0, y0, x1, y1), output_size=(int(y1 - y0), int(x1 - x0)))
+        return ExtentTransform(src_rect=(x0, y0, x1, y1), output_size=(max(int(y1 - y0), 1), max(int(x1 - x0), 1)))
 
 
 @dataclass(eq=False, repr=False)
@@ -249,7 +249,7 @@ class RandomCrop(Augmentation):
             return int(edges[0]), int(edges[1])
         if self.crop_type == "relative_range":
             first, second = np.add(self.crop_size, np.random.rand(2) * np.subtract(1, self.crop_size))
-        return int(height * first + 0.5), int(width * second + 0.5)
+        return max(int(height * first + 0.5), 1), max(int(width * second + 0.5), 1)
 
 
 @dataclass(eq=False, repr=False)
