@@ -56,7 +56,7 @@ def test_the_program_has_each_message():
 
 def test_a_test_reaches_each_message():
     """A phrase of it stands in a test."""
-    places = ("tests/active_learning", "tests/e2e", "tests/faults", "tests/test_bad_input.py")
+    places = ("tests/active_learning", "tests/e2e", "tests/faults", "tests/test_bad_input.py", "tests/test_start.py")
     faults = not_found(3, texts(*places).replace("\\", ""))
     assert not faults, faults
 
