@@ -67,6 +67,11 @@ class AnnotationCache:
         """Of the file's bytes (SHA-1); raises AnnotationError where it cannot be opened."""
         return self._file(path).digest
 
+    def is_as_read(self, path: Path, now: Path) -> bool:
+        """Whether the file at `now` is what was last read at `path`, from where it was renamed."""
+        known, found = self._files.get(path), _signature(now)
+        return known is not None and found is not None and _unmoved(known.signature) == _unmoved(found)
+
     def fault(self, path: Path, image: str) -> str:
         """What is wrong with an image's annotation file, or with the image; "" for nothing."""
         return self._entry(path, image).fault
@@ -151,3 +156,8 @@ def _signature(path: Path) -> Signature | None:
     except OSError:  # replaced at this moment; reading it raises what there is to report
         return None
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def _unmoved(signature: Signature | None) -> Signature:
+    """Without the time that renaming changes."""
+    return signature[:1] + signature[2:] if signature else ()
