@@ -33,7 +33,7 @@ class Confirmation:
 
     def clear(self) -> bool:
         """Removes the file; whether there was one. One with content is not ours and stays."""
-        return any([remove_if(path, _is_marker) for path in self._files()])
+        return sum(remove_if(path, _is_marker) for path in self._files()) > 0
 
     def _files(self) -> list[Path]:
         return [self.file.with_name(name) for name in _SPELLINGS]

@@ -3,6 +3,7 @@ collected."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from active_learning.network.image_batches import UnreadableImage
 
 PROJECT = "supervisely_project"
+SECONDS_TO_SAVE = 0.1  # one that was saved while it was collected is read again then
 
 # A network's predictions for the images of a folder, made as they are gone through.
 Predict: TypeAlias = "Callable[[Path, Sequence[str]], Iterable[Annotation | UnreadableImage]]"
@@ -48,6 +50,7 @@ def request_annotations(
         folder.await_rest()
         if not folder.awaited:
             break
+        time.sleep(SECONDS_TO_SAVE)
     _log_corrections(folder.take_corrections())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from active_learning.annotating.annotate_folder import AbsenceReport, AnnotateFolder
 from active_learning.annotating.confirmation import is_at_terminal
 from active_learning.annotating.tool import AnnotatorTool, open_tool
+from active_learning.dataset.absence import absence_error
 from active_learning.errors import AnnotationsAwaited
 from active_learning.settings import Settings
 from active_learning.system.log import logger
@@ -40,7 +41,10 @@ def wait_for_annotations(folder: AnnotateFolder, settings: Settings, *, pre_labe
 
 
 def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
-    """Raises AnnotationsAwaited unless all is annotated and, where pre-labelled, confirmed."""
+    """Raises AnnotationsAwaited unless all is annotated and, where pre-labelled, confirmed, and MaskALError where the
+    images are gone with their drive."""
+    if found := folder.absence():
+        raise absence_error(found)
     progress = folder.progress()
     awaited = [*progress.missing, *progress.faulty]
     confirmed = not pre_labelled or folder.confirmation.file_is_there

@@ -6,9 +6,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_learning.errors import MaskALError
 from active_learning.system.wording import counted
 
 IS_IT_CONNECTED = "is its drive connected?"
+GO_ON = "Nothing is lost: when it is back, the same command goes on"
+
+
+def absence_error(found: str) -> MaskALError:
+    """`found` in words (`absence`)."""
+    return MaskALError(f"{found}; {IS_IT_CONNECTED} {GO_ON}")
 
 
 def is_there(path: Path) -> bool:

@@ -70,7 +70,15 @@ class AnnotationCache:
     def is_as_read(self, path: Path, now: Path) -> bool:
         """Whether the file at `now` is what was last read at `path`, from where it was renamed."""
         known, found = self._files.get(path), _signature(now)
-        return known is not None and found is not None and _unmoved(known.signature) == _unmoved(found)
+        return (
+            known is not None
+            and known.signature is not None
+            and found is not None
+            and (
+                (known.signature[0], known.signature[2])
+                == (found[0], found[2])  # some drives number a renamed file anew
+            )
+        )
 
     def fault(self, path: Path, image: str) -> str:
         """What is wrong with an image's annotation file, or with the image; "" for nothing."""
@@ -156,8 +164,3 @@ def _signature(path: Path) -> Signature | None:
     except OSError:  # replaced at this moment; reading it raises what there is to report
         return None
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
-
-
-def _unmoved(signature: Signature | None) -> Signature:
-    """Without the time that renaming changes."""
-    return signature[:1] + signature[2:] if signature else ()

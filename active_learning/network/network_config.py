@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from active_learning.errors import MaskALError
 from active_learning.settings import Experiment, Settings
+from active_learning.settings.overlaps import start_weights_file
 from active_learning.settings.paths import is_zoo_config
 from active_learning.system.log import logger
 
@@ -95,7 +96,7 @@ def pretrained_weights(settings: Settings) -> str:
     """
     from detectron2 import model_zoo
 
-    name = settings.pretrained_weights
+    name = start_weights_file(settings)
     if not name or Path(name).is_file():
         return name
     if Path(name).suffix not in (".yaml", ".yml"):

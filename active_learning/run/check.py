@@ -8,13 +8,16 @@ from pathlib import Path
 from tabulate import tabulate
 
 from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.data_files import foreign_data_files
 from active_learning.dataset.image_folder import FolderSnapshot, pair_annotations, take_snapshot
 from active_learning.dataset.initial_images import annotated_images
 from active_learning.errors import MaskALError
 from active_learning.network.network_config import training_iterations
 from active_learning.run.data import RunData
 from active_learning.run.output_files import output_files
+from active_learning.run.own_folders import output_mistakes
 from active_learning.run.state import RunState
+from active_learning.run.status import late_annotations
 from active_learning.run.weights import duplicated_initial_model
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import apply_settings
@@ -49,6 +52,7 @@ def describe_run(settings: Settings, *, fresh: bool = False) -> str:
         annotated, found = _read_annotations(settings, snapshot)
         faults += found
         rows.append([split.rstrip("_"), str(folder), images, annotated, images - annotated - len(found)])
+    faults += output_mistakes(settings, fresh=fresh)
     for experiment in settings.experiments():
         try:
             plans.append(_plan(settings, experiment, _start(settings, experiment, fresh)))
@@ -60,9 +64,18 @@ def describe_run(settings: Settings, *, fresh: bool = False) -> str:
         tabulate(rows, headers=["images", "folder", "number", "annotated", "without annotation"]),
         *plans,
         f"Network: {settings.network_config}\nStart weights: {settings.pretrained_weights or 'none'}",
+        *_notes(settings),
         "Settings, folders and annotations are in order. Nothing was changed.",
     ]
     return "\n\n".join(parts)
+
+
+def _notes(settings: Settings) -> list[str]:
+    """What a run would do with a person's files, beside using them."""
+    kept = [f"{path}: was not written by MaskAL; a run keeps it as {path.name}.orig"
+            for path in foreign_data_files(settings.dataroot)]  # fmt: skip
+    late = [line for _, folder in _folders(settings)[:3] for line in late_annotations(settings, folder)]
+    return ["\n".join(lines) for lines in (kept, late) if lines]
 
 
 def _folders(settings: Settings) -> list[tuple[str, Path]]:

@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-DRAFT = ".maskal-draft"  # only this package makes files of that suffix
+from active_learning.system.files import DRAFT
+
 TAKEN = ".maskal-taken-"  # only this package makes folders of that prefix; each holds one file while it is moved
 
 
@@ -176,9 +177,9 @@ def _move_linked(source: Path, target: Path, is_ready: Callable[[Path], bool], f
         _make_way(former)
     if target.is_symlink():
         keep_aside(target)
-    place = os.readlink(source)
+    place = source.readlink()
     copy_beside(source, target)
-    remove_if(source, lambda link: link.is_symlink() and os.readlink(link) == place)
+    remove_if(source, lambda link: link.is_symlink() and link.readlink() == place)
     return True
 
 

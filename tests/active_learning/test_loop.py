@@ -27,7 +27,8 @@ from active_learning.network.weights_files import begin_best
 from active_learning.report import page
 from active_learning.run import data as data_module
 from active_learning.run.data import RunData
-from active_learning.run.output_files import output_files, start_over
+from active_learning.run.output_files import output_files
+from active_learning.run.own_folders import start_over
 from active_learning.run.state import RunState
 from active_learning.run.status import describe_status
 from active_learning.sampling.pool_record import PoolRecord
@@ -524,7 +525,7 @@ def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: S
     now = settings
 
     def run() -> ActiveLearningLoop:
-        loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=lambda: now)
+        loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=lambda **_: now)
         maskAL.run_experiment(loop)
         return loop
 
