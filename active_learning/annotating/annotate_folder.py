@@ -234,8 +234,8 @@ class AnnotateFolder:
             MaskALError: a file cannot be moved.
         """
         images = [name for name in self._images if name not in set(self.awaited) and is_there(self.folder / name)]
-        found = find_corrections(self._annotations, self.own_files, images)
         try:
+            found = find_corrections(self._annotations, self.own_files, images)
             moved = self._move_beside(found.files)
             for copy, original in found.copies.items():
                 remove_copy(copy, original)

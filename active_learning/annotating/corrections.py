@@ -36,7 +36,7 @@ def find_corrections(annotations: AnnotationCache, own_files: OwnFiles, images: 
         files = [path for path in found.files[name] if not own_files.is_untouched(path)]
         copies = [path for path in files if same_content(path, beside[name])]
         corrections.copies |= dict.fromkeys(copies, beside[name])
-        for path in sorted(set(files) - set(copies), key=_saved, reverse=True)[:1]:
+        for path in sorted(set(files) - set(copies), key=_arrived, reverse=True)[:1]:
             if reason := _why_unused(annotations, name, path, beside[name]):
                 corrections.unused.append(reason)
             else:
@@ -49,12 +49,13 @@ def _why_unused(annotations: AnnotationCache, name: str, path: Path, beside: Pat
     """Empty where it is to be used."""
     if fault := annotations.fault(path, name):
         return f"{fault}; until then the annotation beside the image is used"
-    if _saved(path) < _saved(beside):
+    # Not the second time of what was collected, which is that of its move: a save may have come just before.
+    if _arrived(path) < beside.stat().st_mtime_ns:
         return f"{path}: is older than {beside}, which is used; delete the one that is wrong"
     return ""
 
 
-def _saved(path: Path) -> int:
+def _arrived(path: Path) -> int:
     """When the file came there or was changed, in nanoseconds; 0 where it is gone at this moment."""
     try:
         status = path.stat()

@@ -95,9 +95,10 @@ def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: AnnotatorTool 
     is_quiet = _quiet_check(folder.path)
     folder.confirmation.ask()
     lookout = AbsenceReport(folder, logger.info)
-    while lookout.sees_absence() or not (
-        folder.confirmation.is_given() or (not opened.is_open if opened else is_quiet())
-    ):
+    while True:
+        quiet = is_quiet()  # also while the folder is gone: that it is back is a change
+        if not lookout.sees_absence() and (folder.confirmation.is_given() or (not opened.is_open if opened else quiet)):
+            return
         time.sleep(ANSWER_POLL_SECONDS)
 
 

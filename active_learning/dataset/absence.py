@@ -23,6 +23,11 @@ def is_there(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 (Path's raises where a drive fails)
 
 
+def is_reachable(folder: Path) -> bool:
+    """The same of a folder."""
+    return os.path.isdir(folder)  # noqa: PTH112 (as above)
+
+
 def absent_images(folder: Path, gone: Sequence[str], images: Sequence[str]) -> list[str]:
     """Of images that are gone, those that no person took away: a whole folder is not there, or nothing is in it.
 
@@ -41,7 +46,7 @@ def absence(folder: Path, gone: Sequence[str], images: Sequence[str]) -> str:
     absent = absent_images(folder, gone, images)
     if not absent:
         return ""
-    if not folder.is_dir():
+    if not is_reachable(folder):
         return f"{folder}: the folder is not there"
     place = _absent_place(folder, absent[0].rpartition("/")[0])
     if place is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotating.request import Predict, request_annotations
-from active_learning.dataset.absence import absence, absence_error, is_there
+from active_learning.dataset.absence import absence, absence_error, is_reachable, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import DatasetSummary, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import FolderSnapshot, take_snapshot
@@ -59,8 +59,8 @@ class RunData:
         if split not in self._snapshots:
             known = self.seen.images(split) if self.seen is not None else ()
             folder = self.folder(split)
-            if known and not folder.is_dir():
-                raise absence_error(f"{folder}: the folder is not there")
+            if known and not is_reachable(folder):
+                raise absence_error(absence(folder, known, known))
             snapshot = take_snapshot(folder)
             if found := absence(folder, sorted(set(known) - set(snapshot.images)), [*known, *snapshot.images]):
                 raise absence_error(found)

@@ -201,6 +201,8 @@ def _put_new(mine: Path, target: Path) -> None:
         return
     with draft_of_new(target) as draft:
         _copy_at_rest(mine, draft)
+        with suppress(OSError):
+            os.utime(draft, ns=(mine.stat().st_atime_ns, mine.stat().st_mtime_ns))  # when it was saved
     mine.unlink()
 
 
