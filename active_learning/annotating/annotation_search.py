@@ -11,6 +11,7 @@ from pathlib import Path
 
 from active_learning.dataset.image_folder import ANNOTATE, annotation_key, claimants, claimed_key, normalised
 from active_learning.errors import AnnotationError
+from active_learning.system.file_moves import TAKEN
 
 
 @dataclass
@@ -59,7 +60,7 @@ def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]
 
 def _annotation_files(root: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(root):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith(TAKEN))
         yield from (Path(place, name) for name in sorted(files) if annotation_key(name) is not None)
 
 

@@ -15,6 +15,9 @@ FIXED = ("classes", "network_config")  # the weights so far are of these
 FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir")
 LISTS = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops", "equal_pool_size", "seed")
 NEEDS_A_START = ("cuda_visible_devices",)
+PATHS = (*FOLDERS, *FIXED, "experiment_name", "use_initial_train_dir", "initial_train_dir", "initial_train_file",
+         "duplicate_initial_model_and_data", "pretrained_weights", "supervisely_meta_json", "export_format",
+         "annotator")  # fmt: skip
 OVER = (
     "initial_datasize",
     "use_initial_train_dir",
@@ -58,8 +61,8 @@ def reload_settings(load: Callable[..., Settings], in_use: Settings) -> Settings
 
     Args:
         load: reads it, with `check_paths` or without.
-        in_use: where the file asks for these still, no path is checked: what is not there any more is not needed any
-            more, or is reported where it is.
+        in_use: where the file names the same paths still, they are not checked: what is not there any more is not
+            needed any more, or is reported where it is.
 
     Raises:
         SettingsError: it is wrong.
@@ -81,7 +84,8 @@ def _read(load: Callable[..., Settings], in_use: Settings) -> Settings | str:
     """The settings, or what is wrong with them."""
     try:
         found = load(check_paths=False)
-        return found if recorded(found) == recorded(in_use) else load(check_paths=True)
+        same = all(getattr(found, key) == getattr(in_use, key) for key in PATHS)
+        return found if same else load(check_paths=True)
     except SettingsError as error:
         return str(error)
 

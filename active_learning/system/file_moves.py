@@ -45,7 +45,8 @@ def taken(path: Path) -> Iterator[Path]:
         finally:
             _give_back(mine, path)
     finally:
-        place.rmdir()
+        with suppress(OSError):  # a tool has put something there; the next start gives it back
+            place.rmdir()
 
 
 def _give_back(mine: Path, path: Path) -> None:

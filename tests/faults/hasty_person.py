@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.faults.project import SPLITS, annotation_of, contents
 
 MOST_SAVES = 5  # of one image; without an end nothing would ever be at rest
+LATE_SAVES = 2
 SECONDS_BETWEEN = 0.004
 
 
@@ -69,22 +70,23 @@ class HastyPerson:
     def work(self) -> None:
         for split in SPLITS:
             annotate = self.folder / "data" / split / "annotate"
-            copies = [Path(place, name) for place, _, names in os.walk(annotate) for name in names]
+            places = [place for place in os.walk(annotate) if "/." not in place[0]]
+            copies = [Path(place, name) for place, _, names in places for name in names]
             for image in (path for path in copies if path.suffix == ".png" and is_of_hasty_person(path.name)):
                 path = image.with_suffix(".json")
                 if not self.saves.get(str(path)) or not path.exists() or self.rng.random() < 0.1:
-                    self._save(path, image.name)  # also where it was taken at this moment
+                    self._save(path, image.name, MOST_SAVES)  # also where it was taken at this moment
             self._correct_later(annotate)
 
     def _correct_later(self, annotate: Path) -> None:
         """LabelMe, which is still open, makes the folder anew and saves there."""
         for path in [Path(place) for place in self.saves if Path(place).is_relative_to(annotate)]:
-            if not path.exists() and not path.with_suffix(".png").exists() and self.rng.random() < 0.01:
-                self._save(path, f"{path.stem}.png")
+            if not path.exists() and not path.with_suffix(".png").exists() and self.rng.random() < 0.003:
+                self._save(path, f"{path.stem}.png", MOST_SAVES + LATE_SAVES)
 
-    def _save(self, path: Path, image: str) -> None:
+    def _save(self, path: Path, image: str, most: int) -> None:
         number = self.saves.get(str(path), 0) + 1
-        if number > MOST_SAVES:
+        if number > most:
             return
         self.saves[str(path)] = number
         content = annotation_of(image, hasty=number, place=str(path))

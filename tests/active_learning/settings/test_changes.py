@@ -114,7 +114,7 @@ def test_a_settings_file_that_became_wrong_is_reported_with_the_way_on():
 HALF = {
     "wrong": SettingsError("m.yaml: 1 mistake", ("line 3: classes: is missing",)),
     "empty": SettingsError("m.yaml: 1 mistake", ("classes: is missing",)),
-    "without its end": Settings(**{**BEFORE, "loops": 1}),
+    "without its end": Settings(**{**BEFORE, "loops": 1, "dataroot": "elsewhere"}),
     "not there": SettingsError("m.yaml: 1 mistake", ("there is no such file",)),
 }
 
@@ -137,6 +137,7 @@ def test_a_half_saved_settings_file_is_read_again(half, edited):
     assert reload_settings(load, Settings(**BEFORE)) == whole
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_is_not_there_any_more_is_no_edit(tmp_path):
     """Such as a stick with the weights, or with initial_train_dir, which were needed for the start alone."""
     file = tmp_path / "m.yaml"
@@ -144,3 +145,8 @@ def test_what_is_not_there_any_more_is_no_edit(tmp_path):
     file.write_text(f"classes: [a]\n{start}", encoding="utf-8")
     in_use = load_settings(file)
     assert reload_settings(functools.partial(load_settings, file), in_use) == in_use
+    file.write_text(f"classes: [a]\n{start}loops: 9\n", encoding="utf-8")
+    assert reload_settings(functools.partial(load_settings, file), in_use).loops == (9,)
+    file.write_text(f"classes: [a]\n{start}loops: 9\nannotator: no such program\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="there is no program"):
+        reload_settings(functools.partial(load_settings, file), in_use)

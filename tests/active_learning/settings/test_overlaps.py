@@ -34,8 +34,8 @@ WRONG = {
     "below a link": ({"dataroot": "link/deep/er"}, "dataroot", AMONG),
     "by dots": ({"dataroot": "data/val/../train"}, "dataroot", AMONG),
     "the image folder is a link": ({"traindir": "link", "dataroot": "data/train"}, "dataroot", AMONG),
-    "the run's results are an image folder": ({"resultsroot": "data", "experiment_name": "train"}, "resultsroot", AMONG),
-    "the run's weights are an image folder": ({"weightsroot": "data", "experiment_name": "test"}, "weightsroot", AMONG),
+    "the run's results are images": ({"resultsroot": "data", "experiment_name": "train"}, "resultsroot", AMONG),
+    "the run's weights are images": ({"weightsroot": "data", "experiment_name": "test"}, "weightsroot", AMONG),
     "results among images": ({"resultsroot": "data/train"}, "resultsroot", AMONG),
     "weights among initial images": (
         {"weightsroot": "data/start", "use_initial_train_dir": True, "initial_train_dir": "data/start"},
