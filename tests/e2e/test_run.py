@@ -52,7 +52,7 @@ def test_a_whole_run_chooses_and_retrains(tiny_project):
     assert (weights / "model_final.pth").exists()
     assert (weights / "best_model_002.pth").exists()
     assert (weights / "training002" / "metrics.json").exists()
-    assert not list(tiny_project.folder.rglob("*.tmp"))
+    assert not list(tiny_project.folder.rglob("*.maskal-draft"))
     assert "train size" in output
     report = tiny_project.file("results", "exp1", "report.html").read_text(encoding="utf-8")
     assert 'id="learning-curve"' in report and 'id="why"' in report

@@ -10,7 +10,7 @@ from active_learning.settings import Settings
 from active_learning.settings.overlaps import overlap_mistakes, start_weights_copy
 
 AMONG = "among the images; name another folder"
-HOLDS = "name another folder, or choose another experiment_name"
+HOLDS = ", where the run writes, holds "
 
 
 @pytest.fixture
