@@ -65,11 +65,6 @@ def claim(files: OutputFiles) -> None:
         write_if_changed(folder / MARK, json.dumps(asdict(Mark(mark.run, str(results)))) + "\n")
 
 
-def is_claimed(files: OutputFiles) -> bool:
-    """Whether both folders are still there: a drive may have gone."""
-    return read_mark(files.results) is not None and read_mark(files.weights) is not None
-
-
 def check_outputs(settings: Settings, *, fresh: bool) -> None:
     """Before anything is written.
 
