@@ -11,7 +11,8 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -149,10 +150,11 @@ class AnnotateFolder:
     def _progress(self, all_images: Sequence[str], snapshot: FolderSnapshot | None = None) -> Progress:
         images = [name for name in all_images if is_there(self.folder / name)]
         gone = sorted(set(all_images) - set(images))
-        beside, doubtful = find_annotations(self.folder, images, self._annotations.image_named_in, snapshot)
+        beside, doubtful = find_annotations(self.folder, images, self._annotations, snapshot)
         wanted = set(self.awaited)
         awaited = [name for name in images if name in wanted]
-        found = search_annotate_folder(self.folder, awaited, self._annotations.image_named_in)
+        cache = self._annotations
+        found = search_annotate_folder(self.folder, awaited, cache.image_named_in, cache.classes)
         annotated, missing, faulty = [], [], {}
         for name in images:
             candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]
@@ -185,11 +187,12 @@ class AnnotateFolder:
         try:
             while True:
                 if not lookout.sees_absence():
-                    progress = self._progress(pending)
-                    count.report(faults.news(progress.faulty))
-                    pending = progress.left
-                    count.show(len(self.awaited) - len(set(pending) & set(self.awaited)))
-                    pending = pending or self.progress().left  # one may have been taken away meanwhile
+                    with lookout.forgiving():
+                        progress = self._progress(pending)
+                        count.report(faults.news(progress.faulty))
+                        pending = progress.left
+                        count.show(len(self.awaited) - len(set(pending) & set(self.awaited)))
+                        pending = pending or self.progress().left  # one may have been taken away meanwhile
                     if not pending:
                         return
                 watch()
@@ -252,7 +255,7 @@ class AnnotateFolder:
         targets = self._targets(files)
         for place in {target.parent for target in targets.values()}:
             give_back_taken(place)
-        beside, _ = find_annotations(self.folder, files, self._annotations.image_named_in)
+        beside, _ = find_annotations(self.folder, files, self._annotations)
         return [name for name, file in files.items() if self._move(file, targets[name], beside.get(name))]
 
     def _move(self, source: Path, target: Path, beside: Path | None) -> bool:
@@ -303,6 +306,15 @@ class AbsenceReport:
             self._report(f"{self._folder.folder}: is there again")
         self._reported = found
         return bool(found)
+
+    @contextmanager
+    def forgiving(self) -> Iterator[None]:
+        """Inside it a failure that comes of a folder that is gone is passed over: it is reported and waited for."""
+        try:
+            yield
+        except (OSError, MaskALError):
+            if not self._folder.absence():
+                raise
 
 
 class _Faults:

@@ -30,8 +30,8 @@ def find_corrections(annotations: AnnotationCache, own_files: OwnFiles, images: 
         own_files: MaskAL's own, which are no corrections while nobody has changed them.
     """
     folder, corrections = annotations.folder, Corrections()
-    found = search_annotate_folder(folder, images, annotations.image_named_in)
-    beside, _ = find_annotations(folder, found.files, annotations.image_named_in) if found.files else ({}, {})
+    found = search_annotate_folder(folder, images, annotations.image_named_in, annotations.classes)
+    beside, _ = find_annotations(folder, found.files, annotations) if found.files else ({}, {})
     for name in (name for name in found.files if name in beside):
         files = [path for path in found.files[name] if not own_files.is_untouched(path)]
         copies = [path for path in files if same_content(path, beside[name])]

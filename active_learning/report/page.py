@@ -180,7 +180,7 @@ def _choices(runs: Sequence[RunResult]) -> list[ExplainedChoice]:
     """Of each strategy the newest choice of its first seed that has one."""
     choices = []
     for label, same in by_label(runs).items():
-        folders = ((run, sorted(run.folder.glob("why_chosen*"))) for run in same)
+        folders = ((run, sorted(run.folder.glob("why_chosen[0-9][0-9][0-9]*"))) for run in same)
         newest = next((found[-1] for _, found in folders if found), None)
         explanations = read_explanations(newest) if newest else []
         if newest and explanations:

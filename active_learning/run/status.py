@@ -33,6 +33,7 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     if not path.exists():
         return f"{title}: not started"
     state = RunState.load(path)
+    state.check_going_on(path)
     lines = [
         f"{title}: loop {state.loop} of {len(experiment.pool_sizes)}, phase {state.phase}",
         _images("training", settings.traindir, state.train_images),
@@ -55,7 +56,7 @@ def late_annotations(settings: Settings, folder: Path) -> list[str]:
         return []
     annotations = AnnotationCache(folder, settings.classes, settings.unknown_labels)
     found = find_corrections(annotations, OwnFiles(folder / ANNOTATE), find_images(folder))
-    pairs, _ = find_annotations(folder, found.files, annotations.image_named_in)
+    pairs, _ = find_annotations(folder, found.files, annotations)
     for name in [name for name, path in pairs.items() if annotations.fault(path, name)]:
         del found.files[name]  # it is awaited
     return in_words(found)
