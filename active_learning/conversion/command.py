@@ -15,6 +15,7 @@ from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
 from active_learning.conversion.report import Report
 from active_learning.conversion.sources import Source, find_sources, may_be_unopened, names_in_data_set
 from active_learning.errors import MaskALError
+from active_learning.system.disk_space import disk_failure
 from active_learning.system.wording import and_more, counted
 
 _DONE, _FAULTS, _WRONG_USE = 0, 1, 2
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MaskALError as error:
         report.fail(str(error))
     except OSError as error:
-        report.fail(f"{error.filename or given.out}: {error.strerror or error}")
+        with_name = error if error.filename else OSError(error.errno, error.strerror, str(given.out))
+        go_on = "What was written before is whole; convert again to another --out"
+        report.fail(disk_failure(with_name, go_on) or f"{error.filename or given.out}: {error.strerror or error}")
     return _FAULTS
 
 
