@@ -13,6 +13,7 @@ from pathlib import Path
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.dataset.image_folder import ANNOTATE, annotation_key, claimants, claimed_key, normalised
 from active_learning.errors import AnnotationError, ForeignFileError
+from active_learning.system.file_moves import TAKEN
 from active_learning.system.files import report_unreadable_folder
 
 _ARCHIVES = (".zip",)
@@ -99,7 +100,7 @@ def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]
 def _annotation_files(root: Path) -> Iterator[Path]:
     """With archives, which may hold some."""
     for place, folders, files in os.walk(root, onerror=report_unreadable_folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith(TAKEN))
         names = (name for name in sorted(files) if annotation_key(name) is not None or name.lower().endswith(_ARCHIVES))
         yield from (Path(place, name) for name in names)
 

@@ -11,17 +11,21 @@ from itertools import combinations
 from pathlib import Path
 
 from active_learning.annotating.request import PROJECT
+from active_learning.dataset.data_files import foreign_data_files
 from active_learning.dataset.exports import find_exports
 from active_learning.dataset.image_folder import ANNOTATE, check_image_name, take_snapshot
 from active_learning.dataset.image_size import image_size
-from active_learning.dataset.overlap import MOST_FOUND, SharedImage, lies_in, shared_images
+from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_images
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import network_without_device, pretrained_weights, read_network
 from active_learning.run.data import MEASURED, without_object
+from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, SPLITS, Project
 from active_learning.run.start import find_start
+from active_learning.run.status import late_annotations
 from active_learning.run.weights import next_weights
 from active_learning.settings import Experiment, Settings
+from active_learning.settings.overlaps import lies_in
 from active_learning.settings.weights_file import weights_fault
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
@@ -105,6 +109,21 @@ def _network(project: Project) -> Iterator[Finding]:
         pretrained_weights(project.settings)
     except MaskALError as error:
         yield Finding(str(error), Kind.MISTAKE)
+
+
+def _outputs(project: Project) -> Iterator[Finding]:
+    for mistake in dict.fromkeys(output_mistakes(project.settings, fresh=project.fresh)):
+        yield Finding(mistake, Kind.MISTAKE)
+
+
+def _files_of_a_person(project: Project) -> Iterator[Finding]:
+    """What a run would do with them, beside using them."""
+    for path in foreign_data_files(project.settings.dataroot):
+        yield Finding(f"{path}: was not written by MaskAL; a run keeps it as {path.name}.orig", Kind.NOTE)
+    for split in project.snapshots:
+        if split in SPLITS:
+            lines = late_annotations(project.settings, project.data.folder(split))
+            yield from (Finding(line, Kind.NOTE) for line in lines)
 
 
 def _starts(project: Project) -> Iterator[Finding]:
@@ -304,6 +323,7 @@ def _objects(project: Project) -> Iterator[Finding]:
 
 
 CHECKS = (
+    Check(_outputs),
     Check(_network),
     Check(_starts),
     Check(_folders),
@@ -315,6 +335,7 @@ CHECKS = (
     Check(_annotations, at_start=False),
     Check(_persons_images_in_annotate, at_start=False),
     Check(_objects, at_start=False),
+    Check(_files_of_a_person, at_start=False),
     Check(_headers, at_start=False),
     Check(_pixels, at_start=False, deep=True),
 )

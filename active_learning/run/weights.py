@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.run.output_files import OutputFiles, output_files, read_train_files
+from active_learning.run.own_folders import start_weights_mistakes
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
 
@@ -31,6 +32,7 @@ def start_weights(settings: Settings, files: OutputFiles, loop: int) -> str:
 
     Raises:
         MaskALError: pretrained_weights are neither a file nor a config with published weights.
+        SettingsError: they would be written over.
     """
     from active_learning.network.network_config import pretrained_weights
 
@@ -38,6 +40,8 @@ def start_weights(settings: Settings, files: OutputFiles, loop: int) -> str:
         earlier = weights_of(files, loop - 1)
         if earlier.exists():
             return str(earlier)
+    if mistakes := tuple(start_weights_mistakes(settings)):
+        raise SettingsError("The run would write over the weights that it starts from; nothing was changed", mistakes)
     return pretrained_weights(settings)
 
 

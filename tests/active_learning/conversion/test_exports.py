@@ -132,4 +132,4 @@ def test_a_picture_without_png_form_is_an_error(root, annotate, tmp_path, conver
     outcome = convert("supervisely")
     assert outcome.code == 1
     assert "a picture of mode F has no PNG form" in outcome.messages
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.maskal-draft"))

@@ -102,6 +102,26 @@ def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, ph
     assert [row[0] for row in loops(describe_run(other, fresh=True))] == ["0", "1", "2"]
 
 
+def test_what_the_run_would_do_with_files_of_a_person_is_named(settings: Settings):
+    settings.dataroot.mkdir()
+    (settings.dataroot / "val.json").write_text("mine", encoding="utf-8")
+    (settings.traindir / "annotate").mkdir()
+    text = (settings.traindir / "01.json").read_text(encoding="utf-8")
+    (settings.traindir / "annotate" / "01.json").write_text(text.replace('"a"', '"b"'), encoding="utf-8")
+    plan = describe_run(settings)
+    assert "val.json: was not written by MaskAL; a run keeps it as val.json.orig" in plan
+    assert "01.json: was saved after the annotation of 01.png had been collected; the next loop uses it" in plan
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_outputs_that_are_not_the_runs_own_are_faults(settings: Settings, fresh: bool):
+    files = output_files(settings, settings.experiments()[0])
+    files.weights.mkdir(parents=True)
+    files.best_model(0).write_bytes(b"a colleague's")
+    with pytest.raises(MaskALError, match="best_model_000.pth is of no run whose results are in"):
+        describe_run(settings, fresh=fresh)
+
+
 def shapes_of(path, *shapes):
     document = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**document, "shapes": [*document["shapes"], *shapes]}), encoding="utf-8")

@@ -9,6 +9,7 @@ import pytest
 
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data import RunData
+from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
 from active_learning.run.output_files import write_train_files
 from active_learning.run.weights import duplicated_initial_model
@@ -136,3 +137,31 @@ def test_lists_and_coco_files_are_written_side_by_side(settings: Settings):
     assert summary.objects == {"a": 2, "b": 0}
     assert (settings.dataroot / "test.txt").read_text(encoding="utf-8") == "00.png\n01.png\n"
     assert data.json("test").is_file()
+
+
+@pytest.mark.parametrize("leave", ["nothing", "an empty folder", "an empty sub-folder"])
+def test_a_folder_that_is_gone_is_no_empty_folder(settings: Settings, tmp_path: Path, leave: str):
+    """In a later start or phase of a run, which has seen the images."""
+    place = settings.valdir / "field" if leave == "an empty sub-folder" else settings.valdir
+    (settings.valdir / "field").mkdir()
+    for path in list(settings.valdir.glob("01.*")):
+        path.rename(settings.valdir / "field" / path.name)
+    data = RunData(settings, DataSeen(tmp_path / "data_seen.json"))
+    data.log_changes("val", data.images("val"))
+    place.rename(tmp_path / "away")
+    if leave != "nothing":
+        place.mkdir()
+    assert data.absence()
+    again = RunData(settings, DataSeen(tmp_path / "data_seen.json"))
+    for ask in (again.images, lambda split: data.present(split, ["00.png", "field/01.png"])):
+        with pytest.raises(MaskALError, match="is its drive connected|put them back, or check that the drive"):
+            ask("val")
+
+
+def test_images_that_a_person_takes_away_are_left_out(settings: Settings, tmp_path: Path):
+    data = RunData(settings, DataSeen(tmp_path / "data_seen.json"))
+    data.log_changes("val", data.images("val"))
+    (settings.valdir / "01.png").unlink()
+    data.refresh()
+    assert data.images("val") == ["00.png"]
+    assert not data.absence()
