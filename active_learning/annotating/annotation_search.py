@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from active_learning.dataset.image_folder import ANNOTATE, annotation_key, claimants, claimed_key, normalised
+from active_learning.dataset.folder_walk import ANNOTATE
+from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
+from active_learning.dataset.image_names import normalised
 from active_learning.errors import AnnotationError
 
 

@@ -66,7 +66,7 @@ class OwnFiles:
 def _entries(record: Path) -> list[tuple[str, tuple[str, str]]]:
     """A last line that was cut off is passed over."""
     entries = []
-    for line in record.read_text(encoding="utf-8").splitlines() if record.is_file() else ():
+    for line in record.read_text(encoding="utf-8").split("\n") if record.is_file() else ():
         try:
             place, image, digest = map(str, json.loads(line))
         except ValueError:

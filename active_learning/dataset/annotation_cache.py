@@ -17,6 +17,7 @@ from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.documents import parse_document, read_content
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError, MaskALError
+from active_learning.system.pixel_limit import MOST_PIXELS
 
 # Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.
 MOST_BYTES_PARSED = 2**24
@@ -46,11 +47,14 @@ class _Entry:
 class AnnotationCache:
     """Of one image folder and the classes of a run."""
 
-    def __init__(self, folder: Path, classes: Sequence[str], unknown_labels: str = "error") -> None:
-        """`unknown_labels` as in `annotations.check_labels`."""
+    def __init__(
+        self, folder: Path, classes: Sequence[str], unknown_labels: str = "error", most_pixels: int = MOST_PIXELS
+    ) -> None:
+        """`unknown_labels` as in `annotations.check_labels`; images of more than `most_pixels` are a fault."""
         self.folder = folder
         self.classes = tuple(classes)
         self.unknown_labels = unknown_labels
+        self.most_pixels = most_pixels
         self._files: dict[Path, _File] = {}
         self._entries: dict[tuple[Path, str], _Entry] = {}
         self._parsed: dict[Path, tuple[int, Any]] = {}
@@ -89,13 +93,13 @@ class AnnotationCache:
         return known
 
     def _signatures(self, path: Path, image: str, masks: Iterable[Path]) -> tuple[Signature | None, ...]:
-        return tuple(map(_signature, (path, self.folder / image, *masks)))
+        return tuple(map(signature, (path, self.folder / image, *masks)))
 
     def _read(self, path: Path, image: str) -> _Entry:
         signatures = self._signatures(path, image, ())
         try:
             document = self._take_document(path)
-            size = image_size(self.folder / image)
+            size = image_size(self.folder / image, self.most_pixels)
             annotation = read_annotation(path, image=image, size=size, within=self.folder, document=document)
             annotation = check_labels(annotation, self.classes, self.unknown_labels, path)
             masks = mask_files_of(path, within=self.folder, document=document)
@@ -107,7 +111,7 @@ class AnnotationCache:
         files = tuple(file for file in masks.values() if file is not None)
         if files:  # the nearest mask counts, and one may come that is nearer
             files = (*files, path.parent, path.parent / MASKS)
-        return _Entry((*signatures, *map(_signature, files)), files, coco_image(annotation))
+        return _Entry((*signatures, *map(signature, files)), files, coco_image(annotation))
 
     def _take_document(self, path: Path) -> Any:
         """The parsed file, which is then forgotten: documents take much memory."""
@@ -119,7 +123,7 @@ class AnnotationCache:
 
     def _file(self, path: Path) -> _File:
         known = self._files.get(path)
-        if known is None or known.signature != _signature(path):
+        if known is None or known.signature != signature(path):
             self._forget(path)
             size, document = self._parse(path)
             if self._bytes_parsed + size <= MOST_BYTES_PARSED:
@@ -135,17 +139,18 @@ class AnnotationCache:
 
     def _parse(self, path: Path) -> tuple[int, Any | AnnotationError]:
         """The file's size and content; its name and digest are noted."""
-        signature, content = _signature(path), read_content(path)
+        seen, content = signature(path), read_content(path)
         try:
             document = parse_document(content, path)
             named: str | AnnotationError = image_named_in(path, document)
         except AnnotationError as error:
             named = document = error
-        self._files[path] = _File(signature, hashlib.sha1(content, usedforsecurity=False).hexdigest(), named)
+        self._files[path] = _File(seen, hashlib.sha1(content, usedforsecurity=False).hexdigest(), named)
         return len(content), document
 
 
-def _signature(path: Path) -> Signature | None:
+def signature(path: Path) -> Signature | None:
+    """None where the file cannot be reached."""
     try:
         status = path.stat()
     except OSError:  # replaced at this moment; reading it raises what there is to report

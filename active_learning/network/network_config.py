@@ -41,6 +41,7 @@ def network_config(settings: Settings, experiment: Experiment) -> CfgNode:
     heads.SCORE_THRESH_TEST = float(settings.confidence_threshold)
     heads.NMS_THRESH_TEST = float(settings.nms_threshold)
     _set_image_sizes(cfg, settings)
+    cfg.INPUT.MAX_PIXELS = settings.most_pixels
     cfg.MODEL.DEVICE = _device(settings.cuda_visible_devices)
     cfg.SOLVER.AMP.ENABLED = mixed_precision(settings.precision, cfg.MODEL.DEVICE)
     cfg.DATALOADER.NUM_WORKERS = settings.num_workers

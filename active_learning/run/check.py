@@ -41,8 +41,14 @@ def describe_run(settings: Settings, *, fresh: bool = False) -> str:
     rows: list[list[object]] = []
     faults: list[str] = []
     plans: list[str] = []
+    notes: list[str] = []
     for split, folder in _folders(settings):
-        snapshot = take_snapshot(folder)
+        try:
+            snapshot = take_snapshot(folder)
+        except MaskALError as error:
+            faults.append(str(error))
+            continue
+        notes += snapshot.notes
         images = len(snapshot.images)
         if not images:
             faults.append(f"{folder}: holds no image; put the images of {split}dir there")
@@ -58,6 +64,7 @@ def describe_run(settings: Settings, *, fresh: bool = False) -> str:
         raise MaskALError("\n".join(dict.fromkeys(faults)))
     parts = [
         tabulate(rows, headers=["images", "folder", "number", "annotated", "without annotation"]),
+        *notes,
         *plans,
         f"Network: {settings.network_config}\nStart weights: {settings.pretrained_weights or 'none'}",
         "Settings, folders and annotations are in order. Nothing was changed.",
@@ -89,7 +96,7 @@ def _start(settings: Settings, experiment: Experiment, fresh: bool) -> _Start:
 
 def _read_annotations(settings: Settings, snapshot: FolderSnapshot) -> tuple[int, list[str]]:
     """How many images have a good annotation, and the faults of the others."""
-    annotations = AnnotationCache(snapshot.folder, settings.classes, settings.unknown_labels)
+    annotations = AnnotationCache(snapshot.folder, settings.classes, settings.unknown_labels, settings.most_pixels)
     pairs = pair_annotations(snapshot.folder, snapshot.images, annotations.image_named_in, snapshot)
     bar = progress(pairs.items(), what=f"reading {snapshot.folder}", unit="file")
     faults = [fault for name, path in bar if (fault := annotations.fault(path, name))]

@@ -110,8 +110,13 @@ def write_train_files(path: Path, images: Sequence[str], chosen: Mapping[str, fl
 
 def read_train_files(path: Path) -> list[str]:
     """The image names of a file of `write_train_files`; names may hold commas."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.rsplit(",", 1)[0].strip() for line in lines if line.strip()]
+    return [line.rsplit(",", 1)[0] for line in _lines(path) if line.strip()]
+
+
+def _lines(path: Path) -> list[str]:
+    """A name may hold any other character at which Python would end a line."""
+    text = path.read_text(encoding="utf-8")
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def write_pool_scores(path: Path, certainty: Mapping[str, float]) -> None:
@@ -122,7 +127,7 @@ def write_pool_scores(path: Path, certainty: Mapping[str, float]) -> None:
 def read_pool_scores(path: Path) -> dict[str, float]:
     """Raises MaskALError where a line is not `name, value`."""
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         name, _, value = line.rpartition(", ")
         try:
             found[name] = float(value)

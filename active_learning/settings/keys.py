@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from active_learning.annotations.formats import FORMATS
 from active_learning.sampling.strategies import STRATEGIES
+from active_learning.system.names import folded_label, names_alike
 from active_learning.system.wording import did_you_mean
 
 T = TypeVar("T")
@@ -79,6 +80,8 @@ def _class_names(names: tuple[str, ...]) -> tuple[str, ...]:
             raise wrong(f"has the name {name!r} at [{index}]; a name must not be empty, nor start or end with a blank")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise wrong(f"has {', '.join(map(repr, twice))} more than once")
+    if alike := names_alike(names, folded_label):
+        raise wrong(f"has {' and '.join(map(ascii, alike[0]))}, which are one name in two forms; delete one of them")
     return names
 
 
@@ -141,6 +144,7 @@ class SettingsKeys(pydantic.BaseModel):
     pretrained_weights: Text = ZOO_NETWORK
     image_min_size: Annotated[Int, Field(ge=32)] | None = None
     image_max_size: Annotated[Int, Field(ge=32)] | None = None
+    max_image_megapixels: Annotated[Int, Field(ge=1, le=1000)] = 250
 
     cuda_visible_devices: Annotated[str, PlainValidator(_devices)] = "0"
     precision: Literal["auto", "fp32", "amp"] = "auto"

@@ -37,7 +37,7 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
     try:
         check_file(str(file_name))
         with PathManager.open(str(file_name), "rb") as file:
-            return convert_PIL_to_numpy(read_pixels(file, as_stored=format is None), format)
+            return convert_PIL_to_numpy(read_pixels(file, deep_greys=format is None), format)
     except FileNotFoundError:
         raise
     except DAMAGED as error:

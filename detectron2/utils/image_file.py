@@ -9,16 +9,19 @@ import contextlib
 import os
 import stat
 import struct
+import threading
 from typing import IO, Any
 
-from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from detectron2.utils.deep_pixels import decode_deep, stretched
 
 FORMATS = ("BMP", "DIB", "JPEG", "JPEG2000", "PNG", "PPM", "SUN", "TIFF", "WEBP")  # MPO files count as JPEG
 MAX_PIXELS = 10**9
 MAX_BYTES = 8 * MAX_PIXELS  # so many pixels of 4 channels of 16 bits
-DAMAGED = (OSError, SyntaxError, ValueError, struct.error)  # what Pillow's plug-ins raise, and what is raised here
+# What Pillow's plug-ins raise, and what is raised here.
+DAMAGED = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+_OPENING = threading.Lock()
 _PILLOWS_LIMIT = 89_478_485  # Image.MAX_IMAGE_PIXELS, unless a program has set another
 _ORIENTATION, _NODATA = 0x0112, 42113  # tags of EXIF and of GDAL
 _TRANSPOSED = (5, 6, 7, 8)  # the orientations that swap height and width
@@ -35,7 +38,7 @@ _OTHER_BRANDS = {b"heic": "a HEIC image", b"heix": "a HEIC image", b"mif1": "a H
 
 
 class UnknownImageError(OSError):
-    """A file that is no image of a kind that is read here, or too large a one."""
+    """A file that is no image of a kind that is read here."""
 
 
 def check_file(path: str) -> None:
@@ -48,31 +51,34 @@ def check_file(path: str) -> None:
             raise UnknownImageError(f"has {status.st_size} bytes; images of more than {MAX_BYTES} are not read")
 
 
-def open_image(file: IO[bytes]) -> Image.Image:
+def open_image(file: IO[bytes]) -> ImageFile.ImageFile:
     """The image of an open file, of which the header is read. Formats and size are checked.
 
     Raises:
-        UnknownImageError: it is of another format, or has more pixels than MAX_PIXELS or than a program has allowed
-            with Pillow's Image.MAX_IMAGE_PIXELS.
+        UnknownImageError: it is of another format.
+        Image.DecompressionBombError: it has more pixels than MAX_PIXELS, or than a program has allowed by Pillow's
+            Image.MAX_IMAGE_PIXELS.
         OSError, SyntaxError, ValueError, struct.error: it is damaged.
     """
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow has no other way to read large images
-    try:
-        image = Image.open(file, formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise UnknownImageError(_why_unknown(file)) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-    _check_size(*image.size)
+    with _OPENING:  # Pillow has no other way to read large images than a switch for all threads
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise UnknownImageError(_why_unknown(file)) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    _check_size(*image.size, limit)
     return image
 
 
-def _check_size(width: int, height: int) -> None:
-    limit = Image.MAX_IMAGE_PIXELS
+def _check_size(width: int, height: int, limit: int | None) -> None:
     limit = MAX_PIXELS if limit in (None, _PILLOWS_LIMIT) else min(limit, MAX_PIXELS)
     if width * height > limit:
-        millions = f"{width * height / 1e6:.0f} million pixels ({width} x {height}), more than the {limit / 1e6:g} million"
-        raise UnknownImageError(f"has {millions} that are allowed")
+        raise Image.DecompressionBombError(
+            f"has {width * height / 1e6:.0f} million pixels ({width} x {height}), more than the "
+            f"{limit / 1e6:g} million that are allowed"
+        )
 
 
 def _why_unknown(file: IO[bytes]) -> str:
@@ -80,12 +86,13 @@ def _why_unknown(file: IO[bytes]) -> str:
     start = file.read(16)
     known = _OTHER_KINDS.get(start[:4]) or (_OTHER_BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None)
     if known:
-        return f"is {known}, which is not read here"
+        return f"is {known}, which is not read; save it as JPEG or PNG"
     if start[:4] in _TIFF_STARTS:
         with contextlib.suppress(*DAMAGED, KeyError, TypeError):
             tags = _tiff_tags(file)
             bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
-            return f"is a TIFF image of {len(bits)} bands of {max(bits)} bits, which is not read here"
+            kind = f"is a TIFF image of {len(bits)} bands of {max(bits)} bits"
+            return f"{kind}, which is not read; save it as an 8-bit RGB image"
     return "is no image or is damaged"
 
 
@@ -98,7 +105,7 @@ def read_size(file: IO[bytes]) -> tuple[int, int]:
         if (tags := _deep_tiff_tags(file)) is None:
             raise
         width, height, orientation = _tiff_header(tags)
-        _check_size(width, height)
+        _check_size(width, height, Image.MAX_IMAGE_PIXELS)
     return (width, height) if orientation in _TRANSPOSED else (height, width)
 
 
@@ -140,31 +147,31 @@ def _png_exif_block(image: PngImagePlugin.PngImageFile) -> bytes | None:
     return None
 
 
-def read_pixels(file: IO[bytes], *, as_stored: bool = False) -> Image.Image:
+def read_pixels(file: IO[bytes], *, deep_greys: bool = False) -> Image.Image:
     """The image of an open file, upright, with 8 bits a channel.
 
     Of pixels with more bits, and of floats, each band is spread from its least to its greatest values, as annotation
     tools show them (`deep_pixels.stretched`).
 
     Args:
-        as_stored: greys keep their bits; colours have 8 all the same, which Pillow cuts off the others.
+        deep_greys: greys keep their bits, or are floats.
 
     Raises as `open_image`.
     """
     try:
         with open_image(file) as image:
-            deep = not as_stored and _has_deep_colours(image)
+            deep = _has_deep_colours(image)
             orientation = _header(image)[2] if deep else 1
             image.load()  # finds what is cut off, which OpenCV fills up without a word
             if deep:
                 return _deep_image(file, orientation, _nodata(image))
             _turn_upright(image)
-            return image if as_stored else eight_bits(image)
+            return image if deep_greys else eight_bits(image)
     except UnknownImageError:
-        if as_stored or (tags := _deep_tiff_tags(file)) is None:
+        if (tags := _deep_tiff_tags(file)) is None:
             raise
         width, height, orientation = _tiff_header(tags)
-        _check_size(width, height)
+        _check_size(width, height, Image.MAX_IMAGE_PIXELS)
         return _deep_image(file, orientation, tags.get(_NODATA))
 
 
@@ -188,7 +195,7 @@ def _nodata(image: Image.Image) -> Any:
     return image.tag_v2.get(_NODATA) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
 
 
-def _has_deep_colours(image: Image.Image) -> bool:
+def _has_deep_colours(image: ImageFile.ImageFile) -> bool:
     """Whether Pillow would cut off bits of colours (or of grey with alpha) without looking which are used."""
     if image.mode not in ("RGB", "RGBA", "LA"):
         return False
@@ -199,7 +206,7 @@ def _has_deep_colours(image: Image.Image) -> bool:
     return int(args[1]) > 255 if image.format == "PPM" and len(args) > 1 else ";16" in str(args[0])
 
 
-def _jpeg_2000_bits(image: Image.Image) -> int:
+def _jpeg_2000_bits(image: ImageFile.ImageFile) -> int:
     """Of the first component, from the marker SIZ (ISO 15444-1, A.5.1)."""
     stream = image.fp
     if stream is None:

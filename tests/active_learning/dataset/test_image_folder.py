@@ -6,7 +6,8 @@ import unicodedata
 
 import pytest
 
-from active_learning.dataset.image_folder import IMAGE_SUFFIXES, check_image_name, find_images, pair_annotations
+from active_learning.dataset.image_folder import IMAGE_SUFFIXES, find_images, pair_annotations
+from active_learning.dataset.image_names import check_image_name
 from active_learning.errors import MaskALError
 
 

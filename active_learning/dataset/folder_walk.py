@@ -1,0 +1,120 @@
+"""Walks an image folder: its regular files, and what is passed over by name."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from active_learning.errors import MaskALError
+from active_learning.system.names import shown
+from active_learning.system.wording import and_more, counted
+
+ANNOTATE = "annotate"
+# Files that people and programs keep among images; all other kinds that are not read are counted.
+_OTHER_SUFFIXES = frozenset(
+    [".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".log", ".ini", ".db", ".tmp", ".lock",
+     ".py", ".sh", ".bat", ".maskal-draft", ""]
+)  # fmt: skip
+_NO_FILE = "no regular file (a pipe, device or socket); remove it"
+_LEADS_OUT = "a link out of the folder; copy the file there, or name its own folder in the settings"
+_LEADS_NOWHERE = "a link that leads nowhere; remove it, or put back what it led to"
+_UNREADABLE = "a folder that may not be read by you; change its permissions"
+
+
+class FolderWalk:
+    """Iterates over a folder and its sub-folders, each relative to the folder, with the names of its regular files.
+
+    Hidden folders and the `annotate` folder are left out. Links inside the folder are followed, after all else, so that
+    a file keeps its own name; each folder is visited once. `passed_over` grows meanwhile: from a reason to the names,
+    those of folders with `/` at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises MaskALError where the folder is not there."""
+        if not folder.is_dir():
+            raise MaskALError(f"{folder}: there is no such folder")
+        self.folder = folder
+        self.passed_over: dict[str, list[str]] = defaultdict(list)
+        self._home = os.path.realpath(folder)
+
+    def __iter__(self) -> Iterator[tuple[Path, list[str]]]:
+        """Raises MaskALError where a folder cannot be read, other than for its permissions."""
+        waiting, links, visited = deque([Path()]), deque[Path](), set[tuple[int, int]]()
+        while waiting or links:
+            place = (waiting or links).popleft()
+            try:
+                status = (self.folder / place).stat()
+                if (status.st_dev, status.st_ino) in visited:  # a link that leads back
+                    continue
+                visited.add((status.st_dev, status.st_ino))
+                files = self._list(place, waiting, links)
+            except PermissionError:
+                if place == Path():
+                    raise MaskALError(f"{self.folder}: {_UNREADABLE}") from None
+                self.passed_over[_UNREADABLE].append(f"{place.as_posix()}/")
+                continue
+            except FileNotFoundError:  # removed at this moment
+                continue
+            except OSError as error:
+                raise MaskALError(f"{self.folder / place}: cannot be read: {error.strerror or error}") from error
+            yield place, files
+
+    def _list(self, place: Path, folders: deque[Path], links: deque[Path]) -> list[str]:
+        """The regular files of a folder; adds its sub-folders to those that wait."""
+        files: list[str] = []
+        with os.scandir(self.folder / place) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.is_dir():
+                    if not entry.name.startswith(".") and (place != Path() or entry.name != ANNOTATE):
+                        self._add_folder(entry, place, folders, links)
+                elif reason := self._why_not(entry):
+                    self.passed_over[reason].append((place / entry.name).as_posix())
+                else:
+                    files.append(entry.name)
+        return files
+
+    def _add_folder(self, entry: os.DirEntry[str], place: Path, folders: deque[Path], links: deque[Path]) -> None:
+        if not entry.is_symlink():
+            folders.append(place / entry.name)
+        elif self._leads_out(entry):
+            self.passed_over[_LEADS_OUT].append(f"{(place / entry.name).as_posix()}/")
+        else:
+            links.append(place / entry.name)
+
+    def _why_not(self, entry: os.DirEntry[str]) -> str:
+        """Why a file is passed over; "" where it is not."""
+        if entry.is_symlink() and self._leads_out(entry):
+            return _LEADS_OUT
+        if entry.is_file():
+            return ""
+        return _LEADS_NOWHERE if entry.is_symlink() and not os.path.exists(entry.path) else _NO_FILE  # noqa: PTH110
+
+    def _leads_out(self, entry: os.DirEntry[str]) -> bool:
+        target = os.path.realpath(entry.path)
+        return target != self._home and not target.startswith(os.path.join(self._home, ""))  # noqa: PTH118
+
+
+def walk_notes(folder: Path, passed_over: Mapping[str, Iterable[str]], files: Iterable[str]) -> list[str]:
+    """What a person should know of the files that are not used, a line a reason.
+
+    Args:
+        passed_over: of `FolderWalk`, with the names that matter.
+        files: names of the others that are neither images nor annotations.
+    """
+    notes = [
+        f"{folder}: passed over, as it is {reason}: {and_more(list(map(shown, names)), 3)}"
+        for reason, names in passed_over.items()
+    ]
+    kinds = Counter(suffix for name in files if (suffix := _unread_suffix(name)))
+    if kinds:
+        counts = ", ".join(f"{count} {shown(suffix)}" for suffix, count in kinds.most_common())
+        files_of = f"{counted(kinds.total(), 'file')} of kinds that are not read"
+        notes.append(f"{folder}: {files_of}: {counts}; save images as JPEG or PNG")
+    return notes
+
+
+def _unread_suffix(name: str) -> str:
+    suffix = "" if name.startswith(".") else os.path.splitext(name)[1].lower()  # noqa: PTH122
+    return "" if suffix in _OTHER_SUFFIXES or suffix.startswith(".orig") else suffix
