@@ -8,15 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from active_learning.errors import MaskALError
+from active_learning.system.file_moves import DRAFT
 from active_learning.system.names import shown
 from active_learning.system.wording import and_more, counted
 
 ANNOTATE = "annotate"
 # Files that people and programs keep among images; all other kinds that are not read are counted.
-_OTHER_SUFFIXES = frozenset(
-    [".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".log", ".ini", ".db", ".tmp", ".lock",
-     ".py", ".sh", ".bat", ".maskal-draft", ""]
-)  # fmt: skip
+_OTHER_SUFFIXES = frozenset([".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".log", ".ini",
+                             ".db", ".tmp", ".lock", ".zip", ".py", ".sh", ".bat", DRAFT, ""])  # fmt: skip
 _NO_FILE = "no regular file (a pipe, device or socket); remove it"
 _LEADS_OUT = "a link out of the folder; copy the file there, or name its own folder in the settings"
 _LEADS_NOWHERE = "a link that leads nowhere; remove it, or put back what it led to"
@@ -49,7 +48,7 @@ class FolderWalk:
                 if (status.st_dev, status.st_ino) in visited:  # a link that leads back
                     continue
                 visited.add((status.st_dev, status.st_ino))
-                files = self._list(place, waiting, links)
+                files = self.scan(place, waiting, links)
             except PermissionError:
                 if place == Path():
                     raise MaskALError(f"{self.folder}: {_UNREADABLE}") from None
@@ -61,7 +60,7 @@ class FolderWalk:
                 raise MaskALError(f"{self.folder / place}: cannot be read: {error.strerror or error}") from error
             yield place, files
 
-    def _list(self, place: Path, folders: deque[Path], links: deque[Path]) -> list[str]:
+    def scan(self, place: Path, folders: deque[Path], links: deque[Path]) -> list[str]:
         """The regular files of a folder; adds its sub-folders to those that wait."""
         files: list[str] = []
         with os.scandir(self.folder / place) as entries:
@@ -96,6 +95,11 @@ class FolderWalk:
         return target != self._home and not target.startswith(os.path.join(self._home, ""))  # noqa: PTH118
 
 
+def files_of(folder: Path, place: Path) -> list[str]:
+    """The regular files of one sub-folder, as `FolderWalk` finds them; none where it is not there."""
+    return FolderWalk(folder).scan(place, deque(), deque()) if (folder / place).is_dir() else []
+
+
 def walk_notes(folder: Path, passed_over: Mapping[str, Iterable[str]], files: Iterable[str]) -> list[str]:
     """What a person should know of the files that are not used, a line a reason.
 
@@ -104,7 +108,7 @@ def walk_notes(folder: Path, passed_over: Mapping[str, Iterable[str]], files: It
         files: names of the others that are neither images nor annotations.
     """
     notes = [
-        f"{folder}: passed over, as it is {reason}: {and_more(list(map(shown, names)), 3)}"
+        f"{folder}: {and_more(list(map(shown, names)), 3)}: passed over: {reason}"
         for reason, names in passed_over.items()
     ]
     kinds = Counter(suffix for name in files if (suffix := _unread_suffix(name)))

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from active_learning.annotations import image_named_in
 from active_learning.annotations.cvat_masks import MASKS
-from active_learning.dataset.folder_walk import FolderWalk, walk_notes
+from active_learning.dataset.folder_walk import FolderWalk, files_of, walk_notes
 from active_learning.dataset.image_names import check_image_name, check_names, normalised
 from active_learning.errors import AnnotationError, MaskALError
 
@@ -153,7 +153,7 @@ def find_annotations(
     faults: dict[str, str] = {}
     for parent, names in by_parent.items():
         place = folder / parent
-        filenames = _list(place) if snapshot is None else snapshot.files.get(parent, ())
+        filenames = files_of(folder, Path(parent)) if snapshot is None else snapshot.files.get(parent, ())
         keys = {name: normalised(name.rpartition("/")[2]) for name in names}
         paired, doubtful = _pair_in_folder(place, _related_files(filenames, keys.values()), named_in)
         for name, key in keys.items():
@@ -162,10 +162,6 @@ def find_annotations(
             elif key in doubtful:
                 faults[name] = doubtful[key]
     return pairs, faults
-
-
-def _list(place: Path) -> list[str]:
-    return os.listdir(place) if place.is_dir() else []  # noqa: PTH208 (names are wanted, not paths)
 
 
 def _related_files(filenames: Iterable[str], images: Iterable[str]) -> list[str]:

@@ -60,4 +60,4 @@ def _is_utf_8(name: str) -> bool:
 
 def _shown(names: Iterable[str]) -> str:
     """Escaped: they may tear a line, or be no text."""
-    return and_more(list(map(ascii, names)), 3)
+    return and_more(list(map(repr, names)), 3)

@@ -43,12 +43,14 @@ class UnknownImageError(OSError):
 
 def check_file(path: str) -> None:
     """Raises UnknownImageError where a local path leads to a pipe, device or folder, or to far too many bytes."""
-    with contextlib.suppress(OSError, ValueError):  # an address of the web, or not there: opening it reports that
+    try:
         status = os.stat(path)  # noqa: PTH116 (may be an address)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnknownImageError("is no regular file")
-        if status.st_size > MAX_BYTES:
-            raise UnknownImageError(f"has {status.st_size} bytes; images of more than {MAX_BYTES} are not read")
+    except (OSError, ValueError):  # an address of the web, or not there: opening it reports that
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise UnknownImageError("is no regular file")
+    if status.st_size > MAX_BYTES:
+        raise UnknownImageError(f"has {status.st_size} bytes; images of more than {MAX_BYTES} are not read")
 
 
 def open_image(file: IO[bytes]) -> ImageFile.ImageFile:
@@ -90,7 +92,7 @@ def _why_unknown(file: IO[bytes]) -> str:
     if start[:4] in _TIFF_STARTS:
         with contextlib.suppress(*DAMAGED, KeyError, TypeError):
             tags = _tiff_tags(file)
-            bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+            bits = tags[TiffImagePlugin.BITSPERSAMPLE]
             kind = f"is a TIFF image of {len(bits)} bands of {max(bits)} bits"
             return f"{kind}, which is not read; save it as an 8-bit RGB image"
     return "is no image or is damaged"
