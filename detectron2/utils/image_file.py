@@ -163,7 +163,8 @@ def read_pixels(file: IO[bytes], *, deep_greys: bool = False) -> Image.Image:
     try:
         with open_image(file) as image:
             deep = _has_deep_colours(image)
-            orientation = _header(image)[2] if deep else 1
+            turned = isinstance(image, TiffImagePlugin.TiffImageFile)  # by OpenCV
+            orientation = _header(image)[2] if deep and not turned else 1
             image.load()  # finds what is cut off, which OpenCV fills up without a word
             if deep:
                 return _deep_image(file, orientation, _nodata(image))
@@ -172,9 +173,8 @@ def read_pixels(file: IO[bytes], *, deep_greys: bool = False) -> Image.Image:
     except UnknownImageError:
         if (tags := _deep_tiff_tags(file)) is None:
             raise
-        width, height, orientation = _tiff_header(tags)
-        _check_size(width, height, Image.MAX_IMAGE_PIXELS)
-        return _deep_image(file, orientation, tags.get(_NODATA))
+        _check_size(*_tiff_header(tags)[:2], Image.MAX_IMAGE_PIXELS)
+        return _deep_image(file, 1, tags.get(_NODATA))
 
 
 def _turn_upright(image: Image.Image) -> None:
