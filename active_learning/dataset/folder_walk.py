@@ -61,38 +61,30 @@ class FolderWalk:
             yield place, files
 
     def scan(self, place: Path, folders: deque[Path], links: deque[Path]) -> list[str]:
-        """The regular files of a folder; adds its sub-folders to those that wait."""
+        """The regular files of a folder; adds its sub-folders, and links to some, to those that wait."""
         files: list[str] = []
         with os.scandir(self.folder / place) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.is_dir():
-                    if not entry.name.startswith(".") and (place != Path() or entry.name != ANNOTATE):
-                        self._add_folder(entry, place, folders, links)
-                elif reason := self._why_not(entry):
-                    self.passed_over[reason].append((place / entry.name).as_posix())
+                fault = self._link_fault(entry) if entry.is_symlink() else ""
+                is_folder = fault != _LEADS_NOWHERE and entry.is_dir()
+                if is_folder and (entry.name.startswith(".") or (place == Path() and entry.name == ANNOTATE)):
+                    continue
+                if fault or not (is_folder or entry.is_file()):
+                    name = (place / entry.name).as_posix()
+                    self.passed_over[fault or _NO_FILE].append(f"{name}/" if is_folder else name)
+                elif is_folder:
+                    (links if entry.is_symlink() else folders).append(place / entry.name)
                 else:
                     files.append(entry.name)
         return files
 
-    def _add_folder(self, entry: os.DirEntry[str], place: Path, folders: deque[Path], links: deque[Path]) -> None:
-        if not entry.is_symlink():
-            folders.append(place / entry.name)
-        elif self._leads_out(entry):
-            self.passed_over[_LEADS_OUT].append(f"{(place / entry.name).as_posix()}/")
-        else:
-            links.append(place / entry.name)
-
-    def _why_not(self, entry: os.DirEntry[str]) -> str:
-        """Why a file is passed over; "" where it is not."""
-        if entry.is_symlink() and self._leads_out(entry):
-            return _LEADS_OUT
-        if entry.is_file():
-            return ""
-        return _LEADS_NOWHERE if entry.is_symlink() and not os.path.exists(entry.path) else _NO_FILE  # noqa: PTH110
-
-    def _leads_out(self, entry: os.DirEntry[str]) -> bool:
-        target = os.path.realpath(entry.path)
-        return target != self._home and not target.startswith(os.path.join(self._home, ""))  # noqa: PTH118
+    def _link_fault(self, link: os.DirEntry[str]) -> str:
+        """Why a link is passed over; "" where it leads to something in the folder."""
+        if not os.path.exists(link.path):  # noqa: PTH110 (as of os.DirEntry)
+            return _LEADS_NOWHERE
+        target = os.path.realpath(link.path)
+        inside = target == self._home or target.startswith(os.path.join(self._home, ""))  # noqa: PTH118
+        return "" if inside else _LEADS_OUT
 
 
 def files_of(folder: Path, place: Path) -> list[str]:

@@ -162,9 +162,10 @@ def read_pixels(file: IO[bytes], *, deep_greys: bool = False) -> Image.Image:
     """
     try:
         with open_image(file) as image:
-            deep = _has_deep_colours(image)
+            place, deep = file.tell(), _has_deep_colours(image)
             turned = isinstance(image, TiffImagePlugin.TiffImageFile)  # by OpenCV
             orientation = _header(image)[2] if deep and not turned else 1
+            file.seek(place)
             image.load()  # finds what is cut off, which OpenCV fills up without a word
             if deep:
                 return _deep_image(file, orientation, _nodata(image))

@@ -103,13 +103,14 @@ def test_bands_keep_their_order(tmp_path: Path) -> None:
     assert seen[0, -1].tolist() == [255, 0, 0]
 
 
-def turned_png(pixels: np.ndarray, orientation: int) -> bytes:
+def turned_png(pixels: np.ndarray, orientation: int, behind: int = 33) -> bytes:
+    """`behind` is the place of the orientation: after the header, or before the end."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     block = exif.tobytes().removeprefix(b"Exif\0\0")
     chunk = struct.pack(">I", len(block)) + b"eXIf" + block + struct.pack(">I", zlib.crc32(b"eXIf" + block))
     content = of_opencv(".png", pixels[:, :, ::-1])
-    return content[:33] + chunk + content[33:]  # behind the header
+    return content[:behind] + chunk + content[behind:]
 
 
 def tiff(pixels: np.ndarray, orientation: int = 1, sample_format: int = 1) -> bytes:
@@ -129,14 +130,14 @@ def tiff(pixels: np.ndarray, orientation: int = 1, sample_format: int = 1) -> by
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "TIFF of floats"])
+@pytest.mark.parametrize("kind", ["PNG", "PNG at its end", "TIFF", "TIFF of floats"])
 def test_deep_colours_are_turned_upright(tmp_path: Path, kind: str, orientation: int) -> None:
     """As the same image with 8 bits is."""
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     pixels[:5, :7], pixels[-3:, :2] = 255, (255, 0, 0)
     (tmp_path / "shallow").write_bytes(turned_png(pixels, orientation))
-    if kind == "PNG":
-        content = turned_png(pixels.astype(np.uint16) * 9, orientation)
+    if kind.startswith("PNG"):
+        content = turned_png(pixels.astype(np.uint16) * 9, orientation, -12 if "end" in kind else 33)
     elif kind == "TIFF":
         content = tiff(pixels.astype(np.uint16) * 9, orientation)
     else:
