@@ -81,12 +81,9 @@ def test_the_folder_itself_may_be_a_link(train: Path, tmp_path: Path) -> None:
 
 
 def test_files_that_mean_nothing_here_are_not_named(train: Path, tmp_path: Path) -> None:
-    touch(
-        train, "a.png", "a.json", "a.json.orig2", "notes.txt", "Thumbs.db", ".DS_Store", "._a.heic", "README", "x.zip"
-    )
+    touch(train, "a.png", "a.json", "a.json.orig2", "a.txt", "Thumbs.db", ".DS_Store", "._a.heic", "README", "x.zip")
     os.mkfifo(train / "pipe")
-    (train / "readme").symlink_to(tmp_path)
-    (train / "readme").unlink()
+    (train / "notes.txt").symlink_to(tmp_path / "notes.txt")
     assert take_snapshot(train).notes == ()
 
 

@@ -35,10 +35,9 @@ KEPT = [" a.png", "a, b.png", "a, NaN.png", "a\u2028b.png", "a\x85b.png", "a\x0b
 
 
 def add(folder: Path, name: bytes) -> None:
-    path = os.path.join(os.fsencode(folder), name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103 (no text)
-    with open(path, "wb"):  # noqa: PTH123
-        pass
+    path = folder / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -35,10 +35,13 @@ def test_an_image_that_is_cut_off_is_named(folder: Path, name: str) -> None:
 
 def test_an_image_is_decoded_once_while_it_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
-    decode = whole_images.pixels_fault
-    monkeypatch.setattr(
-        whole_images, "pixels_fault", lambda path, most: decoded.append(path.name) or decode(path, most)
-    )
+    pixels_fault = whole_images.pixels_fault
+
+    def decode(path: Path, most_pixels: int | None) -> str:
+        decoded.append(path.name)
+        return pixels_fault(path, most_pixels)
+
+    monkeypatch.setattr(whole_images, "pixels_fault", decode)
     check = WholeImages(folder)
     check.faults(["a.png", "b.jpg"])
     check.faults(["a.png", "b.jpg"])

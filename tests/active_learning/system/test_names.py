@@ -13,7 +13,7 @@ from active_learning.system.names import folded_label, names_alike, shown
         pytest.param(["Head", "head", "HEAD"], [["Head", "head", "HEAD"]], id="capitals"),
         pytest.param(["\u00e4", "a\u0308", "A\u0308"], [["\u00e4", "a\u0308", "A\u0308"]], id="accents"),
         pytest.param(["Stra\u00dfe", "STRASSE"], [["Stra\u00dfe", "STRASSE"]], id="sharp s"),
-        pytest.param(["a b", "a  b", " a b", "a\u00a0b", "a\tb"], [["a b", "a  b", " a b", "a\u00a0b", "a\tb"]], id="blanks"),
+        pytest.param(["a b", "a  b", " a b", "a\u00a0b"], [["a b", "a  b", " a b", "a\u00a0b"]], id="blanks"),
         pytest.param(["m\u00b2", "m2"], [], id="digits that are none"),
         pytest.param(["ab", "a b"], [], id="a blank more"),
     ],
