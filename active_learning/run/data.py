@@ -60,10 +60,6 @@ class RunData:
         """Raises MaskALError where the folder holds no image."""
         if split not in self._snapshots:
             snapshot = take_snapshot(self.folder(split))
-            for note in snapshot.notes:
-                if note not in self._logged:
-                    logger.warning("%s", note)
-            self._logged.update(snapshot.notes)
             if not snapshot.images:
                 raise MaskALError(f"{self.folder(split)}: holds no image; put the images of {split}dir there")
             self._snapshots[split] = snapshot
@@ -131,7 +127,14 @@ class RunData:
             self._note_changes(split, images)  # what was annotated now is no news
 
     def log_changes(self, split: str, images: Sequence[str]) -> None:
-        """Logs what appeared, changed or vanished since the last time; `images` are those that the run uses."""
+        """Logs what appeared, changed or vanished since the last time, and, once, what is passed over.
+
+        `images` are those that the run uses.
+        """
+        for note in self.snapshot(split).notes:
+            if note not in self._logged:
+                logger.warning("%s", note)
+        self._logged.update(self.snapshot(split).notes)
         for line in self._note_changes(split, images):
             logger.info("%s", line)
 
