@@ -109,6 +109,8 @@ def _weights_fault(weights: str) -> str:
     if file.suffix not in (".pth", ".pkl"):
         near = did_you_mean(weights, zoo_configs())
         return f'is neither a zoo config name nor a .pth or .pkl file{near}; "" starts from random weights'
+    if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe would never end
+        return "is no regular file; give a .pth or .pkl file"
     try:
         with file.open("rb") as stream:
             start = stream.read(4)

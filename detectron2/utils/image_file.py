@@ -70,6 +70,8 @@ def open_image(file: IO[bytes]) -> ImageFile.ImageFile:
             raise UnknownImageError(_why_unknown(file)) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _has_deep_planes(image.tag_v2):
+        raise UnknownImageError(_kind_of_tiff(image.tag_v2))
     _check_size(*image.size, limit)
     return image
 
@@ -91,11 +93,20 @@ def _why_unknown(file: IO[bytes]) -> str:
         return f"is {known}, which is not read; save it as JPEG or PNG"
     if start[:4] in _TIFF_STARTS:
         with contextlib.suppress(*DAMAGED, KeyError, TypeError):
-            tags = _tiff_tags(file)
-            bits = tags[TiffImagePlugin.BITSPERSAMPLE]
-            kind = f"is a TIFF image of {len(bits)} bands of {max(bits)} bits"
-            return f"{kind}, which is not read; save it as an 8-bit RGB image"
+            return _kind_of_tiff(_tiff_tags(file))
     return "is no image or is damaged"
+
+
+def _kind_of_tiff(tags: Any) -> str:
+    bits = tags[TiffImagePlugin.BITSPERSAMPLE]
+    kind = f"is a TIFF image of {len(bits)} bands of {max(bits)} bits{' in planes' if _has_deep_planes(tags) else ''}"
+    return f"{kind}, which is not read; save it as an 8-bit RGB image"
+
+
+def _has_deep_planes(tags: Any) -> bool:
+    """Whether each band lies by itself, with more than 8 bits, which Pillow and OpenCV take for something else."""
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+    return tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2 and len(bits) > 1 and max(bits) > 8
 
 
 def read_size(file: IO[bytes]) -> tuple[int, int]:
@@ -232,7 +243,7 @@ def _deep_tiff_tags(file: IO[bytes]) -> Any | None:
     with contextlib.suppress(*DAMAGED, KeyError, TypeError, EOFError):
         tags = _tiff_tags(file)
         bits = tags[TiffImagePlugin.BITSPERSAMPLE]
-        if len(bits) in (1, 3, 4) and set(bits) <= {16, 32, 64}:
+        if len(bits) in (1, 3, 4) and set(bits) <= {16, 32, 64} and not _has_deep_planes(tags):
             return tags
     return None
 

@@ -113,20 +113,24 @@ def turned_png(pixels: np.ndarray, orientation: int, behind: int = 33) -> bytes:
     return content[:behind] + chunk + content[behind:]
 
 
-def tiff(pixels: np.ndarray, orientation: int = 1, sample_format: int = 1) -> bytes:
-    """Uncompressed, of any type and number of bands."""
+def tiff(pixels: np.ndarray, orientation: int = 1, sample_format: int = 1, planes: bool = False) -> bytes:
+    """Uncompressed, of any type and number of bands, which lie by themselves as `planes`."""
     height, width, bands = pixels.shape
-    lists = {258: pixels.itemsize * 8, 339: sample_format}
-    values = {256: width, 257: height, 258: 0, 259: 1, 262: 2 if bands in (3, 4) else 1, 273: 300, 274: orientation,
-              277: bands, 278: height, 279: pixels.nbytes, 339: 0}  # fmt: skip
+    lists = {258: ("H", [pixels.itemsize * 8] * bands), 339: ("H", [sample_format] * bands)}
+    values = {256: width, 257: height, 258: 0, 259: 1, 262: 2 if bands in (3, 4) else 1, 273: 400, 274: orientation,
+              277: bands, 278: height, 279: pixels.nbytes, 284: 1 + planes, 339: 0}  # fmt: skip
+    if planes:
+        size = pixels.nbytes // bands
+        lists |= {273: ("I", [400 + size * band for band in range(bands)]), 279: ("I", [size] * bands)}
     entries, extra = b"", b""
     for tag, value in sorted(values.items()):
-        place = 200 + len(extra)
-        extra += struct.pack(f"<{bands}H", *[lists[tag]] * bands) if tag in lists else b""
-        count, kind = (bands, 3) if tag in lists else (1, 4)
-        entries += struct.pack("<HHII", tag, kind, count, place if tag in lists else value)
+        kind, numbers = lists.get(tag, ("I", [value]))
+        place = 200 + len(extra) if tag in lists else value
+        entries += struct.pack("<HHII", tag, 3 if kind == "H" else 4, len(numbers), place)
+        extra += struct.pack(f"<{len(numbers)}{kind}", *numbers) if tag in lists else b""
     head = b"II*\0" + struct.pack("<IH", 8, len(values)) + entries + bytes(4)
-    return (head.ljust(200, b"\0") + extra).ljust(300, b"\0") + pixels.tobytes()
+    content = np.ascontiguousarray(pixels.transpose(2, 0, 1)) if planes else pixels
+    return (head.ljust(200, b"\0") + extra).ljust(400, b"\0") + content.tobytes()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -175,6 +179,22 @@ def test_other_kinds_are_refused_by_name(tmp_path: Path, content: bytes, message
     path.write_bytes(content)
     with pytest.raises(OSError, match=rf"a\.png: cannot be read as an image: .*{message}"):
         read_image(str(path), "BGR")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "sample_format"),
+    [(DARK_COLOURS, 1), ((COLOURS / 9).astype(np.float32), 3)],
+    ids=["16 bits", "floats"],
+)
+def test_deep_colours_in_planes_are_refused(tmp_path: Path, pixels: np.ndarray, sample_format: int) -> None:
+    """Pillow reads every other byte of 16 bits, OpenCV the bands in a row."""
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(pixels, sample_format=sample_format, planes=True))
+    for read in (lambda: read_image(str(path), "BGR"), lambda: read_size(path.open("rb"))):
+        with pytest.raises(OSError, match=r"a TIFF image of 3 bands of \d+ bits in planes, which is not read; save it"):
+            read()
+    path.write_bytes(tiff((COLOURS // 4).astype(np.uint8), planes=True))
+    np.testing.assert_array_equal(read_image(str(path), "RGB"), COLOURS // 4)
 
 
 def test_a_tiff_of_five_bands_is_refused_with_its_bands(tmp_path: Path) -> None:
