@@ -29,6 +29,10 @@ class AnnotationsAwaited(MaskALError):  # noqa: N818 (it is a state to come back
     exit_code = 3
 
 
+class ForeignFileError(AnnotationError):
+    """A file of a program that is no annotation tool, such as the data that a photo export puts beside an image."""
+
+
 def first_line(error: BaseException) -> str:
     """Its message, without the lines for programmers that PyTorch adds."""
     return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -7,6 +7,7 @@ Loop 0 is the training on the initial images; a later loop trains on them and on
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,7 @@ class ActiveLearningLoop:
             logger.info("Going on with loop %d of %d: %s", state.loop, run.loops, state.phase)
         else:
             state.train_images = run.data.initial_images(run.experiment.seed)
+            run.check_schedule()
             write_image_list(run.settings.dataroot / "initial_train.txt", state.train_images)
             run.save(phase="annotate")
         if state.phase == "train":  # an annotation may have been taken away meanwhile
@@ -98,6 +100,7 @@ class ActiveLearningLoop:
         if earlier:
             self._take_initial_model(earlier)
         else:
+            summary.require_objects(run.settings.traindir)
             state.best_ap = run.network.train(state.loop, summary, state.best_ap)
         state.train_minutes = (time.monotonic() - started) / 60
         run.save(phase="evaluate")
@@ -107,7 +110,8 @@ class ActiveLearningLoop:
         run = self.run
         logger.info("Taking the initial model of an earlier run: %s", model)
         copy_atomically(model, run.files.best_model(0))
-        run.state.best_ap = run.network.evaluate(0, "val", [run.settings.confidence_threshold])[0].mask_ap
+        mask_ap = run.network.evaluate(0, "val", [run.settings.confidence_threshold])[0].mask_ap
+        run.state.best_ap = 0.0 if math.isnan(mask_ap) else mask_ap  # no later one would be above NaN
 
     def evaluate(self) -> None:
         """Scores the weights of this loop on the test images; one row in the csv files."""

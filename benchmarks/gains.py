@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from active_learning.report.comparison import with_interval
-from active_learning.report.curves import Curve, Interval, Values, images_needed, interval
+from active_learning.report.comparison import Comparison, Learned, compare_with, objects_needed, with_interval
+from active_learning.report.curves import Curve, Values
 
 RANDOM = "random"
 RANDOM_SAMPLES = 3  # of random a seed; their mean is what others are compared with
@@ -48,13 +48,10 @@ def read_rows(results: Path) -> list[dict[str, str]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Results:
-    """A strategy's curves over the same seeds: mAP, AP of the rarest classes, and objects in the training set (N,)."""
+class Results(Learned):
+    """A strategy's; `minutes` are of a seed."""
 
-    mean_ap: Curve
-    rarest_ap: Curve
-    objects: Values
-    minutes: float  # a seed
+    minutes: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +103,7 @@ HEADERS = (
     "two rarest classes",
     "images for random's last mAP",
     "images random needs for the last mAP",
-    "objects random needs for it",
+    "objects; random needs for it",
     "minutes a seed",
 )
 
@@ -122,18 +119,18 @@ def table(pairs: Mapping[str, Pair], unjudged: Sequence[str] = ()) -> str:
     """
     if not pairs:
         raise ValueError("no seed is finished by random and by a strategy")
-    gains = {name: interval(_mean_gain, one.ours.mean_ap, one.baseline.mean_ap) for name, one in pairs.items()}
-    order = sorted(pairs, key=lambda name: -gains[name].value)
+    found = {name: compare_with(one.baseline, one.ours) for name, one in pairs.items()}
+    order = sorted(pairs, key=lambda name: -found[name].gain.value)
     judged = holm(
         {
             name: sign_flip_p(pairs[name].ours.mean_ap, pairs[name].baseline.mean_ap)
             for name in set(pairs) - set(unjudged)
         }
     )
-    summary = [_summary(name, gains[name], judged.get(name, math.nan), pairs[name]) for name in order]
+    summary = [_summary(found[name], judged.get(name, math.nan), pairs[name].ours.minutes) for name in order]
     baseline = most_seeds(pairs)
     sizes = [f"{size:.0f}" for size in baseline.mean_ap.sizes]
-    budgets = [[name, *_at_each_budget(pairs[name])] for name in order]
+    budgets = [[name, *(with_interval(one, "{:+.1f}") for one in found[name].gains.values())] for name in order]
     curve = [RANDOM + ", mAP", *(f"{value:.1f}" for value in baseline.mean_ap.mean)]
     parts = ((summary, HEADERS), ([curve, *budgets], ("at images", *sizes)))
     return (
@@ -146,38 +143,18 @@ def most_seeds(pairs: Mapping[str, Pair]) -> Results:
     return max((one.baseline for one in pairs.values()), key=lambda one: len(one.mean_ap.seeds))
 
 
-def _mean_gain(ours: Values, others: Values) -> float:
-    """Over the budgets that were chosen, so without the initial images."""
-    return float(np.mean(ours[1:] - others[1:]))
-
-
-def _summary(name: str, gain: Interval, p: float, pair: Pair) -> list[str]:
-    ours, baseline = pair.ours, pair.baseline
-    curve, others = ours.mean_ap, baseline.mean_ap
-    last, most = int(curve.sizes[-1]), int(baseline.objects[-1])
-    needs = interval(lambda mine, random: images_needed(curve.sizes, mine, random[-1]), curve, others)
-    random_needs = interval(lambda mine, random: images_needed(others.sizes, random, mine[-1]), curve, others)
-    objects = interval(lambda mine, random: images_needed(baseline.objects, random, mine[-1]), curve, others)
+def _summary(found: Comparison, p: float, minutes: float) -> list[str]:
     return [
-        name,
-        str(len(curve.seeds)),
-        with_interval(gain, "{:+.1f}"),
+        found.label,
+        str(found.seeds),
+        with_interval(found.gain, "{:+.1f}"),
         "" if math.isnan(p) else f"{p:.3f}",
-        with_interval(interval(_mean_gain, ours.rarest_ap, baseline.rarest_ap), "{:+.1f}"),
-        with_interval(needs, "{:.0f}", most=last),
-        with_interval(random_needs, "{:.0f}", most=last),
-        f"{with_interval(objects, '{:.0f}', most=most)} (has {ours.objects[-1]:.0f})",
-        f"{ours.minutes:.1f}",
+        with_interval(found.rarest_gain, "{:+.1f}"),
+        with_interval(found.needs, "{:.0f}", most=found.images),
+        with_interval(found.random_needs, "{:.0f}", most=found.random_images),
+        objects_needed(found),
+        f"{minutes:.1f}",
     ]
-
-
-def _at_each_budget(pair: Pair) -> list[str]:
-    ours, baseline = pair.ours, pair.baseline
-
-    def gain_at(index: int) -> Interval:
-        return interval(lambda mine, random: float(mine[index] - random[index]), ours.mean_ap, baseline.mean_ap)
-
-    return [with_interval(gain_at(index), "{:+.1f}") for index in range(len(baseline.mean_ap.sizes))]
 
 
 def sign_flip_p(ours: Curve, baseline: Curve) -> float:

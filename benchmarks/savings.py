@@ -4,7 +4,7 @@
 
 savings_protocol.md, written before the first run, says what is done and what counts. Results go to benchmarks/results:
 savings_<data>.csv (raw: a line a run and loop, added as runs end), .svg and .md. A study that was stopped goes on with
-the same command. `--probe` trains on random images only, to find how long a training must be: savings_probe.csv.
+the same command. With --probe it trains on random images only: how long must a training be? (savings_probe.csv)
 """
 
 from __future__ import annotations
@@ -46,9 +46,21 @@ from benchmarks.savings_runs import (  # noqa: E402
 )
 
 NETWORKS = ROOT / "benchmarks"
-DRAWN: dict[str, Any] = {"image_min_size": 120, "image_max_size": 160, "train_epochs": 20}
-PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, "train_epochs": 40}
-START: dict[str, Any] = {"warmup_iterations": 100, "train_epochs": 16, "eval_period": 500}
+
+
+def _length(iterations: int) -> dict[str, int]:
+    """The same for any number of images."""
+    return {"train_iterations_base": iterations, "step_image_number": 1_000_000}
+
+
+DRAWN: dict[str, Any] = {"image_min_size": 120, "image_max_size": 160, **_length(1250)}
+PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, **_length(600)}
+START: dict[str, Any] = {
+    "warmup_iterations": 100,
+    "train_iterations_base": 2400,
+    "step_image_number": 600,
+    "eval_period": 500,
+}
 
 
 def prepare(data: str, out: Path, weights: Path | None, device: str) -> Study:
@@ -97,7 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = (given.out or ROOT / "demo" / "run" / "savings" / name).resolve()
     study = prepare(given.data, out, given.weights, given.device)
     if given.probe:
-        probe(study, given.results / "savings_probe.csv", given.epochs, range(given.seeds))
+        images = given.images or (study.budgets[0], study.budgets[-1])
+        probe(study, given.results / "savings_probe.csv", images, given.iterations, range(given.seeds))
         return
     columns = ["strategy", "seed", "sample", "loop", "images", *SCORE_COLUMNS, *study.data.classes, "seconds", "status"]
     results = Results(given.results / f"savings_{name}.csv", columns)
@@ -117,7 +130,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--out", type=Path, help="images, weights, results of the runs (default demo/run/savings/<data>)")
     add("--results", type=Path, default=ROOT / "benchmarks" / "results", help="for csv, table and figure")
     add("--probe", action="store_true", help="only find how long trainings must be, on random images")
-    add("--epochs", type=int, nargs="+", default=[10, 20, 40], help="of the trainings of --probe")
+    add("--images", type=int, nargs="+", help="of the trainings of --probe; else the smallest and the largest budget")
+    add("--iterations", type=int, nargs="+", default=[600, 1200], help="of the trainings of --probe")
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,8 @@
-"""How long must a training be? Trainings on random images, of the smallest and the largest budget."""
+"""How long must a training be? Trainings on random images, of several budgets and numbers of iterations."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -19,22 +20,30 @@ SEED = 9000  # and the next: no run of the study has them
 LOSSES = ("loss_third_quarter", "loss_last_quarter", "class_loss_third_quarter", "class_loss_last_quarter")
 
 
-def probe(study: Study, path: Path, epochs: Sequence[int], seeds: Sequence[int]) -> None:
-    """Adds a line a training, but for those that stand there."""
-    columns = ["data", "images", "seed", "epochs", *SCORE_COLUMNS, *study.data.classes, *LOSSES, "seconds", "status"]
+def probe(study: Study, path: Path, images: Sequence[int], iterations: Sequence[int], seeds: Sequence[int]) -> None:
+    """Adds a line a training, but for those that stand there: of each number of images for each of iterations."""
+    columns = [
+        "data",
+        "images",
+        "seed",
+        "iterations",
+        *SCORE_COLUMNS,
+        *study.data.classes,
+        *LOSSES,
+        "seconds",
+        "status",
+    ]
     results = Results(path, columns)
-    done = {(row["data"], row["images"], row["seed"], row["epochs"]) for row in read_rows(path)}
-    for seed in seeds:
-        for images in (study.budgets[0], study.budgets[-1]):
-            for count in epochs:
-                key = {"data": study.data.name, "images": images, "seed": seed, "epochs": count}
-                if tuple(map(str, key.values())) not in done:
-                    results.add([{**key, **_train(study, images, seed, count)}])
+    done = {(row["data"], row["images"], row["seed"], row["iterations"]) for row in read_rows(path)}
+    for seed, budget, count in itertools.product(seeds, images, iterations):
+        key = {"data": study.data.name, "images": budget, "seed": seed, "iterations": count}
+        if tuple(map(str, key.values())) not in done:
+            results.add([{**key, **_train(study, budget, seed, count)}])
 
 
-def _train(study: Study, images: int, seed: int, epochs: int) -> dict[str, object]:
-    name = f"probe_{images}_seed{SEED + seed}_{epochs}"
-    once = replace(study, initial=images, settings={**study.settings, "train_epochs": epochs})
+def _train(study: Study, images: int, seed: int, iterations: int) -> dict[str, object]:
+    name = f"probe_{images}_seed{SEED + seed}_{iterations}"
+    once = replace(study, initial=images, settings={**study.settings, "train_iterations_base": iterations})
     start = time.monotonic()
     code = run_or_stop(write_settings(once, name, strategy=RANDOM, seed=SEED + seed, pool_size=[1], loops=[0]))
     if code:

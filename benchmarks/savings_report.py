@@ -28,7 +28,7 @@ def write_report(study: Study, results: Path) -> str:
     pairs = read_pairs(whole, rarest)
     about = (
         f"{study.data.name}: a pool with {', '.join(f'{counts[name]} {name}' for name in study.data.classes)}; "
-        f"trainings on {', '.join(map(str, study.budgets))} images, {study.settings['train_epochs']} epochs each. "
+        f"trainings on {', '.join(map(str, study.budgets))} images. "
         f"Rarest: {' and '.join(rarest)}. mAP at score threshold 0.05. In brackets: 95 % intervals by paired bootstrap "
         "over seeds; p by sign flips. What was planned: [savings_protocol.md](../savings_protocol.md)."
     )

@@ -48,7 +48,10 @@ class Project:
     def replace_image(self, image: Image.Image, name: str = "00.png") -> None:
         """The annotation fits the new size."""
         image.save(self.train / name)
-        self.annotate(f"{Path(name).stem}.json", imageHeight=image.height, imageWidth=image.width, imagePath=name)
+        right, bottom = min(image.width, 20), min(image.height, 20)
+        shape = {"label": "a", "points": [[0, 0], [right, 0], [right, bottom], [0, bottom]], "shape_type": "polygon"}
+        size = {"imageHeight": image.height, "imageWidth": image.width}
+        self.annotate(f"{Path(name).stem}.json", **size, imagePath=name, shapes=[shape])
 
 
 @pytest.fixture

@@ -11,19 +11,34 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, Field, Strict, TypeAdapter
 
 from active_learning.errors import MaskALError
-from active_learning.system.files import write_atomically
+from active_learning.run.recorded import Count, Finite, ImageName, Share, check_values, read_json
+from active_learning.settings.keys import wrong
+from active_learning.system.files import write_atomically, write_errors_named
 
-LONGEST_SIDE = 640  # of the kept pictures, in pixels
+LONGEST_FROM_1 = 640  # of the kept pictures, in pixels
 PARTS = ("semantic", "mask", "box", "occurrence")
 Pixels = npt.NDArray[np.uint8]
 _FILE = "why.json"
+
+
+_FROM_1 = Field(ge=1)
+
+
+def _file_name(name: str) -> str:
+    if not name or Path(name).name != name or name == "..":
+        raise wrong("must be the name of a file beside it")
+    return name
+
+
+FileName = Annotated[str, Strict(), AfterValidator(_file_name)]
 
 
 @dataclass(frozen=True)
@@ -37,14 +52,14 @@ class ExplainedObject:
         passes: which of them detected it, counted from 0.
     """
 
-    semantic: float
-    mask: float
-    box: float
-    occurrence: float
-    certainty: float
-    boxes: tuple[tuple[float, ...], ...]
-    votes: dict[str, int]
-    passes: tuple[int, ...]
+    semantic: Share
+    mask: Share
+    box: Share
+    occurrence: Share
+    certainty: Share
+    boxes: tuple[tuple[Finite, Finite, Finite, Finite], ...]
+    votes: dict[str, Count]
+    passes: tuple[Count, ...]
 
     @property
     def lowest_part(self) -> str:
@@ -55,15 +70,15 @@ class ExplainedObject:
 class Explanation:
     """An image that was chosen; height and width in pixels of its file. `picture` and `spread` are files."""
 
-    image: str
-    certainty: float
-    mode: str
-    passes: int
-    height: int
-    width: int
-    objects: tuple[ExplainedObject, ...]
-    picture: str = ""
-    spread: str = ""
+    image: ImageName
+    certainty: Share
+    mode: Annotated[str, Field(pattern="^(mean|min|max)$")]
+    passes: Annotated[Count, _FROM_1]
+    height: Annotated[Count, _FROM_1]
+    width: Annotated[Count, _FROM_1]
+    objects: Annotated[tuple[ExplainedObject, ...], Field(min_length=1)]
+    picture: FileName = ""
+    spread: FileName = ""
 
     @property
     def lowest_part(self) -> str:
@@ -71,6 +86,9 @@ class Explanation:
         ranked = sorted(self.objects, key=lambda one: one.certainty)
         counted = {"min": ranked[:1], "max": ranked[-1:]}.get(self.mode, ranked)
         return min(PARTS, key=lambda part: sum(getattr(one, part) for one in counted))
+
+
+_EXPLANATIONS = TypeAdapter(list[Explanation])
 
 
 def write_explanations(folder: Path, explained: Iterable[tuple[Explanation, Pixels, Pixels]]) -> None:
@@ -87,17 +105,19 @@ def write_explanations(folder: Path, explained: Iterable[tuple[Explanation, Pixe
 
 
 def _small(pixels: Pixels) -> Pixels:
-    factor = LONGEST_SIDE / max(pixels.shape[:2])
+    factor = LONGEST_FROM_1 / max(pixels.shape[:2])
     if factor >= 1:
         return pixels
-    return np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    width, height = (max(round(side * factor), 1) for side in pixels.shape[1::-1])
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _write_picture(path: Path, pixels: Pixels) -> None:
     code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
     options = [cv2.IMWRITE_JPEG_QUALITY, 82] if path.suffix == ".jpg" else []
     _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, code), options)
-    path.write_bytes(content.tobytes())  # imwrite cannot write into a folder with an umlaut everywhere
+    with write_errors_named(path):
+        path.write_bytes(content.tobytes())  # imwrite cannot write into a folder with an umlaut everywhere
 
 
 def read_explanations(folder: Path) -> list[Explanation]:
@@ -109,15 +129,8 @@ def read_explanations(folder: Path) -> list[Explanation]:
     path = folder / _FILE
     if not path.exists():
         return []
-    try:
-        return [_read(document) for document in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, KeyError, TypeError) as error:
-        raise MaskALError(f"{path}: cannot be read ({error}); delete {folder} to do without it") from error
-
-
-def _read(document: dict[str, Any]) -> Explanation:
-    objects = tuple(
-        ExplainedObject(**{**one, "boxes": tuple(map(tuple, one["boxes"])), "passes": tuple(one["passes"])})
-        for one in document["objects"]
-    )
-    return Explanation(**{**document, "objects": objects})
+    remedy = f"delete {folder} to do without it"
+    found = check_values(_EXPLANATIONS, read_json(path, "explanations of a choice", remedy), f"{path}", remedy)
+    if any(not (one.picture and one.spread) for one in found):
+        raise MaskALError(f"{path}: picture or spread: is missing; {remedy}")
+    return found

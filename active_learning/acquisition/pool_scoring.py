@@ -14,6 +14,7 @@ from active_learning.acquisition import record_files
 from active_learning.acquisition.record_files import Conditions
 from active_learning.network.image_batches import ImageInput, UnreadableImage
 from active_learning.sampling.pool_record import PoolRecord
+from active_learning.system.files import write_errors_named
 from active_learning.system.processes import Ranks
 from active_learning.system.progress import progress
 
@@ -51,7 +52,7 @@ def score_pool(
     unreadable: list[UnreadableImage] = []
     found: list[PoolRecord] = []
     bar = progress(read(share), what="sampling", unit="image", total=len(share), shown=ranks.rank == 0)
-    with own.open("a", encoding="utf-8", newline="\n") as stream, bar:
+    with write_errors_named(own), own.open("a", encoding="utf-8", newline="\n") as stream, bar:
         for image in bar:
             if isinstance(image, UnreadableImage):
                 unreadable.append(image)

@@ -10,18 +10,59 @@ import base64
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
+from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from active_learning.errors import MaskALError
+from active_learning.run.recorded import ROUNDING, Count, Finite, ImageName, Share, ShareOrNan, first_mistake
 from active_learning.sampling.pool_record import FEATURE_TYPE, ObjectRecord, PoolRecord
-from active_learning.system.files import write_atomically
+from active_learning.settings.keys import short
+from active_learning.system.files import write_atomically, write_errors_named
 
 FORMAT = "maskal pool records 1"
 _REMEDY = "move the file away to have the pool scored again"
+_NO_OTHERS = ConfigDict(extra="forbid")
+_Side = Annotated[Count, Field(ge=1)]
+_Positive = Annotated[Finite, Field(ge=-ROUNDING)]
+
+
+class _Object(TypedDict):
+    """As `ObjectRecord`."""
+
+    __pydantic_config__ = _NO_OTHERS  # type: ignore[misc]
+    size: _Side
+    semantic: Share
+    mask: Share
+    box: Share
+    occurrence: Share
+    certainty: Share
+    mean_box: tuple[Finite, Finite, Finite, Finite]
+    probabilities: tuple[Share, ...]
+    entropy: _Positive
+    margin: Share
+    mutual_information: _Positive
+
+
+class _Document(TypedDict):
+    """An image's line."""
+
+    __pydantic_config__ = _NO_OTHERS  # type: ignore[misc]
+    name: ImageName
+    value: ShareOrNan
+    height: _Side
+    width: _Side
+    objects: list[_Object]
+    features: Annotated[str, Strict()]
+
+
+_DOCUMENT = TypeAdapter(_Document)
 Conditions = Mapping[str, Any]
 """What the values depend on, such as the number of passes; numbers, texts and lists of them."""
 
@@ -56,7 +97,8 @@ def begin_part(path: Path, conditions: Conditions) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = _whole_lines(path)
     found, _ = _parse(path, whole)
-    path.write_bytes(whole if found == conditions else f"{_heading(conditions)}\n".encode())
+    with write_errors_named(path):
+        path.write_bytes(whole if found == conditions else f"{_heading(conditions)}\n".encode())
 
 
 def write_records(path: Path, conditions: Conditions, records: Iterable[PoolRecord]) -> None:
@@ -89,21 +131,29 @@ def _parse(path: Path, content: bytes) -> tuple[Conditions | None, list[PoolReco
     lines = content.decode("utf-8", errors="replace").split("\n")[:-1]
     if not lines:
         return None, []
-    return _read_heading(path, lines[0]), [
-        _read_line(path, number, line) for number, line in enumerate(lines[1:], start=2)
-    ]
+    conditions = _read_heading(path, lines[0])
+    records = [_read_line(path, number, line) for number, line in enumerate(lines[1:], start=2)]
+    for numbers in ([len(one.features) for one in records], [len(p) for one in records for p in _probabilities(one)]):
+        if len(set(numbers)) > 1:
+            reason = "the images have different numbers of features, or their objects of probabilities"
+            raise MaskALError(f"{path}: {reason} ({min(numbers)} and {max(numbers)}); {_REMEDY}")
+    return conditions, records
+
+
+def _probabilities(record: PoolRecord) -> list[tuple[float, ...]]:
+    return [one.probabilities for one in record.objects]
 
 
 def _read_heading(path: Path, line: str) -> Conditions:
-    try:
+    with suppress(ValueError, RecursionError):
         heading = json.loads(line)
-        if heading["format"] == FORMAT:
-            conditions: Conditions = heading["conditions"]
-            return conditions
-        found = repr(heading["format"])
-    except (ValueError, KeyError, TypeError):
-        found = "something else"
-    raise MaskALError(f"{path}: line 1: {found} where {FORMAT!r} is needed; {_REMEDY}")
+        if isinstance(heading, dict) and heading.get("format") == FORMAT:
+            if isinstance(heading.get("conditions"), dict):
+                return dict(heading["conditions"])
+            raise MaskALError(f"{path}: line 1: conditions: must be a mapping of names to values; {_REMEDY}")
+        if isinstance(heading, dict) and "format" in heading:
+            raise MaskALError(f"{path}: line 1: {short(heading['format'])} where {FORMAT!r} is needed; {_REMEDY}")
+    raise MaskALError(f"{path}: line 1: something else where {FORMAT!r} is needed; {_REMEDY}")
 
 
 def _read_line(path: Path, number: int, line: str) -> PoolRecord:
@@ -127,17 +177,23 @@ def to_line(record: PoolRecord) -> str:
 
 
 def from_line(line: str) -> PoolRecord:
-    """Raises ValueError where the line is none of `to_line`."""
+    """Raises ValueError, which names the value, where the line is none of `to_line`."""
     try:
-        document: dict[str, Any] = json.loads(line)
-        objects = tuple(_read_object(one) for one in document["objects"])
-        features = np.frombuffer(base64.b64decode(document["features"], validate=True), FEATURE_TYPE).astype(np.float32)
-        value = math.nan if document["value"] is None else float(document["value"])
-        return PoolRecord(str(document["name"]), value, document["height"], document["width"], objects, features)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"it is no record of an image ({type(error).__name__}: {error})") from error
+        document: Any = _DOCUMENT.validate_python(json.loads(line))
+    except ValidationError as error:
+        raise ValueError(f"it is no record of an image: {first_mistake(error)}") from error
+    except RecursionError as error:
+        raise ValueError("it is no record of an image") from error
+    features = _features(document["features"])
+    objects = tuple(ObjectRecord(**one) for one in document["objects"])
+    return PoolRecord(document["name"], document["value"], document["height"], document["width"], objects, features)
 
 
-def _read_object(document: dict[str, Any]) -> ObjectRecord:
-    lists = {key: tuple(document[key]) for key in ("mean_box", "probabilities")}
-    return ObjectRecord(**{**document, **lists})
+def _features(text: str) -> npt.NDArray[np.float32]:
+    try:
+        features = np.frombuffer(base64.b64decode(text, validate=True), FEATURE_TYPE).astype(np.float32)
+    except ValueError as error:
+        raise ValueError(f"features: {error}") from error
+    if not np.isfinite(features).all():
+        raise ValueError("features: hold a number that is not finite")
+    return features

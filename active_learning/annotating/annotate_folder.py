@@ -121,10 +121,11 @@ class AnnotateFolder:
 
     def _progress(self, all_images: Sequence[str], snapshot: FolderSnapshot | None = None) -> Progress:
         images = [name for name in all_images if (self.folder / name).is_file()]
-        beside, doubtful = find_annotations(self.folder, images, self._annotations.image_named_in, snapshot)
+        beside, doubtful = find_annotations(self.folder, images, self._annotations, snapshot)
         wanted = set(self.awaited)
         awaited = [name for name in images if name in wanted]
-        found = search_annotate_folder(self.folder, awaited, self._annotations.image_named_in)
+        cache = self._annotations
+        found = search_annotate_folder(self.folder, awaited, cache.image_named_in, cache.classes)
         annotated, missing, faulty = [], [], {}
         for name in images:
             candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]
@@ -188,7 +189,7 @@ class AnnotateFolder:
         """
         annotated = self.progress().annotated
         moves = {name: self._good_files[name] for name in annotated if self.path in self._good_files[name].parents}
-        beside, _ = find_annotations(self.folder, moves, self._annotations.image_named_in)
+        beside, _ = find_annotations(self.folder, moves, self._annotations)
         targets = self._targets(moves)
         try:
             for name, source in moves.items():

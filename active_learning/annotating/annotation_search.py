@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
 from active_learning.dataset.image_names import normalised
-from active_learning.errors import AnnotationError
+from active_learning.errors import AnnotationError, ForeignFileError
+from active_learning.system.files import report_unreadable_folder
+
+_ARCHIVES = (".zip",)
 
 
 @dataclass
@@ -23,17 +28,25 @@ class Found:
     faults: dict[str, str]
 
 
-def search_annotate_folder(folder: Path, images: Iterable[str], named_in: Callable[[Path], str]) -> Found:
+def search_annotate_folder(
+    folder: Path, images: Iterable[str], named_in: Callable[[Path], str], classes: Sequence[str] = ()
+) -> Found:
     """Searches the annotate folder of an image folder.
 
     A file is of the image whose name or stem it bears. It may lie elsewhere than its image (LabelMe's `--output` puts
-    all in one place); then, as where several images bear that name, the image that it names inside decides.
+    all in one place); then, as where several images bear that name, the image that it names inside decides. A file of
+    no image that cannot be read as it is, such as an export of all images, is a fault of the last without a file.
+
+    Args:
+        classes: for the command that makes such an export readable.
     """
-    owners = claimants(images)
+    owners = claimants(images := list(images))
     found = Found(defaultdict(list), {})
+    unread = []
     for path in _annotation_files(folder / ANNOTATE) if owners else ():
         key = claimed_key(path, owners, named_in)
         if key is None:
+            unread += [fault] if (fault := _why_unread(path, named_in, folder / ANNOTATE, classes)) else []
             continue
         candidates = owners[key]
         direct = _in_the_place_of(path, candidates, folder / ANNOTATE)
@@ -43,7 +56,33 @@ def search_annotate_folder(folder: Path, images: Iterable[str], named_in: Callab
         for other in direct or candidates:
             if fault and other != owner:
                 found.faults[other] = f"{path}: {fault}; save the annotation of {other} as {other}.json"
+    bare = next((image for image in reversed(images) if image not in found.files and image not in found.faults), None)
+    if bare is not None and unread:
+        found.faults[bare] = "\n".join(unread)
     return found
+
+
+def _why_unread(path: Path, named_in: Callable[[Path], str], root: Path, classes: Sequence[str]) -> str:
+    """Why a file that bears no awaited image's name is not read, and the remedy; "" where that is no fault."""
+    if path.suffix.lower() in _ARCHIVES:
+        return f"{path}: is an archive, which is not read; unpack it there"
+    try:
+        named_in(path)
+    except ForeignFileError:
+        return ""
+    except AnnotationError as error:
+        fault = str(error).partition("; formats read here")[0]
+        return (
+            ""
+            if path.name == META_FILE
+            else f"{fault}; turn it into a file for each image with: {_command(root, classes)}"
+        )
+    return ""
+
+
+def _command(root: Path, classes: Sequence[str]) -> str:
+    words = [str(root), "--to", "labelme", "--classes", *(classes or ("CLASS",)), "--out", str(root)]
+    return f"python -m active_learning.annotations convert {shlex.join(words)}"
 
 
 def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]:
@@ -60,9 +99,11 @@ def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]
 
 
 def _annotation_files(root: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(root):
+    """With archives, which may hold some."""
+    for place, folders, files in os.walk(root, onerror=report_unreadable_folder):
         folders.sort()
-        yield from (Path(place, name) for name in sorted(files) if annotation_key(name) is not None)
+        names = (name for name in sorted(files) if annotation_key(name) is not None or name.lower().endswith(_ARCHIVES))
+        yield from (Path(place, name) for name in names)
 
 
 def _owner(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from active_learning.system.files import write_errors_named
 
 RECORD = ".maskal-files"  # hidden, so that annotation tools do not list it
 
@@ -22,10 +24,18 @@ class OwnFiles:
         self._files: dict[str, tuple[str, str]] | None = None
 
     def add(self, path: Path, image: str) -> None:
-        """Notes a file, below the folder, as just written for an image; "" for all images."""
+        """Notes a file, below the folder, as just written for an image; "" for all images.
+
+        Where it cannot be noted, as on a full disk, the file is removed: it would count as a person's.
+        """
         place, digest = path.relative_to(self.folder).as_posix(), _digest(path)
-        with self.record.open("a", encoding="utf-8", newline="\n") as stream:
-            stream.write(json.dumps([place, image, digest]) + "\n")
+        try:
+            # A line of its own, whatever a full disk has left of the one before.
+            with write_errors_named(self.record), self.record.open("a", encoding="utf-8", newline="\n") as stream:
+                stream.write("\n" + json.dumps([place, image, digest]) + "\n")
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         self._known()[place] = (image, digest)
 
     def is_untouched(self, path: Path) -> bool:
@@ -63,16 +73,20 @@ class OwnFiles:
         return self._files
 
 
-def _entries(record: Path) -> list[tuple[str, tuple[str, str]]]:
-    """A last line that was cut off is passed over."""
-    entries = []
-    for line in record.read_text(encoding="utf-8").split("\n") if record.is_file() else ():
+def _entries(record: Path) -> Iterator[tuple[str, tuple[str, str]]]:
+    """A line that is damaged, such as a last one that was cut off, is passed over: its file counts as a person's."""
+    content = record.read_bytes().decode("utf-8", errors="replace") if record.is_file() else ""
+    for line in content.split("\n"):
         try:
-            place, image, digest = map(str, json.loads(line))
-        except ValueError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             continue
-        entries.append((place, (image, digest)))
-    return entries
+        if isinstance(entry, list) and len(entry) == 3 and all(isinstance(one, str) for one in entry):
+            place, image, digest = entry
+            if not (
+                PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts
+            ):  # files are removed by it
+                yield place, (image, digest)
 
 
 def _digest(path: Path) -> str:

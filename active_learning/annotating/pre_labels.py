@@ -15,6 +15,7 @@ from active_learning.dataset.image_folder import claimants, is_image
 from active_learning.dataset.image_names import check_image_name, normalised
 from active_learning.errors import MaskALError
 from active_learning.settings import Settings
+from active_learning.system.disk_space import disk_failure
 from active_learning.system.file_moves import draft_of_new
 from active_learning.system.progress import progress
 from active_learning.system.wording import counted
@@ -101,7 +102,8 @@ class PreLabelFolder:
             self.count.left += 1
             return None
         except OSError as error:
-            raise MaskALError(f"{target}: cannot be written: {error.strerror or error}") from error
+            reason = disk_failure(error) or f"{target}: cannot be written: {error.strerror or error}"
+            raise MaskALError(reason) from error
         self.count.images += 1
         self.count.objects += len(annotation.instances)
         self.count.without_detections += not annotation.instances

@@ -10,6 +10,7 @@ from PIL import Image
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.dataset.image_folder import EXPORTED_AS_PNG, exported_name
 from active_learning.errors import MaskALError
+from active_learning.system.disk_space import disk_failure
 from active_learning.system.file_moves import draft_of_new
 from active_learning.system.image_files import image_file, read_pixels
 
@@ -39,7 +40,8 @@ def add_to_project(project: Path, meta_json: Path, folder: Path, image: str, ann
     try:
         return [target for target, original in copies.items() if _copy_new(original, target)]
     except (OSError, ValueError) as error:
-        raise MaskALError(f"{project}: {image} cannot be put there: {error}") from error
+        reason = (disk_failure(error) if isinstance(error, OSError) else "") or error
+        raise MaskALError(f"{project}: {image} cannot be put there: {reason}") from error
 
 
 def _copy_new(source: Path, target: Path) -> bool:

@@ -11,24 +11,30 @@ from typing import Any
 
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Size
 from active_learning.annotations.codec import Codec, CollectionCodec, FolderTreeCodec
-from active_learning.annotations.documents import kind_of_document, load_document
+from active_learning.annotations.documents import FileKind, kind_of_document, kind_of_unknown, load_document
 from active_learning.annotations.formats import FORMATS, Format, codec_of
-from active_learning.annotations.labels import check_labels
-from active_learning.errors import AnnotationError
+from active_learning.annotations.labels import check_labels, refuse_loss_of_all
+from active_learning.errors import AnnotationError, ForeignFileError
+
+_TELLING_BYTES = 4096
+_TELLING_FIELDS = (b'"shapes"', b'"slots"', b'"classTitle"')  # of LabelMe, V7 Darwin and Supervisely
 
 __all__ = [
     "FORMATS",
     "Annotation",
     "Bitmap",
+    "FileKind",
     "Format",
     "Instance",
     "Part",
     "check_labels",
     "codec_of",
+    "file_kind",
     "image_named_in",
     "load_document",
     "mask_files_of",
     "read_annotation",
+    "read_leniently",
 ]
 
 
@@ -48,8 +54,17 @@ def read_annotation(
 
     Raises:
         AnnotationError: the file cannot be read, is damaged or is something else; names file, place and reason. A
-            faulty object does not cost the file: it is left out, with a line in the annotation's `warnings`.
+            faulty object does not cost the file: it is left out, with a line in the annotation's `warnings`; where it
+            leaves an image without any, that is the file's fault.
     """
+    return refuse_loss_of_all(read_leniently(path, image=image, size=size, within=within, document=document), path)
+
+
+def read_leniently(
+    path: Path, *, image: str, size: Size | None, within: Path | None = None, document: Any = None
+) -> Annotation:
+    """As `read_annotation`, but gives an annotation without objects where none can be read: its `lost` must be seen to,
+    as `check_labels` does."""
     document = load_document(path) if document is None else document
     return _known_codec(document, path).read(document, path=path, image=image, size=size, within=within)
 
@@ -65,6 +80,19 @@ def image_named_in(path: Path, document: Any = None) -> str:
     if isinstance(codec, CollectionCodec):
         raise _foreign(document, path)
     return codec.image_name(document)
+
+
+def file_kind(path: Path) -> FileKind:
+    """What a json or xml file is; it is parsed only where its first bytes do not tell."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_TELLING_BYTES)
+        if any(field in head for field in _TELLING_FIELDS):
+            return FileKind.ANNOTATION
+        document = load_document(path)
+    except (OSError, AnnotationError):  # to be reported when it is read
+        return FileKind.DAMAGED
+    return FileKind.ANNOTATION if codec_of(document) is not None else kind_of_unknown(document)
 
 
 def mask_files_of(path: Path, *, within: Path | None = None, document: Any = None) -> dict[str, Path | None]:
@@ -91,4 +119,6 @@ def _known_codec(document: Any, path: Path) -> Codec:
 
 
 def _foreign(document: Any, path: Path) -> AnnotationError:
-    return AnnotationError(f"{path}: is {kind_of_document(document)}; formats read here: {', '.join(FORMATS)}")
+    is_of_a_tool = codec_of(document) is not None or kind_of_unknown(document) is FileKind.OTHER_TOOL
+    error = AnnotationError if is_of_a_tool else ForeignFileError
+    return error(f"{path}: is {kind_of_document(document)}; formats read here: {', '.join(FORMATS)}")

@@ -53,12 +53,25 @@ class ShapeError(ValueError):
     """Why one shape of a file is left out."""
 
 
+class NotAnObjectError(ShapeError):
+    """The entry is no object of this image: a tag of the whole image, or of another image of the same file."""
+
+
+@dataclass(frozen=True)
+class LostObject:
+    """A shape that could not be read: its label, "" where it has none, and the fault, with file and place."""
+
+    label: str
+    fault: str
+
+
 @dataclass(frozen=True, eq=False)
 class Annotation:
     """The objects of one image.
 
     `image` is the name the caller knows the image by, `height` and `width` are in pixels. `warnings` names what was
     left out or corrected, each with file, place and reason. `extra` holds the file's unknown top-level fields.
+    `lost` are the shapes among what was left out: where all are, the image is not known to be one without objects.
     """
 
     image: str
@@ -67,6 +80,7 @@ class Annotation:
     instances: tuple[Instance, ...] = ()
     warnings: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
+    lost: tuple[LostObject, ...] = ()
 
     def without_scores(self) -> Annotation:
         """For a file that has no place for them."""

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon, ShapeError, Size
+from active_learning.annotations.annotation import (
+    Annotation,
+    Bitmap,
+    Instance,
+    LostObject,
+    NotAnObjectError,
+    Part,
+    Polygon,
+    ShapeError,
+    Size,
+)
 from active_learning.annotations.contours import parts_bitmap, union_bitmap
 from active_learning.annotations.documents import brief
 from active_learning.annotations.png import MOST_PIXELS
@@ -35,8 +45,8 @@ class Shape:
 class Canvas:
     """The image that shapes are read for; `place` is the file, or the place in it, for messages.
 
-    `warnings` grows with what is left out or corrected. `pixels` are left for masks: a few bytes of a file can stand
-    for a mask of megabytes.
+    `warnings` grows with what is left out or corrected, `lost` with the shapes among that. `pixels` are left for masks:
+    a few bytes of a file can stand for a mask of megabytes.
     """
 
     height: int
@@ -44,6 +54,7 @@ class Canvas:
     place: Path | str
     warnings: list[str] = field(default_factory=list)
     pixels: int = MOST_MASK_PIXELS
+    lost: list[LostObject] = field(default_factory=list)
 
     def part(self, outline: Polygon) -> Part:
         """The outline inside the image. Raises ShapeError where nothing of it has an area."""
@@ -69,6 +80,7 @@ class Canvas:
         read_shape: Callable[[Entry, int], Shape],
         name: Callable[[Entry, int], str],
         kind: str = "object",
+        label: Callable[[Entry], str] = lambda _: "",
     ) -> tuple[Instance, ...]:
         """An instance for all shapes of one key; those that cannot be read are left out with a warning each.
 
@@ -77,13 +89,17 @@ class Canvas:
             read_shape: raises ShapeError.
             name: an entry's place in the file, and its label, for messages.
             kind: what the tool calls a shape.
+            label: an entry's label, "" where it has none.
         """
         groups: dict[tuple[Any, ...], list[Shape]] = {}
         for index, entry in entries:
             try:
                 shape = read_shape(entry, index)
             except ShapeError as fault:
-                self.warnings.append(f"{self.place}: {name(entry, index)}: {fault}; the {kind} is left out")
+                text = f"{self.place}: {name(entry, index)}: {fault}"
+                self.warnings.append(f"{text}; the {kind} is left out")
+                if not isinstance(fault, NotAnObjectError):
+                    self.lost.append(LostObject(label(entry), text))
             else:
                 groups.setdefault(shape.key, []).append(shape)
         return self.join(groups.values())
@@ -97,7 +113,8 @@ class Canvas:
         self, image: str, instances: tuple[Instance, ...], extra: dict[str, Any] | None = None
     ) -> Annotation:
         """What was read for the image of that name, with all warnings so far."""
-        return Annotation(image, self.height, self.width, instances, tuple(self.warnings), extra or {})
+        lost = tuple(self.lost)
+        return Annotation(image, self.height, self.width, instances, tuple(self.warnings), extra or {}, lost)
 
     def join(self, groups: Iterable[Sequence[Shape]]) -> tuple[Instance, ...]:
         """An instance for each group of shapes, their union; those that find no room are left out with a warning."""
@@ -106,8 +123,9 @@ class Canvas:
             try:
                 instances.append(self._union(shapes))
             except ShapeError as fault:
-                where = f"{self.place}: {shapes[0].origin}: label {brief(shapes[0].label)}"
-                self.warnings.append(f"{where}: {fault}; the object is left out")
+                text = f"{self.place}: {shapes[0].origin}: label {brief(shapes[0].label)}: {fault}"
+                self.warnings.append(f"{text}; the object is left out")
+                self.lost.append(LostObject(shapes[0].label, text))
         return tuple(instances)
 
     def _union(self, shapes: Sequence[Shape]) -> Instance:

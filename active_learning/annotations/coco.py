@@ -1,28 +1,39 @@
 """COCO json files, each of many images.
 
 An entry of `annotations` is an object: polygons whose union it is, or run lengths, which can have holes. A crowd
-(iscrowd 1) is a region of many objects and none itself; it is left out with a warning.
+(iscrowd 1) is a region of many objects and none itself; it is left out with a warning. CVAT marks every mask so: its
+entries, known by their attribute "occluded", are objects. Ids are numbers, or the same as text.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Polygon, ShapeError, Size
+from active_learning.annotations.annotation import (
+    Annotation,
+    Bitmap,
+    Instance,
+    LostObject,
+    Part,
+    Polygon,
+    ShapeError,
+    Size,
+)
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
 from active_learning.annotations.contours import crop_bitmap, instance_bitmap, parts_bitmap, polygon_area
 from active_learning.annotations.documents import brief, list_of
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.run_lengths import bitmap_of, decode_runs, encode_runs, runs_of
-from active_learning.annotations.shapes import clipped_bitmap, read_polygon, read_score
+from active_learning.annotations.shapes import clipped_bitmap, label_text, read_polygon, read_score
+from active_learning.errors import AnnotationError
 
 _DECIMALS = 3  # of a pixel
 
@@ -47,24 +58,33 @@ class CocoFile:
         self.faults: list[str] = []
         self.warnings: list[str] = []
         self._images: dict[str, dict[str, Any]] = {}
+        self._labels = _labels_by_id(categories, path)
+        names = self._names_by_id(images)
+        self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+        for index, entry in enumerate(objects):
+            number = _key(_field(entry, "image_id"))
+            if number not in names:
+                told = brief(_field(entry, "image_id") if isinstance(entry, dict) else entry)
+                self.warnings.append(f"{path}: annotations[{index}]: image_id {told} is none of its images; left out")
+            elif name := names[number]:
+                self._entries[name].append((index, entry))
+
+    def _names_by_id(self, images: list[Any]) -> dict[Any, str]:
+        """From ids to the names of the images; "" where several have one id, which belong to `faults` then."""
+        counts = Counter(_key(_field(entry, "id")) for entry in images)
         names: dict[Any, str] = {}
         for index, entry in enumerate(images):
             try:
                 name = _checked_name(entry, self._images)
+                if counts[_key(entry["id"])] > 1:
+                    raise ShapeError(f"id {brief(entry['id'])} is of several images; give each its own")
             except ShapeError as fault:
-                self.faults.append(f"{path}: images[{index}]: {fault}; the image is left out")
+                self.faults.append(f"{self._path}: images[{index}]: {fault}; the image is left out")
+                names.setdefault(_key(_field(entry, "id")), "")
             else:
                 self._images[name] = entry
-                names[_key(entry.get("id"))] = name
-        self._labels = {_key(one.get("id")): one.get("name") for one in categories if isinstance(one, dict)}
-        self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-        for index, entry in enumerate(objects):
-            image = names.get(_key(entry.get("image_id"))) if isinstance(entry, dict) else None
-            if image is None:
-                number = brief(entry.get("image_id")) if isinstance(entry, dict) else brief(entry)
-                self.warnings.append(f"{path}: annotations[{index}]: image_id {number} is none of its images; left out")
-            else:
-                self._entries[image].append((index, entry))
+                names[_key(entry["id"])] = name
+        return names
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -82,10 +102,13 @@ class CocoFile:
         place = f"{self._path}: image {name!r}"
         declared = (self._images[name].get("height"), self._images[name].get("width"))
         canvas = open_canvas(declared, size, place, ("height", "width"))
+        if self.warnings and name not in self._entries:  # they may be its objects
+            canvas.lost.append(LostObject("", self.warnings[0]))
         instances = canvas.objects(
             self._entries.get(name, ()),
             lambda entry, index: _read_object(entry, index, self._label(entry), canvas),
             lambda entry, index: _place(index, self._label(entry)),
+            label=lambda entry: label_text(self._label(entry)),
         )
         return canvas.annotation(name, instances)
 
@@ -97,9 +120,30 @@ def _place(index: int, label: Any) -> str:
     return f"annotations[{index}]: label {brief(label)}"
 
 
+def _field(entry: Any, name: str) -> Any:
+    return entry.get(name) if isinstance(entry, dict) else None
+
+
 def _key(number: Any) -> Any:
-    """An id that can be a key; None where it is none."""
+    """An id that can be a key, one of digits as a number; None where it is none."""
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) < 20:
+        return int(number)
     return number if isinstance(number, (int, str)) and not isinstance(number, bool) else None
+
+
+def _labels_by_id(categories: list[Any], path: Path) -> dict[Any, Any]:
+    """Raises AnnotationError where categories of several names have one id."""
+    labels: dict[Any, Any] = {}
+    for index, entry in enumerate(categories):
+        number, name = _key(_field(entry, "id")), _field(entry, "name")
+        if number is None:
+            continue
+        if labels.setdefault(number, name) != name:
+            both = f"{brief(labels[number])} and {brief(name)}"
+            raise AnnotationError(f"{path}: categories[{index}]: id {number!r} is of {both}; give each its own")
+    return labels
 
 
 def _checked_name(entry: Any, known: dict[str, Any]) -> str:
@@ -110,9 +154,8 @@ def _checked_name(entry: Any, known: dict[str, Any]) -> str:
     if not isinstance(name, str) or not name:
         raise ShapeError("has no file_name")
     name = name.replace("\\", "/")
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive or "\x00" in name:
-        raise ShapeError(f"file_name {brief(name)} leads out of the image folder")
+    if not PurePosixPath(name).name or "\x00" in name:
+        raise ShapeError(f"file_name {brief(name)} is no name of a file")
     if name in known:
         raise ShapeError(f"file_name {brief(name)} is described twice; the first one counts")
     return name
@@ -120,14 +163,21 @@ def _checked_name(entry: Any, known: dict[str, Any]) -> str:
 
 def _read_object(entry: dict[str, Any], index: int, label: Any, canvas: Canvas) -> Shape:
     """Raises ShapeError."""
-    if not isinstance(label, str) or not label:
+    label = label_text(label)
+    if not label:
         raise ShapeError(f"category_id {brief(entry.get('category_id'))} is not in categories")
-    if entry.get("iscrowd") not in (None, 0, False):
+    if entry.get("iscrowd") not in (None, 0, False, "0") and not _is_of_cvat(entry):
         raise ShapeError("is a crowd (iscrowd 1), not an object")
     region = entry.get("segmentation")
     regions, faults = _read_runs(region, canvas) if isinstance(region, dict) else _read_polygons(region, entry, canvas)
     canvas.warnings += [f"{canvas.place}: {_place(index, label)}: {fault}" for fault in faults]
     return Shape((index,), label, regions, read_score(entry.get("score")), f"annotations[{index}]")
+
+
+def _is_of_cvat(entry: dict[str, Any]) -> bool:
+    """Its exporter (in Datumaro) sets iscrowd where a shape is a mask, which says nothing about the object."""
+    attributes = entry.get("attributes")
+    return isinstance(attributes, dict) and "occluded" in attributes
 
 
 def _read_polygons(region: Any, entry: dict[str, Any], canvas: Canvas) -> Regions:

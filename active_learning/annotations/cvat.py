@@ -71,7 +71,8 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     canvas.warnings += [f"{path}: {_place(elements[index], index)}: {fault}" for index, fault in faults]
     file = _File(path, image_folder(document), within, canvas)
     present = [(index, element) for index, element in enumerate(elements) if not _is_deleted(element)]
-    instances = canvas.objects(present, partial(_read_object, firsts=firsts, file=file), _place)
+    reader = partial(_read_object, firsts=firsts, file=file)
+    instances = canvas.objects(present, reader, _place, label=partial(text_of, tag="name"))
     unknown = [tostring(element, "unicode").strip() for element in document if element.tag not in TOP_ELEMENTS]
     extra = {EXTRA: unknown} if unknown else {}
     return canvas.annotation(image, instances, extra)

@@ -17,7 +17,15 @@ from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon, ShapeError, Size
+from active_learning.annotations.annotation import (
+    Annotation,
+    Bitmap,
+    Instance,
+    NotAnObjectError,
+    Polygon,
+    ShapeError,
+    Size,
+)
 from active_learning.annotations.canvas import Canvas, Shape, open_canvas
 from active_learning.annotations.documents import brief
 from active_learning.annotations.run_lengths import runs_of
@@ -111,7 +119,8 @@ class CvatImages:
         fields = ("height", "width")
         height, width = (whole_number(element.get(field, "").strip()) for field in fields)
         canvas = open_canvas((height, width), size, f"{self._path}: image {name!r}", fields)
-        instances = canvas.objects(enumerate(element), partial(_read_shape, image=name, canvas=canvas), _place, "shape")
+        reader = partial(_read_shape, image=name, canvas=canvas)
+        instances = canvas.objects(enumerate(element), reader, _place, "shape", _label)
         return canvas.annotation(name, instances)
 
 
@@ -141,12 +150,17 @@ def _place(element: Element, index: int) -> str:
     return f"{element.tag}[{index}]: label {brief(element.get('label'))}"
 
 
+def _label(element: Element) -> str:
+    return element.get("label", "").strip()
+
+
 def _read_shape(element: Element, index: int, image: str, canvas: Canvas) -> Shape:
     """Raises ShapeError."""
     kind = element.tag
     if kind != "mask" and kind not in OUTLINES:
-        raise ShapeError("encloses no area" if kind in SHAPES_WITHOUT_AREA else "such shapes are unknown")
-    label = element.get("label", "").strip()
+        fault = NotAnObjectError if kind == "tag" else ShapeError
+        raise fault("encloses no area" if kind in SHAPES_WITHOUT_AREA else "such shapes are unknown")
+    label = _label(element)
     if not label:
         raise ShapeError("has no label")
     group = element.get("group_id", "").strip()

@@ -20,10 +20,18 @@ from typing import Any
 import numpy as np
 
 from active_learning.annotations import shapes
-from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Polygon, ShapeError, Size
+from active_learning.annotations.annotation import (
+    Annotation,
+    Bitmap,
+    Instance,
+    NotAnObjectError,
+    Polygon,
+    ShapeError,
+    Size,
+)
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
 from active_learning.annotations.contours import instance_bitmap
-from active_learning.annotations.darwin_item import Item, item_of, same_name
+from active_learning.annotations.darwin_item import Item, item_of, same_name, slot_files
 from active_learning.annotations.documents import brief, list_of, place_of, write_json
 from active_learning.annotations.even_odd import paths_of_bitmap, paths_of_parts, region_of_paths
 from active_learning.annotations.raster_layer import read_layers
@@ -67,15 +75,22 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     item = item_of(document, image)
     if item.is_video or (entries and all(map(_is_of_video, entries))):
         raise AnnotationError(f"{path}: is a video of V7 Darwin, annotated by frames; export its frames as images")
+    if item.is_unclear:
+        raise AnnotationError(f"{path}: item.slots: none or several have the image {image!r}; name it as V7 does")
     canvas = open_canvas(item.declared, size, path, item.places)
     if item.names and not same_name(item.names, image):
         canvas.warn_of_name(item.names[0], image)
     sizes = (item.declared, (canvas.height, canvas.width))
     file = _File(item, canvas, *read_layers(filter(item.holds, entries), sizes))
     objects = [(index, entry) for index, entry in enumerate(entries) if not _is_layer(entry)]
-    instances = canvas.objects(objects, partial(_read_object, file=file), _place)
+    instances = canvas.objects(objects, partial(_read_object, file=file), _place, label=_label)
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
     return canvas.annotation(image, instances, extra)
+
+
+def _label(entry: Any) -> str:
+    """Without blanks around it, as V7's own library reads it."""
+    return shapes.label_of(entry, "name").strip()
 
 
 def _is_layer(entry: Any) -> bool:
@@ -88,9 +103,9 @@ def _is_of_video(entry: Any) -> bool:
 
 def _read_object(entry: Any, index: int, file: _File) -> Shape:
     """Raises ShapeError."""
-    label = shapes.read_label(entry, "name", "geometry")
+    label = shapes.read_label(entry, "name", "geometry").strip()
     if not file.item.holds(entry):
-        raise ShapeError(f"is in slot {brief(entry['slot_names'])}, the image in slot {brief(file.item.slot)}")
+        raise NotAnObjectError(f"is in slot {brief(entry['slot_names'])}, the image in slot {brief(file.item.slot)}")
     regions, faults = _read_regions(entry, file)
     place = f"{file.canvas.place}: {_place(entry, index)}"
     file.canvas.warnings += [f"{place}: {fault}; the path is left out" for fault in faults]
@@ -106,7 +121,8 @@ def _read_regions(entry: dict[str, Any], file: _File) -> Regions:
     kinds = [kind for kind in GEOMETRIES if entry.get(kind) is not None]
     without = [kind for kind in WITHOUT_AREA if kind in entry]
     if without and kinds in ([], ["bounding_box"]):
-        raise ShapeError(f"a {without[0]} encloses no area")
+        fault = NotAnObjectError if without[0] == "tag" else ShapeError
+        raise fault(f"a {without[0]} encloses no area")
     if not kinds:
         raise ShapeError(f"has no geometry that is known here: its fields are {brief(sorted(entry))}")
     return GEOMETRIES[kinds[0]](entry, file)
@@ -196,6 +212,25 @@ GEOMETRIES: dict[str, Callable[[dict[str, Any], _File], Regions]] = {
     "mask": _read_mask,
     "bounding_box": _read_box,
 }
+
+
+class SlotImages:
+    """The images of an item with several slots; see `codec.ImageCollection`."""
+
+    def __init__(self, document: dict[str, Any], path: Path) -> None:
+        self._document, self._path = document, path
+        self.images = slot_files(document)
+        self.faults: list[str] = []
+        self.warnings: list[str] = []
+
+    def paths_of(self, name: str) -> tuple[str, ...]:
+        """With the folders of the item and its slot, or without."""
+        item = item_of(self._document, name)
+        return f"images/{name}", name, f"{item.folder}/{PurePosixPath(name).name}"
+
+    def read(self, name: str, *, size: Size | None) -> Annotation:
+        """As `read`."""
+        return read(self._document, path=self._path, image=name, size=size)
 
 
 def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:

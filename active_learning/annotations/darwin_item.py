@@ -25,11 +25,13 @@ class Item:
     places: tuple[str, str] = ("height", "width")
     slot: str | None = None
     is_video: bool = False
+    is_unclear: bool = False  # which of several slots the image is in
 
     def holds(self, entry: Any) -> bool:
         """Whether an annotation is of this image."""
         names = entry.get("slot_names") if isinstance(entry, dict) else None
-        return self.slot is None or not isinstance(names, list) or not names or self.slot in names
+        names = [names] if isinstance(names, (str, int)) else names
+        return self.slot is None or not isinstance(names, list) or not names or self.slot in map(_slot_name, names)
 
 
 def item_of(document: dict[str, Any], image: str) -> Item:
@@ -50,26 +52,59 @@ def item_of(document: dict[str, Any], image: str) -> Item:
 
 
 def _of_slots(item: dict[str, Any], image: str) -> Item:
-    """Of several slots, the image's is the one with a source file of its name, or else the first."""
-    entries = item.get("slots")
-    slots = [slot for slot in entries if isinstance(slot, dict)] if isinstance(entries, list) else []
+    slots = _slots(item)
     folder, name = _text(item.get("path")), _text(item.get("name"))
     if not slots:
         return Item(folder, _texts(name))
-    slot = next((slot for slot in slots if same_name(_source_names(slot), image)), slots[0])
+    fitting = _fitting(slots, name, image)
+    slot = (fitting or slots)[0]
     sources = _source_names(slot)
     suffix = PurePosixPath(sources[0]).suffix if sources else ""
     stem = name.removesuffix(PurePosixPath(name).suffix)
     on_disk = stem + suffix if name and suffix and not name.casefold().endswith(suffix.casefold()) else name
-    place, name_of_slot = f"item.slots[{slots.index(slot)}]", slot.get("slot_name")
+    place, name_of_slot = f"item.slots[{slots.index(slot)}]", _slot_name(slot.get("slot_name"))
     return Item(
         folder=folder,
         names=_texts(on_disk, name, *sources),
         declared=(slot.get("height"), slot.get("width")),
         places=(f"{place}.height", f"{place}.width"),
-        slot=name_of_slot if len(slots) > 1 and isinstance(name_of_slot, str) else None,
+        slot=name_of_slot or None if len(slots) > 1 else None,
         is_video=slot.get("type") == "video" or any(slot.get(field) for field in _VIDEO_FIELDS),
+        is_unclear=len(fitting) != 1 and all(_slot_name(one.get("slot_name")) for one in slots),
     )
+
+
+def _slots(item: dict[str, Any]) -> list[dict[str, Any]]:
+    entries = item.get("slots")
+    return [slot for slot in entries if isinstance(slot, dict)] if isinstance(entries, list) else []
+
+
+def _fitting(slots: list[dict[str, Any]], item: str, image: str) -> list[dict[str, Any]]:
+    """The slots that the image may be in: the only one, those with a source file of its name, those whose folder it is
+    in (darwin-py's <item>/<slot>/<file>), or for an image of the item's name the first, as darwin-py has it."""
+    if len(slots) == 1:
+        return slots
+    folder = PurePosixPath(image).parent.name
+    of_folder = [slot for slot in slots if folder and _slot_name(slot.get("slot_name")) == folder]
+    named = [slot for slot in slots if same_name(_source_names(slot), image)]
+    if len(named) > 1:
+        return [slot for slot in named if slot in of_folder] or named
+    by_name = sorted(slots, key=lambda slot: _slot_name(slot.get("slot_name")))
+    return named or of_folder or (by_name[:1] if same_name([item], image) else [])
+
+
+def slot_files(document: dict[str, Any]) -> tuple[str, ...]:
+    """Where darwin-py puts the images of an item with several slots; none for other items."""
+    item = document.get("item")
+    if not isinstance(item, dict) or len(slots := _slots(item)) < 2:
+        return ()
+    place = PurePosixPath(_text(item.get("path")).lstrip("/"), _text(item.get("name")))
+    files = ((_slot_name(slot.get("slot_name")), name) for slot in slots for name in _source_names(slot))
+    return tuple(dict.fromkeys(str(place / slot / PurePosixPath(name).name) for slot, name in files))
+
+
+def _slot_name(value: Any) -> str:
+    return str(value) if isinstance(value, (str, int)) else ""
 
 
 def _source_names(slot: dict[str, Any]) -> tuple[str, ...]:

@@ -6,15 +6,31 @@ import json
 import re
 import stat
 from collections.abc import Callable
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from active_learning.annotations.xml_files import is_xml, kind_of_xml, parse_xml
+from active_learning.annotations.xml_files import is_annotation_xml, is_xml, kind_of_xml, parse_xml
 from active_learning.errors import AnnotationError
 from active_learning.system.files import write_atomically
 
 _MOST_BYTES = 2**29  # the largest files are those of LabelMe with a huge image inside
+# Fields that say that a json file is an annotation, though none of a tool whose files are read here.
+_TELLING_FIELDS = frozenset(
+    [
+        "annotation",
+        "annotations",
+        "boxes",
+        "label",
+        "labels",
+        "objects",
+        "polygons",
+        "regions",
+        "segmentation",
+        "shapes",
+    ]
+)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # What the top-level fields of a json file give away, the most telling first.
@@ -108,6 +124,28 @@ def brief(value: Any) -> str:
     except RecursionError:
         return "a value nested too deep to show"
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+class FileKind(IntEnum):
+    """What a json or xml file is, of which the first kinds come before the others."""
+
+    ANNOTATION = 0  # of a tool whose files are read here
+    DAMAGED = 1  # neither json nor xml
+    OTHER_TOOL = 2
+    NO_ANNOTATION = 3  # of another program, such as the data that a photo export puts beside each image
+
+
+def kind_of_unknown(document: Any) -> FileKind:
+    """Of a document that none of our formats recognises."""
+    if isinstance(document, Element):
+        return FileKind.OTHER_TOOL if is_annotation_xml(document) else FileKind.NO_ANNOTATION
+    if isinstance(document, list):
+        is_of_exiftool = bool(document) and isinstance(document[0], dict) and "SourceFile" in document[0]
+        return FileKind.NO_ANNOTATION if is_of_exiftool else FileKind.OTHER_TOOL
+    if not isinstance(document, dict) or not document:  # it may have been an annotation
+        return FileKind.OTHER_TOOL
+    is_other = any(is_kind(document) for is_kind, _ in _JSON_KINDS) or not _TELLING_FIELDS.isdisjoint(document)
+    return FileKind.OTHER_TOOL if is_other else FileKind.NO_ANNOTATION
 
 
 def kind_of_document(document: Any) -> str:

@@ -25,6 +25,7 @@ TOP_FIELDS = frozenset(
 )
 SHAPES_WITHOUT_AREA = ("line", "linestrip", "point", "points")
 _place = partial(place_of, entries="shapes", label_field="label")
+_label = partial(shapes.label_of, field="label")
 
 
 def recognises(document: Any) -> bool:
@@ -44,7 +45,7 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     named = image_name(document)
     if named and PurePosixPath(named).name.casefold() != PurePosixPath(image).name.casefold():
         canvas.warn_of_name(named, image, "imagePath")
-    instances = canvas.objects(enumerate(entries), partial(_read_shape, canvas=canvas), _place, "shape")
+    instances = canvas.objects(enumerate(entries), partial(_read_shape, canvas=canvas), _place, "shape", _label)
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
     return canvas.annotation(image, instances, extra)
 
@@ -52,9 +53,10 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
 def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:
     """Raises ShapeError."""
     label, group = shapes.read_label(entry, "label", "points"), entry.get("group_id")
-    if group is not None and not isinstance(group, (int, str)):
+    if group is not None and not isinstance(group, (int, float, str)):
         raise ShapeError(f"group_id must be a number, not {brief(group)}")
-    key = (label, index) if group is None else (label, "group", group)
+    number = "" if group != group else shapes.label_text(group)  # 1, 1.0 and "1" are one group, NaN is none
+    key = (label, "group", number) if number else (label, index)
     kind = entry.get("shape_type")
     region = _read_mask(entry, canvas) if kind == "mask" else _read_part(entry, kind, canvas)
     return Shape(key, label, (region,), shapes.read_score(entry.get("score")), f"shapes[{index}]")
@@ -63,6 +65,8 @@ def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:
 def _read_part(entry: dict[str, Any], kind: Any, canvas: Canvas) -> Part:
     """Files from before 2019 give no kind: polygons."""
     kind = "polygon" if kind is None else kind
+    if shapes.is_closed_outline(kind) and kind not in OUTLINES:
+        return canvas.part(shapes.read_outline(entry.get("points"), f"a {kind}", 4))
     if not isinstance(kind, str) or kind not in OUTLINES:
         reason = "encloses no area" if kind in SHAPES_WITHOUT_AREA else "is unknown"
         raise ShapeError(f"shape_type {brief(kind)} {reason}")

@@ -1,16 +1,19 @@
-"""Class names of annotations against those of the settings."""
+"""Class names of annotations against those of the settings, and images that lose all their objects."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from active_learning.annotations.annotation import Annotation, Instance
+from active_learning.annotations.annotation import Annotation, Instance, LostObject
 from active_learning.errors import AnnotationError
 from active_learning.system.wording import did_you_mean
+
+_FAULTS_SHOWN = 3
+_REMEDY = "correct it, or save the image without shapes if it holds no object"
 
 
 def check_labels(
@@ -19,24 +22,57 @@ def check_labels(
     """The annotation with the objects whose labels are in `classes`, spelled as there.
 
     Args:
-        unknown_labels: "skip" leaves the other objects out with a warning each.
+        unknown_labels: "skip" leaves the other objects out with a warning each. An image of others alone is then one
+            without objects, as its user wishes.
 
     Raises:
-        AnnotationError: with "error", one line for each object of an unknown label, with the nearest class.
+        AnnotationError: with "error", one line for each object of an unknown label, readable or not, with the nearest
+            class; or no object is left, and one that could not be read may be of the classes.
     """
     known, unknown = split_by_label(annotation, classes)
-    faults = [f"{path}: {instance.origin}: {unknown_label(instance.label, classes)}" for instance in unknown]
-    if faults and unknown_labels != "skip":
+    lost, lost_unknown = _split_lost(annotation.lost, classes)
+    if unknown_labels != "skip" and (unknown or lost_unknown):
+        faults = [
+            *_unknown(unknown, classes, path),
+            *(f"{one.fault}; {unknown_label(one.label, classes)}" for one in lost_unknown),
+        ]
         raise AnnotationError("\n".join(faults))
-    warnings = tuple(f"{fault}: left out" for fault in faults)
+    refuse_loss_of_all(replace(known, lost=lost), path)
+    warnings = tuple(f"{fault}: left out" for fault in _unknown(unknown, classes, path))
     return replace(known, warnings=annotation.warnings + warnings) if warnings else known
+
+
+def leave_out_unknown(annotation: Annotation, classes: Sequence[str], path: Path) -> Annotation:
+    """As `check_labels` with "skip", for classes that may be misspelt.
+
+    Raises:
+        AnnotationError: no object is left of an image that has some.
+    """
+    known, unknown = split_by_label(annotation, classes)
+    faults = zip(unknown, _unknown(unknown, classes, path), strict=True)
+    lost = tuple(LostObject(instance.label, fault) for instance, fault in faults)
+    remedy = "correct the file or the classes, or leave such objects out (--unknown-labels skip)" if lost else _REMEDY
+    return refuse_loss_of_all(replace(known, lost=(*annotation.lost, *lost)), path, remedy)
+
+
+def refuse_loss_of_all(annotation: Annotation, path: Path, remedy: str = _REMEDY) -> Annotation:
+    """The annotation: an image without objects is what a person saved as empty, not one of which nothing was readable.
+
+    Raises:
+        AnnotationError: no object is left, and some were lost; names the first of them.
+    """
+    if annotation.instances or not annotation.lost:
+        return annotation
+    more = len(annotation.lost) - _FAULTS_SHOWN
+    faults = [*(one.fault for one in annotation.lost[:_FAULTS_SHOWN]), *([f"{path}: {more} more"] if more > 0 else [])]
+    raise AnnotationError("\n".join(faults) + f"; no object is left of {annotation.image}: {remedy}")
 
 
 def split_by_label(annotation: Annotation, classes: Sequence[str]) -> tuple[Annotation, list[Instance]]:
     """The annotation with the objects whose labels are in `classes`, spelled as there, and the other objects."""
     if all(instance.label in classes for instance in annotation.instances):
         return annotation, []
-    spelling = {unicodedata.normalize("NFC", name): name for name in classes}
+    spelling = _spelling(classes)
     known, unknown = [], []
     for instance in annotation.instances:
         name = spelling.get(unicodedata.normalize("NFC", instance.label))
@@ -45,6 +81,24 @@ def split_by_label(annotation: Annotation, classes: Sequence[str]) -> tuple[Anno
         else:
             known.append(replace(instance, label=name))
     return replace(annotation, instances=tuple(known)), unknown
+
+
+def _split_lost(
+    lost: Iterable[LostObject], classes: Sequence[str]
+) -> tuple[tuple[LostObject, ...], tuple[LostObject, ...]]:
+    """Those of the classes or without a label, and those of other labels."""
+    spelling = _spelling(classes)
+    of_others = [bool(one.label) and unicodedata.normalize("NFC", one.label) not in spelling for one in lost]
+    pairs = list(zip(lost, of_others, strict=True))
+    return tuple(one for one, other in pairs if not other), tuple(one for one, other in pairs if other)
+
+
+def _spelling(classes: Sequence[str]) -> dict[str, str]:
+    return {unicodedata.normalize("NFC", name): name for name in classes}
+
+
+def _unknown(instances: Iterable[Instance], classes: Sequence[str], path: Path) -> list[str]:
+    return [f"{path}: {instance.origin}: {unknown_label(instance.label, classes)}" for instance in instances]
 
 
 def unknown_label(label: str, classes: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -14,16 +15,30 @@ from active_learning.annotations.annotation import Bitmap, Instance, Part, Polyg
 from active_learning.annotations.documents import brief
 
 FURTHEST = 1e7  # pixels; beyond it, coordinates are damage
+_CLOSED = re.compile(r"rect|quad|rotat|poly(?!line)|box|obb|square|outline|contour|freehand|rhomb|trapez|parallelogram")
+_NOT_CLOSED = re.compile(r"3d|line(?!d)|cub|point|mask")
 
 
 def read_label(entry: Any, field: str, others: str) -> str:
     """The label of a json object, which must have `others` as well. Raises ShapeError."""
     if not isinstance(entry, dict):
         raise ShapeError(f"is {brief(entry)}, not an object with {field} and {others}")
-    label = entry.get(field)
-    if not isinstance(label, str) or not label:
+    label = label_text(entry.get(field))
+    if not label.strip():
         raise ShapeError(f"the {field} must be a text")
     return label
+
+
+def label_text(value: Any) -> str:
+    """A label as text, in which other programs write a number; "" where it is neither."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, (str, int, float)) else ""
+
+
+def label_of(entry: Any, field: str) -> str:
+    """As `read_label`, "" where it has none."""
+    return label_text(entry.get(field)) if isinstance(entry, dict) else ""
 
 
 def read_points(points: Any) -> Polygon:
@@ -55,6 +70,13 @@ def read_outline(points: Any, kind: str, fewest: int, most: float = math.inf) ->
     if not fewest <= len(outline) <= most:
         raise ShapeError(f"{kind} needs {fewest} points, not {len(outline)}")
     return outline
+
+
+def is_closed_outline(kind: Any) -> bool:
+    """Whether a kind of shape of another tool, such as X-AnyLabeling's "rotation" and "quadrilateral", is by its name
+    the outline of an area, its corners in order."""
+    name = kind.casefold() if isinstance(kind, str) else ""
+    return _CLOSED.search(name) is not None and _NOT_CLOSED.search(name.replace("outline", "")) is None
 
 
 def box_outline(start: Sequence[float], end: Sequence[float], degrees: float = 0.0) -> Polygon:

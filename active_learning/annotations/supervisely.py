@@ -24,8 +24,8 @@ from active_learning.annotations.annotation import Annotation, Bitmap, Instance,
 from active_learning.annotations.canvas import Shape, open_canvas
 from active_learning.annotations.contours import crop_bitmap, instance_bitmap
 from active_learning.annotations.documents import brief, list_of, place_of, write_json
-from active_learning.annotations.shapes import read_label, read_score
-from active_learning.annotations.supervisely_geometry import GEOMETRIES, Grid, has_fractions
+from active_learning.annotations.shapes import is_closed_outline, label_of, read_label, read_score
+from active_learning.annotations.supervisely_geometry import GEOMETRIES, Grid, has_fractions, has_outline
 from active_learning.annotations.supervisely_meta import META_FILE, SCORE_TAG, read_meta
 from active_learning.errors import AnnotationError
 
@@ -34,6 +34,7 @@ TOP_FIELDS = frozenset(["size", "tags", "objects"])
 FIELDS_OF_KINDS = {"bitmap": "bitmap", "alpha_mask": "alpha_mask", "parts": "multipolygon", "angle": "oriented_bbox"}
 SHAPES_WITHOUT_AREA = ("point", "line", "cuboid", "cuboid_2d", "graph")
 _place = partial(place_of, entries="objects", label_field="classTitle")
+_label = partial(label_of, field="classTitle")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     if named and here != there:
         canvas.warn_of_name(named, image, "imageName")
     file = _File(canvas, has_fractions(entries), path)
-    instances = canvas.objects(enumerate(entries), partial(_read_object, file=file), _place)
+    instances = canvas.objects(enumerate(entries), partial(_read_object, file=file), _place, label=_label)
     extra = {key: value for key, value in content.items() if key not in TOP_FIELDS and value not in (None, "", {})}
     return canvas.annotation(image, instances, extra)
 
@@ -92,6 +93,8 @@ def _read_object(entry: Any, index: int, file: _File) -> Shape:
     """Raises ShapeError."""
     label = read_label(entry, "classTitle", "a geometry")
     kind = _kind(entry, label, file)
+    if kind not in GEOMETRIES and is_closed_outline(kind) and has_outline(entry, 4):
+        kind = "polygon"
     if kind not in GEOMETRIES:
         reason = "encloses no area" if kind in SHAPES_WITHOUT_AREA else "is unknown"
         raise ShapeError(f"geometryType {brief(kind)} {reason}")
@@ -117,9 +120,7 @@ def _kind(entry: dict[str, Any], label: str, file: _File) -> str:
         raise ShapeError(f"has no geometryType, and the project's classes cannot be read: {error}") from error
     if kind != "any":
         return kind
-    points = entry.get("points")
-    exterior = points.get("exterior") if isinstance(points, dict) else None
-    if isinstance(exterior, list) and len(exterior) >= 3:
+    if has_outline(entry, 3):
         return "polygon"
     raise ShapeError("has no geometryType, and its class has no shape of its own")
 

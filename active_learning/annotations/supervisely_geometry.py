@@ -39,6 +39,13 @@ def has_fractions(entries: Sequence[Any]) -> bool:
     return False
 
 
+def has_outline(entry: dict[str, Any], fewest: int) -> bool:
+    """Whether an object has the points of a polygon, so many at least."""
+    points = entry.get("points")
+    exterior = points.get("exterior") if isinstance(points, dict) else None
+    return isinstance(exterior, list) and len(exterior) >= fewest
+
+
 def _polygon(entry: dict[str, Any], grid: Grid) -> Regions:
     part, faults = _read_part(entry.get("points"), grid, "points")
     return (part,), faults
@@ -88,7 +95,9 @@ def _outline(points: Any, grid: Grid) -> Polygon:
 
 
 def _rectangle(entry: dict[str, Any], grid: Grid) -> Regions:
-    return (grid.canvas.part(_box(entry.get("points"), grid.have_fractions)),), []
+    """Whole numbers are the pixels of two opposite corners, in any file: the SDK writes no other, nor does the tool."""
+    have_fractions = has_fractions([{"points": entry.get("points")}])
+    return (grid.canvas.part(_box(entry.get("points"), have_fractions)),), []
 
 
 def _oriented_bbox(entry: dict[str, Any], grid: Grid) -> Regions:

@@ -91,6 +91,11 @@ def is_pascal_voc(root: Element) -> bool:
     return root.tag == "annotation" and any(root.find(tag) is not None for tag in ("size/width", "object/bndbox"))
 
 
+def is_annotation_xml(root: Element) -> bool:
+    """Whether an xml file is an annotation of some tool, by its root."""
+    return root.tag in _KINDS
+
+
 def kind_of_xml(root: Element) -> str:
     """What an xml file is that none of our formats recognises, in words."""
     if is_pascal_voc(root):

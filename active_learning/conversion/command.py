@@ -6,17 +6,19 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from active_learning.annotations import FORMATS, check_labels
-from active_learning.annotations.labels import split_by_label
+from active_learning.annotations import FORMATS, Annotation, check_labels
+from active_learning.annotations.labels import leave_out_unknown, split_by_label
 from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
 from active_learning.conversion.report import Report
-from active_learning.conversion.sources import Source, find_sources, names_in_data_set
+from active_learning.conversion.sources import Source, find_sources, may_be_unopened, names_in_data_set
 from active_learning.errors import MaskALError
+from active_learning.system.disk_space import disk_failure
 from active_learning.system.log import escape_unencodable
 from active_learning.system.names import folded_label, names_alike
-from active_learning.system.wording import and_more
+from active_learning.system.wording import and_more, counted
 
 _DONE, _FAULTS, _WRONG_USE = 0, 1, 2
 
@@ -35,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MaskALError as error:
         report.fail(str(error))
     except OSError as error:
-        report.fail(f"{error.filename or given.out}: {error.strerror or error}")
+        with_name = error if error.filename else OSError(error.errno, error.strerror, str(given.out))
+        go_on = "What was written before is whole; convert again to another --out"
+        report.fail(disk_failure(with_name, go_on) or f"{error.filename or given.out}: {error.strerror or error}")
     return _FAULTS
 
 
@@ -50,8 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--unknown-labels",
         choices=("skip", "error"),
-        default="skip",
-        help="objects of other classes: leave them out with a warning, or skip their file with an error",
+        help="objects of other classes: skip leaves them out with a warning, error skips their file; without this "
+        "option they are left out, and an image that has no others is an error",
+    )
+    convert.add_argument(
+        "--empty-images",
+        choices=("keep", "leave"),
+        help="images of an export without objects: keep them as images without objects, or leave them out, as nobody "
+        "has annotated them yet; without this option they are kept, with a warning",
     )
     convert.add_argument(
         "--max-polygon-error",
@@ -109,22 +119,39 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
         _convert_one(given, source, names[source.image], export, report)
     export.finish()
     report.warn_of_labels(given.classes)
+    report.report_empty_images(given.empty_images)
     print(report.summary(given.classes, bare))
     return _FAULTS if report.errors else _DONE
 
 
 def _convert_one(given: argparse.Namespace, source: Source, name: str, export: Export, report: Report) -> None:
     try:
-        annotation = source.read(source.image)
-        if given.unknown_labels == "error":
-            annotation = check_labels(annotation, given.classes, "error", source.path)
-        else:
-            annotation, unknown = split_by_label(annotation, given.classes)
-            report.leave_out([instance.label for instance in unknown])
-        export.add(annotation, name, given.in_dir / source.image)
+        annotation, unknown = _read(given, source)
+        if not annotation.instances and not unknown and may_be_unopened(source):
+            report.note_empty(source.image)
+            if given.empty_images == "leave":
+                return
+        lost = export.add(annotation, name, given.in_dir / source.image)
     except MaskALError as error:
         report.fail(str(error))
         return
+    report.leave_out(unknown)
+    if lost:
+        report.warn(
+            f"{source.path}: image {source.image!r}: {counted(lost, 'object')} too small for {given.to}, left out"
+        )
     for warning in annotation.warnings:
         report.warn(warning)
     report.count(annotation)
+
+
+def _read(given: argparse.Namespace, source: Source) -> tuple[Annotation, list[str]]:
+    """The annotation with the objects of the classes, and the labels of the others. Raises MaskALError."""
+    annotation = source.read(source.image)
+    _, unknown = split_by_label(annotation, given.classes)
+    if given.unknown_labels is None:
+        checked = leave_out_unknown(annotation, given.classes, source.path)
+    else:
+        checked = check_labels(annotation, given.classes, given.unknown_labels, source.path)
+    # One warning a label, not one an object.
+    return replace(checked, warnings=annotation.warnings), [instance.label for instance in unknown]

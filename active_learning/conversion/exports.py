@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from active_learning.annotations import FORMATS, Annotation, supervisely
+import numpy as np
+
+from active_learning.annotations import FORMATS, Annotation, Instance, read_leniently, supervisely
 from active_learning.annotations.coco import CocoWriter
 from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.supervisely_meta import META_FILE, check_meta, read_meta, write_meta
 from active_learning.conversion.layouts import SUPERVISELY_IMAGES, places_of
+from active_learning.errors import AnnotationError
 from active_learning.system.file_moves import same_place
 from active_learning.system.files import copy_atomically, draft_of, write_atomically
 from active_learning.system.image_files import eight_bits, image_file, read_pixels
@@ -22,6 +25,7 @@ COCO = "coco"
 TOOLS = (COCO, *FORMATS)
 CVAT_ZIP = "cvat_images_1.1.zip"
 _AS_PNG = ("1", "L", "LA", "I", "I;16", "I;16B", "P", "RGB", "RGBA")  # modes that PNG holds as they are
+_TINY = 3.0  # pixels
 
 
 class CocoExport:
@@ -34,8 +38,9 @@ class CocoExport:
     def existing(self) -> list[Path]:
         return [self._out] if os.path.lexists(self._out) else []
 
-    def add(self, annotation: Annotation, image: str, file: Path) -> None:
+    def add(self, annotation: Annotation, image: str, file: Path) -> int:
         self._writer.add(annotation)
+        return 0
 
     def finish(self) -> None:
         write_atomically(self._out, self._writer.text())
@@ -62,12 +67,29 @@ class FolderExport:
         copied = [copy for file, copy in copies if not same_place(file, copy)]
         return [path for path in (*annotations, *copied) if os.path.lexists(path)]
 
-    def add(self, annotation: Annotation, image: str, file: Path) -> None:
-        """Writes the annotation of an image, named as in the data set; `file` is the image. Raises MaskALError."""
+    def add(self, annotation: Annotation, image: str, file: Path) -> int:
+        """Writes the annotation of an image, named as in the data set; `file` is the image.
+
+        Returns how many of its objects are too small for the format. Raises MaskALError, also where all are.
+        """
         place = self._places[image]
         named = replace(annotation, image=image, extra={})
-        self._format.codec.write(named, self.out / place.annotation, max_polygon_error=self.max_polygon_error)
+        path = self.out / place.annotation
+        self._format.codec.write(named, path, max_polygon_error=self.max_polygon_error)
+        lost = self._lost(named, path)
         self._copy(file, self.out / place.image)
+        return lost
+
+    def _lost(self, annotation: Annotation, path: Path) -> int:
+        """How many objects a written file lacks. Raises AnnotationError, and removes it, where it lacks all."""
+        if not any(map(_is_tiny, annotation.instances)):
+            return 0
+        size = (annotation.height, annotation.width)
+        found = read_leniently(path, image=annotation.image, size=size, within=self.out).instances
+        if not found:
+            path.unlink()
+            raise AnnotationError(f"{annotation.image}: all its objects are too small for {self._format.title}")
+        return len(annotation.instances) - len(found)
 
     def _copy(self, file: Path, target: Path) -> None:
         if not same_place(file, target):
@@ -88,10 +110,11 @@ class CvatExport(FolderExport):
     def existing(self) -> list[Path]:
         return [path for path in (self.out / self._format.folders[0], self.out / CVAT_ZIP) if os.path.lexists(path)]
 
-    def add(self, annotation: Annotation, image: str, file: Path) -> None:
-        super().add(annotation, image, file)
+    def add(self, annotation: Annotation, image: str, file: Path) -> int:
+        lost = super().add(annotation, image, file)
         self._writer.add(replace(annotation, image=image))
         self._packed[f"images/{image}"] = file
+        return lost
 
     def finish(self) -> None:
         path = self.out / CVAT_ZIP
@@ -114,7 +137,7 @@ class SuperviselyExport(FolderExport):
             check_meta(meta, self.classes)
             self._has_scores = meta.has_scores
 
-    def add(self, annotation: Annotation, image: str, file: Path) -> None:
+    def add(self, annotation: Annotation, image: str, file: Path) -> int:
         if not self._has_meta:
             write_meta(self.out / META_FILE, self.classes)
             self._has_meta = True
@@ -122,10 +145,12 @@ class SuperviselyExport(FolderExport):
         path = self.out / self._places[image].annotation
         scored = annotation if self._has_scores else annotation.without_scores()
         supervisely.write(replace(scored, extra={}), path, automatic=automatic)
+        lost = self._lost(replace(annotation, image=image), path)
         for folder in self._data_sets(path.parent.parent):
             (folder / "ann").mkdir(parents=True, exist_ok=True)
             (folder / "img").mkdir(parents=True, exist_ok=True)
         self._copy(file, self.out / self._places[image].image)
+        return lost
 
     def _data_sets(self, folder: Path) -> Iterable[Path]:
         """A data set's folder and those of the data sets around it."""
@@ -142,6 +167,11 @@ class SuperviselyExport(FolderExport):
             picture = eight_bits(picture)
         with draft_of(target) as draft:
             (picture if picture.mode in _AS_PNG else picture.convert("RGB")).save(draft, "PNG")
+
+
+def _is_tiny(instance: Instance) -> bool:
+    """Whether an object may cover no pixel's middle, or lose its area where coordinates are rounded."""
+    return not any(np.ptp(part.exterior, axis=0).min() > _TINY for part in instance.parts) and instance.bitmap is None
 
 
 Export: TypeAlias = CocoExport | FolderExport

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from active_learning.annotations import Annotation
 from active_learning.annotations.labels import unknown_label
-from active_learning.system.wording import counted
+from active_learning.system.wording import and_more, counted
 
 
 class Report:
@@ -18,6 +18,7 @@ class Report:
         self._warnings = self._images = self._negatives = 0
         self._objects: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
+        self._empty: list[str] = []
         self.errors = 0
 
     def warn(self, text: str) -> None:
@@ -33,6 +34,10 @@ class Report:
         """Objects of unknown labels are left out."""
         self._unknown.update(labels)
 
+    def note_empty(self, image: str) -> None:
+        """An image of an export has no object."""
+        self._empty.append(image)
+
     def count(self, annotation: Annotation) -> None:
         """An image is written."""
         self._images += 1
@@ -43,6 +48,17 @@ class Report:
         """One warning a label that was left out."""
         for label, count in sorted(self._unknown.items()):
             self.warn(f"{unknown_label(label, classes)}: {counted(count, 'object')} left out")
+
+    def report_empty_images(self, decision: str | None) -> None:
+        """With their count; `decision` is what --empty-images says, None where it was not given."""
+        if not self._empty or decision == "keep":
+            return
+        images = f"{counted(len(self._empty), 'image')} of the export without objects ({and_more(self._empty, 3)})"
+        if decision is None:
+            remedy = "if nobody has annotated them yet, remove what was written and convert with --empty-images leave"
+            self.warn(f"{images}: kept as images without objects; {remedy} (keep: they hold none)")
+        else:
+            self._write_line(f"{images}: left out")
 
     def summary(self, classes: Sequence[str], without_annotation: int) -> str:
         """The counts, in lines."""

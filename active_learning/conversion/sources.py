@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from active_learning.annotations import Annotation, codec_of, image_named_in, load_document, read_annotation
+from active_learning.annotations import FORMATS, Annotation, codec_of, darwin, labelme, load_document, read_leniently
 from active_learning.annotations.coco import CocoFile
 from active_learning.annotations.coco import recognises as is_coco
 from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, ImageCollection
@@ -26,16 +26,20 @@ from active_learning.system.wording import and_more
 TWIN_FOLDERS = {"ann": "img", "Annotations": "Images", "annotations": "images"}
 _ONE_TOOL_FOLDER = [{name} for name in TOOL_FOLDERS]
 
-Reader = Callable[[str], Annotation]  # of an image's name; raises MaskALError
+Reader = Callable[[str], Annotation]  # of an image's name, as `annotations.read_leniently`; raises MaskALError
 
 
 @dataclass(frozen=True)
 class Source:
-    """An image, named relative to the folder, its annotation file, and how to read that."""
+    """An image, named relative to the folder, its annotation file, and how to read that.
+
+    `is_one_of_many`: the file describes other images, too.
+    """
 
     image: str
     path: Path
     read: Reader
+    is_one_of_many: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class _Claim:
     named: str
     match: Match
     read: Reader
+    is_one_of_many: bool = False
 
 
 def find_sources(root: Path, report: Report, *, leave: Path | None = None) -> tuple[list[Source], int]:
@@ -65,13 +70,13 @@ def find_sources(root: Path, report: Report, *, leave: Path | None = None) -> tu
     for note in snapshot.notes:
         report.warn(note)
     images = [name for name in snapshot.images if left is None or left not in (root / name).absolute().parents]
-    beside, _ = find_annotations(root, images, image_named_in)
+    beside, _ = find_annotations(root, images)
     found = {name: Source(name, path, _reader(root, path)) for name, path in beside.items()}
     index, paired = ImageIndex(root, images), set(beside.values())
     others = [path for path in _documents(snapshot, left) if path not in paired]
     claims = [claim for path in others for claim in _claims(root, path, index, report)]
     late: dict[Path, list[str]] = defaultdict(list)
-    for claim in sorted(claims, key=lambda claim: not claim.match.exact):
+    for claim in sorted(_unambiguous(claims, report), key=lambda claim: not claim.match.exact):
         late[claim.path] += _settle(root, claim, found, report)
     for path, names in late.items():
         if names:
@@ -87,7 +92,7 @@ def _documents(snapshot: FolderSnapshot, left: Path | None) -> list[Path]:
 
 
 def _reader(root: Path, path: Path) -> Reader:
-    return lambda image: read_annotation(path, image=image, size=image_size(root / image), within=root)
+    return lambda image: read_leniently(path, image=image, size=image_size(root / image), within=root)
 
 
 def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_Claim]:
@@ -122,6 +127,8 @@ def _collection_of(document: Any, path: Path) -> ImageCollection | None:
     if is_coco(document):
         return CocoFile(document, path)
     codec = codec_of(document)
+    if codec is FORMATS["darwin"].codec and (images := darwin.SlotImages(document, path)).images:
+        return images
     return codec.images_of(document, path) if isinstance(codec, CollectionCodec) else None
 
 
@@ -154,10 +161,38 @@ def _claims_of_collection(
         return replace(collection.read(name, size=image_size(root / image)), image=image)
 
     place = path.parent.relative_to(root).as_posix()
+    matches = {name: _first_match(Match(), collection.paths_of(name), place, index) for name in collection.images}
     return [
-        _Claim(path, name, _first_match(Match(), collection.paths_of(name), place, index), partial(read, name))
-        for name in collection.images
+        _Claim(path, name, _or_by_end(name, match, place, index), partial(read, name), is_one_of_many=True)
+        for name, match in matches.items()
     ]
+
+
+def _or_by_end(name: str, match: Match, place: str, index: ImageIndex) -> Match:
+    """The match, or else the images at the longest end of a path: the folders before it may be another machine's."""
+    parts = PurePosixPath(name).parts
+    is_elsewhere = parts[0] == "/" or ".." in parts or bool(PureWindowsPath(name).drive)
+    if match.images:
+        return replace(match, exact=match.exact and not is_elsewhere)
+    ends = ["/".join(parts[start:]) for start in range(1, len(parts))]
+    return replace(_first_match(match, ends, place, index), exact=False)
+
+
+def _unambiguous(claims: Sequence[_Claim], report: Report) -> list[_Claim]:
+    """The claims, less those of several names of a file for one image, none of them its path: these are reported."""
+    names: dict[tuple[Path, tuple[str, ...]], list[str]] = defaultdict(list)
+    for claim in claims:
+        if not claim.match.exact:
+            names[claim.path, claim.match.images].append(claim.named)
+    kept = []
+    for claim in claims:
+        rivals = names.get((claim.path, claim.match.images), []) if claim.match.images and not claim.match.exact else []
+        if len(rivals) > 1:
+            where, images = f"{claim.path}: image {claim.named!r}", " or ".join(claim.match.images[:3])
+            report.fail(f"{where}: {images} may be this or {and_more(rivals, 2, 'images')}; give the whole names")
+        else:
+            kept.append(claim)
+    return kept
 
 
 def _settle(root: Path, claim: _Claim, found: dict[str, Source], report: Report) -> list[str]:
@@ -171,8 +206,17 @@ def _settle(root: Path, claim: _Claim, found: dict[str, Source], report: Report)
     elif match.images[0] in found:
         return [match.images[0]]
     else:
-        found[match.images[0]] = Source(match.images[0], claim.path, claim.read)
+        found[match.images[0]] = Source(match.images[0], claim.path, claim.read, claim.is_one_of_many)
     return []
+
+
+def may_be_unopened(source: Source) -> bool:
+    """Whether a tool's export has the file, or its entry, for an image that nobody has opened; LabelMe has no exports.
+
+    Raises:
+        AnnotationError: the file cannot be read.
+    """
+    return source.is_one_of_many or not labelme.recognises(load_document(source.path))
 
 
 def names_in_data_set(sources: Iterable[Source], root: Path) -> dict[str, str]:

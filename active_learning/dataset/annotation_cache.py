@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from active_learning.annotations import check_labels, image_named_in, mask_files_of, read_annotation
+from active_learning.annotations import (
+    Annotation,
+    FileKind,
+    check_labels,
+    file_kind,
+    image_named_in,
+    mask_files_of,
+    read_leniently,
+)
 from active_learning.annotations.coco import CocoImage, coco_image
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.documents import parse_document, read_content
@@ -21,6 +29,7 @@ from active_learning.system.pixel_limit import MOST_PIXELS
 
 # Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.
 MOST_BYTES_PARSED = 2**24
+MOST_WARNINGS = 20  # of a file
 
 Signature = tuple[int, ...]  # changes with the file
 
@@ -56,6 +65,7 @@ class AnnotationCache:
         self.unknown_labels = unknown_labels
         self.most_pixels = most_pixels
         self._files: dict[Path, _File] = {}
+        self._kinds: dict[Path, tuple[Signature | None, FileKind]] = {}
         self._entries: dict[tuple[Path, str], _Entry] = {}
         self._parsed: dict[Path, tuple[int, Any]] = {}
         self._bytes_parsed = 0
@@ -64,8 +74,15 @@ class AnnotationCache:
         """The image that a file names, "" where it names none; raises AnnotationError."""
         named = self._file(path).named
         if isinstance(named, AnnotationError):
-            raise AnnotationError(str(named))
+            raise type(named)(str(named))
         return named
+
+    def file_kind(self, path: Path) -> FileKind:
+        """As `annotations.file_kind`, at the cost of a `stat` where the file is known."""
+        seen, known = signature(path), self._kinds.get(path)
+        if known is None or known[0] != seen:
+            known = self._kinds[path] = seen, file_kind(path)
+        return known[1]
 
     def digest(self, path: Path) -> str:
         """Of the file's bytes (SHA-1); raises AnnotationError where it cannot be opened."""
@@ -86,6 +103,11 @@ class AnnotationCache:
             raise MaskALError(entry.fault)
         return entry.image
 
+    def warnings(self, path: Path, image: str) -> tuple[str, ...]:
+        """What was left out or corrected in an annotation file of an image; of many such, the first and their count."""
+        entry = self._entry(path, image)
+        return () if entry.image is None else entry.image.warnings
+
     def _entry(self, path: Path, image: str) -> _Entry:
         known = self._entries.get((path, image))
         if known is None or known.signatures != self._signatures(path, image, known.masks):
@@ -100,18 +122,18 @@ class AnnotationCache:
         try:
             document = self._take_document(path)
             size = image_size(self.folder / image, self.most_pixels)
-            annotation = read_annotation(path, image=image, size=size, within=self.folder, document=document)
-            annotation = check_labels(annotation, self.classes, self.unknown_labels, path)
             masks = mask_files_of(path, within=self.folder, document=document)
+            if absent := [name for name, file in masks.items() if file is None]:
+                fault = f"{path}: there is no mask {absent[0]!r}; put CVAT's folder Masks beside the xml file, too"
+                return _Entry((), (), None, fault)  # no signature: the mask may come while the annotation stays
+            annotation = read_leniently(path, image=image, size=size, within=self.folder, document=document)
+            annotation = check_labels(annotation, self.classes, self.unknown_labels, path)
         except MaskALError as error:
             return _Entry(signatures, (), None, str(error))
-        if absent := [name for name, file in masks.items() if file is None]:
-            fault = f"{path}: there is no mask {absent[0]!r}; put CVAT's folder Masks beside the xml file, too"
-            return _Entry((), (), None, fault)  # no signature: the mask may come while the annotation stays as it is
         files = tuple(file for file in masks.values() if file is not None)
         if files:  # the nearest mask counts, and one may come that is nearer
             files = (*files, path.parent, path.parent / MASKS)
-        return _Entry((*signatures, *map(signature, files)), files, coco_image(annotation))
+        return _Entry((*signatures, *map(signature, files)), files, coco_image(_with_few_warnings(annotation, path)))
 
     def _take_document(self, path: Path) -> Any:
         """The parsed file, which is then forgotten: documents take much memory."""
@@ -147,6 +169,14 @@ class AnnotationCache:
             named = document = error
         self._files[path] = _File(seen, hashlib.sha1(content, usedforsecurity=False).hexdigest(), named)
         return len(content), document
+
+
+def _with_few_warnings(annotation: Annotation, path: Path) -> Annotation:
+    """What is kept of a file is small."""
+    more = len(annotation.warnings) - MOST_WARNINGS
+    if more <= 0:
+        return annotation
+    return replace(annotation, warnings=(*annotation.warnings[:MOST_WARNINGS], f"{path}: {more} more warnings"))
 
 
 def signature(path: Path) -> Signature | None:

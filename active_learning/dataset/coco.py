@@ -13,6 +13,7 @@ from active_learning.dataset.image_folder import FolderSnapshot, pair_annotation
 from active_learning.dataset.image_names import check_image_name
 from active_learning.errors import MaskALError
 from active_learning.system.files import write_if_changed
+from active_learning.system.wording import counted
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ class DatasetSummary:
     images_with: dict[str, int]
     warnings: tuple[str, ...]
     bitmaps: int = 0
+
+    def require_objects(self, folder: Path) -> None:
+        """Raises MaskALError where there is none: training would only teach that all is background."""
+        if not any(self.objects.values()):
+            raise MaskALError(
+                f"{folder}: the {counted(self.images, 'training image')} hold no object of the classes "
+                f"{', '.join(self.objects)}; there is nothing to train on: annotate objects in them, "
+                f"or start with other images (initial_datasize, seed; --fresh)"
+            )
 
 
 def write_coco_json(
@@ -56,7 +66,7 @@ def _read_all(
     annotations: AnnotationCache, images: Sequence[str], snapshot: FolderSnapshot | None
 ) -> Iterator[CocoImage]:
     """Raises one MaskALError for all faulty files, after the last."""
-    pairs = pair_annotations(annotations.folder, images, annotations.image_named_in, snapshot)
+    pairs = pair_annotations(annotations.folder, images, annotations, snapshot)
     faults: list[str] = []
     for name in images:
         if name not in pairs:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from active_learning.errors import MaskALError
 from active_learning.system.file_moves import DRAFT
+from active_learning.system.files import report_unreadable_folder
 from active_learning.system.names import shown
 from active_learning.system.wording import and_more, counted
 
@@ -19,7 +20,6 @@ _OTHER_SUFFIXES = frozenset([".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".y
 _NO_FILE = "no regular file (a pipe, device or socket); remove it"
 _LEADS_OUT = "a link out of the folder; copy the file there, or name its own folder in the settings"
 _LEADS_NOWHERE = "a link that leads nowhere; remove it, or put back what it led to"
-_UNREADABLE = "a folder that may not be read by you; change its permissions"
 
 
 class FolderWalk:
@@ -39,7 +39,7 @@ class FolderWalk:
         self._home = os.path.realpath(folder)
 
     def __iter__(self) -> Iterator[tuple[Path, list[str]]]:
-        """Raises MaskALError where a folder cannot be read, other than for its permissions."""
+        """Raises MaskALError where a folder cannot be read."""
         waiting, links, visited = deque([Path()]), deque[Path](), set[tuple[int, int]]()
         while waiting or links:
             place = (waiting or links).popleft()
@@ -49,15 +49,9 @@ class FolderWalk:
                     continue
                 visited.add((status.st_dev, status.st_ino))
                 files = self.scan(place, waiting, links)
-            except PermissionError:
-                if place == Path():
-                    raise MaskALError(f"{self.folder}: {_UNREADABLE}") from None
-                self.passed_over[_UNREADABLE].append(f"{place.as_posix()}/")
-                continue
-            except FileNotFoundError:  # removed at this moment
-                continue
             except OSError as error:
-                raise MaskALError(f"{self.folder / place}: cannot be read: {error.strerror or error}") from error
+                report_unreadable_folder(error)
+                continue
             yield place, files
 
     def scan(self, place: Path, folders: deque[Path], links: deque[Path]) -> list[str]:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from active_learning.annotations import image_named_in
-from active_learning.annotations.cvat_masks import MASKS
+from active_learning.annotations import FileKind, file_kind, image_named_in
 from active_learning.dataset.folder_walk import FolderWalk, files_of, walk_notes
 from active_learning.dataset.image_names import check_image_name, check_names, normalised
+from active_learning.dataset.mask_files import mask_files
 from active_learning.errors import AnnotationError, MaskALError
 
 IMAGE_SUFFIXES = frozenset(
@@ -28,6 +28,26 @@ EXPORTED_AS_PNG = (".tif", ".tiff")  # in a Supervisely project, whose tool does
 ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
 NamedIn: TypeAlias = Callable[[Path], str]  # gives the image that an annotation file names; raises AnnotationError
 _NUMBERED = re.compile(r"item_\d+\.xml", re.IGNORECASE)
+
+
+class AnnotationFiles(Protocol):
+    """Looks into annotation files, as an AnnotationCache does, which remembers what it saw."""
+
+    def image_named_in(self, path: Path, /) -> str:
+        """As `annotations.image_named_in`."""
+
+    def file_kind(self, path: Path, /) -> FileKind:
+        """As `annotations.file_kind`."""
+
+
+class _AnnotationFiles:
+    """Opens them each time."""
+
+    image_named_in = staticmethod(image_named_in)
+    file_kind = staticmethod(file_kind)
+
+
+ANNOTATION_FILES = _AnnotationFiles()
 
 
 def is_image(filename: str) -> bool:
@@ -54,20 +74,17 @@ class FolderSnapshot:
 def take_snapshot(folder: Path) -> FolderSnapshot:
     """Walks the folder and its sub-folders; the `annotate` folder is left out.
 
-    PNG files below a folder Masks are no images: CVAT keeps the masks of annotations there.
+    Masks of CVAT's annotations are no images (see `mask_files`).
 
     Raises:
         MaskALError: the folder is not there or cannot be read, or images have names that cannot be told apart or
             written in a list (`check_names`).
     """
-    images: list[str] = []
-    files: dict[str, Sequence[str]] = {}
     tour = FolderWalk(folder)
-    for parent, names in tour:
-        in_masks = MASKS in parent.parts
-        own = [name for name in names if is_image(name) and not (in_masks and name.lower().endswith(".png"))]
-        images += [(parent / name).as_posix() for name in own]
-        files["" if parent == Path() else parent.as_posix()] = names
+    files = {"" if parent == Path() else parent.as_posix(): names for parent, names in tour}
+    masks = mask_files(folder, files)
+    paths = (f"{parent}/{name}" if parent else name for parent, names in files.items() for name in names)
+    images = [path for path in paths if is_image(path.rpartition("/")[2]) and path not in masks]
     check_names(folder, images)
     others = (name for names in files.values() for name in names if not is_image(name))
     notes = walk_notes(folder, _that_matter(tour.passed_over), others)
@@ -120,30 +137,37 @@ def exported_name(name: str) -> str:
 
 
 def pair_annotations(
-    folder: Path, images: Iterable[str], named_in: NamedIn = image_named_in, snapshot: FolderSnapshot | None = None
+    folder: Path,
+    images: Iterable[str],
+    files: AnnotationFiles = ANNOTATION_FILES,
+    snapshot: FolderSnapshot | None = None,
 ) -> dict[str, Path]:
     """From image to the annotation file beside it, for those that have one; arguments as of `find_annotations`.
 
-    An image's file is `<image name>.json`, `<stem>.json`, `<image name>.xml` or `<stem>.xml`, the first of them.
+    An image's file is `<image name>.json`, `<stem>.json`, `<image name>.xml` or `<stem>.xml`, the first of them that is
+    an annotation; a file of another program is passed over.
     Where images share a stem, a file is of the image that it names inside; so are CVAT's item_000000012.xml. Each
     folder is listed once.
 
     Raises:
         MaskALError: an image name leads out of the folder, or a file may be of several images.
     """
-    pairs, faults = find_annotations(folder, images, named_in, snapshot)
+    pairs, faults = find_annotations(folder, images, files, snapshot)
     if faults:
         raise MaskALError("\n".join(sorted(set(faults.values()))))
     return pairs
 
 
 def find_annotations(
-    folder: Path, images: Iterable[str], named_in: NamedIn = image_named_in, snapshot: FolderSnapshot | None = None
+    folder: Path,
+    images: Iterable[str],
+    files: AnnotationFiles = ANNOTATION_FILES,
+    snapshot: FolderSnapshot | None = None,
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """As `pair_annotations`; images whose file may be another's come second, with that fault.
 
     Args:
-        named_in: gives the image that an annotation file names; it is asked for files of shared stems and of numbers.
+        files: gives the image that an annotation file names, for shared stems and numbers, and what a file is.
         snapshot: what the folder holds; without it the folders of the images are listed.
     """
     by_parent: dict[str, list[str]] = defaultdict(list)
@@ -155,7 +179,7 @@ def find_annotations(
         place = folder / parent
         filenames = files_of(folder, Path(parent)) if snapshot is None else snapshot.files.get(parent, ())
         keys = {name: normalised(name.rpartition("/")[2]) for name in names}
-        paired, doubtful = _pair_in_folder(place, _related_files(filenames, keys.values()), named_in)
+        paired, doubtful = _pair_in_folder(place, _related_files(filenames, keys.values()), files)
         for name, key in keys.items():
             if key in paired:
                 pairs[name] = place / paired[key]
@@ -171,16 +195,31 @@ def _related_files(filenames: Iterable[str], images: Iterable[str]) -> list[str]
     return [filename for filename, stem in named if stem in stems or _stem(stem) in stems or named_by_number(filename)]
 
 
+def foreign_files(snapshot: FolderSnapshot, files: AnnotationFiles = ANNOTATION_FILES) -> list[Path]:
+    """The files of other programs that have names as of annotations; `find_annotations` passes them over."""
+    found = []
+    for parent, names in snapshot.files.items():
+        place, images = snapshot.folder / parent, [name for name in names if is_image(name)]
+        owners = claimants(images)
+        related = (name for name in _related_files(names, map(normalised, images)) if annotation_key(name) in owners)
+        found += [place / name for name in related if files.file_kind(place / name) is FileKind.NO_ANNOTATION]
+    return sorted(found)
+
+
 def _stem(filename: str) -> str:
     return os.path.splitext(filename)[0]  # noqa: PTH122
 
 
-def _pair_in_folder(place: Path, filenames: Sequence[str], named_in: NamedIn) -> tuple[dict[str, str], dict[str, str]]:
+def _pair_in_folder(
+    place: Path, filenames: Sequence[str], files: AnnotationFiles
+) -> tuple[dict[str, str], dict[str, str]]:
     """From image (NFC) to annotation filename, and to the fault of a file that may be its own or another's."""
     owners = claimants(normalised(filename) for filename in filenames if is_image(filename))
+    named_in = files.image_named_in
     named = {filename: claimed_key(place / filename, owners, named_in) for filename in filenames}
-    keys = {filename: key for filename, key in named.items() if key is not None}
-    order = sorted(keys, key=lambda filename: (keys[filename] not in owners[keys[filename]], _suffix_rank(filename)))
+    kinds = {filename: files.file_kind(place / filename) for filename, key in named.items() if key is not None}
+    keys = {one: key for one, key in named.items() if key is not None and kinds[one] < FileKind.NO_ANNOTATION}
+    order = sorted(keys, key=lambda one: (keys[one] not in owners[keys[one]], _suffix_rank(one)))
     paired: dict[str, str] = {}
     doubtful: dict[str, str] = {}
     for filename in order:
@@ -189,8 +228,8 @@ def _pair_in_folder(place: Path, filenames: Sequence[str], named_in: NamedIn) ->
         if key not in owners[key] and len(owners[key]) > 1:
             owner, fault = _owner(place / filename, owners[key], paired, named_in)
             doubtful.update({} if owner else dict.fromkeys(owners[key], fault))
-        if owner is not None:
-            paired.setdefault(owner, filename)
+        if owner is not None and (owner not in paired or kinds[filename] < kinds[paired[owner]]):
+            paired[owner] = filename
     return paired, doubtful
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.utils.data import DataLoader
 
+from active_learning.network.image_faults import evaluation_loader
 from active_learning.network.prediction import load_network
+from active_learning.network.training_failures import failures_explained
 from active_learning.system.log import logger
-from active_learning.system.progress import progress
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
 
@@ -40,20 +40,18 @@ def evaluate(model: nn.Module, cfg: CfgNode, dataset: str, thresholds: Sequence[
     The network runs once, at the lowest threshold. That is exact: a detection is suppressed only by one that scores
     higher, and where detections are limited to a number, the highest stay. Several processes share the images; the
     scores are then the first one's alone, the others get none.
+
+    Raises:
+        MaskALError: names the image that cannot be read, or at which the network failed.
     """
     evaluators = _ForEachThreshold([COCOEvaluator(dataset, tasks=("bbox", "segm")) for _ in thresholds], thresholds)
-    loader = build_detection_test_loader(cfg, dataset)
+    loader = evaluation_loader(cfg, dataset, "testing")
     logger.info("Measuring the mAP on %d images", len(loader))
-    with _score_threshold(model, min(thresholds)):
-        results = inference_on_dataset(model, with_progress(loader, "testing"), evaluators)
+    with _score_threshold(model, min(thresholds)), failures_explained(cfg, loader, training=False):
+        results = inference_on_dataset(model, loader, evaluators)
     if not comm.is_main_process():
         return []
     return [scores_of(results[str(index)].get("segm", {}), dataset) for index in range(len(thresholds))]
-
-
-def with_progress(loader: DataLoader[Any], what: str) -> Iterable[Any]:
-    """The loader of a data set, of one image at a time, with a bar of the first process's share."""
-    return progress(loader, what=what, unit="image", shown=comm.is_main_process())
 
 
 def scores_of(segm: Mapping[str, float], dataset: str) -> Scores:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, first_line
 from active_learning.network.prediction import read_input
 from detectron2.config import CfgNode
 
@@ -35,10 +35,25 @@ class UnreadableImage:
     fault: str
 
 
-def read_images(folder: Path, names: Sequence[str], cfg: CfgNode) -> Iterable[ImageInput | UnreadableImage]:
-    """The images in that order, read by DATALOADER.NUM_WORKERS processes (0: by this one)."""
+def read_images(folder: Path, names: Sequence[str], cfg: CfgNode) -> Iterator[ImageInput | UnreadableImage]:
+    """The images in that order, read by DATALOADER.NUM_WORKERS processes (0: by this one).
+
+    Raises:
+        MaskALError: a process was ended from outside, or the system lets no more files be opened.
+    """
     workers = min(cfg.DATALOADER.NUM_WORKERS, len(names))
-    return DataLoader(_Images(folder, names, cfg), batch_size=None, num_workers=workers)
+    images = iter(DataLoader(_Images(folder, names, cfg), batch_size=None, num_workers=workers))
+    while True:
+        try:
+            image = next(images, None)
+        except RuntimeError as error:  # PyTorch's loader has no other for what happens to its processes
+            raise MaskALError(
+                f"{folder}: images could not be loaded ({first_line(error)}); lower num_workers ({workers}). "
+                "Start again: the run goes on"
+            ) from error
+        if image is None:
+            return
+        yield image
 
 
 class _Images(Dataset[ImageInput | UnreadableImage]):
@@ -52,8 +67,9 @@ class _Images(Dataset[ImageInput | UnreadableImage]):
         name = self.names[index]
         try:
             return ImageInput(name, read_input(self.folder / name, self.cfg))
-        except MaskALError as error:
-            return UnreadableImage(name, str(error))
+        except Exception as error:  # noqa: BLE001 (decoders raise what they like; all of it is reported)
+            reason = str(error) if isinstance(error, MaskALError) else f"{type(error).__name__}: {first_line(error)}"
+            return UnreadableImage(name, reason)
 
 
 def same_shape_batches(inputs: Iterable[ImageInput], size: int) -> Iterator[list[ImageInput]]:

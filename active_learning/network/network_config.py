@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Experiment, Settings
+from active_learning.settings.keys import MOST_ITERATIONS
 from active_learning.settings.paths import is_zoo_config
 from active_learning.system.log import logger
+from active_learning.system.wording import counted
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -81,11 +83,26 @@ def training_config(
 
 def training_iterations(image_count: int, settings: Settings) -> int:
     """train_epochs passes over the images; else train_iterations_base, and train_iterations_step_size for each further
-    started step_image_number of images."""
+    started step_image_number of images.
+
+    Raises:
+        SettingsError: they are more than any training has.
+    """
     if settings.train_epochs is not None:
-        return math.ceil(settings.train_epochs * image_count / settings.train_batch_size)
-    steps = math.ceil(image_count / settings.step_image_number)
-    return settings.train_iterations_base + max(steps - 1, 0) * settings.train_iterations_step_size
+        keys = f"train_epochs {settings.train_epochs:g} at train_batch_size {settings.train_batch_size}"
+        iterations = math.ceil(settings.train_epochs * image_count / settings.train_batch_size)
+    else:
+        keys = (
+            f"train_iterations_step_size {settings.train_iterations_step_size} each {settings.step_image_number} images"
+        )
+        steps = math.ceil(image_count / settings.step_image_number)
+        iterations = settings.train_iterations_base + max(steps - 1, 0) * settings.train_iterations_step_size
+    if iterations > 2 * MOST_ITERATIONS:  # base and one step, each at its bound
+        raise SettingsError(
+            f"{keys}: a training on {counted(image_count, 'image')} would have {iterations} iterations, it can have "
+            f"at most {2 * MOST_ITERATIONS}; lower them"
+        )
+    return iterations
 
 
 def pretrained_weights(settings: Settings) -> str:

@@ -6,6 +6,10 @@ import hashlib
 import shutil
 import weakref
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
 
 from active_learning.errors import first_line
 from active_learning.network.prediction import UNREADABLE
@@ -27,6 +31,7 @@ class ResumePoint(HookBase):
     """
 
     def __init__(self, trainer: DefaultTrainer, cfg: CfgNode) -> None:
+        self.damaged = False
         self._folder = _folder(Path(cfg.OUTPUT_DIR))
         self._prefix = hashlib.sha256(_description(cfg).encode()).hexdigest()[:12]
         self._period = cfg.TEST.EVAL_PERIOD
@@ -55,15 +60,37 @@ class ResumePoint(HookBase):
         return sorted(self._folder.glob(f"{self._prefix}_*.pth"), reverse=True)
 
     def load(self) -> bool:
-        """Whether there was a point of this config; sets the trainer's `iter` to the last iteration that was done."""
+        """Whether there was a whole point of this config; sets the trainer's `iter` to the last that was done.
+
+        Where there were damaged ones alone (`damaged`), the trainer may hold parts of them: make another one.
+        """
         for point in self._points():
             try:
+                _check(point, torch.load(point, map_location="cpu", weights_only=True), self._checkpointer.model)
                 self._checkpointer.load(str(point))
-            except UNREADABLE as error:
+            except (*UNREADABLE, TypeError, IndexError) as error:
+                self.damaged = True
                 logger.warning("%s: this checkpoint is damaged (%s); the one before is used", point, first_line(error))
                 continue
             return True
+        if self.damaged:
+            logger.warning("%s: no checkpoint of this training is whole; it begins anew", self._folder)
         return False
+
+
+def _check(point: Path, content: Any, model: nn.Module) -> None:
+    """Raises ValueError, which names the value, for what loading would take as it is."""
+    done, best_ap = content["trainer"]["iteration"], content["trainer"]["hooks"]["KeepBest"]["best_ap"]
+    if type(done) is not int or done != int(point.stem.rsplit("_", 1)[1]):
+        raise ValueError(f"trainer.iteration: {done!r} is not that of the file's name")
+    if not isinstance(best_ap, (int, float)) or not 0 <= best_ap <= 100:
+        raise ValueError(f"trainer.hooks.KeepBest.best_ap: {best_ap!r} is no AP from 0 to 100")
+    needed = {name: weight.shape for name, weight in model.state_dict().items()}
+    if {name: weight.shape for name, weight in content["model"].items()} != needed:
+        raise ValueError("model: holds other weights than the network")
+    for name, weight in content["model"].items():
+        if weight.is_floating_point() and not bool(weight.isfinite().all()):
+            raise ValueError(f"model.{name}: holds numbers that are not finite")
 
 
 def remove_resume_points(output_dir: Path) -> None:

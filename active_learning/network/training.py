@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from fvcore.common.param_scheduler import ExponentialParamScheduler
@@ -13,13 +12,14 @@ from torch import nn
 
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
-from active_learning.network.evaluation import with_progress
+from active_learning.network.image_faults import NamingLoader, evaluation_loader, train_loader
 from active_learning.network.prediction import UNREADABLE
 from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
-from active_learning.network.training_hooks import KeepBest, LossTrend, ProgressBar
+from active_learning.network.training_hooks import KeepBest, KeepPeriodically, LossTrend, ProgressBar
 from active_learning.network.weights_files import backbone_filled, begin_best, save_weights
 from active_learning.system.disk_space import check_space
+from active_learning.system.files import write_errors_named
 from active_learning.system.log import logger
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -57,8 +57,8 @@ def train(
         The best so far after this training.
 
     Raises:
-        MaskALError: the loss became infinite or NaN, the weights to start from cannot be read, or the GPU's memory or
-            the disk is too small.
+        MaskALError: an image cannot be used (it is named), the loss became infinite or NaN, the weights to start from
+            cannot be read, or the GPU's memory or the disk is too small.
     """
     if reason := _why_single_process(cfg):
         logger.warning("%s: one of %d processes trains, the others wait", reason, comm.get_world_size())
@@ -83,19 +83,27 @@ def _why_single_process(cfg: CfgNode) -> str:
 
 
 def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None) -> float:
-    # Random numbers differ between processes; that they agree on the order of the images is the sampler's part.
-    seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
-    trainer = MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))
+    trainer = _make_trainer(cfg, best_model, best_ap)
     if comm.is_main_process():
         _check_space(cfg, trainer.model)
-    if not trainer.load_start() and comm.is_main_process():
-        begin_best(best_model, best_before)
-    with failures_explained(cfg):
+    if not trainer.go_on():
+        if trainer.resume_point.damaged:
+            trainer = _make_trainer(cfg, best_model, best_ap)
+        trainer.load_weights()
+        if comm.is_main_process():
+            begin_best(best_model, best_before)
+    with write_errors_named(Path(cfg.OUTPUT_DIR)):  # of the engine's records of losses
         trainer.train()
     if comm.is_main_process():
         save_weights(trainer.model, final_model)
     return float(comm.all_gather(trainer.keep_best.best_ap)[0])
+
+
+def _make_trainer(cfg: CfgNode, best_model: Path, best_ap: float) -> MaskALTrainer:
+    # Random numbers differ between processes; that they agree on the order of the images is the sampler's part.
+    seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
+    return MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))
 
 
 def _check_space(cfg: CfgNode, model: nn.Module) -> None:
@@ -128,7 +136,7 @@ class MaskALTrainer(DefaultTrainer):
         return [
             hooks.IterationTimer(),
             hooks.LRScheduler(),
-            hooks.PeriodicCheckpointer(self.checkpointer, period) if main and period > 0 else None,
+            KeepPeriodically(self.checkpointer, period) if main and period > 0 else None,
             self.keep_best,
             self.resume_point,
             ProgressBar() if main else None,
@@ -136,29 +144,33 @@ class MaskALTrainer(DefaultTrainer):
             hooks.PeriodicWriter(self.build_writers(), period=20) if main else None,
         ]
 
-    def load_start(self) -> bool:
-        """Loads the state of an interrupted training of this very config, else the config's weights.
+    def go_on(self) -> bool:
+        """Whether there is the state of an interrupted training of this very config, which is loaded."""
+        if not self.resume_point.load():
+            return False
+        self.start_iter = self.iter + 1
+        logger.info("Going on with the interrupted training at iteration %d", self.start_iter)
+        return True
 
-        Returns:
-            Whether it goes on with such a training.
-
-        Raises:
-            MaskALError: the weights cannot be read, or are of another network.
-        """
-        if self.resume_point.load():
-            self.start_iter = self.iter + 1
-            logger.info("Going on with the interrupted training at iteration %d", self.start_iter)
-            return True
+    def load_weights(self) -> None:
+        """Those that the config names. Raises MaskALError where they cannot be read, or are of another network."""
         try:
             with backbone_filled(self.checkpointer.model, self.cfg.MODEL.WEIGHTS):
                 self.resume_or_load(resume=False)
         except UNREADABLE as error:
             raise MaskALError(f"{self.cfg.MODEL.WEIGHTS}: cannot be read as weights: {error}") from error
-        return False
+
+    def run_step(self) -> None:
+        with failures_explained(self.cfg, self.data_loader, training=True):
+            super().run_step()
 
     @classmethod
-    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[Any]:
-        return with_progress(super().build_test_loader(cfg, dataset_name), "validating")
+    def build_train_loader(cls, cfg: CfgNode) -> NamingLoader:
+        return train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> NamingLoader:
+        return evaluation_loader(cfg, dataset_name, "validating")
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:

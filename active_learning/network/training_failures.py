@@ -1,32 +1,69 @@
-"""What a failed training reports: which of MaskAL's settings to change, and to what."""
+"""What a failed training or evaluation reports: the images at hand, and which of MaskAL's settings to change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from active_learning.errors import MaskALError, first_line
+from active_learning.network.image_faults import NamingLoader
+from active_learning.system.log import log_traceback
+from active_learning.system.wording import and_more
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+NAMES_SHOWN = 8
+GO_ON = "Then start again: the run goes on"
+
 
 @contextmanager
-def failures_explained(cfg: CfgNode) -> Iterator[None]:
-    """Raises MaskALError where the loss became infinite or NaN, or the GPU's memory was too small."""
+def failures_explained(cfg: CfgNode, loader: NamingLoader, *, training: bool) -> Iterator[None]:
+    """Raises MaskALError, which names the images of the loader's last batch, for whatever fails inside it.
+
+    Failures of the disk pass: they have a report of their own (system/disk_space.py).
+    """
     try:
         yield
+    except (MaskALError, OSError):
+        raise
     except FloatingPointError as error:
         raise MaskALError(
-            f"{error}. In MaskAL's settings: lower learning_rate ({cfg.SOLVER.BASE_LR:g}) or raise "
+            f"{error}{_at(loader.images)}. In MaskAL's settings: lower learning_rate ({cfg.SOLVER.BASE_LR:g}) or raise "
             f"warmup_iterations ({cfg.SOLVER.WARMUP_ITERS})"
         ) from error
-    except torch.cuda.OutOfMemoryError as error:
+    except Exception as error:
+        what = "training" if training else "evaluation"
+        if remedy := _resource_failure(error, cfg, training):
+            raise MaskALError(
+                f"{remedy[0]} in {what}{_at(loader.images)}. In MaskAL's settings: {remedy[1]}. {GO_ON} with this "
+                f"loop's {what}. PyTorch says: {first_line(error)}"
+            ) from error
+        log_traceback(error)
         raise MaskALError(
-            f"CUDA out of memory in training. In MaskAL's settings: {memory_remedy(cfg)}. Then start again: the run "
-            f"goes on with this loop's training. PyTorch says: {first_line(error)}"
+            f"{what} failed{_at(loader.images)}: {type(error).__name__}: {first_line(error)}. The log file has the "
+            f"details. {'Replace these images, or annotate them again. ' if loader.images else ''}{GO_ON}"
         ) from error
+
+
+def _at(images: Sequence[str]) -> str:
+    return f" at {'the images ' if len(images) > 1 else ''}{and_more(images, NAMES_SHOWN)}" if images else ""
+
+
+def _resource_failure(error: Exception, cfg: CfgNode, training: bool) -> tuple[str, str] | None:
+    """What the machine had too little of, and what to change; None for another failure."""
+    remedy = memory_remedy(cfg) if training else smaller_images(cfg)
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return "CUDA out of memory", remedy
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):  # PyTorch's RuntimeError on processors
+        return "The machine's memory was too small", remedy
+    fewer = f"lower num_workers ({cfg.DATALOADER.NUM_WORKERS})"
+    if "Too many open files" in str(error):  # PyTorch's RuntimeError, where its processes cannot hand over images
+        return "Too many files were open", f"{fewer}; or raise your limit (ulimit -n)"
+    if "DataLoader worker" in str(error):  # the system ends processes where its memory is full
+        return "A process that loads images was ended from outside", fewer
+    return None
 
 
 def memory_remedy(cfg: CfgNode) -> str:
@@ -34,8 +71,10 @@ def memory_remedy(cfg: CfgNode) -> str:
     batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch > processes:
         return f"lower train_batch_size from {batch} to {max(batch // (2 * processes), 1) * processes}"
-    if not cfg.SOLVER.AMP.ENABLED:
-        return "set precision: amp"
+    return smaller_images(cfg) if cfg.SOLVER.AMP.ENABLED else "set precision: amp"
+
+
+def smaller_images(cfg: CfgNode) -> str:
     longest, shortest = cfg.INPUT.MAX_SIZE_TRAIN, max(cfg.INPUT.MIN_SIZE_TRAIN)
     return (
         f"lower image_max_size from {longest} to {_smaller(longest)} and image_min_size from {shortest} to "

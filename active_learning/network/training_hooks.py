@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from active_learning.network.weights_files import save_weights
+from active_learning.network.image_faults import NamingLoader
+from active_learning.network.training_failures import failures_explained
+from active_learning.network.weights_files import save_weights, write_failure_explained
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
 from detectron2.config import CfgNode
@@ -34,14 +36,16 @@ class KeepBest(hooks.EvalHook):
         super().__init__(cfg.TEST.EVAL_PERIOD, self._validate)
         self.best_model = best_model
         self.best_ap = best_ap
-        self._validation: tuple[Any, DatasetEvaluator] | None = None
+        self._validation: tuple[NamingLoader, DatasetEvaluator] | None = None
 
     def _validate(self) -> Mapping[str, Any]:
         # Made once: annotations are not read again, and the loader's workers stay.
         if self._validation is None:
             cfg, (name,) = self.trainer.cfg, self.trainer.cfg.DATASETS.TEST
             self._validation = self.trainer.build_test_loader(cfg, name), self.trainer.build_evaluator(cfg, name)
-        results = inference_on_dataset(self.trainer.model, *self._validation) or {}
+        loader, evaluator = self._validation
+        with failures_explained(self.trainer.cfg, loader, training=False):
+            results = inference_on_dataset(self.trainer.model, loader, evaluator) or {}
         if comm.is_main_process():
             self._keep_if_best(float(results.get("segm", {}).get("AP", math.nan)))
         return results
@@ -60,6 +64,16 @@ class KeepBest(hooks.EvalHook):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         self.best_ap = state_dict["best_ap"]
+
+
+class KeepPeriodically(hooks.PeriodicCheckpointer):
+    """Detectron2's checkpoints; MaskALError, with the file's folder, where one cannot be written."""
+
+    trainer: DefaultTrainer
+
+    def after_step(self) -> None:
+        with write_failure_explained(Path(self.trainer.cfg.OUTPUT_DIR) / "model.pth"):
+            super().after_step()
 
 
 class LossTrend(HookBase):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from active_learning.errors import MaskALError, first_line
-from active_learning.system.disk_space import free_space, in_words
+from active_learning.system.disk_space import disk_of
 from active_learning.system.files import copy_atomically, draft_of
 
 
@@ -80,6 +80,6 @@ def write_failure_explained(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         raise MaskALError(
-            f"{path}: cannot be written ({first_line(error)}); the disk has {in_words(free_space(path.parent))} left. "
+            f"{path}: cannot be written ({first_line(error)}); its disk is {disk_of(path)}. "
             "What was there before is whole: free some space and start again, it goes on"
         ) from error

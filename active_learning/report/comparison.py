@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
 
-from active_learning.report.curves import Curve, Interval, Values, images_needed, interval, map_curve
-from active_learning.report.runs import RunResult, by_label, read_runs
+from active_learning.report.curves import (
+    Curve,
+    Interval,
+    Values,
+    class_curve,
+    images_needed,
+    interval,
+    map_curve,
+    object_curve,
+)
+from active_learning.report.runs import RunResult, by_label, class_names, read_runs
 from active_learning.system.files import csv_text
 from active_learning.system.log import logger
+
+NOTHING_SAVED = "No strategy reached with fewer images what random images reached in the end."
+RAREST = 2  # so many classes are looked at by themselves
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What the runs of one strategy learned, over the same seeds and sizes of the training set.
+
+    Attributes:
+        rarest_ap: mean AP of the rarest classes; None where it is unknown which are.
+        objects: annotated objects in the training set, mean over the seeds; NaN where they were not counted.
+    """
+
+    mean_ap: Curve
+    rarest_ap: Curve | None
+    objects: Values
 
 
 @dataclass(frozen=True)
@@ -21,22 +48,30 @@ class Comparison:
     """A strategy against random.
 
     Attributes:
-        images: of the strategy's last loop.
+        images, objects: of the strategy's last loop.
         mask_ap: mean over the seeds there, percent.
         gain: mask AP above random's, averaged over the loops after the initial training.
-        random_needs: images that random needs to reach mask_ap; infinity where it never does.
+        gains: the same with each number of images that the strategy has had.
+        rarest_gain: as `gain`, for the rarest classes.
+        random_needs, random_needs_objects: images and objects that random needs to reach mask_ap; infinity where it
+            never does.
         needs: images that the strategy needs to reach what random has in the end; infinity where it never does.
-        random_images: of random's last loop.
+        random_images, random_objects: of random's last loop.
     """
 
     label: str
     seeds: int
     images: int
+    objects: float
     mask_ap: Interval
     gain: Interval
+    gains: dict[int, Interval]
+    rarest_gain: Interval
     random_needs: Interval
+    random_needs_objects: Interval
     needs: Interval
     random_images: int
+    random_objects: float
 
     @property
     def saved(self) -> Interval:
@@ -44,33 +79,92 @@ class Comparison:
         low, high = (_saved(count, self.random_images) for count in (self.needs.high, self.needs.low))
         return Interval(_saved(self.needs.value, self.random_images), low, high)
 
+    @property
+    def sentence(self) -> str:
+        """What the strategy saves, for readers who know no statistics; empty where it saves nothing."""
+        if not self.needs.value < self.random_images:
+            return ""
+        saved = self.saved
+        bounds = f" (95 % interval {saved.low:.0f} to {saved.high:.0f} %)" if math.isfinite(saved.low) else ""
+        found = (
+            f"{self.needs.value:.0f} images chosen by {self.label} were as good as {self.random_images} by chance: "
+            f"{saved.value:.0f} % fewer annotations{bounds}."
+        )
+        if not self.gain.known:
+            return f"{found} With one seed this may be luck."
+        return found if self.gain.low > 0 else f"{found} With these {self.seeds} seeds this may be luck."
+
 
 def compare(runs: Sequence[RunResult]) -> list[Comparison]:
     """Each strategy against random, those that save most first; empty without random or anything to compare."""
-    curves = [map_curve(same) for same in by_label(runs).values()]
+    rarest = rarest_classes(runs)
+    learned = [_learned(same, rarest) for same in by_label(runs).values()]
     random_labels = {run.label for run in runs if run.is_random}
-    usable = [curve for curve in curves if len(curve.sizes) > 1 and not np.isnan(curve.values).any()]
-    baseline = next((curve for curve in usable if curve.label in random_labels), None)
+    usable = [one for one in learned if len(one.mean_ap.sizes) > 1 and not np.isnan(one.mean_ap.values).any()]
+    baseline = next((one for one in usable if one.mean_ap.label in random_labels), None)
     if baseline is None:
         return []
-    rows = [_compare(curve, baseline) for curve in usable if curve.label not in random_labels]
+    rows = [compare_with(baseline, one) for one in usable if one.mean_ap.label not in random_labels]
     return sorted(rows, key=lambda row: (row.needs.value, -row.gain.value))
 
 
-def _compare(curve: Curve, baseline: Curve) -> Comparison:
-    def gain(ours: Values, others: Values) -> float:
-        return float(np.mean(ours[1:] - np.interp(curve.sizes[1:], baseline.sizes, others)))
+def rarest_classes(runs: Sequence[RunResult]) -> list[str]:
+    """The RAREST classes of which random's last training sets held fewest objects, as such a sample is fair.
 
+    Never all classes; none where the runs did not count objects.
+    """
+    found: Counter[str] = Counter()
+    for run in runs:
+        if run.is_random and run.scores:
+            found.update(run.scores[-1].objects)
+    names = class_names(runs)
+    return sorted(names, key=lambda name: found[name])[: min(RAREST, len(names) - 1)] if found.total() else []
+
+
+def _learned(runs: Sequence[RunResult], rarest: Sequence[str]) -> Learned:
+    curves = [class_curve(runs, name) for name in rarest]
+    mean = replace(curves[0], values=np.mean([curve.values for curve in curves], axis=0)) if curves else None
+    return Learned(map_curve(runs), mean, object_curve(runs).mean)
+
+
+def compare_with(baseline: Learned, strategy: Learned) -> Comparison:
+    """Differences are paired by seed where both have the same seeds."""
+    ours, others = strategy.mean_ap, baseline.mean_ap
+    rarest = Interval(math.nan)
+    if strategy.rarest_ap is not None and baseline.rarest_ap is not None:
+        rarest = _gain(strategy.rarest_ap, baseline.rarest_ap, range(1, len(ours.sizes)))
     return Comparison(
-        label=curve.label,
-        seeds=len(curve.seeds),
-        images=int(curve.sizes[-1]),
-        mask_ap=interval(lambda ours: float(ours[-1]), curve),
-        gain=interval(gain, curve, baseline),
-        random_needs=interval(lambda ours, others: images_needed(baseline.sizes, others, ours[-1]), curve, baseline),
-        needs=interval(lambda ours, others: images_needed(curve.sizes, ours, others[-1]), curve, baseline),
-        random_images=int(baseline.sizes[-1]),
+        label=ours.label,
+        seeds=len(ours.seeds),
+        images=int(ours.sizes[-1]),
+        objects=float(strategy.objects[-1]),
+        mask_ap=interval(lambda mine: float(mine[-1]), ours),
+        gain=_gain(ours, others, range(1, len(ours.sizes))),
+        gains={int(size): _gain(ours, others, [index]) for index, size in enumerate(ours.sizes)},
+        rarest_gain=rarest,
+        random_needs=_random_needs(others.sizes, ours, others),
+        random_needs_objects=_random_needs(baseline.objects, ours, others),
+        needs=interval(lambda mine, random: images_needed(ours.sizes, mine, random[-1]), ours, others),
+        random_images=int(others.sizes[-1]),
+        random_objects=float(baseline.objects[-1]),
     )
+
+
+def _gain(ours: Curve, others: Curve, places: Sequence[int]) -> Interval:
+    """Mean difference at some of the strategy's sizes."""
+    chosen = list(places)
+
+    def gain(mine: Values, random: Values) -> float:
+        return float(np.mean((mine - np.interp(ours.sizes, others.sizes, random))[chosen]))
+
+    return interval(gain, ours, others)
+
+
+def _random_needs(costs: Values, ours: Curve, others: Curve) -> Interval:
+    """`costs` (N,): images or objects that random has at its sizes; how many it needs for the strategy's last value."""
+    if np.isnan(costs).any():
+        return Interval(math.nan)
+    return interval(lambda mine, random: images_needed(costs, random, mine[-1]), ours, others)
 
 
 def _saved(needed: float, of: int) -> float:
@@ -84,6 +178,7 @@ HEADERS = (
     "mAP",
     "mAP above random",
     "random needs for that",
+    "objects; random needs",
     "images for random's last mAP",
     "saved (%)",
 )
@@ -99,6 +194,7 @@ def table_rows(rows: Sequence[Comparison]) -> list[list[str]]:
             with_interval(row.mask_ap, "{:.1f}"),
             with_interval(row.gain, "{:+.1f}"),
             with_interval(row.random_needs, "{:.0f}", most=row.random_images),
+            objects_needed(row),
             with_interval(row.needs, "{:.0f}", most=row.images),
             with_interval(row.saved, "{:.0f}"),
         ]
@@ -106,27 +202,65 @@ def table_rows(rows: Sequence[Comparison]) -> list[list[str]]:
     ]
 
 
+def objects_needed(row: Comparison) -> str:
+    """The strategy's annotated objects in its last loop, and those that random needs for the same."""
+    if math.isnan(row.random_needs_objects.value):
+        return MISSING
+    return f"{row.objects:.0f}; {with_interval(row.random_needs_objects, '{:.0f}', most=round(row.random_objects))}"
+
+
+def gain_table(rows: Sequence[Comparison], rarest: Sequence[str]) -> list[list[str]]:
+    """Headers, then a line a strategy: mAP above random with each number of images, and of the rarest classes."""
+    sizes = sorted({size for row in rows for size in row.gains})
+    headers = ["strategy", *(f"at {size}" for size in sizes), *([f"only {' and '.join(rarest)}"] if rarest else [])]
+    missing = Interval(math.nan)
+    lines = []
+    for row in rows:
+        found = [*(row.gains.get(size, missing) for size in sizes), *([row.rarest_gain] if rarest else [])]
+        lines.append([row.label, *(with_interval(one, "{:+.1f}") for one in found)])
+    return [headers, *lines]
+
+
+MISSING = "–"
+
+
 def with_interval(found: Interval, form: str, *, most: int = 0) -> str:
-    """`35.2 [34.1, 36.0]`; infinite numbers of images are `> most`, an infinite loss is a dash."""
+    """`35.2 [34.1, 36.0]`; infinite numbers of images are `> most`, an infinite loss and an unknown value a dash."""
 
     def text(value: float) -> str:
-        if math.isinf(value):
-            return f"> {most}" if value > 0 else "–"
+        if not math.isfinite(value):
+            return f"> {most}" if value > 0 else MISSING
         return form.format(value)
 
     return f"{text(found.value)} [{text(found.low)}, {text(found.high)}]" if found.known else text(found.value)
 
 
-def as_csv(rows: Sequence[Comparison]) -> str:
-    """All numbers; `inf` where a curve never gets there, empty bounds where there is one seed only."""
-    measured = ("mAP", "mAP_above_random", "random_needs", "needs_for_random_mAP", "saved_percent")
-    bounds = [f"{name}{end}" for name in measured for end in ("", "_low", "_high")]
-    lines: list[list[object]] = [["strategy", "seeds", "images", "random_images", *bounds]]
+def as_csv(rows: Sequence[Comparison], rarest: Sequence[str]) -> str:
+    """All numbers; `inf` where a curve never gets there, empty bounds where there is one seed only.
+
+    After the summary: the same for the rarest classes and for objects, and the gain with each number of images.
+    """
+    sizes = sorted({size for row in rows for size in row.gains})
+    measured = ["mAP", "mAP_above_random", "random_needs", "needs_for_random_mAP", "saved_percent"]
+    further = ["rarest_above_random", "random_needs_objects", *(f"mAP_above_random_at_{size}" for size in sizes)]
+    headers = ["strategy", "seeds", "images", "random_images", *_with_bounds(measured)]
+    lines: list[list[object]] = [[*headers, "rarest", "objects", "random_objects", *_with_bounds(further)]]
     for row in rows:
         found = (row.mask_ap, row.gain, row.random_needs, row.needs, row.saved)
-        numbers = [_number(value) for one in found for value in (one.value, one.low, one.high)]
-        lines.append([row.label, row.seeds, row.images, row.random_images, *numbers])
+        at_sizes = (row.gains.get(size, Interval(math.nan)) for size in sizes)
+        more = (row.rarest_gain, row.random_needs_objects, *at_sizes)
+        summary = [row.label, row.seeds, row.images, row.random_images, *_numbers(found)]
+        objects = [_number(row.objects), _number(row.random_objects)]
+        lines.append([*summary, " ".join(rarest), *objects, *_numbers(more)])
     return csv_text(lines)
+
+
+def _with_bounds(names: Sequence[str]) -> list[str]:
+    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+
+
+def _numbers(intervals: Iterable[Interval]) -> list[str]:
+    return [_number(value) for one in intervals for value in (one.value, one.low, one.high)]
 
 
 def _number(value: float) -> str:
@@ -138,6 +272,7 @@ def log_comparison(folder: Path) -> None:
     rows = compare(read_runs(folder))
     if not rows:
         return
+    logger.info("%s", rows[0].sentence or NOTHING_SAVED)
     table = tabulate(table_rows(rows), headers=HEADERS, disable_numparse=True, stralign="right")
     logger.info("Compared with random, 95 %% intervals over seeds in brackets:\n\n%s\n", table)
     logger.info("Comparison: %s\nReport: %s", folder / "comparison.csv", folder / "report.html")

@@ -64,6 +64,11 @@ def class_curve(runs: Sequence[RunResult], name: str) -> Curve:
     return _curve(runs, lambda scores: scores.per_class.get(name, math.nan))
 
 
+def object_curve(runs: Sequence[RunResult]) -> Curve:
+    """Annotated objects in the training set; NaN where a run did not count them."""
+    return _curve(runs, lambda scores: sum(scores.objects.values()) if scores.objects else math.nan)
+
+
 def _curve(runs: Sequence[RunResult], score: Callable[..., float]) -> Curve:
     """Of the finished runs; while there is none, of those that have a score. So a seed that begins cuts no curve."""
     runs = [run for run in runs if run.phase == "finished"] or [run for run in runs if run.scores] or runs

@@ -98,13 +98,14 @@ class Saving:
 
 
 def saved_annotations(curves: Sequence[Curve], styles: Mapping[str, StrategyStyle]) -> Saving | None:
-    """Of `uncertainty`, else of the first strategy; None where it saves nothing (yet)."""
-    baseline = next((curve for curve in curves if styles[curve.label].is_random), None)
-    others = sorted((c for c in curves if not styles[c.label].is_random), key=lambda c: c.label != "uncertainty")
-    if baseline is None or not others or len(baseline.sizes) < 2 or len(others[0].sizes) < 2:
+    """Of the strategy that saves most; None where none saves anything (yet)."""
+    usable = [curve for curve in curves if len(curve.sizes) > 1]
+    baseline = next((curve for curve in usable if styles[curve.label].is_random), None)
+    if baseline is None:
         return None
     mask_ap, last = float(baseline.mean[-1]), float(baseline.sizes[-1])
-    needed = images_needed(others[0].sizes, others[0].mean, mask_ap)
+    others = (curve for curve in usable if not styles[curve.label].is_random)
+    needed = min((images_needed(curve.sizes, curve.mean, mask_ap) for curve in others), default=math.inf)
     return Saving(mask_ap, needed, last) if needed < last else None
 
 

@@ -48,7 +48,7 @@ def write_report(folder: Path) -> Path:
     runs = read_runs(folder)
     rows = comparison.compare(runs)
     if rows:
-        write_atomically(folder / "comparison.csv", comparison.as_csv(rows))
+        write_atomically(folder / "comparison.csv", comparison.as_csv(rows, comparison.rarest_classes(runs)))
     path = folder / FILE
     write_atomically(path, render(folder.name, runs, rows, datetime.now(timezone.utc)))
     return path
@@ -60,7 +60,7 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    styles = strategy_styles(runs)
+    styles, rarest = strategy_styles(runs), comparison.rarest_classes(runs)
     curves = [map_curve(same) for same in by_label(runs).values()]
     return environment.get_template("report.html.jinja").render(
         name=name,
@@ -71,6 +71,7 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         learning=_learning(curves, styles),
         comparison_headers=comparison.HEADERS,
         comparison=comparison.table_rows(rows),
+        gains=comparison.gain_table(rows, rarest) if rows else [],
         classes=_class_panels(runs, styles),
         balance=_balance(runs),
         certainty=_histograms(runs, styles),
@@ -92,20 +93,16 @@ def strategy_styles(runs: Sequence[RunResult]) -> dict[str, StrategyStyle]:
 
 def headline(runs: Sequence[RunResult], rows: Sequence[comparison.Comparison]) -> str:
     """What came out, in a sentence."""
-    best = next((row for row in rows if row.needs.value < row.random_images), None)
-    if best:
-        bounds = f" ({best.saved.low:.0f} to {best.saved.high:.0f} %)" if np.isfinite(best.saved.low) else ""
-        return (
-            f"{best.label} needs {best.needs.value:.0f} annotated images for what random images reach with "
-            f"{best.random_images}: {best.saved.value:.0f} %{bounds} saved."
-        )
+    if rows and rows[0].sentence:
+        return rows[0].sentence
     scored = [run for run in runs if run.scores]
     if not scored:
         return "No network has been scored on the test images yet."
     run = max(scored, key=lambda one: (np.nan_to_num(one.scores[-1].mask_ap), one.label))
     now, rise = run.scores[-1], run.scores[-1].mask_ap - run.scores[0].mask_ap
     result = f"mAP {now.mask_ap:.1f} % with {now.train_size} annotated images ({run.label})"
-    return f"{result}, {rise:+.1f} since the start." if len(run.scores) > 1 else f"{result}."
+    result = f"{result}, {rise:+.1f} since the start." if len(run.scores) > 1 else f"{result}."
+    return f"{result} {comparison.NOTHING_SAVED}" if rows else result
 
 
 def _run_row(run: RunResult) -> list[str]:
@@ -183,7 +180,7 @@ def _choices(runs: Sequence[RunResult]) -> list[ExplainedChoice]:
     """Of each strategy the newest choice of its first seed that has one."""
     choices = []
     for label, same in by_label(runs).items():
-        folders = ((run, sorted(run.folder.glob("why_chosen*"))) for run in same)
+        folders = ((run, sorted(run.folder.glob("why_chosen[0-9][0-9][0-9]*"))) for run in same)
         newest = next((found[-1] for _, found in folders if found), None)
         explanations = read_explanations(newest) if newest else []
         if newest and explanations:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tabulate import tabulate
 
+from active_learning.annotating.request import PROJECT
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.image_folder import FolderSnapshot, pair_annotations, take_snapshot
+from active_learning.dataset.folder_walk import ANNOTATE
+from active_learning.dataset.image_folder import (
+    FolderSnapshot,
+    foreign_files,
+    pair_annotations,
+    take_snapshot,
+)
 from active_learning.dataset.initial_images import annotated_images
 from active_learning.errors import MaskALError
 from active_learning.network.network_config import training_iterations
@@ -19,6 +27,9 @@ from active_learning.run.weights import duplicated_initial_model
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import apply_settings
 from active_learning.system.progress import progress
+from active_learning.system.wording import and_more, counted
+
+_WARNINGS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ def describe_run(settings: Settings, *, fresh: bool = False) -> str:
     """
     rows: list[list[object]] = []
     faults: list[str] = []
+    warnings: list[str] = []
     plans: list[str] = []
     notes: list[str] = []
     for split, folder in _folders(settings):
@@ -52,8 +64,9 @@ def describe_run(settings: Settings, *, fresh: bool = False) -> str:
         images = len(snapshot.images)
         if not images:
             faults.append(f"{folder}: holds no image; put the images of {split}dir there")
-        annotated, found = _read_annotations(settings, snapshot)
+        annotated, found, doubts = _read_annotations(settings, snapshot)
         faults += found
+        warnings += doubts
         rows.append([split.rstrip("_"), str(folder), images, annotated, images - annotated - len(found)])
     for experiment in settings.experiments():
         try:
@@ -61,13 +74,14 @@ def describe_run(settings: Settings, *, fresh: bool = False) -> str:
         except MaskALError as error:
             faults.append(str(error))
     if faults:
-        raise MaskALError("\n".join(dict.fromkeys(faults)))
+        raise MaskALError("\n".join(dict.fromkeys([*faults, *_shown(warnings)])))
     parts = [
         tabulate(rows, headers=["images", "folder", "number", "annotated", "without annotation"]),
         *notes,
         *plans,
         f"Network: {settings.network_config}\nStart weights: {settings.pretrained_weights or 'none'}",
-        "Settings, folders and annotations are in order. Nothing was changed.",
+        *(["Warnings:\n" + "\n".join(_shown(warnings))] if warnings else []),
+        _verdict(warnings),
     ]
     return "\n\n".join(parts)
 
@@ -83,6 +97,7 @@ def _start(settings: Settings, experiment: Experiment, fresh: bool) -> _Start:
     data, path = RunData(settings), output_files(settings, experiment).state
     if path.exists() and not fresh:
         state = RunState.load(path)
+        state.check_going_on(path)
         apply_settings({"classes": state.classes, **state.settings}, settings, experiment, running=False)
         size = len(data.present("train", state.train_images))
         return _Start(size, len(data.images("train")), state.loop, state.phase)
@@ -94,13 +109,43 @@ def _start(settings: Settings, experiment: Experiment, fresh: bool) -> _Start:
     return _Start(len(data.initial_images(experiment.seed)), len(data.images("train")))
 
 
-def _read_annotations(settings: Settings, snapshot: FolderSnapshot) -> tuple[int, list[str]]:
-    """How many images have a good annotation, and the faults of the others."""
+def _shown(warnings: Sequence[str]) -> list[str]:
+    more = len(warnings) - _WARNINGS_SHOWN
+    return [*warnings[:_WARNINGS_SHOWN], *([f"{more} more warnings"] if more > 0 else [])]
+
+
+def _verdict(warnings: Sequence[str]) -> str:
+    if warnings:
+        return f"Settings and folders are in order, but for {counted(len(warnings), 'warning')}. Nothing was changed."
+    return "Settings, folders and annotations are in order. Nothing was changed."
+
+
+def _read_annotations(settings: Settings, snapshot: FolderSnapshot) -> tuple[int, list[str], list[str]]:
+    """How many images have a good annotation, the faults of the others, and warnings."""
     annotations = AnnotationCache(snapshot.folder, settings.classes, settings.unknown_labels, settings.most_pixels)
-    pairs = pair_annotations(snapshot.folder, snapshot.images, annotations.image_named_in, snapshot)
+    pairs = pair_annotations(snapshot.folder, snapshot.images, annotations, snapshot)
     bar = progress(pairs.items(), what=f"reading {snapshot.folder}", unit="file")
-    faults = [fault for name, path in bar if (fault := annotations.fault(path, name))]
-    return len(pairs) - len(faults), faults
+    faults: list[str] = []
+    warnings: list[str] = []
+    for name, path in bar:
+        fault = annotations.fault(path, name)
+        faults += [fault] if fault else []
+        warnings += annotations.warnings(path, name)
+    if foreign := foreign_files(snapshot, annotations):
+        warnings.append(f"{and_more(foreign, what='files')}: no annotation, though named as one; passed over")
+    warnings += _persons_images_in_annotate(snapshot)
+    return len(pairs) - len(faults), faults, warnings
+
+
+def _persons_images_in_annotate(snapshot: FolderSnapshot) -> list[str]:
+    """A warning where the folder of copies that are to be annotated holds images that are no copies."""
+    folder, known = snapshot.folder / ANNOTATE, set(snapshot.images)
+    images = take_snapshot(folder).images if folder.is_dir() else ()
+    own = [name for name in images if name not in known and PROJECT not in name.split("/")]
+    if not own:
+        return []
+    place = f"{folder / own[0]}: is not used, nor are {len(own) - 1} more images there"
+    return [f"{place}: MaskAL keeps copies of images to annotate in that folder; move yours to another"]
 
 
 def _plan(settings: Settings, experiment: Experiment, start: _Start) -> str:

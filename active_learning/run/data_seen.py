@@ -7,11 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations
-from active_learning.errors import AnnotationError
+from active_learning.errors import AnnotationError, MaskALError
+from active_learning.run.recorded import ImageName, RecordedText, check_values, read_json
 from active_learning.system.files import write_if_changed
+from active_learning.system.log import logger
 from active_learning.system.wording import and_more, counted
 
 NAMES_SHOWN = 5
@@ -21,15 +26,18 @@ NAMES_SHOWN = 5
 class SplitSeen:
     """All images of a folder, and a digest of the annotation file of each image that is used."""
 
-    images: tuple[str, ...]
-    annotations: dict[str, str]
+    images: tuple[ImageName, ...]
+    annotations: dict[ImageName, RecordedText]
+
+
+_SEEN: TypeAdapter[dict[str, SplitSeen]] = TypeAdapter(dict[Literal["train", "val", "test"], SplitSeen])  # type: ignore[arg-type]
 
 
 def _split_seen(snapshot: FolderSnapshot, annotations: AnnotationCache, used: Iterable[str]) -> SplitSeen:
     """`used` are image names; those without annotation have no digest."""
     there = set(snapshot.images)
     names = [name for name in used if name in there]
-    pairs, _ = find_annotations(snapshot.folder, names, annotations.image_named_in, snapshot)
+    pairs, _ = find_annotations(snapshot.folder, names, annotations, snapshot)
     digests = {}
     for name, path in pairs.items():
         with suppress(AnnotationError):  # removed at this moment
@@ -55,11 +63,14 @@ class DataSeen:
         return list(_changes(split, snapshot.folder, before, now, set(used))) if before else []
 
     def _read(self) -> dict[str, SplitSeen]:
-        """Empty where there is none; it only serves to report changes, so a damaged one is made anew."""
+        """Empty where there is none. It only serves to report changes: a damaged one is named, and made anew."""
+        if not self._file.exists():
+            return {}
+        remedy = "it is made anew, so that what has changed since the last time is not reported"
         try:
-            splits = json.loads(self._file.read_text(encoding="utf-8"))
-            return {name: SplitSeen(tuple(seen["images"]), dict(seen["annotations"])) for name, seen in splits.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return check_values(_SEEN, read_json(self._file, "what the run has seen", remedy), f"{self._file}", remedy)
+        except MaskALError as error:
+            logger.warning("%s", error)
             return {}
 
 

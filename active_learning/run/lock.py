@@ -101,7 +101,7 @@ def _read(holder: Path) -> dict[str, object]:
     """Empty where it is not written yet."""
     try:
         found = json.loads(holder.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -109,7 +109,7 @@ def _read(holder: Path) -> dict[str, object]:
 def _has_died(holder: dict[str, object]) -> bool:
     """As far as this machine can know."""
     pid = holder.get("pid")
-    if holder.get("host") != socket.gethostname() or not isinstance(pid, int) or os.name == "nt":
+    if holder.get("host") != socket.gethostname() or type(pid) is not int or not 0 < pid < 2**31 or os.name == "nt":
         return False
     try:
         os.kill(pid, 0)

@@ -13,10 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from active_learning.errors import MaskALError
+from active_learning.run.recorded import ROUNDING, ImageName, check_values
 from active_learning.run.state import LoopScores
 from active_learning.settings import Experiment, Settings
 from active_learning.system.files import csv_text, move_aside, write_atomically
+
+_NAME: TypeAdapter[str] = TypeAdapter(ImageName)
 
 
 @dataclass(frozen=True)
@@ -109,14 +114,12 @@ def write_train_files(path: Path, images: Sequence[str], chosen: Mapping[str, fl
 
 
 def read_train_files(path: Path) -> list[str]:
-    """The image names of a file of `write_train_files`; names may hold commas."""
-    return [line.rsplit(",", 1)[0] for line in _lines(path) if line.strip()]
+    """The image names of a file of `write_train_files`, or of a list of names; names may hold commas.
 
-
-def _lines(path: Path) -> list[str]:
-    """A name may hold any other character at which Python would end a line."""
-    text = path.read_text(encoding="utf-8")
-    return text.removesuffix("\n").split("\n") if text else []
+    Raises:
+        MaskALError: a line is neither `name, value` nor a name, or an image is listed twice.
+    """
+    return list(_read_values(path, "start from a whole copy of the file", value_needed=False))
 
 
 def write_pool_scores(path: Path, certainty: Mapping[str, float]) -> None:
@@ -125,14 +128,32 @@ def write_pool_scores(path: Path, certainty: Mapping[str, float]) -> None:
 
 
 def read_pool_scores(path: Path) -> dict[str, float]:
-    """Raises MaskALError where a line is not `name, value`."""
-    found = {}
-    for number, line in enumerate(_lines(path), start=1):
-        name, _, value = line.rpartition(", ")
+    """Raises MaskALError where a line is not `name, value`, with a value from 0 to 1 or NaN."""
+    return _read_values(path, "delete the file", value_needed=True)
+
+
+def _read_values(path: Path, remedy: str, *, value_needed: bool) -> dict[str, float]:
+    """From image names to the values behind them, NaN where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise MaskALError(f"{path}: byte {error.start} is not UTF-8; {remedy}") from error
+    found: dict[str, float] = {}
+    for number, line in enumerate(lines, start=1):
+        if not (line := line.rstrip("\r")).strip():
+            continue
+        name, comma, value = line.rpartition(",") if value_needed or "," in line else (line, "", "nan")
+        place = f"{path}: line {number}"
         try:
-            found[name] = float(value)
+            certainty = float(value)
         except ValueError as error:
-            raise MaskALError(f"{path}: line {number}: {line!r} is not `name, value`; delete the file") from error
+            raise MaskALError(f"{place}: {line!r} is not `name, value`; {remedy}") from error
+        if not (math.isnan(certainty) or -ROUNDING <= certainty <= 1 + ROUNDING):
+            raise MaskALError(f"{place}: {value.strip()} of {name!r} is no certainty from 0 to 1, nor NaN; {remedy}")
+        name = check_values(_NAME, name, place, remedy)
+        if name in found:
+            raise MaskALError(f"{place}: {name!r} is listed twice; {remedy}")
+        found[name] = certainty
     return found
 
 

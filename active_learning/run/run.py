@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
+from active_learning.network.network_config import training_iterations
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.network import RunNetwork
 from active_learning.run.output_files import output_files
-from active_learning.run.state import RunState
+from active_learning.run.state import Phase, RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import AppliedSettings, apply_settings, recorded, reload_settings
 from active_learning.system.log import logger, start_log
@@ -59,6 +60,11 @@ class Run:
             return f"mAP has not risen for {patience} loops (patience)"
         return ""
 
+    def check_schedule(self) -> None:
+        """Raises SettingsError where the training of the last loop would never end."""
+        chosen = sum(self.experiment.pool_sizes)
+        training_iterations(min(len(self.state.train_images) + chosen, len(self.data.images("train"))), self.settings)
+
     def table_of_loops(self) -> str:
         """A row a loop: train size, mAP and its change, AP of each class, minutes."""
         rows, history, classes = [], self.state.history, self.settings.classes
@@ -76,7 +82,7 @@ class Run:
             now = reload_settings(self._read_settings)
             self._use(apply_settings(self.state.settings, now, self.experiment, running=True))
 
-    def save(self, *, phase: str) -> None:
+    def save(self, *, phase: Phase) -> None:
         """`phase` comes next."""
         self.state.phase = phase
         self.state.save(self.files.state)
@@ -89,6 +95,7 @@ class Run:
         if not self.files.state.exists():
             return RunState(classes=list(classes))
         state = RunState.load(self.files.state)
+        state.check_going_on(self.files.state)
         state.settings.setdefault("classes", state.classes)
         if state.phase == "finished":
             state.phase = "choose"  # more loops may have been asked for since

@@ -8,29 +8,63 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from active_learning.errors import MaskALError
+from active_learning.run.recorded import (
+    Count,
+    ImageName,
+    Number,
+    Percent,
+    PercentOrNan,
+    RecordedText,
+    ShareOrNan,
+    check_keys,
+    check_values,
+    read_json,
+)
 from active_learning.settings import Settings
+from active_learning.settings.keys import MOST_CLASSES, MOST_LOOPS, Mode, Strategy, recorded_mistakes
 from active_learning.system.files import write_atomically
 
 VERSION = 1
-PHASES = ("annotate", "train", "evaluate", "choose", "finished")
+Phase = Literal["annotate", "train", "evaluate", "choose", "finished"]
+PHASES = get_args(Phase)
+REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
+COPY = f"put back a copy of the file, or {REMEDY}"
+LATER = ("experiment",)  # what the first runs did not record
+ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
+
+
+class _Recorded(TypedDict, total=False):
+    """An experiment, as `Experiment.recorded` gives it."""
+
+    name: RecordedText
+    strategy: Strategy
+    mode: Mode
+    dropout_probability: Annotated[float, Field(ge=0, le=1)]
+    mcd_iterations: Count
+    pool_sizes: list[Count]
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+    label: RecordedText
 
 
 @dataclass
 class LoopScores:
     """What one loop reached on the test images; mask AP in percent, nan where the test images hold no object."""
 
-    train_size: int
-    mask_ap: float
-    per_class: dict[str, float]
-    standard_mask_ap: float
-    standard_per_class: dict[str, float]
-    minutes: float
-    objects: dict[str, int] = field(default_factory=dict)  # of each class in the training set
+    train_size: Count
+    mask_ap: PercentOrNan
+    per_class: dict[str, PercentOrNan]
+    standard_mask_ap: PercentOrNan
+    standard_per_class: dict[str, PercentOrNan]
+    minutes: Number
+    objects: dict[str, Count] = field(default_factory=dict)  # of each class in the training set
 
 
 @dataclass
@@ -41,19 +75,19 @@ class RunState:
     last training had; `settings`, `experiment`: those in use, as `recorded` gives them.
     """
 
-    classes: list[str]
-    loop: int = 0
-    phase: str = "annotate"
-    train_images: list[str] = field(default_factory=list)
-    chosen: dict[str, float] = field(default_factory=dict)
-    best_ap: float = 0.0
-    train_minutes: float = 0.0
-    train_size: int = 0
+    classes: Annotated[list[RecordedText], Field(min_length=1, max_length=MOST_CLASSES)]
+    loop: Annotated[Count, Field(le=MOST_LOOPS)] = 0
+    phase: Phase = "annotate"
+    train_images: list[ImageName] = field(default_factory=list)
+    chosen: dict[ImageName, ShareOrNan] = field(default_factory=dict)
+    best_ap: ZeroIfNull = 0.0
+    train_minutes: Number = 0.0
+    train_size: Count = 0
     history: list[LoopScores] = field(default_factory=list)
-    why_finished: str = ""
+    why_finished: RecordedText = ""
     settings: dict[str, Any] = field(default_factory=dict)
     experiment: dict[str, Any] = field(default_factory=dict)
-    train_objects: dict[str, int] = field(default_factory=dict)
+    train_objects: dict[str, Count] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}
@@ -72,23 +106,50 @@ class RunState:
 
     @classmethod
     def load(cls, path: Path) -> RunState:
-        """Raises MaskALError, naming the file and the remedy, where it cannot be used."""
-        remedy = "start over with --fresh (this run is then moved aside, not deleted)"
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            if document.pop("version") != VERSION:
-                raise MaskALError(f"{path}: written by another version of MaskAL; {remedy}")
-            history = [_scores(row) for row in document.pop("history")]
-            state = cls(**{**document, "chosen": _none_to_nan(document["chosen"])}, history=history)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise MaskALError(f"{path}: cannot be read as the state of a run ({error}); {remedy}") from error
-        if state.phase not in PHASES:
-            raise MaskALError(f"{path}: phase {state.phase!r} is not one of {', '.join(PHASES)}; {remedy}")
+        """Raises MaskALError, naming the file, the value and the remedy, where it cannot be used."""
+        document = read_json(path, "the state of a run", REMEDY)
+        version = document.get("version") if isinstance(document, dict) else None
+        if type(version) is not int or version != VERSION:
+            raise MaskALError(f"{path}: version: is not {VERSION}, which this version of MaskAL writes; {REMEDY}")
+        del document["version"]
+        check_keys(document, {one.name for one in fields(cls)} - set(LATER), f"{path}", COPY)
+        state = check_values(_STATE, document, f"{path}", COPY)
+        for number, row in enumerate(document["history"]):
+            check_keys(row, {one.name for one in fields(LoopScores)}, f"{path}: history[{number}]", COPY)
+        if state.experiment:
+            check_keys(state.experiment, {"label", "strategy", "seed"}, f"{path}: experiment", COPY)
+            check_values(_EXPERIMENT, state.experiment, f"{path}: experiment", COPY)
+        if mistakes := recorded_mistakes(state.settings):
+            raise MaskALError(f"{path}: settings: {mistakes[0]}; {COPY}")
         return state
 
+    def check_going_on(self, path: Path) -> None:
+        """Whether a run can go on from this state, which was read from `path`.
 
-def _scores(row: dict[str, Any]) -> LoopScores:
-    return LoopScores(**{key: _none_to_nan(value) for key, value in row.items()})
+        Raises:
+            MaskALError: values contradict each other.
+        """
+        loops = self.loop + (self.phase in ("choose", "finished"))
+        if len(self.history) != loops:
+            raise MaskALError(
+                f"{path}: loop: {self.loop} with phase {self.phase!r} has the scores of {loops} loops, history holds "
+                f"{len(self.history)}; {COPY}"
+            )
+        if len(set(self.train_images)) != len(self.train_images):
+            raise MaskALError(f"{path}: train_images: names an image twice; {COPY}")
+        if unknown := sorted(set(self.chosen) - set(self.train_images)):
+            raise MaskALError(f"{path}: chosen: {unknown[0]!r} is not in train_images; {COPY}")
+        by_class = {"train_objects": self.train_objects}
+        for number, row in enumerate(self.history):
+            names = ("per_class", "standard_per_class", "objects")
+            by_class |= {f"history[{number}].{name}": getattr(row, name) for name in names}
+        for place, values in by_class.items():
+            if values and set(values) != set(self.classes):
+                raise MaskALError(f"{path}: {place}: is not of the classes of the run, {self.classes}; {COPY}")
+
+
+_STATE = TypeAdapter(RunState)
+_EXPERIMENT: TypeAdapter[Any] = TypeAdapter(_Recorded)
 
 
 def _nan_to_none(value: Any) -> Any:
@@ -98,9 +159,3 @@ def _nan_to_none(value: Any) -> Any:
     if isinstance(value, list):
         return [_nan_to_none(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _none_to_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _none_to_nan(item) for key, item in value.items()}
-    return math.nan if value is None else value

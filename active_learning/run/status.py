@@ -32,6 +32,7 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     if not path.exists():
         return f"{title}: not started"
     state = RunState.load(path)
+    state.check_going_on(path)
     lines = [
         f"{title}: loop {state.loop} of {len(experiment.pool_sizes)}, phase {state.phase}",
         _images("training", settings.traindir, state.train_images),

@@ -13,6 +13,7 @@ import yaml
 
 WHOLE_FILE = 0
 COMMAND_LINE = sys.maxsize
+MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, order=True)
@@ -46,21 +47,35 @@ class RawSettings:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML 1.1, but `1e-4` is a number and `2026-11-23` a text, which is what people mean here."""
+    """Safe YAML 1.1 in what people mean here: `1e-4` is a number.
+
+    Texts are `2026-11-23`, `010` (not 8), `1:30` (not 90), `0x10`, and whole numbers of more than 400 digits.
+    """
 
 
-_EXPONENT_WITHOUT_POINT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$")
+_NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9_]{0,399})$"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"([-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
+}
 _Loader.yaml_implicit_resolvers = {
-    first: [entry for entry in entries if entry[0] != "tag:yaml.org,2002:timestamp"]
+    first: [entry for entry in entries if entry[0] not in ("tag:yaml.org,2002:timestamp", *_NUMBERS)]
     for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT_WITHOUT_POINT, list("-+0123456789"))
+for _tag, _pattern in _NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, list("-+.0123456789"))
 
 
 def read_settings_file(path: Path) -> RawSettings:
     """Whatever is wrong with the file as such stands in `mistakes`; nothing is raised."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            return RawSettings.unreadable(f"has more than {MOST_BYTES} bytes: this is no settings file")
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         return RawSettings.unreadable("there is no such file")
     except UnicodeDecodeError as error:

@@ -17,10 +17,12 @@ from active_learning.annotations.formats import FORMATS
 from active_learning.errors import SettingsError
 from active_learning.settings import paths as settings_paths
 from active_learning.settings.file import add_overrides, read_settings_file
-from active_learning.settings.keys import SettingsKeys, key_mistakes, usable_class_names, wrong
+from active_learning.settings.keys import MOST_LOOPS, SettingsKeys, key_mistakes, usable_class_names, wrong
 from active_learning.system.wording import counted, did_you_mean
 
 T = TypeVar("T")
+MOST_EXPERIMENTS = 1_000
+LONGEST_EXPERIMENT = 200  # characters of the folder's name, which has room for the seed
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,27 @@ def _contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]
     yield from _class_contradictions(keys)
     yield from _start_contradictions(keys)
     yield from _size_contradictions(keys)
-    uses = Counter(experiment.name for experiment in _named_experiments(keys))
-    for name, count in uses.items():
+    yield from _experiment_contradictions(keys)
+
+
+def _experiment_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]:
+    lists = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops")
+    experiments = _named_experiments(keys)
+    for name, count in Counter(experiment.name for experiment in experiments).items():
         if count > 1:
-            lists = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops")
             yield lists, f"strategy: the lists ask for {count} experiments in the same folder {name}; delete one"
+    longest = max((experiment.name for experiment in experiments), key=len)
+    if len(longest) > LONGEST_EXPERIMENT:
+        reason = f"the folder {longest[:60]}... of an experiment would have a name of {len(longest)} characters"
+        yield (
+            lists,
+            f"pool_size: {reason}, the disk takes {LONGEST_EXPERIMENT}; give fewer sizes, or each strategy once",
+        )
+    if (loops := max(len(experiment.pool_sizes) for experiment in experiments)) > MOST_LOOPS:
+        yield lists, f"loops: the schedule has {loops} loops, must have at most {MOST_LOOPS}"
+    if (number := len(experiments) * (1 if isinstance(keys.seed, int) else len(keys.seed))) > MOST_EXPERIMENTS:
+        reason = f"the lists ask for {number} experiments, one run can have at most {MOST_EXPERIMENTS}"
+        yield (*lists, "seed"), f"strategy: {reason}; give fewer seeds or strategies"
 
 
 def _class_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -1,4 +1,4 @@
-"""Full and read-only disks: asked beforehand where much is to be written, and put into words where a write fails."""
+"""Full disks and other faults of the system, in words; space is asked for where much is to be written."""
 
 from __future__ import annotations
 
@@ -9,17 +9,34 @@ from pathlib import Path
 
 from active_learning.errors import MaskALError
 
+FEW_FILES = 16
 GO_ON = "what was there before is whole; the same command goes on"
+_DISCONNECTED = "check whether that drive was disconnected"
 REMEDIES = {
     errno.ENOSPC: "free some space on that disk",
     errno.EDQUOT: "free some of your disk quota",
-    errno.EFBIG: "raise your limit for the size of files (ulimit -f)",
+    errno.EFBIG: "raise your limit for the size of files (ulimit -f), or use a disk that takes larger files",
     errno.EROFS: "mount that disk for writing, or name another folder in the settings",
     errno.EACCES: "change its permissions, or name another folder in the settings",
     errno.EPERM: "change its permissions, or name another folder in the settings",
     errno.EIO: "check whether the disk is broken or was disconnected",
     errno.ESTALE: "check whether the network drive was disconnected",
     errno.EMFILE: "raise your limit for open files (ulimit -n), or lower num_workers",
+    errno.ENFILE: "end some other programs: the machine has too many files open",
+    errno.ENAMETOOLONG: "shorten that name, or name a folder with a shorter path in the settings",
+    errno.EILSEQ: "rename it: that disk takes no such characters",
+    errno.EINVAL: "rename it, or name a folder on another disk in the settings: that disk does not take it",
+    errno.EBUSY: "close the program that uses it",
+    errno.ETXTBSY: "close the program that uses it",
+    errno.ENOTDIR: "a file stands where a folder is needed: rename the file",
+    errno.EISDIR: "a folder stands where a file is needed: rename the folder",
+    errno.ELOOP: "remove the links that lead in a circle",
+    errno.EMLINK: "use another disk for this folder",
+    errno.ENOMEM: "the machine's memory is full: end some other programs, or lower num_workers",
+    errno.ENOENT: "put it back, or " + _DISCONNECTED,
+    errno.ENODEV: _DISCONNECTED,
+    errno.ENXIO: _DISCONNECTED,
+    **{getattr(errno, name): _DISCONNECTED for name in ("ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT")},
 }
 
 
@@ -43,13 +60,34 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def disk_failure(error: OSError) -> str:
-    """The file, what happened and the remedy; "" where it is not the disk that failed."""
+def disk_failure(error: OSError, go_on: str = f"Nothing is lost: {GO_ON}") -> str:
+    """The file, what happened, the remedy, the disk and how to go on; "" where it is not the system that failed."""
     if error.errno not in REMEDIES:
         return ""
     place = error.filename2 or error.filename
-    file = f"{os.fsdecode(place)}: " if isinstance(place, (str, bytes, os.PathLike)) else ""
-    return f"{file}{error.strerror}; {REMEDIES[error.errno]}. Nothing is lost: {GO_ON}"
+    file = os.fsdecode(place) if isinstance(place, (str, bytes, os.PathLike)) else ""
+    remedy = REMEDIES[error.errno] + (f" ({disk_of(Path(file))})" if file and "disk" in REMEDIES[error.errno] else "")
+    return f"{f'{file}: ' if file else ''}{error.strerror}; {remedy}. {go_on}"
+
+
+def disk_of(path: Path) -> str:
+    """Where the disk of a file, that may not be there yet, is mounted, and what it has left."""
+    try:
+        existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+        mount = next(place for place in (existing.resolve(), *existing.resolve().parents) if place.is_mount())
+        usage = shutil.disk_usage(existing)
+    except OSError:
+        return "not there to be asked for its space"
+    left = f"mounted at {mount}, {in_words(usage.free)} of {in_words(usage.total)} left"
+    return f"{left}, but hardly room for another file" if _is_full_of_files(existing) else left
+
+
+def _is_full_of_files(place: Path) -> bool:
+    """Some file systems can hold a number of files, beside their size; of others it is unknown."""
+    if not hasattr(os, "statvfs"):
+        return False
+    status = os.statvfs(place)
+    return 0 <= status.f_favail < FEW_FILES < status.f_files or 0 < status.f_files <= FEW_FILES
 
 
 def in_words(size: float) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.interruption import GO_ON, INTERRUPTED, interruptible
-from active_learning.system.log import escape_unencodable, log_to_file
+from active_learning.system.log import escape_unencodable, log_to_file, log_traceback
 
 FAILURE = 1
 
@@ -42,7 +43,8 @@ def exit_code_of(
     except OSError as error:
         if not (failure := disk_failure(error)):
             raise
-        print(f"\n{failure}", file=sys.stderr)
+        log_traceback(error)
+        _report(failure)
         return FAILURE
     except KeyboardInterrupt:
         if is_main_process() and report_interruption:
@@ -51,5 +53,6 @@ def exit_code_of(
 
 
 def _report(text: str) -> None:
-    print(f"\n{text}", file=sys.stderr)
+    with suppress(OSError):  # standard error may be a file on a full disk, too
+        print(f"\n{text}", file=sys.stderr, flush=True)
     log_to_file(text)

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+from active_learning.system.files import write_errors_named
+
 DRAFT = ".maskal-draft"  # only this package makes files of that suffix
 
 
@@ -51,7 +53,8 @@ def draft_of_new(target: Path) -> Iterator[Path]:
     draft = target.with_name(target.name + DRAFT)
     draft.unlink(missing_ok=True)  # a kill in rename_new leaves it as a second name of the finished file
     try:
-        yield draft
+        with write_errors_named(target):
+            yield draft
         rename_new(draft, target)
     finally:
         draft.unlink(missing_ok=True)

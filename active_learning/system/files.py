@@ -7,9 +7,22 @@ import io
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
+
+from active_learning.errors import MaskALError
+
+
+@contextmanager
+def write_errors_named(path: Path) -> Iterator[None]:
+    """Errors of the system that carry no file's name, as those of writing and closing do, get this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
 
 
 @contextmanager
@@ -21,10 +34,12 @@ def draft_of(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".tmp")
     try:
-        yield draft
+        with write_errors_named(path):
+            yield draft
         draft.replace(path)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # of a drive that is gone; what failed first is to be reported
+            draft.unlink(missing_ok=True)
         raise
 
 
@@ -34,6 +49,19 @@ def write_atomically(path: Path, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def report_unreadable_folder(error: OSError) -> None:
+    """For `os.walk`, which passes over what it cannot read. A folder that was removed at this moment is no fault.
+
+    Raises:
+        MaskALError: names the folder and the remedy.
+    """
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        reason = f"this folder cannot be read ({error.strerror})"
+        raise MaskALError(
+            f"{error.filename}: {reason}; change its permissions, check its drive, or move it away"
+        ) from error
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

@@ -10,6 +10,8 @@ import io
 import logging
 import re
 import sys
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from termcolor import colored
@@ -54,12 +56,32 @@ def log_to_file(text: str) -> None:
             handler.handle(record)
 
 
-class _AboveProgressBars(logging.Handler):
+def log_traceback(error: BaseException) -> None:
+    """Into the log file alone: users read the message, who mends the program reads where it came from."""
+    log_to_file("".join(traceback.format_exception(error)))
+
+
+class _Quiet(logging.Handler):
+    """What cannot be written, as on a full disk, is left out: logging would print a traceback for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+class _AboveProgressBars(_Quiet):
     """Lines on standard output that do not tear a running progress bar. On a terminal warnings stand out."""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = self.format(record)
-        tqdm.write(colored(line, "yellow") if record.levelno >= logging.WARNING else line, file=sys.stdout)
+        try:
+            tqdm.write(colored(line, "yellow") if record.levelno >= logging.WARNING else line, file=sys.stdout)
+        except OSError:  # it may be a file, or a pipe that nobody reads any more
+            self.handleError(record)
+
+
+class _QuietFile(_Quiet, logging.FileHandler):
+    """A log file."""
 
 
 class _WarningsFor(logging.Handler):
@@ -85,7 +107,7 @@ class _WithoutColours(logging.Formatter):
 
 
 def _file(path: Path) -> logging.FileHandler:
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler = _QuietFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_WithoutColours())
     return handler
 
@@ -93,7 +115,8 @@ def _file(path: Path) -> logging.FileHandler:
 def _use_handlers(target: logging.Logger, *handlers: logging.Handler) -> None:
     for old in list(target.handlers):
         target.removeHandler(old)
-        old.close()
+        with suppress(OSError):  # lines that a full disk did not take
+            old.close()
     target.setLevel(logging.INFO)
     target.propagate = False
     for handler in handlers:

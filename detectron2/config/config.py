@@ -13,6 +13,7 @@ from typing import IO, Any
 import yaml
 from fvcore.common.config import CfgNode as _CfgNode
 
+from detectron2.utils.errors import InputError
 from detectron2.utils.file_io import PathManager
 
 CURRENT_VERSION = 2
@@ -79,7 +80,7 @@ class CfgNode(_CfgNode):
             ValueError: a value has the wrong type, or the last key has none.
         """
         if len(cfg_list) % 2:
-            raise ValueError(f"settings come as KEY VALUE pairs, the last key has no value: {list(cfg_list)}")
+            raise InputError(f"settings come as KEY VALUE pairs, the last key has no value: {list(cfg_list)}")
         known = set(self._dotted_keys())
         for key in cfg_list[::2]:
             if not (key in known or self.key_is_deprecated(key) or self.key_is_renamed(key)):

@@ -20,7 +20,9 @@ def configurable(
     call that `from_config` does not take itself override what it returns.
 
     Raises:
-        TypeError: the decorator is used in another way, or `from_config` is missing or does not begin with `cfg`.
+        TypeError: the decorator is used in another way, or `from_config` is no classmethod or does not begin with
+            `cfg`.
+        AttributeError: `from_config` is missing.
     """
     if init_func is not None:
         if from_config is not None or not inspect.isfunction(init_func) or init_func.__name__ != "__init__":
@@ -36,8 +38,10 @@ def _configurable_init(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
         translate = getattr(type(self), "from_config", None)
+        if translate is None:
+            raise AttributeError(f"{type(self).__name__} has a configurable __init__ and so needs a from_config")
         if not inspect.ismethod(translate):
-            raise TypeError(f"{type(self).__name__} has a configurable __init__ and so needs a classmethod from_config")
+            raise TypeError(f"{type(self).__name__}.from_config must be a classmethod")
         args, kwargs = _explicit_arguments(translate, args, kwargs)
         init(self, *args, **kwargs)
 

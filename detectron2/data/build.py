@@ -22,6 +22,7 @@ from detectron2.data.resumable_loader import ResumableLoader
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
+from detectron2.utils.errors import InputError
 from detectron2.utils.logger import create_class_table
 
 __all__ = [
@@ -48,7 +49,7 @@ def print_instances_class_histogram(dataset_dicts: list[dict], class_names: Sequ
     counts = Counter(annotation["category_id"] for annotation in annotations if not annotation.get("iscrowd", 0))
     unknown = sorted(set(counts) - set(range(len(class_names))))
     if unknown:
-        raise ValueError(f"category_id {unknown} of the annotations are not in [0, {len(class_names)}) as the classes")
+        raise InputError(f"category_id {unknown} of the annotations are not in [0, {len(class_names)}) as the classes")
     by_class = [(name[:20], counts[i]) for i, name in enumerate(class_names)]
     if len(class_names) > 1:
         by_class.append(("total", sum(counts.values())))
@@ -79,17 +80,17 @@ def get_detection_dataset_dicts(
         raise NotImplementedError("keypoints and precomputed proposals are not supported")
     names = [names] if isinstance(names, str) else list(names)
     if not names:
-        raise ValueError("no data set given: set DATASETS.TRAIN or DATASETS.TEST")
+        raise InputError("no data set given: set DATASETS.TRAIN or DATASETS.TEST")
     loaded = {name: DatasetCatalog.get(name) for name in names}
     for name, dicts in loaded.items():
         if not dicts:
-            raise ValueError(f"data set '{name}' is empty")
+            raise InputError(f"data set '{name}' is empty")
     dataset_dicts = [d for name in names for d in loaded[name]]
     annotated = "annotations" in dataset_dicts[0]
     if filter_empty and annotated:
         dataset_dicts = filter_images_with_only_crowd_annotations(dataset_dicts)
     if not dataset_dicts:
-        raise ValueError(f"no image of {', '.join(names)} has an annotated object")
+        raise InputError(f"no image of {', '.join(names)} has an annotated object")
     class_names = MetadataCatalog.get(names[0]).get("thing_classes")
     if annotated and check_consistency and class_names is not None:
         check_metadata_consistency("thing_classes", names)
@@ -105,25 +106,31 @@ def build_batch_data_loader(
     aspect_ratio_grouping: bool = False,
     num_workers: int = 0,
     collate_fn: Collate | None = None,
-    pin_memory: bool = False,
+    drop_last: bool = True,
+    **kwargs: Any,
 ) -> Iterable[Any]:
-    """An iterable of training batches; arguments as of build_detection_train_loader, a stream takes no sampler.
+    """An iterable of batches; arguments as of build_detection_train_loader, a stream takes no sampler.
 
-    Raises ValueError where the processes cannot share `total_batch_size` equally.
+    `drop_last` leaves out the images that do not fill a last batch.
+
+    Raises ValueError where the processes cannot share `total_batch_size` equally, and where batches of like aspect
+    ratio, which are always full, are to be had with `drop_last` False.
     """
     world_size = comm.get_world_size()
     if total_batch_size <= 0 or total_batch_size % world_size:
-        raise ValueError(f"a batch of {total_batch_size} images cannot be shared equally by {world_size} processes")
+        raise InputError(f"a batch of {total_batch_size} images cannot be shared equally by {world_size} processes")
+    if aspect_ratio_grouping and not drop_last:
+        raise InputError("aspect_ratio_grouping makes full batches only: it needs drop_last=True")
     batch_size = total_batch_size // world_size
     _check_sampler(dataset, sampler)
     if sampler is not None:
         # Workers take whole batches, so that their number does not change which images make a batch.
         dataset = ToIterableDataset(dataset, sampler, shard_chunk_size=1 if aspect_ratio_grouping else batch_size)
     kind: Any = ResumableLoader if isinstance(dataset, ToIterableDataset) else torchdata.DataLoader
-    loader = partial(kind, num_workers=num_workers, worker_init_fn=worker_init_reset_seed, pin_memory=pin_memory)
+    loader = partial(kind, num_workers=num_workers, worker_init_fn=worker_init_reset_seed, **kwargs)
     if not aspect_ratio_grouping:
         collate = collate_fn or trivial_batch_collator
-        return loader(dataset, batch_size=batch_size, drop_last=True, collate_fn=collate)
+        return loader(dataset, batch_size=batch_size, drop_last=drop_last, collate_fn=collate)
     # Workers send single images: only here, where all arrive, can they be grouped.
     singles = loader(dataset, batch_size=None, collate_fn=trivial_batch_collator)
     batches: Any = AspectRatioGroupedDataset(singles, batch_size)
@@ -134,7 +141,7 @@ def build_batch_data_loader(
 
 def _check_sampler(dataset: Any, sampler: torchdata.Sampler | None) -> None:
     if isinstance(dataset, torchdata.IterableDataset) != (sampler is None):
-        raise ValueError("a stream has its own order and takes no sampler, any other data set needs one")
+        raise InputError("a stream has its own order and takes no sampler, any other data set needs one")
 
 
 def _mapped(dataset: Any, mapper: Callable[[dict], Any] | None) -> Any:
@@ -204,7 +211,7 @@ def build_detection_train_loader(
     aspect_ratio_grouping: bool = True,
     num_workers: int = 0,
     collate_fn: Collate | None = None,
-    pin_memory: bool = False,
+    **kwargs: Any,
 ) -> Iterable[Any]:
     """An endless iterable of training batches. Call with a config or with explicit arguments.
 
@@ -216,7 +223,7 @@ def build_detection_train_loader(
         aspect_ratio_grouping: batch landscape and portrait images apart; the items need "width" and "height".
         num_workers: worker processes of each process; 0 loads in this one.
         collate_fn: makes a batch from a list; None keeps the list.
-        pin_memory: put images where a GPU can fetch them while the processor goes on.
+        kwargs: `drop_last`, and torch's DataLoader's, such as `pin_memory` and `prefetch_factor`.
     """
     data = _mapped(dataset, mapper)
     if sampler is None and not isinstance(data, torchdata.IterableDataset):
@@ -225,9 +232,8 @@ def build_detection_train_loader(
         "aspect_ratio_grouping": aspect_ratio_grouping,
         "num_workers": num_workers,
         "collate_fn": collate_fn,
-        "pin_memory": pin_memory,
     }
-    return build_batch_data_loader(data, sampler, total_batch_size, **options)
+    return build_batch_data_loader(data, sampler, total_batch_size, **options, **kwargs)
 
 
 def _test_loader_from_config(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from detectron2.utils.errors import InputError
+
 __all__ = ["DatasetCatalog", "Metadata", "MetadataCatalog"]
 
 
@@ -82,7 +84,7 @@ class _MetadataCatalog(_Catalog):
     def get(self, name: str) -> Metadata:  # type: ignore[override]
         """The one Metadata object of `name`."""
         if not name:
-            raise ValueError("a data set's name must not be empty")
+            raise InputError("a data set's name must not be empty")
         return self.setdefault(name, Metadata(name=name))
 
 

@@ -172,8 +172,8 @@ class AspectRatioGroupedDataset(torchdata.IterableDataset):
 
     def __init__(self, dataset: Iterable[dict], batch_size: int) -> None:
         self.dataset, self.batch_size = dataset, batch_size
-        # Each dict with its position in the stream.
-        self._waiting: dict[bool, list[tuple[int, dict]]] = {True: [], False: []}
+        # Portrait and landscape: each dict with its position in the stream.
+        self._buckets: tuple[list[tuple[int, dict]], list[tuple[int, dict]]] = ([], [])
         self._to_reload: list[int] = []
 
     def _numbered(self) -> Iterator[tuple[int, dict]]:
@@ -182,13 +182,13 @@ class AspectRatioGroupedDataset(torchdata.IterableDataset):
         if numbered_items is None:
             return enumerate(self.dataset)
         # What waited belongs to a pass of which the positions no longer count.
-        for group in self._waiting.values():
+        for group in self._buckets:
             group.clear()
         return numbered_items(reload)
 
     def __iter__(self) -> Iterator[list[dict]]:
         for position, item in self._numbered():
-            group = self._waiting[item["width"] > item["height"]]
+            group = self._buckets[item["width"] > item["height"]]
             group.append((position, item))
             if len(group) == self.batch_size:
                 batch = [item for _, item in group]
@@ -198,7 +198,7 @@ class AspectRatioGroupedDataset(torchdata.IterableDataset):
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the stream, and which items of before it wait for their batch; {} where it cannot be known."""
-        waiting = sorted(position for group in self._waiting.values() for position, _ in group)
+        waiting = sorted(position for group in self._buckets for position, _ in group)
         place = place_of(self.dataset)
         return {**place, "waiting": self._to_reload or waiting} if place else {}
 

@@ -16,6 +16,7 @@ from detectron2.data import transforms as T
 from detectron2.data.catalog import MetadataCatalog
 from detectron2.data.image_io import convert_image_to_rgb, convert_PIL_to_numpy, read_image  # noqa: F401
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks, polygons_to_bitmask
+from detectron2.utils.errors import InputError
 from detectron2.utils.generic_mask import decode_run_lengths
 
 
@@ -90,9 +91,9 @@ def _bitmap(segmentation: Any) -> np.ndarray:
     return decode_run_lengths(segmentation) if isinstance(segmentation, dict) else segmentation
 
 
-def _sized(bitmap: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+def _sized(bitmap: np.ndarray, image_size: tuple[int, ...]) -> np.ndarray:
     if bitmap.shape != tuple(image_size):
-        raise ValueError(f"a mask of {bitmap.shape} does not fit its image of {tuple(image_size)} (height, width)")
+        raise InputError(f"a mask of {bitmap.shape} does not fit its image of {tuple(image_size)} (height, width)")
     return bitmap
 
 
@@ -102,7 +103,8 @@ def annotations_to_instances(
     """Make the Instances a network is trained on.
 
     Args:
-        annos: N annotations of one image, usually after transform_instance_annotations.
+        annos: N annotations of one image, usually after transform_instance_annotations, which gives their masks the
+            size of the image.
         image_size: (height, width).
         mask_format: "polygon" or "bitmask". Run lengths and masks need "bitmask".
 
@@ -110,7 +112,8 @@ def annotations_to_instances(
         Instances with gt_boxes (Nx4, absolute (x0, y0, x1, y1)), gt_classes (N, int64) and, if annotated, gt_masks.
 
     Raises:
-        ValueError: a segmentation does not fit `mask_format` or `image_size`.
+        ValueError: a segmentation does not fit `mask_format`, polygons and run lengths not `image_size`, or arrays
+            differ in size.
     """
     boxes = [BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYXY_ABS) for anno in annos]
     target = Instances(image_size)
@@ -132,13 +135,15 @@ def _make_masks(segmentations: list[Any], image_size: tuple[int, int], mask_form
             ) from error
     if mask_format != "bitmask":
         raise ValueError(f"mask_format must be 'polygon' or 'bitmask', not '{mask_format}'")
-    masks = np.zeros((len(segmentations), *image_size), dtype=bool)
-    for mask, segmentation in zip(masks, segmentations, strict=True):
-        if isinstance(segmentation, (list, tuple)):
-            mask[:] = polygons_to_bitmask([np.asarray(polygon) for polygon in segmentation], *image_size)
-        else:
-            mask[:] = _sized(_bitmap(segmentation), image_size)
-    return BitMasks(torch.from_numpy(masks))
+    masks = [_mask(segmentation, image_size) for segmentation in segmentations]
+    return BitMasks(np.stack([_sized(mask, masks[0].shape) for mask in masks]) != 0)
+
+
+def _mask(segmentation: Any, image_size: tuple[int, int]) -> np.ndarray:
+    if isinstance(segmentation, (list, tuple)):
+        return polygons_to_bitmask([np.asarray(polygon) for polygon in segmentation], *image_size)
+    bitmap = _bitmap(segmentation)
+    return _sized(bitmap, image_size) if isinstance(segmentation, dict) else bitmap
 
 
 def filter_empty_instances(
@@ -156,7 +161,7 @@ def filter_empty_instances(
         return_mask: also return which of the N are kept, as a bool tensor.
     """
     if not by_box and not by_mask:
-        raise ValueError("filter_empty_instances needs by_box, by_mask or both")
+        raise InputError("filter_empty_instances needs by_box, by_mask or both")
     keep = torch.ones(len(instances), dtype=torch.bool)
     if by_box:
         keep &= instances.gt_boxes.nonempty(threshold=box_threshold)
@@ -174,7 +179,7 @@ def build_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING)
     flip = cfg.INPUT.RANDOM_FLIP
     if flip not in ("none", "horizontal", "vertical"):
-        raise ValueError(f"INPUT.RANDOM_FLIP must be 'none', 'horizontal' or 'vertical', not '{flip}'")
+        raise InputError(f"INPUT.RANDOM_FLIP must be 'none', 'horizontal' or 'vertical', not '{flip}'")
     if flip == "none":
         return [resize]
     return [resize, T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical")]
@@ -192,11 +197,11 @@ def gen_crop_transform_with_instance(
     """
     size, image = np.asarray(crop_size, dtype=np.int64), np.asarray(image_size, dtype=np.int64)
     if (size > image).any():
-        raise ValueError(f"a crop of {tuple(crop_size)} does not fit into an image of {tuple(image_size)}")
+        raise InputError(f"a crop of {tuple(crop_size)} does not fit into an image of {tuple(image_size)}")
     box = np.asarray(BoxMode.convert(instance["bbox"], instance["bbox_mode"], BoxMode.XYXY_ABS), dtype=np.float64)
     center = (box[[1, 0]] + box[[3, 2]]) / 2
     if (center < 0).any() or (center > image).any():
-        raise ValueError(f"the box {box.tolist()} has its centre outside of an image of {tuple(image_size)}")
+        raise InputError(f"the box {box.tolist()} has its centre outside of an image of {tuple(image_size)}")
     lowest = np.maximum(np.ceil(center).astype(np.int64) - size, 0)
     highest = np.minimum(np.floor(center).astype(np.int64), image - size)
     y0, x0 = np.random.randint(lowest, highest + 1).tolist()
@@ -210,7 +215,7 @@ def check_metadata_consistency(key: str, dataset_names: Iterable[str]) -> None:
     """
     values = {name: getattr(MetadataCatalog.get(name), key) for name in dataset_names}
     if not values:
-        raise ValueError("no data sets to compare")
+        raise InputError("no data sets to compare")
     first = next(iter(values))
     for name, value in values.items():
         if value != values[first]:

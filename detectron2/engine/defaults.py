@@ -28,6 +28,7 @@ from detectron2.solver import build_lr_scheduler, build_optimizer
 from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
+from detectron2.utils.errors import InputError
 from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter, TensorboardXWriter
 from detectron2.utils.file_io import PathManager, write_whole
 from detectron2.utils.logger import setup_logger
@@ -130,7 +131,7 @@ class DefaultPredictor:
         self.aug = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
         self.input_format = cfg.INPUT.FORMAT
         if self.input_format not in ("RGB", "BGR"):
-            raise ValueError(f"INPUT.FORMAT is '{self.input_format}'; it must be RGB or BGR")
+            raise InputError(f"INPUT.FORMAT is '{self.input_format}'; it must be RGB or BGR")
 
     def __call__(self, original_image: np.ndarray) -> dict[str, Any]:
         """{"instances": Instances} in the coordinates of the image (HxWx3 uint8, BGR)."""
@@ -315,7 +316,7 @@ class DefaultTrainer(TrainerBase):
         names = cfg.DATASETS.TEST
         given = [evaluators] if isinstance(evaluators, DatasetEvaluator) else evaluators
         if given is not None and len(given) != len(names):
-            raise ValueError(f"{len(given)} evaluators are given for {len(names)} test datasets")
+            raise InputError(f"{len(given)} evaluators are given for {len(names)} test datasets")
         results: dict[str, Any] = {}
         for index, name in enumerate(names):
             try:
@@ -342,7 +343,7 @@ class DefaultTrainer(TrainerBase):
         if written_for in (0, num_workers):
             return cfg
         if cfg.SOLVER.IMS_PER_BATCH % written_for:
-            raise ValueError(
+            raise InputError(
                 f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} is no multiple of "
                 f"SOLVER.REFERENCE_WORLD_SIZE {written_for}"
             )

@@ -22,6 +22,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.env import random_states_kept
+from detectron2.utils.errors import InputError
 from detectron2.utils.events import EventStorage, EventWriter
 
 __all__ = [
@@ -134,6 +135,9 @@ class PeriodicCheckpointer(_PeriodicCheckpointer, HookBase):
         self.max_iter = self.trainer.max_iter
 
     def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if done % self.period == 0 or done >= self.trainer.max_iter:
+            self.trainer.storage.settle()  # a loss that is not finite must stop the training before this is saved
         self.step(self.trainer.iter)
 
 
@@ -175,7 +179,7 @@ class BestCheckpointer(_Periodic):
         file_prefix: str = "model_best",
     ) -> None:
         if mode not in ("max", "min"):
-            raise ValueError(f"BestCheckpointer: mode must be 'max' or 'min', not '{mode}'")
+            raise InputError(f"BestCheckpointer: mode must be 'max' or 'min', not '{mode}'")
         self._period = eval_period
         self._checkpointer = checkpointer
         self._val_metric = val_metric
@@ -223,7 +227,7 @@ class LRScheduler(HookBase):
     def before_train(self) -> None:
         self._optimizer = self._optimizer or getattr(self.trainer, "optimizer", None)
         if self._optimizer is None:
-            raise ValueError("LRScheduler: neither the hook nor the trainer has an optimizer")
+            raise InputError("LRScheduler: neither the hook nor the trainer has an optimizer")
         if isinstance(self.scheduler, ParamScheduler):
             self._scheduler = LRMultiplier(
                 self._optimizer, self.scheduler, self.trainer.max_iter, last_iter=self.trainer.iter - 1

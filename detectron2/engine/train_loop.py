@@ -6,8 +6,10 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -16,6 +18,7 @@ from torch import nn
 
 from detectron2.utils import comm
 from detectron2.utils.env import random_states, random_states_kept, set_random_states
+from detectron2.utils.errors import InputError
 from detectron2.utils.events import EventStorage, get_event_storage
 
 __all__ = ["AMPTrainer", "HookBase", "SimpleTrainer", "TrainerBase"]
@@ -84,10 +87,12 @@ class TrainerBase:
                     self.before_step()
                     self.run_step()
                     self.after_step()
+                self.storage.settle()
                 # Distinguishes a finished training from one that stopped in its last iteration.
                 self.iter = max(start_iter, max_iter)
             except Exception as error:
                 logger.error("Training stopped at iteration %d: %s", self.iter, error)
+                self.storage.settle()  # raises what went wrong an iteration earlier, and led to this
                 raise
             finally:
                 self.after_train()
@@ -136,14 +141,37 @@ class SimpleTrainer(TrainerBase):
 
     `model(batch)` must return a dict of losses (or one loss); `data_loader` yields batches, and starts over where it
     is finite. Losses are averaged over processes and written as `total_loss` and by their names; `data_time` is the
-    seconds the loop waited for data, of the slowest process.
+    seconds the loop waited for data, of the slowest process. A loss that is not finite stops the training where it is
+    written.
 
     The state holds the random generators, and the place in the data of a loader with `state_dict` and
     `load_state_dict` (those of detectron2.data have them): a resumed training is then equal to an uninterrupted one.
     """
 
-    def __init__(self, model: nn.Module, data_loader: Iterable[Any], optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: Iterable[Any],
+        optimizer: torch.optim.Optimizer,
+        gather_metric_period: int = 1,
+        zero_grad_before_forward: bool = False,
+        async_write_metrics: bool = False,
+    ) -> None:
+        """
+        Args:
+            gather_metric_period: write losses and data time every so many iterations. Each time, the processes wait for
+                one another and the processor for its GPU.
+            zero_grad_before_forward: free the gradients before the forward pass, which then has their memory, instead
+                of after it.
+            async_write_metrics: wait for the losses in a thread, while the next iteration begins. They are in the
+                storage before anyone reads it, and an error is raised an iteration later at the latest.
+        """
         super().__init__()
+        if gather_metric_period < 1:
+            raise InputError(f"gather_metric_period is {gather_metric_period}; it must be at least 1")
+        self.gather_metric_period = gather_metric_period
+        self.zero_grad_before_forward = zero_grad_before_forward
+        self._metrics_thread = ThreadPoolExecutor(1, "metrics") if async_write_metrics else None
         model.train()
         self.model = model
         self.data_loader = data_loader
@@ -170,6 +198,11 @@ class SimpleTrainer(TrainerBase):
             self._is_resumed = False
         return self._batches
 
+    def reset_data_loader(self, data_loader_builder: Callable[[], Iterable[Any]]) -> None:
+        """Go on with the loader that the function gives; the workers of the old one end before it is called."""
+        self.data_loader = ()
+        self.data_loader = data_loader_builder()
+
     def next_batch(self) -> Any:
         """The next batch; raises ValueError where the loader yields nothing."""
         batch = next(self._data_loader_iter, None)
@@ -183,13 +216,16 @@ class SimpleTrainer(TrainerBase):
     def run_step(self) -> None:
         """Forward, backward, optimizer step; FloatingPointError, with the remedy, where the loss is not finite."""
         if not self.model.training:
-            raise RuntimeError(f"{type(self).__name__}: the model is in eval mode; call model.train() before training")
+            raise InputError(f"{type(self).__name__}: the model is in eval mode; call model.train() before training")
         start = time.perf_counter()
         batch = self.next_batch()
         data_time = time.perf_counter() - start
+        if self.zero_grad_before_forward:
+            self.optimizer.zero_grad()
         with self.forward_context():
             losses = self.losses_of(batch)
-        self.optimizer.zero_grad()
+        if not self.zero_grad_before_forward:
+            self.optimizer.zero_grad()
         self.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
         self._write_metrics(losses, data_time)
         self.step_optimizer()
@@ -210,28 +246,26 @@ class SimpleTrainer(TrainerBase):
     def step_optimizer(self) -> None:
         self.optimizer.step()
 
-    def _write_metrics(self, losses: Losses, data_time: float) -> None:
-        """Put losses and data time into the storage; stops a training whose loss is not finite in every process."""
-        # All losses leave the device in one copy: each copy waits for the GPU.
-        values = torch.stack([loss.detach().float() for loss in losses.values()])
-        waited = torch.tensor(data_time, device=values.device)
-        if comm.get_world_size() > 1:
-            dist.all_reduce(values)
-            values /= comm.get_world_size()
-            dist.all_reduce(waited, op=dist.ReduceOp.MAX)
-        *numbers, data_time = torch.cat([values, waited[None]]).tolist()
-        metrics = dict(zip(losses, numbers, strict=True))
-        if not math.isfinite(sum(numbers)):
-            listed = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
-            raise FloatingPointError(
-                f"the loss became infinite or NaN at iteration {self.iter} ({listed}); lower SOLVER.BASE_LR, lengthen "
-                "SOLVER.WARMUP_ITERS, or set SOLVER.CLIP_GRADIENTS.ENABLED to True"
-            )
+    def _write_metrics(self, losses: Losses, data_time: float, prefix: str = "") -> None:
+        """Write the metrics where the period has them written; stops a training whose loss is not finite."""
+        if (self.iter + 1) % self.gather_metric_period:
+            return
+        if self._metrics_thread is None:
+            self.write_metrics(losses, data_time, prefix)
+            return
         storage = get_event_storage()
-        storage.put_scalar("data_time", data_time)
-        storage.put_scalar("total_loss", sum(numbers))
-        if len(metrics) > 1:
-            storage.put_scalars(**metrics)
+        storage.settle()
+        storage.put_later(self._metrics_thread.submit(_metrics_on_device(losses, data_time, prefix, storage.iter)))
+
+    @staticmethod
+    def write_metrics(loss_dict: Losses, data_time: float, prefix: str = "") -> None:
+        """Put losses and data time, gathered from all processes, into the storage; `prefix` goes before total_loss.
+
+        Raises FloatingPointError in every process where a loss is not finite in one.
+        """
+        storage = get_event_storage()
+        for name, value in _metrics_on_device(loss_dict, data_time, prefix, storage.iter)().items():
+            storage.put_scalar(name, value)
 
     def gather_process_states(self, saved: bool) -> None:
         """Collect in all processes what each alone knows, where the main process saves this iteration; else forget."""
@@ -275,6 +309,31 @@ class SimpleTrainer(TrainerBase):
             self.load_process_states(state_dict["processes"])
 
 
+def _metrics_on_device(losses: Losses, data_time: float, prefix: str, iteration: int) -> Callable[[], dict[str, float]]:
+    """What waits for the losses to be computed and gives the metrics by name; the processes are gathered before."""
+    # All losses leave the device in one copy: each copy waits for the GPU.
+    values = torch.stack([loss.detach().float() for loss in losses.values()])
+    waited = torch.tensor(data_time, device=values.device)
+    if comm.get_world_size() > 1:
+        dist.all_reduce(values)
+        values /= comm.get_world_size()
+        dist.all_reduce(waited, op=dist.ReduceOp.MAX)
+    return partial(_metrics, torch.cat([values, waited[None]]), tuple(losses), prefix, iteration)
+
+
+def _metrics(values: torch.Tensor, names: Sequence[str], prefix: str, iteration: int) -> dict[str, float]:
+    *numbers, data_time = values.tolist()
+    losses = dict(zip(names, numbers, strict=True))
+    if not math.isfinite(sum(numbers)):
+        listed = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        raise FloatingPointError(
+            f"the loss became infinite or NaN at iteration {iteration} ({listed}); lower SOLVER.BASE_LR, lengthen "
+            "SOLVER.WARMUP_ITERS, or set SOLVER.CLIP_GRADIENTS.ENABLED to True"
+        )
+    metrics = {"data_time": data_time, f"{prefix}total_loss": sum(numbers)}
+    return {**metrics, **losses} if len(losses) > 1 else metrics
+
+
 class AMPTrainer(SimpleTrainer):
     """SimpleTrainer in automatic mixed precision.
 
@@ -288,11 +347,21 @@ class AMPTrainer(SimpleTrainer):
         optimizer: torch.optim.Optimizer,
         grad_scaler: torch.amp.GradScaler | None = None,
         precision: torch.dtype = torch.float16,
+        log_grad_scaler: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(model, data_loader, optimizer)
+        """
+        Args:
+            grad_scaler: None makes the usual one.
+            precision: type of the computation on a GPU.
+            log_grad_scaler: write the scale of each iteration as `[metric]grad_scaler`.
+            kwargs: `gather_metric_period` and the others of SimpleTrainer.
+        """
+        super().__init__(model, data_loader, optimizer, **kwargs)
         self.device_type = next(model.parameters()).device.type
         self.precision = precision if self.device_type == "cuda" else torch.bfloat16
         scale = self.precision == torch.float16
+        self.log_grad_scaler = log_grad_scaler
         self.grad_scaler = grad_scaler or torch.amp.GradScaler(self.device_type, enabled=scale)
 
     def forward_context(self) -> AbstractContextManager[Any]:
@@ -302,6 +371,8 @@ class AMPTrainer(SimpleTrainer):
         self.grad_scaler.scale(loss).backward()
 
     def step_optimizer(self) -> None:
+        if self.log_grad_scaler:
+            get_event_storage().put_scalar("[metric]grad_scaler", self.grad_scaler.get_scale())
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 

@@ -29,6 +29,7 @@ from detectron2.evaluation.box_proposals import average_recalls
 from detectron2.evaluation.evaluator import DatasetEvaluator
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils import comm
+from detectron2.utils.errors import InputError
 from detectron2.utils.file_io import PathManager, write_whole
 from detectron2.utils.logger import create_class_table, create_small_table
 
@@ -102,7 +103,7 @@ class COCOEvaluator(DatasetEvaluator):
         if json_file is not None:
             return json_file
         if self._output_dir is None:
-            raise ValueError(
+            raise InputError(
                 f"data set '{dataset_name}' has no json file: give COCOEvaluator an output_dir to write one"
             )
         json_file = str(self._output_dir / f"{dataset_name}_coco_format.json")
@@ -182,7 +183,7 @@ class COCOEvaluator(DatasetEvaluator):
         dataset_id = {contiguous: original for original, contiguous in contiguous_id.items()}
         unknown = {result["category_id"] for result in found} - dataset_id.keys()
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f"the model predicts the classes {sorted(unknown)}, but data set '{self._metadata.name}' has "
                 f"{len(dataset_id)} classes, numbered from 0: does MODEL.ROI_HEADS.NUM_CLASSES fit?"
             )

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from detectron2.utils.errors import InputError
+
 
 def paste_masks_in_image(masks: Tensor, boxes: Any, image_shape: tuple[int, int], threshold: float = 0.5) -> Tensor:
     """Resize each mask bilinearly to its box and place it in an image of zeros.
@@ -26,10 +28,10 @@ def paste_masks_in_image(masks: Tensor, boxes: Any, image_shape: tuple[int, int]
     bounded by the largest box.
     """
     if masks.dim() != 3 or masks.shape[-1] != masks.shape[-2]:
-        raise ValueError(f"masks have shape {tuple(masks.shape)}, expected (N, M, M)")
+        raise InputError(f"masks have shape {tuple(masks.shape)}, expected (N, M, M)")
     corners: Tensor = boxes if isinstance(boxes, Tensor) else boxes.tensor
     if len(masks) != len(corners):
-        raise ValueError(f"{len(masks)} masks but {len(corners)} boxes")
+        raise InputError(f"{len(masks)} masks but {len(corners)} boxes")
     (height, width), soft = image_shape, threshold < 0
     kind = torch.uint8 if soft else torch.bool
     out = torch.full((len(masks), height, width), threshold == 0, dtype=kind, device=masks.device)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from detectron2.layers.cpu import roi_align as cpu
+from detectron2.utils.errors import InputError
 
 
 class ROIAlign(nn.Module):
@@ -32,7 +33,7 @@ class ROIAlign(nn.Module):
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """NCHW maps and Kx5 rois (batch index, x0, y0, x1, y1) -> K x C x output_size."""
         if rois.dim() != 2 or rois.shape[1] != 5:
-            raise ValueError(f"ROIAlign: rois have shape {tuple(rois.shape)}, expected (K, 5)")
+            raise InputError(f"ROIAlign: rois have shape {tuple(rois.shape)}, expected (K, 5)")
         pool = cpu.roi_align if self.cpu_kernels else roi_align
         rois = rois.to(input.dtype)
         return pool(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)

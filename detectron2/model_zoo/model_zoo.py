@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ def get_checkpoint_url(config_path: str) -> str:
 
     Raises RuntimeError where no weights were published for it.
     """
-    name = config_path.removesuffix(".yaml")
+    name = config_path.removesuffix(".yaml").removesuffix(".py")
     if name not in _CHECKPOINTS:
         raise RuntimeError(f"no checkpoint is published for '{config_path}'{_nearest(name, _CHECKPOINTS)}")
     return f"{BASE_URL}{name}/{_CHECKPOINTS[name]}"
@@ -69,7 +70,7 @@ def get_checkpoint_url(config_path: str) -> str:
 def get_config_file(config_path: str) -> str:
     """Path of a config's YAML file on this machine; RuntimeError where there is no such config."""
     for folder in _CONFIG_FOLDERS:
-        if (folder / config_path).is_file():
+        if os.path.isfile(folder / config_path):  # noqa: PTH113 - pathlib raises for what cannot be a name
             return str(folder / config_path)
     known = [file.relative_to(folder).as_posix() for folder in _CONFIG_FOLDERS for file in folder.rglob("*/*.yaml")]
     raise RuntimeError(f"there is no config '{config_path}' in the model zoo{_nearest(config_path, known)}")

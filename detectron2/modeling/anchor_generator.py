@@ -15,6 +15,7 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes
+from detectron2.utils.errors import InputError
 from detectron2.utils.registry import Registry
 
 __all__ = ["ANCHOR_GENERATOR_REGISTRY", "DefaultAnchorGenerator", "build_anchor_generator"]
@@ -36,6 +37,7 @@ class DefaultAnchorGenerator(nn.Module):
     """
 
     box_dim = 4
+    __jit_unused_properties__ = ("num_anchors", "num_cell_anchors")
 
     @configurable
     def __init__(
@@ -43,7 +45,7 @@ class DefaultAnchorGenerator(nn.Module):
     ) -> None:
         super().__init__()
         if not 0.0 <= offset < 1.0:
-            raise ValueError(f"MODEL.ANCHOR_GENERATOR.OFFSET is {offset}; it must lie in [0, 1)")
+            raise InputError(f"MODEL.ANCHOR_GENERATOR.OFFSET is {offset}; it must lie in [0, 1)")
         self.strides = list(strides)
         self.num_features = len(self.strides)
         self.offset = offset
@@ -65,7 +67,7 @@ class DefaultAnchorGenerator(nn.Module):
     @property
     def cell_anchors(self) -> list[torch.Tensor]:
         """Per feature map (A, 4): the anchors of one pixel around the origin."""
-        return [getattr(self, f"_cell_anchors{i}") for i in range(self.num_features)]
+        return [buffer[1] for buffer in self.named_buffers()]
 
     @property
     def num_anchors(self) -> list[int]:
@@ -84,14 +86,25 @@ class DefaultAnchorGenerator(nn.Module):
         halves = torch.tensor([(size / root / 2, size * root / 2) for size, root in roots], dtype=torch.float32)
         return torch.cat((-halves, halves), dim=1)
 
-    def forward(self, features: Sequence[torch.Tensor]) -> list[Boxes]:
-        """Per feature map (N, C, H, W) its H * W * A anchors, rows first, anchors of a pixel together."""
-        maps = zip(features, self.strides, self.cell_anchors, strict=True)
-        return [Boxes(self._grid_anchors(feature.shape[-2:], stride, anchors)) for feature, stride, anchors in maps]
+    def forward(self, features: list[torch.Tensor]) -> list[Boxes]:
+        """Per feature map (N, C, H, W) its H * W * A anchors, rows first, anchors of a pixel together.
 
-    def _grid_anchors(self, grid: Sequence[int], stride: int, anchors: torch.Tensor) -> torch.Tensor:
-        ys, xs = (torch.arange(n, device=anchors.device, dtype=torch.float32).add(self.offset) * stride for n in grid)
-        y, x = torch.meshgrid(ys, xs, indexing="ij")
+        TorchScript compiles this too.
+        """
+        if len(features) != self.num_features:
+            raise InputError(f"the anchor generator is made for {self.num_features} feature maps, not {len(features)}")
+        cell_anchors = self.cell_anchors
+        return [
+            Boxes(self._grid_anchors(features[i].shape[-2], features[i].shape[-1], self.strides[i], cell_anchors[i]))
+            for i in range(len(features))
+        ]
+
+    def _grid_anchors(self, height: int, width: int, stride: int, anchors: torch.Tensor) -> torch.Tensor:
+        y, x = torch.meshgrid(
+            (torch.arange(height, device=anchors.device, dtype=torch.float32) + self.offset) * stride,
+            (torch.arange(width, device=anchors.device, dtype=torch.float32) + self.offset) * stride,
+            indexing="ij",
+        )
         return (torch.stack((x, y, x, y), dim=-1).view(-1, 1, 4) + anchors).view(-1, 4)
 
 
@@ -100,7 +113,7 @@ def _one_list_per_map(values: Sequence[Any], num_maps: int, key: str) -> list[li
     lists = [list(own) for own in (values if nested else [values])]
     lists = lists * num_maps if len(lists) == 1 else lists
     if len(lists) != num_maps or not all(lists):
-        raise ValueError(f"MODEL.ANCHOR_GENERATOR.{key} is {values!r}; it needs 1 or {num_maps} non-empty lists")
+        raise InputError(f"MODEL.ANCHOR_GENERATOR.{key} is {values!r}; it needs 1 or {num_maps} non-empty lists")
     return lists
 
 

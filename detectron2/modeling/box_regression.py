@@ -50,7 +50,7 @@ class Box2BoxTransform:
         """Boxes (R, 4 k) in float32 from ``deltas`` (R, 4 k), k corrections of each of ``boxes`` (R, 4)."""
         wx, wy, ww, wh = self.weights
         centre, size = _centre_size(boxes.unsqueeze(1))
-        dx, dy, dw, dh = deltas.float().reshape(len(deltas), deltas.shape[1] // 4, 4).unbind(-1)
+        dx, dy, dw, dh = deltas.float().reshape(deltas.shape[0], deltas.shape[1] // 4, 4).unbind(-1)
         x = centre[..., 0] + dx / wx * size[..., 0]
         y = centre[..., 1] + dy / wy * size[..., 1]
         half_w = 0.5 * size[..., 0] * torch.exp((dw / ww).clamp(max=self.scale_clamp))

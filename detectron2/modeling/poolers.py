@@ -16,6 +16,7 @@ from torchvision.ops import RoIPool
 from detectron2.config import CfgNode
 from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.structures import Boxes
+from detectron2.utils.errors import InputError
 
 
 def assign_boxes_to_levels(
@@ -66,7 +67,7 @@ class ROIPooler(nn.Module):
         )
         levels = [-math.log2(scale) for scale in scales]
         if not levels or not np.allclose(levels, round(levels[0]) + np.arange(len(levels)), rtol=0, atol=1e-6):
-            raise ValueError(f"ROIPooler: scales {list(scales)} must be powers of 1/2 and halve from one to the next")
+            raise InputError(f"ROIPooler: scales {list(scales)} must be powers of 1/2 and halve from one to the next")
         self.min_level, self.max_level = round(levels[0]), round(levels[-1])
         self.canonical_box_size = canonical_box_size
         self.canonical_level = canonical_level
@@ -74,9 +75,9 @@ class ROIPooler(nn.Module):
     def forward(self, x: Sequence[torch.Tensor], box_lists: Sequence[Boxes]) -> torch.Tensor:
         """Features (M, C, height, width) of the boxes, in their order, from one map (N, C, H, W) a scale."""
         if len(x) != len(self.level_poolers):
-            raise ValueError(f"ROIPooler has {len(self.level_poolers)} levels, got {len(x)} feature maps")
+            raise InputError(f"ROIPooler has {len(self.level_poolers)} levels, got {len(x)} feature maps")
         if len(box_lists) != x[0].shape[0]:
-            raise ValueError(f"ROIPooler: boxes of {len(box_lists)} images for features of {x[0].shape[0]}")
+            raise InputError(f"ROIPooler: boxes of {len(box_lists)} images for features of {x[0].shape[0]}")
         if sum(len(boxes) for boxes in box_lists) == 0:
             return x[0].new_zeros((0, x[0].shape[1], *self.output_size))
         boxes = convert_boxes_to_pooler_format(box_lists)
@@ -117,7 +118,7 @@ def build_roi_pooler(cfg: CfgNode, head: CfgNode, input_shape: dict[str, ShapeSp
     shapes = [input_shape[name] for name in cfg.MODEL.ROI_HEADS.IN_FEATURES]
     channels = {shape.channels for shape in shapes}
     if len(channels) != 1:
-        raise ValueError(f"MODEL.ROI_HEADS.IN_FEATURES: the features differ in channels: {sorted(map(str, channels))}")
+        raise InputError(f"MODEL.ROI_HEADS.IN_FEATURES: the features differ in channels: {sorted(map(str, channels))}")
     size, scales = head.POOLER_RESOLUTION, [1.0 / (shape.stride or 1) for shape in shapes]
     pooler = ROIPooler(size, scales, head.POOLER_SAMPLING_RATIO, head.POOLER_TYPE)
     return pooler, ShapeSpec(channels=channels.pop(), height=size, width=size)

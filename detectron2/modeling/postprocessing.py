@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from detectron2.structures import Boxes, Instances, ROIMasks
+from detectron2.utils.errors import InputError
 
 __all__ = ["detector_postprocess"]
 
@@ -20,7 +21,7 @@ def detector_postprocess(
     scaled = Instances((height, width), **results.get_fields())
     name = "pred_boxes" if scaled.has("pred_boxes") else "proposal_boxes"
     if not scaled.has(name):
-        raise ValueError(f"detections need pred_boxes or proposal_boxes, got {sorted(results.get_fields())}")
+        raise InputError(f"detections need pred_boxes or proposal_boxes, got {sorted(results.get_fields())}")
     boxes = Boxes(scaled.get(name).tensor.clone())
     boxes.scale(scale_x, scale_y)
     boxes.clip((height, width))

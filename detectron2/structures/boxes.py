@@ -1,14 +1,18 @@
-"""Axis-aligned boxes: Nx4, (x0, y0, x1, y1), in pixels of a continuous plane (a pixel is 1 x 1, no "+ 1" anywhere)."""
+"""Axis-aligned boxes: Nx4, (x0, y0, x1, y1), in pixels of a continuous plane (a pixel is 1 x 1, no "+ 1" anywhere).
 
-from __future__ import annotations
+TorchScript compiles the methods that stand in Boxes itself, and no others. It takes annotations that are types, so they
+are not postponed here.
+"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import IntEnum, unique
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from detectron2.utils.errors import InputError
 
 __all__ = [
     "BoxMode", "Boxes", "matched_pairwise_iou", "pairwise_intersection", "pairwise_ioa", "pairwise_iou",
@@ -30,20 +34,25 @@ class BoxMode(IntEnum):
     XYWHA_ABS = 4
 
     @staticmethod
-    def convert(box: _Raw, from_mode: BoxMode, to_mode: BoxMode) -> _Raw:
-        """Turn a box of 4 numbers, or Nx4 of them, into another mode; the input's type is kept, the input untouched.
+    def convert(box: _Raw, from_mode: "BoxMode", to_mode: "BoxMode") -> _Raw:
+        """Turn a box of 4 numbers, or an array of Nx4, into another mode; its type is kept, the input untouched.
 
-        Raises NotImplementedError for relative and rotated boxes, ValueError for a wrong number of coordinates.
+        Raises NotImplementedError for rotated boxes, InputError for relative ones and for other than 4 coordinates.
         """
         source, target = BoxMode(from_mode), BoxMode(to_mode)
         if isinstance(box, (list, tuple)):
-            return type(box)(BoxMode.convert(np.asarray(box), source, target).tolist())
+            numbers = np.asarray(box)
+            if numbers.ndim != 1:
+                raise InputError(f"BoxMode.convert: a {type(box).__name__} is one box; several need an array or tensor")
+            return type(box)(BoxMode.convert(numbers, source, target).tolist())
         count = 5 if source is BoxMode.XYWHA_ABS else 4
         if box.shape[-1:] != (count,):
-            raise ValueError(f"BoxMode.convert: a {source.name} box has {count} numbers, got shape {tuple(box.shape)}")
+            raise InputError(f"BoxMode.convert: a {source.name} box has {count} numbers, got shape {tuple(box.shape)}")
         converted = box.clone() if isinstance(box, Tensor) else box.copy()
         if source is target:
             return converted
+        if {source, target} & {BoxMode.XYXY_REL, BoxMode.XYWH_REL}:
+            raise InputError(f"relative boxes are not converted: {source.name} to {target.name}")
         if {source, target} != {BoxMode.XYXY_ABS, BoxMode.XYWH_ABS}:
             raise NotImplementedError(
                 f"conversion of boxes from {source.name} to {target.name}: only XYXY_ABS and XYWH_ABS are converted"
@@ -74,20 +83,44 @@ class InstanceTensor:
     def __len__(self) -> int:
         return self.tensor.shape[0]
 
+    def __iter__(self) -> Iterator[Tensor]:
+        """The instances one by one, as tensors."""
+        yield from self.tensor
 
-class Boxes(InstanceTensor):
+
+class _PythonBoxes(InstanceTensor):
+    """What boxes can do in Python only."""
+
+    def __getitem__(self: _Own, item: Any) -> _Own:
+        """Selected boxes, sharing memory where torch's indexing does; an int gives one box, still as Boxes."""
+        corners = self.tensor[item]
+        if isinstance(item, int):
+            corners = corners[None]
+        if corners.dim() != 2:
+            raise IndexError(f"indexing Boxes with {item!r} gives shape {tuple(corners.shape)}, expected (N, 4)")
+        return type(self)(corners)
+
+    def __repr__(self) -> str:
+        return f"Boxes({self.tensor})"
+
+
+class Boxes(_PythonBoxes):
     """N boxes as one float32 tensor, Nx4, (x0, y0, x1, y1) in pixels; `tensor` holds them."""
 
-    def __init__(self, tensor: Any) -> None:
+    def __init__(self, tensor: Tensor) -> None:
+        """`tensor` may also be a list or an array."""
         corners = torch.as_tensor(tensor, dtype=torch.float32)
         if corners.numel() == 0:
             # an empty list has no second dimension yet
             corners = corners.reshape(-1, 4)
         if corners.dim() != 2 or corners.shape[1] != 4:
-            raise ValueError(f"boxes have shape {tuple(corners.shape)}, expected (N, 4)")
-        super().__init__(corners)
+            raise InputError(f"boxes have shape {list(corners.shape)}, expected (N, 4)")
+        self.tensor = corners
 
-    def clone(self) -> Boxes:
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Boxes":
+        return Boxes(self.tensor.to(device, non_blocking=non_blocking))
+
+    def clone(self) -> "Boxes":
         return Boxes(self.tensor.clone())
 
     def area(self) -> Tensor:
@@ -101,7 +134,7 @@ class Boxes(InstanceTensor):
         Raises ValueError for infinite or NaN corners on CPU; to check that would stall a GPU.
         """
         if self.tensor.device.type == "cpu" and not bool(self.tensor.isfinite().all()):
-            raise ValueError("cannot clip boxes with infinite or NaN corners: did the training diverge?")
+            raise InputError("cannot clip boxes with infinite or NaN corners: did the training diverge?")
         height, width = box_size
         x, y = self.tensor[:, 0::2].clamp(0, width), self.tensor[:, 1::2].clamp(0, height)
         self.tensor = torch.stack((x, y), dim=2).flatten(1)
@@ -109,22 +142,6 @@ class Boxes(InstanceTensor):
     def nonempty(self, threshold: float = 0.0) -> Tensor:
         """N bools: both sides are longer than `threshold` pixels."""
         return (self.tensor[:, 2:] - self.tensor[:, :2] > threshold).all(dim=1)
-
-    def __getitem__(self, item: Any) -> Boxes:
-        """Selected boxes, sharing memory where torch's indexing does; an int gives one box, still as Boxes."""
-        corners = self.tensor[item]
-        if isinstance(item, int):
-            corners = corners[None]
-        if corners.dim() != 2:
-            raise IndexError(f"indexing Boxes with {item!r} gives shape {tuple(corners.shape)}, expected (N, 4)")
-        return Boxes(corners)
-
-    def __repr__(self) -> str:
-        return f"Boxes({self.tensor})"
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Boxes one by one, as tensors of 4."""
-        yield from self.tensor
 
     def inside_box(self, box_size: tuple[int, int], boundary_threshold: int = 0) -> Tensor:
         """N bools: the box leaves an image of (height, width) by less than `boundary_threshold` pixels on each side."""
@@ -143,10 +160,10 @@ class Boxes(InstanceTensor):
         self.tensor[:, 1::2] *= scale_y
 
     @classmethod
-    def cat(cls, boxes_list: Sequence[Boxes]) -> Boxes:
-        """All boxes in one; always a copy, also of a single element."""
+    def cat(cls, boxes_list: list["Boxes"]) -> "Boxes":
+        """All boxes of a list or tuple in one; always a copy, also of a single element."""
         if not isinstance(boxes_list, (list, tuple)):
-            raise TypeError(f"Boxes.cat takes a list or tuple of Boxes, not {type(boxes_list).__name__}")
+            raise InputError("Boxes.cat takes a list or tuple of Boxes")
         if len(boxes_list) == 0:
             return cls(torch.empty(0))
         return cls(torch.cat([boxes.tensor for boxes in boxes_list]))
@@ -189,7 +206,7 @@ def pairwise_point_box_distance(points: Tensor, boxes: Boxes) -> Tensor:
 def matched_pairwise_iou(boxes1: Boxes, boxes2: Boxes) -> Tensor:
     """N IoUs of the first box with the first, the second with the second, ...; ValueError for unequal numbers."""
     if len(boxes1) != len(boxes2):
-        raise ValueError(f"matched boxes must be as many: got {len(boxes1)} and {len(boxes2)}")
+        raise InputError(f"matched boxes must be as many: got {len(boxes1)} and {len(boxes2)}")
     a, b = boxes1.tensor, boxes2.tensor
     shared = (torch.min(a[:, 2:], b[:, 2:]) - torch.max(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
     return torch.where(shared > 0, shared / (boxes1.area() + boxes2.area() - shared), 0.0)

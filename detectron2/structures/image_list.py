@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from detectron2.utils.errors import InputError
+
 
 class ImageList:
     """Images padded at the right and bottom to one size.
@@ -54,11 +56,13 @@ class ImageList:
         Raises ValueError for no images, unequal channels and images larger than `square_size`.
         """
         if len(tensors) == 0:
-            raise ValueError("ImageList.from_tensors: no images")
-        if len({tensor.shape[:-2] for tensor in tensors}) > 1:
-            raise ValueError(f"images differ in channels: shapes {[tuple(tensor.shape) for tensor in tensors]}")
+            raise InputError("ImageList.from_tensors: no images")
+        if len({tuple(map(int, tensor.shape[:-2])) for tensor in tensors}) > 1:
+            raise InputError(f"images differ in channels: shapes {[tuple(tensor.shape) for tensor in tensors]}")
         constraints = padding_constraints or {}
-        sizes = [(tensor.shape[-2], tensor.shape[-1]) for tensor in tensors]
+        sizes: Any = [(tensor.shape[-2], tensor.shape[-1]) for tensor in tensors]
+        if torch.jit.is_tracing():  # where they are tensors, that must hold for other images too
+            sizes = [torch.stack(size) for size in sizes]
         stride = constraints.get("size_divisibility", size_divisibility)
         height, width = _batch_size(sizes, stride, constraints.get("square_size", 0))
         if len(tensors) == 1:
@@ -70,11 +74,12 @@ class ImageList:
         return ImageList(batch.contiguous(), sizes)
 
 
-def _batch_size(sizes: list[tuple[int, int]], stride: int, square_size: int) -> tuple[int, int]:
-    height, width = max(h for h, _ in sizes), max(w for _, w in sizes)
+def _batch_size(sizes: Any, stride: int, square_size: int) -> tuple[int, int]:
+    traced = isinstance(sizes[0], Tensor)
+    height, width = torch.stack(sizes).amax(dim=0) if traced else (max(side) for side in zip(*sizes, strict=True))
     if square_size > 0:
         if max(height, width) > square_size:
-            raise ValueError(f"an image of {height} x {width} does not fit the square_size of {square_size}")
+            raise InputError(f"an image of {height} x {width} does not fit the square_size of {square_size}")
         height = width = square_size
     if stride > 1:
         height, width = -(-height // stride) * stride, -(-width // stride) * stride

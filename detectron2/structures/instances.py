@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detectron2.utils.errors import InputError
+
 
 class Instances:
     """Fields of equal length N (tensors, lists, Boxes, masks, ...) of the N instances of an image.
@@ -46,7 +48,7 @@ class Instances:
         """Add or replace a field; raises ValueError if its length is not that of the others."""
         length = len(value)
         if self._fields and length != len(self):
-            raise ValueError(f"field {name!r} has length {length}, but these Instances have {len(self)}")
+            raise InputError(f"field {name!r} has length {length}, but these Instances have {len(self)}")
         self._fields[name] = value
 
     def has(self, name: str) -> bool:
@@ -89,15 +91,16 @@ class Instances:
     def cat(instance_lists: Sequence[Instances]) -> Instances:
         """All instances in one; their image sizes and field names must be equal."""
         if len(instance_lists) == 0 or not all(isinstance(instances, Instances) for instances in instance_lists):
-            raise ValueError("Instances.cat takes one or more Instances")
+            raise InputError("Instances.cat takes one or more Instances")
         first = instance_lists[0]
         if len(instance_lists) == 1:
             return first
         for other in instance_lists[1:]:
-            if other.image_size != first.image_size:
-                raise ValueError(f"cannot join instances of images of size {first.image_size} and {other.image_size}")
+            traced = isinstance(first.image_size, Tensor)  # whose comparison says nothing about other inputs
+            if not traced and other.image_size != first.image_size:
+                raise InputError(f"cannot join instances of images of size {first.image_size} and {other.image_size}")
             if other.get_fields().keys() != first.get_fields().keys():
-                raise ValueError(
+                raise InputError(
                     f"cannot join instances with fields {[*first.get_fields()]} and {[*other.get_fields()]}"
                 )
         joined = Instances(first.image_size)

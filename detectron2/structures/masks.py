@@ -16,6 +16,7 @@ from torch import Tensor
 
 from detectron2.layers import paste_masks_in_image, roi_align
 from detectron2.structures.boxes import Boxes, InstanceTensor
+from detectron2.utils.errors import InputError
 from detectron2.utils.memory import retry_if_cuda_oom
 
 Polygons = list[np.ndarray]
@@ -45,13 +46,9 @@ class BitMasks(InstanceTensor):
     def __init__(self, tensor: Any) -> None:
         masks = torch.as_tensor(tensor, dtype=torch.bool)
         if masks.dim() != 3:
-            raise ValueError(f"bit masks have shape {tuple(masks.shape)}, expected (N, H, W)")
+            raise InputError(f"bit masks have shape {tuple(masks.shape)}, expected (N, H, W)")
         super().__init__(masks)
         self.image_size = masks.shape[1:]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Masks one by one, as HxW tensors."""
-        yield from self.tensor
 
     def __repr__(self) -> str:
         return f"BitMasks(num_instances={len(self)}, image_size={tuple(self.image_size)})"
@@ -75,7 +72,7 @@ class BitMasks(InstanceTensor):
     def crop_and_resize(self, boxes: Tensor, mask_size: int) -> Tensor:
         """NxMxM bool: each mask cropped by its box (Nx4, (x0, y0, x1, y1)), averaged to MxM bins, at least 0.5."""
         if len(boxes) != len(self):
-            raise ValueError(f"{len(self)} masks cannot be cropped by {len(boxes)} boxes")
+            raise InputError(f"{len(self)} masks cannot be cropped by {len(boxes)} boxes")
         if len(self) == 0:
             return torch.empty((0, mask_size, mask_size), dtype=torch.bool, device=self.device)
         corners = boxes.to(self.device, torch.float32)
@@ -93,7 +90,7 @@ class BitMasks(InstanceTensor):
     def cat(bitmasks_list: Sequence[BitMasks]) -> BitMasks:
         """All masks in one; images must be equal in size."""
         if len(bitmasks_list) == 0:
-            raise ValueError("BitMasks.cat: no masks, so no image size")
+            raise InputError("BitMasks.cat: no masks, so no image size")
         return BitMasks(torch.cat([masks.tensor for masks in bitmasks_list]))
 
 
@@ -117,7 +114,7 @@ class PolygonMasks:
 
     def __init__(self, polygons: Sequence[Sequence[Any]]) -> None:
         if not isinstance(polygons, (list, tuple)):
-            raise ValueError(f"PolygonMasks takes a list of lists of polygons, not {type(polygons).__name__}")
+            raise InputError(f"PolygonMasks takes a list of lists of polygons, not {type(polygons).__name__}")
         self.polygons = [_parts(instance, i) for i, instance in enumerate(polygons)]
 
     def to(self, *args: Any, **kwargs: Any) -> PolygonMasks:
@@ -167,7 +164,7 @@ class PolygonMasks:
     def crop_and_resize(self, boxes: Tensor, mask_size: int) -> Tensor:
         """NxMxM bool, on the boxes' device: polygons rasterised in their box (Nx4, (x0, y0, x1, y1)) on an MxM grid."""
         if len(boxes) != len(self):
-            raise ValueError(f"{len(self)} masks cannot be cropped by {len(boxes)} boxes")
+            raise InputError(f"{len(self)} masks cannot be cropped by {len(boxes)} boxes")
         corners = boxes.detach().cpu().float().numpy()
         # A box thinner than a tenth of a pixel must not blow polygons up without bound. The scales are numpy's numbers,
         # one by one: their rounding, which decides about points on a pixel's border, is then Detectron2's.
@@ -189,14 +186,14 @@ class PolygonMasks:
 
 def _parts(instance: Any, index: int) -> Polygons:
     if not isinstance(instance, (list, tuple)):
-        raise ValueError(f"instance {index} must be a list of polygons, not {type(instance).__name__}")
+        raise InputError(f"instance {index} must be a list of polygons, not {type(instance).__name__}")
     return [_polygon(polygon, f"instance {index}, polygon {i}") for i, polygon in enumerate(instance)]
 
 
 def _polygon(points: Any, place: str) -> np.ndarray:
     flat = np.asarray(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float64)
     if flat.ndim != 1 or len(flat) < 6 or len(flat) % 2:
-        raise ValueError(
+        raise InputError(
             f"{place}: shape {flat.shape} is not a flat list of three or more points (x0, y0, x1, y1, ...)"
         )
     return flat
@@ -213,7 +210,7 @@ class ROIMasks(InstanceTensor):
 
     def __init__(self, tensor: Tensor) -> None:
         if tensor.dim() != 3:
-            raise ValueError(f"box-fitted masks have shape {tuple(tensor.shape)}, expected (N, M, M)")
+            raise InputError(f"box-fitted masks have shape {tuple(tensor.shape)}, expected (N, M, M)")
         super().__init__(tensor)
 
     def __repr__(self) -> str:

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+TORCH_VERSION = tuple(int(number) for number in torch.__version__.split(".")[:2])
+"""(major, minor), to compare with."""
+
 
 def seed_all_rng(seed: int | None = None) -> None:
     """Seed Python's, numpy's and PyTorch's generators; None takes a seed from the system's entropy."""

@@ -13,9 +13,11 @@ import datetime
 import json
 import logging
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,26 @@ import numpy as np
 import torch
 from fvcore.common.history_buffer import HistoryBuffer
 
+from detectron2.utils.errors import InputError, NoEventStorageError
+
 _storages: list[EventStorage] = []
 
 
+def has_event_storage() -> bool:
+    """Whether this runs inside a `with EventStorage(...)`."""
+    return bool(_storages)
+
+
 def get_event_storage() -> EventStorage:
-    """The storage of the innermost `with EventStorage(...)`; RuntimeError if there is none."""
+    """The storage of the innermost `with EventStorage(...)`; NoEventStorageError, a RuntimeError, if there is none."""
     if not _storages:
-        raise RuntimeError("there is no event storage here: run this inside 'with EventStorage(...):'")
+        raise NoEventStorageError("there is no event storage here: run this inside 'with EventStorage(...):'")
     return _storages[-1]
+
+
+def event_storage_or_new() -> EventStorage:
+    """As get_event_storage, but where there is none one that nobody reads: losses can be had without a training."""
+    return get_event_storage() if has_event_storage() else EventStorage()
 
 
 class EventStorage:
@@ -44,6 +58,7 @@ class EventStorage:
         self._smoothing_hints: dict[str, bool] = {}
         self._latest: dict[str, tuple[float, int]] = {}
         self._scope = ""
+        self._awaited: deque[tuple[Future[dict[str, float]], int]] = deque()
 
     def put_image(self, img_name: str, img_tensor: torch.Tensor | np.ndarray) -> None:
         """Add an image (3, H, W) in RGB: uint8 0..255 or float 0..1."""
@@ -56,11 +71,12 @@ class EventStorage:
             smoothing_hint: whether the number is noisy, so that writers show a median over a window.
             cur_iter: another iteration than the current one, for a number that comes late.
         """
-        name = self._scope + name
-        iteration = self.iter if cur_iter is None else cur_iter
+        self._put(self._scope + name, value, smoothing_hint, self.iter if cur_iter is None else cur_iter)
+
+    def _put(self, name: str, value: Any, smoothing_hint: bool, iteration: int) -> None:
         value = float(value.detach() if isinstance(value, torch.Tensor) else value)
         if self._smoothing_hints.setdefault(name, smoothing_hint) != smoothing_hint:
-            raise ValueError(f"scalar '{name}' was put with smoothing_hint={not smoothing_hint} before")
+            raise InputError(f"scalar '{name}' was put with smoothing_hint={not smoothing_hint} before")
         self._history[name].update(value, iteration)
         self._latest[name] = (value, iteration)
 
@@ -69,22 +85,36 @@ class EventStorage:
         for name, value in kwargs.items():
             self.put_scalar(name, value, smoothing_hint=smoothing_hint, cur_iter=cur_iter)
 
+    def put_later(self, scalars: Future[dict[str, float]]) -> None:
+        """Add the numbers by name, for this iteration, that another thread is computing; who reads waits for them."""
+        self._awaited.append((scalars, self.iter))
+
+    def settle(self) -> None:
+        """Wait for what was put by `put_later`; raises, once, what the other thread raised."""
+        while self._awaited:
+            scalars, iteration = self._awaited.popleft()
+            for name, value in scalars.result().items():
+                self._put(name, value, True, iteration)
+
     def put_histogram(self, hist_name: str, hist_tensor: torch.Tensor, bins: int = 1000) -> None:
         """Add the distribution of a tensor's values."""
         self.histograms.append((hist_name, hist_tensor.detach().float().cpu(), self.iter, bins))
 
     def history(self, name: str) -> HistoryBuffer:
         """All values of a scalar; KeyError if none was put."""
+        self.settle()
         if name not in self._history:
             raise KeyError(f"no history of scalar '{name}'; known: {', '.join(sorted(self._history)) or 'none'}")
         return self._history[name]
 
     def histories(self) -> Mapping[str, HistoryBuffer]:
         """Name -> all values."""
+        self.settle()
         return self._history
 
     def latest(self) -> dict[str, tuple[float, int]]:
         """Name -> (newest value, its iteration)."""
+        self.settle()
         return self._latest
 
     def count_samples(self, name: str, window_size: int = 20) -> int:
@@ -95,7 +125,7 @@ class EventStorage:
 
     def latest_with_smoothing_hint(self, window_size: int = 20) -> dict[str, tuple[float, int]]:
         """Like latest(), but noisy scalars give their median over the last `window_size` iterations."""
-        result = dict(self._latest)
+        result = dict(self.latest())
         for name, (_, iteration) in self._latest.items():
             if self._smoothing_hints[name]:
                 median = self._history[name].median(self.count_samples(name, window_size))
@@ -104,6 +134,7 @@ class EventStorage:
 
     def smoothing_hints(self) -> dict[str, bool]:
         """Name -> whether the scalar is noisy."""
+        self.settle()
         return self._smoothing_hints
 
     def step(self) -> None:
@@ -184,11 +215,15 @@ class TensorboardXWriter(_ScalarWriter):
     """Writes scalars, images and histograms into the folder `log_dir`; `kwargs` go to torch's SummaryWriter."""
 
     def __init__(self, log_dir: str | Path, window_size: int = 20, **kwargs: Any) -> None:
-        # TensorBoard takes a second to import: only runs that write it pay.
+        super().__init__(window_size)
+        self._log_dir, self._kwargs = log_dir, kwargs
+
+    @cached_property
+    def _writer(self) -> Any:
+        # TensorBoard takes a second to import, and makes its file at once: only runs that write it pay.
         from torch.utils.tensorboard import SummaryWriter
 
-        super().__init__(window_size)
-        self._writer = SummaryWriter(str(log_dir), **kwargs)
+        return SummaryWriter(str(self._log_dir), **self._kwargs)
 
     def write(self) -> None:
         storage = get_event_storage()
@@ -204,7 +239,8 @@ class TensorboardXWriter(_ScalarWriter):
         storage.clear_histograms()
 
     def close(self) -> None:
-        self._writer.close()
+        if "_writer" in vars(self):
+            self._writer.close()
 
 
 class CommonMetricPrinter(EventWriter):
@@ -215,6 +251,7 @@ class CommonMetricPrinter(EventWriter):
         self._max_iter = max_iter
         self._window_size = window_size
         self._last_step: tuple[int, float] | None = None
+        self.logger = logging.getLogger(__name__)
 
     def write(self) -> None:
         storage = get_event_storage()
@@ -233,7 +270,7 @@ class CommonMetricPrinter(EventWriter):
             parts.append(f"lr: {smoothed['lr'][0]:.5g}")
         if torch.cuda.is_available():
             parts.append(f"max_mem: {torch.cuda.max_memory_allocated() / 2**20:.0f}M")
-        logging.getLogger(__name__).info("  ".join(parts))
+        self.logger.info("  ".join(parts))
 
     def _eta(self, storage: EventStorage) -> list[str]:
         seconds = self._seconds_an_iteration(storage)

@@ -579,3 +579,27 @@ def test_a_comparison_is_logged_in_the_end(settings: Settings, network: FakeNetw
 def test_a_single_experiment_is_compared_with_nothing(settings: Settings, network: FakeNetwork, tmp_path, capsys):
     run_all(settings, tmp_path / "maskAL.yaml")
     assert "Compared" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("loops", [0, 2])
+def test_no_training_begins_on_no_object(settings: Settings, network: FakeNetwork, loops):
+    for path in settings.traindir.glob("*.json"):
+        path.write_text('{"shapes": []}', encoding="utf-8")
+    settings = changed(settings, {"loops": loops})
+    for _ in range(2):
+        with pytest.raises(
+            MaskALError, match="the 4 training images hold no object of the classes a, b; there is nothing"
+        ):
+            go(settings)
+    assert (network.started_from, (settings.weightsroot / "exp1").exists()) == ([], True)
+    for path in settings.traindir.glob("*.json"):
+        annotated_image(path.with_suffix(".png"))
+    assert go(settings).finished
+
+
+def test_an_image_that_loses_all_its_objects_is_asked_for_again(settings: Settings, network: FakeNetwork):
+    for path in settings.traindir.glob("*.json"):
+        path.write_text(path.read_text(encoding="utf-8").replace("polygon", "linestrip"), encoding="utf-8")
+    with pytest.raises(AnnotationsAwaited, match=r"shapes\[0\]: .*encloses no area; no object is left of "):
+        go(settings, wait=False)
+    assert network.started_from == []

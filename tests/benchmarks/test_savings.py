@@ -78,7 +78,7 @@ def study(tmp_path: Path) -> Study:
     data = Data("made_up", tmp_path / "out" / "datasets", CLASSES)
     for split in ("train", "val", "test"):
         annotated_image(data.folder / split / "0.jpg", "common", "common", "rare")
-    return Study(data, tmp_path / "out", 4, (2, 3), {"train_epochs": 1})
+    return Study(data, tmp_path / "out", 4, (2, 3), {"train_iterations_base": 1})
 
 
 def annotated_image(path: Path, *labels: str) -> None:
@@ -184,11 +184,11 @@ def test_the_probe_has_a_line_a_training_and_goes_on(study: Study, use: Callable
     use(0, 0, 130)
     path = tmp_path / "savings_probe.csv"
     with pytest.raises(SystemExit):
-        probe(study, path, [1, 2], range(1))
+        probe(study, path, [4, 9], [1, 2], range(1))
     went_on = use()
-    probe(study, path, [1, 2], range(1))
+    probe(study, path, [4, 9], [1, 2], range(1))
     rows = read_rows(path)
-    assert [(row["images"], row["epochs"]) for row in rows] == [("4", "1"), ("4", "2"), ("9", "1"), ("9", "2")]
+    assert [(row["images"], row["iterations"]) for row in rows] == [("4", "1"), ("4", "2"), ("9", "1"), ("9", "2")]
     assert len(went_on.runs) == 2
     assert float(rows[0]["loss_third_quarter"]) > float(rows[0]["loss_last_quarter"])
     assert all("random" in str(path) for path in (study.out / "results").glob("*/*"))

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Sampler
 
 from detectron2.utils import comm
+from detectron2.utils.errors import InputError
 
 
 class _EndlessSampler(Sampler[int]):
@@ -55,7 +56,7 @@ class TrainingSampler(_EndlessSampler):
         if not isinstance(size, int):
             raise TypeError(f"TrainingSampler needs the number of images as an int, not {type(size)}")
         if size <= 0:
-            raise ValueError(f"TrainingSampler needs at least one image, not {size}")
+            raise InputError(f"TrainingSampler needs at least one image, not {size}")
         super().__init__(shuffle, seed)
         self._size = size
 
@@ -98,7 +99,7 @@ class InferenceSampler(Sampler[int]):
 
     def __init__(self, size: int) -> None:
         if size < 0:
-            raise ValueError(f"InferenceSampler cannot take {size} images")
+            raise InputError(f"InferenceSampler cannot take {size} images")
         share, extra = divmod(size, comm.get_world_size())
         rank = comm.get_rank()
         begin = share * rank + min(rank, extra)

@@ -60,7 +60,18 @@ class Augmentation:
         return np.random.uniform(*((0.0, low) if high is None else (low, high)), size=size)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+        """The class with the arguments that are not their default, in one line."""
+        given = [
+            f"{name}={_one_line(value)}"
+            for name, parameter in inspect.signature(type(self)).parameters.items()
+            if (value := getattr(self, name, parameter.default)) is not parameter.default
+        ]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+def _one_line(value: Any) -> str:
+    text = repr(value)
+    return "..." if "\n" in text else text
 
 
 TransformGen = Augmentation
@@ -78,6 +89,9 @@ class _FixedTransform(Augmentation):
     def get_transform(self, *args: Any) -> Transform:
         return self.tfm
 
+    def __repr__(self) -> str:
+        return repr(self.tfm)
+
 
 def as_augmentation(aug: AugmentationOrTransform) -> Augmentation:
     """`aug` itself, or a Transform wrapped as an augmentation."""
@@ -93,6 +107,9 @@ class AugmentationList(Augmentation):
 
     def __init__(self, augs: Iterable[AugmentationOrTransform]) -> None:
         self.augs = [as_augmentation(aug) for aug in augs]
+
+    def __repr__(self) -> str:
+        return f"AugmentationList[{', '.join(map(repr, self.augs))}]"
 
     def __call__(self, aug_input: AugInput) -> TransformList:
         return TransformList([aug(aug_input) for aug in self.augs])

@@ -13,6 +13,7 @@ from PIL import Image
 
 from detectron2.data.transforms.augmentation import AugInput, Augmentation, AugmentationOrTransform, as_augmentation
 from detectron2.data.transforms.transform import ExtentTransform, ResizeTransform, RotationTransform
+from detectron2.utils.errors import InputError
 
 __all__ = [
     "FixedSizeCrop", "RandomApply", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomExtent", "RandomFlip",
@@ -24,7 +25,7 @@ _BILINEAR = Image.Resampling.BILINEAR
 
 def _check_choice(name: str, value: str, *allowed: str) -> None:
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
+        raise InputError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
 
 
 class RandomApply(Augmentation):
@@ -32,7 +33,7 @@ class RandomApply(Augmentation):
 
     def __init__(self, tfm_or_aug: AugmentationOrTransform, prob: float = 0.5) -> None:
         if not 0.0 <= prob <= 1.0:
-            raise ValueError(f"prob must be in [0, 1], not {prob}")
+            raise InputError(f"prob must be in [0, 1], not {prob}")
         self.aug = as_augmentation(tfm_or_aug)
         self.prob = prob
 
@@ -43,7 +44,7 @@ class RandomApply(Augmentation):
         return self.aug(aug_input) if self._rand_range() < self.prob else T.NoOpTransform()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RandomFlip(Augmentation):
     """Flip horizontally or vertically with a probability."""
 
@@ -54,7 +55,7 @@ class RandomFlip(Augmentation):
 
     def __post_init__(self) -> None:
         if self.horizontal == self.vertical:
-            raise ValueError("choose horizontal or vertical, exactly one; for both use two RandomFlip")
+            raise InputError("choose horizontal or vertical, exactly one; for both use two RandomFlip")
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
@@ -63,7 +64,7 @@ class RandomFlip(Augmentation):
         return T.HFlipTransform(width) if self.horizontal else T.VFlipTransform(height)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Resize(Augmentation):
     """Resize to `shape`: (height, width), or one number for a square."""
 
@@ -76,7 +77,7 @@ class Resize(Augmentation):
         return ResizeTransform(height, width, new_height, new_width, self.interp)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ResizeShortestEdge(Augmentation):
     """Scale so that the shorter edge gets a random length and the longer one does not exceed `max_size`.
 
@@ -95,7 +96,7 @@ class ResizeShortestEdge(Augmentation):
         if isinstance(self.short_edge_length, int):
             self.short_edge_length = (self.short_edge_length, self.short_edge_length)
         if self.is_range and len(self.short_edge_length) != 2:
-            raise ValueError(f"sample_style 'range' needs (smallest, largest), not {self.short_edge_length}")
+            raise InputError(f"sample_style 'range' needs (smallest, largest), not {self.short_edge_length}")
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
@@ -107,17 +108,17 @@ class ResizeShortestEdge(Augmentation):
 
     @staticmethod
     def get_output_shape(oldh: int, oldw: int, short_edge_length: int, max_size: int) -> tuple[int, int]:
-        """(height, width) after scaling, rounded half up."""
+        """(height, width) after scaling, rounded half up; at least 1, however thin the image is."""
         scale = short_edge_length / min(oldh, oldw)
         # The shorter edge is set, not computed: 3 * (800 / 3) may round to something else.
         height, width = (short_edge_length, oldw * scale) if oldh < oldw else (oldh * scale, short_edge_length)
         longer = max(height, width)
         if longer > max_size:
             height, width = height * (max_size / longer), width * (max_size / longer)
-        return int(height + 0.5), int(width + 0.5)
+        return max(int(height + 0.5), 1), max(int(width + 0.5), 1)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ResizeScale(Augmentation):
     """Scale an image to fit into a target size that is itself scaled at random (large scale jitter)."""
 
@@ -131,11 +132,11 @@ class ResizeScale(Augmentation):
         height, width = image.shape[:2]
         scale = np.random.uniform(self.min_scale, self.max_scale)
         factor = min(self.target_height * scale / height, self.target_width * scale / width)
-        new_height, new_width = np.round(np.multiply((height, width), factor)).astype(int).tolist()
+        new_height, new_width = np.round(np.multiply((height, width), factor)).astype(int).clip(min=1).tolist()
         return ResizeTransform(height, width, new_height, new_width, self.interp)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FixedSizeCrop(Augmentation):
     """Crop at random to at most `crop_size` (height, width), then pad at the right and the bottom to exactly that."""
 
@@ -157,7 +158,7 @@ class FixedSizeCrop(Augmentation):
         return T.TransformList([crop, T.PadTransform(0, 0, right, below, kept_width, kept_height, *fill)])
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RandomRotation(Augmentation):
     """Rotate by a random angle.
 
@@ -196,7 +197,7 @@ class RandomRotation(Augmentation):
         return width * float(x), height * float(y)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RandomExtent(Augmentation):
     """Take out a rectangle of random size around a randomly shifted centre, which may reach outside the image.
 
@@ -212,10 +213,10 @@ class RandomExtent(Augmentation):
         half = size * 0.5 * np.random.uniform(*self.scale_range)
         center = size * (0.5 + np.multiply(self.shift_range, np.random.rand(2) - 0.5))
         (x0, y0), (x1, y1) = (center - half).tolist(), (center + half).tolist()
-        return ExtentTransform(src_rect=(x0, y0, x1, y1), output_size=(int(y1 - y0), int(x1 - x0)))
+        return ExtentTransform(src_rect=(x0, y0, x1, y1), output_size=(max(int(y1 - y0), 1), max(int(x1 - x0), 1)))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RandomCrop(Augmentation):
     """Crop a rectangle of a given or random size at a random place.
 
@@ -248,10 +249,10 @@ class RandomCrop(Augmentation):
             return int(edges[0]), int(edges[1])
         if self.crop_type == "relative_range":
             first, second = np.add(self.crop_size, np.random.rand(2) * np.subtract(1, self.crop_size))
-        return int(height * first + 0.5), int(width * second + 0.5)
+        return max(int(height * first + 0.5), 1), max(int(width * second + 0.5), 1)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _RandomBlend(Augmentation):
     """Weight the image by a random w and something neutral by 1 - w: w < 1 takes away, w > 1 adds."""
 
@@ -309,4 +310,4 @@ class RandomLighting(Augmentation):
 
 def _check_rgb(name: str, image: np.ndarray) -> None:
     if image.shape[-1] != 3:
-        raise ValueError(f"{name} is for RGB images, not for an array of shape {image.shape}")
+        raise InputError(f"{name} is for RGB images, not for an array of shape {image.shape}")

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from fvcore.transforms.transform import CropTransform, NoOpTransform, Transform, TransformList
 from PIL import Image
 
+from detectron2.utils.errors import InputError
+
 __all__ = ["ColorTransform", "ExtentTransform", "PILColorTransform", "ResizeTransform", "RotationTransform"]
 
 _BILINEAR = Image.Resampling.BILINEAR
@@ -33,7 +35,7 @@ def _through_pil(image: np.ndarray, operation: Callable[[Image.Image], Image.Ima
 def _check_size(transform: Any, image: np.ndarray) -> None:
     h, w = transform.h, transform.w
     if image.shape[:2] != (h, w):
-        raise ValueError(f"this transform is for images of {h}x{w} (height x width), not {image.shape[:2]}")
+        raise InputError(f"this transform is for images of {h}x{w} (height x width), not {image.shape[:2]}")
 
 
 class ResizeTransform(Transform):
@@ -51,7 +53,7 @@ class ResizeTransform(Transform):
         if img.dtype == np.uint8:
             return _through_pil(img, lambda picture: picture.resize((self.new_w, self.new_h), interp))
         if interp not in _TORCH_MODES:
-            raise ValueError(f"interpolation {interp!r} is for uint8 images only; {img.dtype} has nearest to bicubic")
+            raise InputError(f"interpolation {interp!r} is for uint8 images only; {img.dtype} has nearest to bicubic")
         # torch interpolates floats only; float64 holds every label of a segmentation exactly.
         values = np.ascontiguousarray(img if img.dtype.kind == "f" else img.astype(np.float64))
         channels = torch.from_numpy(values).view(self.h, self.w, -1).permute(2, 0, 1)[None]
@@ -60,8 +62,8 @@ class ResizeTransform(Transform):
         return resized[0].permute(1, 2, 0).reshape(shape).numpy().astype(img.dtype, copy=False)
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
-        """Scale coordinates in place."""
-        coords *= (self.new_w / self.w, self.new_h / self.h)
+        """Scale coordinates in place; those of integers lose their fractions."""
+        coords[:] = coords * (self.new_w / self.w, self.new_h / self.h)
         return coords
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
@@ -193,7 +195,7 @@ class ColorTransform(Transform):
     def __init__(self, op: Callable[[np.ndarray], np.ndarray]) -> None:
         """`op` takes and returns an HxWxC array."""
         if not callable(op):
-            raise ValueError(f"op must be a function of an image, not {op!r}")
+            raise InputError(f"op must be a function of an image, not {op!r}")
         self.op = op
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:

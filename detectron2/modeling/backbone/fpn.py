@@ -16,6 +16,7 @@ from detectron2.layers.weight_init import c2_xavier_fill
 from detectron2.modeling.backbone.backbone import Backbone
 from detectron2.modeling.backbone.build import BACKBONE_REGISTRY
 from detectron2.modeling.backbone.resnet import build_resnet_backbone
+from detectron2.utils.errors import InputError
 
 __all__ = ["FPN", "LastLevelMaxPool", "build_resnet_fpn_backbone"]
 
@@ -49,14 +50,19 @@ class FPN(Backbone):
     ) -> None:
         super().__init__()
         if fuse_type not in ("sum", "avg"):
-            raise ValueError(f"MODEL.FPN.FUSE_TYPE is '{fuse_type}'; it can be 'sum' or 'avg'")
+            raise InputError(f"MODEL.FPN.FUSE_TYPE is '{fuse_type}'; it can be 'sum' or 'avg'")
         shapes = bottom_up.output_shape()
         self.in_features = tuple(in_features)
         self._levels = _levels(self.in_features, shapes)
         channels = {name: int(shapes[name].channels or 0) for name in self.in_features}
         for name, level in zip(self.in_features, self._levels, strict=True):
-            self.add_module(f"fpn_lateral{level}", _pyramid_conv(channels[name], out_channels, 1, norm))
-            self.add_module(f"fpn_output{level}", _pyramid_conv(out_channels, out_channels, 3, norm))
+            lateral = _pyramid_conv(channels[name], out_channels, 1, norm)
+            output = _pyramid_conv(out_channels, out_channels, 3, norm)
+            # Sampled once both are there: equal seeds then give the weights Detectron2 has.
+            c2_xavier_fill(lateral)
+            c2_xavier_fill(output)
+            self.add_module(f"fpn_lateral{level}", lateral)
+            self.add_module(f"fpn_output{level}", output)
         self.top_block = top_block
         self.bottom_up = bottom_up
         self._fuse_weight = 1.0 if fuse_type == "sum" else 0.5
@@ -97,20 +103,18 @@ class FPN(Backbone):
 
 def _pyramid_conv(in_channels: int, out_channels: int, kernel: int, norm: str) -> Conv2d:
     options: dict[str, Any] = {"bias": norm == "", "norm": get_norm(norm, out_channels)}
-    conv = Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, **options)
-    c2_xavier_fill(conv)
-    return conv
+    return Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, **options)
 
 
 def _levels(names: Sequence[str], shapes: dict[str, ShapeSpec]) -> list[int]:
     missing = [name for name in names if name not in shapes]
     if missing or not names:
-        raise ValueError(f"MODEL.FPN.IN_FEATURES {list(names)}: the backbone gives {sorted(shapes)}")
+        raise InputError(f"MODEL.FPN.IN_FEATURES {list(names)}: the backbone gives {sorted(shapes)}")
     strides = [int(shapes[name].stride or 0) for name in names]
     levels = [round(math.log2(max(stride, 1))) for stride in strides]
     contiguous = all(level == levels[0] + i for i, level in enumerate(levels))
     if not contiguous or strides != [2**level for level in levels]:
-        raise ValueError(f"MODEL.FPN.IN_FEATURES {list(names)}: strides {strides} must be powers of 2 that double")
+        raise InputError(f"MODEL.FPN.IN_FEATURES {list(names)}: strides {strides} must be powers of 2 that double")
     return levels
 
 

@@ -21,6 +21,7 @@ from detectron2.layers import CNNBlockBase, Conv2d, ShapeSpec, get_norm
 from detectron2.layers.weight_init import c2_msra_fill
 from detectron2.modeling.backbone.backbone import Backbone
 from detectron2.modeling.backbone.build import BACKBONE_REGISTRY
+from detectron2.utils.errors import InputError
 
 __all__ = [
     "BasicBlock", "BasicStem", "BottleneckBlock", "DeformBottleneckBlock", "ResNet", "ResNetBlockBase",
@@ -178,7 +179,7 @@ class ResNet(Backbone):
         self._out_features = list(out_features) if out_features else known[-1:]
         unknown = [name for name in self._out_features if name not in known]
         if unknown:
-            raise ValueError(f"ResNet has no features {unknown}; out_features can be of {known}")
+            raise InputError(f"ResNet has no features {unknown}; out_features can be of {known}")
         # Stages that no output needs would cost memory and break distributed training.
         needed = len(names) if num_classes is not None else max(map(known.index, self._out_features))
         self.stem = stem
@@ -214,7 +215,7 @@ class ResNet(Backbone):
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         if x.dim() != 4:
-            raise ValueError(f"ResNet takes (N, C, H, W) images, got shape {tuple(x.shape)}")
+            raise InputError(f"ResNet takes (N, C, H, W) images, got shape {tuple(x.shape)}")
         found: dict[str, torch.Tensor] = {}
         for name in ("stem", *self.stage_names):
             x = getattr(self, name)(x)
@@ -243,7 +244,7 @@ class ResNet(Backbone):
         varied = {key.removesuffix(PER_BLOCK): value for key, value in kwargs.items() if key.endswith(PER_BLOCK)}
         for name, values in varied.items():
             if len(values) != num_blocks or name in shared:
-                raise ValueError(f"make_stage: {name}{PER_BLOCK}={values!r} needs {num_blocks} values, and no {name}")
+                raise InputError(f"make_stage: {name}{PER_BLOCK}={values!r} needs {num_blocks} values, and no {name}")
         blocks = []
         for i in range(num_blocks):
             own = {name: values[i] for name, values in varied.items()}
@@ -284,7 +285,7 @@ def _stages(
     ``last_dilation`` 2 of res5 replaces its stride; ``deform_options`` are for the deformable stages only.
     """
     if depth not in BLOCKS_PER_STAGE:
-        raise ValueError(f"no ResNet of depth {depth} is known; choose one of {sorted(BLOCKS_PER_STAGE)}")
+        raise InputError(f"no ResNet of depth {depth} is known; choose one of {sorted(BLOCKS_PER_STAGE)}")
     stages = []
     for i, (num_blocks, block_class) in enumerate(zip(BLOCKS_PER_STAGE[depth], block_classes, strict=True)):
         own, dilation = dict(kwargs), last_dilation if i == 3 else 1
@@ -304,13 +305,13 @@ def _stages(
 def _check_resnet_config(options: CfgNode) -> None:
     """Raise ValueError for MODEL.RESNETS options that do not fit together."""
     if options.DEPTH in BASIC_DEPTHS and any(options.DEFORM_ON_PER_STAGE):
-        raise ValueError(f"MODEL.RESNETS.DEFORM_ON_PER_STAGE: depth {options.DEPTH} has no deformable blocks")
+        raise InputError(f"MODEL.RESNETS.DEFORM_ON_PER_STAGE: depth {options.DEPTH} has no deformable blocks")
     if options.RES5_DILATION not in (1, 2):
-        raise ValueError(f"MODEL.RESNETS.RES5_DILATION is {options.RES5_DILATION}; it can be 1 or 2")
+        raise InputError(f"MODEL.RESNETS.RES5_DILATION is {options.RES5_DILATION}; it can be 1 or 2")
     wrong = [f"{key} {options[key]}" for key, value in BASIC_NEEDS.items() if options[key] != value]
     if options.DEPTH in BASIC_DEPTHS and wrong:
         needed = ", ".join(f"{key} {value}" for key, value in BASIC_NEEDS.items())
-        raise ValueError(f"MODEL.RESNETS: depth {options.DEPTH} needs {needed}; found {', '.join(wrong)}")
+        raise InputError(f"MODEL.RESNETS: depth {options.DEPTH} needs {needed}; found {', '.join(wrong)}")
 
 
 @BACKBONE_REGISTRY.register()

@@ -21,7 +21,8 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.modeling.proposal_generator.build import build_proposal_generator
 from detectron2.modeling.roi_heads.roi_heads import build_roi_heads
 from detectron2.structures import ImageList, Instances
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.errors import InputError
+from detectron2.utils.events import event_storage_or_new
 
 __all__ = ["GeneralizedRCNN", "ProposalNetwork"]
 
@@ -38,7 +39,7 @@ class _Detector(nn.Module):
         super().__init__()
         self.backbone = backbone
         if len(pixel_mean) != len(pixel_std):
-            raise ValueError(f"MODEL.PIXEL_MEAN {list(pixel_mean)} and PIXEL_STD {list(pixel_std)} differ in length")
+            raise InputError(f"MODEL.PIXEL_MEAN {list(pixel_mean)} and PIXEL_STD {list(pixel_std)} differ in length")
         # They follow from the config, so they stay out of checkpoints.
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
@@ -109,7 +110,7 @@ class GeneralizedRCNN(_Detector):
     ) -> None:
         super().__init__(backbone, pixel_mean, pixel_std)
         if vis_period > 0 and input_format is None:
-            raise ValueError("GeneralizedRCNN: vis_period needs input_format, to draw the images in their colours")
+            raise InputError("GeneralizedRCNN: vis_period needs input_format, to draw the images in their colours")
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
         self.input_format = input_format
@@ -133,7 +134,7 @@ class GeneralizedRCNN(_Detector):
         features = self.backbone(images.tensor)
         proposals, proposal_losses = self._propose(images, features, batched_inputs, truth)
         _, losses = self.roi_heads(images, features, proposals, truth)
-        if self.vis_period > 0 and get_event_storage().iter % self.vis_period == 0:
+        if self.vis_period > 0 and event_storage_or_new().iter % self.vis_period == 0:
             self.visualize_training(batched_inputs, proposals)
         return {**losses, **proposal_losses}
 
@@ -177,7 +178,7 @@ class GeneralizedRCNN(_Detector):
         best = proposals[0].proposal_boxes.tensor[:20].cpu()
         pictures = [Visualizer(rgb, None).overlay_instances(boxes=b.numpy()).get_image() for b in (truth, best)]
         both = np.concatenate(pictures, axis=1).transpose(2, 0, 1)
-        get_event_storage().put_image("Left: GT bounding boxes;  Right: Predicted proposals", both)
+        event_storage_or_new().put_image("Left: GT bounding boxes;  Right: Predicted proposals", both)
 
 
 @META_ARCH_REGISTRY.register()

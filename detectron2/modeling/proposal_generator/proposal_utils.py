@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from detectron2.layers import batched_nms
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.errors import InputError
 
 __all__ = ["add_ground_truth_to_proposals", "find_top_rpn_proposals"]
 
@@ -21,7 +23,10 @@ GROUND_TRUTH_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
 
 def top_indices(logits: torch.Tensor, count: int) -> torch.Tensor:
     """(N, min(count, K)) indices of the highest of (N, K) logits, falling."""
-    return logits.topk(min(count, logits.shape[1]), dim=1).indices
+    available: Any = logits.shape[1]
+    # Under torch.jit.trace it is a tensor, and must stay one to hold for other inputs too.
+    number = available.clamp(max=count) if isinstance(available, torch.Tensor) else min(available, count)
+    return logits.topk(number, dim=1).indices  # type: ignore[arg-type]
 
 
 def find_top_rpn_proposals(
@@ -39,6 +44,7 @@ def find_top_rpn_proposals(
     Args:
         proposals: L tensors (N, K_l, 4).
         pred_objectness_logits: L tensors (N, K_l).
+        image_sizes: (height, width) of each image; those of the first images only give only their proposals.
         nms_thresh: IoU above which the lower of two boxes of a level is suppressed.
         pre_nms_topk: candidates a level and image that enter suppression.
         post_nms_topk: proposals an image that are kept, over all levels.
@@ -64,7 +70,8 @@ def suppress_proposals(
 ) -> list[Instances]:
     """The second half of :func:`find_top_rpn_proposals`: candidates are already the best of their level."""
     levels = torch.cat([torch.full_like(own[0], i, dtype=torch.int64) for i, own in enumerate(logits)])
-    all_boxes, all_logits = torch.cat(list(boxes), dim=1), torch.cat(list(logits), dim=1)
+    count = len(image_sizes)
+    all_boxes, all_logits = torch.cat(list(boxes), dim=1)[:count], torch.cat(list(logits), dim=1)[:count]
     finite = torch.isfinite(all_boxes).all(dim=2) & torch.isfinite(all_logits)
     if training and not bool(finite.all()):
         raise FloatingPointError(
@@ -87,10 +94,11 @@ def suppress_proposals(
 def add_ground_truth_to_proposals(gt: Sequence[Instances | Boxes], proposals: Sequence[Instances]) -> list[Instances]:
     """The proposals of each image followed by its ground-truth boxes, with a logit of almost certain objectness.
 
-    ``gt`` (Boxes, or Instances with ``gt_boxes``) must have all fields of ``proposals`` besides boxes and logits.
+    ``gt`` (Boxes, or Instances with ``gt_boxes``) must have all fields of ``proposals`` besides boxes and logits, else
+    an InputError is raised.
     """
     if len(gt) != len(proposals):
-        raise ValueError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
+        raise InputError(f"ground truth of {len(gt)} images for proposals of {len(proposals)}")
     return [_with_ground_truth(truth, own) for truth, own in zip(gt, proposals, strict=True)]
 
 
@@ -100,6 +108,6 @@ def _with_ground_truth(truth: Instances | Boxes, proposals: Instances) -> Instan
     fields = {**fields, "proposal_boxes": fields["gt_boxes"], "objectness_logits": logits}
     missing = sorted(set(proposals.get_fields()) - set(fields))
     if missing:
-        raise ValueError(f"proposals have the fields {missing}, which the ground truth lacks")
+        raise InputError(f"proposals have the fields {missing}, which the ground truth lacks")
     own = {name: fields[name] for name in proposals.get_fields()}
     return Instances.cat([proposals, Instances(proposals.image_size, **own)])

@@ -25,7 +25,8 @@ from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGI
 from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_indices
 from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.errors import InputError
+from detectron2.utils.events import event_storage_or_new
 from detectron2.utils.memory import retry_if_cuda_oom
 from detectron2.utils.registry import Registry
 
@@ -45,7 +46,7 @@ def build_rpn_head(cfg: CfgNode, input_shape: Sequence[ShapeSpec]) -> nn.Module:
 
 def _same(values: Sequence[Any], what: str) -> Any:
     if len(set(values)) != 1:
-        raise ValueError(f"the RPN head is shared by all levels: {what} must be the same, got {list(values)}")
+        raise InputError(f"the RPN head is shared by all levels: {what} must be the same, got {list(values)}")
     return values[0]
 
 
@@ -64,7 +65,7 @@ class StandardRPNHead(nn.Module):
         for dim in conv_dims:
             channels.append(channels[-1] if dim == -1 else dim)
         if not conv_dims or min(channels) <= 0:
-            raise ValueError(f"MODEL.RPN.CONV_DIMS is {list(conv_dims)}; it needs numbers above 0, or -1")
+            raise InputError(f"MODEL.RPN.CONV_DIMS is {list(conv_dims)}; it needs numbers above 0, or -1")
         relu = nn.ReLU(inplace=True)
         convs = [Conv2d(a, b, kernel_size=3, padding=1, activation=relu) for a, b in pairwise(channels)]
         names = [f"conv{i}" for i in range(len(convs))]
@@ -206,7 +207,7 @@ class RPN(nn.Module):
         losses = {}
         if self.training:
             if gt_instances is None:
-                raise ValueError("RPN in training needs the ground truth: each input must have 'instances'")
+                raise InputError("RPN in training needs the ground truth: each input must have 'instances'")
             labels, matched = self.label_and_sample_anchors(anchors, gt_instances)
             losses = self.losses(anchors, logits, labels, deltas, matched)
         return self.predict_proposals(anchors, logits, deltas, images.image_sizes), losses
@@ -251,7 +252,7 @@ class RPN(nn.Module):
         sampled = nonzero_tuple(labels >= 0)
         targets = labels[sampled]
         images, indices = (x[targets == 1] for x in sampled)
-        storage = get_event_storage()
+        storage = event_storage_or_new()
         storage.put_scalar("rpn/num_pos_anchors", len(images) / len(labels))
         storage.put_scalar("rpn/num_neg_anchors", (len(targets) - len(images)) / len(labels))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.layers.weight_init import c2_msra_fill, c2_xavier_fill
+from detectron2.utils.errors import InputError
 from detectron2.utils.registry import Registry
 
 __all__ = ["ROI_BOX_HEAD_REGISTRY", "FastRCNNConvFCHead", "build_box_head"]
@@ -38,7 +39,7 @@ class FastRCNNConvFCHead(nn.Sequential):
     ) -> None:
         super().__init__()
         if not conv_dims and not fc_dims:
-            raise ValueError("MODEL.ROI_BOX_HEAD: NUM_CONV and NUM_FC are both 0, the box head has no layer")
+            raise InputError("MODEL.ROI_BOX_HEAD: NUM_CONV and NUM_FC are both 0, the box head has no layer")
         channels = input_shape.channels or 0
         height, width = input_shape.height or 1, input_shape.width or 1
         for number, dim in enumerate(conv_dims, start=1):
@@ -49,12 +50,11 @@ class FastRCNNConvFCHead(nn.Sequential):
         if fc_dims:
             self.add_module("flatten", nn.Flatten())
         for number, dim in enumerate(fc_dims, start=1):
-            fc = nn.Linear(features, dim)
-            c2_xavier_fill(fc)
-            self.add_module(f"fc{number}", fc)
+            self.add_module(f"fc{number}", nn.Linear(features, dim))
             self.add_module(f"fc_relu{number}", nn.ReLU(inplace=True))
             features = dim
             self._output_size = (dim,)
+        initialize(self.children())
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
@@ -72,11 +72,18 @@ class FastRCNNConvFCHead(nn.Sequential):
 
 
 def conv3x3_norm_relu(in_channels: int, out_channels: int, norm: str) -> Conv2d:
-    """A layer of the heads: its norm, where "" means a bias instead, and its initialisation are built in."""
+    """A layer of the heads with its norm, where "" means a bias instead."""
     modules: Any = {"norm": get_norm(norm, out_channels), "activation": nn.ReLU(inplace=True)}
-    conv = Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not norm, **modules)
-    c2_msra_fill(conv)
-    return conv
+    return Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=not norm, **modules)
+
+
+def initialize(layers: Iterable[nn.Module]) -> None:
+    """Sample the weights of a head's layers. Once all are there: equal seeds then give the weights Detectron2 has."""
+    for layer in layers:
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            c2_msra_fill(layer)
+        elif isinstance(layer, nn.Linear):
+            c2_xavier_fill(layer)
 
 
 def build_box_head(cfg: CfgNode, input_shape: ShapeSpec) -> Any:

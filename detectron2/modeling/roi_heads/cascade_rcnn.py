@@ -20,7 +20,8 @@ from detectron2.modeling.roi_heads import roi_heads as base
 from detectron2.modeling.roi_heads.box_head import build_box_head
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, fast_rcnn_inference
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.errors import InputError
+from detectron2.utils.events import event_storage_or_new
 
 __all__ = ["CascadeROIHeads"]
 
@@ -55,10 +56,10 @@ class CascadeROIHeads(base.StandardROIHeads):
         **kwargs: Any,
     ) -> None:
         if "proposal_matcher" in kwargs:
-            raise ValueError("CascadeROIHeads takes proposal_matchers, one a stage, not one proposal_matcher")
+            raise InputError("CascadeROIHeads takes proposal_matchers, one a stage, not one proposal_matcher")
         counts = [len(box_heads), len(box_predictors), len(proposal_matchers)]
         if len(set(counts)) != 1:
-            raise ValueError(
+            raise InputError(
                 f"CascadeROIHeads: {counts} box_heads, box_predictors, proposal_matchers; make them as many"
             )
         super().__init__(
@@ -163,7 +164,7 @@ class CascadeROIHeads(base.StandardROIHeads):
     def _stage_losses(self, outputs: Sequence[StageOutput]) -> base.Losses:
         losses = {}
         for stage, (predictor, output) in enumerate(zip(self.box_predictor, outputs, strict=True)):
-            with get_event_storage().name_scope(f"stage{stage}"):
+            with event_storage_or_new().name_scope(f"stage{stage}"):
                 own = predictor.losses(*output)
             losses.update({f"{name}_stage{stage}": loss for name, loss in own.items()})
         return losses
@@ -182,11 +183,11 @@ def _check_cascade_config(cfg: CfgNode) -> None:
     cascade, first = cfg.MODEL.ROI_BOX_CASCADE_HEAD, cfg.MODEL.ROI_HEADS.IOU_THRESHOLDS[0]
     weights, ious = len(cascade.BBOX_REG_WEIGHTS), len(cascade.IOUS)
     if weights != ious:
-        raise ValueError(f"MODEL.ROI_BOX_CASCADE_HEAD: {weights} BBOX_REG_WEIGHTS for {ious} IOUS")
+        raise InputError(f"MODEL.ROI_BOX_CASCADE_HEAD: {weights} BBOX_REG_WEIGHTS for {ious} IOUS")
     if not cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG:
-        raise ValueError("CascadeROIHeads shares boxes between classes: set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG")
+        raise InputError("CascadeROIHeads shares boxes between classes: set MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG")
     if cascade.IOUS[0] != first:
-        raise ValueError(
+        raise InputError(
             f"MODEL.ROI_BOX_CASCADE_HEAD.IOUS begins with {cascade.IOUS[0]}, MODEL.ROI_HEADS.IOU_THRESHOLDS with "
             f"{first}; the first stage uses both, make them equal"
         )

@@ -17,7 +17,8 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, batched_nms, cat, cross_entropy, nonzero_tuple
 from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
 from detectron2.structures import Boxes, Instances
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.errors import InputError
+from detectron2.utils.events import event_storage_or_new
 
 __all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
 
@@ -86,7 +87,7 @@ def _put_classification_stats(logits: torch.Tensor, gt_classes: torch.Tensor) ->
     missed = is_object & (predicted == num_classes)
     counts = torch.stack((correct.sum(), is_object.sum(), (correct & is_object).sum(), missed.sum()))
     num_correct, num_objects, num_correct_objects, num_missed = counts.tolist()
-    storage = get_event_storage()
+    storage = event_storage_or_new()
     if len(gt_classes):
         storage.put_scalar("fast_rcnn/cls_accuracy", num_correct / len(gt_classes))
     if num_objects:
@@ -129,7 +130,7 @@ class FastRCNNOutputLayers(nn.Module):
     ) -> None:
         super().__init__()
         if use_fed_loss or get_fed_loss_cls_weights is not None:
-            raise ValueError("MODEL.ROI_BOX_HEAD.USE_FED_LOSS: federated loss is not supported, set it to False")
+            raise InputError("MODEL.ROI_BOX_HEAD.USE_FED_LOSS: federated loss is not supported, set it to False")
         if isinstance(input_shape, int):
             input_shape = ShapeSpec(channels=input_shape)
         features = (input_shape.channels or 0) * (input_shape.height or 1) * (input_shape.width or 1)

@@ -14,10 +14,10 @@ from torch import nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ConvTranspose2d, ShapeSpec, cat
-from detectron2.layers.weight_init import c2_msra_fill
-from detectron2.modeling.roi_heads.box_head import conv3x3_norm_relu
+from detectron2.modeling.roi_heads.box_head import conv3x3_norm_relu, initialize
 from detectron2.structures import Instances
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.errors import InputError
+from detectron2.utils.events import event_storage_or_new
 from detectron2.utils.registry import Registry
 
 __all__ = [
@@ -49,7 +49,7 @@ def mask_rcnn_loss(pred_mask_logits: torch.Tensor, instances: Sequence[Instances
     """
     height, width = pred_mask_logits.shape[-2:]
     if height != width:
-        raise ValueError(f"mask logits must be square, got {height} x {width}")
+        raise InputError(f"mask logits must be square, got {height} x {width}")
     found = [own for own in instances if len(own)]
     if not found:
         return pred_mask_logits.sum() * 0
@@ -58,7 +58,7 @@ def mask_rcnn_loss(pred_mask_logits: torch.Tensor, instances: Sequence[Instances
     logits = _masks_of_classes(pred_mask_logits, cat([own.gt_classes for own in found], dim=0))
     is_set = targets if targets.dtype == torch.bool else targets > 0.5
     _put_mask_stats(logits > 0, is_set)
-    storage = get_event_storage()
+    storage = event_storage_or_new()
     if vis_period > 0 and storage.iter % vis_period == 0:
         pairs = torch.cat((logits.detach().sigmoid(), is_set.to(logits.dtype)), dim=2)
         for i, pair in enumerate(pairs):
@@ -70,7 +70,7 @@ def _put_mask_stats(predicted: torch.Tensor, is_set: torch.Tensor) -> None:
     wrong = predicted != is_set
     counts = torch.stack((wrong.sum(), (wrong & ~is_set).sum(), (wrong & is_set).sum(), is_set.sum()))
     num_wrong, num_false_positive, num_false_negative, num_set = counts.tolist()
-    storage = get_event_storage()
+    storage = event_storage_or_new()
     storage.put_scalar("mask_rcnn/accuracy", 1 - num_wrong / max(is_set.numel(), 1))
     storage.put_scalar("mask_rcnn/false_positive", num_false_positive / max(is_set.numel() - num_set, 1))
     storage.put_scalar("mask_rcnn/false_negative", num_false_negative / max(num_set, 1))
@@ -134,7 +134,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
     ) -> None:
         super().__init__(**kwargs)
         if not conv_dims:
-            raise ValueError("MaskRCNNConvUpsampleHead: conv_dims is empty; its last value is the deconvolution's")
+            raise InputError("MaskRCNNConvUpsampleHead: conv_dims is empty; its last value is the deconvolution's")
         channels = input_shape.channels or 0
         self.conv_norm_relus: list[nn.Module] = []
         for number, dim in enumerate(conv_dims[:-1], start=1):
@@ -145,7 +145,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):  # type: ignore
         self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
         self.deconv_relu = nn.ReLU(inplace=True)
         self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
-        c2_msra_fill(self.deconv)
+        initialize([*self.conv_norm_relus, self.deconv])
         nn.init.normal_(self.predictor.weight, std=0.001)
         nn.init.zeros_(self.predictor.bias)  # type: ignore[arg-type]
 

@@ -23,7 +23,8 @@ from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.modeling.roi_heads.mask_head import build_mask_head
 from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.errors import InputError
+from detectron2.utils.events import event_storage_or_new
 from detectron2.utils.registry import Registry
 
 __all__ = [
@@ -84,7 +85,7 @@ class ROIHeads(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         if cfg.MODEL.KEYPOINT_ON:
-            raise ValueError("MODEL.KEYPOINT_ON: keypoint heads are not supported, set it to False")
+            raise InputError("MODEL.KEYPOINT_ON: keypoint heads are not supported, set it to False")
         heads = cfg.MODEL.ROI_HEADS
         return {
             "num_classes": heads.NUM_CLASSES,
@@ -147,7 +148,7 @@ class ROIHeads(nn.Module):
 def put_sample_counts(scope: str, foreground: Sequence[torch.Tensor], sampled: Sequence[Instances]) -> None:
     """Write how many of the proposals of an image are foreground and background, from each image's foreground ()."""
     found, images = int(sum(foreground)), max(len(sampled), 1)
-    storage = get_event_storage()
+    storage = event_storage_or_new()
     storage.put_scalar(f"{scope}/num_fg_samples", found / images)
     storage.put_scalar(f"{scope}/num_bg_samples", (sum(len(own) for own in sampled) - found) / images)
 
@@ -155,7 +156,7 @@ def put_sample_counts(scope: str, foreground: Sequence[torch.Tensor], sampled: S
 def required(targets: Sequence[Instances] | None) -> Sequence[Instances]:
     """The ground truth of a training step, or ValueError where there is none."""
     if targets is None:
-        raise ValueError("ROI heads in training need the ground truth: each input must have 'instances'")
+        raise InputError("ROI heads in training need the ground truth: each input must have 'instances'")
     return targets
 
 
@@ -196,7 +197,7 @@ class Res5ROIHeads(ROIHeads):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:  # type: ignore[override]
         names = cfg.MODEL.ROI_HEADS.IN_FEATURES
         if len(names) != 1:
-            raise ValueError(f"MODEL.ROI_HEADS.IN_FEATURES is {list(names)}; Res5ROIHeads takes one feature")
+            raise InputError(f"MODEL.ROI_HEADS.IN_FEATURES is {list(names)}; Res5ROIHeads takes one feature")
         arguments = super().from_config(cfg)
         pooler, pooled = build_roi_pooler(cfg, cfg.MODEL.ROI_BOX_HEAD, input_shape)
         res5, channels = cls._build_res5_block(cfg)
@@ -213,7 +214,7 @@ class Res5ROIHeads(ROIHeads):
         """The stage and its output channels; subclasses may override this."""
         options = cfg.MODEL.RESNETS
         if options.DEFORM_ON_PER_STAGE[-1]:
-            raise ValueError("MODEL.RESNETS.DEFORM_ON_PER_STAGE: the res5 of Res5ROIHeads cannot be deformable")
+            raise InputError("MODEL.RESNETS.DEFORM_ON_PER_STAGE: the res5 of Res5ROIHeads cannot be deformable")
         channels = options.RES2_OUT_CHANNELS * 8
         blocks = ResNet.make_stage(
             BottleneckBlock,
@@ -294,7 +295,7 @@ class StandardROIHeads(ROIHeads):
     ) -> None:
         super().__init__(**kwargs)
         if any(part is not None for part in (keypoint_in_features, keypoint_pooler, keypoint_head)):
-            raise ValueError("StandardROIHeads: keypoint heads are not supported")
+            raise InputError("StandardROIHeads: keypoint heads are not supported")
         self.in_features = self.box_in_features = list(box_in_features)
         self.box_pooler = box_pooler
         self.box_head = box_head

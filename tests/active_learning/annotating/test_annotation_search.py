@@ -92,3 +92,36 @@ def test_exports_of_cvat(train, add_image, annotate_in_cvat, place, image, owner
     path = annotate_in_cvat(f"annotate/{place}", image)
     found = search_annotate_folder(train, AWAITED, image_named_in)
     assert found.files == ({owner: [path]} if owner else {})
+
+
+COCO = '{"images": [], "annotations": [], "categories": []}'
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "words"),
+    [
+        pytest.param("annotations.xml", "<annotations/>", "is a 'CVAT for images' xml file", id="CVAT for images"),
+        pytest.param("x/result.json", COCO, "is a COCO json file", id="COCO"),
+        pytest.param("via.json", '{"_via_settings": {}}', "is a VGG Image Annotator project", id="another tool"),
+        pytest.param("annotations.xml", "<annotations>", "damaged or half-written", id="damaged"),
+        pytest.param("task.zip", "PK", "is an archive, which is not read; unpack it there", id="archive"),
+        pytest.param("package.json", '{"name": 1}', "", id="of another program"),
+        pytest.param("meta.json", '{"classes": [], "tags": []}', "", id="of a Supervisely project"),
+        pytest.param("old.json", '{"shapes": []}', "", id="of an image that is not awaited"),
+    ],
+)
+def test_exports_of_all_images_are_named_with_the_command(train, add_image, place, text, words):
+    for name in AWAITED:
+        add_image(name)
+    path = train / "annotate" / place
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    found = search_annotate_folder(train, AWAITED, image_named_in, ["healthy", "ä b"])
+    assert found.files == {}
+    assert list(found.faults) == (["c.png"] if words else [])
+    for fault in found.faults.values():
+        assert fault.startswith(f"{path}: ")
+        assert words in fault
+        assert place == "task.zip" or fault.endswith(
+            f"convert {train / 'annotate'} --to labelme --classes healthy 'ä b' --out {train / 'annotate'}"
+        )

@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(train, add_image, monkeypat
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(ExportFormat, "write", refuse)
-    with pytest.raises(MaskALError, match=r"a\.json: cannot be written: Permission denied"):
+    with pytest.raises(MaskALError, match=r"a\.json: Permission denied; change its permissions"):
         PreLabelFolder(train, ExportFormat(FORMATS["labelme"])).write(Annotation("a.png", 30, 40))
 
 

@@ -138,8 +138,8 @@ def test_a_mask_of_another_size_is_told():
         pytest.param({"id": 7}, "has no file_name", id="no name"),
         pytest.param({"file_name": "a.png"}, "not an image with id", id="no id"),
         pytest.param("a.png", "not an image with id", id="no object"),
-        pytest.param({"id": 7, "file_name": "../a.png"}, "leads out", id="out"),
-        pytest.param({"id": 7, "file_name": "C:\\a.png"}, "leads out", id="windows"),
+        pytest.param({"id": 7, "file_name": "/"}, "is no name of a file", id="no name of a file"),
+        pytest.param({"id": 7, "file_name": "a\0.png"}, "is no name of a file", id="null byte"),
     ],
 )
 def test_images_that_cannot_be_read(image, reason):
@@ -148,6 +148,53 @@ def test_images_that_cannot_be_read(image, reason):
     assert file.images == ("b/ä.png",)
     assert reason in file.faults[0]
     assert areas(file.read("b/ä.png", size=None)) == [("healthy", 100)]
+
+
+TWO = [{"id": 7, "file_name": name, "height": HEIGHT, "width": WIDTH} for name in ("a.png", "b.png")]
+THIRD = {"id": 8, "file_name": "c.png", "height": HEIGHT, "width": WIDTH}
+
+
+@pytest.mark.parametrize(
+    "ids", [pytest.param((7, 7), id="numbers"), pytest.param((7, "7"), id="a text"), pytest.param((7, 7.0), id="float")]
+)
+def test_images_of_one_id_are_faults_and_the_others_are_read(ids):
+    images = [{**image, "id": one} for image, one in zip(TWO, ids, strict=True)]
+    content = document(entry([SQUARE]), entry([SQUARE], image_id=8), images=[*images, THIRD])
+    file = CocoFile(content, PATH)
+    assert file.images == ("c.png",)
+    first, second = file.faults
+    assert f"images[0]: id {ids[0]!r} is of several images; give each its own" in first
+    assert f"images[1]: id {ids[1]!r} is of several images; give each its own" in second
+    assert (file.warnings, areas(file.read("c.png", size=None))) == ([], [("healthy", 100)])
+
+
+def test_categories_of_one_id_are_a_fault_of_the_file():
+    with pytest.raises(AnnotationError, match=r"categories\[1\]: id 3 is of 'healthy' and 'b'; give each its own"):
+        CocoFile(document(categories=[{"id": 3, "name": "healthy"}, {"id": "3", "name": "b"}]), PATH)
+    same = {"id": 3, "name": "healthy"}
+    content = document(entry([SQUARE]), categories=[same, same, {"name": "none"}])
+    assert areas(CocoFile(content, PATH).read("sub/a.png", size=None)) == [("healthy", 100)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"image_id": "7", "category_id": "3"}, id="texts"),
+        pytest.param({"image_id": 7.0, "category_id": 3.0}, id="floats"),
+    ],
+)
+def test_ids_are_numbers_however_they_are_written(fields):
+    assert areas(read(entry([SQUARE], **fields))) == [("healthy", 100)]
+
+
+def test_masks_that_cvat_marks_as_crowds_are_objects():
+    attributes = {"occluded": False}
+    assert areas(read(entry(packed(whole(RING)), iscrowd=1, attributes=attributes))) == [("healthy", int(RING.sum()))]
+
+
+def test_names_of_categories_may_be_numbers():
+    annotation = CocoFile(document(entry([SQUARE]), categories=[{"id": 3, "name": 5}]), PATH)
+    assert [one.label for one in annotation.read("sub/a.png", size=None).instances] == ["5"]
 
 
 def test_entries_of_no_image_are_told():

@@ -11,6 +11,7 @@ import pytest
 from active_learning.annotations import Annotation, Bitmap, Instance, cvat, mask_files_of, read_annotation
 from active_learning.annotations.annotation import ShapeError
 from active_learning.annotations.cvat_masks import encode_mask_file, find_mask, free_mask_name
+from active_learning.errors import AnnotationError
 
 SIZE = (80, 100)
 RING = np.pad(np.zeros((2, 3), dtype=bool), 2, constant_values=True)  # 6x7 with a hole of 2x3
@@ -44,9 +45,8 @@ def test_no_mask_lies_outside_the_image_folder(tmp_path):
     path = save(tmp_path / "train" / "a.xml", thing(segm("m.png"), 0), folder="train")
     save_mask(tmp_path / "Masks" / "m.png")
     assert len(read(path).instances) == 1
-    annotation = read(path, within=tmp_path / "train")
-    assert annotation.instances == ()
-    assert "there is no mask 'm.png'" in annotation.warnings[0]
+    with pytest.raises(AnnotationError, match=r"there is no mask 'm\.png'"):
+        read(path, within=tmp_path / "train")
     assert mask_files_of(path, within=tmp_path) == {"m.png": tmp_path / "Masks" / "m.png"}
     assert mask_files_of(path, within=tmp_path / "train") == {"m.png": None}
 

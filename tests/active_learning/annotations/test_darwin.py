@@ -198,7 +198,7 @@ FRAMES = {"0": {"bounding_box": BOX, "keyframe": True}}
         pytest.param(entry(), "no geometry", id="nothing"),
         pytest.param(entry(hologram={}), "'hologram'", id="unknown geometry"),
         pytest.param(entry(frames=FRAMES, ranges=[[0, 1]]), "frames of a video", id="frames"),
-        pytest.param(entry(5, bounding_box=BOX), "name must be a text", id="name a number"),
+        pytest.param(entry(" ", bounding_box=BOX), "name must be a text", id="name of blanks"),
         pytest.param(entry("", bounding_box=BOX), "name must be a text", id="name empty"),
         pytest.param("text", "not an object", id="text"),
         pytest.param(None, "not an object", id="null"),
@@ -305,6 +305,37 @@ def test_the_image(document, size, warning):
 def test_no_size_at_all():
     with pytest.raises(AnnotationError, match=r"slots\[0\].height, item.slots\[0\].width: no image size"):
         read(modern(GOOD, slots=[{**SLOT, "height": None}]), None)
+
+
+def test_blanks_around_a_class_name_are_none_of_it():
+    assert [one.label for one in read(modern(entry(" healthy\t", bounding_box=BOX))).instances] == ["healthy"]
+
+
+def slots_of(*names: str) -> list[dict[str, object]]:
+    sources = enumerate(names)
+    return [{**SLOT, "slot_name": str(number), "source_files": [{"file_name": name}]} for number, name in sources]
+
+
+@pytest.mark.parametrize(
+    ("image", "sources", "origin"),
+    [
+        pytest.param("b.jpg", ["a.jpg", "b.jpg"], "annotations[1]", id="by the source file"),
+        pytest.param("item/1/a.jpg", ["a.jpg", "a.jpg"], "annotations[1]", id="one name, by the folder of the slot"),
+        pytest.param("item/1/x.jpg", ["a.jpg", "b.jpg"], "annotations[1]", id="renamed, by the folder of the slot"),
+        pytest.param("item.jpg", ["a.jpg", "b.jpg"], "annotations[0]", id="the item's name is the first slot's"),
+    ],
+)
+def test_the_slot_of_an_image(image, sources, origin):
+    item = {"name": "item", "path": "/", "slots": slots_of(*sources)}
+    annotation = read(modern(GOOD, {**GOOD, "slot_names": [1]}, item=item), None, image)
+    assert [one.origin for one in annotation.instances] == [origin]
+
+
+@pytest.mark.parametrize("sources", [["b.jpg", "c.jpg"], ["a.jpg", "a.jpg"]])
+def test_an_image_of_no_certain_slot_is_a_fault(sources):
+    item = {"name": "item", "path": "/", "slots": slots_of(*sources)}
+    with pytest.raises(AnnotationError, match=r"item\.slots: none or several have the image 'a\.jpg'"):
+        read(modern(GOOD, item=item), None)
 
 
 def test_of_several_slots_the_image_s_is_read():

@@ -146,6 +146,16 @@ SECOND = [[50, 50], [60, 50], [60, 60], [50, 60]]
             id="polygon and mask",
         ),
         pytest.param(
+            [shape(points=FIRST, group_id=1), shape(points=SECOND, group_id="1"), shape(points=FIRST, group_id=1.0)],
+            [("healthy", 200)],
+            id="a group's number as a text",
+        ),
+        pytest.param(
+            [shape(points=FIRST, group_id=one) for one in ("", "", float("nan"), float("nan"))],
+            [("healthy", 100)] * 4,
+            id="empty groups",
+        ),
+        pytest.param(
             [{"label": "healthy", "points": FIRST}, {"label": "healthy", "points": SECOND}],
             [("healthy", 100)] * 2,
             id="no group_id field",
@@ -156,6 +166,22 @@ def test_objects_are_groups(save, entries, objects):
     annotation = read(save(*entries))
     areas = [(one.label, int(instance_mask(one, *SIZE).sum())) for one in annotation.instances]
     assert areas == objects
+
+
+@pytest.mark.parametrize("kind", ["rotation", "quadrilateral", "rotated_rectangle", "obb", "Polygon", "freehand"])
+def test_closed_outlines_of_other_tools(save, kind):
+    assert only_mask(read(save(shape(kind)))).sum() == 600
+
+
+@pytest.mark.parametrize("kind", ["rotation", "quadrilateral"])
+def test_closed_outlines_of_other_tools_have_four_points(save, kind):
+    annotation = read(save(GOOD, shape(kind, SQUARE[:3])))
+    assert f"a {kind} needs 4 points, not 3" in annotation.warnings[0]
+
+
+def test_a_label_of_a_number_is_its_text(save):
+    labels = [one.label for one in read(save(shape(label=5), shape(label=2.0), shape(label=0))).instances]
+    assert labels == ["5", "2", "0"]
 
 
 GOOD = shape(label="good")
@@ -200,7 +226,6 @@ GOOD = shape(label="good")
         ),
         pytest.param(shape("mask", [[500, 1]], mask=encode_mask(RING)), "outside the image", id="mask outside"),
         pytest.param(shape("mask", [[5, 1]], mask=encode_mask(RING & False)), "mask is empty", id="mask empty"),
-        pytest.param(shape(label=5), "label must be a text", id="label a number"),
         pytest.param(shape(label=None), "label must be a text", id="label null"),
         pytest.param(shape(label=""), "label must be a text", id="label empty"),
         pytest.param(shape(group_id=[1]), "group_id", id="group a list"),

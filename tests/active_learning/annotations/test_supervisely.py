@@ -295,7 +295,6 @@ CUT = palette(RING)[:-12]
         pytest.param(bitmap(huge(60_000, 60_000)), "60000x60000", id="huge PNG"),
         pytest.param(bitmap(packed(palette(RING & False))), "the mask is empty", id="mask empty"),
         pytest.param(bitmap(origin=(500, 1)), "outside the image", id="mask outside"),
-        pytest.param(polygon(classTitle=5), "classTitle must be a text", id="label a number"),
         pytest.param(polygon(classTitle=None), "classTitle must be a text", id="label null"),
         pytest.param(polygon(classTitle=""), "classTitle must be a text", id="label empty"),
         pytest.param(polygon(instance=[1]), "instance must be", id="instance a list"),
@@ -311,6 +310,19 @@ def test_one_bad_object_never_costs_the_file(one, reason):
     label = one.get("classTitle") if isinstance(one, dict) else None
     assert warning.startswith(f"a.jpg.json: objects[1]: label {label!r}: ")
     assert reason in warning
+
+
+@pytest.mark.parametrize("corners", [([10, 20], [40, 45]), ([40, 45], [10, 20]), ([40, 20], [10, 45])])
+def test_whole_corners_of_a_rectangle_are_pixels_in_any_file(corners):
+    annotation = read(document(polygon([[1, 1], [9.5, 1], [9.5, 9]]), rectangle(*corners)))
+    assert box_of(mask_of(annotation.instances[1])) == [10, 20, 31, 26]
+
+
+def test_closed_outlines_of_other_kinds_are_polygons():
+    annotation = read(
+        document(polygon(geometryType="quadrilateral"), polygon(classTitle=5, geometryType="rotated_box"))
+    )
+    assert [(one.label, mask_of(one).sum()) for one in annotation.instances] == [("healthy", 600), ("5", 600)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_learning.annotations import Annotation, Bitmap, Instance, labelme
+from active_learning.annotations import Annotation, Bitmap, Instance, Part, labelme
 from active_learning.annotations.contours import instance_mask
 from active_learning.conversion.exports import TOOLS
 from active_learning.conversion.report import Report
@@ -274,3 +274,80 @@ def test_images_are_copied_as_they_are(folder, tmp_path, convert):
         assert image.size == (WIDTH, HEIGHT)
     convert("labelme")
     assert (tmp_path / "out" / "a.png").read_bytes() == (folder / "a.png").read_bytes()
+
+
+def test_an_image_that_loses_all_its_objects_is_an_error_and_not_written(folder, annotate, tmp_path, convert):
+    annotate("a.json", "a.png", "helthy", "helthy")
+    outcome = convert("labelme")
+    assert outcome.code == 1
+    assert "label 'helthy' is not in classes (did you mean 'healthy'?)" in outcome.messages
+    assert "no object is left of a.png: correct the file or the classes" in outcome.messages
+    assert not list((tmp_path / "out").glob("a.*"))
+    annotate("a.json", "a.png", "healthy")
+    assert convert("labelme", out="again").code == 0
+
+
+def test_objects_of_other_classes_may_be_left_out_of_all_images(folder, annotate, tmp_path, convert):
+    annotate("a.json", "a.png", "tractor")
+    outcome = convert("labelme", "--unknown-labels", "skip")
+    assert (outcome.code, "1 object left out" in outcome.messages) == (0, True)
+    assert json.loads((tmp_path / "out" / "a.json").read_text(encoding="utf-8"))["shapes"] == []
+
+
+@pytest.fixture
+def half_annotated(root, add_image, describe):
+    """An export of CVAT, or as COCO, of which one image of three has objects."""
+
+    def make(place: str) -> Path:
+        for name in ("0.png", "1.png", "2.png"):
+            add_image(name)
+        path = describe(place, "0.png")
+        text = path.read_text(encoding="utf-8")
+        if place.endswith(".xml"):
+            more = "".join(f'<image id="{n}" name="{n}.png" width="40" height="30"></image>' for n in (1, 2))
+            path.write_text(text.replace("</annotations>", f"{more}</annotations>"), encoding="utf-8")
+        else:
+            content = json.loads(text)
+            more = [{"id": n + 5, "file_name": f"{n}.png", "width": 40, "height": 30} for n in (1, 2)]
+            path.write_text(json.dumps({**content, "images": content["images"] + more}), encoding="utf-8")
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("place", ["annotations.xml", "result.json"])
+@pytest.mark.parametrize(
+    ("options", "words", "images"),
+    [
+        pytest.param((), "warning: 2 images of the export without objects (1.png, 2.png): kept", 3, id="none"),
+        pytest.param(("--empty-images", "keep"), "", 3, id="keep"),
+        pytest.param(("--empty-images", "leave"), "2 images of the export without objects (1.png, 2.png): left out", 1,
+                     id="leave"),
+    ],
+)  # fmt: skip
+def test_images_nobody_has_opened_are_asked_about(half_annotated, tmp_path, convert, place, options, words, images):
+    half_annotated(place)
+    outcome = convert("labelme", *options)
+    assert outcome.code == 0
+    assert outcome.messages.startswith(words) if words else outcome.messages == ""
+    assert len(list((tmp_path / "out").glob("*.json"))) == images
+
+
+@pytest.mark.parametrize("tool", ["supervisely", "cvat", "darwin"])
+def test_files_that_a_tool_writes_for_unopened_images_are_asked_about(root, add_image, annotate, convert, tool):
+    for name, labels in {"a.png": ["healthy"], "b.png": []}.items():
+        add_image(name)
+        suffix = {"supervisely": ".png.json", "cvat": ".xml", "darwin": ".json"}[tool]
+        annotate(f"{name[0]}{suffix}", name, *labels, tool=tool)
+    assert "warning: 1 image of the export without objects (b.png)" in convert("labelme").messages
+
+
+@pytest.mark.parametrize(("tool", "kept"), [("supervisely", False), ("labelme", True), ("coco", True)])
+def test_objects_too_small_for_a_format(root, add_image, tmp_path, convert, tool, kept):
+    add_image("a.png")
+    tiny = Part(np.array([[5.1, 5.1], [5.4, 5.1], [5.4, 5.4]]))
+    labelme.write(Annotation("a.png", HEIGHT, WIDTH, (Instance("healthy", (tiny,)),)), root / "a.json")
+    outcome = convert(tool)
+    assert outcome.code == (0 if kept else 1)
+    assert kept or "a.png: all its objects are too small for Supervisely" in outcome.messages
+    assert kept or not list((tmp_path / "out").rglob("a.png*"))

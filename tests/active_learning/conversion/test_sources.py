@@ -197,13 +197,9 @@ def test_what_is_no_annotation_is_named_and_left(root, add_image):
         pytest.param({"x.json": '{"images": {}, "annotations": []}'}, "images: must be a list", id="broken coco"),
         pytest.param({"x.json": '{"shapes": [], "imagePath": "gone.png"}'}, "'gone.png': is neither at", id="no image"),
         pytest.param(
-            {
-                "x.json": json.dumps(
-                    {"images": [{"id": 1, "file_name": "../a.png"}], "annotations": [], "categories": []}
-                )
-            },
-            "leads out of the image folder",
-            id="leads out",
+            {"x.json": '{"images": [{"id": 1, "file_name": ".."}], "annotations": [], "categories": []}'},
+            "'..': is neither at",
+            id="no name of a file",
         ),
     ],
 )
@@ -253,3 +249,62 @@ def test_masks_are_read_within_the_folder_alone(root, add_image, annotate, tmp_p
     annotation = source.read("a.png")
     assert np.isclose(instance_mask(annotation.instances[0], HEIGHT, WIDTH).sum(), 4)
     assert "there is no mask" in annotation.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..\\\\..\\\\label-studio\\\\media\\\\upload\\\\4\\\\a.png",
+        "images\\\\1/a.png",
+        "/label-studio/data/upload/4/a.png",
+        "C:\\\\field\\\\a.png",
+        "https://host/data/4/a.png",
+        "images/a.png",
+        "a.jpg",
+    ],
+)
+@pytest.mark.parametrize("place", ["images/a.png", "a.png"])
+def test_paths_of_other_machines_in_coco(root, add_image, describe, name, place):
+    add_image(place)
+    path = describe("result.json", "NAME")
+    path.write_text(path.read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
+    found = Found(root)
+    assert (found.messages, found.images) == ([], [place])
+    assert found.objects() == {place: [("healthy", 88)]}
+
+
+@pytest.mark.parametrize("names", [("/x/a.png", "/y/a.png"), ("x/a.png", "y/a.png"), ("../x/a.png", "y/a.png")])
+def test_two_paths_that_may_be_one_image_are_of_none(root, add_image, describe, names):
+    add_image("a.png")
+    describe("result.json", *names)
+    found = Found(root)
+    assert found.images == []
+    assert all("a.png may be this or " in message and "give the whole names" in message for message in found.messages)
+    assert len(found.messages) == 2
+
+
+def test_a_path_that_is_there_comes_before_one_that_may_be_it(root, add_image, describe):
+    add_image("x/a.png")
+    describe("result.json", "y/a.png", "x/a.png")
+    found = Found(root)
+    assert found.images == ["x/a.png"]
+    (message,) = found.messages
+    assert "image 'y/a.png': is neither at" in message
+
+
+@pytest.mark.parametrize("place", ["images/f/item 1/{}/{}", "f/{1}", "{1}"])
+def test_an_item_of_several_slots_is_several_images(root, add_image, annotate, place):
+    for slot, name in enumerate(("a.png", "b.png")):
+        add_image(place.format(slot, name))
+    path = annotate("annotations/item 1.json", "a.png", "healthy", "ä b", tool="darwin")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    (slot,) = content["item"]["slots"]
+    slots = [
+        {**slot, "slot_name": str(n), "source_files": [{"file_name": f"{name}.png"}]} for n, name in enumerate("ab")
+    ]
+    content["item"] = {"name": "item 1", "path": "/f", "slots": slots}
+    content["annotations"][1]["slot_names"] = [1]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found = Found(root)
+    assert found.messages == []
+    assert sorted(found.objects().values()) == [[("healthy", 88)], [("ä b", 88)]]

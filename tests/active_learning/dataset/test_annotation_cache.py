@@ -113,3 +113,15 @@ def test_a_mask_that_goes_and_comes_back_counts(train, add_image, annotate_in_cv
     assert cache.fault(path, "sub/a.jpg")
     near.write_bytes(content)
     assert cache.read(path, "sub/a.jpg").regions == before
+
+
+def test_warnings_of_a_file_are_few(train, add_image, annotate):
+    add_image("a.jpg")
+    lines = [{"label": "healthy", "points": [[1, 1], [5, 5]], "shape_type": "line"}] * 50
+    good = {"label": "healthy", "points": [[2, 3], [12, 3], [12, 13]], "shape_type": "polygon"}
+    path, cache = annotate("a.json", shapes=[good, *lines]), AnnotationCache(train, ["healthy"])
+    *first, last = cache.warnings(path, "a.jpg")
+    assert (len(first), last) == (annotation_cache.MOST_WARNINGS, f"{path}: 30 more warnings")
+    annotate("a.json", shapes=lines)
+    assert "no object is left of a.jpg" in cache.fault(path, "a.jpg")
+    assert cache.warnings(path, "a.jpg") == ()

@@ -100,29 +100,19 @@ def test_many_are_named_by_the_first(train: Path) -> None:
     assert f"{train}: 0.png, 1.png, 2.png and 2 more: passed over: {OUT}" == note
 
 
-@pytest.mark.parametrize("root", [False, True], ids=["a sub-folder", "the folder"])
-def test_folders_that_may_not_be_read_are_named(train: Path, monkeypatch: pytest.MonkeyPatch, root: bool) -> None:
-    touch(train, "a.png", "lost+found/b.png")
-    scandir, closed = os.scandir, train if root else train / "lost+found"
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
+@pytest.mark.parametrize("place", [".", "s"])
+def test_a_folder_that_cannot_be_read_is_no_empty_one(
+    train: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, place: str
+) -> None:
+    touch(train, "a.png", "s/b.png")
+    scandir = os.scandir
 
-    def refuse(place: Path) -> object:
-        if Path(place) == closed:
-            raise PermissionError(13, "Permission denied", str(place))
-        return scandir(place)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    reason = "a folder that may not be read by you; change its permissions"
-    if root:
-        with pytest.raises(MaskALError, match=reason):
-            take_snapshot(train)
-    else:
-        assert take_snapshot(train).notes == (f"{train}: lost+found/: passed over: {reason}",)
-
-
-def test_a_disk_that_fails_is_no_empty_folder(train: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(place: Path) -> object:
-        raise OSError(5, "Input/output error", str(place))
+    def fail(folder: Path) -> object:
+        if Path(folder) == train / place:
+            raise type(error)(*error.args, str(folder))
+        return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", fail)
-    with pytest.raises(MaskALError, match=f"{train}: cannot be read: Input/output error"):
+    with pytest.raises(MaskALError, match=rf"{train / place}: this folder cannot be read .{error.strerror}."):
         take_snapshot(train)

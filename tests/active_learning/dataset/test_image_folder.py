@@ -6,7 +6,14 @@ import unicodedata
 
 import pytest
 
-from active_learning.dataset.image_folder import IMAGE_SUFFIXES, find_images, pair_annotations
+from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.image_folder import (
+    IMAGE_SUFFIXES,
+    find_images,
+    foreign_files,
+    pair_annotations,
+    take_snapshot,
+)
 from active_learning.dataset.image_names import check_image_name
 from active_learning.errors import MaskALError
 
@@ -143,3 +150,61 @@ def test_an_xml_file_may_be_named_after_the_whole_image(train, annotate_in_cvat)
     touch(train, "a.jpg", "a.png")
     files = {name: annotate_in_cvat(f"{name}.xml", name) for name in ("a.jpg", "a.png")}
     assert pair_annotations(train, find_images(train)) == files
+
+
+TAKEOUT = '{"title": "a.png", "description": "", "photoTakenTime": {"timestamp": "1"}}'
+SIDECARS = {
+    "photo export": ("a.png.json", TAKEOUT),
+    "exiftool": ("a.png.json", '[{"SourceFile": "a.png"}]'),
+    "a camera's xml": ("a.png.xml", "<NonRealTimeMeta/>"),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), SIDECARS.values(), ids=SIDECARS)
+def test_a_file_of_another_program_hides_no_annotation(train, annotate_in_cvat, name, text):
+    touch(train, "a.png")
+    (train / name).write_text(text, encoding="utf-8")
+    assert pair_annotations(train, ["a.png"]) == {}
+    assert foreign_files(take_snapshot(train)) == [train / name]
+    path = annotate_in_cvat("a.xml", "a.png")
+    assert pair_annotations(train, ["a.png"], AnnotationCache(train, ["healthy"])) == {"a.png": path}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("a.json", TAKEOUT, id="of the stem"),
+        pytest.param("a.json", '{"images": [], "annotations": []}', id="COCO"),
+        pytest.param("a.png.json", '{"_via_settings": {}}', id="VGG Image Annotator"),
+        pytest.param("a.png.json", "{}", id="nothing in it"),
+    ],
+)
+def test_an_annotation_comes_before_what_is_none(train, annotate_in_cvat, name, text):
+    touch(train, "a.png")
+    (train / name).write_text(text, encoding="utf-8")
+    path = annotate_in_cvat("a.xml", "a.png")
+    assert pair_annotations(train, ["a.png"]) == {"a.png": path}
+
+
+@pytest.mark.parametrize("text", ['{"images": [], "annotations": []}', "{}", "{", '{"annotations": [], "data": {}}'])
+def test_an_annotation_that_cannot_be_read_is_not_passed_over(train, text):
+    touch(train, "a.png")
+    (train / "a.json").write_text(text, encoding="utf-8")
+    assert pair_annotations(train, ["a.png"]) == {"a.png": train / "a.json"}
+    assert foreign_files(take_snapshot(train)) == []
+
+
+@pytest.mark.parametrize(
+    ("xml", "names"),
+    [
+        pytest.param("", ["Masks/a.png", "Masks/b.PNG", "Masks/s/c.png"], id="no annotation of CVAT"),
+        pytest.param("<mask>b.PNG</mask>", ["Masks/a.png", "Masks/s/c.png"], id="one is a mask"),
+        pytest.param("<mask> s\\c.png </mask>", ["Masks/a.png", "Masks/b.PNG"], id="one below is a mask"),
+        pytest.param("<name>a.png</name>", ["Masks/a.png", "Masks/b.PNG", "Masks/s/c.png"], id="no mask is named"),
+    ],
+)
+def test_a_person_may_name_a_folder_of_images_masks(train, xml, names):
+    touch(train, *(f"x/{name}" for name in ("Masks/a.png", "Masks/b.PNG", "Masks/s/c.png", "Masks/d_mask_12.png")))
+    (train / "x/y").mkdir()
+    (train / "x/y/d.xml").write_text(xml, encoding="utf-8")
+    assert find_images(train) == [f"x/{name}" for name in names]

@@ -21,7 +21,7 @@ def test_weights_are_written_whole_or_not_at_all(tmp_path, monkeypatch, failure)
         raise failure
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(MaskALError, match=r"w\.pth: cannot be written \(disk full\); the disk has .* left"):
+    with pytest.raises(MaskALError, match=r"w\.pth: cannot be written \(disk full\); its disk is mounted at /.* left"):
         save_weights(nn.Linear(1, 1), path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["w.pth"]

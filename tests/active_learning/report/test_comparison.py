@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 
 import pytest
 
-from active_learning.report.comparison import HEADERS, as_csv, compare, table_rows
+from active_learning.report.comparison import HEADERS, as_csv, compare, gain_table, rarest_classes, table_rows
 from active_learning.report.runs import read_runs
 
 
@@ -21,7 +22,7 @@ def test_a_strategy_against_random(tmp_path, make_run):
     assert row.gain.value == pytest.approx((5 + 10) / 2)
     assert row.random_needs.value == 35  # half-way from 30 images with 30 % to 40 with 50 %
     assert row.needs.value == math.inf
-    assert table_rows([row])[0] == ["uncertainty", "1", "30", "40.0", "+7.5", "35", "> 30", "–"]
+    assert table_rows([row])[0] == ["uncertainty", "1", "30", "40.0", "+7.5", "35", "50; 60", "> 30", "–"]
     assert len(table_rows([row])[0]) == len(HEADERS)
 
 
@@ -39,9 +40,64 @@ def test_the_share_saved(tmp_path, make_run):
 def test_csv_has_every_number(tmp_path, make_run):
     make_run(tmp_path / "uncertainty", [10.0, 12.0])
     make_run(tmp_path / "random", [10.0, 20.0])
-    (row,) = csv.DictReader(io.StringIO(as_csv(compare(read_runs(tmp_path)))))
+    (row,) = csv.DictReader(io.StringIO(as_csv(compare(read_runs(tmp_path)), ["b"])))
     assert row["needs_for_random_mAP"] == "inf" and row["saved_percent"] == "-inf"
     assert row["random_needs"] == "12.00" and row["random_needs_low"] == ""
+    assert (row["rarest"], row["rarest_above_random"]) == ("b", "-8.00")
+    assert (row["objects"], row["random_objects"], row["random_needs_objects"]) == ("30.00", "30.00", "14.00")
+    assert (row["mAP_above_random_at_10"], row["mAP_above_random_at_20"]) == ("0.00", "-8.00")
+
+
+def test_gains_are_paired_by_seed_at_each_number_of_images_and_for_the_rarest(tmp_path, make_run):
+    for seed, (ours, others) in enumerate(
+        [([10.0, 22.0, 40.0], [10.0, 20.0, 30.0]), ([30.0, 45.0, 54.0], [30.0, 40.0, 50.0])]
+    ):
+        make_run(tmp_path / f"hybrid_seed{seed}", ours, classes=("a", "b", "c"))
+        make_run(tmp_path / f"random_seed{seed}", others, classes=("a", "b", "c"))
+    runs = read_runs(tmp_path)
+    assert rarest_classes(runs) == ["b", "c"]
+    headers, line = gain_table(compare(runs), rarest_classes(runs))
+    assert headers == ["strategy", "at 10", "at 20", "at 30", "only b and c"]
+    # Seed 0 gains +2 and +10, seed 1 +5 and +4. The interval is no wider, though mAPs of the seeds are 20 apart.
+    assert line == ["hybrid", "+0.0 [+0.0, +0.0]", "+3.5 [+2.0, +5.0]", "+7.0 [+4.0, +10.0]", "+5.2 [+4.5, +6.0]"]
+
+
+def test_a_sentence_for_everybody(tmp_path, make_run):
+    make_run(tmp_path / "hybrid", [10.0, 30.0, 40.0])
+    make_run(tmp_path / "random", [10.0, 20.0, 30.0])
+    (alone,) = compare(read_runs(tmp_path))
+    found = "20 images chosen by hybrid were as good as 30 by chance: 33 % fewer annotations"
+    assert alone.sentence == f"{found}. With one seed this may be luck."
+
+
+@pytest.mark.parametrize(
+    ("ours", "ends"),
+    [
+        ([[10.0, 30.0, 40.0], [10.0, 30.0, 40.0]], "annotations (95 % interval 33 to 33 %)."),
+        ([[10.0, 40.0, 45.0], [10.0, 12.0, 29.0]], "With these 2 seeds this may be luck."),
+        ([[10.0, 12.0, 13.0], [10.0, 12.0, 13.0]], ""),
+    ],
+    ids=["sure", "luck", "none"],
+)
+def test_a_sentence_says_how_sure_it_is(tmp_path, make_run, ours, ends):
+    for seed, scores in enumerate(ours):
+        make_run(tmp_path / f"hybrid_seed{seed}", scores)
+        make_run(tmp_path / f"random_seed{seed}", [10.0, 20.0, 30.0])
+    (row,) = compare(read_runs(tmp_path))
+    assert row.sentence.endswith(ends) and bool(row.sentence) == bool(ends)
+
+
+def test_runs_that_did_not_count_objects_are_compared_by_images(tmp_path, make_run):
+    for name in ("hybrid", "random"):
+        state = make_run(tmp_path / name, [10.0, 20.0]) / "run_state.json"
+        document = json.loads(state.read_text("utf-8"))
+        for row in document["history"]:
+            del row["objects"]
+        state.write_text(json.dumps(document), encoding="utf-8")
+    runs = read_runs(tmp_path)
+    (row,) = compare(runs)
+    assert rarest_classes(runs) == [] and row.needs.value == 20
+    assert table_rows([row])[0][6] == "–" and gain_table([row], [])[0] == ["strategy", "at 10", "at 20"]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_a_comparison_has_every_section_that_it_has_numbers_for(two_strategies: 
     shown = page_of(two_strategies)
     assert shown.sections == SECTIONS - {"why"}
     text = " ".join(shown.words)
-    assert "uncertainty needs 20 annotated images for what random images reach with 30" in text
+    assert "20 images chosen by uncertainty were as good as 30 by chance: 33 % fewer annotations" in text
     assert "10 annotations saved" in text
     assert (two_strategies / "comparison.csv").exists()
     assert not list(two_strategies.rglob("*.tmp"))

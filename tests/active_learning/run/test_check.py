@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 
 from active_learning.errors import MaskALError
 from active_learning.run.check import describe_run
 from active_learning.run.output_files import output_files
-from active_learning.run.state import RunState
+from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
 
@@ -107,7 +110,10 @@ def test_the_plan_starts_from_the_images_of_initial_train_dir(settings: Settings
     ids=["before the training", "after it"],
 )
 def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, phase: str, rows: list[list[str]]):
-    state = RunState(["a", "b"], 1, phase, [f"0{n}.png" for n in range(7)], settings=recorded(settings))
+    scores = LoopScores(4, 1.0, {"a": 1.0, "b": 1.0}, 1.0, {"a": 1.0, "b": 1.0}, 1.0)
+    history = [scores] * (2 if phase == "choose" else 1)
+    names = [f"0{n}.png" for n in range(7)]
+    state = RunState(["a", "b"], 1, phase, names, history=history, settings=recorded(settings))
     state.save(output_files(settings, settings.experiments()[0]).state)
     plan = describe_run(settings)
     assert f"It has begun: loop 1 of 2, phase {phase}" in plan
@@ -116,3 +122,35 @@ def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, ph
     with pytest.raises(MaskALError, match=r"classes: \[a, b\] -> \[a, c\]"):
         describe_run(other)
     assert [row[0] for row in loops(describe_run(other, fresh=True))] == ["0", "1", "2"]
+
+
+def shapes_of(path, *shapes):
+    document = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**document, "shapes": [*document["shapes"], *shapes]}), encoding="utf-8")
+
+
+def test_what_is_left_out_is_a_warning(settings: Settings):
+    line = {"label": "a", "points": [[1, 1], [5, 5]], "shape_type": "line"}
+    for path in sorted(settings.traindir.glob("*.json"))[:3]:
+        shapes_of(path, *[line] * 10)
+    plan = describe_run(settings)
+    assert f"{settings.traindir / '00.json'}: shapes[1]: label 'a': shape_type 'line' encloses no area" in plan
+    assert "10 more warnings" in plan
+    assert "are in order, but for 30 warnings. Nothing was changed." in plan
+
+
+def test_an_image_that_loses_all_its_objects_is_a_fault(settings: Settings):
+    path = settings.traindir / "09.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("polygon", "linestrip"), encoding="utf-8")
+    with pytest.raises(MaskALError, match=r"09\.json: shapes\[0\]: .*no object is left of 09\.png"):
+        describe_run(settings)
+
+
+def test_files_that_are_not_used_are_warnings(settings: Settings):
+    (settings.traindir / "03.png.json").write_text('{"title": "03.png"}', encoding="utf-8")
+    (settings.traindir / "annotate").mkdir()
+    for name in ("03.png", "mine.png"):
+        shutil.copy(settings.traindir / "03.png", settings.traindir / "annotate" / name)
+    plan = describe_run(settings)
+    assert f"{settings.traindir / '03.png.json'}: no annotation, though named as one; passed over" in plan
+    assert f"{settings.traindir / 'annotate' / 'mine.png'}: is not used" in plan

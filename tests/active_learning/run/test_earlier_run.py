@@ -6,6 +6,7 @@ data/earlier_run holds what that program had written when it awaited the annotat
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import maskAL
 from active_learning.acquisition.record_files import read_records
 from active_learning.loop import ActiveLearningLoop
 from active_learning.run.state import RunState
+from active_learning.sampling.pool import Pool
+from active_learning.sampling.strategies import STRATEGIES, choose_images
 from active_learning.settings import Settings
 from tests.active_learning.conftest import annotated_image
 from tests.active_learning.test_loop import FakeNetwork
@@ -74,3 +77,16 @@ def test_it_goes_on_where_it_was(earlier: Settings, network: FakeNetwork):
     assert after.experiment["strategy"] == "uncertainty" and after.experiment["seed"] == 1
     chosen = (loop.run.files.train_files(1)).read_text(encoding="utf-8")
     assert all(f"{name}, {value:.6f}" in chosen for name, value in before.chosen.items())
+
+
+def test_uncertainty_chooses_what_it_chose():
+    """On the records that the earlier program had made, and with their values."""
+    state = RunState.load(EARLIER / "run_state.json")
+    records = read_records(EARLIER / "pool_records000.jsonl")
+    pool = Pool(
+        sorted(records), records, mode="mean", count=len(state.chosen), rng=random.Random(0), class_counts=[0, 0]
+    )
+    chosen = choose_images("uncertainty", pool).names
+    assert {name: records[name].value for name in chosen} == state.chosen
+    assert chosen == list(state.chosen)
+    assert STRATEGIES["uncertainty"].sampling_threshold is None

@@ -44,5 +44,6 @@ def test_what_stands_in_the_annotate_folders_counts(settings: Settings):
 
 def test_a_finished_run_names_its_reason(settings: Settings):
     state = RunState(["a", "b"], 2, "finished", ["01.png"], why_finished="loop 2 of 2 is done")
+    state.history += [LoopScores(2, 41.25, {}, 43.0, {}, 1.0)] * 3
     state.save(output_files(settings, settings.experiments()[0]).state)
     assert "Finished: loop 2 of 2 is done." in describe_status(settings)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+from types import SimpleNamespace
 
 import pytest
 
 from active_learning.errors import MaskALError
 from active_learning.system import disk_space
-from active_learning.system.disk_space import check_space, disk_failure, in_words
+from active_learning.system.disk_space import REMEDIES, check_space, disk_failure, disk_of, in_words
 from active_learning.system.exit_code import exit_code_of
 
 
@@ -21,26 +23,60 @@ def test_too_little_space_is_reported_with_both_figures(tmp_path, monkeypatch):
         check_space(tmp_path / "w", 2_500_000_000, "weights", "name another disk")
 
 
+DISK = r" \(mounted at /.*, .* of .* left.*\)"
+
+
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (errno.ENOSPC, "a.csv: No space left on device; free some space on that disk. Nothing is lost"),
-        (errno.EROFS, "a.csv: Read-only file system; mount that disk for writing"),
-        (errno.EACCES, "a.csv: Permission denied; change its permissions"),
+        (errno.ENOSPC, rf"a\.csv: No space left on device; free some space on that disk{DISK}\. Nothing is lost"),
+        (errno.EROFS, rf"a\.csv: Read-only file system; mount that disk for writing, .* settings{DISK}\. Nothing"),
+        (errno.EIO, rf"a\.csv: Input/output error; check whether the disk is broken or was disconnected{DISK}\."),
+        (errno.EACCES, r"a\.csv: Permission denied; change its permissions"),
+        (errno.EMFILE, r"a\.csv: Too many open files; raise your limit"),
+        (errno.ENAMETOOLONG, r"a\.csv: File name too long; shorten that name"),
+        (errno.ENOENT, r"a\.csv: No such file or directory; put it back, or check whether that drive"),
+        (errno.ENOTDIR, r"a\.csv: Not a directory; a file stands where a folder is needed"),
+        (errno.ENOTCONN, r"a\.csv: .*not connected; check whether that drive was disconnected"),
     ],
 )
-def test_a_failing_disk_is_reported_without_a_traceback(capsys, number, message):
+def test_a_fault_of_the_system_is_reported_without_a_traceback(capsys, number, message):
     def fail():
         raise OSError(number, os.strerror(number), "a.csv")
 
     assert exit_code_of(fail) == 1
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_every_remedy_of_the_system_can_be_shown():
+    for number in REMEDIES:
+        assert disk_failure(OSError(number, os.strerror(number), "/no/such/place/a.csv")).startswith("/no/such/place/a")
 
 
 def test_other_failures_are_faults_of_the_program():
-    assert disk_failure(FileNotFoundError(errno.ENOENT, "No such file", "x")) == ""
-    with pytest.raises(FileNotFoundError):
-        exit_code_of(open, "/no/such/file")
+    assert disk_failure(OSError("no number")) == ""
+    with pytest.raises(OSError, match="no number"):
+        exit_code_of(fail_with, OSError("no number"))
+
+
+def fail_with(error):
+    raise error
+
+
+def test_a_disk_that_holds_no_more_files(tmp_path, monkeypatch):
+    status = SimpleNamespace(f_files=1000, f_favail=0, f_frsize=1, f_bavail=10, f_blocks=20, f_bfree=10)
+    monkeypatch.setattr(disk_space.os, "statvfs", lambda place: status)
+    assert disk_of(tmp_path / "a").endswith("left, but hardly room for another file")
+    status.f_files, status.f_favail = 0, 0  # Btrfs has no such number
+    assert disk_of(tmp_path / "a").endswith("left")
+
+
+def test_a_drive_that_is_gone_is_not_asked_twice(tmp_path, monkeypatch):
+    def fail(place):
+        raise OSError(errno.EIO, "gone")
+
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", fail)
+    assert "not there to be asked" in disk_failure(OSError(errno.EIO, "gone", str(tmp_path / "a")))
 
 
 def test_sizes():

@@ -8,7 +8,7 @@ import pytest
 
 from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
-from active_learning.system.log import log_to_file, logger, mute_log, start_log
+from active_learning.system.log import log_to_file, log_traceback, logger, mute_log, start_log
 
 
 def test_our_lines_go_to_the_terminal_plain_and_to_the_file_with_the_time(
@@ -95,3 +95,35 @@ def test_on_a_terminal_warnings_stand_out(tmp_path: Path, capsys: pytest.Capture
     logger.warning("a.png: cannot be read")
     assert capsys.readouterr().out == "Loop 1\n<yellow>a.png: cannot be read\n"
     assert "yellow" not in (tmp_path / "maskAL.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_log_on_a_full_disk_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch, terminal: bool):
+    (tmp_path / "maskAL.log").symlink_to("/dev/full")
+    (tmp_path / "engine.log").symlink_to("/dev/full")
+    if terminal:
+        monkeypatch.setattr("sys.stdout", Path("/dev/full").open("w", buffering=1))  # noqa: SIM115
+    start_log(tmp_path / "maskAL.log")
+    logger.info("Loop 1")
+    logging.getLogger("detectron2.engine").warning("no such weight")
+    log_to_file("the end")
+    start_log(tmp_path / "other.log")
+    logger.info("Loop 2")
+    captured = capfd.readouterr()
+    assert captured.err == ""
+    assert captured.out == ("" if terminal else "Loop 1\nno such weight\nLoop 2\n")
+    assert (tmp_path / "other.log").read_text(encoding="utf-8").endswith(" INFO Loop 2\n")
+
+
+def test_other_faults_of_logging_are_shown(tmp_path: Path, capfd: pytest.CaptureFixture):
+    start_log(tmp_path / "maskAL.log")
+    logger.handlers[0].handle(logging.LogRecord("x", logging.INFO, "", 0, "%d", ("no number",), None))
+    assert "Logging error" in capfd.readouterr().err
+
+
+def test_a_traceback_goes_to_the_file_alone(tmp_path: Path, capfd: pytest.CaptureFixture):
+    start_log(tmp_path / "maskAL.log")
+    log_traceback(ValueError("inside"))
+    assert capfd.readouterr() == ("", "")
+    assert "ValueError: inside" in (tmp_path / "maskAL.log").read_text(encoding="utf-8")

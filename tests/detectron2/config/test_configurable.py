@@ -107,8 +107,7 @@ def class_with_other_first_argument() -> None:
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
-        pytest.param(class_without_from_config, "classmethod from_config", id="no-from_config"),
-        pytest.param(class_with_plain_from_config, "classmethod from_config", id="no-classmethod"),
+        pytest.param(class_with_plain_from_config, "from_config must be a classmethod", id="no-classmethod"),
         pytest.param(class_with_other_first_argument, "first argument", id="first-argument"),
         pytest.param(lambda: configurable(rate_from_config), "__init__", id="bare-on-function"),
         pytest.param(lambda: configurable(from_config=None), "needs a function", id="nothing"),
@@ -118,3 +117,8 @@ def class_with_other_first_argument() -> None:
 def test_wrong_use(mistake: Callable[[], object], words: str) -> None:
     with pytest.raises(TypeError, match=words):
         mistake()
+
+
+def test_a_missing_from_config_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="needs a from_config"):
+        class_without_from_config()

@@ -13,13 +13,15 @@ from torch.utils.data import IterableDataset
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import (
     DatasetCatalog,
+    DatasetFromList,
+    build_batch_data_loader,
     build_detection_test_loader,
     build_detection_train_loader,
     get_detection_dataset_dicts,
     print_instances_class_histogram,
 )
 from detectron2.data.build import filter_images_with_only_crowd_annotations, worker_init_reset_seed
-from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
 
 
 def _draw(item: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +163,7 @@ def test_collate(grouping: bool) -> None:
 
 
 def test_batch_size_must_be_positive() -> None:
-    with pytest.raises(ValueError, match="0 images"):
+    with pytest.raises(AssertionError, match="0 images"):
         build_detection_train_loader(_images(4), mapper=None, total_batch_size=0)
 
 
@@ -198,3 +200,26 @@ def test_worker_seed_follows_torch() -> None:
         worker_init_reset_seed(0)
         sampled.append(float(np.random.rand()))
     assert sampled[0] == sampled[1] != sampled[2]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_the_last_batch_is_left_out_or_not(num_workers: int, drop_last: bool) -> None:
+    data = DatasetFromList(list(range(11)))
+    loader = build_batch_data_loader(data, InferenceSampler(11), 4, num_workers=num_workers, drop_last=drop_last)
+    for _ in range(2):
+        assert list(loader) == [[0, 1, 2, 3], [4, 5, 6, 7], *([] if drop_last else [[8, 9, 10]])]
+
+
+def test_batches_of_like_aspect_ratio_are_always_full() -> None:
+    with pytest.raises(ValueError, match="drop_last"):
+        build_batch_data_loader(_images(3), TrainingSampler(3), 2, aspect_ratio_grouping=True, drop_last=False)
+
+
+@pytest.mark.parametrize("grouping", [True, False])
+def test_options_of_the_data_loader(grouping: bool) -> None:
+    options: dict[str, Any] = {"num_workers": 1, "prefetch_factor": 3, "persistent_workers": True}
+    arguments: dict[str, Any] = {"mapper": None, "total_batch_size": 2, "aspect_ratio_grouping": grouping}
+    loader: Any = build_detection_train_loader(_images(4), **arguments, **options)
+    loader = loader.dataset if grouping else loader
+    assert (loader.prefetch_factor, loader.persistent_workers) == (3, True)

@@ -175,3 +175,31 @@ def test_datasets_must_agree() -> None:
     utils.check_metadata_consistency("thing_classes", ["test_agree_a"])
     with pytest.raises(ValueError, match="test_agree_b"):
         utils.check_metadata_consistency("thing_classes", ["test_agree_a", "test_agree_b"])
+
+
+@pytest.mark.parametrize("enlarged", [False, True], ids=["flipped", "flipped and enlarged"])
+@pytest.mark.parametrize("segmentation", [_RLE, _UNCOMPRESSED, _BITMAP], ids=["compressed", "uncompressed", "bitmap"])
+def test_masks_go_through_the_transforms(segmentation: Any, enlarged: bool) -> None:
+    transforms = [T.HFlipTransform(10), *([T.ScaleTransform(8, 10, 16, 20, "bilinear")] if enlarged else [])]
+    size = (16, 20) if enlarged else (8, 10)
+    annotation = utils.transform_instance_annotations(_annotation(segmentation), transforms, size)
+    expected = _BITMAP[:, ::-1].repeat(size[0] // 8, axis=0).repeat(size[0] // 8, axis=1)
+    np.testing.assert_array_equal(annotation["segmentation"], expected)
+    # Upstream takes transformed masks as they are, also for an image of another size.
+    masks = utils.annotations_to_instances([annotation, annotation], (30, 30), mask_format="bitmask").gt_masks
+    np.testing.assert_array_equal(masks.tensor[1].numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    "segmentations",
+    [[_RLE], [_BITMAP, _BITMAP.T], [[_SQUARE], _BITMAP], [_BITMAP[..., None], _BITMAP]],
+    ids=["run lengths", "two sizes", "polygon and mask", "three axes"],
+)
+def test_masks_of_different_sizes_are_refused(segmentations: list) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        utils.annotations_to_instances([_annotation(one) for one in segmentations], (9, 11), mask_format="bitmask")
+
+
+def test_crop_around_what_is_outside_is_refused() -> None:
+    with pytest.raises(AssertionError, match="centre outside"):
+        utils.gen_crop_transform_with_instance((2, 2), (3, 3), {"bbox": [4, 4, 6, 6], "bbox_mode": BoxMode.XYXY_ABS})

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import gc
+import json
+import threading
+import time
 import weakref
 
 import pytest
 import torch
 from torch import nn
 
-from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
+from detectron2.checkpoint import Checkpointer
+from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, TrainerBase, train_loop
+from detectron2.engine.hooks import PeriodicCheckpointer, PeriodicWriter
+from detectron2.utils.events import EventStorage, JSONWriter
 
 
 class Recorder(HookBase):
@@ -53,11 +59,11 @@ class Regression(nn.Module):
         return {"loss_a": loss * (float("nan") if self.poison == 0 else 1.0), "loss_b": 0.5 * loss}
 
 
-def trainer_of(kind=SimpleTrainer, loader=None, **model_options):
+def trainer_of(kind=SimpleTrainer, loader=None, options=None, **model_options):
     torch.manual_seed(0)
     model = Regression(**model_options)
     loader = [torch.randn(8, 2) for _ in range(3)] if loader is None else loader
-    return kind(model, loader, torch.optim.SGD(model.parameters(), lr=0.1))
+    return kind(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), **(options or {}))
 
 
 def test_hooks_are_called_around_each_step():
@@ -153,7 +159,7 @@ def test_finite_loader_starts_over_and_an_empty_one_is_reported():
 def test_model_in_eval_mode_is_refused():
     trainer = trainer_of()
     trainer.model.eval()
-    with pytest.raises(RuntimeError, match="eval mode"):
+    with pytest.raises(AssertionError, match="eval mode"):
         trainer.train(0, 1)
 
 
@@ -166,6 +172,131 @@ def test_single_loss_is_the_total_loss():
     trainer = SimpleTrainer(model, [torch.ones(1, 2)], torch.optim.SGD(model.parameters(), lr=0.1))
     trainer.train(0, 1)
     assert "total_loss" in trainer.storage.latest()
+
+
+def losses_of(kind, steps=7, **options):
+    trainer = trainer_of(kind, options=options)
+    trainer.train(0, steps)
+    return trainer.storage.history("total_loss").values()
+
+
+@pytest.mark.parametrize("kind", [SimpleTrainer, AMPTrainer])
+@pytest.mark.parametrize(
+    ("options", "iterations"),
+    [
+        ({"gather_metric_period": 3}, [2, 5]),
+        ({"gather_metric_period": 8}, []),
+        ({"zero_grad_before_forward": True}, range(7)),
+        ({"async_write_metrics": True}, range(7)),
+        ({"gather_metric_period": 2, "zero_grad_before_forward": True, "async_write_metrics": True}, [1, 3, 5]),
+    ],
+    ids=["every third", "never", "gradients freed before", "from a thread", "all"],
+)
+def test_options_change_no_loss(kind, options, iterations):
+    usual = losses_of(kind)
+    if not iterations:
+        with pytest.raises(KeyError):
+            losses_of(kind, **options)
+        return
+    assert losses_of(kind, **options) == [usual[iteration] for iteration in iterations]
+
+
+def test_positions_of_the_options():
+    model = Regression()
+    trainer = SimpleTrainer(model, [], torch.optim.SGD(model.parameters()), 5, True, True)
+    assert (trainer.gather_metric_period, trainer.zero_grad_before_forward) == (5, True)
+
+
+@pytest.mark.parametrize("period", [0, -1])
+def test_a_period_below_one_is_refused(period):
+    with pytest.raises(ValueError, match="gather_metric_period"):
+        trainer_of(options={"gather_metric_period": period})
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_when_gradients_are_freed(before):
+    trainer = trainer_of(options={"zero_grad_before_forward": before})
+    held = []
+    trainer.model.register_forward_pre_hook(lambda model, _: held.append(model.layer.weight.grad is not None))
+    trainer.train(0, 3)
+    assert held == [False, not before, not before]
+
+
+def test_metrics_from_a_thread_are_all_in_the_file(tmp_path):
+    trainer, file = trainer_of(options={"async_write_metrics": True}), tmp_path / "metrics.json"
+    threads = set()
+    metrics = train_loop._metrics
+
+    def slow(*args):
+        threads.add(threading.current_thread().name)
+        time.sleep(0.05)
+        return metrics(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_loop, "_metrics", slow)
+        trainer.register_hooks([PeriodicWriter([JSONWriter(file)], period=2)])
+        trainer.train(0, 5)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["iteration"] for line in lines if "total_loss" in line] == [1, 3, 4]
+    assert threads == {"metrics_0"}
+
+
+@pytest.mark.parametrize("poison", [3, 5], ids=["on the way", "in the last iteration"])
+def test_nan_in_a_thread_stops_before_the_network_is_saved(poison, tmp_path):
+    trainer, file = trainer_of(options={"async_write_metrics": True}, poison=poison), tmp_path / "metrics.json"
+    saver = PeriodicCheckpointer(Checkpointer(trainer.model, str(tmp_path)), period=1)
+    trainer.register_hooks([saver, PeriodicWriter([JSONWriter(file)])])
+    with pytest.raises(FloatingPointError, match=f"iteration {poison - 1} .*loss_a nan"):
+        trainer.train(0, 5)
+    assert not (tmp_path / f"model_{poison - 1:07d}.pth").exists()
+    assert json.loads(file.read_text().splitlines()[-1])["iteration"] == poison - 2
+
+
+def test_the_earlier_of_two_errors_is_raised_and_the_hooks_still_called(tmp_path):
+    trainer, file = trainer_of(options={"async_write_metrics": True}, poison=2), tmp_path / "metrics.json"
+    trainer.register_hooks([PeriodicWriter([JSONWriter(file)])])
+
+    def fail_after_nan(model, _):
+        if model.poison == 0:
+            raise ZeroDivisionError("a later error")
+
+    trainer.model.register_forward_pre_hook(fail_after_nan)
+    with pytest.raises(FloatingPointError, match="iteration 1 ") as raised:
+        trainer.train(0, 9)
+    assert isinstance(raised.value.__context__, ZeroDivisionError)
+    assert '"iteration": 0' in file.read_text()
+
+
+def test_losses_of_an_own_step_are_written():
+    with EventStorage(4) as storage:
+        SimpleTrainer.write_metrics({"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, 0.5, prefix="own/")
+        with pytest.raises(FloatingPointError, match="iteration 4"):
+            SimpleTrainer.write_metrics({"a": torch.tensor(float("inf"))}, 0.5)
+    assert storage.latest() == {"data_time": (0.5, 4), "own/total_loss": (3, 4), "a": (1, 4), "b": (2, 4)}
+
+
+def test_scale_of_the_gradients_is_written():
+    trainer = trainer_of(AMPTrainer, options={"log_grad_scaler": True})
+    trainer.train(0, 1)
+    assert trainer.storage.latest()["[metric]grad_scaler"] == (1.0, 0)
+
+
+def test_another_loader_is_built_once_the_old_one_is_gone():
+    class Loader(list):
+        pass
+
+    trainer = trainer_of(loader=Loader([torch.ones(1, 2)]))
+    trainer.train(0, 2)
+    old = weakref.ref(trainer.data_loader)
+
+    def build():
+        gc.collect()
+        assert old() is None
+        return [torch.zeros(1, 2)]
+
+    trainer.reset_data_loader(build)
+    assert trainer.next_batch().sum() == 0
+    trainer.train(0, 2)
 
 
 class Stateful(HookBase):

@@ -85,8 +85,9 @@ def test_launched_processes_train_as_one(facts):
     assert_processes_train_as_one(facts[2]["step"])
 
 
-def test_torchruns_processes_train_as_one(facts_under_torchrun):
-    assert_processes_train_as_one(facts_under_torchrun["step"])
+@pytest.mark.parametrize("step", ["step", "step_with_options"])
+def test_torchruns_processes_train_as_one(facts_under_torchrun, step):
+    assert_processes_train_as_one(facts_under_torchrun[step])
 
 
 def test_loss_curve_is_that_of_a_single_process(facts):

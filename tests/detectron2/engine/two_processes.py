@@ -26,6 +26,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
 DATASET = "two_processes_shapes"
+OPTIONS = {"zero_grad_before_forward": True, "async_write_metrics": True}
 
 
 class Losses(HookBase):
@@ -103,11 +104,11 @@ class Distance(nn.Module):
         return {"loss_a": (self.weight - x).square(), "loss_b": 0 * self.weight}
 
 
-def step_of_all() -> list[dict[str, float]]:
+def step_of_all(**options: Any) -> list[dict[str, float]]:
     """Who each process is, and its weight and loss after a step: rank 0 pulls to 1, rank 1 to 3."""
     model = create_ddp_model(Distance())
     batch = torch.tensor(1.0 + 2 * comm.get_rank())
-    trainer = SimpleTrainer(model, [batch], torch.optim.SGD(model.parameters(), lr=0.5))
+    trainer = SimpleTrainer(model, [batch], torch.optim.SGD(model.parameters(), lr=0.5), **options)
     trainer.train(0, 1)
     own = {
         "rank": comm.get_rank(),
@@ -127,7 +128,7 @@ def write(output: str, facts: dict[str, Any]) -> None:
 
 def small(output: str) -> None:
     torch.set_num_threads(1)
-    write(output, {"step": step_of_all()})
+    write(output, {"step": step_of_all(), "step_with_options": step_of_all(**OPTIONS)})
 
 
 def main(config_file: str, images: str, output: str) -> None:

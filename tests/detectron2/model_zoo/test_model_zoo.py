@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,17 @@ def test_get_builds_and_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_zoo.get("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml", trained=True, device="cpu")
     assert next(model.parameters()).device == torch.device("cpu")
     assert loaded == [model_zoo.get_checkpoint_url("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml")]
+
+
+@pytest.mark.parametrize("ask", [model_zoo.get, model_zoo.get_config, model_zoo.get_config_file])
+@pytest.mark.parametrize("name", ["Invalid/config.yaml", "Invalid/config.py", "Misc", "", "no\0name", "x" * 5000])
+def test_unknown_names_are_runtime_errors(ask: Callable[[str], object], name: str) -> None:
+    with pytest.raises(RuntimeError, match="no config"):
+        ask(name)
+    with pytest.raises(RuntimeError, match="no checkpoint"):
+        model_zoo.get_checkpoint_url(name)
+
+
+def test_checkpoints_are_found_for_python_configs_too() -> None:
+    name = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
+    assert model_zoo.get_checkpoint_url(f"{name}.py") == model_zoo.get_checkpoint_url(f"{name}.yaml")

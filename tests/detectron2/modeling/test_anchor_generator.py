@@ -54,3 +54,28 @@ def test_from_config(small_cfg) -> None:
     generator = build_anchor_generator(small_cfg, [ShapeSpec(stride=2**i) for i in range(2, 7)])
     assert generator.strides == [4, 8, 16, 32, 64]
     assert generator.num_anchors == [3] * 5
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sizes": [32, 64], "aspect_ratios": [0.25, 1, 4], "strides": [4]},
+        {"sizes": [[8], [16]], "aspect_ratios": [[1], [0.5, 2]], "strides": [4, 8], "offset": 0.0},
+    ],
+    ids=["one map", "two maps"],
+)
+def test_torchscript_gives_the_same_anchors(options: dict) -> None:
+    generator = DefaultAnchorGenerator(**options)
+    compiled = torch.jit.script(generator)
+    for height in (1, 3):
+        maps = [torch.zeros(2, 3, height, 2) for _ in options["strides"]]
+        for boxes, expected in zip(compiled(maps), generator(maps), strict=True):
+            assert torch.equal(boxes.tensor, expected.tensor)
+            assert torch.equal(boxes.area(), expected.area())
+
+
+def test_number_of_maps_is_checked() -> None:
+    generator = DefaultAnchorGenerator(sizes=[[4]], aspect_ratios=[[1.0]], strides=[4, 8])
+    with pytest.raises(ValueError, match="2 feature maps, not 1"):
+        generator([torch.zeros(1, 1, 2, 2)])

@@ -82,3 +82,11 @@ def test_smooth_l1_beta(beta: float, expected: float) -> None:
 def test_unknown_loss_is_named() -> None:
     with pytest.raises(ValueError, match="BBOX_REG_LOSS_TYPE is 'l3'"):
         box_regression_loss(Box2BoxTransform(WEIGHTS), torch.zeros(0, 4), torch.zeros(0, 4), torch.zeros(0, 4), "l3")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_a_trace_holds_for_other_numbers_of_boxes() -> None:
+    transform = Box2BoxTransform((10.0, 10.0, 5.0, 5.0))
+    traced = torch.jit.trace(transform.apply_deltas, (torch.rand(10, 8), torch.rand(10, 4)))
+    deltas, boxes = torch.rand(3, 8), torch.rand(3, 4)
+    assert torch.equal(traced(deltas, boxes), transform.apply_deltas(deltas, boxes))

@@ -47,5 +47,13 @@ def test_labels_follow_from_the_best_quality(values: list[float], num_truths: in
     ids=["falling", "at zero", "too many labels", "unknown label", "none"],
 )
 def test_wrong_options(thresholds: list[float], labels: list[int]) -> None:
-    with pytest.raises(ValueError, match="IOU_"):
+    with pytest.raises(AssertionError, match="IOU_"):
         Matcher(thresholds, labels)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize("low_quality", [False, True])
+def test_torchscript_gives_the_same_matches(low_quality: bool) -> None:
+    options = ([0.3, 0.7], [0, -1, 1], low_quality)
+    for found, expected in zip(torch.jit.script(Matcher)(*options)(QUALITY), Matcher(*options)(QUALITY), strict=True):
+        assert torch.equal(found, expected)

@@ -139,8 +139,20 @@ def test_cat_clone_and_moves() -> None:
     assert a.to("meta").device.type == "meta"
     assert "Boxes(" in repr(a)
     assert [row.tolist() for row in both][1] == [1, 1, 2, 2]
-    with pytest.raises(TypeError, match="not Boxes"):
+    with pytest.raises(AssertionError, match="list or tuple of Boxes"):
         Boxes.cat(a)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_torchscript_compiles_boxes() -> None:
+    def joined(tensor: torch.Tensor) -> Boxes:
+        boxes = Boxes(tensor).to(torch.device("cpu"))
+        boxes.clip((3, 4))
+        boxes.scale(2.0, 3.0)
+        return boxes.cat([boxes, boxes.clone()])
+
+    corners = torch.tensor([[-1.0, 0, 9, 9], [1, 1, 2, 2]])
+    assert torch.equal(torch.jit.script(joined)(corners).tensor, joined(corners).tensor)
 
 
 @pytest.mark.parametrize(
@@ -172,12 +184,27 @@ def test_box_mode_takes_the_numbers_of_data_sets() -> None:
 @pytest.mark.parametrize(
     ("box", "source", "target", "error"),
     [
-        ([1, 2, 3, 4], BoxMode.XYXY_REL, BoxMode.XYXY_ABS, NotImplementedError),
+        ([1, 2, 3, 4], BoxMode.XYXY_REL, BoxMode.XYXY_ABS, AssertionError),
+        ([1, 2, 3, 4], BoxMode.XYWH_ABS, BoxMode.XYWH_REL, AssertionError),
         ([1, 2, 3, 4, 5], BoxMode.XYWHA_ABS, BoxMode.XYXY_ABS, NotImplementedError),
         ([1, 2, 3], BoxMode.XYWH_ABS, BoxMode.XYXY_ABS, ValueError),
-        ([1, 2, 3, 4], BoxMode.XYWHA_ABS, BoxMode.XYXY_ABS, ValueError),
+        ([1, 2, 3], BoxMode.XYWH_ABS, BoxMode.XYXY_ABS, AssertionError),
+        (np.zeros((2, 3)), BoxMode.XYWH_ABS, BoxMode.XYXY_ABS, AssertionError),
+        ([[1, 2, 3, 4]], BoxMode.XYWH_ABS, BoxMode.XYXY_ABS, AssertionError),
+        (((1, 2, 3, 4),), BoxMode.XYWH_ABS, BoxMode.XYXY_ABS, AssertionError),
+        ([1, 2, 3, 4], BoxMode.XYWHA_ABS, BoxMode.XYXY_ABS, AssertionError),
     ],
-    ids=["relative", "rotated", "three numbers", "no angle"],
+    ids=[
+        "relative",
+        "to relative",
+        "rotated",
+        "three numbers",
+        "three numbers, as upstream",
+        "Nx3 array",
+        "list of a list",
+        "tuple of a tuple",
+        "no angle",
+    ],  # fmt: skip
 )
 def test_box_mode_refuses(box, source: BoxMode, target: BoxMode, error: type[Exception]) -> None:
     with pytest.raises(error):

@@ -65,3 +65,26 @@ def test_gradients_reach_the_images() -> None:
     originals = [image.requires_grad_() for image in images((3, 4, 5), (3, 6, 2))]
     ImageList.from_tensors(originals, 8).tensor.sum().backward()
     assert all(image.grad.equal(torch.ones_like(image)) for image in originals)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize(
+    ("traced", "others"),
+    [
+        ([(3, 10, 10)], [(3, 15, 20)]),
+        ([(3, 12, 12)], [(3, 15, 20)]),
+        ([(10, 10)], [(15, 20)]),
+        ([(3, 16, 10), (3, 13, 11)], [(3, 5, 20), (3, 10, 10)]),
+    ],
+    ids=["padded", "not padded", "without channels", "two"],
+)
+def test_a_trace_holds_for_other_sizes(traced: list, others: list) -> None:
+    def batched(images: list[torch.Tensor]) -> tuple:
+        batch = ImageList.from_tensors(images, 4, pad_value=7.0)
+        return batch.tensor, batch.image_sizes
+
+    trace = torch.jit.trace(batched, ([torch.rand(shape) for shape in traced],))
+    images = [torch.rand(shape) for shape in others]
+    tensor, sizes = trace(images)
+    assert torch.equal(tensor, batched(images)[0])
+    assert [tuple(size.tolist()) for size in sizes] == [shape[-2:] for shape in others]

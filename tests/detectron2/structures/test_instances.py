@@ -118,3 +118,13 @@ def test_copies(duplicate) -> None:
 def test_text_names_size_and_fields() -> None:
     text = repr(three())
     assert "num_instances=3" in text and "image_height=10" in text and "scores" in text
+
+
+def test_sizes_that_are_tensors_are_not_compared() -> None:
+    instances = Instances(torch.tensor([5, 8]), labels=["a"])  # as in a trace
+    assert Instances.cat([instances, instances]).labels == ["a", "a"]
+
+
+def test_a_field_of_another_length_is_an_assertion_error() -> None:
+    with pytest.raises(AssertionError, match="length 2"):
+        Instances((4, 5), boxes=[1]).set("labels", [1, 2])

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from detectron2.utils.env import seed_all_rng
+from detectron2.utils.env import TORCH_VERSION, seed_all_rng
 
 
 def samples() -> tuple[float, float, float]:
@@ -23,3 +23,7 @@ def test_seeds_repeat_all_generators() -> None:
     other = samples()
     seed_all_rng()
     assert all(a != b for a, b in zip(samples(), other, strict=True))
+
+
+def test_the_version_of_torch_can_be_compared() -> None:
+    assert (1, 8) < TORCH_VERSION < (99, 0)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,9 @@ from detectron2.utils.events import (
     EventWriter,
     JSONWriter,
     TensorboardXWriter,
+    event_storage_or_new,
     get_event_storage,
+    has_event_storage,
 )
 
 
@@ -164,3 +169,63 @@ def test_eta_without_a_timer(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_writer_must_write() -> None:
     with pytest.raises(NotImplementedError, match="EventWriter"):
         EventWriter().write()
+
+
+def test_what_another_thread_computes_is_there_when_read() -> None:
+    storage = EventStorage(3)
+    with storage.name_scope("inner"), ThreadPoolExecutor(1) as pool:
+        storage.put_later(pool.submit(lambda: time.sleep(0.05) or {"loss": 1.0}))
+        storage.step()
+        storage.put_scalar("own", 2.0)
+        assert storage.latest() == {"inner/own": (2.0, 4), "loss": (1.0, 3)}
+    assert storage.histories()["loss"].values() == [(1.0, 3)]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        EventStorage.latest,
+        EventStorage.histories,
+        EventStorage.smoothing_hints,
+        EventStorage.latest_with_smoothing_hint,
+        EventStorage.settle,
+        lambda storage: storage.history("loss"),
+    ],
+)
+def test_an_error_of_another_thread_is_raised_once(read: Callable[[EventStorage], object]) -> None:
+    storage, failed, fine = EventStorage(), Future(), Future()
+    failed.set_exception(FloatingPointError("NaN"))
+    fine.set_result({"loss": 1.0})
+    storage.put_later(failed)
+    storage.put_later(fine)
+    with pytest.raises(FloatingPointError, match="NaN"):
+        read(storage)
+    read(storage)
+    assert storage.latest()["loss"] == (1.0, 0)
+
+
+def test_whether_there_is_a_storage() -> None:
+    assert not has_event_storage()
+    with pytest.raises(AssertionError):
+        get_event_storage()
+    with EventStorage() as storage:
+        assert has_event_storage()
+        assert event_storage_or_new() is storage
+    assert event_storage_or_new().latest() == {}
+
+
+def test_lines_go_to_the_logger_of_the_printer(caplog: pytest.LogCaptureFixture) -> None:
+    printer = CommonMetricPrinter(10)
+    assert printer.logger.name == "detectron2.utils.events"
+    printer.logger = logging.getLogger("own")
+    with EventStorage(3), caplog.at_level(logging.INFO, "own"):
+        printer.write()
+    assert [(record.name, record.message[:7]) for record in caplog.records] == [("own", "iter: 3")]
+
+
+def test_tensorboard_without_a_number_makes_no_file(tmp_path: Path) -> None:
+    writer = TensorboardXWriter(tmp_path / "log")
+    with EventStorage():
+        writer.write()
+    writer.close()
+    assert not list(tmp_path.iterdir())

@@ -92,8 +92,22 @@ def test_list_takes_augmentations_and_transforms_only() -> None:
 
 
 def test_text_shows_what_was_given() -> None:
-    assert repr(_Legacy(5)) == "_Legacy(width=5, unused=1)"
-    assert repr(T.AugmentationList([_Legacy(5)])) == "AugmentationList(augs=[_Legacy(width=5, unused=1)])"
+    assert repr(_Legacy(5)) == "_Legacy(width=5)"
+    assert repr(T.RandomFlip()) == "RandomFlip()"
+    assert repr(T.RandomFlip(prob=0.25)) == "RandomFlip(prob=0.25)"
     assert repr(T.RandomFlip(0.25, horizontal=False, vertical=True)) == (
         "RandomFlip(prob=0.25, horizontal=False, vertical=True)"
     )
+    assert repr(T.RandomCrop("relative", (0.5, 1))) == "RandomCrop(crop_type='relative', crop_size=(0.5, 1))"
+    assert repr(T.ResizeShortestEdge(40)) == "ResizeShortestEdge(short_edge_length=(40, 40))"
+    assert repr(T.AugmentationList([_Legacy(5), T.RandomFlip()])) == "AugmentationList[_Legacy(width=5), RandomFlip()]"
+
+
+def test_text_of_long_or_unknown_arguments() -> None:
+    class Forgetful(T.Augmentation):
+        def __init__(self, table: object, *more: object) -> None:
+            self.table = table
+
+    assert repr(Forgetful(np.eye(3), 2)) == "Forgetful(table=...)"
+    flip = T.HFlipTransform(4)
+    assert repr(T.AugmentationList([flip])) == f"AugmentationList[{flip!r}]"

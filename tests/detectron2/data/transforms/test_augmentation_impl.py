@@ -43,8 +43,11 @@ def test_flip_is_one_of_two() -> None:
         (1080, 1920, 800, 1333, (750, 1333)),
         (100, 1000, 800, 1333, (133, 1333)),
         (3, 7, 800, sys.maxsize, (800, 1867)),
+        (1, 4000, 800, 1333, (1, 1333)),
+        (60000, 2, 64, 96, (96, 1)),
+        (1, 1, 800, 1333, (800, 800)),
     ],
-    ids=["landscape", "portrait", "square", "limited", "very wide", "tiny"],
+    ids=["landscape", "portrait", "square", "limited", "very wide", "tiny", "one row", "a thread", "one pixel"],
 )
 def test_shortest_edge(height: int, width: int, short: int, longest: int, expected: tuple[int, int]) -> None:
     assert T.ResizeShortestEdge.get_output_shape(height, width, short, longest) == expected
@@ -56,7 +59,23 @@ def test_shortest_edge(height: int, width: int, short: int, longest: int, expect
 def test_shortest_edge_respects_both_bounds(height: int, width: int, short: int, extra: int) -> None:
     shape = T.ResizeShortestEdge.get_output_shape(height, width, short, short + extra)
     assert max(shape) <= short + extra
-    assert min(shape) <= short
+    assert 1 <= min(shape) <= short
+
+
+@pytest.mark.parametrize("size", [(1, 4000), (4000, 1), (1, 1), (2, 900)])
+def test_no_augmentation_leaves_an_image_without_pixels(size: tuple[int, int]) -> None:
+    image = np.zeros((*size, 3), np.uint8)
+    augmentations = [
+        T.ResizeShortestEdge((3, 8), 20),
+        T.ResizeScale(0.01, 0.1, 64, 64),
+        T.RandomCrop("relative", (0.1, 0.1)),
+        T.RandomCrop("relative_range", (0.01, 0.01)),
+        T.RandomExtent((0.1, 0.3), (0.1, 0.1)),
+        T.RandomRotation(30),
+    ]
+    for augmentation in augmentations:
+        resized = augmentation.get_transform(image).apply_image(image)
+        assert min(resized.shape) > 0, augmentation
 
 
 @pytest.mark.parametrize(
@@ -213,3 +232,10 @@ def test_lighting_adds_one_colour() -> None:
 def test_colour_is_needed(augmentation: T.Augmentation) -> None:
     with pytest.raises(ValueError, match="RGB"):
         T.apply_augmentations([augmentation], _PALE[:, :, :1])
+
+
+@pytest.mark.parametrize("error", [ValueError, AssertionError])
+@pytest.mark.parametrize("prob", [-0.01, 1.01])
+def test_probabilities_are_checked_first(prob: float, error: type[Exception]) -> None:
+    with pytest.raises(error, match="prob"):
+        T.RandomApply(None, prob=prob)  # type: ignore[arg-type]

@@ -144,3 +144,9 @@ def test_colours_only(transform: T.ColorTransform) -> None:
     assert isinstance(transform.inverse(), T.NoOpTransform)
     with pytest.raises(ValueError, match="function"):
         type(transform)("red")
+
+
+def test_integer_coordinates_lose_their_fractions() -> None:
+    coords = np.array([[3, 5], [7, 1]])
+    assert T.ResizeTransform(10, 10, 15, 25).apply_coords(coords).tolist() == [[7, 7], [17, 1]]
+    assert coords.dtype.kind == "i"

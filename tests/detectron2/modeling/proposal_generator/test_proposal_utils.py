@@ -79,7 +79,7 @@ def test_ground_truth_is_appended(as_boxes: bool, truth: list) -> None:
 def test_ground_truth_must_have_the_other_fields_of_the_proposals() -> None:
     extra = proposals()
     extra.track = torch.zeros(1)
-    with pytest.raises(ValueError, match="track"):
+    with pytest.raises(AssertionError, match="track"):
         add_ground_truth_to_proposals([Boxes([B])], [extra])
     truth = Instances(SIZE, gt_boxes=Boxes([B]), track=torch.ones(1))
     assert add_ground_truth_to_proposals([truth], [extra])[0].track.tolist() == [0, 1]
@@ -88,3 +88,24 @@ def test_ground_truth_must_have_the_other_fields_of_the_proposals() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="2 images"):
         add_ground_truth_to_proposals([Boxes([A]), Boxes([B])], [proposals()])
+
+
+def test_images_without_a_size_are_left_out() -> None:
+    proposals, logits = [[[A], [[math.inf] * 4]]], [[[1.0], [math.inf]]]
+    for training in (False, True):
+        assert [len(found) for found in top(proposals, logits, training=training)] == [1]
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:FutureWarning")
+def test_a_trace_holds_for_other_numbers_of_candidates() -> None:
+    def boxes_of(proposals: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        return find_top_rpn_proposals([proposals], [logits], [SIZE], 0.7, 6, 5, 0, False)[0].proposal_boxes.tensor
+
+    def inputs(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        corners = torch.rand(1, count, 2) * 50
+        return torch.cat((corners, corners + 20), dim=2), torch.rand(1, count)
+
+    traced = torch.jit.trace(boxes_of, inputs(9))
+    for count in (4, 20):
+        others = inputs(count)
+        assert torch.equal(traced(*others), boxes_of(*others))

@@ -169,3 +169,16 @@ def test_federated_loss_is_refused(small_cfg) -> None:
     small_cfg.MODEL.ROI_BOX_HEAD.USE_FED_LOSS = True
     with pytest.raises(ValueError, match="USE_FED_LOSS"):
         FastRCNNOutputLayers(small_cfg, ShapeSpec(channels=4))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_losses_without_an_event_storage(count: int) -> None:
+    layers = FastRCNNOutputLayers(8, box2box_transform=TRANSFORM, num_classes=3)
+    boxes = Boxes(torch.tensor([A, B]))
+    truth = {"gt_boxes": boxes, "gt_classes": torch.tensor([1, 3])}
+    proposals = [Instances(SIZE, proposal_boxes=boxes, **truth)] if count else []
+    features = torch.rand(count, 8, requires_grad=True)
+    losses = layers.losses(layers(features), proposals)
+    sum(losses.values()).backward()
+    assert all(bool(loss > 0) == bool(count) for loss in losses.values())
+    assert features.grad is not None

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable, get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY, FastRCNNOutputLayers, StandardROIHeads, build_roi_heads
-from detectron2.structures import Boxes, Instances
+from detectron2.modeling.proposal_generator import build_proposal_generator
+from detectron2.structures import BitMasks, Boxes, ImageList, Instances
 
 SIZE = (64, 96)
 SHAPES = {f"p{level}": ShapeSpec(channels=16, stride=2**level) for level in range(2, 7)}
@@ -122,3 +123,33 @@ def test_an_extension_replaces_the_predictor(small_cfg) -> None:
     heads = build_roi_heads(small_cfg, SHAPES)
     assert heads.box_predictor.factor == 2.0
     assert heads.box_predictor.num_classes == 3
+
+
+def test_a_seed_gives_the_losses_that_upstream_gives(storage) -> None:
+    cfg = get_cfg()
+    cfg.MODEL.ROI_BOX_HEAD.merge_from_other_cfg(
+        CfgNode({"NAME": "FastRCNNConvFCHead", "NUM_FC": 2, "POOLER_TYPE": "ROIAlignV2"})
+    )
+    cfg.MODEL.MASK_ON = True
+    torch.manual_seed(121)
+    images = ImageList(torch.rand(2, 20, 30), [(10, 10), (20, 30)])
+    features, shapes = {"res4": torch.rand(2, 1024, 1, 2)}, {"res4": ShapeSpec(channels=1024, stride=16)}
+    objects = [([[1, 1, 3, 3], [2, 2, 6, 6]], [2, 1]), ([[1, 5, 2, 8], [7, 3, 10, 5]], [1, 2])]
+    truth = []
+    for boxes, classes in objects:
+        masks = BitMasks(torch.rand(2, 15, 15) > 0.5)
+        truth.append(Instances((15, 15), gt_boxes=Boxes(boxes), gt_classes=torch.tensor(classes), gt_masks=masks))
+    proposal_generator, heads = build_proposal_generator(cfg, shapes), StandardROIHeads(cfg, shapes)
+    proposals, losses = proposal_generator(images, features, truth)
+    losses.update(heads(images, features, proposals, truth)[1])
+    assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(
+        # from Detectron2's own test of its ROI heads, for the same seed and input
+        {
+            "loss_rpn_cls": 0.0818666,
+            "loss_rpn_loc": 0.1104838,
+            "loss_cls": 4.5253730,
+            "loss_box_reg": 0.0097857,
+            "loss_mask": 0.6931845,
+        },
+        rel=1e-5,
+    )

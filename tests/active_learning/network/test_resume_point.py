@@ -1,0 +1,96 @@
+"""Kind 8: a resume point whose values cannot be is not used, and nothing of it stays."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from active_learning.network import training_hooks
+from active_learning.network.network_config import network_config, training_config
+from active_learning.network.training import MaskALTrainer, train
+
+
+class StoppedByTestError(Exception):
+    pass
+
+
+WRONG: list[tuple[tuple[str, ...], Any]] = [
+    (("trainer", "iteration"), 7),
+    (("trainer", "iteration"), -1),
+    (("trainer", "iteration"), 1.0),
+    (("trainer", "iteration"), None),
+    (("trainer", "hooks", "KeepBest", "best_ap"), math.nan),
+    (("trainer", "hooks", "KeepBest", "best_ap"), 1e9),
+    (("trainer", "hooks", "KeepBest", "best_ap"), "good"),
+    (("trainer", "hooks"), {}),
+    (("trainer", "hooks", "LRScheduler"), 5),
+    (("trainer", "_trainer"), {}),
+    (("trainer", "_trainer", "optimizer"), {"state": {}, "param_groups": []}),
+    (("trainer", "_trainer", "processes"), [{"random": {}, "data_loader": {}}]),
+    (("trainer", "_trainer", "processes"), 5),
+    (("trainer",), {}),
+    (("trainer",), None),
+    (("model",), {}),
+    (("model", "backbone.bottom_up.stem.conv1.weight"), torch.tensor(math.nan)),
+]
+
+
+@pytest.fixture
+def make_training(make_settings, dataset, tmp_path):
+    settings = make_settings(train_iterations_base=6)
+    experiment = settings.experiments()[0]
+    names = {"train_dataset": dataset, "val_dataset": dataset}
+    cfg = training_config(
+        network_config(settings, experiment),
+        settings,
+        image_count=7,
+        class_images={},
+        weights="",
+        output_dir=tmp_path / "out",
+        **names,
+    )
+    return cfg, {"best_model": tmp_path / "best.pth", "best_ap": 0.0, "final_model": tmp_path / "final.pth"}
+
+
+def test_a_wrong_value_of_a_resume_point(make_training, tmp_path: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(training_hooks, "inference_on_dataset", lambda *_: {"segm": {"AP": 1.0}})
+    cfg, arguments = make_training
+    step = MaskALTrainer.run_step
+
+    def stopping_step(self) -> None:
+        if self.iter == 2:
+            raise StoppedByTestError
+        step(self)
+
+    train(cfg, **arguments)
+    anew = torch.load(tmp_path / "final.pth")["model"]
+    for point in (tmp_path / "out" / "resume").iterdir():
+        point.unlink()
+    monkeypatch.setattr(MaskALTrainer, "run_step", stopping_step)
+    with pytest.raises(StoppedByTestError):
+        train(cfg, **arguments)
+    monkeypatch.setattr(MaskALTrainer, "run_step", step)
+    (point,) = (tmp_path / "out" / "resume").glob("*.pth")
+    good = point.read_bytes()
+    for place, value in WRONG:
+        content = torch.load(point, weights_only=True)
+        holder = content
+        for name in place[:-1]:
+            holder = holder[name]
+        holder[place[-1]] = value
+        torch.save(content, point)
+        for other in set((tmp_path / "out" / "resume").glob("*.pth")) - {point}:
+            other.unlink()
+        caplog.clear()
+        train(cfg, **arguments)
+        assert f"{point}: this checkpoint is damaged (" in caplog.text, place
+        assert "no checkpoint of this training is whole; it begins anew" in caplog.text
+        weights = torch.load(tmp_path / "final.pth")["model"]
+        assert all(torch.equal(weights[name], anew[name]) for name in anew), place
+        for left in (tmp_path / "out" / "resume").glob("*.pth"):
+            left.unlink()
+        point.write_bytes(good)
