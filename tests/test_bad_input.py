@@ -16,7 +16,7 @@ from PIL import Image
 
 import maskAL
 from active_learning.settings import paths as settings_paths
-from tests.active_learning.conftest import annotated_image
+from tests.active_learning.conftest import annotated_image, write_weights
 
 NOTHING, FAILED, USAGE, AWAITED = 0, 1, 2, 3
 
@@ -56,11 +56,15 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    return make_project(tmp_path)
+
+
+def make_project(tmp_path: Path) -> Project:
     for split, count in (("train", 14), ("val", 2), ("test", 2)):
         (tmp_path / split).mkdir()
         for index in range(count):
             annotated_image(tmp_path / split / f"{index:02d}.png")
-    monkeypatch.chdir(tmp_path)
     project = Project(tmp_path)
     folders = {"traindir": "train", "valdir": "val", "testdir": "test", "dataroot": "data"}
     sizes = {"initial_datasize": 4, "pool_size": 3, "loops": 2}
@@ -324,9 +328,7 @@ def test_unusual_images_are_used(project: Project, capsys: pytest.CaptureFixture
 
 def windows_lists(project: Project) -> None:
     leave_only_bad_lists(project, "\r\n", "00.png")
-    weights = project.folder / "weights" / "exp0" / "random"
-    weights.mkdir(parents=True)
-    (weights / "best_model_000.pth").touch()
+    write_weights(project.folder / "weights" / "exp0" / "random" / "best_model_000.pth")
 
 
 def linked_folder(project: Project) -> None:

@@ -33,10 +33,8 @@ def annotated_images(source: Path) -> dict[str, Path]:
     return pairs
 
 
-def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
-    """Copies the annotated images of `source` with their annotations into `target`; returns their names.
-
-    Masks that are files of their own go with them. A file that stands in `target` already is kept as it is.
+def images_to_copy(source: Path, target: Path) -> dict[str, Path]:
+    """As `annotated_images`.
 
     Raises:
         MaskALError: `source` holds no annotated image, or `target` another image of the same name: the annotation would
@@ -48,6 +46,18 @@ def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
         raise MaskALError(
             "\n".join(f"{target / name}: is another image than {source / name}; rename one of them" for name in clashes)
         )
+    return pairs
+
+
+def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
+    """Copies the annotated images of `source` with their annotations into `target`; returns their names.
+
+    Masks that are files of their own go with them. A file that stands in `target` already is kept as it is.
+
+    Raises:
+        MaskALError: as `images_to_copy`.
+    """
+    pairs = images_to_copy(source, target)
     for name, annotation in pairs.items():
         _copy_if_absent(source / name, target / name)
         for mask in filter(None, mask_files_of(annotation, within=source).values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
@@ -19,6 +19,9 @@ from active_learning.run.output_files import read_train_files
 from active_learning.settings import Settings
 from active_learning.system.log import logger
 from active_learning.system.processes import run_on_all_ranks
+from active_learning.system.wording import counted
+
+MEASURED = ("val", "test")
 
 
 class RunData:
@@ -56,14 +59,18 @@ class RunData:
     def folder(self, split: str) -> Path:
         return {"train": self.settings.traindir, "val": self.settings.valdir, "test": self.settings.testdir}[split]
 
+    def walked(self, split: str) -> FolderSnapshot:
+        """As `snapshot`, of a folder that may be empty."""
+        if split not in self._snapshots:
+            self._snapshots[split] = take_snapshot(self.folder(split))
+        return self._snapshots[split]
+
     def snapshot(self, split: str) -> FolderSnapshot:
         """Raises MaskALError where the folder holds no image."""
-        if split not in self._snapshots:
-            snapshot = take_snapshot(self.folder(split))
-            if not snapshot.images:
-                raise MaskALError(f"{self.folder(split)}: holds no image; put the images of {split}dir there")
-            self._snapshots[split] = snapshot
-        return self._snapshots[split]
+        snapshot = self.walked(split)
+        if not snapshot.images:
+            raise MaskALError(f"{self.folder(split)}: holds no image; put the images of {split}dir there")
+        return snapshot
 
     def annotations(self, split: str) -> AnnotationCache:
         if split not in self._annotations:
@@ -162,12 +169,16 @@ class RunData:
         """Writes <split>.txt and <split>.json into dataroot.
 
         Raises:
-            MaskALError: an annotation is faulty, or an image cannot be decoded, which would end hours of training.
+            MaskALError: images have no good annotation, those to measure on hold no object, or one cannot be decoded,
+                which would end hours of training.
         """
         if faults := self._whole_images(split).faults(images):
             raise MaskALError("\n".join(faults))
         write_image_list(self.settings.dataroot / f"{split}.txt", images)
-        return write_coco_json(self.annotations(split), images, self.json(split), self.snapshot(split))
+        summary = write_coco_json(self.annotations(split), images, self.json(split), self.snapshot(split))
+        if fault := without_object(split, self.folder(split), len(images), summary.objects):
+            raise MaskALError(fault)
+        return summary
 
     def json(self, split: str) -> Path:
         return self.settings.dataroot / f"{split}.json"
@@ -179,3 +190,13 @@ class RunData:
         name = f"maskal_{split}"
         run_on_all_ranks(register_dataset, name, self.json(split), self.folder(split), self.settings.classes)
         return name
+
+
+def without_object(split: str, folder: Path, images: int, objects: Mapping[str, int]) -> str:
+    """What is wrong with annotated images to measure on that hold no object; "" for nothing, and of training images."""
+    if split not in MEASURED or any(objects.values()):
+        return ""
+    return (
+        f"{folder}: its {counted(images, 'image')} hold no object of the classes ({', '.join(objects)}), and the mAP "
+        f"is measured on objects; add images with some to {split}dir, or annotate those that are there"
+    )

@@ -10,6 +10,7 @@ import pytest
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.settings import Settings
 from active_learning.settings.paths import is_zoo_config, path_mistakes, zoo_configs
+from tests.active_learning.conftest import write_weights
 
 FPN = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 
@@ -112,13 +113,10 @@ def write_zip(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "weights",
-    ["", "zip.pth", "old.pth", "zoo.pkl", "detectron2://ImageNetPretrained/MSRA/R-50.pkl", FPN],
+    "weights", ["", "detectron2://ImageNetPretrained/MSRA/R-50.pkl", "https://a.org/w.pkl", FPN, "whole.pth"]
 )
 def test_good_weights(home: Path, weights: str) -> None:
-    write_zip(home / "zip.pth")
-    (home / "old.pth").write_bytes(b"\x80\x02rest")
-    (home / "zoo.pkl").write_bytes(b"\x80\x02rest")
+    write_weights(home / "whole.pth")
     assert paths(pretrained_weights=weights) == []
 
 
