@@ -171,9 +171,34 @@ BAD: dict[str, tuple[Callable[[Project], object], str, int, str]] = {
     "line break in an image's name": (
         lambda p: Image.new("RGB", (8, 8)).save(p.folder / "val" / "a\nb.png"),
         "",
-        AWAITED,
-        "a\nb.png: not annotated yet",
+        FAILED,  # before anything is copied or annotated: no list can hold it
+        "val: image names with a line break: 'a\\nb.png'; rename them, each with its annotation",
     ),
+    "image name that is not UTF-8": (
+        lambda p: Image.new("RGB", (8, 8)).save(p.train / os.fsdecode(b"caf\xe9.png")),
+        "",
+        FAILED,
+        r"train: image names that are not UTF-8: 'caf\udce9.png'; rename them",
+    ),
+    "image names that differ in capitals": (
+        lambda p: Image.new("RGB", (8, 8)).save(p.train / "00.PNG"),
+        "--check",
+        FAILED,
+        "train: image names that are one but for capitals or the form of accents: '00.PNG' and '00.png'",
+    ),
+    "image that is cut off": (
+        lambda p: (p.folder / "test" / "01.png").write_bytes((p.folder / "test" / "01.png").read_bytes()[:60]),
+        "",
+        FAILED,
+        "01.png: cannot be read as an image: ",
+    ),
+    "PostScript named as an image": (
+        lambda p: (p.train / "00.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0"),
+        "--check",
+        FAILED,
+        "00.png: is a PostScript file, which is not read",
+    ),
+    "classes in two forms": (lambda p: p.set(classes=["a", "A"]), "", USAGE, "which are one name in two forms"),
     "corrupt jpg": (
         lambda p: (p.train / "00.png").write_bytes(b"\xff\xd8\xff\xe0 broken"),
         "--check",

@@ -24,17 +24,16 @@ from active_learning.annotations import mask_files_of
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.dataset.absence import IS_IT_CONNECTED, absence, absent_images, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import (
-    ANNOTATE,
     FolderSnapshot,
     annotation_key,
-    check_image_name,
     claimants,
     find_annotations,
     is_image,
     named_by_number,
-    normalised,
 )
+from active_learning.dataset.image_names import check_image_name, normalised
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import check_space
 from active_learning.system.file_moves import (

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from active_learning.annotations import mask_files_of
-from active_learning.dataset.image_folder import find_images, pair_annotations
+from active_learning.dataset.image_folder import pair_annotations, take_snapshot
 from active_learning.errors import MaskALError
 from active_learning.system.file_moves import draft_of_new, same_content
 
@@ -28,7 +28,8 @@ def sample_initial_images(images: Sequence[str], size: int, seed: int) -> list[s
 
 def annotated_images(source: Path) -> dict[str, Path]:
     """From image names to their annotation files. Raises MaskALError where there is none."""
-    pairs = pair_annotations(source, find_images(source))
+    snapshot = take_snapshot(source)
+    pairs = pair_annotations(source, snapshot.images, snapshot=snapshot)
     if not pairs:
         raise MaskALError(f"{source}: holds no annotated image; put images with their annotations there")
     return pairs

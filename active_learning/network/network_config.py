@@ -75,6 +75,7 @@ def network_without_device(settings: Settings, experiment: Experiment) -> CfgNod
     heads.SCORE_THRESH_TEST = float(settings.confidence_threshold)
     heads.NMS_THRESH_TEST = float(settings.nms_threshold)
     _set_image_sizes(cfg, settings)
+    cfg.INPUT.MAX_PIXELS = settings.most_pixels
     cfg.DATALOADER.NUM_WORKERS = settings.num_workers
     cfg.SEED = experiment.seed
     return cfg

@@ -13,7 +13,8 @@ from pathlib import Path
 from active_learning.annotating.request import PROJECT
 from active_learning.dataset.data_files import foreign_data_files
 from active_learning.dataset.exports import find_exports
-from active_learning.dataset.image_folder import ANNOTATE, check_image_name, take_snapshot
+from active_learning.dataset.folder_walk import ANNOTATE
+from active_learning.dataset.image_folder import take_snapshot
 from active_learning.dataset.image_size import image_size
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_images
 from active_learning.errors import MaskALError, SettingsError
@@ -205,13 +206,9 @@ def _folders(project: Project) -> Iterator[Finding]:
             yield Finding(f"{walk.folder}: holds no image; put the images of {split}dir there")
 
 
-def _names(project: Project) -> Iterator[Finding]:
+def _passed_over(project: Project) -> Iterator[Finding]:
     for snapshot in project.snapshots.values():
-        for name in snapshot.images:
-            try:
-                check_image_name(name)
-            except MaskALError as error:
-                yield Finding(f"{snapshot.folder}: {error}")
+        yield from (Finding(note, Kind.WARNING) for note in snapshot.notes)
 
 
 def _overlaps(project: Project) -> Iterator[Finding]:
@@ -271,7 +268,7 @@ def _headers(project: Project) -> Iterator[Finding]:
         folder, step = project.snapshots[split].folder, max(len(reading.bare) // HEADERS_READ, 1)
         for name in reading.bare[::step]:
             try:
-                image_size(folder / name)
+                image_size(folder / name, project.settings.most_pixels)
             except MaskALError as error:
                 yield Finding(str(error))
 
@@ -329,7 +326,7 @@ CHECKS = (
     Check(_folders),
     Check(_weights),
     Check(_fit, deep=True),
-    Check(_names),
+    Check(_passed_over, at_start=False),
     Check(_overlaps),
     Check(_exports),
     Check(_annotations, at_start=False),

@@ -12,6 +12,7 @@ from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import DatasetSummary, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import FolderSnapshot, take_snapshot
 from active_learning.dataset.initial_images import copy_initial_train_dir, sample_initial_images
+from active_learning.dataset.whole_images import WholeImages
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
@@ -37,16 +38,18 @@ class RunData:
         self.seen = seen
         self._snapshots: dict[str, FolderSnapshot] = {}
         self._annotations: dict[str, AnnotationCache] = {}
+        self._whole: dict[str, WholeImages] = {}
+        self._logged: set[str] = set()
 
     def apply(self, settings: Settings) -> None:
         """Uses these settings from now on; what is known of folders and annotations stays where they are the same."""
         self.settings = settings
-        labels = (settings.classes, settings.unknown_labels)
+        how = (settings.classes, settings.unknown_labels, settings.most_pixels)
         self._snapshots = {split: one for split, one in self._snapshots.items() if one.folder == self.folder(split)}
         self._annotations = {
             split: one
             for split, one in self._annotations.items()
-            if (one.folder, one.classes, one.unknown_labels) == (self.folder(split), *labels)
+            if (one.folder, one.classes, one.unknown_labels, one.most_pixels) == (self.folder(split), *how)
         }
 
     def refresh(self, *splits: str) -> None:
@@ -89,8 +92,17 @@ class RunData:
     def annotations(self, split: str) -> AnnotationCache:
         if split not in self._annotations:
             settings = self.settings
-            self._annotations[split] = AnnotationCache(self.folder(split), settings.classes, settings.unknown_labels)
+            self._annotations[split] = AnnotationCache(
+                self.folder(split), settings.classes, settings.unknown_labels, settings.most_pixels
+            )
         return self._annotations[split]
+
+    def _whole_images(self, split: str) -> WholeImages:
+        folder, most_pixels = self.folder(split), self.settings.most_pixels
+        known = self._whole.get(split)
+        if known is None or (known.folder, known.most_pixels) != (folder, most_pixels):
+            known = self._whole[split] = WholeImages(folder, most_pixels)
+        return known
 
     def images(self, split: str) -> list[str]:
         """Raises MaskALError where the folder holds no image."""
@@ -139,7 +151,14 @@ class RunData:
             self._note_changes(split, images)  # what was annotated now is no news
 
     def log_changes(self, split: str, images: Sequence[str]) -> None:
-        """Logs what appeared, changed or vanished since the last time; `images` are those that the run uses."""
+        """Logs what appeared, changed or vanished since the last time, and, once, what is passed over.
+
+        `images` are those that the run uses.
+        """
+        for note in self.snapshot(split).notes:
+            if note not in self._logged:
+                logger.warning("%s", note)
+        self._logged.update(self.snapshot(split).notes)
         for line in self._note_changes(split, images):
             logger.info("%s", line)
 
@@ -169,8 +188,11 @@ class RunData:
         """Writes <split>.txt and <split>.json into dataroot.
 
         Raises:
-            MaskALError: images have no good annotation, or those to measure on hold no object.
+            MaskALError: images have no good annotation, those to measure on hold no object, or one cannot be decoded,
+                which would end hours of training.
         """
+        if faults := self._whole_images(split).faults(images):
+            raise MaskALError("\n".join(faults))
         write_image_list(self.settings.dataroot / f"{split}.txt", images)
         summary = write_coco_json(self.annotations(split), images, self.json(split), self.snapshot(split))
         if fault := without_object(split, self.folder(split), len(images), summary.objects):

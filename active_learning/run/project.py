@@ -88,7 +88,9 @@ class Project:
         """Of all folders; takes seconds for thousands of files."""
         settings = self.settings
         return {
-            split: _read(AnnotationCache(one.folder, settings.classes, settings.unknown_labels), one)
+            split: _read(
+                AnnotationCache(one.folder, settings.classes, settings.unknown_labels, settings.most_pixels), one
+            )
             for split, one in self.snapshots.items()
         }
 

@@ -12,7 +12,8 @@ from active_learning.annotating.corrections import find_corrections, in_words
 from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import image_named_in
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.image_folder import ANNOTATE, find_annotations, find_images
+from active_learning.dataset.folder_walk import ANNOTATE
+from active_learning.dataset.image_folder import find_annotations, find_images
 from active_learning.run.output_files import output_files
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings

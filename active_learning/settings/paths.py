@@ -77,7 +77,7 @@ def meta_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
     try:
         check_meta(read_meta(path), keys.classes)
     except AnnotationError as error:
-        yield from ((key, f"{key}: {line}") for line in str(error).splitlines())
+        yield from ((key, f"{key}: {line}") for line in str(error).split("\n"))
 
 
 def _annotator_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:

@@ -146,7 +146,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
         monkeypatch.setattr(module, "parse_document", parse)
     for name in ("sha1", "sha256", "md5"):
         monkeypatch.setattr(hashlib, name, counted(getattr(hashlib, name), "digests"))
-    for name in ("walk", "listdir"):
+    for name in ("scandir", "listdir"):  # a walk scans each folder once
         monkeypatch.setattr(os, name, counted(getattr(os, name), "walks"))
     return counts
 

@@ -53,6 +53,26 @@ def test_all_faults_come_in_one_message(settings: Settings):
         assert words in str(caught.value)
 
 
+def test_files_that_are_passed_over_are_named_in_the_plan(settings: Settings, tmp_path, capfd):
+    (settings.traindir / "x.png").symlink_to(tmp_path / "val" / "00.png")
+    (settings.valdir / "y.heic").touch()
+    plan = describe_run(settings)
+    assert f"{settings.traindir}: x.png: passed over: a link out of the folder; copy the file there" in plan
+    assert f"{settings.valdir}: 1 file of kinds that are not read: 1 .heic; save images as JPEG or PNG" in plan
+    assert capfd.readouterr().err == ""
+
+
+def test_names_that_cannot_be_used_are_a_fault_beside_others(settings: Settings):
+    (settings.traindir / "01.PNG").touch()
+    (settings.valdir / "00.json").write_text("{", encoding="utf-8")
+    with pytest.raises(MaskALError) as caught:
+        describe_run(settings)
+    assert "image names that are one but for capitals or the form of accents: '01.PNG' and '01.png'" in str(
+        caught.value
+    )
+    assert "00.json" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.settings import Settings
-from active_learning.settings.overlaps import overlap_mistakes, start_weights_copy
+from active_learning.settings.overlaps import lies_in, overlap_mistakes, start_weights_copy
 
 AMONG = "among the images; name another folder"
 HOLDS = ", where the run writes, holds "
@@ -82,3 +82,12 @@ def test_not_refused(changes: dict[str, object]):
 def test_start_weights_of_the_run_itself(weights: str, copy: str | None):
     found = start_weights_copy(Settings(classes=["a"], weightsroot=Path("weights"), pretrained_weights=weights))
     assert found == (copy and Path("weights", copy))
+
+
+def test_a_folder_lies_in_another(folder: Path):
+    train = folder / "data" / "train"
+    (train / "sub").mkdir()
+    (folder / "deep").symlink_to(train / "sub")
+    inside = [train, train / "sub", folder / "data/test/../train", folder / "deep", folder / "link"]
+    assert all(lies_in(place, train) for place in [*inside, Path("data/train/sub/.")])
+    assert not any(lies_in(place, train) for place in (folder / "data" / "test", folder))
