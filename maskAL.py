@@ -45,9 +45,11 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     """One after the other; further processes take part in training, evaluating and scoring the pool."""
     from active_learning.loop import ActiveLearningLoop
     from active_learning.report.comparison import log_comparison
+    from active_learning.run.checks import check_start
     from active_learning.run.lock import only_run
     from active_learning.run.output_files import start_over
 
+    check_start(settings, fresh=arguments.fresh)
     with only_run(settings):
         if arguments.fresh:
             start_over(settings)
@@ -61,10 +63,10 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
         log_comparison(settings.resultsroot / settings.experiment_name)
 
 
-def check(settings: Settings, fresh: bool) -> None:
+def check(settings: Settings, arguments: argparse.Namespace) -> None:
     from active_learning.run.check import describe_run
 
-    print(describe_run(settings, fresh=fresh))
+    print(describe_run(settings, fresh=arguments.fresh, deep=arguments.deep))
 
 
 def status(settings: Settings) -> None:
@@ -84,9 +86,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="start over; an earlier run is moved aside, not deleted")
     parser.add_argument("--no-wait", action="store_true", help="exit with 3 instead of waiting for annotations")
     parser.add_argument("--check", action="store_true", help="check settings, folders and annotations; train nothing")
+    parser.add_argument("--deep", action="store_true", help="with --check: load the weights, decode every image, too")
     parser.add_argument("--status", action="store_true", help="show where the run stands")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace those of the file")
-    return parser.parse_intermixed_args(arguments)
+    parsed = parser.parse_intermixed_args(arguments)
+    if parsed.deep and not parsed.check:
+        parser.error("--deep belongs to --check")
+    return parsed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,7 +104,7 @@ def run_command(parsed: argparse.Namespace) -> None:
     if not (parsed.check or parsed.status):
         run(settings, parsed)
     elif is_main_process():
-        check(settings, parsed.fresh) if parsed.check else status(settings)
+        check(settings, parsed) if parsed.check else status(settings)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class ForeignFileError(AnnotationError):
 
 def first_line(error: BaseException) -> str:
     """Its message, without the lines for programmers that PyTorch adds."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
 
 
 class FailedElsewhere(MaskALError):  # noqa: N818 (what failed is reported where it failed)

@@ -16,7 +16,7 @@ from PIL import Image
 
 import maskAL
 from active_learning.settings import paths as settings_paths
-from tests.active_learning.conftest import annotated_image
+from tests.active_learning.conftest import annotated_image, write_weights
 
 NOTHING, FAILED, USAGE, AWAITED = 0, 1, 2, 3
 
@@ -56,11 +56,15 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    return make_project(tmp_path)
+
+
+def make_project(tmp_path: Path) -> Project:
     for split, count in (("train", 14), ("val", 2), ("test", 2)):
         (tmp_path / split).mkdir()
         for index in range(count):
             annotated_image(tmp_path / split / f"{index:02d}.png")
-    monkeypatch.chdir(tmp_path)
     project = Project(tmp_path)
     folders = {"traindir": "train", "valdir": "val", "testdir": "test", "dataroot": "data"}
     sizes = {"initial_datasize": 4, "pool_size": 3, "loops": 2}
@@ -167,9 +171,34 @@ BAD: dict[str, tuple[Callable[[Project], object], str, int, str]] = {
     "line break in an image's name": (
         lambda p: Image.new("RGB", (8, 8)).save(p.folder / "val" / "a\nb.png"),
         "",
-        AWAITED,
-        "a\nb.png: not annotated yet",
+        FAILED,  # before anything is copied or annotated: no list can hold it
+        "val: image names with a line break: 'a\\nb.png'; rename them, each with its annotation",
     ),
+    "image name that is not UTF-8": (
+        lambda p: Image.new("RGB", (8, 8)).save(p.train / os.fsdecode(b"caf\xe9.png")),
+        "",
+        FAILED,
+        r"train: image names that are not UTF-8: 'caf\udce9.png'; rename them",
+    ),
+    "image names that differ in capitals": (
+        lambda p: Image.new("RGB", (8, 8)).save(p.train / "00.PNG"),
+        "--check",
+        FAILED,
+        "train: image names that are one but for capitals or the form of accents: '00.PNG' and '00.png'",
+    ),
+    "image that is cut off": (
+        lambda p: (p.folder / "test" / "01.png").write_bytes((p.folder / "test" / "01.png").read_bytes()[:60]),
+        "",
+        FAILED,
+        "01.png: cannot be read as an image: ",
+    ),
+    "PostScript named as an image": (
+        lambda p: (p.train / "00.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0"),
+        "--check",
+        FAILED,
+        "00.png: is a PostScript file, which is not read",
+    ),
+    "classes in two forms": (lambda p: p.set(classes=["a", "A"]), "", USAGE, "which are one name in two forms"),
     "corrupt jpg": (
         lambda p: (p.train / "00.png").write_bytes(b"\xff\xd8\xff\xe0 broken"),
         "--check",
@@ -299,9 +328,7 @@ def test_unusual_images_are_used(project: Project, capsys: pytest.CaptureFixture
 
 def windows_lists(project: Project) -> None:
     leave_only_bad_lists(project, "\r\n", "00.png")
-    weights = project.folder / "weights" / "exp0" / "random"
-    weights.mkdir(parents=True)
-    (weights / "best_model_000.pth").touch()
+    write_weights(project.folder / "weights" / "exp0" / "random" / "best_model_000.pth")
 
 
 def linked_folder(project: Project) -> None:

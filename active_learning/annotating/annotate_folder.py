@@ -20,17 +20,16 @@ from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import mask_files_of
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import (
-    ANNOTATE,
     FolderSnapshot,
     annotation_key,
-    check_image_name,
     claimants,
     find_annotations,
     is_image,
     named_by_number,
-    normalised,
 )
+from active_learning.dataset.image_names import check_image_name, normalised
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import check_space
 from active_learning.system.file_moves import copy_beside, keep_aside, move_beside, remove_copy, remove_leftovers

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.annotations.supervisely_meta import META_FILE
-from active_learning.dataset.image_folder import ANNOTATE, annotation_key, claimants, claimed_key, normalised
+from active_learning.dataset.folder_walk import ANNOTATE
+from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
+from active_learning.dataset.image_names import normalised
 from active_learning.errors import AnnotationError, ForeignFileError
 from active_learning.system.files import report_unreadable_folder
 

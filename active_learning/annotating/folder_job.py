@@ -122,6 +122,8 @@ class FolderAnnotation:
         """Those without an annotation. Raises MaskALError where there is no image at all."""
         folder = self.request.folder
         snapshot = take_snapshot(folder)
+        for note in snapshot.notes:
+            print(note, file=sys.stderr)
         if not snapshot.images:
             raise MaskALError(f"{folder}: holds no image; correct --img_dir")
         annotated, doubtful = find_annotations(folder, snapshot.images, snapshot=snapshot)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.dataset.image_folder import EXPORTED_AS_PNG, exported_name
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.file_moves import draft_of_new
+from active_learning.system.image_files import image_file, read_pixels
 
 DATASET = "ds"
 
@@ -59,8 +59,6 @@ def _copy_new(source: Path, target: Path) -> bool:
 
 def _shown(path: Path) -> Image.Image:
     """The image upright, with 8 bits a channel."""
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):
-            return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-        return upright if upright.mode in ("L", "RGB", "RGBA") else upright.convert("RGB")
+    with image_file(path) as file:
+        upright = read_pixels(file)
+    return upright if upright.mode in ("L", "RGB", "RGBA") else upright.convert("RGB")

@@ -134,7 +134,7 @@ class AnnotatorTool:
 
     def _last_lines(self) -> str:
         self._output.seek(0)
-        lines = self._output.read().decode("utf-8", "replace").splitlines()
+        lines = self._output.read().decode("utf-8", "replace").replace("\r\n", "\n").rstrip("\n").split("\n")
         return "\n".join(f"  {line}" for line in lines[-LINES_SHOWN:])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
@@ -50,13 +51,16 @@ def read_content(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        AnnotationError: it cannot be opened or is far too large.
+        AnnotationError: it cannot be opened, is no regular file or is far too large.
     """
     try:
-        size = path.stat().st_size
-        if size > _MOST_BYTES:
-            raise AnnotationError(f"{path}: has {size} bytes, no annotation has more than {_MOST_BYTES}")
-        return path.read_bytes()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise AnnotationError(f"{path}: is no regular file; remove it")
+        if status.st_size > _MOST_BYTES:
+            raise AnnotationError(f"{path}: has {status.st_size} bytes, no annotation has more than {_MOST_BYTES}")
+        with path.open("rb") as stream:
+            return stream.read(_MOST_BYTES)
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read: {error.strerror or error}") from error
 

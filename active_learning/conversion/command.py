@@ -15,6 +15,9 @@ from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
 from active_learning.conversion.report import Report
 from active_learning.conversion.sources import Source, find_sources, may_be_unopened, names_in_data_set
 from active_learning.errors import MaskALError
+from active_learning.system.disk_space import disk_failure
+from active_learning.system.log import escape_unencodable
+from active_learning.system.names import folded_label, names_alike
 from active_learning.system.wording import and_more, counted
 
 _DONE, _FAULTS, _WRONG_USE = 0, 1, 2
@@ -22,6 +25,7 @@ _DONE, _FAULTS, _WRONG_USE = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, 1 where a file was skipped with an error, 2 for wrong use (nothing is written then)."""
+    escape_unencodable()
     parser = _parser()
     given = parser.parse_args(arguments)
     fault = _fault(given)
@@ -33,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MaskALError as error:
         report.fail(str(error))
     except OSError as error:
-        report.fail(f"{error.filename or given.out}: {error.strerror or error}")
+        with_name = error if error.filename else OSError(error.errno, error.strerror, str(given.out))
+        go_on = "What was written before is whole; convert again to another --out"
+        report.fail(disk_failure(with_name, go_on) or f"{error.filename or given.out}: {error.strerror or error}")
     return _FAULTS
 
 
@@ -80,6 +86,8 @@ def _fault(given: argparse.Namespace) -> str:
         return f"{given.in_dir}: there is no such folder"
     if len(set(given.classes)) < len(given.classes) or not all(name.strip() for name in given.classes):
         return f"--classes: {' '.join(given.classes)}: each name must be there once, and none may be empty"
+    if alike := names_alike(given.classes, folded_label):
+        return f"--classes: {' and '.join(map(ascii, alike[0]))} are one name in two forms; delete one of them"
     if not (given.max_polygon_error >= 0 and math.isfinite(given.max_polygon_error)):
         return f"--max-polygon-error: {given.max_polygon_error} must be 0 or more pixels"
     if given.to == COCO and given.out.is_dir():

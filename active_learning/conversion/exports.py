@@ -10,23 +10,22 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from active_learning.annotations import FORMATS, Annotation, Instance, read_leniently, supervisely
 from active_learning.annotations.coco import CocoWriter
 from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.supervisely_meta import META_FILE, check_meta, read_meta, write_meta
 from active_learning.conversion.layouts import SUPERVISELY_IMAGES, places_of
-from active_learning.errors import AnnotationError, MaskALError
+from active_learning.errors import AnnotationError
 from active_learning.system.file_moves import same_place
 from active_learning.system.files import copy_atomically, draft_of, write_atomically
+from active_learning.system.image_files import eight_bits, image_file, read_pixels
 
 COCO = "coco"
 TOOLS = (COCO, *FORMATS)
 CVAT_ZIP = "cvat_images_1.1.zip"
 _AS_PNG = ("1", "L", "LA", "I", "I;16", "I;16B", "P", "RGB", "RGBA")  # modes that PNG holds as they are
 _TINY = 3.0  # pixels
-_TO_RGB = ("CMYK", "YCbCr", "LAB", "HSV", "RGBX")
 
 
 class CocoExport:
@@ -162,15 +161,12 @@ class SuperviselyExport(FolderExport):
         if file.suffix.lower() in SUPERVISELY_IMAGES:
             super()._copy(file, target)
             return
-        try:
-            with Image.open(file) as stored:
-                picture = ImageOps.exif_transpose(stored)
-            if picture.mode not in (*_AS_PNG, *_TO_RGB):
-                raise MaskALError(f"{file}: a picture of mode {picture.mode} has no PNG form; save it as an 8-bit PNG")
-            with draft_of(target) as draft:
-                (picture.convert("RGB") if picture.mode in _TO_RGB else picture).save(draft, "PNG")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise MaskALError(f"{file}: cannot be converted to PNG for Supervisely: {error}") from error
+        with image_file(file) as stream:
+            picture = read_pixels(stream, deep_greys=True)
+        if picture.mode not in _AS_PNG:
+            picture = eight_bits(picture)
+        with draft_of(target) as draft:
+            (picture if picture.mode in _AS_PNG else picture.convert("RGB")).save(draft, "PNG")
 
 
 def _is_tiny(instance: Instance) -> bool:

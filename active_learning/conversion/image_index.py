@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from active_learning.dataset.image_folder import normalised
+from active_learning.dataset.image_names import normalised
 
 TOOL_FOLDERS = frozenset(["images", "Images", "img", "default"])  # tools put them before the names of images
 

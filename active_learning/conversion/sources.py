@@ -17,7 +17,7 @@ from active_learning.annotations.documents import kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match
 from active_learning.conversion.report import Report
-from active_learning.dataset.image_folder import annotation_key, find_annotations, find_images, walk
+from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, find_annotations, take_snapshot
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError
 from active_learning.system.wording import and_more
@@ -66,11 +66,14 @@ def find_sources(root: Path, report: Report, *, leave: Path | None = None) -> tu
         MaskALError: there is no such folder.
     """
     left = None if leave is None else leave.absolute()
-    images = [name for name in find_images(root) if left is None or left not in (root / name).absolute().parents]
+    snapshot = take_snapshot(root)
+    for note in snapshot.notes:
+        report.warn(note)
+    images = [name for name in snapshot.images if left is None or left not in (root / name).absolute().parents]
     beside, _ = find_annotations(root, images)
     found = {name: Source(name, path, _reader(root, path)) for name, path in beside.items()}
     index, paired = ImageIndex(root, images), set(beside.values())
-    others = [path for path in _documents(root, left) if path not in paired]
+    others = [path for path in _documents(snapshot, left) if path not in paired]
     claims = [claim for path in others for claim in _claims(root, path, index, report)]
     late: dict[Path, list[str]] = defaultdict(list)
     for claim in sorted(_unambiguous(claims, report), key=lambda claim: not claim.match.exact):
@@ -82,8 +85,9 @@ def find_sources(root: Path, report: Report, *, leave: Path | None = None) -> tu
     return [found[name] for name in sorted(found)], len(images) - len(found)
 
 
-def _documents(root: Path, left: Path | None) -> list[Path]:
-    paths = [root / parent / name for parent, files in walk(root) for name in files if annotation_key(name) is not None]
+def _documents(snapshot: FolderSnapshot, left: Path | None) -> list[Path]:
+    files = ((snapshot.folder / parent, name) for parent, names in snapshot.files.items() for name in names)
+    paths = [parent / name for parent, name in files if annotation_key(name) is not None]
     return sorted(path for path in paths if left is None or left not in path.absolute().parents)
 
 

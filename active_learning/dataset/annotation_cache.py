@@ -25,6 +25,7 @@ from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.documents import parse_document, read_content
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError, MaskALError
+from active_learning.system.pixel_limit import MOST_PIXELS
 
 # Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.
 MOST_BYTES_PARSED = 2**24
@@ -55,11 +56,14 @@ class _Entry:
 class AnnotationCache:
     """Of one image folder and the classes of a run."""
 
-    def __init__(self, folder: Path, classes: Sequence[str], unknown_labels: str = "error") -> None:
-        """`unknown_labels` as in `annotations.check_labels`."""
+    def __init__(
+        self, folder: Path, classes: Sequence[str], unknown_labels: str = "error", most_pixels: int = MOST_PIXELS
+    ) -> None:
+        """`unknown_labels` as in `annotations.check_labels`; images of more than `most_pixels` are a fault."""
         self.folder = folder
         self.classes = tuple(classes)
         self.unknown_labels = unknown_labels
+        self.most_pixels = most_pixels
         self._files: dict[Path, _File] = {}
         self._kinds: dict[Path, tuple[Signature | None, FileKind]] = {}
         self._entries: dict[tuple[Path, str], _Entry] = {}
@@ -75,9 +79,9 @@ class AnnotationCache:
 
     def file_kind(self, path: Path) -> FileKind:
         """As `annotations.file_kind`, at the cost of a `stat` where the file is known."""
-        signature, known = _signature(path), self._kinds.get(path)
-        if known is None or known[0] != signature:
-            known = self._kinds[path] = signature, file_kind(path)
+        seen, known = signature(path), self._kinds.get(path)
+        if known is None or known[0] != seen:
+            known = self._kinds[path] = seen, file_kind(path)
         return known[1]
 
     def digest(self, path: Path) -> str:
@@ -111,13 +115,13 @@ class AnnotationCache:
         return known
 
     def _signatures(self, path: Path, image: str, masks: Iterable[Path]) -> tuple[Signature | None, ...]:
-        return tuple(map(_signature, (path, self.folder / image, *masks)))
+        return tuple(map(signature, (path, self.folder / image, *masks)))
 
     def _read(self, path: Path, image: str) -> _Entry:
         signatures = self._signatures(path, image, ())
         try:
             document = self._take_document(path)
-            size = image_size(self.folder / image)
+            size = image_size(self.folder / image, self.most_pixels)
             masks = mask_files_of(path, within=self.folder, document=document)
             if absent := [name for name, file in masks.items() if file is None]:
                 fault = f"{path}: there is no mask {absent[0]!r}; put CVAT's folder Masks beside the xml file, too"
@@ -129,7 +133,7 @@ class AnnotationCache:
         files = tuple(file for file in masks.values() if file is not None)
         if files:  # the nearest mask counts, and one may come that is nearer
             files = (*files, path.parent, path.parent / MASKS)
-        return _Entry((*signatures, *map(_signature, files)), files, coco_image(_with_few_warnings(annotation, path)))
+        return _Entry((*signatures, *map(signature, files)), files, coco_image(_with_few_warnings(annotation, path)))
 
     def _take_document(self, path: Path) -> Any:
         """The parsed file, which is then forgotten: documents take much memory."""
@@ -141,7 +145,7 @@ class AnnotationCache:
 
     def _file(self, path: Path) -> _File:
         known = self._files.get(path)
-        if known is None or known.signature != _signature(path):
+        if known is None or known.signature != signature(path):
             self._forget(path)
             size, document = self._parse(path)
             if self._bytes_parsed + size <= MOST_BYTES_PARSED:
@@ -157,13 +161,13 @@ class AnnotationCache:
 
     def _parse(self, path: Path) -> tuple[int, Any | AnnotationError]:
         """The file's size and content; its name and digest are noted."""
-        signature, content = _signature(path), read_content(path)
+        seen, content = signature(path), read_content(path)
         try:
             document = parse_document(content, path)
             named: str | AnnotationError = image_named_in(path, document)
         except AnnotationError as error:
             named = document = error
-        self._files[path] = _File(signature, hashlib.sha1(content, usedforsecurity=False).hexdigest(), named)
+        self._files[path] = _File(seen, hashlib.sha1(content, usedforsecurity=False).hexdigest(), named)
         return len(content), document
 
 
@@ -175,7 +179,8 @@ def _with_few_warnings(annotation: Annotation, path: Path) -> Annotation:
     return replace(annotation, warnings=(*annotation.warnings[:MOST_WARNINGS], f"{path}: {more} more warnings"))
 
 
-def _signature(path: Path) -> Signature | None:
+def signature(path: Path) -> Signature | None:
+    """None where the file cannot be reached."""
     try:
         status = path.stat()
     except OSError:  # replaced at this moment; reading it raises what there is to report

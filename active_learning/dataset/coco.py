@@ -9,7 +9,8 @@ from pathlib import Path
 
 from active_learning.annotations.coco import CocoImage, CocoWriter
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.image_folder import FolderSnapshot, check_image_name, pair_annotations
+from active_learning.dataset.image_folder import FolderSnapshot, pair_annotations
+from active_learning.dataset.image_names import check_image_name
 from active_learning.errors import MaskALError
 from active_learning.system.files import write_if_changed
 from active_learning.system.wording import counted

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from active_learning.annotations import FileKind, file_kind, image_named_in
+from active_learning.dataset.folder_walk import FolderWalk, files_of, walk_notes
+from active_learning.dataset.image_names import check_image_name, check_names, normalised
 from active_learning.dataset.mask_files import mask_files
 from active_learning.errors import AnnotationError, MaskALError
-from active_learning.system.files import report_unreadable_folder
 
-ANNOTATE = "annotate"
 IMAGE_SUFFIXES = frozenset(
-    [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif"]
-)
+    [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif",
+     ".webp"]
+)  # fmt: skip
 EXPORTED_AS_PNG = (".tif", ".tiff")  # in a Supervisely project, whose tool does not show them
 ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
 NamedIn: TypeAlias = Callable[[Path], str]  # gives the image that an annotation file names; raises AnnotationError
@@ -50,11 +50,6 @@ class _AnnotationFiles:
 ANNOTATION_FILES = _AnnotationFiles()
 
 
-def normalised(name: str) -> str:
-    """NFC, in which names compare: macOS and Linux store accents differently."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
-
-
 def is_image(filename: str) -> bool:
     """By its suffix; hidden files (such as those that macOS puts beside others) are none."""
     return not filename.startswith(".") and os.path.splitext(filename)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
@@ -67,11 +62,13 @@ class FolderSnapshot:
     Attributes:
         images: their names, sorted.
         files: from each sub-folder, "" for the folder itself, to the names of its files.
+        notes: what a person should know of files that are passed over, a line each.
     """
 
     folder: Path
     images: tuple[str, ...]
     files: Mapping[str, Sequence[str]]
+    notes: tuple[str, ...] = ()
 
 
 def take_snapshot(folder: Path) -> FolderSnapshot:
@@ -80,50 +77,35 @@ def take_snapshot(folder: Path) -> FolderSnapshot:
     Masks of CVAT's annotations are no images (see `mask_files`).
 
     Raises:
-        MaskALError: the folder is not there.
+        MaskALError: the folder is not there or cannot be read, or images have names that cannot be told apart or
+            written in a list (`check_names`).
     """
-    files = {"" if parent == Path() else parent.as_posix(): names for parent, names in walk(folder)}
+    tour = FolderWalk(folder)
+    files = {"" if parent == Path() else parent.as_posix(): names for parent, names in tour}
     masks = mask_files(folder, files)
     paths = (f"{parent}/{name}" if parent else name for parent, names in files.items() for name in names)
     images = [path for path in paths if is_image(path.rpartition("/")[2]) and path not in masks]
-    return FolderSnapshot(folder, tuple(sorted(images)), files)
+    check_names(folder, images)
+    others = (name for names in files.values() for name in names if not is_image(name))
+    notes = walk_notes(folder, _that_matter(tour.passed_over), others)
+    return FolderSnapshot(folder, tuple(sorted(images)), files, tuple(notes))
+
+
+def _that_matter(passed_over: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Images and annotations, and folders, whose names end with `/`."""
+    wanted = {
+        reason: [name for name in names if _matters(name.rpartition("/")[2])] for reason, names in passed_over.items()
+    }
+    return {reason: names for reason, names in wanted.items() if names}
+
+
+def _matters(filename: str) -> bool:
+    return not filename or is_image(filename) or annotation_key(filename) is not None
 
 
 def find_images(folder: Path) -> list[str]:
     """The images of `take_snapshot`."""
     return list(take_snapshot(folder).images)
-
-
-def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each sub-folder, relative to the folder, with its files, less hidden folders and the `annotate` folder.
-
-    Raises:
-        MaskALError: the folder is not there, or one in it cannot be read.
-    """
-    if not folder.is_dir():
-        raise MaskALError(f"{folder}: there is no such folder")
-    visited: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, onerror=report_unreadable_folder, followlinks=True):
-        status = Path(place).stat()
-        if (status.st_dev, status.st_ino) in visited:  # a link that leads back
-            folders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        hidden = {name for name in folders if name.startswith(".") or (name == ANNOTATE and place == str(folder))}
-        folders[:] = [name for name in folders if name not in hidden]
-        yield Path(place).relative_to(folder), files
-
-
-def check_image_name(name: str) -> str:
-    """The name, if it is a relative path that stays inside its folder.
-
-    Raises:
-        MaskALError: it is absolute or leads out of the folder.
-    """
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\x00" in name:
-        raise MaskALError(f"image name {name!r}: leads out of the image folder; give a path relative to it")
-    return name
 
 
 def annotation_key(filename: str) -> str | None:
@@ -195,7 +177,7 @@ def find_annotations(
     faults: dict[str, str] = {}
     for parent, names in by_parent.items():
         place = folder / parent
-        filenames = _list(place) if snapshot is None else snapshot.files.get(parent, ())
+        filenames = files_of(folder, Path(parent)) if snapshot is None else snapshot.files.get(parent, ())
         keys = {name: normalised(name.rpartition("/")[2]) for name in names}
         paired, doubtful = _pair_in_folder(place, _related_files(filenames, keys.values()), files)
         for name, key in keys.items():
@@ -204,10 +186,6 @@ def find_annotations(
             elif key in doubtful:
                 faults[name] = doubtful[key]
     return pairs, faults
-
-
-def _list(place: Path) -> list[str]:
-    return os.listdir(place) if place.is_dir() else []  # noqa: PTH208 (names are wanted, not paths)
 
 
 def _related_files(filenames: Iterable[str], images: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.annotations import mask_files_of
-from active_learning.dataset.image_folder import find_images, pair_annotations
+from active_learning.dataset.image_folder import pair_annotations, take_snapshot
 from active_learning.errors import MaskALError
 from active_learning.system.file_moves import same_content
 from active_learning.system.files import copy_atomically
@@ -26,16 +26,15 @@ def sample_initial_images(images: Sequence[str], size: int, seed: int) -> list[s
 
 def annotated_images(source: Path) -> dict[str, Path]:
     """From image names to their annotation files. Raises MaskALError where there is none."""
-    pairs = pair_annotations(source, find_images(source))
+    snapshot = take_snapshot(source)
+    pairs = pair_annotations(source, snapshot.images, snapshot=snapshot)
     if not pairs:
         raise MaskALError(f"{source}: holds no annotated image; put images with their annotations there")
     return pairs
 
 
-def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
-    """Copies the annotated images of `source` with their annotations into `target`; returns their names.
-
-    Masks that are files of their own go with them. A file that stands in `target` already is kept as it is.
+def images_to_copy(source: Path, target: Path) -> dict[str, Path]:
+    """As `annotated_images`.
 
     Raises:
         MaskALError: `source` holds no annotated image, or `target` another image of the same name: the annotation would
@@ -47,6 +46,18 @@ def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
         raise MaskALError(
             "\n".join(f"{target / name}: is another image than {source / name}; rename one of them" for name in clashes)
         )
+    return pairs
+
+
+def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
+    """Copies the annotated images of `source` with their annotations into `target`; returns their names.
+
+    Masks that are files of their own go with them. A file that stands in `target` already is kept as it is.
+
+    Raises:
+        MaskALError: as `images_to_copy`.
+    """
+    pairs = images_to_copy(source, target)
     for name, annotation in pairs.items():
         _copy_if_absent(source / name, target / name)
         for mask in filter(None, mask_files_of(annotation, within=source).values()):

@@ -30,19 +30,6 @@ from detectron2.structures import Boxes, ImageList, Instances
 
 Features: TypeAlias = dict[str, Tensor]
 
-DROPOUT_HEADS = {
-    "StandardROIHeads": "DropoutROIHeads",
-    "Res5ROIHeads": "DropoutRes5ROIHeads",
-    "CascadeROIHeads": "DropoutCascadeROIHeads",
-    "FastRCNNConvFCHead": "DropoutBoxHead",
-    "MaskRCNNConvUpsampleHead": "DropoutMaskHead",
-}
-
-
-def add_dropout_config(cfg: CfgNode) -> None:
-    """Adds MODEL.ROI_HEADS.DROPOUT_PROBABILITY, the share of activations that dropout sets to zero."""
-    cfg.MODEL.ROI_HEADS.DROPOUT_PROBABILITY = 0.0
-
 
 class WithDropout(nn.Module):
     """What the three heads share; a base class before the head's own. `dropout_probability` comes from the config."""

@@ -7,12 +7,12 @@ import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.keys import MOST_ITERATIONS
-from active_learning.settings.paths import is_zoo_config
+from active_learning.settings.paths import DOWNLOADS, is_zoo_config
 from active_learning.system.log import logger
 from active_learning.system.wording import counted
 
@@ -27,26 +27,69 @@ SCHEDULES = {
     "cosine_decay": "WarmupCosineLR",
     "exp_decay": "WarmupExponentialLR",
 }
+DROPOUT_HEADS = {
+    "StandardROIHeads": "DropoutROIHeads",
+    "Res5ROIHeads": "DropoutRes5ROIHeads",
+    "CascadeROIHeads": "DropoutCascadeROIHeads",
+    "FastRCNNConvFCHead": "DropoutBoxHead",
+    "MaskRCNNConvUpsampleHead": "DropoutMaskHead",
+}
+POOLERS = ("ROIAlignV2", "ROIAlign", "ROIPool")
+# The other parts that there are. They stand here, too, so that they are checked without PyTorch.
+PARTS: dict[str, tuple[object, ...]] = {
+    "META_ARCHITECTURE": ("GeneralizedRCNN",),
+    "BACKBONE.NAME": ("build_resnet_backbone", "build_resnet_fpn_backbone"),
+    "RESNETS.DEPTH": (18, 34, 50, 101, 152),
+    "PROPOSAL_GENERATOR.NAME": ("RPN",),
+    "RPN.HEAD_NAME": ("StandardRPNHead",),
+    "ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",),
+    "ROI_BOX_HEAD.POOLER_TYPE": POOLERS,
+    "ROI_MASK_HEAD.POOLER_TYPE": POOLERS,
+}
+
+
+def add_dropout_config(cfg: CfgNode) -> None:
+    """Adds MODEL.ROI_HEADS.DROPOUT_PROBABILITY, the share of activations that dropout sets to zero."""
+    cfg.MODEL.ROI_HEADS.DROPOUT_PROBABILITY = 0.0
 
 
 def network_config(settings: Settings, experiment: Experiment) -> CfgNode:
     """The Mask R-CNN of the settings with dropout heads, classes, thresholds, image sizes and device.
 
     Raises:
-        MaskALError: the config file is not found or cannot be read, or it is no Mask R-CNN that takes dropout heads.
+        MaskALError: as `read_network`.
     """
-    cfg = _read_config(settings.network_config)
-    _use_dropout_heads(cfg, settings.network_config)
+    cfg = network_without_device(settings, experiment)
+    cfg.MODEL.DEVICE = _device(settings.cuda_visible_devices)
+    cfg.SOLVER.AMP.ENABLED = mixed_precision(settings.precision, cfg.MODEL.DEVICE)
+    return cfg
+
+
+def network_without_device(settings: Settings, experiment: Experiment) -> CfgNode:
+    """As `network_config`, without asking the hardware."""
+    cfg = read_network(settings.network_config)
     heads = cfg.MODEL.ROI_HEADS
     heads.DROPOUT_PROBABILITY = float(experiment.dropout_probability)
     heads.NUM_CLASSES = len(settings.classes)
     heads.SCORE_THRESH_TEST = float(settings.confidence_threshold)
     heads.NMS_THRESH_TEST = float(settings.nms_threshold)
     _set_image_sizes(cfg, settings)
-    cfg.MODEL.DEVICE = _device(settings.cuda_visible_devices)
-    cfg.SOLVER.AMP.ENABLED = mixed_precision(settings.precision, cfg.MODEL.DEVICE)
+    cfg.INPUT.MAX_PIXELS = settings.most_pixels
     cfg.DATALOADER.NUM_WORKERS = settings.num_workers
     cfg.SEED = experiment.seed
+    return cfg
+
+
+def read_network(name: str) -> CfgNode:
+    """The config of that name or path, with dropout heads. PyTorch is not imported, and no network is built.
+
+    Raises:
+        MaskALError: the file, or one that it builds on, is not found or cannot be read, has unknown keys or values, or
+            is of no Mask R-CNN that takes dropout heads.
+    """
+    cfg = _read_config(name)
+    _use_dropout_heads(cfg, name)
+    _check_parts(cfg, name)
     return cfg
 
 
@@ -108,13 +151,15 @@ def pretrained_weights(settings: Settings) -> str:
     """Path or address of the weights of `pretrained_weights`; "" for none.
 
     Raises:
-        MaskALError: neither a file nor a config with published weights.
+        MaskALError: neither a file or an address nor a config with published weights.
     """
     from detectron2 import model_zoo
 
     name = settings.pretrained_weights
-    if not name or Path(name).is_file():
+    if not name or name.startswith(DOWNLOADS):
         return name
+    if (file := Path(name).expanduser()).is_file():
+        return str(file)
     if Path(name).suffix not in (".yaml", ".yml"):
         raise MaskALError(f"pretrained_weights: there is no file {name}; give a .pth or .pkl file, or a config's name")
     try:
@@ -139,7 +184,6 @@ def published_classes(name: str) -> list[str]:
 
 
 def _read_config(name: str) -> CfgNode:
-    from active_learning.network.dropout_heads import add_dropout_config
     from detectron2.config import get_cfg
 
     cfg = get_cfg()
@@ -147,8 +191,9 @@ def _read_config(name: str) -> CfgNode:
     path = _config_file(name)
     try:
         cfg.merge_from_file(path)
-    except (KeyError, ValueError, AssertionError) as error:
-        raise MaskALError(f"network_config: {path} cannot be read: {error}") from error
+    except (KeyError, ValueError, OSError) as error:
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise MaskALError(f"network_config: {path} cannot be read: {reason}") from error
     return cfg
 
 
@@ -165,9 +210,15 @@ def _config_file(name: str) -> str:
     return model_zoo.get_config_file(name)
 
 
-def _use_dropout_heads(cfg: CfgNode, name: str) -> None:
-    from active_learning.network.dropout_heads import DROPOUT_HEADS
+def _check_parts(cfg: CfgNode, name: str) -> None:
+    for key, known in PARTS.items():
+        value: Any = functools.reduce(getattr, key.split("."), cfg.MODEL)
+        if value not in known:
+            choices = " or ".join(map(str, known))
+            raise MaskALError(f"network_config: {name}: MODEL.{key} {value!r} is not known here; it can be {choices}")
 
+
+def _use_dropout_heads(cfg: CfgNode, name: str) -> None:
     if not cfg.MODEL.MASK_ON:
         raise MaskALError(f"network_config: {name} predicts no masks (MODEL.MASK_ON is False); choose a Mask R-CNN")
     for key in ("ROI_HEADS", "ROI_BOX_HEAD", "ROI_MASK_HEAD"):

@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import nn
 
 import detectron2.data.transforms as T
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.weights_files import missing_weights
+from active_learning.system.pixel_limit import pixel_limit
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import detection_utils
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
-IMAGE_ERRORS = (OSError, EOFError, SyntaxError, ValueError)  # of decoders; Pillow: SyntaxError for a broken header
+# Of decoders; Pillow: SyntaxError for a broken header.
+IMAGE_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 # What reading a file that holds no weights may end in; PyTorch's reader has no error of its own for it.
 UNREADABLE = (
     OSError,
@@ -82,9 +85,12 @@ def read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
         MaskALError: the file is no image that can be read.
     """
     try:
-        return _read_input(path, cfg)
+        with pixel_limit(cfg.INPUT.get("MAX_PIXELS")):
+            return _read_input(path, cfg)
     except IMAGE_ERRORS as error:
-        raise MaskALError(f"{path}: cannot be read as an image ({error}); replace or remove the file") from error
+        too_large = isinstance(error.__cause__ or error, Image.DecompressionBombError)
+        remedy = "raise max_image_megapixels" if too_large else "replace or remove the file"
+        raise MaskALError(f"{path}: cannot be read as an image ({error}); {remedy}") from error
 
 
 def _read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:

@@ -106,5 +106,6 @@ def _description(cfg: CfgNode) -> str:
     """All that a training must have in common with the one it goes on with."""
     cfg = cfg.clone()
     cfg.MODEL.pop("CPU_KERNELS", None)  # only rounding depends on it
+    cfg.INPUT.pop("MAX_PIXELS", None)  # only which images are refused
     text: str = cfg.dump()
     return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
@@ -11,6 +11,7 @@ from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import DatasetSummary, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import FolderSnapshot, take_snapshot
 from active_learning.dataset.initial_images import copy_initial_train_dir, sample_initial_images
+from active_learning.dataset.whole_images import WholeImages
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
@@ -18,6 +19,9 @@ from active_learning.run.output_files import read_train_files
 from active_learning.settings import Settings
 from active_learning.system.log import logger
 from active_learning.system.processes import run_on_all_ranks
+from active_learning.system.wording import counted
+
+MEASURED = ("val", "test")
 
 
 class RunData:
@@ -33,16 +37,18 @@ class RunData:
         self.seen = seen
         self._snapshots: dict[str, FolderSnapshot] = {}
         self._annotations: dict[str, AnnotationCache] = {}
+        self._whole: dict[str, WholeImages] = {}
+        self._logged: set[str] = set()
 
     def apply(self, settings: Settings) -> None:
         """Uses these settings from now on; what is known of folders and annotations stays where they are the same."""
         self.settings = settings
-        labels = (settings.classes, settings.unknown_labels)
+        how = (settings.classes, settings.unknown_labels, settings.most_pixels)
         self._snapshots = {split: one for split, one in self._snapshots.items() if one.folder == self.folder(split)}
         self._annotations = {
             split: one
             for split, one in self._annotations.items()
-            if (one.folder, one.classes, one.unknown_labels) == (self.folder(split), *labels)
+            if (one.folder, one.classes, one.unknown_labels, one.most_pixels) == (self.folder(split), *how)
         }
 
     def refresh(self, *splits: str) -> None:
@@ -53,20 +59,33 @@ class RunData:
     def folder(self, split: str) -> Path:
         return {"train": self.settings.traindir, "val": self.settings.valdir, "test": self.settings.testdir}[split]
 
+    def walked(self, split: str) -> FolderSnapshot:
+        """As `snapshot`, of a folder that may be empty."""
+        if split not in self._snapshots:
+            self._snapshots[split] = take_snapshot(self.folder(split))
+        return self._snapshots[split]
+
     def snapshot(self, split: str) -> FolderSnapshot:
         """Raises MaskALError where the folder holds no image."""
-        if split not in self._snapshots:
-            snapshot = take_snapshot(self.folder(split))
-            if not snapshot.images:
-                raise MaskALError(f"{self.folder(split)}: holds no image; put the images of {split}dir there")
-            self._snapshots[split] = snapshot
-        return self._snapshots[split]
+        snapshot = self.walked(split)
+        if not snapshot.images:
+            raise MaskALError(f"{self.folder(split)}: holds no image; put the images of {split}dir there")
+        return snapshot
 
     def annotations(self, split: str) -> AnnotationCache:
         if split not in self._annotations:
             settings = self.settings
-            self._annotations[split] = AnnotationCache(self.folder(split), settings.classes, settings.unknown_labels)
+            self._annotations[split] = AnnotationCache(
+                self.folder(split), settings.classes, settings.unknown_labels, settings.most_pixels
+            )
         return self._annotations[split]
+
+    def _whole_images(self, split: str) -> WholeImages:
+        folder, most_pixels = self.folder(split), self.settings.most_pixels
+        known = self._whole.get(split)
+        if known is None or (known.folder, known.most_pixels) != (folder, most_pixels):
+            known = self._whole[split] = WholeImages(folder, most_pixels)
+        return known
 
     def images(self, split: str) -> list[str]:
         """Raises MaskALError where the folder holds no image."""
@@ -115,7 +134,14 @@ class RunData:
             self._note_changes(split, images)  # what was annotated now is no news
 
     def log_changes(self, split: str, images: Sequence[str]) -> None:
-        """Logs what appeared, changed or vanished since the last time; `images` are those that the run uses."""
+        """Logs what appeared, changed or vanished since the last time, and, once, what is passed over.
+
+        `images` are those that the run uses.
+        """
+        for note in self.snapshot(split).notes:
+            if note not in self._logged:
+                logger.warning("%s", note)
+        self._logged.update(self.snapshot(split).notes)
         for line in self._note_changes(split, images):
             logger.info("%s", line)
 
@@ -140,9 +166,19 @@ class RunData:
         return present
 
     def write(self, split: str, images: Sequence[str]) -> DatasetSummary:
-        """Writes <split>.txt and <split>.json into dataroot."""
+        """Writes <split>.txt and <split>.json into dataroot.
+
+        Raises:
+            MaskALError: images have no good annotation, those to measure on hold no object, or one cannot be decoded,
+                which would end hours of training.
+        """
+        if faults := self._whole_images(split).faults(images):
+            raise MaskALError("\n".join(faults))
         write_image_list(self.settings.dataroot / f"{split}.txt", images)
-        return write_coco_json(self.annotations(split), images, self.json(split), self.snapshot(split))
+        summary = write_coco_json(self.annotations(split), images, self.json(split), self.snapshot(split))
+        if fault := without_object(split, self.folder(split), len(images), summary.objects):
+            raise MaskALError(fault)
+        return summary
 
     def json(self, split: str) -> Path:
         return self.settings.dataroot / f"{split}.json"
@@ -154,3 +190,13 @@ class RunData:
         name = f"maskal_{split}"
         run_on_all_ranks(register_dataset, name, self.json(split), self.folder(split), self.settings.classes)
         return name
+
+
+def without_object(split: str, folder: Path, images: int, objects: Mapping[str, int]) -> str:
+    """What is wrong with annotated images to measure on that hold no object; "" for nothing, and of training images."""
+    if split not in MEASURED or any(objects.values()):
+        return ""
+    return (
+        f"{folder}: its {counted(images, 'image')} hold no object of the classes ({', '.join(objects)}), and the mAP "
+        f"is measured on objects; add images with some to {split}dir, or annotate those that are there"
+    )

@@ -150,7 +150,7 @@ def _read_values(path: Path, remedy: str, *, value_needed: bool) -> dict[str, fl
             raise MaskALError(f"{place}: {line!r} is not `name, value`; {remedy}") from error
         if not (math.isnan(certainty) or -ROUNDING <= certainty <= 1 + ROUNDING):
             raise MaskALError(f"{place}: {value.strip()} of {name!r} is no certainty from 0 to 1, nor NaN; {remedy}")
-        name = check_values(_NAME, name.strip(), place, remedy)
+        name = check_values(_NAME, name, place, remedy)
         if name in found:
             raise MaskALError(f"{place}: {name!r} is listed twice; {remedy}")
         found[name] = certainty

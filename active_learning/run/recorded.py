@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import pydantic
 from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 
-from active_learning.dataset.image_folder import check_image_name
+from active_learning.dataset.image_names import check_image_name
 from active_learning.errors import MaskALError, first_line
 from active_learning.settings.keys import reason_of, short, wrong
 
@@ -41,7 +41,7 @@ def _image_name(name: str) -> str:
         raise wrong("is no name of an image: it must be a path relative to the image folder") from error
     except UnicodeEncodeError as error:
         raise wrong("is no name of an image: it holds half a character") from error
-    if length > LONGEST_NAME or any(ord(character) < 32 for character in name):
+    if length > LONGEST_NAME or any(line_end in name for line_end in "\r\n"):
         raise wrong("is no name of an image")
     return name
 

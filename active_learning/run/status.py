@@ -10,7 +10,8 @@ from tabulate import tabulate
 from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import image_named_in
-from active_learning.dataset.image_folder import ANNOTATE, find_annotations, find_images
+from active_learning.dataset.folder_walk import ANNOTATE
+from active_learning.dataset.image_folder import find_annotations, find_images
 from active_learning.run.output_files import output_files
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings

@@ -41,6 +41,25 @@ def start_weights(settings: Settings, files: OutputFiles, loop: int) -> str:
     return pretrained_weights(settings)
 
 
+def next_weights(settings: Settings, experiment: Experiment, files: OutputFiles, state: RunState | None) -> set[str]:
+    """Paths or addresses of what a run loads before it has trained anything more.
+
+    Args:
+        state: None where the run has not begun.
+
+    Raises:
+        MaskALError: as `start_weights` and `duplicated_initial_model`.
+    """
+    loop, phase = (state.loop, state.phase) if state else (0, "annotate")
+    if phase in ("annotate", "train"):
+        if loop == 0 and settings.duplicate_initial_model_and_data:
+            return {str(duplicated_initial_model(settings))}
+        return {start_weights(settings, files, loop)} - {""}
+    if loop >= len(experiment.pool_sizes):
+        return {str(weights_of(files, loop))} if phase == "evaluate" else set()
+    return {str(weights_of(files, loop)), start_weights(settings, files, loop + 1)} - {""}
+
+
 def earlier_initial_model(settings: Settings, experiment: Experiment, images: Sequence[str]) -> Path | None:
     """An initial model that stands in for the first training on these images; None where there is none.
 

@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from active_learning.annotations.formats import FORMATS
 from active_learning.sampling.strategies import STRATEGIES
+from active_learning.system.names import folded_label, names_alike
 from active_learning.system.wording import did_you_mean
 
 T = TypeVar("T")
@@ -124,6 +125,8 @@ def _class_names(names: tuple[str, ...]) -> tuple[str, ...]:
             raise wrong(f"has a name of {len(name)} characters at [{index}], must have at most {LONGEST_LABEL}")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise wrong(f"has {', '.join(map(repr, twice))} more than once")
+    if alike := names_alike(names, folded_label):
+        raise wrong(f"has {' and '.join(map(ascii, alike[0]))}, which are one name in two forms; delete one of them")
     return names
 
 
@@ -190,6 +193,7 @@ class SettingsKeys(pydantic.BaseModel):
     pretrained_weights: Text = ZOO_NETWORK
     image_min_size: Side | None = None
     image_max_size: Side | None = None
+    max_image_megapixels: Annotated[Int, Field(ge=1, le=1000)] = 250
 
     cuda_visible_devices: Annotated[str, PlainValidator(_devices)] = "0"
     precision: Literal["auto", "fp32", "amp"] = "auto"
@@ -298,7 +302,7 @@ def recorded_mistakes(values: Mapping[str, Any]) -> list[str]:
 def usable_class_names(classes: Any) -> list[str]:
     """Those of a faulty list of classes that other keys may name all the same."""
     names = [name.strip() for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
-    return [name for name in dict.fromkeys(names) if name and name.isprintable()]
+    return [name for name in {folded_label(name): name for name in names}.values() if name and name.isprintable()]
 
 
 def _explain(details: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,13 +11,12 @@ from active_learning.annotations.formats import FORMATS
 from active_learning.annotations.supervisely_meta import check_meta, read_meta
 from active_learning.errors import AnnotationError
 from active_learning.settings.keys import SettingsKeys
+from active_learning.settings.weights_file import weights_fault
 from active_learning.system.programs import command_words
 from active_learning.system.wording import did_you_mean
 
 OUTPUT_ROOTS = ("weightsroot", "resultsroot", "dataroot")
 DOWNLOADS = ("https://", "http://", "detectron2://")
-ZIP_START = b"PK\x03\x04"
-PICKLE_START = b"\x80"
 
 
 def path_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
@@ -77,7 +75,7 @@ def meta_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
     try:
         check_meta(read_meta(path), keys.classes)
     except AnnotationError as error:
-        yield from ((key, f"{key}: {line}") for line in str(error).splitlines())
+        yield from ((key, f"{key}: {line}") for line in str(error).split("\n"))
 
 
 def _annotator_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
@@ -102,23 +100,14 @@ def network_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
 
 
 def _weights_fault(weights: str) -> str:
-    """Empty where they can be used, as far as their first and last bytes show."""
+    """Empty where they can be used, as far as `weights_fault` sees."""
     if not weights or weights.startswith(DOWNLOADS) or is_zoo_config(weights):
         return ""
     file = Path(weights).expanduser()
     if file.suffix not in (".pth", ".pkl"):
         near = did_you_mean(weights, zoo_configs())
         return f'is neither a zoo config name nor a .pth or .pkl file{near}; "" starts from random weights'
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(4)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    if start == ZIP_START and not zipfile.is_zipfile(file):
-        return "is cut short; fetch or copy it again"
-    if file.suffix == ".pth" and start != ZIP_START and not start.startswith(PICKLE_START):
-        return "does not hold PyTorch weights; fetch or copy it again"
-    return "" if start else "is an empty file; fetch or copy it again"
+    return weights_fault(file)
 
 
 def _config_folders() -> list[Path]:

@@ -56,6 +56,11 @@ class Settings(SettingsKeys):
             raise wrong("; ".join(message for _, message in found))
         return self
 
+    @property
+    def most_pixels(self) -> int:
+        """Images of more pixels are refused."""
+        return self.max_image_megapixels * 10**6
+
     def experiments(self) -> list[Experiment]:
         """Each entry of the lists with each seed, seeds outermost."""
         named = _named_experiments(self)

@@ -60,14 +60,14 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def disk_failure(error: OSError) -> str:
-    """The file, what happened, the remedy and the disk; "" where it is not the system that failed."""
+def disk_failure(error: OSError, go_on: str = f"Nothing is lost: {GO_ON}") -> str:
+    """The file, what happened, the remedy, the disk and how to go on; "" where it is not the system that failed."""
     if error.errno not in REMEDIES:
         return ""
     place = error.filename2 or error.filename
     file = os.fsdecode(place) if isinstance(place, (str, bytes, os.PathLike)) else ""
     remedy = REMEDIES[error.errno] + (f" ({disk_of(Path(file))})" if file and "disk" in REMEDIES[error.errno] else "")
-    return f"{f'{file}: ' if file else ''}{error.strerror}; {remedy}. Nothing is lost: {GO_ON}"
+    return f"{f'{file}: ' if file else ''}{error.strerror}; {remedy}. {go_on}"
 
 
 def disk_of(path: Path) -> str:

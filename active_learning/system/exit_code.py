@@ -11,7 +11,7 @@ from typing import Any
 from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.interruption import GO_ON, INTERRUPTED, interruptible
-from active_learning.system.log import log_to_file, log_traceback
+from active_learning.system.log import escape_unencodable, log_to_file, log_traceback
 
 FAILURE = 1
 
@@ -29,6 +29,7 @@ def exit_code_of(
     Args:
         go_on: what an interrupted user reads.
     """
+    escape_unencodable()
     try:
         with interruptible():
             return program(*args) or 0

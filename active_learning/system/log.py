@@ -6,6 +6,7 @@ warnings go everywhere.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
@@ -32,6 +33,13 @@ def start_log(path: Path) -> None:
     _use_handlers(logger, file, terminal)
     for name in ENGINE_LOGGERS:
         _use_handlers(logging.getLogger(name), engine, _WarningsFor(file), _WarningsFor(terminal))
+
+
+def escape_unencodable() -> None:
+    """Has the terminal escape what it cannot show, such as a file name that is no text, where Python would fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def mute_log() -> None:
@@ -99,7 +107,7 @@ class _WithoutColours(logging.Formatter):
 
 
 def _file(path: Path) -> logging.FileHandler:
-    handler = _QuietFile(path, encoding="utf-8")
+    handler = _QuietFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_WithoutColours())
     return handler
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import yaml
+from fvcore.common.config import BASE_KEY
 from fvcore.common.config import CfgNode as _CfgNode
 
 from detectron2.utils.errors import InputError
@@ -24,10 +25,10 @@ class CfgNode(_CfgNode):
 
     @classmethod
     def _open_cfg(cls, filename: str | os.PathLike[str]) -> IO[str]:
-        return PathManager.open(os.fspath(filename), "r", encoding="utf-8")
+        return PathManager.open(PathManager.get_local_path(os.fspath(filename)), "r", encoding="utf-8")
 
     def merge_from_file(self, cfg_filename: str | os.PathLike[str], allow_unsafe: bool = False) -> None:
-        """Override this tree by a YAML file and the files its `_BASE_` names (relative to it).
+        """Override this tree by a YAML file and the files its `_BASE_` names (relative to it), those first.
 
         Args:
             cfg_filename: path or address of the file.
@@ -35,35 +36,49 @@ class CfgNode(_CfgNode):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not a YAML mapping, is of VERSION 1, or a value has the wrong type.
+            ValueError: a file is not a YAML mapping, is of VERSION 1, or a value has the wrong type; `_BASE_` is no
+                path, or leads back to the file.
             KeyError: a key is not in this tree.
         """
-        file = os.fspath(cfg_filename)
+        for file, settings in self._files_from_base(os.fspath(cfg_filename), allow_unsafe, ()):
+            _check_version(file, settings)
+            _spell_switch(file, settings)
+            try:
+                self.merge_from_other_cfg(type(self)(settings))
+            except (KeyError, ValueError) as error:
+                raise type(error)(f"{file}: {error.args[0]}") from error
+            except (AssertionError, AttributeError, TypeError) as error:
+                raise ValueError(f"{file}: {error}") from error
+
+    @classmethod
+    def _files_from_base(
+        cls, file: str, allow_unsafe: bool, above: tuple[str, ...]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """The files to merge in turn, each with its own settings; `above` are those that this one is the base of."""
+        if file in above:
+            raise ValueError(f"{file}: {BASE_KEY} leads back to the file: {' -> '.join([*above, file])}")
+        settings = cls._load_file(file, allow_unsafe, f", the {BASE_KEY} of '{above[-1]}'" if above else "")
+        bases = settings.pop(BASE_KEY, [])
+        bases = bases if isinstance(bases, list) else [bases]
+        if not all(isinstance(base, str) and base for base in bases):
+            raise ValueError(f"{file}: {BASE_KEY} is {bases!r}; it can be the path of a file, or a list of paths")
+        places = [_place_of_base(base, file) for base in bases]
+        below = [part for base in places for part in cls._files_from_base(base, allow_unsafe, (*above, file))]
+        return [*below, (file, settings)]
+
+    @classmethod
+    def _load_file(cls, file: str, allow_unsafe: bool, role: str) -> dict[str, Any]:
         if not PathManager.isfile(PathManager.get_local_path(file)):
-            raise FileNotFoundError(f"there is no config file '{file}'")
+            raise FileNotFoundError(f"there is no config file '{file}'{role}")
         try:
-            loaded = self.load_yaml_with_base(file, allow_unsafe=allow_unsafe)
-        except (yaml.YAMLError, TypeError) as error:
+            with cls._open_cfg(file) as stream:
+                loaded = yaml.unsafe_load(stream) if allow_unsafe else yaml.safe_load(stream)
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{file}: not a YAML file of settings: {error}") from error
         if not isinstance(loaded, dict):
-            raise ValueError(f"{file}: the top level must be a mapping of settings, not {type(loaded).__name__}")
-        # a file without VERSION is current unless it has the weights key that only version 1 knew
-        version = loaded.get("VERSION", 1 if "WEIGHT" in (loaded.get("MODEL") or {}) else CURRENT_VERSION)
-        if version != CURRENT_VERSION:
-            raise ValueError(
-                f"{file}: VERSION {version} files cannot be read, only VERSION {CURRENT_VERSION}; "
-                "rename its keys after detectron2/config/defaults.yaml and set VERSION: 2"
-            )
-        model = loaded.get("MODEL")
-        if isinstance(model, dict) and "CPU_KERNELS" in model:
-            choice = model["CPU_KERNELS"] or "off"  # YAML 1.1 takes a bare off for False
-            if choice not in ("auto", "off"):
-                raise ValueError(f"{file}: MODEL.CPU_KERNELS is {choice!r}; it can be auto or off")
-            model["CPU_KERNELS"] = choice
-        try:
-            self.merge_from_other_cfg(type(self)(loaded))
-        except (KeyError, ValueError) as error:
-            raise type(error)(f"{file}: {error.args[0]}") from error
+            what = "nothing" if loaded is None else type(loaded).__name__
+            raise ValueError(f"{file}: the top level must be a mapping of settings, not {what}")
+        return loaded
 
     def merge_from_other_cfg(self, cfg_other: _CfgNode) -> None:
         """Override this tree by another; a key that is not in this tree raises KeyError."""
@@ -96,6 +111,38 @@ class CfgNode(_CfgNode):
     def _with_nearest_key(self, message: str) -> str:
         nearest = difflib.get_close_matches(message.rsplit(" ", 1)[-1], self._dotted_keys(), n=1)
         return f"{message} (did you mean {nearest[0]}?)" if nearest else message
+
+
+def _place_of_base(base: str, file: str) -> str:
+    """Relative to the file that names it."""
+    if "://" in base:
+        return base
+    if "://" in file:
+        return f"{file.rpartition('/')[0]}/{base}"
+    return os.path.normpath(Path(file).parent / Path(base).expanduser())
+
+
+def _check_version(file: str, settings: dict[str, Any]) -> None:
+    """A file without VERSION is current unless it has the weights key that only version 1 knew."""
+    model = settings.get("MODEL")
+    first = isinstance(model, dict) and "WEIGHT" in model
+    version = settings.get("VERSION", 1 if first else CURRENT_VERSION)
+    if version != CURRENT_VERSION:
+        raise ValueError(
+            f"{file}: VERSION {version} files cannot be read, only VERSION {CURRENT_VERSION}; "
+            "rename its keys after detectron2/config/defaults.yaml and set VERSION: 2"
+        )
+
+
+def _spell_switch(file: str, settings: dict[str, Any]) -> None:
+    """YAML 1.1 takes a bare off for False."""
+    model = settings.get("MODEL")
+    if not (isinstance(model, dict) and "CPU_KERNELS" in model):
+        return
+    choice = model["CPU_KERNELS"] or "off"
+    if choice not in ("auto", "off"):
+        raise ValueError(f"{file}: MODEL.CPU_KERNELS is {choice!r}; it can be auto or off")
+    model["CPU_KERNELS"] = choice
 
 
 def _with_tuples(value: Any) -> Any:

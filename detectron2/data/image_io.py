@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import struct
-
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from detectron2.utils.file_io import PathManager
+from detectron2.utils.image_file import DAMAGED, check_file, eight_bits, read_pixels
 
 # ITU-R BT.601 luma and its two colour differences, as rows.
 _RGB_TO_YUV = np.array(
     [[0.299, 0.587, 0.114], [-0.14713, -0.28886, 0.436], [0.615, -0.51499, -0.10001]], dtype=np.float64
 )
 _YUV_TO_RGB = np.array([[1.0, 0.0, 1.13983], [1.0, -0.39465, -0.58060], [1.0, 2.03211, 0.0]], dtype=np.float64)
-_DAMAGED = (OSError, SyntaxError, ValueError, struct.error)  # what Pillow's plug-ins raise
 
 
 def read_image(file_name: str, format: str | None = None) -> np.ndarray:
-    """Read an image upright.
+    """Read an image upright: BMP, JPEG, JPEG 2000, PNG, PPM, Sun raster, TIFF or WebP.
+
+    Images of more than `image_file.MAX_PIXELS`, or than a program has allowed by Pillow's Image.MAX_IMAGE_PIXELS, are
+    refused.
 
     Args:
         file_name: path, or an address PathManager knows.
@@ -34,33 +34,27 @@ def read_image(file_name: str, format: str | None = None) -> np.ndarray:
         FileNotFoundError: there is no such file.
         OSError: it cannot be read as an image; the message names the file.
     """
-    with PathManager.open(str(file_name), "rb") as file:
-        try:
-            with Image.open(file) as image:
-                image.load()
-                _turn_upright(image)
-                return convert_PIL_to_numpy(image, format)
-        except (*_DAMAGED, Image.DecompressionBombError) as error:
-            raise OSError(f"{file_name}: cannot be read as an image: {error}") from error
-
-
-def _turn_upright(image: Image.Image) -> None:
-    # A damaged EXIF block does not affect the pixels, and Pillow may fail to write it back after turning them.
-    with contextlib.suppress(*_DAMAGED, LookupError, TypeError, OverflowError):
-        ImageOps.exif_transpose(image, in_place=True)
+    try:
+        check_file(str(file_name))
+        with PathManager.open(str(file_name), "rb") as file:
+            return convert_PIL_to_numpy(read_pixels(file, deep_greys=format is None), format)
+    except FileNotFoundError:
+        raise
+    except DAMAGED as error:
+        raise OSError(f"{file_name}: cannot be read as an image: {error}") from error
 
 
 def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray:  # noqa: N802
     """Convert a Pillow image to an array.
 
-    Greys of 16 bits become 8 bits by dropping the lower byte; alpha is dropped; palettes, CMYK and bitmaps are
-    converted to the colours they show.
+    Greys of more than 8 bits and floats are spread over 8 bits (`detectron2.utils.deep_pixels`); alpha is dropped;
+    palettes, CMYK and bitmaps are converted to the colours they show.
 
     Returns HxWxC (or HxW for format None and a grey file); `format` is as for read_image.
     """
     if format is None:
         return np.asarray(image)
-    image = _eight_bits(image)
+    image = eight_bits(image)
     mode = "RGB" if format in ("BGR", "YUV-BT.601") else format
     array = np.asarray(image if image.mode == mode else image.convert(mode))
     if format == "BGR":
@@ -68,13 +62,6 @@ def convert_PIL_to_numpy(image: Image.Image, format: str | None) -> np.ndarray: 
     if format == "YUV-BT.601":
         return np.dot(array / 255.0, _RGB_TO_YUV.T)
     return array[:, :, None] if format == "L" else array
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    # Pillow clips 16-bit values at 255, which turns most of such an image white.
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.clip(np.asarray(image), 0, 0xFFFF) >> 8).astype(np.uint8))
-    return image
 
 
 def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str) -> np.ndarray:

@@ -26,12 +26,17 @@ def write_whole(file: Path, write: Callable[[Path], Any]) -> None:
         raise
 
 
+def cached_file(address: str, cache_dir: str | None = None) -> Path:
+    """Where what comes from a web address is kept, be it there or not."""
+    return Path(get_cache_dir(cache_dir)) / cached_name(address)
+
+
 class CachedURLHandler(HTTPURLHandler):
     """Downloads to the cache, once for all processes; a failure names where the file can be put by hand."""
 
     def _get_local_path(self, path: str, force: bool = False, cache_dir: str | None = None, **kwargs: Any) -> str:
         self._check_kwargs(kwargs)
-        cached = Path(get_cache_dir(cache_dir)) / cached_name(path)
+        cached = cached_file(path, cache_dir)
         if cached.is_file() and not force:
             return str(cached)
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from active_learning.sampling.class_uncertainty import class_uncertainty
@@ -24,6 +25,12 @@ def annotated_image(path: Path) -> None:
     path.with_suffix(".json").write_text(
         json.dumps({**document, "imageHeight": 24, "imageWidth": 32, "flags": {}}), encoding="utf-8"
     )
+
+
+def write_weights(path: Path) -> None:
+    """A file that is of weights, though of no network here."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": {"backbone.bottom_up.stem.conv1.weight": torch.zeros(2, 3, 3, 3)}}, path)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from active_learning.network import evaluation, network_config, pre_labelling, p
 from active_learning.network.evaluation import Scores
 from active_learning.network.weights_files import begin_best
 from active_learning.report import page
+from active_learning.run import checks
 from active_learning.run import data as data_module
 from active_learning.run.data import RunData
 from active_learning.run.output_files import output_files, start_over
@@ -57,6 +58,7 @@ class FakeNetwork:
         monkeypatch.setattr(network_config, "network_config", lambda settings, experiment: None)
         monkeypatch.setattr(network_config, "pretrained_weights", lambda settings: "pretrained")
         monkeypatch.setattr(network_config, "training_config", self.training_config)
+        monkeypatch.setattr(checks, "next_weights", lambda *arguments: set())  # what is written are none
         monkeypatch.setattr(training, "register_dataset", lambda *arguments: None)
         monkeypatch.setattr(training, "train", self.train)
         monkeypatch.setattr(evaluation, "evaluate_weights", self.evaluate)
@@ -141,7 +143,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
         monkeypatch.setattr(module, "parse_document", parse)
     for name in ("sha1", "sha256", "md5"):
         monkeypatch.setattr(hashlib, name, counted(getattr(hashlib, name), "digests"))
-    for name in ("walk", "listdir"):
+    for name in ("scandir", "listdir"):  # a walk scans each folder once
         monkeypatch.setattr(os, name, counted(getattr(os, name), "walks"))
     return counts
 

@@ -13,6 +13,7 @@ from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network import network_config, prediction
 from active_learning.network.image_batches import UnreadableImage
+from tests.active_learning.conftest import write_weights
 
 ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 
@@ -20,7 +21,7 @@ ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 @pytest.fixture
 def request_of(settings, tmp_path):
     """The request of a command line on the training images; {tmp} stands for the test's folder."""
-    (tmp_path / "w.pth").write_bytes(b"\x80 pickled")
+    write_weights(tmp_path / "w.pth")
     for path in settings.traindir.glob("*.json"):
         path.unlink()
 

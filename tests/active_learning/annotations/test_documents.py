@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,14 @@ def test_encodings(tmp_path, encode):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(AnnotationError, match="cannot be read"):
         read(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path, kind):
+    path = tmp_path / "a.json"
+    {"pipe": lambda: os.mkfifo(path), "device": lambda: path.symlink_to("/dev/zero"), "folder": path.mkdir}[kind]()
+    with pytest.raises(AnnotationError, match=r"a\.json: is no regular file; remove it"):
+        read_content(path)
 
 
 def test_a_file_far_too_large_is_not_loaded(tmp_path):

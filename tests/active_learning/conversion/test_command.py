@@ -224,6 +224,7 @@ def test_nothing_to_convert(root, add_image, convert):
         pytest.param("coco", ("--max-polygon-error", "nan"), "0 or more pixels", id="no number"),
         pytest.param("coco", ("--unknown-labels", "keep"), "invalid choice: 'keep'", id="labels"),
         pytest.param("coco", ("--classes", "a", "b", "a"), "each name must be there once", id="classes"),
+        pytest.param("coco", ("--classes", "a", "A"), "'a' and 'A' are one name in two forms", id="class in capitals"),
         pytest.param("coco", ("--classes", " "), "none may be empty", id="empty class"),
     ],
 )

@@ -126,10 +126,19 @@ def test_converted_pictures_are_turned_by_their_exif(root, add_image, annotate, 
     assert size == {"height": 40, "width": 30}
 
 
-def test_a_picture_without_png_form_is_an_error(root, annotate, tmp_path, convert):
+def test_floats_which_png_does_not_hold_become_what_is_seen(root, annotate, tmp_path, convert):
     pixels("F").save(root / "a.tif")
     annotate("a.json", "a.tif", "healthy")
+    assert convert("supervisely").code == 0
+    with Image.open(tmp_path / "out/ds0/img/a.png") as copy:
+        assert (copy.mode, copy.getextrema()) == ("L", (0, 255))
+
+
+def test_a_picture_that_cannot_be_decoded_is_an_error(root, annotate, tmp_path, convert):
+    pixels("RGB").save(root / "a.tif")
+    annotate("a.json", "a.tif", "healthy")
+    (root / "a.tif").write_bytes((root / "a.tif").read_bytes()[:-900])
     outcome = convert("supervisely")
     assert outcome.code == 1
-    assert "a picture of mode F has no PNG form" in outcome.messages
+    assert "a.tif: cannot be read as an image" in outcome.messages
     assert not list(tmp_path.rglob("*.tmp"))

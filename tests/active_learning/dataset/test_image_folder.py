@@ -9,12 +9,12 @@ import pytest
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import (
     IMAGE_SUFFIXES,
-    check_image_name,
     find_images,
     foreign_files,
     pair_annotations,
     take_snapshot,
 )
+from active_learning.dataset.image_names import check_image_name
 from active_learning.errors import MaskALError
 
 
@@ -34,14 +34,7 @@ def test_find_images(train):
 
 def test_every_suffix(train):
     touch(train, *(f"a{suffix}" for suffix in IMAGE_SUFFIXES), *(f"b{suffix.upper()}" for suffix in IMAGE_SUFFIXES))
-    assert len(find_images(train)) == 2 * 14
-
-
-def test_linked_folders_are_searched_once(train, tmp_path):
-    touch(tmp_path, "elsewhere/a.jpg")
-    (train / "link").symlink_to(tmp_path / "elsewhere")
-    (train / "loop").symlink_to(train)
-    assert find_images(train) == ["link/a.jpg"]
+    assert len(find_images(train)) == 2 * 15
 
 
 def test_a_folder_that_is_not_there(tmp_path):

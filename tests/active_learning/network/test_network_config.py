@@ -261,7 +261,9 @@ def test_pretrained_weights(make_settings, tmp_path):
     file = tmp_path / "w.pth"
     file.write_bytes(b"")
     zoo = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+    address = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
     assert pretrained_weights(make_settings(pretrained_weights="")) == ""
+    assert pretrained_weights(make_settings(pretrained_weights=address)) == address
     assert pretrained_weights(make_settings(pretrained_weights=str(file))) == str(file)
     assert pretrained_weights(make_settings(pretrained_weights=zoo)).endswith("model_final_f10217.pkl")
     for name, message in (("gone.pth", "there is no file"), ("gone.yaml", "no published weights")):

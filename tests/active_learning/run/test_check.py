@@ -11,6 +11,7 @@ from active_learning.run.output_files import output_files
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
+from tests.active_learning.conftest import write_weights
 
 
 def changed(settings: Settings, changes: dict) -> Settings:
@@ -52,17 +53,33 @@ def test_all_faults_come_in_one_message(settings: Settings):
         assert words in str(caught.value)
 
 
+def test_files_that_are_passed_over_are_named_in_the_plan(settings: Settings, tmp_path, capfd):
+    (settings.traindir / "x.png").symlink_to(tmp_path / "val" / "00.png")
+    (settings.valdir / "y.heic").touch()
+    plan = describe_run(settings)
+    assert f"{settings.traindir}: x.png: passed over: a link out of the folder; copy the file there" in plan
+    assert f"{settings.valdir}: 1 file of kinds that are not read: 1 .heic; save images as JPEG or PNG" in plan
+    assert capfd.readouterr().err == ""
+
+
+def test_names_that_cannot_be_used_are_a_fault_beside_others(settings: Settings):
+    (settings.traindir / "01.PNG").touch()
+    (settings.valdir / "00.json").write_text("{", encoding="utf-8")
+    with pytest.raises(MaskALError) as caught:
+        describe_run(settings)
+    assert "image names that are one but for capitals or the form of accents: '01.PNG' and '01.png'" in str(
+        caught.value
+    )
+    assert "00.json" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"initial_datasize": 15}, "initial_datasize is 15, but traindir holds 14 images; lower it"),
         ({"use_initial_train_dir": True}, "holds no annotated image"),
-        (
-            {"duplicate_initial_model_and_data": True, "initial_train_file": "trainfiles_iteration000.txt"},
-            "is not below resultsroot",
-        ),
     ],
-    ids=["too few images", "initial_train_dir", "earlier run"],
+    ids=["too few images", "initial_train_dir"],
 )
 def test_what_the_run_would_refuse_at_its_start_is_a_fault(settings: Settings, tmp_path, changes: dict, words: str):
     own = tmp_path / "own"
@@ -95,6 +112,7 @@ def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, ph
     names = [f"0{n}.png" for n in range(7)]
     state = RunState(["a", "b"], 1, phase, names, history=history, settings=recorded(settings))
     state.save(output_files(settings, settings.experiments()[0]).state)
+    write_weights(settings.weightsroot / "exp1" / "uncertainty" / "best_model_001.pth")
     plan = describe_run(settings)
     assert f"It has begun: loop 1 of 2, phase {phase}" in plan
     assert loops(plan) == rows

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data import RunData
@@ -136,3 +137,30 @@ def test_lists_and_coco_files_are_written_side_by_side(settings: Settings):
     assert summary.objects == {"a": 2, "b": 0}
     assert (settings.dataroot / "test.txt").read_text(encoding="utf-8") == "00.png\n01.png\n"
     assert data.json("test").is_file()
+
+
+def test_an_image_that_cannot_be_decoded_ends_the_run_before_it_trains(settings: Settings):
+    data, path = RunData(settings), settings.testdir / "01.png"
+    assert data.write("test", data.images("test")).images == 2
+    path.write_bytes(path.read_bytes()[:60])  # the header is whole
+    with pytest.raises(MaskALError, match=r"01\.png: cannot be read as an image: .*; replace or remove it"):
+        data.write("test", data.images("test"))
+
+
+def test_an_image_of_more_pixels_than_the_settings_allow_is_named(settings: Settings):
+    Image.new("1", (1001, 1000)).save(settings.testdir / "01.png")
+    small = Settings(**{**settings.model_dump(), "max_image_megapixels": 1})
+    data = RunData(small)
+    with pytest.raises(MaskALError, match="1 million pixels .1001 x 1000., more than the 1 million that are allowed"):
+        data.write("test", data.images("test"))
+    data.apply(settings)
+    assert data.write("test", data.images("test")).images == 2
+
+
+def test_what_is_passed_over_is_logged_once(settings: Settings, caplog: pytest.LogCaptureFixture):
+    (settings.valdir / "x.gif").touch()
+    data = RunData(settings)
+    for _ in range(2):
+        data.log_changes("val", [])
+        data.refresh()
+    assert caplog.text.count("1 file of kinds that are not read: 1 .gif; save images as JPEG or PNG") == 1

@@ -18,6 +18,7 @@ from active_learning.acquisition import record_files
 from active_learning.acquisition.explanation import Explanation, write_explanations
 from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.own_files import RECORD, OwnFiles
+from active_learning.conversion.command import main as convert
 from active_learning.dataset.coco import write_image_list
 from active_learning.dataset.image_folder import take_snapshot
 from active_learning.errors import MaskALError
@@ -26,6 +27,7 @@ from active_learning.run.output_files import OutputFiles, write_pool_scores, wri
 from active_learning.run.state import RunState
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.exit_code import exit_code_of
+from tests.active_learning.conftest import annotated_image
 
 FULL = Path("/dev/full")
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="this system has no disk that is always full")
@@ -132,3 +134,13 @@ def test_a_folder_that_was_removed_at_this_moment_is_no_fault(monkeypatch: pytes
     Path("train/a.png").touch()
     fail_at("sub", errno.ENOENT, monkeypatch)
     assert take_snapshot(Path("train")).images == ("a.png",)
+
+
+def test_converting_names_the_file_and_the_disk(capsys: pytest.CaptureFixture) -> None:
+    Path("images").mkdir()
+    annotated_image(Path("images/a.png"))
+    Path("out.json.tmp").symlink_to(FULL)
+    arguments = ["convert", "images", "--to", "coco", "--classes", "a", "--out", "out.json"]
+    assert convert(arguments) == 1
+    assert "out.json: No space left on device; free some space on that disk (mounted at /" in capsys.readouterr().err
+    assert convert(arguments) == 0

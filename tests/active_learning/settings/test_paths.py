@@ -10,6 +10,7 @@ import pytest
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.settings import Settings
 from active_learning.settings.paths import is_zoo_config, path_mistakes, zoo_configs
+from tests.active_learning.conftest import write_weights
 
 FPN = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 
@@ -86,6 +87,7 @@ def test_a_zoo_config_does_not_lead_out_of_configs(home: Path, project_root: Pat
         pytest.param({"pretrained_weights": "text.pth"}, "does not hold PyTorch weights", id="text-in-weights"),
         pytest.param({"pretrained_weights": "cut.pth"}, "'cut.pth' is cut short", id="cut-weights"),
         pytest.param({"pretrained_weights": "empty.pkl"}, "is an empty file", id="empty-weights"),
+        pytest.param({"pretrained_weights": "pipe.pth"}, "'pipe.pth' is no file, but a pipe", id="pipe-as-weights"),
         pytest.param({"pretrained_weights": "folder.pth"}, "cannot be read: Is a directory", id="folder-as-weights"),
         pytest.param(
             {"network_config": "own.yaml"}, "pretrained_weights: 'own.yaml' is neither", id="own-network-no-weights"
@@ -94,6 +96,7 @@ def test_a_zoo_config_does_not_lead_out_of_configs(home: Path, project_root: Pat
 )  # fmt: skip
 def test_one_mistake(home: Path, keys: dict[str, Any], words: str) -> None:
     (home / "folder.pth").mkdir()
+    os.mkfifo(home / "pipe.pth")
     write_meta(home / "project.json", ["disc"])
     for name in ("a.txt", "text.pth", "own.yaml"):
         (home / name).write_text("hello", encoding="utf-8")
@@ -110,13 +113,10 @@ def write_zip(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "weights",
-    ["", "zip.pth", "old.pth", "zoo.pkl", "detectron2://ImageNetPretrained/MSRA/R-50.pkl", FPN],
+    "weights", ["", "detectron2://ImageNetPretrained/MSRA/R-50.pkl", "https://a.org/w.pkl", FPN, "whole.pth"]
 )
 def test_good_weights(home: Path, weights: str) -> None:
-    write_zip(home / "zip.pth")
-    (home / "old.pth").write_bytes(b"\x80\x02rest")
-    (home / "zoo.pkl").write_bytes(b"\x80\x02rest")
+    write_weights(home / "whole.pth")
     assert paths(pretrained_weights=weights) == []
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def test_of_the_engine_only_warnings_reach_the_terminal(tmp_path: Path, capsys: 
     assert [line[19:] for line in log.splitlines()] == [" WARNING no such weight"]
     engine = (tmp_path / "engine.log").read_text(encoding="utf-8")
     assert all(words in engine for words in ("details", "no such weight", "no predictions"))
+
+
+def test_what_is_no_text_is_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A file name that is not UTF-8; a terminal that shows fewer characters than there are."""
+    terminal = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(terminal, encoding="ascii", write_through=True))
+    assert exit_code_of(print, "caf\udce9 ä") == 0
+    assert terminal.getvalue() == rb"caf\udce9 \xe4" + b"\n"
+    start_log(tmp_path / "maskAL.log")
+    logger.warning("caf\udce9 ä")
+    assert (tmp_path / "maskAL.log").read_text(encoding="utf-8").endswith("caf\\udce9 ä\n")
 
 
 def test_files_hold_no_colours(tmp_path: Path):

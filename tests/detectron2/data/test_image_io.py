@@ -67,12 +67,13 @@ def test_damaged_exif_does_not_matter(tmp_path: Path, exif: bytes) -> None:
     ("image", "expected"),
     [
         (Image.fromarray(np.array([[0, 256, 0xFFFF]], dtype=np.uint16)), [0, 1, 255]),
+        (Image.fromarray(np.array([[100, 110, 120]], dtype=np.uint16)), [0, 128, 255]),
         (Image.fromarray(np.array([[0, 128, 255]], dtype=np.uint8)), [0, 128, 255]),
         (Image.fromarray(np.array([[False, True]])), [0, 255]),
         (Image.fromarray(np.array([[0, 128, 255]], dtype=np.uint8)).convert("LA"), [0, 128, 255]),
         (Image.fromarray(np.array([[7, 7]], dtype=np.uint8)).convert("P"), [7, 7]),
     ],
-    ids=["16 bits", "grey", "bitmap", "grey with alpha", "palette"],
+    ids=["16 bits", "few of 16 bits", "grey", "bitmap", "grey with alpha", "palette"],
 )
 def test_greys_of_all_kinds(tmp_path: Path, image: Image.Image, expected: list[int]) -> None:
     read = read_image(_save(tmp_path / "a.png", image), "BGR")

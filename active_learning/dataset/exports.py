@@ -1,0 +1,110 @@
+"""Data sets that lie in an image folder as a tool exported them: they are not read there, and have to be converted."""
+
+from __future__ import annotations
+
+import heapq
+import re
+import tarfile
+import zipfile
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants, named_by_number
+
+READ_BYTES = 65536  # from the start and from the end of a file
+MOST_FILES = 50  # are opened, the largest
+MEMBERS = 50  # of a tar file, which has no list of its content
+_TAR = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+_LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
+_COCO_KEY = re.compile(rb'"(image_id|category_id|categories)"\s*:')
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file and what it is, in words. `apart`: it is to be converted outside of the image folder."""
+
+    path: Path
+    kind: str
+    apart: bool = False
+
+
+@dataclass(frozen=True)
+class FolderAnnotations:
+    """`beside`: the number of annotation files that have the name of an image beside them."""
+
+    beside: int
+    exports: tuple[Export, ...]
+
+
+def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> FolderAnnotations:
+    """Of the files that are of no image beside them, those that hold annotations; files of `leave` are passed over."""
+    by_parent: dict[str, list[str]] = defaultdict(list)
+    for image in snapshot.images:
+        by_parent[image.rpartition("/")[0]].append(image)
+    everywhere, beside = claimants(snapshot.images), 0
+    documents: list[Path] = []
+    found: list[Export] = []
+    for parent, files in snapshot.files.items():
+        place, images = snapshot.folder / parent, by_parent[parent]
+        keys = claimants(images)
+        for name in files:
+            key = annotation_key(name)
+            if key in keys:
+                beside += 1
+            elif key is None:
+                if is_archive(name) and _holds_annotations(place / name):
+                    found.append(Export(place / name, "an archive with annotations", apart=True))
+            elif not images and key in everywhere:
+                found.append(Export(place / name, "an annotation that does not lie beside its image", apart=True))
+            elif not named_by_number(name) and place / name not in leave:
+                documents.append(place / name)
+    kinds = ((path, _kind(path)) for path in heapq.nlargest(MOST_FILES, documents, key=_size))
+    return FolderAnnotations(beside, (*found, *(Export(path, kind) for path, kind in kinds if kind)))
+
+
+def is_archive(filename: str) -> bool:
+    return not filename.startswith(".") and filename.lower().endswith((".zip", *_TAR))
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
+
+
+def _kind(path: Path) -> str:
+    """By the start and the end, as such files may be larger than the memory; "" for one that is not converted."""
+    if not path.is_file():  # a pipe would be waited for
+        return ""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(READ_BYTES)
+            stream.seek(max(_size(path) - READ_BYTES, 0))
+            text = start + stream.read(READ_BYTES)
+    except OSError:
+        return ""
+    if re.search(rb"<annotations[\s>]", start):
+        return "a 'CVAT for images' xml file" if b"<image" in text and b"<track" not in text else ""
+    return "a COCO json file" if _LIST.search(text) and _COCO_KEY.search(text) else ""
+
+
+def _holds_annotations(path: Path) -> bool:
+    """An archive of nothing but images is none of ours to name."""
+    if not path.is_file():
+        return False
+    with suppress(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError):
+        return any(annotation_key(name.rpartition("/")[2]) is not None for name in _members(path))
+    return False
+
+
+def _members(path: Path) -> Iterator[str]:
+    if path.suffix.lower() == ".zip":
+        with zipfile.ZipFile(path) as package:
+            yield from package.namelist()
+    else:
+        with tarfile.open(path, "r|*") as package:
+            yield from (member.name for member in islice(package, MEMBERS))

@@ -1,0 +1,63 @@
+"""Names of images: relative paths with `/`, which lists hold one a line, and which compare NFC-normalised."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from active_learning.errors import MaskALError
+from active_learning.system.names import names_alike
+from active_learning.system.wording import and_more
+
+
+def normalised(name: str) -> str:
+    """NFC, in which names compare: macOS and Linux store accents differently."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def check_image_name(name: str) -> str:
+    """The name, if it is a relative path that stays inside its folder.
+
+    Raises:
+        MaskALError: it is absolute or leads out of the folder.
+    """
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\x00" in name:
+        raise MaskALError(f"image name {name!r}: leads out of the image folder; give a path relative to it")
+    return name
+
+
+def check_names(folder: Path, images: Sequence[str]) -> None:
+    """Whether the images of a folder can be told apart, and written in a list, on every system.
+
+    Raises:
+        MaskALError: one line for each kind of name that cannot.
+    """
+    if faults := list(_name_faults(images)):
+        raise MaskALError("\n".join(f"{folder}: {fault}; rename them, each with its annotation" for fault in faults))
+
+
+def _name_faults(images: Sequence[str]) -> Iterator[str]:
+    if names := [name for name in images if "\n" in name or "\r" in name]:
+        yield f"image names with a line break: {_shown(names)}"
+    if names := [name for name in images if not _is_utf_8(name)]:
+        yield f"image names that are not UTF-8: {_shown(names)}"
+    if names := [name for name in images if PureWindowsPath(name).drive]:
+        yield f"image names that begin like a drive of Windows: {_shown(names)}"
+    if groups := names_alike(images):
+        names = [" and ".join(map(ascii, group)) for group in groups]
+        yield f"image names that are one but for capitals or the form of accents: {and_more(names, 3)}"
+
+
+def _is_utf_8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(names: Iterable[str]) -> str:
+    """Escaped: they may tear a line, or be no text."""
+    return and_more(list(map(repr, names)), 3)

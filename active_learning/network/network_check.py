@@ -1,0 +1,53 @@
+"""Whether a network can be built as its config says, and weights loaded into it; without memory for the network."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import torch
+from torch import nn
+
+from active_learning.errors import MaskALError
+from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+from active_learning.network.prediction import UNREADABLE
+from active_learning.network.weights_files import backbone_filled
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+
+# What a layer may raise that is given values of the right type but no sense.
+_UNBUILDABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def build_without_memory(cfg: CfgNode, name: str) -> nn.Module:
+    """The network of a config of `network_config`, whose weights have shapes and no values; `name` is for the message.
+
+    Raises:
+        MaskALError: the network cannot be built.
+    """
+    cfg = cfg.clone()
+    cfg.MODEL.DEVICE = "meta"
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that there is nothing to fill with random weights
+            return build_model(cfg)
+    except _UNBUILDABLE as error:
+        reason = error.args[0] if isinstance(error, KeyError) and error.args else error
+        raise MaskALError(f"network_config: {name}: no network can be built of it: {reason}") from error
+
+
+def check_weights(model: nn.Module, path: str) -> None:
+    """`path` may be an address; what is published is fetched, once.
+
+    Raises:
+        MaskALError: the weights cannot be read, or are of another network.
+    """
+    checkpointer = DetectionCheckpointer(model)
+    checkpointer.logger = logging.Logger("unheard", logging.CRITICAL)  # the training will report how they fit
+    try:
+        with warnings.catch_warnings(), backbone_filled(model, path):
+            warnings.simplefilter("ignore", UserWarning)  # that nothing is copied into what has no memory
+            checkpointer.load(path)
+    except UNREADABLE as error:
+        raise MaskALError(f"{path}: cannot be read as weights: {error}") from error

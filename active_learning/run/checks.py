@@ -1,0 +1,317 @@
+"""What a run must not start with: one list of checks, for `--check` and for the start of a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from itertools import combinations
+from pathlib import Path
+
+from active_learning.annotating.request import PROJECT
+from active_learning.dataset.exports import find_exports
+from active_learning.dataset.folder_walk import ANNOTATE
+from active_learning.dataset.image_folder import take_snapshot
+from active_learning.dataset.image_size import image_size
+from active_learning.dataset.overlap import MOST_FOUND, SharedImage, lies_in, shared_images
+from active_learning.errors import MaskALError, SettingsError
+from active_learning.network.network_config import network_without_device, pretrained_weights, read_network
+from active_learning.run.data import MEASURED, without_object
+from active_learning.run.project import INITIAL, SPLITS, Project
+from active_learning.run.start import find_start
+from active_learning.run.weights import next_weights
+from active_learning.settings import Experiment, Settings
+from active_learning.settings.weights_file import weights_fault
+from active_learning.system.log import logger
+from active_learning.system.progress import progress
+from active_learning.system.wording import and_more, counted
+from detectron2.utils.file_io import cached_file
+
+HEADERS_READ = 1000  # of the images of a folder that have no annotation; the others' are read with it
+WARNINGS_SHOWN = 20
+GOES_ON_FROM_IT = "The run goes on from these weights: put the file back, or start over with --fresh"
+
+
+class Kind(Enum):
+    MISTAKE = "of the settings"
+    FAULT = "of the data, or of files of the run"
+    WARNING = "of what a run can do without"
+    NOTE = "good to know"
+
+
+@dataclass(frozen=True)
+class Finding:
+    text: str
+    kind: Kind = Kind.FAULT
+
+
+@dataclass(frozen=True)
+class Check:
+    """`find` gives what is wrong.
+
+    Attributes:
+        at_start: a run makes it before it asks for anything; what it does not make there it finds while it collects
+            annotations, image by image, and asks for them again.
+        deep: `--check` makes it with `--deep` only, as it takes PyTorch or long.
+    """
+
+    find: Callable[[Project], Iterator[Finding]]
+    at_start: bool = True
+    deep: bool = False
+
+
+def check_start(settings: Settings, *, fresh: bool = False) -> None:
+    """What a run finds before it changes a file or asks for anything; logs warnings.
+
+    Raises:
+        SettingsError: they are wrong. Like MaskALError, with one message that names all that is wrong.
+        MaskALError: what they name is.
+    """
+    project = Project(settings, fresh)
+    findings = [finding for check in CHECKS if check.at_start for finding in check.find(project)]
+    refuse(findings)
+    for warning in texts(findings, Kind.WARNING, Kind.NOTE):
+        logger.warning("%s", warning)
+
+
+def find_all(project: Project, *, deep: bool) -> list[Finding]:
+    """What `--check` finds."""
+    return [finding for check in CHECKS if deep or not check.deep for finding in check.find(project)]
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raises as `check_start`, unless all are warnings or notes; warnings come last."""
+    wrong = dict.fromkeys(texts(findings, Kind.MISTAKE, Kind.FAULT))
+    if wrong:
+        text = "\n".join([*wrong, *shown_warnings(texts(findings, Kind.WARNING))])
+        raise SettingsError(text) if texts(findings, Kind.MISTAKE) else MaskALError(text)
+
+
+def shown_warnings(warnings: Sequence[str]) -> list[str]:
+    """The first ones."""
+    more = len(warnings) - WARNINGS_SHOWN
+    lines = [f"warning: {warning}" for warning in warnings[:WARNINGS_SHOWN]]
+    return [*lines, f"{more} more warnings"] if more > 0 else lines
+
+
+def texts(findings: Sequence[Finding], *kinds: Kind) -> list[str]:
+    return [finding.text for finding in findings if finding.kind in kinds]
+
+
+def _network(project: Project) -> Iterator[Finding]:
+    try:
+        read_network(project.settings.network_config)
+        pretrained_weights(project.settings)
+    except MaskALError as error:
+        yield Finding(str(error), Kind.MISTAKE)
+
+
+def _starts(project: Project) -> Iterator[Finding]:
+    for experiment in project.settings.experiments():
+        try:
+            find_start(project, experiment)
+        except MaskALError as error:
+            yield Finding(str(error), Kind.MISTAKE if isinstance(error, SettingsError) else Kind.FAULT)
+
+
+def _weights(project: Project) -> Iterator[Finding]:
+    for experiment in project.settings.experiments():
+        try:
+            paths = _weights_to_load(project, experiment)
+        except MaskALError as error:
+            yield Finding(str(error))
+            continue
+        own = str(project.files(experiment).weights)
+        for path in paths:
+            if fault := _file_fault(path):
+                yield Finding(f"{fault}. {GOES_ON_FROM_IT}" if path.startswith(own) else fault)
+
+
+def _weights_to_load(project: Project, experiment: Experiment) -> list[str]:
+    """Raises MaskALError where the run's state cannot be used, or weights cannot be found."""
+    state = project.state(experiment)
+    return sorted(next_weights(project.settings, experiment, project.files(experiment), state))
+
+
+def _file_fault(path: str) -> str:
+    """Of published weights only where they have been fetched before."""
+    file = local_weights(path)
+    fault = weights_fault(file) if file is not None else ""
+    remedy = ". Delete the file, and it is fetched again" if "://" in path else ""
+    return f"{file}: {fault}{remedy}" if fault else ""
+
+
+def local_weights(path: str) -> Path | None:
+    """None for what is still to be fetched, and for the names of Detectron2's own catalog."""
+    if "://" not in path:
+        return Path(path)
+    fetched = cached_file(path) if path.startswith("http") else None
+    return fetched if fetched is not None and fetched.is_file() else None
+
+
+def _fit(project: Project) -> Iterator[Finding]:
+    from active_learning.network.network_check import build_without_memory, check_weights
+
+    settings = project.settings
+    try:
+        cfg = network_without_device(settings, settings.experiments()[0])
+        model = build_without_memory(cfg, settings.network_config)
+    except MaskALError as error:
+        yield Finding(str(error), Kind.MISTAKE)
+        return
+    for path in _readable_weights(project):
+        try:
+            check_weights(model, path)
+        except MaskALError as error:
+            yield Finding(str(error))
+
+
+def _readable_weights(project: Project) -> list[str]:
+    """Of all experiments, less those that `_weights` finds a fault with."""
+    found: set[str] = set()
+    for experiment in project.settings.experiments():
+        with suppress(MaskALError):
+            found.update(path for path in _weights_to_load(project, experiment) if not _file_fault(path))
+    return sorted(found)
+
+
+def _folders(project: Project) -> Iterator[Finding]:
+    """Training images may all come from initial_train_dir."""
+    for split, walk in project.walks.items():
+        filled_later = split == "train" and project.settings.use_initial_train_dir
+        if isinstance(walk, MaskALError):
+            yield Finding(str(walk))
+        elif not (walk.images or filled_later):
+            yield Finding(f"{walk.folder}: holds no image; put the images of {split}dir there")
+
+
+def _passed_over(project: Project) -> Iterator[Finding]:
+    for snapshot in project.snapshots.values():
+        yield from (Finding(note, Kind.WARNING) for note in snapshot.notes)
+
+
+def _overlaps(project: Project) -> Iterator[Finding]:
+    """An image belongs to one split. Those of initial_train_dir are copied to traindir, and stay in it."""
+    for (split, one), (later, other) in combinations(project.snapshots.items(), 2):
+        if fault := _nested(f"{split}dir", one.folder, f"{later}dir", other.folder):
+            yield Finding(fault, Kind.MISTAKE)
+        elif (split, later) != ("train", INITIAL):
+            yield from _shared(f"{later}dir", f"{split}dir", shared_images(other, one))
+
+
+def _nested(key: str, folder: Path, later: str, other: Path) -> str:
+    one_place = "give each a folder of its own, none inside another: an image belongs to one of them"
+    if lies_in(other, folder):
+        same = lies_in(folder, other)
+        return f"{later}: {other} {'is' if same else 'lies in'} {key} ({folder}); {one_place}"
+    return f"{key}: {folder} lies in {later} ({other}); {one_place}" if lies_in(folder, other) else ""
+
+
+def _shared(key: str, other: str, images: Sequence[SharedImage]) -> Iterator[Finding]:
+    if images:
+        names = and_more([f"{image.name} ({image.other})" for image in images], 3)
+        more = " or more" if len(images) == MOST_FOUND else ""
+        text = (
+            f"{key}: {counted(len(images), 'image')}{more} of it in {other}, too: {names}; leave each in one of the two"
+        )
+        yield Finding(f"{text}, as an image that was trained on says nothing of others", Kind.MISTAKE)
+
+
+def _exports(project: Project) -> Iterator[Finding]:
+    """Where some images have annotations already, these may come from there."""
+    lists = [project.settings.dataroot / f"{split}.json" for split in SPLITS]
+    for snapshot in project.snapshots.values():
+        annotations = find_exports(snapshot, lists)
+        if annotations.beside >= len(snapshot.images):
+            continue
+        kinds = dict.fromkeys((export.kind, export.apart) for export in annotations.exports)
+        for kind, apart in kinds:
+            paths = [export.path for export in annotations.exports if export.kind == kind]
+            command = _command(project, snapshot.folder, paths[0], apart=apart, into_itself=not annotations.beside)
+            text = f"{paths[0]}: is {kind}" + (f", as {counted(len(paths) - 1, 'other')}" if len(paths) > 1 else "")
+            yield Finding(f"{text}; {command}", Kind.WARNING if annotations.beside else Kind.FAULT)
+
+
+def _command(project: Project, folder: Path, path: Path, *, apart: bool, into_itself: bool) -> str:
+    source = "EXPORT" if apart else str(folder)
+    target = str(folder) if apart or into_itself else f"{folder}_converted"
+    words = ["convert", source, "--to", "labelme", "--classes", *project.settings.classes, "--out", target]
+    command = f"python -m active_learning.annotations {shlex.join(words)}"
+    if apart:
+        return f"put what belongs to it into a folder EXPORT of its own, unpacked, and convert that: {command}"
+    return f"convert it: {command}; or move it away"
+
+
+def _headers(project: Project) -> Iterator[Finding]:
+    for split, reading in project.readings.items():
+        folder, step = project.snapshots[split].folder, max(len(reading.bare) // HEADERS_READ, 1)
+        for name in reading.bare[::step]:
+            try:
+                image_size(folder / name, project.settings.most_pixels)
+            except MaskALError as error:
+                yield Finding(str(error))
+
+
+def _pixels(project: Project) -> Iterator[Finding]:
+    """All images, decoded and resized as for the network."""
+    from active_learning.network.image_batches import UnreadableImage, read_images
+
+    settings = project.settings
+    cfg = network_without_device(settings, settings.experiments()[0])
+    for snapshot in project.snapshots.values():
+        images = read_images(snapshot.folder, snapshot.images, cfg)
+        total = len(snapshot.images)
+        for image in progress(images, what=f"decoding {snapshot.folder}", unit="image", total=total):
+            if isinstance(image, UnreadableImage):
+                yield Finding(image.fault)
+
+
+def _annotations(project: Project) -> Iterator[Finding]:
+    for reading in project.readings.values():
+        yield from map(Finding, reading.faults)
+        yield from (Finding(text, Kind.WARNING) for text in reading.warnings)
+
+
+def _persons_images_in_annotate(project: Project) -> Iterator[Finding]:
+    """The folder of copies that are to be annotated may hold images that are no copies."""
+    for snapshot in project.snapshots.values():
+        folder, known = snapshot.folder / ANNOTATE, set(snapshot.images)
+        images = take_snapshot(folder).images if folder.is_dir() else ()
+        own = [name for name in images if name not in known and PROJECT not in name.split("/")]
+        if own:
+            place = f"{folder / own[0]}: is not used, nor are {len(own) - 1} more images there"
+            text = f"{place}: MaskAL keeps copies of images to annotate in that folder; move yours to another"
+            yield Finding(text, Kind.WARNING)
+
+
+def _objects(project: Project) -> Iterator[Finding]:
+    """Once all images of a split are annotated."""
+    for split, reading in project.readings.items():
+        objects = {name: reading.objects[name] for name in project.settings.classes}
+        if split not in MEASURED or not reading.images or reading.annotated < reading.images:
+            continue
+        folder = project.data.folder(split)
+        if fault := without_object(split, folder, reading.images, objects):
+            yield Finding(fault)
+        elif absent := [name for name, count in objects.items() if not count]:
+            text = f"{folder}: none of its images holds {' or '.join(absent)}, so that the mAP is of the other classes"
+            yield Finding(text, Kind.NOTE)
+
+
+CHECKS = (
+    Check(_network),
+    Check(_starts),
+    Check(_folders),
+    Check(_weights),
+    Check(_fit, deep=True),
+    Check(_passed_over, at_start=False),
+    Check(_overlaps),
+    Check(_exports),
+    Check(_annotations, at_start=False),
+    Check(_persons_images_in_annotate, at_start=False),
+    Check(_objects, at_start=False),
+    Check(_headers, at_start=False),
+    Check(_pixels, at_start=False, deep=True),
+)

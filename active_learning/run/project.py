@@ -1,0 +1,114 @@
+"""What the checks look at: settings, folders and annotations, each walked or read when it is first asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, foreign_files, take_snapshot
+from active_learning.errors import MaskALError
+from active_learning.run.data import RunData
+from active_learning.run.output_files import OutputFiles, output_files
+from active_learning.run.state import RunState
+from active_learning.settings import Experiment, Settings
+from active_learning.system.progress import progress
+from active_learning.system.wording import and_more
+
+SPLITS = ("train", "val", "test")
+INITIAL = "initial_train_"  # folders go by the names of their settings, less `dir`
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The annotations of an image folder.
+
+    Attributes:
+        images: number of images.
+        annotated: number of those with a good annotation.
+        objects: of each class, those that are found.
+        bare: names of the images without an annotation.
+        faults, warnings: of annotations and of their images, each with file, place and reason.
+    """
+
+    images: int
+    annotated: int
+    objects: Counter[str]
+    bare: tuple[str, ...]
+    faults: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class Project:
+    """Where experiments begin or go on; `fresh` takes no notice of what has begun."""
+
+    settings: Settings
+    fresh: bool = False
+    data: RunData = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.data = RunData(self.settings)
+
+    def files(self, experiment: Experiment) -> OutputFiles:
+        return output_files(self.settings, experiment)
+
+    def state(self, experiment: Experiment) -> RunState | None:
+        """None where the experiment has not begun; raises MaskALError where its state cannot be used."""
+        path = self.files(experiment).state
+        return RunState.load(path) if path.exists() and not self.fresh else None
+
+    def folders(self) -> Iterator[tuple[str, Path]]:
+        for split in SPLITS:
+            yield split, self.data.folder(split)
+        if self.settings.use_initial_train_dir:
+            yield INITIAL, self.settings.initial_train_dir
+
+    @cached_property
+    def walks(self) -> dict[str, FolderSnapshot | MaskALError]:
+        """Of each folder, be it empty; the error of one that cannot be used."""
+        return {name: self._walk(name, folder) for name, folder in self.folders()}
+
+    def _walk(self, name: str, folder: Path) -> FolderSnapshot | MaskALError:
+        try:
+            return take_snapshot(folder) if name == INITIAL else self.data.walked(name)
+        except MaskALError as error:
+            return error
+
+    @property
+    def snapshots(self) -> dict[str, FolderSnapshot]:
+        """Of the folders that can be used."""
+        return {name: walk for name, walk in self.walks.items() if isinstance(walk, FolderSnapshot)}
+
+    @cached_property
+    def readings(self) -> dict[str, Reading]:
+        """Of all folders; takes seconds for thousands of files."""
+        settings = self.settings
+        return {
+            split: _read(
+                AnnotationCache(one.folder, settings.classes, settings.unknown_labels, settings.most_pixels), one
+            )
+            for split, one in self.snapshots.items()
+        }
+
+
+def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
+    pairs, doubtful = find_annotations(snapshot.folder, snapshot.images, annotations, snapshot)
+    faults, warnings, objects = list(doubtful.values()), list[str](), Counter[str]()
+    annotated = 0
+    for name, path in progress(pairs.items(), what=f"reading {snapshot.folder}", unit="file"):
+        try:
+            entry = annotations.read(path, name)
+        except MaskALError as error:
+            faults.append(str(error))
+            continue
+        annotated += 1
+        objects.update(entry.labels)
+        warnings += entry.warnings
+    if foreign := foreign_files(snapshot, annotations):
+        warnings.append(f"{and_more(foreign, what='files')}: no annotation, though named as one; passed over")
+    bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
+    return Reading(len(snapshot.images), annotated, objects, bare, tuple(faults), tuple(warnings))

@@ -1,0 +1,57 @@
+"""Image files as all of MaskAL opens them: through the engine, which knows the formats; faults name file and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from PIL import Image
+
+from active_learning.errors import MaskALError
+from active_learning.system.pixel_limit import pixel_limit
+from detectron2.utils.image_file import (
+    DAMAGED,
+    UnknownImageError,
+    check_file,
+    eight_bits,
+    open_image,
+    read_pixels,
+    read_size,
+)
+
+__all__ = ["eight_bits", "image_file", "pixels_fault", "read_pixels", "read_size"]
+
+
+@contextmanager
+def image_file(path: Path, most_pixels: int | None = None) -> Iterator[IO[bytes]]:
+    """An image file to read in the block, by `read_size`, `read_pixels` or `open_image`.
+
+    Raises:
+        MaskALError: it cannot be read, is of another format, damaged, or has more pixels (None: than the engine's
+            limit).
+    """
+    try:
+        check_file(str(path))
+        with path.open("rb") as file, pixel_limit(most_pixels):
+            yield file
+    except Image.DecompressionBombError as error:
+        remedy = "make the image smaller" if most_pixels is None else "raise max_image_megapixels"
+        raise MaskALError(f"{path}: {error}; {remedy}") from error
+    except UnknownImageError as error:
+        raise MaskALError(f"{path}: {error}; replace or remove it") from error
+    except DAMAGED as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise MaskALError(f"{path}: cannot be read as an image: {reason}; replace or remove it") from error
+
+
+def pixels_fault(path: Path, most_pixels: int | None = None) -> str:
+    """What is wrong with an image, all of it decoded; "" for nothing."""
+    try:
+        with image_file(path, most_pixels) as file, open_image(file) as image:
+            image.draft("RGB", (1, 1))  # JPEG: all is read, but turned into few pixels, which is much faster
+            image.load()
+    except MaskALError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,95 @@
+"""Data sets as tools export them, in an image folder."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from active_learning.dataset.exports import READ_BYTES, find_exports
+from active_learning.dataset.image_folder import take_snapshot
+
+COCO = {
+    "images": [{"id": 1, "file_name": "a.png"}],
+    "annotations": [{"image_id": 1, "category_id": 1}],
+    "categories": [],
+}
+CVAT = '<?xml version="1.0"?><annotations><version>1.1</version>{}</annotations>'
+
+
+def write(name: str, content: object) -> Callable[[Path], object]:
+    text = content if isinstance(content, str) else json.dumps(content)
+
+    def write_file(folder: Path) -> None:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+    return write_file
+
+
+def packed(name: str, *members: str) -> Callable[[Path], object]:
+    def pack(folder: Path) -> None:
+        if name.endswith(".zip"):
+            with zipfile.ZipFile(folder / name, "w") as package:
+                for member in members:
+                    package.writestr(member, "x")
+        else:
+            with tarfile.open(folder / name, "w:gz" if name.endswith("gz") else "w") as package:
+                for member in members:
+                    package.addfile(tarfile.TarInfo(member))
+
+    return pack
+
+
+COCO_FILE, CVAT_FILE, ARCHIVE = "a COCO json file", "a 'CVAT for images' xml file", "an archive with annotations"
+APART = "an annotation that does not lie beside its image"
+LARGE = {**COCO, "images": [{"file_name": "x" * 50, "id": number} for number in range(READ_BYTES // 20)]}
+FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "COCO": (write("instances.json", COCO), COCO_FILE),
+    "COCO in a sub-folder": (write("labels/instances.json", COCO), COCO_FILE),
+    "COCO, indented, with a byte order mark": (write("a.b.json", "\ufeff" + json.dumps(COCO, indent=4)), COCO_FILE),
+    "COCO that begins with all its images": (write("instances.json", LARGE), COCO_FILE),
+    "COCO without objects": (write("instances.json", {"images": [], "categories": [{"id": 1}]}), COCO_FILE),
+    "CVAT for images": (write("annotations.xml", CVAT.format('<image id="0" name="a.png"></image>')), CVAT_FILE),
+    "CVAT for video": (write("annotations.xml", CVAT.format('<track id="0"></track>')), ""),
+    "zip of an export": (packed("export.zip", "images/a.png", "annotations.xml"), ARCHIVE),
+    "tar of an export": (packed("project.tar", "meta.json", "ds/img/a.png"), ARCHIVE),
+    "packed tar": (packed("export.tar.gz", "a.json"), ARCHIVE),
+    "zip of images": (packed("images.zip", "a.png", "b.png"), ""),
+    "no zip": (write("export.zip", "hello"), ""),
+    "no tar": (write("export.tar", "hello"), ""),
+    "folders of Darwin": (write("annotations/a.json", {"annotations": []}), APART),
+    "folders of Supervisely": (write("ann/a.png.json", {}), APART),
+    "an annotation of an image that was taken away": (write("gone.json", {"shapes": []}), ""),
+    "another json file": (write("camera.json", {"images": 3}), ""),
+    "a list of results": (write("results.json", "[]"), ""),
+    "an empty file": (write("new.json", ""), ""),
+    "a file of the system": (write("._instances.json", COCO), ""),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_exports_are_found(tmp_path: Path, kind: str) -> None:
+    prepare, expected = FILES[kind]
+    (tmp_path / "a.png").touch()
+    prepare(tmp_path)
+    found = find_exports(take_snapshot(tmp_path))
+    assert [export.kind for export in found.exports] == ([expected] if expected else [])
+    assert not found.beside
+
+
+def test_lists_of_the_run_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    write("train.json", COCO)(tmp_path)
+    assert find_exports(take_snapshot(tmp_path), [tmp_path / "train.json"]).exports == ()
+
+
+def test_annotations_beside_their_images(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    write("a.json", {"shapes": []})(tmp_path)
+    found = find_exports(take_snapshot(tmp_path))
+    assert found.beside == 1 and not found.exports

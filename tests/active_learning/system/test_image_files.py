@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from active_learning.dataset.image_size import image_size
+from active_learning.errors import MaskALError
+from active_learning.system.image_files import image_file, pixels_fault, read_pixels
+from active_learning.system.pixel_limit import pixel_limit
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"%!PS-Adobe", "is a PostScript file, which is not read; save it as JPEG or PNG", id="kind"),
+        pytest.param(b"text", "is no image or is damaged; replace or remove it", id="no image"),
+        pytest.param(b"RIFF\x10\0\0\0WEBPVP8 ", "cannot be read as an image: ", id="damaged"),
+        pytest.param(None, "is no regular file; replace or remove it", id="pipe"),
+    ],
+)
+def test_faults_name_file_and_remedy(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "a.png"
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(MaskALError) as caught:
+        image_size(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert pixels_fault(path) == str(caught.value)
+
+
+def test_the_limit_is_that_of_the_settings_alone(tmp_path: Path) -> None:
+    path, before = tmp_path / "a.png", Image.MAX_IMAGE_PIXELS
+    Image.new("1", (2000, 1000)).save(path)
+    assert image_size(path, 2_000_000) == (1000, 2000)
+    with pytest.raises(MaskALError, match="2 million pixels .*; raise max_image_megapixels"):
+        image_size(path, 1_999_999)
+    with pytest.raises(MaskALError, match="2 million"), image_file(path, 1_999_999) as file:
+        read_pixels(file)
+    with pixel_limit(5), pytest.raises(MaskALError), image_file(path, 6):
+        raise OSError("something else")
+    assert before == Image.MAX_IMAGE_PIXELS
