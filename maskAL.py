@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
 def run_experiment(loop: ActiveLearningLoop) -> None:
     """Each method is a phase; one that an interrupted run has behind it is passed over."""
-    loop.prepare_data()
-    while not loop.finished:
-        loop.annotate()
-        loop.train()
-        loop.evaluate()
-        loop.choose_images()
-    loop.report()
+    with loop.run.absence_explained():
+        loop.prepare_data()
+        while not loop.finished:
+            loop.annotate()
+            loop.train()
+            loop.evaluate()
+            loop.choose_images()
+        loop.report()
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -47,13 +48,13 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     from active_learning.report.comparison import log_comparison
     from active_learning.run.checks import check_start
     from active_learning.run.lock import only_run
-    from active_learning.run.output_files import start_over
+    from active_learning.run.own_folders import start_over
 
     check_start(settings, fresh=arguments.fresh)
     with only_run(settings):
         if arguments.fresh:
             start_over(settings)
-        read = functools.partial(load_settings, arguments.config, arguments.overrides, check_paths=True)
+        read = functools.partial(load_settings, arguments.config, arguments.overrides)
         done: set[str] = set()
         while left := [experiment for experiment in settings.experiments() if experiment.name not in done]:
             loop = ActiveLearningLoop(settings, left[0], wait=not arguments.no_wait, read_settings=read)

@@ -36,9 +36,9 @@ class ActiveLearningLoop:
         experiment: Experiment,
         *,
         wait: bool = True,
-        read_settings: Callable[[], Settings] | None = None,
+        read_settings: Callable[..., Settings] | None = None,
     ) -> None:
-        """`read_settings` reads them again: people edit the file between loops."""
+        """`read_settings` reads them again, with `check_paths` or without: people edit the file between loops."""
         self.wait = wait
         self.run = Run(settings, experiment, read_settings)
         self._val_and_test_of_loop = -1
@@ -155,6 +155,7 @@ class ActiveLearningLoop:
             run.finish(reason)
             return
         choice = self._acquisition().choose(pool, run.present_train_images)
+        run.data.present("train", pool)  # what could not be read may have gone with its drive
         if not choice.certainty:
             run.finish(choice.why_none)
             return

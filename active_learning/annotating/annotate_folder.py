@@ -7,18 +7,22 @@ folders.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.confirmation import Confirmation
+from active_learning.annotating.corrections import Corrections, find_corrections
 from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import mask_files_of
 from active_learning.annotations.cvat_masks import MASKS
+from active_learning.dataset.absence import IS_IT_CONNECTED, absence, absent_images, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import (
@@ -32,20 +36,33 @@ from active_learning.dataset.image_folder import (
 from active_learning.dataset.image_names import check_image_name, normalised
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import check_space
-from active_learning.system.file_moves import copy_beside, keep_aside, move_beside, remove_copy, remove_leftovers
+from active_learning.system.file_moves import (
+    copy_beside,
+    give_back_all,
+    give_back_taken,
+    move_beside,
+    remove_copy,
+    remove_leftovers,
+)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Which images have a good annotation, which have none, and the faults of the annotations of the others."""
+    """Which images have a good annotation, which have none, the faults of the annotations of the others, and which
+    images are gone with their drive (`absent_images`)."""
 
     annotated: tuple[str, ...]
     missing: tuple[str, ...]
     faulty: dict[str, str]
+    absent: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        return not self.missing and not self.faulty
+        return not self.left
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        return (*self.missing, *self.faulty, *self.absent)
 
 
 class AnnotateFolder:
@@ -85,12 +102,17 @@ class AnnotateFolder:
             MaskALError: an image is not there.
         """
         self._images = tuple(dict.fromkeys(map(check_image_name, images)))
-        absent = [name for name in self._images if not (self.folder / name).is_file()]
+        absent = [name for name in self._images if not is_there(self.folder / name)]
         if absent:
             raise MaskALError("\n".join(f"{self.folder / name}: there is no such image" for name in absent))
+        self.await_rest(snapshot)
+
+    def await_rest(self, snapshot: FolderSnapshot | None = None) -> None:
+        """Awaits those that still have no good annotation beside them, such as one that was saved while it was
+        collected; those that a person has taken away since are left out."""
         self.awaited = ()
-        there = set(self._progress(self._images, snapshot).annotated)
-        self.awaited = tuple(name for name in self._images if name not in there)
+        left = set(self._progress(self._images, snapshot).left)
+        self.awaited = tuple(name for name in self._images if name in left)
 
     def fill(self, images: Sequence[str]) -> None:
         """Awaits annotations of these images, and copies those without a good one into the annotate folder.
@@ -100,6 +122,7 @@ class AnnotateFolder:
         Raises:
             MaskALError: an image is not there or cannot be copied, or the disk is too small for all copies.
         """
+        give_back_all(self.path)
         self.await_annotations(images)
         progress = self.progress()
         copies = (*progress.missing, *progress.faulty)
@@ -119,8 +142,13 @@ class AnnotateFolder:
         """Where the images of `fill` stand; those that a person has taken away since are left out."""
         return self._progress(self._images)
 
+    def absence(self) -> str:
+        """Which folder is not there, in words, where images of `fill` are gone with their drive; "" for none."""
+        return absence(self.folder, [name for name in self._images if not is_there(self.folder / name)], self._images)
+
     def _progress(self, all_images: Sequence[str], snapshot: FolderSnapshot | None = None) -> Progress:
-        images = [name for name in all_images if (self.folder / name).is_file()]
+        images = [name for name in all_images if is_there(self.folder / name)]
+        gone = sorted(set(all_images) - set(images))
         beside, doubtful = find_annotations(self.folder, images, self._annotations, snapshot)
         wanted = set(self.awaited)
         awaited = [name for name in images if name in wanted]
@@ -140,7 +168,8 @@ class AnnotateFolder:
                 faulty[name] = "\n".join(faults)
             else:
                 missing.append(name)
-        return Progress(tuple(annotated), tuple(missing), faulty)
+        absent = absent_images(self.folder, gone, self._images)
+        return Progress(tuple(annotated), tuple(missing), faulty, tuple(absent))
 
     def wait(
         self, *, poll_seconds: float = 2.0, report: Callable[[str], None], watch: Callable[[], None] = lambda: None
@@ -148,26 +177,22 @@ class AnnotateFolder:
         """Returns when all images of `fill` are annotated; sleeps between searches, after calling `watch`.
 
         `report` gets each fault of an annotation, once, as soon as its file was the same in two searches (it may be
-        half written), and, where standard output is no terminal, the count whenever it changes.
+        half written), where standard output is no terminal the count whenever it changes, and a folder that is gone.
         """
         count = _CountLine(len(self.awaited), report)
-        reported: dict[str, str] = {}
-        seen: dict[str, str] = {}
+        faults = _Faults()
+        lookout = AbsenceReport(self, lambda text: count.report([text]))
         pending: tuple[str, ...] = self.awaited
         try:
             while True:
-                progress = self._progress(pending)
-                rested = {name: fault for name, fault in progress.faulty.items() if seen.get(name) == fault}
-                count.report([fault for name, fault in rested.items() if reported.get(name) != fault])
-                # What is still faulty: a fault that comes back is reported again.
-                reported = {name: fault for name, fault in reported.items() if name in progress.faulty} | rested
-                seen = progress.faulty
-                pending = (*progress.missing, *progress.faulty)
-                count.show(len(self.awaited) - len(set(pending) & set(self.awaited)))
-                if not pending:
-                    whole = self.progress()  # one may have been taken away meanwhile
-                    pending = (*whole.missing, *whole.faulty)
-                    if whole.complete:
+                if not lookout.sees_absence():
+                    with lookout.forgiving():
+                        progress = self._progress(pending)
+                        count.report(faults.news(progress.faulty))
+                        pending = progress.left
+                        count.show(len(self.awaited) - len(set(pending) & set(self.awaited)))
+                        pending = pending or self.progress().left  # one may have been taken away meanwhile
+                    if not pending:
                         return
                 watch()
                 time.sleep(poll_seconds)
@@ -179,7 +204,7 @@ class AnnotateFolder:
 
         The mask files of an annotation go first, into a folder Masks beside it: the annotation is whole at any time.
         What stands beside the image and differs is kept as `<file name>.orig`. Pre-labels that gave way to a person's
-        file go, and so does DONE. All else in the annotate folder stays.
+        file go, and so does DONE. All else in the annotate folder stays, as does what is saved at this moment.
 
         Returns:
             The images whose annotations were moved.
@@ -188,32 +213,64 @@ class AnnotateFolder:
             MaskALError: a file cannot be moved.
         """
         annotated = self.progress().annotated
-        moves = {name: self._good_files[name] for name in annotated if self.path in self._good_files[name].parents}
-        beside, _ = find_annotations(self.folder, moves, self._annotations)
-        targets = self._targets(moves)
+        found = {name: self._good_files[name] for name in annotated if self.path in self._good_files[name].parents}
         try:
-            for name, source in moves.items():
-                if name in beside and beside[name] != targets[name]:
-                    keep_aside(beside[name])
-                self._move(source, targets[name])
-            for name in annotated:
+            moved = self._move_beside(found)
+            done = [name for name in annotated if name in moved or name not in found]
+            for name in done:
                 remove_copy(self.path / name, self.folder / name)
-            self.own_files.remove(annotated)
-            self.confirmation.clear()
+            self.own_files.remove(done)
+            if len(done) == len(annotated):
+                self.confirmation.clear()
             remove_leftovers(self.path)
         except OSError as error:
-            raise MaskALError(f"{self.path}: the annotations cannot be moved beside their images: {error}") from error
-        return list(moves)
+            raise self._cannot_move(error) from error
+        return moved
 
-    def _move(self, source: Path, target: Path) -> None:
+    def take_corrections(self) -> Corrections:
+        """Moves what was saved in the annotate folder after its image was collected beside the image, too.
+
+        What stood there is kept as `<file name>.orig`. Returns what was moved, and what is not used.
+
+        Raises:
+            MaskALError: a file cannot be moved.
+        """
+        images = [name for name in self._images if name not in set(self.awaited) and is_there(self.folder / name)]
+        try:
+            found = find_corrections(self._annotations, self.own_files, images)
+            moved = self._move_beside(found.files)
+            for copy, original in found.copies.items():
+                remove_copy(copy, original)
+            remove_leftovers(self.path)
+        except OSError as error:
+            raise self._cannot_move(error) from error
+        return Corrections({name: found.files[name] for name in moved}, unused=found.unused)
+
+    def _cannot_move(self, error: OSError) -> MaskALError:
+        return MaskALError(f"{self.path}: the annotations cannot be moved beside their images: {error}")
+
+    def _move_beside(self, files: dict[str, Path]) -> list[str]:
+        """Moves the annotation of each image beside it, but not those that have changed since they were read."""
+        targets = self._targets(files)
+        for place in {target.parent for target in targets.values()}:
+            give_back_taken(place)
+        beside, _ = find_annotations(self.folder, files, self._annotations)
+        return [name for name, file in files.items() if self._move(file, targets[name], beside.get(name))]
+
+    def _move(self, source: Path, target: Path, beside: Path | None) -> bool:
         masks = mask_files_of(source, within=self.folder)
         copies = {file: target.parent / MASKS / name for name, file in masks.items() if file is not None}
         for file, copy in copies.items():
             copy.parent.mkdir(parents=True, exist_ok=True)
+            give_back_taken(copy.parent)
             copy_beside(file, copy)
-        move_beside(source, target)
+        former = beside if beside != target else None
+        is_ready = functools.partial(self._annotations.is_as_read, source)
+        if not move_beside(source, target, is_ready=is_ready, former=former):
+            return False
         for file, copy in copies.items():
             remove_copy(file, copy)
+        return True
 
     def _targets(self, moves: dict[str, Path]) -> dict[str, Path]:
         """Under the file's own name; named after the image where that is a number, is not the image's stem, or is
@@ -229,6 +286,50 @@ class AnnotateFolder:
             alone = len(owners[parent].get(key, ())) <= 1 and key in (normalised(image.name), normalised(image.stem))
             targets[name] = parent / (own if alone else image.name + source.suffix)
         return targets
+
+
+class AbsenceReport:
+    """Reports once that a folder of images is gone, and that it is there again."""
+
+    def __init__(self, folder: AnnotateFolder, report: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._report = report
+        self._reported = ""
+
+    def sees_absence(self) -> bool:
+        """Whether images are gone with their drive."""
+        found = self._folder.absence()
+        if found and not self._reported:
+            self._report(f"{found}. Waiting until it is back; {IS_IT_CONNECTED}")
+        elif self._reported and not found:
+            self._report(f"{self._folder.folder}: is there again")
+        self._reported = found
+        return bool(found)
+
+    @contextmanager
+    def forgiving(self) -> Iterator[None]:
+        """Inside it a failure that comes of a folder that is gone is passed over: it is reported and waited for."""
+        try:
+            yield
+        except (OSError, MaskALError):
+            if not self._folder.absence():
+                raise
+
+
+class _Faults:
+    """Faults of annotations, each reported once, when its file was the same in two searches."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
+
+    def news(self, faulty: dict[str, str]) -> list[str]:
+        """Those to report now; one that is mended and comes back is reported again."""
+        rested = {name: fault for name, fault in faulty.items() if self._seen.get(name) == fault}
+        news = [fault for name, fault in rested.items() if self._reported.get(name) != fault]
+        self._reported = {name: fault for name, fault in self._reported.items() if name in faulty} | rested
+        self._seen = faulty
+        return news
 
 
 class _CountLine:

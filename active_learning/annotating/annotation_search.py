@@ -15,6 +15,7 @@ from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
 from active_learning.dataset.image_names import normalised
 from active_learning.errors import AnnotationError, ForeignFileError
+from active_learning.system.file_moves import TAKEN
 from active_learning.system.files import report_unreadable_folder
 
 _ARCHIVES = (".zip",)
@@ -101,7 +102,7 @@ def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]
 def _annotation_files(root: Path) -> Iterator[Path]:
     """With archives, which may hold some."""
     for place, folders, files in os.walk(root, onerror=report_unreadable_folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith(TAKEN))
         names = (name for name in sorted(files) if annotation_key(name) is not None or name.lower().endswith(_ARCHIVES))
         yield from (Path(place, name) for name in names)
 

@@ -7,6 +7,8 @@ import select
 import sys
 from pathlib import Path
 
+from active_learning.system.file_moves import remove_if
+
 DONE = "DONE"
 _SPELLINGS = (DONE, f"{DONE}.txt")  # Windows' editor adds .txt
 
@@ -31,10 +33,7 @@ class Confirmation:
 
     def clear(self) -> bool:
         """Removes the file; whether there was one. One with content is not ours and stays."""
-        markers = [path for path in self._files() if _is_marker(path)]
-        for path in markers:
-            path.unlink(missing_ok=True)
-        return bool(markers)
+        return sum(remove_if(path, _is_marker) for path in self._files()) > 0
 
     def _files(self) -> list[Path]:
         return [self.file.with_name(name) for name in _SPELLINGS]

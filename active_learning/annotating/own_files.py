@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from active_learning.system.file_moves import remove_if
 from active_learning.system.files import write_errors_named
 
 RECORD = ".maskal-files"  # hidden, so that annotation tools do not list it
@@ -54,16 +55,15 @@ class OwnFiles:
     def remove(self, images: Collection[str]) -> None:
         """Removes what is still untouched of these images, and the record when nothing of it is left."""
         left = set()
-        for place, (image, _) in self._known().items():
+        for place, (image, digest) in self._known().items():
             path = self.folder / place
-            if image in images and self.is_untouched(path):
-                path.unlink()
-            elif image and path.exists():
+            removed = image in images and _remove(path, digest)
+            if image and not removed and path.exists():
                 left.add(image)
         if left <= set(images):
-            for place, (image, _) in self._known().items():
-                if not image and self.is_untouched(self.folder / place):
-                    (self.folder / place).unlink()
+            for place, (image, digest) in self._known().items():
+                if not image:
+                    _remove(self.folder / place, digest)
             self.record.unlink(missing_ok=True)
             self._files = None
 
@@ -87,6 +87,10 @@ def _entries(record: Path) -> Iterator[tuple[str, tuple[str, str]]]:
                 PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts
             ):  # files are removed by it
                 yield place, (image, digest)
+
+
+def _remove(path: Path, digest: str) -> bool:
+    return remove_if(path, lambda file: file.is_file() and _digest(file) == digest)
 
 
 def _digest(path: Path) -> str:

@@ -3,11 +3,13 @@ collected."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
+from active_learning.annotating.corrections import Corrections
 from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
 from active_learning.annotating.waiting import refuse_to_wait, wait_for_annotations
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from active_learning.network.image_batches import UnreadableImage
 
 PROJECT = "supervisely_project"
+SECONDS_TO_SAVE = 0.1  # one that was saved while it was collected is read again then
 
 # A network's predictions for the images of a folder, made as they are gone through.
 Predict: TypeAlias = "Callable[[Path, Sequence[str]], Iterable[Annotation | UnreadableImage]]"
@@ -37,12 +40,25 @@ def request_annotations(
         AnnotationsAwaited: some have none, or pre-labels are not confirmed, and `wait` is off.
     """
     folder.fill(images)
-    if folder.awaited:
-        if predict is not None:
-            write_pre_labels(folder, settings, predict)
-        pre_labelled = predict is not None or folder.has_pre_labels
-        (wait_for_annotations if wait else refuse_to_wait)(folder, settings, pre_labelled=pre_labelled)
-    folder.collect()
+    if folder.awaited and predict is not None:
+        write_pre_labels(folder, settings, predict)
+    pre_labelled = predict is not None or folder.has_pre_labels
+    while True:
+        if folder.awaited:
+            (wait_for_annotations if wait else refuse_to_wait)(folder, settings, pre_labelled=pre_labelled)
+        folder.collect()
+        folder.await_rest()
+        if not folder.awaited:
+            break
+        time.sleep(SECONDS_TO_SAVE)
+    _log_corrections(folder.take_corrections())
+
+
+def _log_corrections(corrections: Corrections) -> None:
+    for name, path in corrections.files.items():
+        logger.info("%s was annotated anew in %s: that is used now, the former is kept as .orig", name, path)
+    for reason in corrections.unused:
+        logger.warning("%s", reason)
 
 
 def write_pre_labels(folder: AnnotateFolder, settings: Settings, predict: Predict) -> None:

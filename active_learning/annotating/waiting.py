@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from active_learning.annotating.annotate_folder import AnnotateFolder
+from active_learning.annotating.annotate_folder import AbsenceReport, AnnotateFolder
 from active_learning.annotating.confirmation import is_at_terminal
 from active_learning.annotating.tool import AnnotatorTool, open_tool
+from active_learning.dataset.absence import absence_error
 from active_learning.errors import AnnotationsAwaited
 from active_learning.settings import Settings
 from active_learning.system.log import logger
@@ -39,7 +41,10 @@ def wait_for_annotations(folder: AnnotateFolder, settings: Settings, *, pre_labe
 
 
 def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
-    """Raises AnnotationsAwaited unless all is annotated and, where pre-labelled, confirmed."""
+    """Raises AnnotationsAwaited unless all is annotated and, where pre-labelled, confirmed, and MaskALError where the
+    images are gone with their drive."""
+    if found := folder.absence():
+        raise absence_error(found)
     progress = folder.progress()
     awaited = [*progress.missing, *progress.faulty]
     confirmed = not pre_labelled or folder.confirmation.file_is_there
@@ -67,7 +72,8 @@ def _wait_for_confirmation(folder: AnnotateFolder, watch: Callable[[], None]) ->
     key = "press Enter here, or " if is_at_terminal() else ""
     logger.info("When all are corrected, %sput an empty file there: %s", key, folder.confirmation.file)
     folder.confirmation.ask()
-    while not folder.confirmation.is_given():
+    lookout = AbsenceReport(folder, logger.info)
+    while lookout.sees_absence() or not folder.confirmation.is_given():
         watch()
         time.sleep(ANSWER_POLL_SECONDS)
 
@@ -88,7 +94,11 @@ def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: AnnotatorTool 
         logger.info("To go on at once, %s", ", or ".join(choices))
     is_quiet = _quiet_check(folder.path)
     folder.confirmation.ask()
-    while not folder.confirmation.is_given() and (opened.is_open if opened else not is_quiet()):
+    lookout = AbsenceReport(folder, logger.info)
+    while True:
+        quiet = is_quiet()  # also while the folder is gone: that it is back is a change
+        if not lookout.sees_absence() and (folder.confirmation.is_given() or (not opened.is_open if opened else quiet)):
+            return
         time.sleep(ANSWER_POLL_SECONDS)
 
 
@@ -109,9 +119,10 @@ def _quiet_check(folder: Path) -> Callable[[], bool]:
 def _modification_times(folder: Path) -> dict[str, int]:
     """Changes with every file that is saved."""
     times = {}
-    for path in folder.rglob("*"):
-        try:
-            times[str(path)] = path.stat().st_mtime_ns
-        except OSError:  # replaced at this moment
-            times[str(path)] = 0
+    for place, _, files in os.walk(folder):
+        for path in (os.path.join(place, name) for name in files):  # noqa: PTH118 (thousands, twice a second)
+            try:
+                times[path] = os.stat(path).st_mtime_ns  # noqa: PTH116
+            except OSError:  # replaced at this moment
+                times[path] = 0
     return times

@@ -88,6 +88,16 @@ class AnnotationCache:
         """Of the file's bytes (SHA-1); raises AnnotationError where it cannot be opened."""
         return self._file(path).digest
 
+    def is_as_read(self, path: Path, now: Path) -> bool:
+        """Whether the file at `now` is what was last read at `path`, from where it was renamed."""
+        known, found = self._files.get(path), signature(now)
+        if known is None or known.signature is None or found is None:
+            return False
+        return (known.signature[0], known.signature[2]) == (
+            found[0],
+            found[2],
+        )  # some drives number a renamed file anew
+
     def fault(self, path: Path, image: str) -> str:
         """What is wrong with an image's annotation file, or with the image; "" for nothing."""
         return self._entry(path, image).fault

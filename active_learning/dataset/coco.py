@@ -9,10 +9,10 @@ from pathlib import Path
 
 from active_learning.annotations.coco import CocoImage, CocoWriter
 from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.data_files import write_data_file
 from active_learning.dataset.image_folder import FolderSnapshot, pair_annotations
 from active_learning.dataset.image_names import check_image_name
 from active_learning.errors import MaskALError
-from active_learning.system.files import write_if_changed
 from active_learning.system.wording import counted
 
 
@@ -58,7 +58,7 @@ def write_coco_json(
     writer = CocoWriter(annotations.classes)
     for entry in entries:
         writer.add_image(entry)
-    write_if_changed(output, writer.text())
+    write_data_file(output, writer.text())
     return _summary(entries, annotations.classes)
 
 
@@ -102,4 +102,4 @@ def write_image_list(path: Path, names: Iterable[str]) -> None:
     for name in names:
         if "\n" in name or "\r" in name:
             raise MaskALError(f"image name {name!r}: holds a line break; rename the image")
-    write_if_changed(path, "".join(f"{name}\n" for name in names))
+    write_data_file(path, "".join(f"{name}\n" for name in names))

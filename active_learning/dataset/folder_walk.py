@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from active_learning.errors import MaskALError
-from active_learning.system.file_moves import DRAFT
-from active_learning.system.files import report_unreadable_folder
+from active_learning.system.files import DRAFT, report_unreadable_folder
 from active_learning.system.names import shown
 from active_learning.system.wording import and_more, counted
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from active_learning.annotations import mask_files_of
 from active_learning.dataset.image_folder import pair_annotations, take_snapshot
 from active_learning.errors import MaskALError
-from active_learning.system.file_moves import same_content
-from active_learning.system.files import copy_atomically
+from active_learning.system.file_moves import draft_of_new, same_content
 
 
 def sample_initial_images(images: Sequence[str], size: int, seed: int) -> list[str]:
@@ -67,5 +69,7 @@ def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
 
 
 def _copy_if_absent(source: Path, target: Path) -> None:
-    if not target.exists():
-        copy_atomically(source, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not os.path.lexists(target):
+        with suppress(FileExistsError), draft_of_new(target) as draft:  # saved at this moment
+            shutil.copy2(source, draft)

@@ -33,12 +33,6 @@ class _File:
     size: int
 
 
-def lies_in(folder: Path, other: Path) -> bool:
-    """Whether it is the other folder, or below it, whatever links and spelling lead to them."""
-    above = (folder.resolve(), *folder.resolve().parents)
-    return any(one.samefile(other) for one in above)
-
-
 def shared_images(one: FolderSnapshot, other: FolderSnapshot) -> list[SharedImage]:
     """The images of the first folder that are images of the second, too, linked or copied; the first hundred.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.keys import MOST_ITERATIONS
+from active_learning.settings.overlaps import start_weights_file
 from active_learning.settings.paths import DOWNLOADS, is_zoo_config
 from active_learning.system.log import logger
 from active_learning.system.wording import counted
@@ -155,7 +156,7 @@ def pretrained_weights(settings: Settings) -> str:
     """
     from detectron2 import model_zoo
 
-    name = settings.pretrained_weights
+    name = start_weights_file(settings)
     if not name or name.startswith(DOWNLOADS):
         return name
     if (file := Path(name).expanduser()).is_file():

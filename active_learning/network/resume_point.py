@@ -49,7 +49,7 @@ class ResumePoint(HookBase):
         if not comm.is_main_process():
             return
         with write_failure_explained(self._folder / f"{name}.pth"):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
             self._checkpointer.save(name)
         kept = self._points()[:KEPT]
         for old in set(self._folder.glob("*.pth")) - set(kept):

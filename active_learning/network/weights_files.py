@@ -21,7 +21,14 @@ def save_weights(model: nn.Module, path: Path) -> None:
         MaskALError: the file cannot be written; the old one is whole.
     """
     model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-    with write_failure_explained(path), draft_of(path) as draft:
+    with write_failure_explained(path):
+        if not path.parent.is_dir():  # its drive has gone: a folder made in its place would hide what is there
+            raise FileNotFoundError(f"there is no folder {path.parent} any more")
+        _save(model, path)
+
+
+def _save(model: nn.Module, path: Path) -> None:
+    with draft_of(path) as draft:
         torch.save({"model": model.state_dict()}, draft)
 
 

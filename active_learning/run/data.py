@@ -7,6 +7,7 @@ from pathlib import Path
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotating.request import Predict, request_annotations
+from active_learning.dataset.absence import absence, absence_error, is_reachable, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import DatasetSummary, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import FolderSnapshot, take_snapshot
@@ -60,17 +61,37 @@ class RunData:
         return {"train": self.settings.traindir, "val": self.settings.valdir, "test": self.settings.testdir}[split]
 
     def walked(self, split: str) -> FolderSnapshot:
-        """As `snapshot`, of a folder that may be empty."""
+        """As `snapshot`, of a folder that may be empty.
+
+        Raises:
+            MaskALError: there is no such folder, or images that were there are gone with their drive.
+        """
         if split not in self._snapshots:
-            self._snapshots[split] = take_snapshot(self.folder(split))
+            known = self.seen.images(split) if self.seen is not None else ()
+            folder = self.folder(split)
+            if known and not is_reachable(folder):
+                raise absence_error(absence(folder, known, known))
+            snapshot = take_snapshot(folder)
+            if found := absence(folder, sorted(set(known) - set(snapshot.images)), [*known, *snapshot.images]):
+                raise absence_error(found)
+            self._snapshots[split] = snapshot
         return self._snapshots[split]
 
     def snapshot(self, split: str) -> FolderSnapshot:
-        """Raises MaskALError where the folder holds no image."""
+        """Raises MaskALError where the folder holds no image, or as `walked`."""
         snapshot = self.walked(split)
         if not snapshot.images:
             raise MaskALError(f"{self.folder(split)}: holds no image; put the images of {split}dir there")
         return snapshot
+
+    def absence(self) -> str:
+        """Which folder is gone with its drive, in words, as far as its images are known; "" for none."""
+        for split, snapshot in self._snapshots.items():
+            images = snapshot.images
+            gone = [name for name in images if not is_there(self.folder(split) / name)]
+            if found := absence(self.folder(split), gone, images):
+                return found
+        return ""
 
     def annotations(self, split: str) -> AnnotationCache:
         if split not in self._annotations:
@@ -154,15 +175,17 @@ class RunData:
         """Those that are in their folder, and still are: the snapshot may be a moment old.
 
         Raises:
-            MaskALError: not one is.
+            MaskALError: not one is, or some are gone with their drive.
         """
         folder, there = self.folder(split), set(self.snapshot(split).images)
-        present = [name for name in images if name in there and (folder / name).is_file()]
+        present = [name for name in images if name in there and is_there(folder / name)]
         if not present:
             raise MaskALError(
                 f"{folder}: none of the {len(images)} {split} images of the run is there any more, such as "
                 f"{images[0]}; put them back, or check that the drive is connected"
             )
+        if found := absence(folder, sorted(set(images) - set(present)), images):
+            raise absence_error(found)
         return present
 
     def write(self, split: str, images: Sequence[str]) -> DatasetSummary:

@@ -51,6 +51,11 @@ class DataSeen:
     def __init__(self, file: Path) -> None:
         self._file = file
 
+    def images(self, split: str) -> tuple[str, ...]:
+        """All of its folder; none where it was not seen yet."""
+        seen = self._read().get(split)
+        return seen.images if seen else ()
+
     def update(
         self, split: str, snapshot: FolderSnapshot, annotations: AnnotationCache, used: Sequence[str]
     ) -> list[str]:

@@ -69,6 +69,9 @@ def _locked(path: Path, what: str) -> Iterator[None]:
     holder = path.with_name(f"{path.name}.holder")
     lock = FileLock(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for file, is_ours in ((path, _size(path) == 0), (holder, _size(holder) == 0 or _read(holder))):
+        if not is_ours:
+            raise MaskALError(f"{file}: is not MaskAL's, which keeps a lock of that name; move it elsewhere")
     try:
         _acquire(lock, holder, what)
     except (NotImplementedError, OSError) as error:
@@ -95,6 +98,14 @@ def _acquire(lock: FileLock, holder: Path, what: str) -> None:
             f"another run with {what} is going on ({who}); wait until it has ended, end it with Ctrl-C, or choose "
             f"another {what.split()[0]}. The lock is {lock.lock_file}"
         ) from error
+
+
+def _size(path: Path) -> int:
+    """In bytes, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _read(holder: Path) -> dict[str, object]:

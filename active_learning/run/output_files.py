@@ -19,7 +19,7 @@ from active_learning.errors import MaskALError
 from active_learning.run.recorded import ROUNDING, ImageName, check_values
 from active_learning.run.state import LoopScores
 from active_learning.settings import Experiment, Settings
-from active_learning.system.files import csv_text, move_aside, write_atomically
+from active_learning.system.files import csv_text, write_atomically
 
 _NAME: TypeAdapter[str] = TypeAdapter(ImageName)
 
@@ -32,9 +32,15 @@ class OutputFiles:
     weights: Path
     strategy: str
 
-    def make_folders(self) -> None:
-        self.results.mkdir(parents=True, exist_ok=True)
-        self.weights.mkdir(parents=True, exist_ok=True)
+    def first_result(self) -> Path | None:
+        """One that a run would write over."""
+        scores = (self.scores.name, self.standard_scores.name, "pool_certainty*.csv")
+        lists = ("trainfiles_iteration*.txt", "*_records*.jsonl*", "why_chosen*", self.data_seen.name)
+        return _first(self.results, (*scores, *lists))
+
+    def first_weights(self) -> Path | None:
+        """The same."""
+        return _first(self.weights, ("best_model_*.pth", self.final_model.name, "training[0-9]*"))
 
     def best_model(self, loop: int) -> Path:
         return self.weights / f"best_model_{loop:03d}.pth"
@@ -90,17 +96,13 @@ class OutputFiles:
         return self.results / "maskAL.log"
 
 
+def _first(folder: Path, patterns: Sequence[str]) -> Path | None:
+    return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
+
+
 def output_files(settings: Settings, experiment: Experiment) -> OutputFiles:
     run = Path(settings.experiment_name) / experiment.name
     return OutputFiles(settings.resultsroot / run, settings.weightsroot / run, experiment.strategy)
-
-
-def start_over(settings: Settings) -> None:
-    """Moves an earlier run of that name aside."""
-    for root in (settings.resultsroot, settings.weightsroot):
-        moved = move_aside(root / settings.experiment_name)
-        if moved:
-            print(f"The earlier run is kept in {moved}")
 
 
 def write_train_files(path: Path, images: Sequence[str], chosen: Mapping[str, float]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from tabulate import tabulate
 
+from active_learning.dataset.absence import absence_error
 from active_learning.network.network_config import training_iterations
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.network import RunNetwork
 from active_learning.run.output_files import output_files
+from active_learning.run.own_folders import claim, read_mark
 from active_learning.run.state import Phase, RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import AppliedSettings, apply_settings, recorded, reload_settings
@@ -21,14 +24,14 @@ class Run:
     """What the phases of a loop work on; `settings` and `experiment` are those in use."""
 
     def __init__(
-        self, settings: Settings, experiment: Experiment, read_settings: Callable[[], Settings] | None = None
+        self, settings: Settings, experiment: Experiment, read_settings: Callable[..., Settings] | None = None
     ) -> None:
-        """`read_settings` reads them again: people edit the file between loops."""
+        """`read_settings` reads them again, with `check_paths` or without: people edit the file between loops."""
         self._read_settings = read_settings
         self.files = output_files(settings, experiment)
         self.state = self._open_state(settings.classes)
         applied = apply_settings(self.state.settings, settings, experiment, running=False)
-        self.files.make_folders()
+        claim(self.files)
         start_log(self.files.log)
         self.data = RunData(applied.settings, DataSeen(self.files.data_seen))
         self._use(applied)
@@ -78,14 +81,39 @@ class Run:
 
     def reload_settings(self) -> None:
         """Called where a loop begins: with choosing, and again after a person has annotated."""
+        if found := self.absence():
+            raise absence_error(found)
         if self._read_settings is not None:
-            now = reload_settings(self._read_settings)
+            now = reload_settings(self._read_settings, self.settings)
             self._use(apply_settings(self.state.settings, now, self.experiment, running=True))
 
     def save(self, *, phase: Phase) -> None:
         """`phase` comes next."""
+        if found := self.absence():  # a folder that was made anew in its place would begin another run
+            raise absence_error(found)
         self.state.phase = phase
         self.state.save(self.files.state)
+
+    def absence(self) -> str:
+        """Which folder of the run is gone with its drive, in words; "" for none."""
+        for folder in (self.files.results, self.files.weights):
+            if read_mark(folder) is None:
+                return f"{folder}: the folder of the run is not there any more"
+        return self.data.absence()
+
+    @contextmanager
+    def absence_explained(self) -> Iterator[None]:
+        """Inside it a failure that comes of a folder that is gone is reported as that.
+
+        Raises:
+            MaskALError: a folder is not there.
+        """
+        try:
+            yield
+        except Exception as error:
+            if found := self.absence():
+                raise absence_error(found) from error
+            raise
 
     def finish(self, reason: str) -> None:
         self.state.why_finished = reason

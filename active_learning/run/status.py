@@ -8,8 +8,10 @@ from pathlib import Path
 from tabulate import tabulate
 
 from active_learning.annotating.annotation_search import search_annotate_folder
+from active_learning.annotating.corrections import find_corrections, in_words
 from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import image_named_in
+from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import find_annotations, find_images
 from active_learning.run.output_files import output_files
@@ -39,12 +41,26 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
         _images("validation", settings.valdir),
         _images("test", settings.testdir),
     ]
+    lines += [line for folder in (settings.traindir, settings.valdir, settings.testdir)
+              for line in late_annotations(settings, folder)]  # fmt: skip
     if state.phase == "finished":
         lines.append(f"Finished: {state.why_finished}.")
     if state.history:
         rows = [[loop, scores.train_size, scores.mask_ap] for loop, scores in enumerate(state.history)]
         lines += ["", tabulate(rows, headers=["loop", "train size", "mAP"], floatfmt=".1f")]
     return "\n".join(lines)
+
+
+def late_annotations(settings: Settings, folder: Path) -> list[str]:
+    """A line for each annotation that was saved in the annotate folder of an image folder after it was collected."""
+    if not (folder / ANNOTATE).is_dir():
+        return []
+    annotations = AnnotationCache(folder, settings.classes, settings.unknown_labels, settings.most_pixels)
+    found = find_corrections(annotations, OwnFiles(folder / ANNOTATE), find_images(folder))
+    pairs, _ = find_annotations(folder, found.files, annotations)
+    for name in [name for name, path in pairs.items() if annotations.fault(path, name)]:
+        del found.files[name]  # it is awaited
+    return in_words(found)
 
 
 def _images(what: str, folder: Path, images: Sequence[str] | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ FIXED = ("classes", "network_config")  # the weights so far are of these
 FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir")
 LISTS = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops", "equal_pool_size", "seed")
 NEEDS_A_START = ("cuda_visible_devices",)
+PATHS = (*FOLDERS, *FIXED, "experiment_name", "use_initial_train_dir", "initial_train_dir", "initial_train_file",
+         "duplicate_initial_model_and_data", "pretrained_weights", "supervisely_meta_json", "export_format",
+         "annotator")  # fmt: skip
 OVER = (
     "initial_datasize",
     "use_initial_train_dir",
@@ -21,6 +25,8 @@ OVER = (
     "duplicate_initial_model_and_data",
     "initial_train_file",
 )
+SECONDS_TO_SAVE = 1.0  # longer than an editor takes
+TRIES = 6
 ANOTHER_RUN = "set it back, choose another experiment_name, or start over with --fresh"
 
 
@@ -49,19 +55,39 @@ def recorded(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", warnings=False)
 
 
-def reload_settings(load: Callable[[], Settings]) -> Settings:
-    """The settings file as it is by now.
+def reload_settings(load: Callable[..., Settings], in_use: Settings) -> Settings:
+    """The settings file as it is by now; one that was edited is read until it is the same twice, as a half-saved one
+    may be wrong, or right and lack its end.
+
+    Args:
+        load: reads it, with `check_paths` or without.
+        in_use: where the file names the same paths still, they are not checked: what is not there any more is not
+            needed any more, or is reported where it is.
 
     Raises:
-        SettingsError: it was edited and is wrong.
+        SettingsError: it is wrong.
     """
+    before: Settings | str = in_use
+    for _ in range(TRIES):
+        now = _read(load, in_use)
+        if isinstance(now, Settings) and now in (in_use, before):
+            return now
+        before = now
+        time.sleep(SECONDS_TO_SAVE)
+    raise SettingsError(
+        f"The settings cannot be used as they are now.\n{before}\n"
+        "The run is kept as it is: correct the settings and start again, it goes on"
+    )
+
+
+def _read(load: Callable[..., Settings], in_use: Settings) -> Settings | str:
+    """The settings, or what is wrong with them."""
     try:
-        return load()
+        found = load(check_paths=False)
+        same = all(getattr(found, key) == getattr(in_use, key) for key in PATHS)
+        return found if same else load(check_paths=True)
     except SettingsError as error:
-        raise SettingsError(
-            f"The settings were edited while the run went on, and cannot be used.\n{error}\n"
-            "The run is kept as it is: correct the settings and start again, it goes on"
-        ) from error
+        return str(error)
 
 
 def apply_settings(

@@ -11,6 +11,7 @@ from active_learning.annotations.formats import FORMATS
 from active_learning.annotations.supervisely_meta import check_meta, read_meta
 from active_learning.errors import AnnotationError
 from active_learning.settings.keys import SettingsKeys
+from active_learning.settings.overlaps import overlap_mistakes, start_weights_file
 from active_learning.settings.weights_file import weights_fault
 from active_learning.system.programs import command_words
 from active_learning.system.wording import did_you_mean
@@ -31,6 +32,7 @@ def path_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
     yield from _annotator_mistakes(keys)
     for key in OUTPUT_ROOTS:
         yield from _output_mistakes(key, getattr(keys, key))
+    yield from overlap_mistakes(keys)
     yield from network_mistakes(keys)
 
 
@@ -95,7 +97,7 @@ def network_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
         yield "network_config", f"network_config: {network!r} is neither below configs/ nor a file{known}"
         if weights == network:
             return
-    if reason := _weights_fault(weights):
+    if reason := _weights_fault(start_weights_file(keys)):
         yield "pretrained_weights", f"pretrained_weights: {weights!r} {reason}"
 
 

@@ -20,7 +20,9 @@ REMEDIES = {
     errno.EACCES: "change its permissions, or name another folder in the settings",
     errno.EPERM: "change its permissions, or name another folder in the settings",
     errno.EIO: "check whether the disk is broken or was disconnected",
-    errno.ESTALE: "check whether the network drive was disconnected",
+    **dict.fromkeys(
+        (errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO), "check whether the drive was disconnected"
+    ),
     errno.EMFILE: "raise your limit for open files (ulimit -n), or lower num_workers",
     errno.ENFILE: "end some other programs: the machine has too many files open",
     errno.ENAMETOOLONG: "shorten that name, or name a folder with a shorter path in the settings",

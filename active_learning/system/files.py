@@ -9,9 +9,12 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 
 from active_learning.errors import MaskALError
+
+DRAFT = ".maskal-draft"  # only this package makes files of that suffix
 
 
 @contextmanager
@@ -32,7 +35,7 @@ def draft_of(path: Path) -> Iterator[Path]:
     Where the block fails the draft is removed and `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
+    draft = path.with_name(path.name + DRAFT)
     try:
         with write_errors_named(path):
             yield draft
@@ -84,15 +87,12 @@ def copy_atomically(source: Path, target: Path) -> None:
         shutil.copy2(source, draft)
 
 
-def move_aside(folder: Path) -> Path | None:
-    """Renames the folder to `<name>.bak-<UTC time>`; None where there is no such folder."""
-    if not folder.exists():
-        return None
+def folder_aside(folder: Path) -> Path:
+    """A new, empty folder beside this one: `<name>.bak-<UTC time>`."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    target = folder.with_name(f"{folder.name}.bak-{stamp}")
-    number = 1
-    while target.exists():
-        number += 1
-        target = folder.with_name(f"{folder.name}.bak-{stamp}-{number}")
-    folder.rename(target)
-    return target
+    for number in count(1):
+        target = folder.with_name(f"{folder.name}.bak-{stamp}{f'-{number}' if number > 1 else ''}")
+        with suppress(FileExistsError):
+            target.mkdir()
+            return target
+    raise AssertionError("there are endless numbers")

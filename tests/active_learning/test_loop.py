@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import math
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,11 +30,12 @@ from active_learning.report import page
 from active_learning.run import checks
 from active_learning.run import data as data_module
 from active_learning.run.data import RunData
-from active_learning.run.output_files import output_files, start_over
+from active_learning.run.output_files import output_files
+from active_learning.run.own_folders import start_over
 from active_learning.run.state import RunState
 from active_learning.run.status import describe_status
 from active_learning.sampling.pool_record import PoolRecord
-from active_learning.settings import Settings
+from active_learning.settings import Settings, load_settings
 from active_learning.settings.changes import recorded
 from tests.active_learning.conftest import annotated_image
 
@@ -526,7 +529,7 @@ def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: S
     now = settings
 
     def run() -> ActiveLearningLoop:
-        loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=lambda: now)
+        loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=lambda **_: now)
         maskAL.run_experiment(loop)
         return loop
 
@@ -535,6 +538,85 @@ def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: S
         run()
     now = settings
     assert [row.train_size for row in run().run.state.history] == [4, 7, 10]
+
+
+def put_away(folder: Path) -> None:
+    folder.rename(folder.with_name(f"{folder.name}_away"))
+
+
+def empty_mount_point(folder: Path) -> None:
+    put_away(folder)
+    folder.mkdir()
+
+
+def put_back(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.with_name(f"{folder.name}_away").rename(folder)
+
+
+@pytest.mark.parametrize("phase", ["train", "evaluate", "score_images"])
+@pytest.mark.parametrize("leave", [put_away, empty_mount_point])
+@pytest.mark.parametrize("name", ["train", "val", "test", "results", "weights"])
+def test_a_drive_that_goes_ends_the_run_with_what_to_do(
+    settings: Settings, network: FakeNetwork, tmp_path: Path, monkeypatch, capsys, name: str, leave, phase: str
+):
+    """Whether the phase fails of it, or another one later. The same command then goes on as if nothing had been."""
+    fake, gone = getattr(network, phase), []
+
+    def goes(*arguments: object, **options: object) -> object:
+        result = fake(*arguments, **options)
+        if not gone:
+            gone.append(leave(tmp_path / name))
+        return result
+
+    for module, attribute in ((training, "train"), (evaluation, "evaluate_weights"), (acquire, "score_images")):
+        if attribute.startswith(phase):
+            monkeypatch.setattr(module, attribute, goes)
+    file = tmp_path / "maskAL.yaml"
+    file.write_text(yaml.safe_dump(yaml_values(settings)), encoding="utf-8")
+    assert maskAL.main(["--config", str(file)]) == 1
+    error = capsys.readouterr().err
+    assert "is its drive connected? Nothing is lost: when it is back, the same command goes on" in error
+    assert str(tmp_path / name) in error
+    assert "edited" not in error
+    put_back(tmp_path / name)
+    assert maskAL.main(["--config", str(file)]) == 0
+    state = RunState.load(settings.resultsroot / "exp1" / "uncertainty" / "run_state.json")
+    assert [row.train_size for row in state.history] == [4, 7, 10]
+
+
+def test_a_drive_below_the_pool_that_goes_is_not_left_out(settings: Settings, network: FakeNetwork, monkeypatch):
+    (settings.traindir / "field").mkdir()
+    for number in (20, 21):
+        annotated_image(settings.traindir / "field" / f"{number}.png")
+    score = network.score_images
+
+    def goes(*arguments: object, **options: object) -> object:
+        for path in (settings.traindir / "field").iterdir():
+            path.unlink()
+        records = score(*arguments, **options)
+        return {name: one for name, one in records.items() if not name.startswith("field")}
+
+    monkeypatch.setattr(acquire, "score_images", goes)
+    with pytest.raises(MaskALError, match="field: nothing is there any more, it held"):
+        go(settings)
+
+
+def test_settings_that_name_what_is_gone_are_not_called_edited(settings: Settings, network: FakeNetwork, tmp_path):
+    """initial_train_dir on a stick, which is taken out once its images are copied."""
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    annotated_image(stick / "30.png")
+    settings = changed(settings, {"use_initial_train_dir": True, "initial_train_dir": stick})
+    file = tmp_path / "maskAL.yaml"
+    file.write_text(yaml.safe_dump(yaml_values(settings)), encoding="utf-8")
+    read = functools.partial(load_settings, file)
+    loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=read)
+    loop.prepare_data()
+    put_away(stick)
+    maskAL.run_experiment(loop)
+    assert loop.finished
 
 
 def test_the_report_is_rewritten_after_each_score_and_choice(settings: Settings, network: FakeNetwork):

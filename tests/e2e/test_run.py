@@ -52,7 +52,7 @@ def test_a_whole_run_chooses_and_retrains(tiny_project):
     assert (weights / "model_final.pth").exists()
     assert (weights / "best_model_002.pth").exists()
     assert (weights / "training002" / "metrics.json").exists()
-    assert not list(tiny_project.folder.rglob("*.tmp"))
+    assert not list(tiny_project.folder.rglob("*.maskal-draft"))
     assert "train size" in output
     report = tiny_project.file("results", "exp1", "report.html").read_text(encoding="utf-8")
     assert 'id="learning-curve"' in report and 'id="why"' in report
@@ -189,12 +189,17 @@ def test_five_mistakes_come_in_one_message(tiny_project):
 
 
 def test_fresh_moves_the_earlier_run_aside(tiny_project):
+    """And nothing of a person: a folder without a run's state stays where it is, as do files beside a run."""
     results = tiny_project.file("results", "exp1")
-    results.mkdir(parents=True)
-    (results / "notes.txt").write_text("mine", encoding="utf-8")
+    for file in ("random/run_state.json", "photos/a.png", "notes.txt"):
+        (results / file).parent.mkdir(parents=True, exist_ok=True)
+        (results / file).write_text("mine", encoding="utf-8")
     for path in tiny_project.train.rglob("*.json"):
         path.unlink()
     code, _ = tiny_project.run("--fresh", "--no-wait")
     assert code == 3
     kept = list(tiny_project.file("results").glob("exp1.bak-*"))
-    assert [(folder / "notes.txt").read_text(encoding="utf-8") for folder in kept] == ["mine"]
+    assert [path.relative_to(folder).as_posix() for folder in kept for path in folder.rglob("*") if path.is_file()] == [
+        "random/run_state.json"
+    ]
+    assert all((results / file).read_text(encoding="utf-8") == "mine" for file in ("photos/a.png", "notes.txt"))

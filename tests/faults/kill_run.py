@@ -2,10 +2,12 @@
 
     python tests/faults/kill_run.py --kills 100 [--signal KILL TERM] [--workers 1] [--seed 1] [--folder DIR]
 
-A run with a scripted person is first let through undisturbed. Then runs of the same project are ended, by default with
-SIGKILL to their whole process group, and started again, until they are through: each must choose the same images, have
-each loop once in its csv, and every annotation of the person must be there, byte for byte. The newest checkpoint of
-some training is cut short between two starts, as by a power cut. Each signal has its own runs, kills and report.
+A run with two scripted persons is first let through undisturbed. Then runs of the same project are ended, by default
+with SIGKILL to their whole process group, and started again, until they are through: each must choose the same images,
+have each loop once in its csv, and every annotation of the persons must be there, byte for byte. One of them saves just
+when files are collected, and once more afterwards. The runs take turns: all on one drive, the annotate folders on
+another drive, a drive without hard links. The newest checkpoint of some training is cut short between two starts, as by
+a power cut. Each signal has its own runs, kills and report.
 
 Starts are forks of this process, which has imported everything: that saves most of the time of a start.
 """
@@ -16,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -33,11 +36,13 @@ import maskAL  # noqa: E402
 from active_learning.annotating import waiting  # noqa: E402
 from active_learning.network import evaluation, mc_dropout, network_config, training  # noqa: E402, F401
 from active_learning.run import lock as run_lock  # noqa: E402
-from tests.faults.project import Person, make_project  # noqa: E402
+from tests.faults.hasty_person import HastyPerson, is_of_hasty_person  # noqa: E402
+from tests.faults.project import SPLITS, Person, make_project  # noqa: E402
 
 SECONDS_TO_END = 15.0
 LONGEST_RUN = 300.0
 POLL_SECONDS = 0.03
+OTHER_DRIVE = Path("/dev/shm")  # noqa: S108
 
 
 @dataclass
@@ -48,6 +53,8 @@ class Report:
     runs: int = 0
     in_phase: Counter[str] = field(default_factory=Counter)
     annotations: int = 0
+    saves_while_collecting: int = 0
+    drives: Counter[str] = field(default_factory=Counter)
     cut_checkpoints: int = 0
     slowest_end: float = 0.0
     faults: list[str] = field(default_factory=list)
@@ -56,11 +63,19 @@ class Report:
 class Run:
     """One run of a project, started as often as it takes."""
 
-    def __init__(self, folder: Path, seed: int, workers: int) -> None:
+    def __init__(self, folder: Path, seed: int, workers: int, drive: str = "one") -> None:
         self.folder = folder
         self.rng = random.Random(seed)
+        self.drive = drive
         make_project(folder, num_workers=workers)
-        self.person = Person(folder, random.Random(seed))
+        if drive == "another":
+            self.other = Path(tempfile.mkdtemp(prefix="maskal_kill_", dir=OTHER_DRIVE))
+            for split in SPLITS:
+                (self.other / split).mkdir()
+                (folder / "data" / split / "annotate").symlink_to(self.other / split)
+        self.person = Person(folder, random.Random(seed), is_of_hasty_person)
+        self.hasty = HastyPerson(folder, seed)
+        self.hasty.start()
         self.results = folder / "results" / "exp1" / "uncertainty"
         self.process = 0
 
@@ -74,6 +89,8 @@ class Run:
             os.dup2(log, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(self.folder)
+        if self.drive == "without hard links":
+            os.link = _no_hard_links
         code = 70  # a traceback
         try:
             code = maskAL.main(["--config", "maskAL.yaml"])
@@ -81,6 +98,13 @@ class Run:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+    def clean_up(self) -> None:
+        """Once what was made is compared; what is on another drive goes."""
+        self.leave_nothing_running()
+        self.hasty.stop()
+        if self.drive == "another":
+            shutil.rmtree(self.other)
 
     def leave_nothing_running(self) -> None:
         if self.process:
@@ -139,6 +163,16 @@ class Run:
         return (self.folder / "output.txt").read_text(encoding="utf-8")[-3000:]
 
 
+def _no_hard_links(*_: object, **__: object) -> None:
+    raise PermissionError("this drive knows no hard links")
+
+
+def drives(folder: Path) -> list[str]:
+    """Those that there are here."""
+    other = OTHER_DRIVE.is_dir() and OTHER_DRIVE.stat().st_dev != folder.stat().st_dev
+    return ["one", "another", "without hard links"] if other else ["one", "without hard links"]
+
+
 def undisturbed(run: Run) -> float:
     """Seconds that it took."""
     started = time.monotonic()
@@ -186,8 +220,11 @@ def _end(run: Run, number: int, report: Report) -> int:
 
 
 def compare(run: Run, expected: dict[str, str], report: Report) -> None:
-    report.annotations += len(run.person.made)
-    if lost := run.person.lost():
+    run.hasty.stop()
+    report.annotations += len(run.person.made) + len(run.hasty.last)
+    report.saves_while_collecting += sum(number - 1 for number in run.hasty.saves.values())
+    report.drives[run.drive] += 1
+    if lost := run.person.lost() | run.hasty.lost():
         report.faults.append(f"{run.folder.name}: {len(lost)} annotations lost, such as {sorted(lost)[0]!r}")
     found = run.chosen()
     for name in sorted({*expected, *found}):
@@ -202,13 +239,14 @@ def ended_by(signal_name: str, whole: Run, seconds: float, arguments: argparse.N
     while report.kills < arguments.kills and not report.faults:
         report.runs += 1
         folder = whole.folder.with_name(f"{signal_name}{report.runs:03d}")
-        run = Run(folder, arguments.seed + report.runs, arguments.workers)
+        kinds = drives(whole.folder)
+        run = Run(folder, arguments.seed + report.runs, arguments.workers, kinds[report.runs % len(kinds)])
         try:
             disturbed(run, seconds, signal.Signals[f"SIG{signal_name}"], report, arguments.kills)
+            if not report.faults:
+                compare(run, expected, report)
         finally:
-            run.leave_nothing_running()
-        if not report.faults:
-            compare(run, expected, report)
+            run.clean_up()
         counts = f"{report.runs} runs, {report.kills} kills, {len(report.faults)} faults"
         print(f"{signal_name}: {counts}", file=sys.stderr, flush=True)
     return report
@@ -228,7 +266,10 @@ def main() -> int:
     run_lock.SECONDS_FOR_THE_REST = 5.0
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="maskal_kill_"))
     whole = Run(folder / "undisturbed", arguments.seed, arguments.workers)
-    seconds = undisturbed(whole)
+    try:
+        seconds = undisturbed(whole)
+    finally:
+        whole.clean_up()
     reports = {name: ended_by(name, whole, seconds, arguments) for name in arguments.signal}
     print(json.dumps({name: vars(report) for name, report in reports.items()}, indent=1))
     return 1 if any(report.faults for report in reports.values()) else 0

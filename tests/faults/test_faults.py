@@ -67,7 +67,7 @@ def test_a_run_goes_on_after_its_disk_was_full(tmp_path):
     assert "free some space and start again, it goes on" in err
     assert "Traceback" not in err
     assert not list((tmp_path / "weights").rglob("*.pth"))
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.maskal-draft"))
     code, err = run(tmp_path)
     assert code == 0, err
     rows = (tmp_path / "results" / "exp1" / "random" / "random.csv").read_text(encoding="utf-8").splitlines()

@@ -222,11 +222,11 @@ def test_a_collect_that_was_interrupted_is_finished_later(train, folder, add_ima
     annotate("annotate/b.json")
     move, moved = annotate_folder.move_beside, []
 
-    def move_one(source, target):
+    def move_one(source, target, **options):
         if moved:
             raise KeyboardInterrupt
         moved.append(source)
-        move(source, target)
+        return move(source, target, **options)
 
     monkeypatch.setattr(annotate_folder, "move_beside", move_one)
     with pytest.raises(KeyboardInterrupt):
@@ -486,7 +486,7 @@ def test_a_stop_between_masks_and_annotation_loses_nothing(train, folder, add_im
     folder.fill(["a.png"])
     annotate_in_cvat("annotate/a.xml", "a.png")
 
-    def stop(source, target):
+    def stop(source, target, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(annotate_folder, "move_beside", stop)

@@ -141,4 +141,4 @@ def test_a_picture_that_cannot_be_decoded_is_an_error(root, annotate, tmp_path, 
     outcome = convert("supervisely")
     assert outcome.code == 1
     assert "a.tif: cannot be read as an image" in outcome.messages
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.maskal-draft"))

@@ -38,7 +38,7 @@ def test_copying_the_initial_images_keeps_what_stands_there(tmp_path: Path):
     assert (target / "a.json").read_text(encoding="utf-8") == "a person's own"
     assert (target / "sub" / "b.json").read_bytes() == (source / "sub" / "b.json").read_bytes()
     assert not (target / "not annotated.png").exists()
-    assert not list(target.rglob("*.tmp"))
+    assert not list(target.rglob("*.maskal-draft"))
 
 
 def test_another_image_of_the_same_name_does_not_get_the_annotation(train, add_image, annotate, tmp_path):

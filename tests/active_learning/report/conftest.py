@@ -26,7 +26,8 @@ def write_run(
     Each image holds one object of the first class; the chosen ones one of the last class too.
     """
     files = OutputFiles(folder, folder, folder.name.split("_")[0])
-    files.make_folders()
+    files.results.mkdir(parents=True, exist_ok=True)
+    files.weights.mkdir(parents=True, exist_ok=True)
     sizes = [first + step * loop for loop in range(len(scores))]
     names = [f"{index:03d}, ü.png" for index in range(sizes[-1] if sizes else first)]
     for loop, size in enumerate(sizes):

@@ -92,7 +92,7 @@ def test_a_comparison_has_every_section_that_it_has_numbers_for(two_strategies: 
     assert "20 images chosen by uncertainty were as good as 30 by chance: 33 % fewer annotations" in text
     assert "10 annotations saved" in text
     assert (two_strategies / "comparison.csv").exists()
-    assert not list(two_strategies.rglob("*.tmp"))
+    assert not list(two_strategies.rglob("*.maskal-draft"))
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from active_learning.errors import MaskALError
 from active_learning.run.check import describe_run
+from active_learning.run.checks import check_start
+from active_learning.run.data import RunData
+from active_learning.run.data_seen import DataSeen
 from active_learning.run.output_files import output_files
+from active_learning.run.own_folders import claim
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
@@ -122,6 +127,26 @@ def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, ph
     assert [row[0] for row in loops(describe_run(other, fresh=True))] == ["0", "1", "2"]
 
 
+def test_what_the_run_would_do_with_files_of_a_person_is_named(settings: Settings):
+    settings.dataroot.mkdir()
+    (settings.dataroot / "val.json").write_text("mine", encoding="utf-8")
+    (settings.traindir / "annotate").mkdir()
+    text = (settings.traindir / "01.json").read_text(encoding="utf-8")
+    (settings.traindir / "annotate" / "01.json").write_text(text.replace('"a"', '"b"'), encoding="utf-8")
+    plan = describe_run(settings)
+    assert "val.json: was not written by MaskAL; a run keeps it as val.json.orig" in plan
+    assert "01.json: was saved after the annotation of 01.png had been collected; the next loop uses it" in plan
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_outputs_that_are_not_the_runs_own_are_faults(settings: Settings, fresh: bool):
+    files = output_files(settings, settings.experiments()[0])
+    files.weights.mkdir(parents=True)
+    files.best_model(0).write_bytes(b"a colleague's")
+    with pytest.raises(MaskALError, match="best_model_000.pth is of no run whose results are in"):
+        describe_run(settings, fresh=fresh)
+
+
 def shapes_of(path, *shapes):
     document = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**document, "shapes": [*document["shapes"], *shapes]}), encoding="utf-8")
@@ -152,3 +177,18 @@ def test_files_that_are_not_used_are_warnings(settings: Settings):
     plan = describe_run(settings)
     assert f"{settings.traindir / '03.png.json'}: no annotation, though named as one; passed over" in plan
     assert f"{settings.traindir / 'annotate' / 'mine.png'}: is not used" in plan
+
+
+@pytest.mark.parametrize("leave", ["nothing", "an empty folder"])
+def test_a_folder_whose_drive_is_gone_is_not_taken_for_an_empty_one(settings: Settings, tmp_path: Path, leave: str):
+    files = output_files(settings, settings.experiments()[0])
+    claim(files)
+    data = RunData(settings, DataSeen(files.data_seen))
+    data.log_changes("val", data.images("val"))
+    settings.valdir.rename(tmp_path / "away")
+    if leave != "nothing":
+        settings.valdir.mkdir()
+    with pytest.raises(MaskALError, match="is its drive connected"):
+        check_start(settings)
+    with pytest.raises(MaskALError, match="there is no such folder|holds no image; put the images of valdir there"):
+        check_start(settings, fresh=True)

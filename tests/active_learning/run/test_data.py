@@ -10,6 +10,7 @@ from PIL import Image
 
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data import RunData
+from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
 from active_learning.run.output_files import write_train_files
 from active_learning.run.weights import duplicated_initial_model
@@ -164,3 +165,31 @@ def test_what_is_passed_over_is_logged_once(settings: Settings, caplog: pytest.L
         data.log_changes("val", [])
         data.refresh()
     assert caplog.text.count("1 file of kinds that are not read: 1 .gif; save images as JPEG or PNG") == 1
+
+
+@pytest.mark.parametrize("leave", ["nothing", "an empty folder", "an empty sub-folder"])
+def test_a_folder_that_is_gone_is_no_empty_folder(settings: Settings, tmp_path: Path, leave: str):
+    """In a later start or phase of a run, which has seen the images."""
+    place = settings.valdir / "field" if leave == "an empty sub-folder" else settings.valdir
+    (settings.valdir / "field").mkdir()
+    for path in list(settings.valdir.glob("01.*")):
+        path.rename(settings.valdir / "field" / path.name)
+    data = RunData(settings, DataSeen(tmp_path / "data_seen.json"))
+    data.log_changes("val", data.images("val"))
+    place.rename(tmp_path / "away")
+    if leave != "nothing":
+        place.mkdir()
+    assert data.absence()
+    again = RunData(settings, DataSeen(tmp_path / "data_seen.json"))
+    for ask in (again.images, lambda split: data.present(split, ["00.png", "field/01.png"])):
+        with pytest.raises(MaskALError, match="is its drive connected|put them back, or check that the drive"):
+            ask("val")
+
+
+def test_images_that_a_person_takes_away_are_left_out(settings: Settings, tmp_path: Path):
+    data = RunData(settings, DataSeen(tmp_path / "data_seen.json"))
+    data.log_changes("val", data.images("val"))
+    (settings.valdir / "01.png").unlink()
+    data.refresh()
+    assert data.images("val") == ["00.png"]
+    assert not data.absence()

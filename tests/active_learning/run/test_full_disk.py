@@ -27,6 +27,7 @@ from active_learning.run.output_files import OutputFiles, write_pool_scores, wri
 from active_learning.run.state import RunState
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.exit_code import exit_code_of
+from active_learning.system.files import DRAFT
 from tests.active_learning.conftest import annotated_image
 
 FULL = Path("/dev/full")
@@ -38,7 +39,6 @@ WRITERS: dict[str, Callable[[], object]] = {
     "results/pool_certainty000.csv": lambda: write_pool_scores(FILES.pool_scores(0), {"a.png": 0.5}),
     "results/random.csv": lambda: write_scores(FILES, [], ["a"]),
     "results/pool_records000.jsonl": lambda: record_files.write_records(FILES.pool_records(0), {}, []),
-    "results/val.txt": lambda: write_image_list(Path("results/val.txt"), ["a.png"]),
     "results/why_chosen000/why.json": lambda: write_explanations(FILES.why_chosen(0), []),
 }
 
@@ -53,13 +53,27 @@ def test_each_file_of_a_run_is_named_and_stays_whole(capsys: pytest.CaptureFixtu
     path = Path(file)
     path.parent.mkdir(parents=True)
     path.write_text("before")
-    path.with_name(f"{path.name}.tmp").symlink_to(FULL)
+    path.with_name(path.name + DRAFT).symlink_to(FULL)
     assert exit_code_of(WRITERS[file]) == 1
     assert f"\n{file}: No space left on device; free some space on that disk (mounted at /" in capsys.readouterr().err
     assert path.read_text() == "before"
-    assert not list(path.parent.glob("*.tmp"))
+    assert not list(path.parent.glob(f"*{DRAFT}"))
     WRITERS[file]()
     assert path.read_text() != "before"
+
+
+def test_a_list_is_named_and_stays_whole(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_image_list(Path("val.txt"), ["a.png"])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        assert exit_code_of(lambda: write_image_list(Path("val.txt"), ["b.png"])) == 1
+    assert "\nval.txt: No space left on device; free some space on that disk" in capsys.readouterr().err
+    assert Path("val.txt").read_text() == "a.png\n"
+    write_image_list(Path("val.txt"), ["b.png"])
+    assert sorted(path.name for path in Path().iterdir()) == [".maskal-files", "val.txt"]
 
 
 def test_a_file_that_is_added_to_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +97,7 @@ def test_a_picture_for_the_report_is_named() -> None:
 
 def test_weights_are_named_with_the_disk() -> None:
     Path("best.pth").write_text("before")
-    Path("best.pth.tmp").symlink_to(FULL)
+    Path(f"best.pth{DRAFT}").symlink_to(FULL)
     with pytest.raises(MaskALError, match=r"^best\.pth: cannot be written .*; its disk is mounted at /.* left\."):
         save_weights(torch.nn.Linear(300, 300), Path("best.pth"))
     assert Path("best.pth").read_text() == "before"
@@ -139,7 +153,7 @@ def test_a_folder_that_was_removed_at_this_moment_is_no_fault(monkeypatch: pytes
 def test_converting_names_the_file_and_the_disk(capsys: pytest.CaptureFixture) -> None:
     Path("images").mkdir()
     annotated_image(Path("images/a.png"))
-    Path("out.json.tmp").symlink_to(FULL)
+    Path(f"out.json{DRAFT}").symlink_to(FULL)
     arguments = ["convert", "images", "--to", "coco", "--classes", "a", "--out", "out.json"]
     assert convert(arguments) == 1
     assert "out.json: No space left on device; free some space on that disk (mounted at /" in capsys.readouterr().err

@@ -115,3 +115,15 @@ def test_an_image_folder_that_may_only_be_read_is_no_obstacle(tmp_path, monkeypa
     monkeypatch.setattr(run_lock.FileLock, "acquire", acquire)
     with only_annotated_here(tmp_path, wait=True) as is_ours:
         assert is_ours
+
+
+@pytest.mark.parametrize("name", ["resultsroot/exp1.lock", "weightsroot/exp1.lock.holder", "dataroot/image_lists.lock"])
+def test_a_persons_file_of_the_locks_name_is_named_and_kept(make, tmp_path, name):
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    with (
+        pytest.raises(MaskALError, match="is not MaskAL's, which keeps a lock of that name; move it"),
+        only_run(make()),
+    ):
+        pytest.fail("it runs")
+    assert (tmp_path / name).read_text(encoding="utf-8") == "mine"

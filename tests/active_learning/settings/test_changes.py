@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from active_learning.errors import SettingsError
-from active_learning.settings import Settings
+from active_learning.settings import Settings, changes, load_settings
 from active_learning.settings.changes import apply_settings, recorded, reload_settings
 
 BEFORE = {"classes": ["a", "b"], "strategy": ["uncertainty", "random"], "loops": 2, "cuda_visible_devices": "cpu"}
@@ -93,9 +95,58 @@ def test_a_folder_that_was_moved_is_taken_up_at_a_start(tmp_path):
     assert apply_settings(recorded(settings), now, experiment, running=False).lines == (f"traindir: {old} -> {new}",)
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(changes, "SECONDS_TO_SAVE", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_settings_file_that_became_wrong_is_reported_with_the_way_on():
-    def load():
+    """Not as an edit: it may be gone with its drive."""
+
+    def load(**_):
         raise SettingsError("m.yaml: 1 mistake in the settings; nothing was changed", ("line 3: x",))
 
-    with pytest.raises(SettingsError, match=r"(?s)edited while the run went on.*line 3: x.*start again, it goes on"):
-        reload_settings(load)
+    with pytest.raises(SettingsError, match=r"(?s)cannot be used as they are now.*line 3: x.*start again, it goes on"):
+        reload_settings(load, Settings(**BEFORE))
+
+
+HALF = {
+    "wrong": SettingsError("m.yaml: 1 mistake", ("line 3: classes: is missing",)),
+    "empty": SettingsError("m.yaml: 1 mistake", ("classes: is missing",)),
+    "without its end": Settings(**{**BEFORE, "loops": 1, "dataroot": "elsewhere"}),
+    "not there": SettingsError("m.yaml: 1 mistake", ("there is no such file",)),
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("half", HALF.values(), ids=HALF)
+@pytest.mark.parametrize("edited", [True, False], ids=["edited", "saved as it was"])
+def test_a_half_saved_settings_file_is_read_again(half, edited):
+    whole = Settings(**{**BEFORE, "loops": 9} if edited else BEFORE)
+    readings = [half, whole]
+
+    def load(*, check_paths):
+        now = readings[0]
+        if len(readings) > 1 and (check_paths or isinstance(now, Exception)):
+            readings.pop(0)
+        if isinstance(now, Exception):
+            raise now
+        return now
+
+    assert reload_settings(load, Settings(**BEFORE)) == whole
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_not_there_any_more_is_no_edit(tmp_path):
+    """Such as a stick with the weights, or with initial_train_dir, which were needed for the start alone."""
+    file = tmp_path / "m.yaml"
+    start = "initial_train_dir: gone\nuse_initial_train_dir: True\npretrained_weights: gone.pth\n"
+    file.write_text(f"classes: [a]\n{start}", encoding="utf-8")
+    in_use = load_settings(file)
+    assert reload_settings(functools.partial(load_settings, file), in_use) == in_use
+    file.write_text(f"classes: [a]\n{start}loops: 9\n", encoding="utf-8")
+    assert reload_settings(functools.partial(load_settings, file), in_use).loops == (9,)
+    file.write_text(f"classes: [a]\n{start}loops: 9\nannotator: no such program\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="there is no program"):
+        reload_settings(functools.partial(load_settings, file), in_use)

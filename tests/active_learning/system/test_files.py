@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.system import files
-from active_learning.system.files import copy_atomically, move_aside, write_atomically
+from active_learning.system.files import copy_atomically, folder_aside, write_atomically
 
 
 def test_a_copy_replaces_what_was_there_and_leaves_no_draft(tmp_path: Path):
@@ -15,17 +15,10 @@ def test_a_copy_replaces_what_was_there_and_leaves_no_draft(tmp_path: Path):
     assert [path.read_bytes() for path in (tmp_path / "sub").iterdir()] == [b"new"]
 
 
-def test_moving_aside_keeps_everything_even_twice_in_a_second(tmp_path: Path):
-    kept = []
-    for content in ("first", "second"):
-        folder = tmp_path / "exp1"
-        folder.mkdir()
-        (folder / "file").write_text(content, encoding="utf-8")
-        kept.append(move_aside(folder))
-        assert not folder.exists()
-    assert [(folder / "file").read_text(encoding="utf-8") for folder in kept] == ["first", "second"]
-    assert all(folder.name.startswith("exp1.bak-") for folder in kept)
-    assert move_aside(tmp_path / "exp1") is None
+def test_a_folder_aside_is_new_even_twice_in_a_second(tmp_path: Path):
+    folders = [folder_aside(tmp_path / "exp1") for _ in range(3)]
+    assert len(set(folders)) == 3
+    assert all(folder.is_dir() and folder.name.startswith("exp1.bak-") for folder in folders)
 
 
 def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,174 @@
+"""Whose the folders are that a run writes into.
+
+The folders of results and of weights of a run bear the same mark, a hidden file. A folder without it, or with that of
+another run, is not written into where a file would be written over, and `--fresh` leaves it where it is.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from active_learning.errors import SettingsError
+from active_learning.run.output_files import OutputFiles, output_files
+from active_learning.settings import Settings
+from active_learning.settings.overlaps import lies_in, start_weights_copy
+from active_learning.system.file_moves import copy_beside, keep_aside
+from active_learning.system.files import folder_aside, write_if_changed
+
+MARK = ".maskal-run"
+STATE = "run_state.json"
+SUMMARY = ("report.html", "comparison.csv")  # of all experiments of an experiment_name
+ANOTHER = "choose another experiment_name"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """`run` is a random name; `results` where its results were when it was last started."""
+
+    run: str
+    results: str
+
+
+def read_mark(folder: Path) -> Mark | None:
+    """None where there is none that can be read."""
+    try:
+        return Mark(**json.loads((folder / MARK).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def holds_run(results: Path) -> bool:
+    """Whether a run has its results there; before there were marks, the state alone tells."""
+    return read_mark(results) is not None or (results / STATE).exists()
+
+
+def claim(files: OutputFiles) -> None:
+    """Makes the folders of a run and marks them as its own; files of that name in the folder above are kept aside.
+
+    Raises:
+        SettingsError: they are not this run's.
+    """
+    if mistakes := tuple(_run_mistakes(files, fresh=False)):
+        raise SettingsError("The run would write over what is not its own; nothing was changed", mistakes)
+    results = files.results.absolute()
+    adopted = read_mark(files.weights) if holds_run(results) else None
+    mark = read_mark(results) or adopted or Mark(uuid.uuid4().hex, "")
+    if not any(map(holds_run, results.parent.glob("*/"))):
+        for name in SUMMARY:
+            if (results.parent / name).exists():
+                keep_aside(results.parent / name)
+    for folder in (results, files.weights):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_if_changed(folder / MARK, json.dumps(asdict(Mark(mark.run, str(results)))) + "\n")
+
+
+def output_mistakes(settings: Settings, *, fresh: bool) -> Iterator[str]:
+    """What a run of these settings would write over, or move, that is not its own; found before anything is written.
+
+    Args:
+        fresh: what this run has written before will be moved aside.
+    """
+    for experiment in settings.experiments():
+        files = output_files(settings, experiment)
+        yield from _run_mistakes(files, fresh)
+        for key, path in _kept_out(settings, files, fresh).items():
+            for folder in (files.results, files.weights):
+                if path is not None and path != folder and lies_in(path, folder):
+                    yield f"{key}: {path} lies in {folder}, where a run writes; move it elsewhere, or {ANOTHER}"
+    yield from start_weights_mistakes(settings, fresh=fresh)
+
+
+def _kept_out(settings: Settings, files: OutputFiles, fresh: bool) -> dict[str, Path | None]:
+    """What may not lie in the folders of a run, beside the images (settings/overlaps.py)."""
+    found: dict[str, Path | None] = {"dataroot": settings.dataroot}
+    if not lies_in(files.results, files.weights) or not lies_in(files.weights, files.results):
+        found |= {"resultsroot": files.results, "weightsroot": files.weights}
+    if fresh:
+        network = Path(settings.network_config)
+        found |= {"network_config": network if network.is_file() else None}
+        found |= {"supervisely_meta_json": settings.supervisely_meta_json}
+        if settings.duplicate_initial_model_and_data:
+            found |= {"initial_train_file": settings.initial_train_file}
+    return found
+
+
+def start_weights_mistakes(settings: Settings, *, fresh: bool = False) -> Iterator[str]:
+    """Of pretrained_weights in the folder where the run writes its own; `--fresh` makes a copy of them."""
+    copy, weights = start_weights_copy(settings), Path(settings.pretrained_weights)
+    if copy is not None and not copy.is_file() and not (fresh and weights.expanduser().is_file()):
+        yield (
+            f"pretrained_weights: {weights} lies where this run writes its weights; copy the file elsewhere and name "
+            "that, choose another experiment_name, or start over with --fresh"
+        )
+
+
+def _run_mistakes(files: OutputFiles, fresh: bool) -> Iterator[str]:
+    results, weights = files.results, files.weights
+    if not holds_run(results) and (found := files.first_result()):
+        yield f"resultsroot: {found} is of no run that is known here; move it elsewhere, or {ANOTHER}"
+    if other := _other_run(results, weights):
+        yield f"weightsroot: {weights} holds the weights of another run, its results are in {other}; {ANOTHER}"
+    elif not (_are_weights_of(results, weights) or (fresh and read_mark(weights))) and (found := files.first_weights()):
+        remedy = f"start over with --fresh, which moves it aside, or {ANOTHER}"
+        yield (
+            f"weightsroot: {found} is of no run whose results are in {results}; "
+            f"{remedy if read_mark(weights) else f'move it elsewhere, or {ANOTHER}'}"
+        )
+    for folder in (results, weights):
+        outer = [place for place in folder.absolute().parents if holds_run(place)]
+        outer += [place.parent for place in folder.parent.parent.glob("*/") if holds_run(place)]
+        inner = [
+            place.parent for name in (MARK, STATE) for depth in ("*", "*/*") for place in folder.glob(f"{depth}/{name}")
+        ]
+        for place in outer[:1]:
+            yield f"{folder}: lies in the folder of another run, {place}; name another folder, or {ANOTHER}"
+        for place in inner[:1] if fresh or not holds_run(folder) else ():
+            yield f"{folder}: holds the folder of another run, {place}; name another folder, or {ANOTHER}"
+
+
+def _are_weights_of(results: Path, weights: Path) -> bool:
+    mark, own = read_mark(weights), read_mark(results)
+    return holds_run(results) and (mark is None or own is None or mark.run == own.run)
+
+
+def _other_run(results: Path, weights: Path) -> str:
+    """Where the run goes on, or has ended, that the weights are of; empty where it is this one, or there is none."""
+    mark = read_mark(weights)
+    if mark is None or lies_in(results, Path(mark.results)):
+        return ""
+    other, own = read_mark(Path(mark.results)), read_mark(results)
+    is_other = other is not None and other.run == mark.run and (own is None or own.run != mark.run)
+    return mark.results if is_other else ""
+
+
+def start_over(settings: Settings) -> None:
+    """Moves the runs of that experiment_name aside, and no other file; weights to start from are copied before.
+
+    Results go first: what is left of a run after a kill is not taken for one that can go on.
+    """
+    copy = start_weights_copy(settings)
+    if copy is not None and Path(settings.pretrained_weights).expanduser().is_file():
+        copy_beside(Path(settings.pretrained_weights).expanduser(), copy)
+        print(f"The weights to start from are of the earlier run; they are kept in {copy}")
+    results, weights = (root / settings.experiment_name for root in (settings.resultsroot, settings.weightsroot))
+    runs = {place.name for place in results.glob("*/") if holds_run(place)}
+    of_weights = runs | {place.name for place in weights.glob("*/") if read_mark(place) is not None}
+    others = {name for name in of_weights if _other_run(results / name, weights / name)}
+    _move_aside(results, [results / name for name in (*sorted(runs), *(SUMMARY if runs else ()))])
+    _move_aside(weights, [weights / name for name in sorted(of_weights - others)])
+
+
+def _move_aside(folder: Path, places: list[Path]) -> None:
+    places = [place for place in places if place.exists()]
+    if not places:
+        return
+    aside = folder_aside(folder)
+    for place in places:
+        place.rename(aside / place.name)
+    print(f"The earlier run is kept in {aside}")
+    if not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,220 @@
+"""A run writes into no folder that is not its own, and `--fresh` moves nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from active_learning.errors import SettingsError
+from active_learning.run.checks import check_start
+from active_learning.run.output_files import OutputFiles, output_files
+from active_learning.run.own_folders import MARK, claim, output_mistakes, read_mark, start_over
+from active_learning.settings import Settings
+
+
+def files_of(settings: Settings, number: int = 0) -> OutputFiles:
+    return output_files(settings, settings.experiments()[number])
+
+
+def ran(settings: Settings, *, marked: bool = True) -> OutputFiles:
+    """What a run of these settings leaves, also of a version that made no marks."""
+    files = files_of(settings)
+    claim(files)
+    files.state.write_text("{}", encoding="utf-8")
+    files.scores.write_text("scores", encoding="utf-8")
+    files.best_model(0).write_bytes(b"best")
+    (files.results.parent / "report.html").write_text("report", encoding="utf-8")
+    for folder in (files.results, files.weights) if not marked else ():
+        (folder / MARK).unlink()
+    return files
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def changed(settings: Settings, **changes: object) -> Settings:
+    return Settings(**{**settings.model_dump(), **changes})
+
+
+def foreign_weights(settings: Settings) -> Settings:
+    files_of(settings).weights.mkdir(parents=True)
+    files_of(settings).best_model(3).write_bytes(b"a colleague's")
+    return settings
+
+
+def foreign_log(settings: Settings) -> Settings:
+    (files_of(settings).weights / "training000").mkdir(parents=True)
+    (files_of(settings).weights / "training000" / "metrics.json").write_text("mine", encoding="utf-8")
+    return settings
+
+
+def foreign_scores(settings: Settings) -> Settings:
+    files_of(settings).results.mkdir(parents=True)
+    files_of(settings).scores.write_text("mine", encoding="utf-8")
+    return settings
+
+
+def same_weightsroot(settings: Settings) -> Settings:
+    ran(settings)
+    return changed(settings, resultsroot=settings.resultsroot.with_name("results2"))
+
+
+def results_deleted(settings: Settings) -> Settings:
+    shutil.rmtree(ran(settings).results)
+    return settings
+
+
+def inside_a_run(settings: Settings) -> Settings:
+    files = ran(settings)
+    return changed(settings, resultsroot=files.results.parent, experiment_name=files.results.name)
+
+
+def beside_the_experiments_of_a_run(settings: Settings) -> Settings:
+    return changed(settings, resultsroot=ran(settings).results.parent, experiment_name="other")
+
+
+def around_a_run(settings: Settings) -> Settings:
+    ran(changed(settings, resultsroot=settings.resultsroot / "exp1" / "uncertainty", weightsroot=settings.dataroot))
+    return settings
+
+
+def weights_in_results(settings: Settings) -> Settings:
+    return changed(settings, weightsroot=files_of(settings).results)
+
+
+def dataroot_in_results(settings: Settings) -> Settings:
+    return changed(settings, dataroot=files_of(settings).results / "data")
+
+
+def own_start_weights(settings: Settings) -> Settings:
+    return changed(settings, pretrained_weights=str(ran(settings).best_model(0)))
+
+
+def linked_start_weights(settings: Settings) -> Settings:
+    link = settings.dataroot / "start.pth"
+    link.parent.mkdir()
+    link.symlink_to(ran(settings).best_model(0))
+    return changed(settings, pretrained_weights=str(link))
+
+
+REFUSED = {
+    foreign_weights: "best_model_003.pth is of no run whose results are in",
+    foreign_log: "training000 is of no run whose results are in",
+    foreign_scores: "uncertainty.csv is of no run that is known here; move it elsewhere",
+    same_weightsroot: "holds the weights of another run, its results are in",
+    results_deleted: "best_model_000.pth is of no run .*; start over with --fresh, which moves it aside",
+    inside_a_run: "lies in the folder of another run",
+    beside_the_experiments_of_a_run: "lies in the folder of another run",
+    around_a_run: "holds the folder of another run",
+    weights_in_results: "weightsroot: .* lies in .*, where a run writes",
+    dataroot_in_results: "dataroot: .* lies in .*, where a run writes",
+    own_start_weights: "pretrained_weights: .* lies where this run writes its weights; copy the file elsewhere",
+    linked_start_weights: "pretrained_weights: .* lies where this run writes its weights; copy the file elsewhere",
+}
+WITH_FRESH_TOO = [one for one in REFUSED if one not in (results_deleted, own_start_weights, linked_start_weights)]
+
+
+@pytest.mark.parametrize(("make", "words"), REFUSED.items(), ids=[one.__name__ for one in REFUSED])
+def test_refused_before_anything_is_changed(
+    settings: Settings, tmp_path: Path, make: Callable[[Settings], Settings], words: str
+):
+    settings = make(settings)
+    before = contents(tmp_path)
+    with pytest.raises(SettingsError, match=words):
+        check_start(settings)
+    if make in WITH_FRESH_TOO:
+        with pytest.raises(SettingsError, match=words):
+            check_start(settings, fresh=True)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("make", [foreign_weights, foreign_scores, same_weightsroot], ids=lambda make: make.__name__)
+def test_fresh_moves_nothing_that_is_not_its_own(settings: Settings, make: Callable[[Settings], Settings]):
+    settings = make(settings)
+    before = contents(settings.weightsroot), contents(settings.resultsroot)
+    start_over(settings)
+    assert (contents(settings.weightsroot), contents(settings.resultsroot)) == before
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "of a version without marks"])
+def test_fresh_moves_a_run_and_leaves_what_a_person_put_beside_it(settings: Settings, marked: bool):
+    files = ran(settings, marked=marked)
+    (files.results.parent / "photos").mkdir()
+    (files.results.parent / "photos" / "a.png").write_bytes(b"mine")
+    assert not list(output_mistakes(settings, fresh=True))
+    start_over(settings)
+    assert contents(settings.resultsroot / "exp1") == {"photos/a.png": b"mine"}
+    assert not files.weights.exists()
+    aside = {path.relative_to(root).as_posix().partition("/")[2]: path.read_text(encoding="utf-8")
+             for root in (settings.resultsroot, settings.weightsroot) for path in root.rglob("*")
+             if path.is_file() and ".bak-" in str(path) and path.name != MARK}  # fmt: skip
+    expected = {"uncertainty/run_state.json": "{}", "uncertainty/uncertainty.csv": "scores", "report.html": "report"}
+    assert aside == {**expected, "uncertainty/best_model_000.pth": "best"}
+    assert not list(output_mistakes(settings, fresh=False))
+    claim(files)
+
+
+def test_results_and_weights_in_one_folder_are_one_run(settings: Settings):
+    settings = changed(settings, weightsroot=settings.resultsroot)
+    files = ran(settings)
+    assert not list(output_mistakes(settings, fresh=False))
+    assert not list(output_mistakes(settings, fresh=True))
+    start_over(settings)
+    assert not files.results.exists()
+
+
+@pytest.mark.parametrize("change", ["moved", "marks lost", "weights deleted"])
+def test_a_run_knows_its_own(settings: Settings, tmp_path: Path, change: str):
+    files = ran(settings, marked=change != "marks lost")
+    if change == "moved":
+        for name in ("results", "weights"):
+            (tmp_path / name).rename(tmp_path / f"{name}2")
+        settings = changed(settings, resultsroot=tmp_path / "results2", weightsroot=tmp_path / "weights2")
+    elif change == "weights deleted":
+        shutil.rmtree(files.weights)
+    assert not list(output_mistakes(settings, fresh=False))
+    claim(files_of(settings))
+    marks = [read_mark(folder) for folder in (files_of(settings).results, files_of(settings).weights)]
+    assert marks[0] == marks[1]
+    assert marks[0] is not None and marks[0].results == str(files_of(settings).results)
+
+
+@pytest.mark.parametrize("weights_there", [True, False], ids=["again", "a copy alone is left"])
+def test_fresh_may_start_from_the_weights_of_the_run_before(settings: Settings, weights_there: bool):
+    settings = own_start_weights(settings)
+    assert not list(output_mistakes(settings, fresh=True))
+    start_over(settings)
+    copy = settings.weightsroot / "exp1.start.uncertainty.best_model_000.pth"
+    assert copy.read_bytes() == b"best"
+    files = files_of(settings)
+    if weights_there:
+        ran(changed(settings, pretrained_weights=""))
+        files.best_model(0).write_bytes(b"of the second run")
+        assert not list(output_mistakes(settings, fresh=True))
+        start_over(settings)
+        assert copy.read_bytes() == b"of the second run"
+        assert copy.with_name(f"{copy.name}.orig").read_bytes() == b"best"
+    assert not list(output_mistakes(settings, fresh=False))
+    from active_learning.network.network_config import pretrained_weights
+
+    assert pretrained_weights(settings) == str(copy)
+
+
+def test_a_persons_report_is_kept_aside(settings: Settings):
+    folder = settings.resultsroot / "exp1"
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("mine", encoding="utf-8")
+    claim(files_of(settings))
+    assert (folder / "report.html.orig").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_damaged_mark_is_none(settings: Settings):
+    files = ran(settings)
+    for text in ("", "[]", json.dumps({"run": 1}), "\0"):
+        (files.results / MARK).write_text(text, encoding="utf-8")
+        assert read_mark(files.results) is None
