@@ -93,10 +93,8 @@ class AnnotationCache:
         known, found = self._files.get(path), signature(now)
         if known is None or known.signature is None or found is None:
             return False
-        return (known.signature[0], known.signature[2]) == (
-            found[0],
-            found[2],
-        )  # some drives number a renamed file anew
+        # Of time and size: some drives number a renamed file anew.
+        return (known.signature[0], known.signature[2]) == (found[0], found[2])
 
     def fault(self, path: Path, image: str) -> str:
         """What is wrong with an image's annotation file, or with the image; "" for nothing."""
