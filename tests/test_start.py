@@ -17,6 +17,7 @@ from PIL import Image
 
 import maskAL
 from active_learning.run.output_files import output_files
+from active_learning.run.own_folders import claim
 from active_learning.run.state import RunState
 from active_learning.settings import load_settings
 from active_learning.settings.changes import recorded
@@ -102,7 +103,7 @@ def begun(phase: str, write: Callable[[Path], object]) -> Prepare:
         settings = load_settings(project.folder / "maskAL.yaml")
         (experiment,) = settings.experiments()
         files = output_files(settings, experiment)
-        files.make_folders()
+        claim(files)
         images = [f"0{number}.png" for number in range(4)]
         RunState(["a", "b"], 0, phase, images, settings=recorded(settings)).save(files.state)
         write(files.best_model(0))

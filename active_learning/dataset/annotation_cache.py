@@ -91,15 +91,10 @@ class AnnotationCache:
     def is_as_read(self, path: Path, now: Path) -> bool:
         """Whether the file at `now` is what was last read at `path`, from where it was renamed."""
         known, found = self._files.get(path), signature(now)
-        return (
-            known is not None
-            and known.signature is not None
-            and found is not None
-            and (
-                (known.signature[0], known.signature[2])
-                == (found[0], found[2])  # some drives number a renamed file anew
-            )
-        )
+        if known is None or known.signature is None or found is None:
+            return False
+        # Of time and size: some drives number a renamed file anew.
+        return (known.signature[0], known.signature[2]) == (found[0], found[2])
 
     def fault(self, path: Path, image: str) -> str:
         """What is wrong with an image's annotation file, or with the image; "" for nothing."""

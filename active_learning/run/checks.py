@@ -26,7 +26,6 @@ from active_learning.run.start import find_start
 from active_learning.run.status import late_annotations
 from active_learning.run.weights import next_weights
 from active_learning.settings import Experiment, Settings
-from active_learning.settings.overlaps import lies_in
 from active_learning.settings.weights_file import weights_fault
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
@@ -113,18 +112,8 @@ def _network(project: Project) -> Iterator[Finding]:
 
 
 def _outputs(project: Project) -> Iterator[Finding]:
-    for mistake in dict.fromkeys(output_mistakes(project.settings, fresh=project.fresh)):
+    for mistake in output_mistakes(project.settings, fresh=project.fresh):
         yield Finding(mistake, Kind.MISTAKE)
-
-
-def _files_of_a_person(project: Project) -> Iterator[Finding]:
-    """What a run would do with them, beside using them."""
-    for path in foreign_data_files(project.settings.dataroot):
-        yield Finding(f"{path}: was not written by MaskAL; a run keeps it as {path.name}.orig", Kind.NOTE)
-    for split in project.snapshots:
-        if split in SPLITS:
-            lines = late_annotations(project.settings, project.data.folder(split))
-            yield from (Finding(line, Kind.NOTE) for line in lines)
 
 
 def _starts(project: Project) -> Iterator[Finding]:
@@ -214,18 +203,8 @@ def _passed_over(project: Project) -> Iterator[Finding]:
 def _overlaps(project: Project) -> Iterator[Finding]:
     """An image belongs to one split. Those of initial_train_dir are copied to traindir, and stay in it."""
     for (split, one), (later, other) in combinations(project.snapshots.items(), 2):
-        if fault := _nested(f"{split}dir", one.folder, f"{later}dir", other.folder):
-            yield Finding(fault, Kind.MISTAKE)
-        elif (split, later) != ("train", INITIAL):
+        if (split, later) != ("train", INITIAL):
             yield from _shared(f"{later}dir", f"{split}dir", shared_images(other, one))
-
-
-def _nested(key: str, folder: Path, later: str, other: Path) -> str:
-    one_place = "give each a folder of its own, none inside another: an image belongs to one of them"
-    if lies_in(other, folder):
-        same = lies_in(folder, other)
-        return f"{later}: {other} {'is' if same else 'lies in'} {key} ({folder}); {one_place}"
-    return f"{key}: {folder} lies in {later} ({other}); {one_place}" if lies_in(folder, other) else ""
 
 
 def _shared(key: str, other: str, images: Sequence[SharedImage]) -> Iterator[Finding]:
@@ -319,9 +298,18 @@ def _objects(project: Project) -> Iterator[Finding]:
             yield Finding(text, Kind.NOTE)
 
 
+def _files_of_persons(project: Project) -> Iterator[Finding]:
+    """What a run does with them, beside using them."""
+    for path in foreign_data_files(project.settings.dataroot):
+        yield Finding(f"{path}: was not written by MaskAL; a run keeps it as {path.name}.orig", Kind.NOTE)
+    for split in SPLITS:
+        for line in late_annotations(project.settings, project.data.folder(split)):
+            yield Finding(line, Kind.NOTE)
+
+
 CHECKS = (
-    Check(_outputs),
     Check(_network),
+    Check(_outputs),
     Check(_starts),
     Check(_folders),
     Check(_weights),
@@ -331,8 +319,8 @@ CHECKS = (
     Check(_exports),
     Check(_annotations, at_start=False),
     Check(_persons_images_in_annotate, at_start=False),
+    Check(_files_of_persons, at_start=False),
     Check(_objects, at_start=False),
-    Check(_files_of_a_person, at_start=False),
     Check(_headers, at_start=False),
     Check(_pixels, at_start=False, deep=True),
 )

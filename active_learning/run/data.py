@@ -61,7 +61,11 @@ class RunData:
         return {"train": self.settings.traindir, "val": self.settings.valdir, "test": self.settings.testdir}[split]
 
     def walked(self, split: str) -> FolderSnapshot:
-        """As `snapshot`, of a folder that may be empty; raises MaskALError where its images are gone with the drive."""
+        """As `snapshot`, of a folder that may be empty.
+
+        Raises:
+            MaskALError: there is no such folder, or images that were there are gone with their drive.
+        """
         if split not in self._snapshots:
             known = self.seen.images(split) if self.seen is not None else ()
             folder = self.folder(split)
@@ -74,7 +78,7 @@ class RunData:
         return self._snapshots[split]
 
     def snapshot(self, split: str) -> FolderSnapshot:
-        """Raises MaskALError where the folder holds no image, or images that were there are gone with their drive."""
+        """Raises MaskALError where the folder holds no image, or as `walked`."""
         snapshot = self.walked(split)
         if not snapshot.images:
             raise MaskALError(f"{self.folder(split)}: holds no image; put the images of {split}dir there")

@@ -52,7 +52,8 @@ def claim(files: OutputFiles) -> None:
     Raises:
         SettingsError: they are not this run's.
     """
-    _refuse(list(_run_mistakes(files, fresh=False)))
+    if mistakes := tuple(_run_mistakes(files, fresh=False)):
+        raise SettingsError("The run would write over what is not its own; nothing was changed", mistakes)
     results = files.results.absolute()
     adopted = read_mark(files.weights) if holds_run(results) else None
     mark = read_mark(results) or adopted or Mark(uuid.uuid4().hex, "")
@@ -65,13 +66,8 @@ def claim(files: OutputFiles) -> None:
         write_if_changed(folder / MARK, json.dumps(asdict(Mark(mark.run, str(results)))) + "\n")
 
 
-def _refuse(mistakes: list[str]) -> None:
-    if mistakes:
-        raise SettingsError("The run would write over what is not its own; nothing was changed", tuple(mistakes))
-
-
 def output_mistakes(settings: Settings, *, fresh: bool) -> Iterator[str]:
-    """Where a run of these settings would write over, or move, what is not its own.
+    """What a run of these settings would write over, or move, that is not its own; found before anything is written.
 
     Args:
         fresh: what this run has written before will be moved aside.

@@ -12,6 +12,7 @@ from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, foreign_files, take_snapshot
 from active_learning.errors import MaskALError
 from active_learning.run.data import RunData
+from active_learning.run.data_seen import DataSeen
 from active_learning.run.output_files import OutputFiles, output_files
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
@@ -51,7 +52,10 @@ class Project:
     data: RunData = field(init=False)
 
     def __post_init__(self) -> None:
-        self.data = RunData(self.settings)
+        """What a run has seen of the folders tells one whose drive is gone from an empty one."""
+        begun = [self.files(one).data_seen for one in self.settings.experiments() if not self.fresh]
+        seen = next((DataSeen(file) for file in begun if file.is_file()), None)
+        self.data = RunData(self.settings, seen)
 
     def files(self, experiment: Experiment) -> OutputFiles:
         return output_files(self.settings, experiment)

@@ -55,7 +55,7 @@ def late_annotations(settings: Settings, folder: Path) -> list[str]:
     """A line for each annotation that was saved in the annotate folder of an image folder after it was collected."""
     if not (folder / ANNOTATE).is_dir():
         return []
-    annotations = AnnotationCache(folder, settings.classes, settings.unknown_labels)
+    annotations = AnnotationCache(folder, settings.classes, settings.unknown_labels, settings.most_pixels)
     found = find_corrections(annotations, OwnFiles(folder / ANNOTATE), find_images(folder))
     pairs, _ = find_annotations(folder, found.files, annotations)
     for name in [name for name, path in pairs.items() if annotations.fault(path, name)]:

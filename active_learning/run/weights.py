@@ -36,13 +36,19 @@ def start_weights(settings: Settings, files: OutputFiles, loop: int) -> str:
     """
     from active_learning.network.network_config import pretrained_weights
 
-    if loop > 0 and settings.transfer_learning_on_previous_models:
-        earlier = weights_of(files, loop - 1)
-        if earlier.exists():
-            return str(earlier)
+    if earlier := _earlier_weights(settings, files, loop):
+        return earlier
     if mistakes := tuple(start_weights_mistakes(settings)):
         raise SettingsError("The run would write over the weights that it starts from; nothing was changed", mistakes)
     return pretrained_weights(settings)
+
+
+def _earlier_weights(settings: Settings, files: OutputFiles, loop: int) -> str:
+    """Of the loop before, where its training goes on from there; "" for none."""
+    if loop == 0 or not settings.transfer_learning_on_previous_models:
+        return ""
+    earlier = weights_of(files, loop - 1)
+    return str(earlier) if earlier.exists() else ""
 
 
 def next_weights(settings: Settings, experiment: Experiment, files: OutputFiles, state: RunState | None) -> set[str]:
@@ -52,16 +58,19 @@ def next_weights(settings: Settings, experiment: Experiment, files: OutputFiles,
         state: None where the run has not begun.
 
     Raises:
-        MaskALError: as `start_weights` and `duplicated_initial_model`.
+        MaskALError: as `pretrained_weights` and `duplicated_initial_model`.
     """
+    from active_learning.network.network_config import pretrained_weights
+
     loop, phase = (state.loop, state.phase) if state else (0, "annotate")
     if phase in ("annotate", "train"):
         if loop == 0 and settings.duplicate_initial_model_and_data:
             return {str(duplicated_initial_model(settings))}
-        return {start_weights(settings, files, loop)} - {""}
+        return {_earlier_weights(settings, files, loop) or pretrained_weights(settings)} - {""}
     if loop >= len(experiment.pool_sizes):
         return {str(weights_of(files, loop))} if phase == "evaluate" else set()
-    return {str(weights_of(files, loop)), start_weights(settings, files, loop + 1)} - {""}
+    following = _earlier_weights(settings, files, loop + 1) or pretrained_weights(settings)
+    return {str(weights_of(files, loop)), following} - {""}
 
 
 def earlier_initial_model(settings: Settings, experiment: Experiment, images: Sequence[str]) -> Path | None:

@@ -1,16 +1,16 @@
-"""Output folders of the settings that lie on input folders, or the other way round: a run would then write over a
-person's files, take its own for images, or move images aside with `--fresh`."""
+"""Folders of the settings that lie on each other. Where outputs lie on inputs, or the other way round, a run would
+write over a person's files, take its own for images, or move images aside with `--fresh`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 from active_learning.settings.keys import SettingsKeys
 
 IMAGE_KEYS = ("traindir", "valdir", "testdir")
 RUN_ROOTS = ("resultsroot", "weightsroot")
-ANNOTATE = "annotate"  # below an image folder, where a run copies images to
 
 
 def overlap_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
@@ -25,13 +25,16 @@ def overlap_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
                 yield key, f"{key}: {folder} lies in {image_key} ({images}), among the images; name another folder"
             elif key in runs and lies_in(images, folder):
                 yield key, f"{key}: {folder}, where the run writes, holds {image_key} ({images}); {_ANOTHER_NAME}"
-    for key, folder in inputs.items():
-        for other_key, other in inputs.items():
-            if lies_in(folder, other / ANNOTATE):
-                yield key, f"{key}: {folder} lies in the annotate folder of {other_key}; name another folder"
+    for (key, folder), (later, other) in combinations(inputs.items(), 2):
+        if lies_in(other, folder):
+            same = lies_in(folder, other)
+            yield later, f"{later}: {other} {'is' if same else 'lies in'} {key} ({folder}); {_ONE_PLACE}"
+        elif lies_in(folder, other):
+            yield key, f"{key}: {folder} lies in {later} ({other}); {_ONE_PLACE}"
 
 
 _ANOTHER_NAME = "name another folder, or choose another experiment_name"
+_ONE_PLACE = "give each a folder of its own, none inside another: an image belongs to one of them"
 
 
 def lies_in(path: Path, folder: Path) -> bool:

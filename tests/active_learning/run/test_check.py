@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from active_learning.errors import MaskALError
 from active_learning.run.check import describe_run
+from active_learning.run.checks import check_start
+from active_learning.run.data import RunData
+from active_learning.run.data_seen import DataSeen
 from active_learning.run.output_files import output_files
+from active_learning.run.own_folders import claim
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
@@ -172,3 +177,18 @@ def test_files_that_are_not_used_are_warnings(settings: Settings):
     plan = describe_run(settings)
     assert f"{settings.traindir / '03.png.json'}: no annotation, though named as one; passed over" in plan
     assert f"{settings.traindir / 'annotate' / 'mine.png'}: is not used" in plan
+
+
+@pytest.mark.parametrize("leave", ["nothing", "an empty folder"])
+def test_a_folder_whose_drive_is_gone_is_not_taken_for_an_empty_one(settings: Settings, tmp_path: Path, leave: str):
+    files = output_files(settings, settings.experiments()[0])
+    claim(files)
+    data = RunData(settings, DataSeen(files.data_seen))
+    data.log_changes("val", data.images("val"))
+    settings.valdir.rename(tmp_path / "away")
+    if leave != "nothing":
+        settings.valdir.mkdir()
+    with pytest.raises(MaskALError, match="is its drive connected"):
+        check_start(settings)
+    with pytest.raises(MaskALError, match="there is no such folder|holds no image; put the images of valdir there"):
+        check_start(settings, fresh=True)

@@ -140,6 +140,33 @@ def test_lists_and_coco_files_are_written_side_by_side(settings: Settings):
     assert data.json("test").is_file()
 
 
+def test_an_image_that_cannot_be_decoded_ends_the_run_before_it_trains(settings: Settings):
+    data, path = RunData(settings), settings.testdir / "01.png"
+    assert data.write("test", data.images("test")).images == 2
+    path.write_bytes(path.read_bytes()[:60])  # the header is whole
+    with pytest.raises(MaskALError, match=r"01\.png: cannot be read as an image: .*; replace or remove it"):
+        data.write("test", data.images("test"))
+
+
+def test_an_image_of_more_pixels_than_the_settings_allow_is_named(settings: Settings):
+    Image.new("1", (1001, 1000)).save(settings.testdir / "01.png")
+    small = Settings(**{**settings.model_dump(), "max_image_megapixels": 1})
+    data = RunData(small)
+    with pytest.raises(MaskALError, match="1 million pixels .1001 x 1000., more than the 1 million that are allowed"):
+        data.write("test", data.images("test"))
+    data.apply(settings)
+    assert data.write("test", data.images("test")).images == 2
+
+
+def test_what_is_passed_over_is_logged_once(settings: Settings, caplog: pytest.LogCaptureFixture):
+    (settings.valdir / "x.gif").touch()
+    data = RunData(settings)
+    for _ in range(2):
+        data.log_changes("val", [])
+        data.refresh()
+    assert caplog.text.count("1 file of kinds that are not read: 1 .gif; save images as JPEG or PNG") == 1
+
+
 @pytest.mark.parametrize("leave", ["nothing", "an empty folder", "an empty sub-folder"])
 def test_a_folder_that_is_gone_is_no_empty_folder(settings: Settings, tmp_path: Path, leave: str):
     """In a later start or phase of a run, which has seen the images."""
@@ -166,30 +193,3 @@ def test_images_that_a_person_takes_away_are_left_out(settings: Settings, tmp_pa
     data.refresh()
     assert data.images("val") == ["00.png"]
     assert not data.absence()
-
-
-def test_an_image_that_cannot_be_decoded_ends_the_run_before_it_trains(settings: Settings):
-    data, path = RunData(settings), settings.testdir / "01.png"
-    assert data.write("test", data.images("test")).images == 2
-    path.write_bytes(path.read_bytes()[:60])  # the header is whole
-    with pytest.raises(MaskALError, match=r"01\.png: cannot be read as an image: .*; replace or remove it"):
-        data.write("test", data.images("test"))
-
-
-def test_an_image_of_more_pixels_than_the_settings_allow_is_named(settings: Settings):
-    Image.new("1", (1001, 1000)).save(settings.testdir / "01.png")
-    small = Settings(**{**settings.model_dump(), "max_image_megapixels": 1})
-    data = RunData(small)
-    with pytest.raises(MaskALError, match="1 million pixels .1001 x 1000., more than the 1 million that are allowed"):
-        data.write("test", data.images("test"))
-    data.apply(settings)
-    assert data.write("test", data.images("test")).images == 2
-
-
-def test_what_is_passed_over_is_logged_once(settings: Settings, caplog: pytest.LogCaptureFixture):
-    (settings.valdir / "x.gif").touch()
-    data = RunData(settings)
-    for _ in range(2):
-        data.log_changes("val", [])
-        data.refresh()
-    assert caplog.text.count("1 file of kinds that are not read: 1 .gif; save images as JPEG or PNG") == 1

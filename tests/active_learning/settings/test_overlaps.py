@@ -43,7 +43,7 @@ WRONG = {
     ),
     "the run's results hold an image folder": ({"resultsroot": ".", "experiment_name": "data"}, "resultsroot", HOLDS),
     "the run's weights hold an image folder": ({"weightsroot": ".", "experiment_name": "data"}, "weightsroot", HOLDS),
-    "images in an annotate folder": ({"valdir": "data/train/annotate"}, "valdir", "annotate folder of traindir"),
+    "images in an annotate folder": ({"valdir": "data/train/annotate"}, "valdir", "lies in traindir"),
 }  # fmt: skip
 
 
@@ -51,6 +51,15 @@ WRONG = {
 @pytest.mark.usefixtures("folder")
 def test_refused(changes: dict[str, object], key: str, words: str):
     assert words in mistakes(**changes)[key]
+
+
+def test_a_folder_lies_in_another(folder: Path):
+    train = folder / "data" / "train"
+    (folder / "deep").symlink_to(train / "sub")
+    (train / "sub").mkdir()
+    inside = [train, train / "sub", folder / "data/test/../train", folder / "deep", Path("data/train/sub/.")]
+    assert all(lies_in(place, train) for place in [*inside, train / "not" / "there"])
+    assert not any(lies_in(place, train) for place in (folder / "data" / "test", folder, folder / "none"))
 
 
 RIGHT: dict[str, dict[str, object]] = {
@@ -82,12 +91,3 @@ def test_not_refused(changes: dict[str, object]):
 def test_start_weights_of_the_run_itself(weights: str, copy: str | None):
     found = start_weights_copy(Settings(classes=["a"], weightsroot=Path("weights"), pretrained_weights=weights))
     assert found == (copy and Path("weights", copy))
-
-
-def test_a_folder_lies_in_another(folder: Path):
-    train = folder / "data" / "train"
-    (train / "sub").mkdir()
-    (folder / "deep").symlink_to(train / "sub")
-    inside = [train, train / "sub", folder / "data/test/../train", folder / "deep", folder / "link"]
-    assert all(lies_in(place, train) for place in [*inside, Path("data/train/sub/.")])
-    assert not any(lies_in(place, train) for place in (folder / "data" / "test", folder))
