@@ -55,11 +55,13 @@ def add_dropout_config(cfg: CfgNode) -> None:
 
 
 def network_config(settings: Settings, experiment: Experiment) -> CfgNode:
-    """The Mask R-CNN of the settings with dropout heads, classes, thresholds, image sizes and device.
+    """The Mask R-CNN of the settings with dropout heads, classes, thresholds, image sizes and device, to be built from.
 
     Raises:
         MaskALError: as `read_network`.
     """
+    from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+
     cfg = network_without_device(settings, experiment)
     cfg.MODEL.DEVICE = _device(settings.cuda_visible_devices)
     cfg.SOLVER.AMP.ENABLED = mixed_precision(settings.precision, cfg.MODEL.DEVICE)

@@ -37,7 +37,8 @@ Phase = Literal["annotate", "train", "evaluate", "choose", "finished"]
 PHASES = get_args(Phase)
 REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
-LATER = ("experiment",)  # what the first runs did not record
+LATER = ("experiment", "train_objects")  # what the first runs did not record
+LATER_SCORES = ("objects",)
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
 
@@ -115,7 +116,9 @@ class RunState:
         check_keys(document, {one.name for one in fields(cls)} - set(LATER), f"{path}", COPY)
         state = check_values(_STATE, document, f"{path}", COPY)
         for number, row in enumerate(document["history"]):
-            check_keys(row, {one.name for one in fields(LoopScores)}, f"{path}: history[{number}]", COPY)
+            check_keys(
+                row, {one.name for one in fields(LoopScores)} - set(LATER_SCORES), f"{path}: history[{number}]", COPY
+            )
         if state.experiment:
             check_keys(state.experiment, {"label", "strategy", "seed"}, f"{path}: experiment", COPY)
             check_values(_EXPERIMENT, state.experiment, f"{path}: experiment", COPY)

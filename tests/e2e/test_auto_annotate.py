@@ -78,6 +78,7 @@ def folder(tiny_project) -> Folder:
     settings = load_settings(tiny_project.config, ["network_config", str(tiny_project.file("network.yaml"))])
     torch.manual_seed(3)
     weights = tiny_project.file("weights", "w.pth")
+    weights.parent.mkdir()
     save_weights(build_model(network_config(settings, settings.experiments()[0])), weights)
     return Folder(tiny_project.train, tiny_project.file("network.yaml"), weights)
 

@@ -15,6 +15,7 @@ from detectron2.modeling import build_model
 def test_weights_make_a_round_trip(make_cfg, tmp_path):
     cfg = make_cfg()
     model = build_model(cfg)
+    (tmp_path / "deep").mkdir()
     save_weights(model, tmp_path / "deep" / "w.pth")
     loaded = load_network(cfg, tmp_path / "deep" / "w.pth")
     assert not loaded.training

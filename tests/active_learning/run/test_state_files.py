@@ -110,7 +110,19 @@ def check(document: Any, place: tuple[Any, ...], value: Any, read: Callable[[Any
         assert len(str(error)) < 1500
         return
     if value == MISSING:
-        parts = {"settings", "experiment", "conditions", "votes", "chosen", "annotations", "train", "val", "test"}
+        parts = {
+            "settings",
+            "experiment",
+            "objects",
+            "train_objects",
+            "conditions",
+            "votes",
+            "chosen",
+            "annotations",
+            "train",
+            "val",
+            "test",
+        }
         assert parts & set(place) or isinstance(place[-1], int), place
     elif place[0] not in ("settings", "conditions"):  # they are compared with today's: whatever differs is reported
         assert of_a_kind(value, before), (place, value)
