@@ -19,17 +19,14 @@ import numpy.typing as npt
 from pydantic import AfterValidator, Field, Strict, TypeAdapter
 
 from active_learning.errors import MaskALError
-from active_learning.run.recorded import Count, Finite, ImageName, Share, check_values, read_json
+from active_learning.run.recorded import Count, CountFromOne, Finite, ImageName, Share, check_values, read_json
 from active_learning.settings.keys import wrong
 from active_learning.system.files import write_atomically, write_errors_named
 
-LONGEST_FROM_1 = 640  # of the kept pictures, in pixels
+LONGEST_SIDE = 640  # of the kept pictures, in pixels
 PARTS = ("semantic", "mask", "box", "occurrence")
 Pixels = npt.NDArray[np.uint8]
 _FILE = "why.json"
-
-
-_FROM_1 = Field(ge=1)
 
 
 def _file_name(name: str) -> str:
@@ -73,9 +70,9 @@ class Explanation:
     image: ImageName
     certainty: Share
     mode: Annotated[str, Field(pattern="^(mean|min|max)$")]
-    passes: Annotated[Count, _FROM_1]
-    height: Annotated[Count, _FROM_1]
-    width: Annotated[Count, _FROM_1]
+    passes: CountFromOne
+    height: CountFromOne
+    width: CountFromOne
     objects: Annotated[tuple[ExplainedObject, ...], Field(min_length=1)]
     picture: FileName = ""
     spread: FileName = ""
@@ -105,7 +102,7 @@ def write_explanations(folder: Path, explained: Iterable[tuple[Explanation, Pixe
 
 
 def _small(pixels: Pixels) -> Pixels:
-    factor = LONGEST_FROM_1 / max(pixels.shape[:2])
+    factor = LONGEST_SIDE / max(pixels.shape[:2])
     if factor >= 1:
         return pixels
     width, height = (max(round(side * factor), 1) for side in pixels.shape[1::-1])

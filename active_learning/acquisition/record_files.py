@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from active_learning.errors import MaskALError
-from active_learning.run.recorded import ROUNDING, Count, Finite, ImageName, Share, ShareOrNan, first_mistake
+from active_learning.run.recorded import ROUNDING, CountFromOne, Finite, ImageName, Share, ShareOrNan, first_mistake
 from active_learning.sampling.pool_record import FEATURE_TYPE, ObjectRecord, PoolRecord
 from active_learning.settings.keys import short
 from active_learning.system.files import write_atomically, write_errors_named
@@ -29,15 +29,14 @@ from active_learning.system.files import write_atomically, write_errors_named
 FORMAT = "maskal pool records 1"
 _REMEDY = "move the file away to have the pool scored again"
 _NO_OTHERS = ConfigDict(extra="forbid")
-_Side = Annotated[Count, Field(ge=1)]
-_Positive = Annotated[Finite, Field(ge=-ROUNDING)]
+_NotNegative = Annotated[Finite, Field(ge=-ROUNDING)]
 
 
 class _Object(TypedDict):
     """As `ObjectRecord`."""
 
     __pydantic_config__ = _NO_OTHERS  # type: ignore[misc]
-    size: _Side
+    size: CountFromOne
     semantic: Share
     mask: Share
     box: Share
@@ -45,9 +44,9 @@ class _Object(TypedDict):
     certainty: Share
     mean_box: tuple[Finite, Finite, Finite, Finite]
     probabilities: tuple[Share, ...]
-    entropy: _Positive
+    entropy: _NotNegative
     margin: Share
-    mutual_information: _Positive
+    mutual_information: _NotNegative
 
 
 class _Document(TypedDict):
@@ -56,8 +55,8 @@ class _Document(TypedDict):
     __pydantic_config__ = _NO_OTHERS  # type: ignore[misc]
     name: ImageName
     value: ShareOrNan
-    height: _Side
-    width: _Side
+    height: CountFromOne
+    width: CountFromOne
     objects: list[_Object]
     features: Annotated[str, Strict()]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.annotations.supervisely_meta import META_FILE
+from active_learning.dataset.exports import convert_command
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
 from active_learning.dataset.image_names import normalised
@@ -72,18 +72,12 @@ def _why_unread(path: Path, named_in: Callable[[Path], str], root: Path, classes
     except ForeignFileError:
         return ""
     except AnnotationError as error:
+        if path.name == META_FILE:
+            return ""
         fault = str(error).partition("; formats read here")[0]
-        return (
-            ""
-            if path.name == META_FILE
-            else f"{fault}; turn it into a file for each image with: {_command(root, classes)}"
-        )
+        command = convert_command(str(root), classes or ("CLASS",), str(root))
+        return f"{fault}; turn it into a file for each image with: {command}"
     return ""
-
-
-def _command(root: Path, classes: Sequence[str]) -> str:
-    words = [str(root), "--to", "labelme", "--classes", *(classes or ("CLASS",)), "--out", str(root)]
-    return f"python -m active_learning.annotations convert {shlex.join(words)}"
 
 
 def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 import re
+import shlex
 import tarfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -64,6 +65,12 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
                 documents.append(place / name)
     kinds = ((path, _kind(path)) for path in heapq.nlargest(MOST_FILES, documents, key=_size))
     return FolderAnnotations(beside, (*found, *(Export(path, kind) for path, kind in kinds if kind)))
+
+
+def convert_command(source: str, classes: Sequence[str], target: str) -> str:
+    """What turns an export into a file beside each image, as it is typed."""
+    words = [source, "--to", "labelme", "--classes", *classes, "--out", target]
+    return f"python -m active_learning.annotations convert {shlex.join(words)}"
 
 
 def is_archive(filename: str) -> bool:

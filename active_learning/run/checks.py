@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,16 +11,16 @@ from pathlib import Path
 
 from active_learning.annotating.request import PROJECT
 from active_learning.dataset.data_files import foreign_data_files
-from active_learning.dataset.exports import find_exports
+from active_learning.dataset.exports import convert_command, find_exports
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import take_snapshot
 from active_learning.dataset.image_size import image_size
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_images
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import network_without_device, pretrained_weights, read_network
-from active_learning.run.data import MEASURED, without_object
+from active_learning.run.data import MEASURED, SPLITS, without_object
 from active_learning.run.own_folders import output_mistakes
-from active_learning.run.project import INITIAL, SPLITS, Project
+from active_learning.run.project import INITIAL, Project
 from active_learning.run.start import find_start
 from active_learning.run.status import late_annotations
 from active_learning.run.weights import next_weights
@@ -235,8 +234,7 @@ def _exports(project: Project) -> Iterator[Finding]:
 def _command(project: Project, folder: Path, path: Path, *, apart: bool, into_itself: bool) -> str:
     source = "EXPORT" if apart else str(folder)
     target = str(folder) if apart or into_itself else f"{folder}_converted"
-    words = ["convert", source, "--to", "labelme", "--classes", *project.settings.classes, "--out", target]
-    command = f"python -m active_learning.annotations {shlex.join(words)}"
+    command = convert_command(source, project.settings.classes, target)
     if apart:
         return f"put what belongs to it into a folder EXPORT of its own, unpacked, and convert that: {command}"
     return f"convert it: {command}; or move it away"
@@ -302,8 +300,8 @@ def _files_of_persons(project: Project) -> Iterator[Finding]:
     """What a run does with them, beside using them."""
     for path in foreign_data_files(project.settings.dataroot):
         yield Finding(f"{path}: was not written by MaskAL; a run keeps it as {path.name}.orig", Kind.NOTE)
-    for split in SPLITS:
-        for line in late_annotations(project.settings, project.data.folder(split)):
+    for split in (split for split in SPLITS if split in project.snapshots):
+        for line in late_annotations(project.data, split):
             yield Finding(line, Kind.NOTE)
 
 

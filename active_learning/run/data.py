@@ -22,6 +22,7 @@ from active_learning.system.log import logger
 from active_learning.system.processes import run_on_all_ranks
 from active_learning.system.wording import counted
 
+SPLITS = ("train", "val", "test")
 MEASURED = ("val", "test")
 
 
@@ -95,10 +96,7 @@ class RunData:
 
     def annotations(self, split: str) -> AnnotationCache:
         if split not in self._annotations:
-            settings = self.settings
-            self._annotations[split] = AnnotationCache(
-                self.folder(split), settings.classes, settings.unknown_labels, settings.most_pixels
-            )
+            self._annotations[split] = annotation_cache(self.folder(split), self.settings)
         return self._annotations[split]
 
     def _whole_images(self, split: str) -> WholeImages:
@@ -213,6 +211,11 @@ class RunData:
         name = f"maskal_{split}"
         run_on_all_ranks(register_dataset, name, self.json(split), self.folder(split), self.settings.classes)
         return name
+
+
+def annotation_cache(folder: Path, settings: Settings) -> AnnotationCache:
+    """Of an image folder, as the settings have it read."""
+    return AnnotationCache(folder, settings.classes, settings.unknown_labels, settings.most_pixels)
 
 
 def without_object(split: str, folder: Path, images: int, objects: Mapping[str, int]) -> str:

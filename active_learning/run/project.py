@@ -11,7 +11,7 @@ from pathlib import Path
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, foreign_files, take_snapshot
 from active_learning.errors import MaskALError
-from active_learning.run.data import RunData
+from active_learning.run.data import SPLITS, RunData, annotation_cache
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.output_files import OutputFiles, output_files
 from active_learning.run.state import RunState
@@ -19,7 +19,6 @@ from active_learning.settings import Experiment, Settings
 from active_learning.system.progress import progress
 from active_learning.system.wording import and_more
 
-SPLITS = ("train", "val", "test")
 INITIAL = "initial_train_"  # folders go by the names of their settings, less `dir`
 
 
@@ -90,13 +89,12 @@ class Project:
     @cached_property
     def readings(self) -> dict[str, Reading]:
         """Of all folders; takes seconds for thousands of files."""
-        settings = self.settings
-        return {
-            split: _read(
-                AnnotationCache(one.folder, settings.classes, settings.unknown_labels, settings.most_pixels), one
-            )
-            for split, one in self.snapshots.items()
-        }
+        return {split: _read(self._annotations(split), one) for split, one in self.snapshots.items()}
+
+    def _annotations(self, name: str) -> AnnotationCache:
+        if name != INITIAL:
+            return self.data.annotations(name)
+        return annotation_cache(self.settings.initial_train_dir, self.settings)
 
 
 def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:

@@ -49,6 +49,7 @@ def _image_name(name: str) -> str:
 ROUNDING = 1e-6  # by which a product or a mean of shares may miss 0 and 1
 
 Count = Annotated[int, Strict(), Field(ge=0, le=2**31)]
+CountFromOne = Annotated[Count, Field(ge=1)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=1e12)]
 Finite = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Share = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=-ROUNDING, le=1 + ROUNDING)]

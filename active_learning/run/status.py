@@ -11,9 +11,9 @@ from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.corrections import find_corrections, in_words
 from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import image_named_in
-from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import find_annotations, find_images
+from active_learning.run.data import SPLITS, RunData
 from active_learning.run.output_files import output_files
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
@@ -41,8 +41,8 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
         _images("validation", settings.valdir),
         _images("test", settings.testdir),
     ]
-    lines += [line for folder in (settings.traindir, settings.valdir, settings.testdir)
-              for line in late_annotations(settings, folder)]  # fmt: skip
+    data = RunData(settings)
+    lines += [line for split in SPLITS for line in late_annotations(data, split)]
     if state.phase == "finished":
         lines.append(f"Finished: {state.why_finished}.")
     if state.history:
@@ -51,12 +51,12 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     return "\n".join(lines)
 
 
-def late_annotations(settings: Settings, folder: Path) -> list[str]:
-    """A line for each annotation that was saved in the annotate folder of an image folder after it was collected."""
+def late_annotations(data: RunData, split: str) -> list[str]:
+    """A line for each annotation that was saved in the annotate folder of a split after it was collected."""
+    folder, annotations = data.folder(split), data.annotations(split)
     if not (folder / ANNOTATE).is_dir():
         return []
-    annotations = AnnotationCache(folder, settings.classes, settings.unknown_labels, settings.most_pixels)
-    found = find_corrections(annotations, OwnFiles(folder / ANNOTATE), find_images(folder))
+    found = find_corrections(annotations, OwnFiles(folder / ANNOTATE), data.walked(split).images)
     pairs, _ = find_annotations(folder, found.files, annotations)
     for name in [name for name, path in pairs.items() if annotations.fault(path, name)]:
         del found.files[name]  # it is awaited
