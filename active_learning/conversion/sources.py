@@ -11,9 +11,8 @@ from typing import Any
 
 from active_learning.annotations import FORMATS, Annotation, codec_of, darwin, labelme, load_document, read_leniently
 from active_learning.annotations.coco import CocoFile
-from active_learning.annotations.coco import recognises as is_coco
 from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, ImageCollection
-from active_learning.annotations.documents import kind_of_document
+from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match
 from active_learning.conversion.report import Report

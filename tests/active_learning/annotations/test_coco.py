@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pycocotools import mask as run_lengths
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part
-from active_learning.annotations.coco import CocoFile, CocoWriter, coco_image, recognises, region_fields
+from active_learning.annotations.coco import CocoFile, CocoWriter, coco_image, region_fields
+from active_learning.annotations.documents import is_coco
 from active_learning.annotations.contours import instance_mask
 from active_learning.errors import AnnotationError
 
@@ -225,7 +226,7 @@ def test_what_must_be_lists(key):
     ],
 )
 def test_files_are_told_apart(content, is_one):
-    assert recognises(content) is is_one
+    assert is_coco(content) is is_one
 
 
 def test_written_ids_sizes_and_scores():
@@ -310,7 +311,7 @@ def test_damaged_files_raise_annotation_errors_alone(seed):
     good = document(entry([SQUARE]), entry(packed(whole(RING))), entry(listed(whole(RING)), iscrowd=1))
     content = broken(good, random.Random(seed))
     try:
-        file = CocoFile(content, PATH) if recognises(content) else None
+        file = CocoFile(content, PATH) if is_coco(content) else None
         for name in file.images if file else ():
             file.read(name, size=(HEIGHT, WIDTH))
     except AnnotationError as error:
