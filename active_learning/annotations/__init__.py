@@ -120,7 +120,8 @@ def _known_codec(document: Any, path: Path) -> Codec:
 
 
 def _foreign(document: Any, path: Path) -> AnnotationError:
-    error = AnnotationError if kind_of_unknown(document) is FileKind.OTHER_TOOL else ForeignFileError
+    text = f"{path}: is {kind_of_document(document)}"
     if codec_of(document) is not None or is_coco(document):
-        error = ManyImagesError
-    return error(f"{path}: is {kind_of_document(document)}; formats read here: {', '.join(FORMATS)}")
+        return ManyImagesError(text)
+    error = AnnotationError if kind_of_unknown(document) is FileKind.OTHER_TOOL else ForeignFileError
+    return error(f"{text}; formats read here: {', '.join(FORMATS)}")

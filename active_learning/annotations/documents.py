@@ -36,10 +36,10 @@ _UNIQUE_FIELDS = _TELLING_FIELDS | {"categories", "images", "points", "polygon"}
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-
 def is_coco(document: Any) -> bool:
     """Whether a document is that of a COCO json file."""
-    return isinstance(document, dict) and "images" in document and ("annotations" in document or "categories" in document)
+    has_images = isinstance(document, dict) and "images" in document
+    return has_images and ("annotations" in document or "categories" in document)
 
 
 # What the top-level fields of a json file give away, the most telling first.

@@ -16,8 +16,8 @@ from pycocotools import mask as run_lengths
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part
 from active_learning.annotations.coco import CocoFile, CocoWriter, coco_image, region_fields
-from active_learning.annotations.documents import is_coco
 from active_learning.annotations.contours import instance_mask
+from active_learning.annotations.documents import is_coco
 from active_learning.errors import AnnotationError
 
 HEIGHT, WIDTH = 30, 40
