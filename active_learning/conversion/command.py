@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import sys
 from collections.abc import Sequence
@@ -138,6 +139,11 @@ def _convert_one(given: argparse.Namespace, source: Source, name: str, export: E
         lost = export.add(annotation, name, given.in_dir / source.image)
     except MaskALError as error:
         report.fail(str(error))
+        return
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        report.fail(f"{error.filename}: {error.strerror}; shorten the name of {source.image}")
         return
     report.leave_out(unknown)
     if lost:
