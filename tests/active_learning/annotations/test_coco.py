@@ -169,6 +169,16 @@ def test_images_of_one_id_are_faults_and_the_others_are_read(ids):
     assert (file.warnings, areas(file.read("c.png", size=None))) == ([], [("healthy", 100)])
 
 
+@pytest.mark.parametrize("name", ["a.png", "s/a.png", "s\\a.png"])
+def test_images_of_one_name_are_faults_and_the_others_are_read(name):
+    images = [{**TWO[0], "file_name": name.replace("\\", "/")}, {**TWO[1], "id": 9, "file_name": name}]
+    content = document(entry([SQUARE]), entry([SQUARE], image_id=9), images=[*images, THIRD])
+    file = CocoFile(content, PATH)
+    assert (file.images, file.warnings) == (("c.png",), [])
+    assert all("is of several images; put their objects under one id" in fault for fault in file.faults)
+    assert len(file.faults) == 2
+
+
 def test_categories_of_one_id_are_a_fault_of_the_file():
     with pytest.raises(AnnotationError, match=r"categories\[1\]: id 3 is of 'healthy' and 'b'; give each its own"):
         CocoFile(document(categories=[{"id": 3, "name": "healthy"}, {"id": "3", "name": "b"}]), PATH)
