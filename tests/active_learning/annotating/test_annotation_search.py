@@ -132,9 +132,7 @@ VIA_REGIONS = '{"a.jpg12": {"filename": "a.jpg", "regions": []}}'
 @pytest.mark.parametrize(
     ("place", "text", "words"),
     [
-        pytest.param(
-            "via.json", '{"_via_settings": {}}', "is a VGG Image Annotator project; formats", id="VGG project"
-        ),
+        pytest.param("via.json", '{"_via_settings": {}}', "is a VGG Image Annotator project", id="VGG project"),
         pytest.param("via.json", VIA_REGIONS, "is a VGG Image Annotator json file; formats read", id="VGG annotations"),
         pytest.param("project-1.json", '[{"id": 1, "annotations": []}]', "is a json list", id="Label Studio"),
         pytest.param("annotations.xml", "<annotations><track/></annotations>", "'CVAT for video'", id="CVAT for video"),

@@ -227,9 +227,7 @@ def test_nothing_to_convert(root, add_image, convert):
         pytest.param("coco", ("--classes", "a", "A"), "'a' and 'A' are one name in two forms", id="class in capitals"),
         pytest.param("coco", ("--classes", ""), "none may be empty", id="empty class"),
         pytest.param("coco", ("--classes", " a"), "must not start or end with a blank", id="class with a blank"),
-        pytest.param(
-            "coco", ("--classes", "a\x01"), "nor hold a control character", id="class with a control character"
-        ),
+        pytest.param("coco", ("--classes", "a\x01"), "nor hold a control character", id="control character"),
     ],
 )
 def test_wrong_use(folder, tmp_path, convert, tool, options, reason):

@@ -312,7 +312,7 @@ EXPORTS = {
         ("healthy",),
         ("ä b",),
         None,
-        "2.json: image 'images/a.png': has other objects in .*1.json; leave",
+        "image 'images/a.png': has other objects in .*1.json; leave",
     ),
     "more objects": (("healthy",), ("healthy", "ä b"), None, "has other objects"),
     "fewer objects": (("healthy", "ä b"), ("healthy",), None, "has other objects"),
