@@ -49,6 +49,9 @@ _JSON_KINDS: tuple[tuple[Callable[[dict[str, Any]], bool], str], ...] = (
     (lambda top: "item" in top and "annotations" in top, "an item of V7 Darwin with several images"),
     (lambda top: "classes" in top and "tags" in top, "the meta.json of a Supervisely project"),
     (lambda top: any(key.startswith("_via_") for key in top), "a VGG Image Annotator project"),
+    (lambda top: "items" in top and "categories" in top, "a Datumaro json file"),
+    (lambda top: "instances" in top and "metadata" in top, "an annotation of SuperAnnotate"),
+    (lambda top: "images" in top and "label_classes" in top, "an export of Hasty"),
     (lambda top: _all_values_have(top, {"regions"}), "a VGG Image Annotator json file"),
     (lambda top: _all_values_have(top, _TELLING_FIELDS), "a json file of the annotations of many images"),
 )

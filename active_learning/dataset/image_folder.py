@@ -237,7 +237,9 @@ def _pair_in_folder(
     for filename in order:
         key = keys[filename]
         owner: str | None = key if key in owners[key] else owners[key][0]
-        if key not in owners[key] and len(owners[key]) > 1:
+        if key in owners[key] and len(owners[key]) > 1:  # a.png.json, where there is a.png.png, too
+            owner = _named_one(place / filename, owners[key], named_in) or key
+        elif len(owners[key]) > 1:
             owner, fault = _owner(place / filename, owners[key], paired, named_in)
             doubtful.update({} if owner else dict.fromkeys(owners[key], fault))
         if owner is not None and (owner not in paired or kinds[filename] < kinds[paired[owner]]):
@@ -262,6 +264,14 @@ def claimed_key(path: Path, owners: Mapping[str, Sequence[str]], named_in: Named
 def _suffix_rank(filename: str) -> tuple[int, str]:
     suffix = os.path.splitext(filename)[1].lower()  # noqa: PTH122
     return ANNOTATION_SUFFIXES.index(suffix), filename
+
+
+def _named_one(path: Path, images: Sequence[str], named_in: NamedIn) -> str:
+    """The image of these that a file names inside; "" for none."""
+    with suppress(AnnotationError):
+        named = normalised(named_in(path)).rpartition("/")[2].casefold()
+        return next((image for image in images if image.casefold() == named), "")
+    return ""
 
 
 def _owner(path: Path, sharing: Sequence[str], paired: Mapping[str, str], named_in: NamedIn) -> tuple[str | None, str]:
