@@ -110,7 +110,7 @@ def _reader(root: Path, path: Path) -> Reader:
 
 
 def _is_of_several(path: Path) -> bool:
-    """Whether a file that stands beside an image, and bears its name, describes other images, too."""
+    """Whether a file that bears the name of an image describes other images, too."""
     try:
         with path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
@@ -128,7 +128,7 @@ def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_
     key = annotation_key(path.name) or ""
     if path.suffix.lower() == ".json":  # most need not be opened yet
         twin = _in_twin_folder(place, key, index)
-        if twin.images:
+        if twin.images and not _is_of_several(path):
             return [_Claim(path, key, twin, _reader(root, path))]
     try:
         document = load_document(path)

@@ -351,14 +351,15 @@ def test_of_three_exports_the_one_with_objects_counts(root, add_image, describe)
     assert Found(root).objects() == {"a.png": [("healthy", 88)]}
 
 
-@pytest.mark.parametrize("place", ["a.json", "a.png.json", "a.xml"])
+@pytest.mark.parametrize("place", ["a.json", "a.png.json", "a.xml", "annotations/a.json", "ann/a.png.json"])
 def test_an_export_that_bears_the_name_of_an_image_is_read_for_all(root, add_image, describe, place):
+    folder = {"annotations": "images/", "ann": "img/"}.get(place.partition("/")[0], "")
     for name in ("a.png", "b.png"):
-        add_image(name)
+        add_image(f"{folder}{name}")
     describe(place, "a.png", "b.png")
     found = Found(root)
     assert found.messages == []
-    assert found.objects() == {name: [("healthy", 88)] for name in ("a.png", "b.png")}
+    assert found.objects() == {f"{folder}{name}": [("healthy", 88)] for name in ("a.png", "b.png")}
 
 
 def test_an_item_of_several_slots_beside_one_of_its_images_is_read_for_all(root, add_image, annotate):
