@@ -35,7 +35,7 @@ from active_learning.dataset.image_folder import (
 )
 from active_learning.dataset.image_names import check_image_name, normalised
 from active_learning.errors import MaskALError
-from active_learning.system.disk_space import check_space
+from active_learning.system.disk_space import check_space, disk_failure
 from active_learning.system.file_moves import (
     copy_beside,
     give_back_all,
@@ -136,7 +136,8 @@ class AnnotateFolder:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             copy_beside(self.folder / name, self.path / name)
         except OSError as error:
-            raise MaskALError(f"{self.path / name}: the image cannot be copied there: {error}") from error
+            reason = disk_failure(error) or error
+            raise MaskALError(f"{self.path / name}: the image cannot be copied there: {reason}") from error
 
     def progress(self) -> Progress:
         """Where the images of `fill` stand; those that a person has taken away since are left out."""
@@ -247,7 +248,8 @@ class AnnotateFolder:
         return Corrections({name: found.files[name] for name in moved}, unused=found.unused)
 
     def _cannot_move(self, error: OSError) -> MaskALError:
-        return MaskALError(f"{self.path}: the annotations cannot be moved beside their images: {error}")
+        reason = disk_failure(error) or error
+        return MaskALError(f"{self.path}: the annotations cannot be moved beside their images: {reason}")
 
     def _move_beside(self, files: dict[str, Path]) -> list[str]:
         """Moves the annotation of each image beside it, but not those that have changed since they were read."""
