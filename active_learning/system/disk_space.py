@@ -34,11 +34,8 @@ REMEDIES = {
     errno.EMLINK: "use another disk for this folder",
     errno.ENOMEM: "the machine's memory is full: end some other programs, or lower num_workers",
     errno.ENOENT: "put it back, or " + _DISCONNECTED,
-    errno.ENODEV: _DISCONNECTED,
-    errno.ENXIO: _DISCONNECTED,
-    **{
-        getattr(errno, name): _DISCONNECTED for name in ("ENOTCONN", "ESTALE", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT")
-    },
+    **dict.fromkeys((errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE), _DISCONNECTED),
+    **dict.fromkeys((errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT), _DISCONNECTED),
 }
 
 

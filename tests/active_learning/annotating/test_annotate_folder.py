@@ -429,6 +429,20 @@ def test_an_annotation_of_a_converted_tiff_image_finds_its_image(train, add_imag
     assert AnnotateFolder(AnnotationCache(train, CLASSES))._progress(["a.tif"]).complete
 
 
+def test_copies_that_are_gone_are_reported_once(train, folder, add_image, annotate):
+    """A person renamed the annotate folder, or its drive is gone."""
+    add_image("a.png")
+    folder.fill(["a.png"])
+    reported: list[str] = []
+    away, here = train / "annotate_anna", train / "annotate"
+    steps = [lambda: here.rename(away), lambda: None, lambda: away.rename(here), lambda: here.rename(away)]
+    steps += [lambda: away.rename(here), lambda: annotate("annotate/a.json")]
+    states = iter(steps)
+    folder.wait(poll_seconds=0, report=reported.append, watch=lambda: next(states)())
+    said = f"{here}: none of the images to annotate is there any more. Put the folder back under that name"
+    assert len([line for line in reported if line.startswith(said)]) == 2
+
+
 def test_waiting_watches_the_tool(train, add_image, annotate):
     add_image("a.png")
     folder = AnnotateFolder(AnnotationCache(train, CLASSES))

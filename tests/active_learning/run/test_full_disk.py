@@ -152,8 +152,11 @@ def test_a_folder_that_was_removed_at_this_moment_is_no_fault(monkeypatch: pytes
 def test_converting_names_the_file_and_the_disk(capsys: pytest.CaptureFixture) -> None:
     Path("images").mkdir()
     annotated_image(Path("images/a.png"))
-    Path(f"out.json{DRAFT}").symlink_to(FULL)
+    Path(f"out.json{DRAFT}{DRAFT}").symlink_to(FULL)
     arguments = ["convert", "images", "--to", "coco", "--classes", "a", "--out", "out.json"]
     assert convert(arguments) == 1
-    assert "out.json: No space left on device; free some space on that disk (mounted at /" in capsys.readouterr().err
+    assert (
+        "error: out.json: No space left on device; free some space on that disk (mounted at /"
+        in capsys.readouterr().err
+    )
     assert convert(arguments) == 0

@@ -113,7 +113,7 @@ REFUSED = {
     foreign_log: "training000 is of no run whose results are in",
     foreign_scores: "uncertainty.csv is of no run that is known here; move it elsewhere",
     same_weightsroot: "holds the weights of another run, its results are in",
-    results_deleted: r"best_model_000.pth is of no run .*; put the results back \(is their drive connected\?\), start over with",
+    results_deleted: r"best_model_000.pth is of no run .*; put the results back \(is their drive .*, start over with",
     inside_a_run: "lies in the folder of another run",
     beside_the_experiments_of_a_run: "lies in the folder of another run",
     around_a_run: "holds the folder of another run",
