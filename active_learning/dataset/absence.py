@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.errors import MaskALError
+from active_learning.system.disk_space import reason_and_remedy
 from active_learning.system.wording import counted
 
 IS_IT_CONNECTED = "is its drive connected?"
@@ -55,7 +56,7 @@ def absence(folder: Path, gone: Sequence[str], images: Sequence[str]) -> str:
         return f"{place}: nothing is there any more, it held {counted(held, 'image')} (remove it to go on without)"
     if failure := _failure(folder / absent[0]):
         more = f", nor can {len(absent) - 1} more" if len(absent) > 1 else ""
-        return f"{folder / absent[0]}: cannot be reached ({failure.strerror}){more}"
+        return f"{folder / absent[0]}: cannot be reached ({reason_and_remedy(failure)}){more}"
     return f"{folder}: none of {counted(len(images), 'image')} is there any more, such as {absent[0]}"
 
 

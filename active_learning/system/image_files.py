@@ -43,9 +43,10 @@ def image_file(path: Path, most_pixels: int | None = None) -> Iterator[IO[bytes]
     except UnknownImageError as error:
         raise MaskALError(f"{path}: {error}; replace or remove it") from error
     except DAMAGED as error:
+        reason = reason_and_remedy(error) if isinstance(error, OSError) else str(error)
         is_systems = isinstance(error, OSError) and error.errno in REMEDIES  # else the file itself is wrong
-        reason = reason_and_remedy(error) if is_systems else f"{error}; replace or remove it"
-        raise MaskALError(f"{path}: cannot be read as an image: {reason}") from error
+        remedy = "" if is_systems else "; replace or remove it"
+        raise MaskALError(f"{path}: cannot be read as an image: {reason}{remedy}") from error
 
 
 def pixels_fault(path: Path, most_pixels: int | None = None) -> str:

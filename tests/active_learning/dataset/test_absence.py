@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.dataset.absence import absence, absent_images
+from active_learning.system.disk_space import REMEDIES
 
 IMAGES = ["a.png", "b.png", "field 1/c.png", "field 2/rows/d.png"]
 
@@ -53,7 +54,7 @@ CASES = {
     "all of the top are taken away": (lambda folder: [(folder / name).unlink() for name in IMAGES[:2]], [], ""),
     "an image is taken away, another fails": (
         lambda folder: ((folder / "a.png").unlink(), looped(folder / "b.png")), ["b.png"],
-        "b.png: cannot be reached (Too many levels of symbolic links)",
+        "b.png: cannot be reached (Too many levels of symbolic links; remove the links",
     ),
     "nothing is gone": (lambda folder: None, [], ""),
 }  # fmt: skip
@@ -97,4 +98,6 @@ def test_images_that_cannot_be_reached_in_a_folder_that_is_there(
     (folder / "a.png").unlink()
     gone = ["a.png", *IMAGES[2:]]
     assert absent_images(folder, gone, IMAGES) == IMAGES[2:]
-    assert f"c.png: cannot be reached ({os.strerror(number)}), nor can 1 more" in absence(folder, gone, IMAGES)
+    assert f"c.png: cannot be reached ({os.strerror(number)}; {REMEDIES[number]}), nor can 1 more" in absence(
+        folder, gone, IMAGES
+    )
