@@ -687,3 +687,13 @@ def test_an_image_that_loses_all_its_objects_is_asked_for_again(settings: Settin
     with pytest.raises(AnnotationsAwaited, match=r"shapes\[0\]: .*encloses no area; no object is left of "):
         go(settings, wait=False)
     assert network.started_from == []
+
+
+def test_a_correction_that_comes_after_the_last_training_is_named(settings: Settings, network: FakeNetwork, caplog):
+    go(settings)
+    (settings.traindir / "annotate").mkdir()
+    shutil.copy(settings.traindir / "01.json", settings.traindir / "annotate/01.json")
+    with (settings.traindir / "annotate/01.json").open("a", encoding="utf-8") as stream:
+        stream.write("\n")
+    go(settings)
+    assert "01.json: was saved after the annotation of 01.png had been collected" in caplog.text
