@@ -31,7 +31,8 @@ def write_own(path: Path, text: str) -> None:
 def own_draft(path: Path) -> Iterator[Path]:
     """A file to write, which becomes `path` at the end of the block; makes the folder. As `write_own`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    give_back_taken(path.parent)
+    if not os.path.lexists(path):  # it may have been taken by a run that was killed
+        give_back_taken(path.parent)
     with draft_of_new(path) as draft:
         yield draft
         new, held, record = _digest_of(draft), _digest_of(path), _read_record(path.parent)
