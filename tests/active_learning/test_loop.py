@@ -166,8 +166,10 @@ def test_a_loop_reads_each_annotation_once(settings: Settings, network: FakeNetw
             phase()
         per_loop.append((counts.parses - before.parses, counts.digests - before.digests, counts.walks - before.walks))
     assert (counts.parses, counts.digests) == (50 + 2, 50 + 2)  # and the two images that the second loop adds
-    first_files = 4  # of the results: before each, what a killed run had taken is looked for
+    # Before a file is written first, what a killed run had taken is looked for.
+    first_lists, first_files = 5, 4  # in dataroot, and in the results
     assert per_loop == [(10, 10, 1 + first_files), (2, 2, 4)]
+    assert counts.walks == 3 + first_lists + 1 + first_files + 4
 
 
 def test_json_files_are_rewritten_only_when_something_has_changed(settings: Settings, network: FakeNetwork):
