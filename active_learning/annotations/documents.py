@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 
 from active_learning.annotations.xml_files import is_annotation_xml, is_xml, kind_of_xml, parse_xml
 from active_learning.errors import AnnotationError
+from active_learning.system.disk_space import reason_and_remedy
 from active_learning.system.files import write_atomically
 
 _MOST_BYTES = 2**29  # the largest files are those of LabelMe with a huge image inside
@@ -77,7 +78,7 @@ def read_content(path: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(_MOST_BYTES)
     except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise AnnotationError(f"{path}: cannot be read: {reason_and_remedy(error)}") from error
 
 
 def parse_document(content: bytes, path: Path) -> Any:

@@ -54,6 +54,7 @@ class Project:
 
     settings: Settings
     fresh: bool = False
+    settings_file: Path | None = None
     data: RunData = field(init=False)
 
     def __post_init__(self) -> None:

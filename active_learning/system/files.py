@@ -30,11 +30,12 @@ def with_ending(path: Path, ending: str) -> Path:
 
 @contextmanager
 def write_errors_named(path: Path) -> Iterator[None]:
-    """Errors of the system that carry no file's name, as those of writing and closing do, get this one."""
+    """Errors of the system that carry no file's name, as those of writing and closing, or a draft's, get this one."""
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        named = "" if error.filename is None else os.fsdecode(error.filename)
+        if error.errno is not None and (not named or named.startswith(f"{path}{DRAFT}")):
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
