@@ -111,6 +111,10 @@ def begun(phase: str, write: Callable[[Path], object]) -> Prepare:
     return begin
 
 
+def seen_file(weights: Path) -> Path:
+    return weights.parents[3] / "results" / "exp1" / weights.parent.name / "data_seen.json"
+
+
 # How it comes about, the exit code, and the message.
 REFUSED: dict[str, tuple[Prepare, int, str]] = {
     "network: empty": (network(""), USAGE, "own.yaml: the top level must be a mapping of settings, not nothing"),
@@ -154,6 +158,16 @@ REFUSED: dict[str, tuple[Prepare, int, str]] = {
         lambda p: p.set(pretrained_weights="COCO-InstanceSegmentation/../Misc/mask_rcnn_R_50_FPN_3x.yaml"),
         USAGE,
         "pretrained_weights",
+    ),
+    "network: unknown augmentation": (
+        based("INPUT: {RANDOM_FLIP: diagonal}"),
+        USAGE,
+        "own.yaml: INPUT.RANDOM_FLIP 'diagonal' is not known here; it can be horizontal or vertical or none",
+    ),
+    "what was seen: damaged": (
+        begun("choose", lambda path: (write_weights(path), seen_file(path).write_text("{"))),
+        FAILED,
+        "data_seen.json: cannot be read as what the run has seen",
     ),
     "weights: empty file": (begun("choose", Path.touch), FAILED, "best_model_000.pth: is an empty file; fetch"),
     "weights: a run without any": (
@@ -268,6 +282,16 @@ DEEP: dict[str, tuple[Prepare, int, str]] = {
         based("MODEL: {ANCHOR_GENERATOR: {SIZES: [[8], [16]]}}"),
         USAGE,
         "no network can be built of it: MODEL.ANCHOR_GENERATOR.SIZES",
+    ),
+    "a range between six sizes": (
+        based("INPUT: {MIN_SIZE_TRAIN_SAMPLING: range}"),
+        USAGE,
+        "own.yaml: no network can be trained by it: sample_style 'range' needs (smallest, largest)",
+    ),
+    "a momentum that no optimizer takes": (
+        based("SOLVER: {MOMENTUM: -1.0}"),
+        USAGE,
+        "no network can be trained by it: Invalid momentum value",
     ),
     "weights of another network": (
         lambda p: (write_weights(p.folder / "w.pth"), p.set(pretrained_weights="w.pth")),
