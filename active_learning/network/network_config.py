@@ -244,7 +244,7 @@ def _check_parts(cfg: CfgNode, name: str) -> None:
             raise MaskALError(f"network_config: {name}: {key} {value} must be of finite numbers")
 
 
-def _values(cfg: CfgNode, within: str = "") -> Iterator[tuple[str, Any]]:
+def _values(cfg: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
     """All of a config, by their keys."""
     for key, value in cfg.items():
         if isinstance(value, dict):
