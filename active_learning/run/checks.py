@@ -270,7 +270,10 @@ def _pixels(project: Project) -> Iterator[Finding]:
     from active_learning.network.image_batches import UnreadableImage, read_images
 
     settings = project.settings
-    cfg = network_without_device(settings, settings.experiments()[0])
+    try:
+        cfg = network_without_device(settings, settings.experiments()[0])
+    except MaskALError:  # which `_network` reports
+        return
     for snapshot in project.snapshots.values():
         images = read_images(snapshot.folder, snapshot.images, cfg)
         total = len(snapshot.images)

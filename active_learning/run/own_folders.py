@@ -116,8 +116,14 @@ def start_weights_mistakes(settings: Settings, *, fresh: bool = False) -> Iterat
 
 def _run_mistakes(files: OutputFiles, fresh: bool) -> Iterator[str]:
     results, weights = files.results, files.weights
-    if not holds_run(results) and (found := files.first_result()):
+    found = files.first_result()
+    if not holds_run(results) and found:
         yield f"resultsroot: {found} is of no run that is known here; move it elsewhere, or {ANOTHER}"
+    elif holds_run(results) and not (fresh or files.state.exists()) and (found or files.first_weights()):
+        yield (
+            f"resultsroot: {files.state} is gone, without which that run cannot go on; put back a copy of it, start "
+            f"over with --fresh (the run is then moved aside, not deleted), or {ANOTHER}"
+        )
     if other := _other_run(results, weights):
         yield f"weightsroot: {weights} holds the weights of another run, its results are in {other}; {ANOTHER}"
     elif not (_are_weights_of(results, weights) or (fresh and read_mark(weights))) and (found := files.first_weights()):

@@ -60,8 +60,7 @@ class Project:
     def __post_init__(self) -> None:
         """What a run has seen of the folders tells one whose drive is gone from an empty one."""
         begun = [self.files(one).data_seen for one in self.settings.experiments() if not self.fresh]
-        seen = next((DataSeen(file) for file in begun if file.is_file()), None)
-        self.data = RunData(self.settings, seen)
+        self.data = RunData(self.settings, DataSeen(*begun) if begun else None)
 
     def files(self, experiment: Experiment) -> OutputFiles:
         return output_files(self.settings, experiment)

@@ -119,7 +119,7 @@ def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, ph
     state = RunState(["a", "b"], 1, phase, names, history=history, settings=recorded(settings))
     state.save(output_files(settings, settings.experiments()[0]).state)
     for loop in (0, 1):
-        write_weights(settings.weightsroot / "exp1" / "uncertainty" / f"best_model_00{loop}.pth")
+        write_weights(settings.weightsroot / "exp1" / "uncertainty" / f"best_model_{loop:03d}.pth")
     plan = describe_run(settings)
     assert f"It has begun: loop 1 of 2, phase {phase}" in plan
     assert loops(plan) == rows

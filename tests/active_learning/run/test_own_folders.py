@@ -175,6 +175,21 @@ def test_results_and_weights_in_one_folder_are_one_run(settings: Settings):
     assert not files.results.exists()
 
 
+@pytest.mark.parametrize("left", ["all else", "weights alone"])
+def test_a_run_that_lost_its_state_is_not_begun_anew(settings: Settings, left: str):
+    """Which would write over it."""
+    files = ran(settings)
+    for path in [files.state] if left == "all else" else files.results.glob("[!.]*"):
+        path.unlink()
+    before = contents(settings.resultsroot) | contents(settings.weightsroot)
+    (mistake,) = output_mistakes(settings, fresh=False)
+    assert mistake.startswith(f"resultsroot: {files.state} is gone, without which that run cannot go on; put back a co")
+    with pytest.raises(SettingsError):
+        claim(files)
+    assert contents(settings.resultsroot) | contents(settings.weightsroot) == before
+    assert not list(output_mistakes(settings, fresh=True))
+
+
 @pytest.mark.parametrize("change", ["moved", "marks lost", "weights deleted"])
 def test_a_run_knows_its_own(settings: Settings, tmp_path: Path, change: str):
     files = ran(settings, marked=change != "marks lost")

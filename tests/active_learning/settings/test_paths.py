@@ -76,7 +76,7 @@ def test_a_zoo_config_does_not_lead_out_of_configs(home: Path, project_root: Pat
             id="class-not-in-meta",
         ),
         pytest.param({"annotator": "labelmee --x"}, "annotator: there is no program 'labelmee'", id="no-tool"),
-        pytest.param({"annotator": "'labelme"}, "annotator: No closing quotation", id="open-quote"),
+        pytest.param({"annotator": "'labelme"}, "(No closing quotation); close each quotation mark", id="open-quote"),
         pytest.param({"resultsroot": "a.txt/results"}, "a.txt is a file, not a folder", id="results-below-a-file"),
         pytest.param(
             {"network_config": FPN.replace("3x", "4x")}, f"neither below configs/ nor a file (did you mean '{FPN}'?)",

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,6 +18,7 @@ from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.disk_space import REMEDIES
 from active_learning.system.image_files import image_file, pixels_fault, read_pixels
 from active_learning.system.pixel_limit import pixel_limit
+from detectron2.data.detection_utils import read_image
 
 
 @pytest.mark.parametrize(
@@ -34,6 +40,36 @@ def test_faults_name_file_and_remedy(tmp_path: Path, content: bytes | None, mess
         image_size(path)
     assert str(caught.value).startswith(f"{path}: {message}")
     assert pixels_fault(path) == str(caught.value)
+
+
+COLOURS = np.random.default_rng(0).integers(0, 4096, (24, 40, 3))
+LOSSLESS = cv2.imencode(".png", COLOURS.astype(np.uint16))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "is_whole"),
+    [
+        pytest.param(lambda: cv2.imencode(".tif", COLOURS / 4096)[1].tobytes(), True, id="colours of doubles"),
+        pytest.param(lambda: cv2.imencode(".tif", COLOURS[:, :, 0] / 9)[1].tobytes(), True, id="greys of doubles"),
+        pytest.param(lambda: cv2.imencode(".tif", COLOURS.astype(np.float32))[1].tobytes(), True, id="floats"),
+        pytest.param(lambda: LOSSLESS, True, id="16 bits"),
+        pytest.param(lambda: LOSSLESS[:-40] + LOSSLESS[-24:], False, id="16 bits, cut in the middle"),
+        pytest.param(lambda: float_tiff(np.nan), False, id="floats without a number"),
+    ],
+)
+def test_what_is_whole_is_what_a_training_reads(tmp_path: Path, content: Callable[[], bytes], is_whole: bool) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(content())
+    fault = pixels_fault(path)
+    assert (fault == "") == is_whole, fault
+    with nullcontext() if is_whole else pytest.raises(OSError, match="cannot be read as an image"):
+        read_image(str(path), "BGR")
+
+
+def float_tiff(value: float) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.full((8, 8), value, np.float32)).save(stream, "TIFF")
+    return stream.getvalue()
 
 
 def test_the_limit_is_that_of_the_settings_alone(tmp_path: Path) -> None:
