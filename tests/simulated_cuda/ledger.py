@@ -10,20 +10,19 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-PLUMBING = ("device.py", "ledger.py", "rules.py", "torch_cuda.py")  # of this folder: never where something comes from
+# Files of this folder: never where something comes from.
+PLUMBING = tuple(f"simulated_cuda/{name}.py" for name in ("device", "ledger", "rules", "torch_cuda"))
 
 
 def place() -> str:
-    """The two nearest lines of the repository that are being executed, the inner one first."""
-    frame, lines, root = sys._getframe(1), [], f"{ROOT}/"
+    """The nearest line of the repository that is being executed, and that of the next other file it is called from."""
+    frame, lines, root = sys._getframe(1), {}, f"{ROOT}/"
     while frame is not None and len(lines) < 2:
         name = frame.f_code.co_filename
-        if name.startswith(root) and "site-packages" not in name:
-            name = name.removeprefix(root)
-            if name not in {f"tests/simulated_cuda/{file}" for file in PLUMBING}:
-                lines.append(f"{name}:{frame.f_lineno}")
+        if name.startswith(root) and "site-packages" not in name and not name.endswith(PLUMBING):
+            lines.setdefault(name.removeprefix(root), frame.f_lineno)
         frame = frame.f_back
-    return " < ".join(lines) or "elsewhere"
+    return " < ".join(f"{name}:{line}" for name, line in lines.items()) or "elsewhere"
 
 
 @dataclass
