@@ -18,10 +18,8 @@ from detectron2.modeling import build_model
 from tests.active_learning.network.conftest import dataset, image_folder, one_thread  # noqa: F401
 from tests.faults.project import annotation_of, make_project
 from tests.simulated_cuda.ledger import Ledger
-from tests.simulated_cuda.networks import lively, write_networks
+from tests.simulated_cuda.networks import CLASSES, lively, write_networks
 from tests.simulated_cuda.torch_cuda import simulated_cuda
-
-CLASSES = ["square", "disc", "never"]
 
 
 @pytest.fixture

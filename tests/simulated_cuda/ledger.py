@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,20 +15,29 @@ ROOT = Path(__file__).resolve().parents[2]
 PLUMBING = tuple(f"simulated_cuda/{name}.py" for name in ("device", "ledger", "rules", "torch_cuda"))
 
 
-def place() -> str:
-    """The nearest line of the repository that is being executed, and that of the next other file it is called from."""
-    frame, lines, root = sys._getframe(1), {}, f"{ROOT}/"
-    while frame is not None and len(lines) < 2:
+def callers() -> Iterator[tuple[str, str]]:
+    """(file, line and function) of the repository that are being executed, the innermost first."""
+    frame, root = sys._getframe(1), f"{ROOT}/"
+    while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith(root) and "site-packages" not in name and not name.endswith(PLUMBING):
-            lines.setdefault(name.removeprefix(root), frame.f_lineno)
+            yield name.removeprefix(root), f"{frame.f_lineno} {frame.f_code.co_name}"
         frame = frame.f_back
-    return " < ".join(f"{name}:{line}" for name, line in lines.items()) or "elsewhere"
+
+
+def place() -> str:
+    """The innermost line of the repository, and that of the next other file it is called from."""
+    lines: dict[str, str] = {}
+    for file, line in callers():
+        if file not in lines and len(lines) == 2:
+            break
+        lines.setdefault(file, line)
+    return " < ".join(f"{file}:{line}" for file, line in lines.items()) or "elsewhere"
 
 
 @dataclass
 class Shortage:
-    """The next `times` operations with these parts in name and place run out of memory, after `after` that do not."""
+    """The next `times` operations with these parts in name and callers run out of memory, after `after` that do not."""
 
     operation: str = ""
     place: str = ""
@@ -38,12 +48,14 @@ class Shortage:
     raised: list[str] = field(default_factory=list)
 
     def check(self, operation: str) -> None:
-        if len(self.raised) == self.times or self.operation not in operation or self.place not in (here := place()):
+        if len(self.raised) == self.times or self.operation not in operation:
+            return
+        if not any(self.place in f"{file}:{line}" for file, line in callers()):
             return
         if self.after:
             self.after -= 1
             return
-        self.raised.append(f"{operation} at {here}")
+        self.raised.append(f"{operation} at {place()}")
         raise self.error(self.message)
 
 

@@ -1,15 +1,17 @@
-"""Small networks of each kind, with the layers, and so the operations, of those with a ResNet-50."""
+"""Small networks of each kind, with the layers, and so the operations, of those with a ResNet-50; marks of tests."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
+CLASSES = ["square", "disc", "never"]
 BASES = {
     "FPN": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
     "C4": "COCO-InstanceSegmentation/mask_rcnn_R_50_C4_3x.yaml",
@@ -54,3 +56,8 @@ def lively(model: nn.Module) -> nn.Module:
         if name.endswith("mask_head.predictor"):
             nn.init.ones_(layer.bias)
     return model
+
+
+def fault(number: int) -> pytest.MarkDecorator:
+    """Of a test that fails because of a known fault; whoever mends that takes the mark away."""
+    return pytest.mark.xfail(strict=True, reason=f"fault {number} of gpu.md")
