@@ -106,7 +106,7 @@ def evaluated(make_cfg, make_model, dataset):
 
     def run():
         cfg = make_cfg()
-        return evaluate(make_model(cfg), cfg, dataset, [0.05, 0.3])
+        return evaluate(make_model(cfg), cfg, dataset, [0.05, 0.26])
 
     return run
 
