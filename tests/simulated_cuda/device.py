@@ -37,11 +37,8 @@ class SimulatedTensor(torch.Tensor):
 
     @staticmethod
     def __new__(cls, content: torch.Tensor) -> SimulatedTensor:
-        layout = {name: getattr(content, name) for name in ("dtype", "layout")}
-        offset = content.storage_offset()
-        tensor = torch.Tensor._make_wrapper_subclass(
-            cls, content.shape, strides=content.stride(), storage_offset=offset, device=GPU, **layout
-        )
+        layout = {"strides": content.stride(), "storage_offset": content.storage_offset(), "dtype": content.dtype}
+        tensor = torch.Tensor._make_wrapper_subclass(cls, content.shape, **layout, device=GPU)
         tensor.content = content
         return tensor
 
@@ -133,7 +130,7 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if os.getpid() != HOME:
             raise RuntimeError("Cannot re-initialize CUDA in forked subprocess (simulated)")
         LEDGER.start(name, has_kernel=not (func.is_view or name.startswith(NO_KERNEL)))
-    if name in ("aten::copy_", "aten::_to_copy", "aten::_foreach_copy_"):
+    if name in _COPIES:
         return _COPIES[name](func, args, kwargs, here)
     _check_generators(name, values, "cuda" if simulated or here else "cpu")
     if not (simulated or here):
@@ -252,8 +249,8 @@ def _download(target: torch.Tensor, copied: torch.Tensor, non_blocking: Any) -> 
         LEDGER.wait("download")
     else:
         LEDGER.unfinished.append((target, copied))
-        nonsense = torch.nan if target.is_floating_point() else 1 if target.dtype == torch.bool else -(2**7)
-        target.fill_(nonsense)
+        whole = not target.is_floating_point() and target.dtype != torch.bool
+        target.fill_(torch.iinfo(target.dtype).max if whole else torch.nan)
     return target
 
 

@@ -60,9 +60,12 @@ class Shortage:
 
 
 class Ledger:
-    """Counters of one simulated device; `reset` begins anew."""
+    """Counters of one simulated device; `reset` counts anew, `clear` also forgets all that was to happen."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         self.shortages: list[Shortage] = []
         self.unfinished: list[tuple[torch.Tensor, torch.Tensor]] = []  # copies to the CPU that nobody has waited for
         self.reset()

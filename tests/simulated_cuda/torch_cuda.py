@@ -37,22 +37,21 @@ MEMORY = 80 * 2**30
 @contextmanager
 def simulated_cuda(capability: tuple[int, int] = (9, 0)) -> Iterator[Ledger]:
     """Inside, this process has one GPU of that compute capability; gives what it counts."""
-    LEDGER.__init__()
+    LEDGER.clear()
     DEFAULT_GENERATOR.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch, _has_context():
-        for name, value in _cuda_functions(capability).items():
-            patch.setattr(torch.cuda, name, value, raising=False)
-        for name, value in _accelerator_functions().items() if hasattr(torch, "accelerator") else ():
-            patch.setattr(torch.accelerator, name, value, raising=False)
+    with pytest.MonkeyPatch.context() as patch, _gradients_on_cuda():
+        for module, functions in ((torch.cuda, _cuda(capability)), (getattr(torch, "accelerator", None), _ACCELERATOR)):
+            for name, value in functions.items() if module else ():
+                patch.setattr(module, name, value, raising=False)
         patch.setattr(torch, "Generator", SimulatedGenerator)
         patch.setattr(torch.Tensor, "pin_memory", pin_memory)
         patch.setattr(torch.Tensor, "is_pinned", is_pinned)
         patch.setattr(torch.backends.cudnn, "enabled", False)  # cuDNN's operators have no form for CPUs
         # A parameter that is moved becomes another object: its `.data` cannot be set.
         patch.setattr(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True)
-        for module in ("torch.optim.optimizer", "torch.utils._foreach_utils"):
-            if types := getattr(sys.modules[module], "_foreach_supported_types", None):
-                patch.setattr(sys.modules[module], "_foreach_supported_types", [*types, SimulatedTensor])
+        for name in ("torch.optim.optimizer", "torch.utils._foreach_utils"):
+            types = getattr(sys.modules[name], "_foreach_supported_types", [])
+            patch.setattr(sys.modules[name], "_foreach_supported_types", [*types, SimulatedTensor], raising=False)
         with _lifting(), torch.autograd.set_multithreading_enabled(False), SimulatedCuda():
             yield LEDGER
 
@@ -60,8 +59,10 @@ def simulated_cuda(capability: tuple[int, int] = (9, 0)) -> Iterator[Ledger]:
 class _Stream:
     """A stream or an event; all that was started has ended when it is asked."""
 
+    device = GPU
+
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.device = GPU
+        """Which one it is does not matter."""
 
     def synchronize(self) -> None:
         LEDGER.wait("synchronize of a stream or event")
@@ -77,15 +78,11 @@ class _Stream:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        pass
+        """The stream before is the same."""
 
 
 def _nothing(*_: Any, **__: Any) -> None:
     """Has no effect that could be seen here."""
-
-
-def _synchronize(*_: Any) -> None:
-    LEDGER.wait("torch.cuda.synchronize")
 
 
 def _set_rng_state(state: torch.Tensor, *_: Any) -> None:
@@ -98,44 +95,41 @@ def _seed(seed: int) -> None:
     DEFAULT_GENERATOR.manual_seed(int(seed))
 
 
-def _cuda_functions(capability: tuple[int, int]) -> dict[str, Any]:
-    major, minor = capability
-    about = {"name": "Simulated GPU", "major": major, "minor": minor, "total_memory": MEMORY}
+# Of torch.accelerator, and alike of torch.cuda.
+_ACCELERATOR = {
+    "is_available": lambda: True,
+    "device_count": lambda: 1,
+    "synchronize": lambda *_: LEDGER.wait("torch.cuda.synchronize"),
+    "empty_cache": _nothing,
+    "current_stream": _Stream,
+    "current_accelerator": lambda *_, **__: torch.device("cuda"),
+    "current_device_index": lambda: 0,
+    "set_device_index": _nothing,
+}
+
+
+def _cuda(capability: tuple[int, int]) -> dict[str, Any]:
+    about = {"name": "Simulated GPU", "major": capability[0], "minor": capability[1], "total_memory": MEMORY}
+    silent = ("_lazy_init", "init", "set_device", "ipc_collect", "reset_peak_memory_stats")
     sizes = ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved")
-    silent = ("_lazy_init", "init", "set_device", "empty_cache", "ipc_collect", "reset_peak_memory_stats")
     return {
+        **_ACCELERATOR,
         **dict.fromkeys(silent, _nothing),
         **dict.fromkeys(sizes, lambda *_: 0),
-        **dict.fromkeys(("Stream", "Event", "stream", "device", "current_stream", "default_stream"), _Stream),
+        **dict.fromkeys(("Stream", "Event", "stream", "device", "default_stream"), _Stream),
         **dict.fromkeys(("manual_seed", "manual_seed_all"), _seed),
-        "is_available": lambda: True,
         "is_initialized": lambda: os.getpid() == HOME,
         "_is_in_bad_fork": lambda: os.getpid() != HOME,
-        "device_count": lambda: 1,
         "current_device": lambda: 0,
         "get_device_capability": lambda *_: capability,
         "get_device_name": lambda *_: about["name"],
         "get_device_properties": lambda *_: SimpleNamespace(**about, multi_processor_count=132),
-        "is_bf16_supported": lambda *_, **__: major >= 8,
+        "is_bf16_supported": lambda *_, **__: capability >= (8, 0),
         "mem_get_info": lambda *_: (MEMORY, MEMORY),
-        "synchronize": _synchronize,
         "get_rng_state": lambda *_: DEFAULT_GENERATOR.get_state(),
         "set_rng_state": _set_rng_state,
         "initial_seed": DEFAULT_GENERATOR.initial_seed,
         "default_generators": (DEFAULT_GENERATOR,),
-    }
-
-
-def _accelerator_functions() -> dict[str, Any]:
-    return {
-        "is_available": lambda: True,
-        "device_count": lambda: 1,
-        "current_accelerator": lambda *_, **__: torch.device("cuda"),
-        "current_device_index": lambda: 0,
-        "set_device_index": _nothing,
-        "synchronize": _synchronize,
-        "empty_cache": _nothing,
-        "current_stream": _Stream,
     }
 
 
@@ -158,7 +152,7 @@ def _lifting() -> Iterator[None]:
 
 
 @contextmanager
-def _has_context() -> Iterator[None]:
+def _gradients_on_cuda() -> Iterator[None]:
     """Lets a backward pass through CUDA tensors begin; skips the test where this PyTorch gives no way to.
 
     PyTorch that is built with CUDA asks its CUDA hooks whether device 0 is in use, which raises where there is no GPU.
