@@ -17,6 +17,7 @@ from detectron2.utils.events import EventStorage
 from tests.simulated_cuda.device import live_bytes
 from tests.simulated_cuda.networks import CLASSES, fault
 
+pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
 IMAGES = ["0.png", "1.png", "2.png", "3.png"]
 # What cuDNN and cuBLAS raise where they can allocate nothing.
 LIBRARY_FAILURES = ["cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED"]

@@ -39,7 +39,7 @@ def simulated_cuda(capability: tuple[int, int] = (9, 0)) -> Iterator[Ledger]:
     """Inside, this process has one GPU of that compute capability; gives what it counts."""
     LEDGER.clear()
     DEFAULT_GENERATOR.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch, _gradients_on_cuda():
+    with pytest.MonkeyPatch.context() as patch, _gradients() as LEDGER.why_no_gradients:
         for module, functions in ((torch.cuda, _cuda(capability)), (getattr(torch, "accelerator", None), _ACCELERATOR)):
             for name, value in functions.items() if module else ():
                 patch.setattr(module, name, value, raising=False)
@@ -152,42 +152,37 @@ def _lifting() -> Iterator[None]:
 
 
 @contextmanager
-def _gradients_on_cuda() -> Iterator[None]:
-    """Lets a backward pass through CUDA tensors begin; skips the test where this PyTorch gives no way to.
+def _gradients() -> Iterator[str]:
+    """Lets a backward pass through CUDA tensors begin; gives why PyTorch has no way to here, "" where it has one.
 
     PyTorch that is built with CUDA asks its CUDA hooks whether device 0 is in use, which raises where there is no GPU.
     The hooks get a copy of their table of virtual functions, in which the one after two destructors, isBuilt and
     isAvailable says yes (ATen/detail/AcceleratorHooksInterface.h).
     """
     if not hasattr(torch._C, "_ensureCUDADeviceGuardSet"):
-        pytest.skip(f"PyTorch {torch.__version__} has no gradients of CUDA tensors where there is no GPU")
+        yield f"PyTorch {torch.__version__} has no gradients of CUDA tensors where there is no GPU"
+        return
     torch._C._ensureCUDADeviceGuardSet()
     if _backward_works():
-        yield
+        yield ""
         return
-    hooks = _cuda_hooks()
-    before, size, slots = hooks.value or 0, ctypes.sizeof(ctypes.c_void_p), 128
+    try:
+        find = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))._ZN2at6detail12getCUDAHooksEv
+    except (OSError, AttributeError):
+        yield f"the CUDA hooks of PyTorch {torch.__version__} cannot be reached on this system"
+        return
+    find.restype = ctypes.c_void_p
+    hooks, size, slots = ctypes.c_void_p.from_address(find()), ctypes.sizeof(ctypes.c_void_p), 128
+    before = hooks.value or 0
     # Two slots in front of the functions belong to the table: they say of which class it is.
     table = (ctypes.c_void_p * slots).from_buffer_copy(ctypes.string_at(before - 2 * size, slots * size))
     yes = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_int8)(lambda hooks, index: True)
     table[2 + 4] = ctypes.cast(yes, ctypes.c_void_p).value
     hooks.value = ctypes.addressof(table) + 2 * size
     try:
-        if not _backward_works():
-            pytest.skip(f"the CUDA hooks of PyTorch {torch.__version__} have another table: see {__file__}")
-        yield
+        yield "" if _backward_works() else f"the CUDA hooks of PyTorch {torch.__version__} have another table"
     finally:
         hooks.value = before
-
-
-def _cuda_hooks() -> ctypes.c_void_p:
-    """The object's first word, which points to its table."""
-    try:
-        find = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))._ZN2at6detail12getCUDAHooksEv
-    except (OSError, AttributeError):
-        pytest.skip(f"PyTorch {torch.__version__} cannot simulate a CUDA device on this system")
-    find.restype = ctypes.c_void_p
-    return ctypes.c_void_p.from_address(find())
 
 
 def _backward_works() -> bool:
