@@ -7,6 +7,7 @@ operation. Whoever removes some lowers the number here; a change that adds one h
 from __future__ import annotations
 
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ IMAGES = [f"{number}.png" for number in range(6)]
 
 # What is allowed today: (synchronisations, operations) of a training step, and the synchronisations of all else.
 TRAINING_STEP = {"FPN": (49, 1791), "C4": (45, 1352), "DC5": (43, 1359), "Cascade": (65, 2329)}
-TRAINING = 2088  # 3 steps, 2 evaluations of 7 images, 2 checkpoints
+TRAINING = 2043  # 3 steps, 2 evaluations of 7 images, 2 checkpoints
 INFERENCE = 19  # an image
 SAMPLING = {("FPN", 4): 35, ("FPN", 10): 47, ("C4", 4): 29, ("DC5", 4): 29, ("Cascade", 4): 47}  # an image: (kind, T)
 POOL = 807  # 6 images, T = 2, and loading the network
@@ -46,12 +47,12 @@ STUDY_TOOLS = {"tsne": 1157, "uncertainty_forward_passes": 919}  # 14 and 4 imag
 
 def check(ledger, allowed, units=1):
     """`allowed` synchronisations a unit; with a second number, that of operations."""
-    found = -(-ledger.synchronisations // units)
     limits = allowed if isinstance(allowed, tuple) else (allowed,)
-    met = [number <= limit for number, limit in zip((found, ledger.operations), limits, strict=False)]
-    assert all(met), (
-        f"{found} synchronisations and {ledger.operations} operations instead of {limits}\n{ledger.report()}"
-    )
+    found = (-(-ledger.synchronisations // units), ledger.operations)[: len(limits)]
+    text = f"{found} synchronisations (and operations) instead of {limits}"
+    assert all(number <= limit for number, limit in zip(found, limits, strict=True)), f"{text}\n{ledger.report()}"
+    if found != limits:
+        warnings.warn(f"{text}: lower the numbers at the top", stacklevel=2)
 
 
 @pytest.mark.parametrize("kind", TRAINING_STEP)
