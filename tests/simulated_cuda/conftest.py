@@ -32,13 +32,6 @@ def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     network_config._device.cache_clear()
 
 
-@pytest.fixture
-def gradients(cuda: Ledger) -> None:
-    """For tests that train."""
-    if cuda.why_no_gradients:
-        pytest.skip(cuda.why_no_gradients)
-
-
 @pytest.fixture(scope="session")
 def network_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return write_networks(tmp_path_factory.mktemp("networks"))
@@ -67,7 +60,6 @@ def make_cfg(cuda: Ledger, make_settings: Callable[..., Any]) -> Callable[..., C
 
 @pytest.fixture
 def make_training_cfg(
-    gradients: None,
     make_cfg: Callable[..., CfgNode],
     make_settings: Callable[..., Any],
     tmp_path: Path,

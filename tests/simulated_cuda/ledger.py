@@ -63,7 +63,6 @@ class Ledger:
     """Counters of one simulated device; `reset` counts anew, `clear` also forgets all that was to happen."""
 
     def __init__(self) -> None:
-        self.why_no_gradients = ""  # of PyTorch on this machine
         self.clear()
 
     def clear(self) -> None:

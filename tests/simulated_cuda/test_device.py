@@ -138,7 +138,7 @@ def test_a_copy_that_is_not_awaited_holds_nonsense(gpu):
     assert copied.equal(HOST)
 
 
-def test_training_is_that_of_the_processor(gradients):
+def test_training_is_that_of_the_processor(cuda):
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.Flatten(), nn.LazyLinear(4))
     layers(torch.rand(2, 2, 8, 8))
@@ -154,7 +154,7 @@ def test_training_is_that_of_the_processor(gradients):
         assert torch.allclose(one, other.cpu(), atol=1e-5)
 
 
-def test_mixed_precision(gradients):
+def test_mixed_precision(cuda):
     layer = nn.Linear(3, 2).to("cuda")
     with torch.autocast("cuda", dtype=torch.float16):
         found = layer(torch.rand(4, 3, device="cuda"))

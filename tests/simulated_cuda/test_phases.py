@@ -198,7 +198,7 @@ def test_auto_annotate(cuda, project):
     assert len(list((project.folder / "data" / "val").rglob("*.json"))) == 3
 
 
-def test_the_whole_loop(cuda, gradients, project):
+def test_the_whole_loop(cuda, project):
     cuda.reset()
     assert maskAL.main(["--config", project.settings]) == 0
     check(cuda, WHOLE_LOOP)
