@@ -167,22 +167,17 @@ def _device_for_pytorch() -> Iterator[None]:
     pass its hooks (ATen/detail/AcceleratorHooksInterface.h) whether it is in use. Each is an object with a table
     of functions; for the time of a test the guard is one of ours, and the hooks have a table of ours.
     """
-    libraries = Path(torch.__file__).parent / "lib"
     try:
+        guards, hooks = _guards_and_hooks()
         code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
         code.write(YES[platform.machine()])
-        registry = "_ZN3c104impl26device_guard_impl_registryE"
-        guards = (ctypes.c_void_p * 2).in_dll(ctypes.CDLL(str(libraries / "libc10.so")), registry)
-        find = ctypes.CDLL(str(libraries / "libtorch_cpu.so"))._ZN2at6detail12getCUDAHooksEv
     except (OSError, AttributeError, ValueError, KeyError) as error:
-        pytest.skip(f"no CUDA device can be simulated with PyTorch {torch.__version__} on this system: {error}")
-    find.restype = ctypes.c_void_p
-    hooks, yes = ctypes.c_void_p.from_address(find()), ctypes.addressof(ctypes.c_char.from_buffer(code))
-    guard_before, table_before = guards[1], hooks.value or 0
+        pytest.skip(f"no CUDA device can be simulated with PyTorch {torch.__version__} on this system: {error!r}")
+    before, yes = (guards[1], hooks.value), ctypes.addressof(ctypes.c_char.from_buffer(code))
     methods = (ctypes.c_void_p * 64)(*[yes] * 64)
     guard = ctypes.c_void_p(ctypes.addressof(methods))
     # Two words before its functions say of which class a table is.
-    table = (ctypes.c_void_p * 128).from_buffer_copy(ctypes.string_at(table_before - 2 * WORD, 128 * WORD))
+    table = (ctypes.c_void_p * 128).from_buffer_copy(ctypes.string_at((hooks.value or 0) - 2 * WORD, 128 * WORD))
     guards[1] = ctypes.addressof(guard)
     try:
         for place in (None, 4, 2):  # of hasPrimaryContext: after two destructors, later after two more functions
@@ -194,7 +189,17 @@ def _device_for_pytorch() -> Iterator[None]:
                 return
         pytest.skip(f"no backward pass on a simulated device begins with PyTorch {torch.__version__}: see {__file__}")
     finally:
-        guards[1], hooks.value = guard_before, table_before
+        guards[1], hooks.value = before
+
+
+def _guards_and_hooks() -> tuple[Any, ctypes.c_void_p]:
+    """The guards by type of device (CPU, CUDA), and the first word of the hooks, which points to their table."""
+    libraries = Path(torch.__file__).parent / "lib"
+    registry = "_ZN3c104impl26device_guard_impl_registryE"
+    guards = (ctypes.c_void_p * 2).in_dll(ctypes.CDLL(str(libraries / "libc10.so")), registry)
+    find = ctypes.CDLL(str(libraries / "libtorch_cpu.so"))._ZN2at6detail12getCUDAHooksEv
+    find.restype = ctypes.c_void_p
+    return guards, ctypes.c_void_p.from_address(find())
 
 
 def _backward_works() -> bool:
