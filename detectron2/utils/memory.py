@@ -46,6 +46,16 @@ def none_if_cuda_oom(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     return None
 
 
+def retry_with_empty_cache(func: Callable[P, T]) -> Callable[P, T]:
+    """Make a function, which never returns None, try again with the cache emptied where the GPU is full."""
+
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        found = none_if_cuda_oom(func, *args, **kwargs)
+        return func(*args, **kwargs) if found is None else found
+
+    return wrapped
+
+
 def _to_cpu(value: Any) -> Any:
     """`value` on the CPU if it is a tensor, or an object with `device` and `to`, on a GPU."""
     on_gpu = getattr(getattr(value, "device", None), "type", None) == "cuda"
