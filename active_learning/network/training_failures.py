@@ -69,7 +69,8 @@ def memory_remedy(cfg: CfgNode) -> str:
     """The change that costs least: smaller batches, then half precision, then smaller images."""
     batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch > processes:
-        return f"lower train_batch_size from {batch} to {max(batch // (2 * processes), 1) * processes}"
+        smaller = max(batch // (2 * processes), 1) * processes
+        return f"lower train_batch_size from {batch} to {smaller} (--find-batch-size finds the largest that fits)"
     return _smaller_images(cfg, "TRAIN") if cfg.SOLVER.AMP.ENABLED else "set precision: amp"
 
 
