@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from active_learning.errors import MaskALError, first_line
 from active_learning.network.image_faults import NamingLoader
+from active_learning.system.gpu_failures import gpu_failure
 from active_learning.system.log import log_traceback
 from active_learning.system.wording import and_more
 from detectron2.config import CfgNode
@@ -40,6 +41,8 @@ def failures_explained(cfg: CfgNode, loader: NamingLoader, *, training: bool) ->
                 f"loop's {what}. PyTorch says: {first_line(error)}"
             ) from error
         log_traceback(error)
+        if isinstance(error, RuntimeError) and (failure := gpu_failure(error)):
+            raise MaskALError(f"The GPU failed in {what}{_at(loader.images)}: {failure}. {GO_ON}") from error
         raise MaskALError(
             f"{what} failed{_at(loader.images)}: {type(error).__name__}: {first_line(error)}. The log file has the "
             f"details. {'Replace these images, or annotate them again. ' if loader.images else ''}{GO_ON}"

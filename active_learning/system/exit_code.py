@@ -10,6 +10,7 @@ from typing import Any
 
 from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
 from active_learning.system.disk_space import disk_failure
+from active_learning.system.gpu_failures import gpu_failure
 from active_learning.system.interruption import GO_ON, INTERRUPTED, interruptible
 from active_learning.system.log import escape_unencodable, log_to_file, log_traceback
 
@@ -40,8 +41,8 @@ def exit_code_of(
         if is_main_process() or not isinstance(error, SettingsError):
             report(str(error))
         return error.exit_code
-    except OSError as error:
-        if not (failure := disk_failure(error)):
+    except (OSError, RuntimeError) as error:
+        if not (failure := disk_failure(error) if isinstance(error, OSError) else gpu_failure(error)):
             raise
         log_traceback(error)
         report(failure)

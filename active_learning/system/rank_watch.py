@@ -58,6 +58,11 @@ class RankWatch:
         self._lock = threading.Lock()
         self.ended: Ended | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether this rank would learn of another's end."""
+        return bool(self._connections)
+
     def listen(self, connection: Connection, name: str) -> None:
         """Hears in a thread how the rank at the other end ends; its name is for the case that it cannot report."""
         _keep_alive(connection)

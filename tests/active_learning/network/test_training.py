@@ -249,6 +249,16 @@ def test_too_little_gpu_memory_is_reported_with_the_setting_to_lower(make_traini
         train(cfg, **arguments)
 
 
+def test_a_failure_of_the_gpu_is_reported_with_its_remedy(make_training, monkeypatch):
+    def run_step(self):
+        raise RuntimeError("CUDA error: device-side assert triggered\nmore")
+
+    monkeypatch.setattr(DefaultTrainer, "run_step", run_step)
+    cfg, arguments = make_training()
+    with pytest.raises(MaskALError, match="The GPU failed in training: CUDA error: device-side assert triggered; "):
+        train(cfg, **arguments)
+
+
 def test_interrupted_training_equals_an_uninterrupted_one(make_training, validation_scores, tmp_path):
     finals = []
     for stop_at in (None, 3):

@@ -7,8 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from multiprocessing.connection import Pipe
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Listener, Pipe
 from pathlib import Path
 
 import pytest
@@ -191,3 +194,62 @@ def test_the_error_has_the_exit_code_of_the_rank_that_ended(capsys):
 
     assert exit_code_of(fail) == 130
     assert "Rank 1 has ended" in capsys.readouterr().err
+
+
+class Gathering:
+    """Two ranks in two threads of this process exchange what each gives."""
+
+    def __init__(self):
+        self.given, self.both = {}, threading.Barrier(2)
+
+    def of(self, rank):
+        def gather(value):
+            self.given[rank] = value
+            self.both.wait(20)
+            return [self.given[0], self.given[1]]
+
+        return gather
+
+
+def two_connected(monkeypatch, **environment) -> list[RankWatch]:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    gathering = Gathering()
+    with ThreadPoolExecutor(2) as threads:
+        futures = [threads.submit(rank_watch._connected, rank, 2, gathering.of(rank)) for rank in (0, 1)]
+        return [future.result(30) for future in futures]
+
+
+@pytest.mark.parametrize("machines", [{}, {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}], ids=["one", "two"])
+def test_ranks_find_each_other(monkeypatch, machines):
+    main, worker = two_connected(monkeypatch, **machines)
+    assert eventually(lambda: main.connected)
+    worker.close(Ended("Rank 1 (of b)", "diverged"))
+    assert eventually(lambda: main.ended is not None)
+    assert main.ended == Ended("Rank 1 (of b)", "diverged")
+    main.close()
+
+
+def test_a_stranger_is_refused_and_does_not_take_a_place(monkeypatch, caplog):
+    listener = Listener(("127.0.0.1", 0), "AF_INET", 2, authkey=b"secret")
+    main = RankWatch("Rank 0 (of a)")
+    accepting = threading.Thread(target=rank_watch._accept, args=(main, listener, ("a", "b")), daemon=True)
+    accepting.start()
+    with caplog.at_level("WARNING"), pytest.raises(AuthenticationError):
+        Client(listener.address, "AF_INET", authkey=b"guessed")
+    with Client(listener.address, "AF_INET", authkey=b"secret") as neighbour:
+        neighbour.send(1)
+        accepting.join(20)
+        assert main.connected
+        main.close()
+    assert "A process that wanted to join the run was refused" in caplog.text
+
+
+def test_a_machine_that_cannot_be_reached_is_warned_of(monkeypatch, caplog):
+    monkeypatch.setattr(rank_watch, "Client", lambda *_, **__: (_ for _ in ()).throw(ConnectionRefusedError("refused")))
+    with caplog.at_level("WARNING"):
+        main, worker = two_connected(monkeypatch)
+    assert not worker.connected
+    assert "cannot be watched" in caplog.text
+    assert "should it end, this process may wait on" in caplog.text
+    main.close()
