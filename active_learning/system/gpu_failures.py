@@ -33,6 +33,7 @@ REMEDIES = {
     "CUDNN_STATUS_NOT_INITIALIZED": "another cuDNN is found before PyTorch's own: unset LD_LIBRARY_PATH",
     "NCCL error": _NETWORK,
     "unhandled system error": _NETWORK,
+    "have not joined the run": "see what they have reported, and start again on all machines",
     "out of memory": "the GPU's memory is full, perhaps of other programs: nvidia-smi lists them; end them, or name "
     "another GPU (cuda_visible_devices)",
 }

@@ -27,6 +27,7 @@ FAILURES = [
     ("ncclSystemError: unhandled system error (run with NCCL_DEBUG=INFO for details)", "NCCL_SOCKET_IFNAME"),
     ("CUDA driver version is insufficient for CUDA runtime version", "install a newer NVIDIA driver"),
     ("The NVIDIA driver on your system is too old (found version 11040).", "install a newer NVIDIA driver"),
+    ("some processes have not joined the run within 0:10:00: wait timeout", "see what they have reported"),
     ("CUDA out of memory. Tried to allocate 20.00 MiB.", "perhaps of other programs"),
 ]
 

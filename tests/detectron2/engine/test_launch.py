@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import timedelta
 
 import pytest
@@ -52,3 +53,14 @@ def test_every_group_waits_as_long_as_the_run_says(monkeypatch, tmp_path):
         for group in (comm._cpu_group(), comm.get_local_process_group()):
             assert group._get_backend(torch.device("cpu")).options._timeout == year
         monkeypatch.undo()
+
+
+def test_a_process_that_never_comes_is_not_waited_for_for_as_long_as_a_run_may_wait(monkeypatch, tmp_path):
+    module = sys.modules["detectron2.engine.launch"]  # the package's `launch` is the function
+    monkeypatch.setattr(module, "MEETING_TIMEOUT", timedelta(seconds=1))
+    meeting = f"file://{tmp_path / 'meeting'}"
+    with (
+        pytest.raises(RuntimeError, match="some processes have not joined the run within 0:00:01"),
+        _connected(0, init_method=meeting, rank=0, world_size=2, timeout=timedelta(days=365)),
+    ):
+        pass
