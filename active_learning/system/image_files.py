@@ -10,6 +10,7 @@ from typing import IO
 from PIL import Image
 
 from active_learning.errors import MaskALError
+from active_learning.system.disk_space import REMEDIES, reason_and_remedy
 from active_learning.system.pixel_limit import pixel_limit
 from detectron2.utils.image_file import (
     DAMAGED,
@@ -42,8 +43,10 @@ def image_file(path: Path, most_pixels: int | None = None) -> Iterator[IO[bytes]
     except UnknownImageError as error:
         raise MaskALError(f"{path}: {error}; replace or remove it") from error
     except DAMAGED as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise MaskALError(f"{path}: cannot be read as an image: {reason}; replace or remove it") from error
+        reason = reason_and_remedy(error) if isinstance(error, OSError) else str(error)
+        is_systems = isinstance(error, OSError) and error.errno in REMEDIES  # else the file itself is wrong
+        remedy = "" if is_systems else "; replace or remove it"
+        raise MaskALError(f"{path}: cannot be read as an image: {reason}{remedy}") from error
 
 
 def pixels_fault(path: Path, most_pixels: int | None = None) -> str:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from active_learning.annotations.documents import read_content
 from active_learning.dataset.image_size import image_size
-from active_learning.errors import MaskALError
+from active_learning.errors import AnnotationError, MaskALError
+from active_learning.system.disk_space import REMEDIES
 from active_learning.system.image_files import image_file, pixels_fault, read_pixels
 from active_learning.system.pixel_limit import pixel_limit
 
@@ -44,3 +47,23 @@ def test_the_limit_is_that_of_the_settings_alone(tmp_path: Path) -> None:
     with pixel_limit(5), pytest.raises(MaskALError), image_file(path, 6):
         raise OSError("something else")
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES])
+def test_a_fault_of_the_system_is_not_laid_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "a.png"
+    Image.new("1", (2, 2)).save(path)
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "open", fail)
+    reason = f"{os.strerror(number)}; {REMEDIES[number]}"
+    assert pixels_fault(path) == f"{path}: cannot be read as an image: {reason}"
+    path = path.with_suffix(".json")
+    path.touch()
+    with pytest.raises(AnnotationError) as caught:
+        read_content(path)
+    assert str(caught.value) == f"{path}: cannot be read: {reason}"
