@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from detectron2.utils.errors import InputError
+from detectron2.utils.transfers import host_copy
 
 
 class Instances:
@@ -120,7 +121,7 @@ class Instances:
 def _select(value: Any, item: Any) -> Any:
     if not isinstance(value, (list, tuple)) or isinstance(item, slice):
         return value[item]
-    index = torch.as_tensor(item)
+    index = host_copy(torch.as_tensor(item))
     positions = index.nonzero().flatten() if index.dtype is torch.bool else index
     return type(value)(value[i] for i in positions.tolist())
 

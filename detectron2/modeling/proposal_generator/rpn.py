@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import Conv2d, ShapeSpec, cat, nonzero_tuple
+from detectron2.layers import Conv2d, ShapeSpec, cat
 from detectron2.layers.cpu import rpn_head_gradient
 from detectron2.modeling.anchor_generator import build_anchor_generator
 from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_indices
-from detectron2.modeling.sampling import subsample_labels
+from detectron2.modeling.sampling import rows_where, subsample_rows
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
@@ -115,6 +115,15 @@ class StandardRPNHead(nn.Module):
             and all(feature.device.type == "cpu" and feature.dtype == torch.float32 for feature in features)
             and not torch.is_autocast_enabled("cpu")
         )
+
+
+def _put_anchor_counts(labels: torch.Tensor, count: int) -> None:
+    """Write how many anchors of an image are sampled, from the labels of `count` images."""
+
+    def means(numbers: list[float]) -> dict[str, float]:
+        return {"rpn/num_pos_anchors": numbers[0] / count, "rpn/num_neg_anchors": numbers[1] / count}
+
+    event_storage_or_new().put_from_device(torch.stack(((labels == 1).sum(), (labels == 0).sum())), means)
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
@@ -226,9 +235,10 @@ class RPN(nn.Module):
             if self.anchor_boundary_thresh >= 0:
                 inside = all_anchors.inside_box(truth.image_size, self.anchor_boundary_thresh)  # type: ignore[arg-type]
                 own_labels = own_labels.masked_fill(~inside, -1)
-            positive, negative = subsample_labels(own_labels, self.batch_size_per_image, self.positive_fraction, 0)
-            sampled = torch.full_like(own_labels, -1)
-            labels.append(sampled.index_fill_(0, positive, 1).index_fill_(0, negative, 0))
+            rows, kinds = subsample_rows(own_labels, self.batch_size_per_image, self.positive_fraction, 0)
+            # One element more takes the rows that are too many.
+            sampled = own_labels.new_full((len(own_labels) + 1,), -1)
+            labels.append(sampled.scatter_(0, rows.masked_fill(kinds < 0, len(own_labels)), kinds)[:-1])
             boxes = truth.gt_boxes.tensor
             matched.append(boxes[indices.to(boxes.device)] if len(boxes) else torch.zeros_like(all_anchors.tensor))
         return labels, matched
@@ -248,25 +258,24 @@ class RPN(nn.Module):
             pred_objectness_logits, pred_anchor_deltas: L tensors (N, K_l) and (N, K_l, 4).
             gt_labels, gt_boxes: N tensors (R,) and (R, 4) from :meth:`label_and_sample_anchors`.
         """
-        labels = torch.stack(list(gt_labels))
-        sampled = nonzero_tuple(labels >= 0)
-        targets = labels[sampled]
-        images, indices = (x[targets == 1] for x in sampled)
-        storage = event_storage_or_new()
-        storage.put_scalar("rpn/num_pos_anchors", len(images) / len(labels))
-        storage.put_scalar("rpn/num_neg_anchors", (len(targets) - len(images)) / len(labels))
-
-        logits = cat(list(pred_objectness_logits), dim=1)[sampled]
-        cls_loss = F.binary_cross_entropy_with_logits(logits, targets.to(torch.float32), reduction="sum")
+        count, labels = len(gt_labels), torch.cat(list(gt_labels))
+        sampled, weights = rows_where(labels >= 0)
+        targets = labels[sampled].to(torch.float32)
+        logits = cat(list(pred_objectness_logits), dim=1).flatten()[sampled]
+        # Labels of -1, whose weight is 0, must be none that makes the loss infinite.
+        cls_loss = F.binary_cross_entropy_with_logits(logits, targets.clamp(min=0), weights, reduction="sum")
+        objects, is_object = rows_where(labels == 1)
         loc_loss = box_regression_loss(
             self.box2box_transform,
-            cat(list(pred_anchor_deltas), dim=1)[images, indices],
-            Boxes.cat(list(anchors)).tensor[indices],
-            torch.stack(list(gt_boxes))[images, indices],
+            cat(list(pred_anchor_deltas), dim=1).flatten(0, 1)[objects],
+            Boxes.cat(list(anchors)).tensor.expand(count, -1, -1).flatten(0, 1)[objects],
+            torch.cat(list(gt_boxes))[objects],
             self.box_reg_loss_type,
             self.smooth_l1_beta,
+            is_object,
         )
-        normalizer = self.batch_size_per_image * len(labels)
+        _put_anchor_counts(labels, count)
+        normalizer = self.batch_size_per_image * count
         losses = {"loss_rpn_cls": cls_loss / normalizer, "loss_rpn_loc": loc_loss / normalizer}
         return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
 

@@ -7,6 +7,7 @@ where all classes share one box. Boxes are (x0, y0, x1, y1) in pixels of the inp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, batched_nms, cat, cross_entropy, nonzero_tuple
 from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
+from detectron2.modeling.sampling import rows_where
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
@@ -86,13 +88,16 @@ def _put_classification_stats(logits: torch.Tensor, gt_classes: torch.Tensor) ->
     correct, is_object = predicted == gt_classes, gt_classes < num_classes
     missed = is_object & (predicted == num_classes)
     counts = torch.stack((correct.sum(), is_object.sum(), (correct & is_object).sum(), missed.sum()))
-    num_correct, num_objects, num_correct_objects, num_missed = counts.tolist()
-    storage = event_storage_or_new()
-    if len(gt_classes):
-        storage.put_scalar("fast_rcnn/cls_accuracy", num_correct / len(gt_classes))
+    event_storage_or_new().put_from_device(counts, partial(_classification_stats, len(gt_classes)))
+
+
+def _classification_stats(count: int, numbers: list[float]) -> dict[str, float]:
+    num_correct, num_objects, num_correct_objects, num_missed = numbers
+    stats = {"fast_rcnn/cls_accuracy": num_correct / count} if count else {}
     if num_objects:
-        storage.put_scalar("fast_rcnn/fg_cls_accuracy", num_correct_objects / num_objects)
-        storage.put_scalar("fast_rcnn/false_negative", num_missed / num_objects)
+        stats["fast_rcnn/fg_cls_accuracy"] = num_correct_objects / num_objects
+        stats["fast_rcnn/false_negative"] = num_missed / num_objects
+    return stats
 
 
 class FastRCNNOutputLayers(nn.Module):
@@ -207,10 +212,10 @@ class FastRCNNOutputLayers(nn.Module):
 
         So each foreground proposal weighs the same, however many an image has, and ``loss_cls`` is on the same scale.
         """
-        rows = nonzero_tuple((gt_classes >= 0) & (gt_classes < self.num_classes))[0]
-        deltas = _boxes_of_classes(pred_deltas[rows], gt_classes[rows])
+        rows, is_object = rows_where((gt_classes >= 0) & (gt_classes < self.num_classes))
+        deltas = _boxes_of_classes(pred_deltas[rows], gt_classes[rows].clamp(0, self.num_classes - 1))
         boxes, kind = (proposal_boxes[rows], gt_boxes[rows]), (self.box_reg_loss_type, self.smooth_l1_beta)
-        loss = box_regression_loss(self.box2box_transform, deltas, *boxes, *kind)
+        loss = box_regression_loss(self.box2box_transform, deltas, *boxes, *kind, is_object)
         return loss / max(gt_classes.numel(), 1)
 
     def inference(

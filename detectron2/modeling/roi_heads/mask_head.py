@@ -6,6 +6,7 @@ M regions over the N images of a batch; masks are S x S inside their box; K clas
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,11 +70,16 @@ def mask_rcnn_loss(pred_mask_logits: torch.Tensor, instances: Sequence[Instances
 def _put_mask_stats(predicted: torch.Tensor, is_set: torch.Tensor) -> None:
     wrong = predicted != is_set
     counts = torch.stack((wrong.sum(), (wrong & ~is_set).sum(), (wrong & is_set).sum(), is_set.sum()))
-    num_wrong, num_false_positive, num_false_negative, num_set = counts.tolist()
-    storage = event_storage_or_new()
-    storage.put_scalar("mask_rcnn/accuracy", 1 - num_wrong / max(is_set.numel(), 1))
-    storage.put_scalar("mask_rcnn/false_positive", num_false_positive / max(is_set.numel() - num_set, 1))
-    storage.put_scalar("mask_rcnn/false_negative", num_false_negative / max(num_set, 1))
+    event_storage_or_new().put_from_device(counts, partial(_mask_stats, is_set.numel()))
+
+
+def _mask_stats(count: int, numbers: list[float]) -> dict[str, float]:
+    num_wrong, num_false_positive, num_false_negative, num_set = numbers
+    return {
+        "mask_rcnn/accuracy": 1 - num_wrong / max(count, 1),
+        "mask_rcnn/false_positive": num_false_positive / max(count - num_set, 1),
+        "mask_rcnn/false_negative": num_false_negative / max(num_set, 1),
+    }
 
 
 def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: Sequence[Instances]) -> None:
