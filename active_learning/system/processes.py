@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from active_learning.errors import FailedElsewhere, MaskALError
-from active_learning.system.devices import check_torchrun, gpu_count
+from active_learning.system.devices import check_torchrun, gpu_count, release_gpu_memory
 from active_learning.system.exit_code import FAILURE, exit_code_of
 from active_learning.system.interruption import INTERRUPTED
 from active_learning.system.log import mute_log
@@ -154,6 +154,7 @@ def _run_worker() -> None:
                 raise FailedElsewhere(order.exit_code)
             return
         order.function(*order.args, **order.options)
+        release_gpu_memory()
 
 
 def run_on_all_ranks(function: Callable[..., T], *args: Any, **options: Any) -> T:

@@ -97,11 +97,12 @@ def _run_under_torchrun(main_func: Callable[..., Any], args: tuple[Any, ...], ti
 
 
 @contextmanager
-def _connected(local_rank: int, **options: Any) -> Iterator[None]:
+def _connected(local_rank: int, *, timeout: timedelta, **options: Any) -> Iterator[None]:
     on_cuda = torch.cuda.is_available()
     if on_cuda:
         torch.cuda.set_device(local_rank)
-    dist.init_process_group(backend="nccl" if on_cuda else "gloo", **options)
+    dist.init_process_group(backend="nccl" if on_cuda else "gloo", timeout=timeout, **options)
+    comm.set_timeout(timeout)
     try:
         yield
     finally:

@@ -56,7 +56,7 @@ def validation_scores(monkeypatch):
     def use(*scores):
         left = list(scores)
         monkeypatch.setattr(
-            training_hooks, "inference_on_dataset", lambda *_: {"segm": {"AP": left.pop(0)}, "bbox": {"AP": 1.0}}
+            training_hooks, "run_inference", lambda *_: {"segm": {"AP": left.pop(0)}, "bbox": {"AP": 1.0}}
         )
         return left
 
@@ -85,7 +85,7 @@ def test_validations_share_loader_and_evaluator(make_training, monkeypatch):
     cfg, arguments = make_training(train_iterations_base=6)
     used = []
     score = {"segm": {"AP": 1.0}}
-    monkeypatch.setattr(training_hooks, "inference_on_dataset", lambda _, *given: used.append(given) or score)
+    monkeypatch.setattr(training_hooks, "run_inference", lambda _, cfg, *given: used.append(given) or score)
     train(cfg, **arguments)
     assert len(used) == 3
     assert all(loader is used[0][0] and evaluator is used[0][1] for loader, evaluator in used)

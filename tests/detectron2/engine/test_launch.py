@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from detectron2.engine import launch
+from detectron2.engine.launch import _connected
+from detectron2.utils import comm
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["a single process", "connected by the script"])
@@ -34,3 +38,17 @@ def test_one_process_is_this_one():
 def test_wrong_meeting_place(options, message):
     with pytest.raises(ValueError, match=message):
         launch(print, 2, **options)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_group_waits_as_long_as_the_run_says(monkeypatch, tmp_path):
+    """Objects travel over gloo where the run's backend is NCCL: a group of its own, which had 30 minutes."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(comm, "_local_group", None)
+    year, meeting = timedelta(days=365), f"file://{tmp_path / 'meeting'}"
+    with _connected(0, init_method=meeting, rank=0, world_size=1, timeout=year):
+        comm.create_local_process_group(1)
+        monkeypatch.setattr(dist, "get_backend", lambda: dist.Backend.NCCL)
+        for group in (comm._cpu_group(), comm.get_local_process_group()):
+            assert group._get_backend(torch.device("cpu")).options._timeout == year
+        monkeypatch.undo()
