@@ -169,7 +169,7 @@ class MonteCarloDropout:
         if len(rest):
             blocks.append(self._sample(features, pooled[rest], proposals[rest], generators))
         boxes, probabilities = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
-        return [heads.detections(*found, proposals.image_size) for found in zip(boxes, probabilities, strict=True)]
+        return heads.detections(list(boxes), list(probabilities), [proposals.image_size] * self.passes)
 
     def _box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
         parts, size = [], min(self.boxes_at_once, max(len(boxes), 1))

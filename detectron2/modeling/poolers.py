@@ -5,11 +5,13 @@ M boxes over the N images of a batch, (x0, y0, x1, y1) in pixels of the input.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import RoIPool
 
@@ -17,6 +19,8 @@ from detectron2.config import CfgNode
 from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.structures import Boxes
 from detectron2.utils.errors import InputError
+
+OUTSIDE = -1e6  # pixels
 
 
 def assign_boxes_to_levels(
@@ -86,10 +90,23 @@ class ROIPooler(nn.Module):
         levels = assign_boxes_to_levels(
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
-        return self._pool_levels(x, boxes, levels)
+        pool = self._pool_own if boxes.device.type == "cpu" else self._pool_all
+        return pool(x, boxes, levels)
 
-    def _pool_levels(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-        # One sort and one count: a single wait for the device instead of one a level.
+    def _pool_all(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        """All boxes from each level, those of other levels outside its map, where features are zero.
+
+        How many boxes a level has is known only to the device: a GPU would have to be waited for.
+        """
+        outside = F.pad(boxes[:, :1], (0, 4), value=OUTSIDE)
+        parts = (
+            _pool(pooler, features, torch.where(levels.unsqueeze(1) == level, boxes, outside))
+            for level, (features, pooler) in enumerate(zip(x, self.level_poolers, strict=True))
+        )
+        return functools.reduce(torch.add, parts)
+
+    def _pool_own(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        """The boxes of each level from it."""
         counts = torch.bincount(levels, minlength=len(x)).tolist()
         order = levels.argsort()
         pooled = [

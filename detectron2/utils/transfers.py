@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+LARGE = 2**24  # bytes
 _KEPT = "_host_copy"  # attribute of a tensor on a GPU: (its copy, its version when it was copied)
 
 
@@ -25,15 +26,19 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def host_copies(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors, without gradients, on the processor: fetched from a GPU with one wait for all of them."""
-    on_gpu = [one.detach().contiguous() for one in tensors if one.device.type != "cpu"]
+    """The tensors, without gradients, on the processor: fetched from a GPU with one wait for all of them.
+
+    Large ones go by themselves, as together they would be copied twice more.
+    """
+    tensors = [one.detach().cpu() if one.numel() * one.element_size() > LARGE else one.detach() for one in tensors]
+    on_gpu = [one.contiguous() for one in tensors if one.device.type != "cpu"]
     if not on_gpu:
-        return [one.detach() for one in tensors]
+        return tensors
     as_bytes = [one.flatten().view(torch.uint8) for one in on_gpu]
     fetched = torch.cat(as_bytes).cpu().split([len(one) for one in as_bytes])
     # Cloned, so that each begins where its type may.
     copies = (part.clone().view(one.dtype).view(one.shape) for part, one in zip(fetched, on_gpu, strict=True))
-    return [one.detach() if one.device.type == "cpu" else next(copies) for one in tensors]
+    return [one if one.device.type == "cpu" else next(copies) for one in tensors]
 
 
 def keep_host_copy(tensor: Tensor, copy: Tensor) -> None:
