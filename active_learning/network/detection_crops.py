@@ -73,7 +73,7 @@ def _cut_masks(
     crops = (
         _sample(squares[index].float(), boxes[index].float(), windows[index], *sides[chunk].max(axis=0).tolist())
         >= MASK_THRESHOLD
-        for chunk, index in zip(chunks, order.split([len(chunk) for chunk in chunks]), strict=True)
+        for chunk, index in zip(chunks, torch.split(order, [len(chunk) for chunk in chunks]), strict=True)
     )
     for chunk, several in zip(chunks, _fetched(crops), strict=True):
         for row, crop in zip(chunk.tolist(), several.numpy(), strict=True):

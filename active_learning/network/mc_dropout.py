@@ -16,8 +16,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -28,7 +26,7 @@ from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.proposal_screening import log_odds, noise, screened
 from active_learning.network.seeded_dropout import PassGenerators, SeededDropout, active_dropout
 from active_learning.network.training_failures import GO_ON, inference_remedy
-from active_learning.sampling.observations import Detection, ForwardPasses, Member
+from active_learning.sampling.observations import Detection, ForwardPasses
 from active_learning.system.log import logger
 from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
@@ -135,14 +133,16 @@ class MonteCarloDropout:
         height, width = model_input["height"], model_input["width"]
         features, proposals, image_features = self._trunk(model_input)
         generators = PassGenerators(self.seed, name, self.device)
-        found = self._detect(features, proposals, generators)
+        found = self._add_masks(features, self._detect(features, proposals, generators), generators)
         passes: list[list[Detection]] = [[] for _ in range(self.passes)]
-        for index, detection in self._add_masks(features, found, generators, height, width):
-            passes[index].append(detection)
-        return ForwardPasses(tuple(tuple(one_pass) for one_pass in passes), image_features, height, width)
+        if found:
+            for index, detection in cut_detections(Instances.cat(found), height, width):
+                passes[index].append(detection)
+        every_pass = tuple(tuple(one_pass) for one_pass in passes)
+        return ForwardPasses(every_pass, image_features.cpu().numpy(), height, width)
 
-    def _trunk(self, model_input: Mapping[str, Any]) -> tuple[Features, Instances, npt.NDArray[np.float32]]:
-        """What comes before the heads: feature maps, the image's proposals, and ForwardPasses.features."""
+    def _trunk(self, model_input: Mapping[str, Any]) -> tuple[Features, Instances, torch.Tensor]:
+        """What comes before the heads: feature maps, the image's proposals, and ForwardPasses.features (C,)."""
         self._begun = ("image", 1)
         images = self.model.preprocess_image([model_input])
         pixels = images.tensor.to(self.dtype, memory_format=torch.channels_last)
@@ -194,19 +194,20 @@ class MonteCarloDropout:
         return boxes, probabilities
 
     def _add_masks(
-        self, features: Features, detections: Sequence[Instances], generators: PassGenerators, height: int, width: int
-    ) -> Iterator[Member]:
-        """The detections of all passes with their masks, in pixels of the file."""
+        self, features: Features, detections: Sequence[Instances], generators: PassGenerators
+    ) -> list[Instances]:
+        """The detections of all passes, several passes in one, with their masks and the index of each one's pass."""
         for index, found in enumerate(detections):
             found.passes = torch.full_like(found.pred_classes, index)
+        with_masks = []
         for passes in self._chunks(max(len(found) for found in detections), MASKS_AT_ONCE):
             own = [detections[index] for index in passes]
             joined = Instances.cat(own)
             if not len(joined):
                 continue
             with active_dropout(self.layers, generators, passes, [len(found) for found in own]):
-                with_masks = self.heads.forward_with_given_boxes(features, [joined])[0]
-            yield from cut_detections(with_masks, height, width)
+                with_masks += self.heads.forward_with_given_boxes(features, [joined])
+        return with_masks
 
     def _chunks(self, of_one_pass: int, bound: int) -> Iterator[range]:
         """Indices of the passes, as many together as the bound of memory allows."""
@@ -216,13 +217,11 @@ class MonteCarloDropout:
             yield range(first, min(first + size, self.passes))
 
 
-def _channel_means(
-    maps: Iterable[torch.Tensor], image_size: tuple[int, int], padded: torch.Size
-) -> npt.NDArray[np.float32]:
-    """The mean of each channel of each map (1, C, H, W) over the image, its padding left out; one after the other."""
+def _channel_means(maps: Iterable[torch.Tensor], image_size: tuple[int, int], padded: torch.Size) -> torch.Tensor:
+    """(C,) means over the image, without its padding, of the channels of each map (1, C, H, W), one after the other."""
     means = []
     for features in maps:
         height, width = (math.ceil(s * f / p) for s, f, p in zip(image_size, features.shape[-2:], padded, strict=True))
         pixels = features[0].permute(1, 2, 0)[:height, :width]  # with channels last, rows add up fastest
         means.append(pixels.mean(0, dtype=torch.float32).mean(0))
-    return torch.cat(means).cpu().numpy()
+    return torch.cat(means)

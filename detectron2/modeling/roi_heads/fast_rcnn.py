@@ -89,8 +89,8 @@ def detect_objects(
     images = owners[rows]
     candidates = _clipped(_boxes_of_classes(all_boxes, classes, rows), images, image_shapes)
     found = all_scores[rows, classes]
-    groups = (None, 1) if across_classes else (classes, all_scores.shape[1])
-    kept = nms_by_image(candidates, found, valid, images, len(counts), *groups, nms_thresh)
+    groups, group_count = (None, 1) if across_classes else (classes, all_scores.shape[1])
+    kept = nms_by_image(candidates, found, valid, images, len(counts), groups, group_count, nms_thresh)
     kept = [own[:topk_per_image] if topk_per_image >= 0 else own for own in kept]
     results = [
         Instances(shape, pred_boxes=Boxes(candidates[own]), scores=found[own], pred_classes=classes[own])
@@ -111,9 +111,7 @@ def _pairs_where(above: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     return rows, columns, torch.ones_like(rows, dtype=torch.bool)
 
 
-def _clipped(
-    boxes: torch.Tensor, images: torch.Tensor, image_shapes: Sequence[tuple[int, int]]
-) -> torch.Tensor:
+def _clipped(boxes: torch.Tensor, images: torch.Tensor, image_shapes: Sequence[tuple[int, int]]) -> torch.Tensor:
     """(n, 4) boxes inside their image, of ``images`` (n,)."""
     if len(image_shapes) == 1:
         clipped = Boxes(boxes)
