@@ -47,12 +47,37 @@ def nms_by_image(
         images: (M,) int64, whose box it is, below `image_count`.
         groups: (M,) int64, below `group_count`; None where an image is one group.
     """
-    boxes = boxes.float()
-    if boxes.device.type == "cpu" or len(boxes) > MOST_BOXES:
-        own = [(valid & (images == index)).nonzero().squeeze(1) for index in range(image_count)]
-        if groups is None:
-            return [rows[nms(boxes[rows], scores[rows], iou_threshold)] for rows in own]
-        return [rows[batched_nms(boxes[rows], scores[rows], groups[rows], iou_threshold)] for rows in own]
+    one_by_one = boxes.device.type == "cpu" or len(boxes) > MOST_BOXES
+    form = _one_by_one if one_by_one else _together
+    return form(boxes.float(), scores, valid, images, image_count, groups, group_count, iou_threshold)
+
+
+def _one_by_one(
+    boxes: Tensor,
+    scores: Tensor,
+    valid: Tensor,
+    images: Tensor,
+    image_count: int,
+    groups: Tensor | None,
+    group_count: int,
+    iou_threshold: float,
+) -> list[Tensor]:
+    own = [(valid & (images == index)).nonzero().squeeze(1) for index in range(image_count)]
+    if groups is None:
+        return [rows[nms(boxes[rows], scores[rows], iou_threshold)] for rows in own]
+    return [rows[batched_nms(boxes[rows], scores[rows], groups[rows], iou_threshold)] for rows in own]
+
+
+def _together(
+    boxes: Tensor,
+    scores: Tensor,
+    valid: Tensor,
+    images: Tensor,
+    image_count: int,
+    groups: Tensor | None,
+    group_count: int,
+    iou_threshold: float,
+) -> list[Tensor]:
     cells = images if groups is None else images * group_count + groups
     keep = _nms_of_cells(boxes, scores, valid, cells, image_count * group_count, iou_threshold)
     if image_count == 1:

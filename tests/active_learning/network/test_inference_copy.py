@@ -78,7 +78,12 @@ def test_half_precision_spares_the_box_predictor(model):
 
 @pytest.mark.parametrize(
     ("capabilities", "expected"),
-    [([(7, 5)], torch.float16), ([(8, 0)], torch.bfloat16), ([(9, 0)], torch.bfloat16), ([(8, 6), (7, 5)], torch.float16)],
+    [
+        ([(7, 5)], torch.float16),
+        ([(8, 0)], torch.bfloat16),
+        ([(9, 0)], torch.bfloat16),
+        ([(8, 6), (7, 5)], torch.float16),
+    ],
     ids=str,
 )
 def test_older_gpus_have_float16_alone(monkeypatch, capabilities, expected):
