@@ -14,6 +14,11 @@ from detectron2.layers import nonzero_tuple
 from detectron2.utils.transfers import host_copies
 
 
+def counting_waits(tensor: torch.Tensor) -> bool:
+    """Whether the processor must wait to know how many elements of the tensor have a property."""
+    return tensor.device.type != "cpu"
+
+
 def subsample_labels(
     labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,7 +32,7 @@ def subsample_labels(
     Returns:
         Indices of the foreground and of the background samples, int64, in random order.
     """
-    if labels.device.type != "cpu":
+    if counting_waits(labels):
         rows, counts = _fixed_size_sample(labels, num_samples, positive_fraction, bg_label)
         num_positive, num_negative = host_copies([counts])[0].tolist()
         return rows[:num_positive], rows[num_positive : num_positive + num_negative]
@@ -49,7 +54,7 @@ def subsample_rows(
 
     On a GPU S is ``num_samples`` (N where there are fewer); rows that are too many come last, with the label -1.
     """
-    if labels.device.type == "cpu":
+    if not counting_waits(labels):
         rows = torch.cat(subsample_labels(labels, num_samples, positive_fraction, bg_label))
         return rows, labels[rows]
     rows, counts = _fixed_size_sample(labels, num_samples, positive_fraction, bg_label)
@@ -84,4 +89,4 @@ def rows_where(mask: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
 
     A sum over what the index selects, each times its weight, is the same in both forms.
     """
-    return (nonzero_tuple(mask)[0], None) if mask.device.type == "cpu" else (slice(None), mask)
+    return (slice(None), mask) if counting_waits(mask) else (nonzero_tuple(mask)[0], None)
