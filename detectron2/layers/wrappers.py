@@ -64,18 +64,18 @@ class Conv2d(nn.Conv2d):
         """The convolution with the norm taken in; what no training changes is calculated once."""
         dtype = _autocast_dtype(x.device.type)
         sources = [self.weight, scale, shift] if self.bias is None else [self.weight, self.bias, scale, shift]
-        if not any(source.requires_grad for source in sources):
-            folded = self._constants.get(sources, lambda: self._fold(scale, shift, dtype), dtype)
-            return self._conv_forward(x, *folded)
-        weight, bias = self._fold(scale, shift, torch.float32)
-        if bias is shift and not shift.requires_grad:
-            bias = self._cast_shift.get([shift], lambda: shift.to(dtype), dtype)
-        return self._conv_forward(x, weight, bias)
+        if any(source.requires_grad for source in sources):
+            return self._conv_forward(x, *self._fold(scale, shift, dtype))
+        folded = self._constants.get(sources, lambda: self._fold(scale, shift, dtype), dtype)
+        return self._conv_forward(x, *folded)
 
     def _fold(self, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        weight = self.weight * scale.view(-1, 1, 1, 1)
-        bias = shift if self.bias is None else shift + self.bias * scale
-        return weight.to(dtype), bias.to(dtype)
+        weight = _scaled(self.weight, scale.view(-1, 1, 1, 1), dtype)
+        if self.bias is not None:
+            return weight, (shift + self.bias * scale).to(dtype)
+        if shift.requires_grad:
+            return weight, shift.to(dtype)
+        return weight, self._cast_shift.get([shift], lambda: shift.to(dtype), dtype)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         settings = (self.kernel_size, self.padding, self.stride, self.dilation, self.groups, self.padding_mode)
@@ -87,6 +87,27 @@ class Conv2d(nn.Conv2d):
 def _autocast_dtype(device_type: str) -> torch.dtype:
     """What convolutions cast their input, weight and bias to."""
     return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else torch.float32
+
+
+def _scaled(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    if dtype is torch.float32 or scale.requires_grad or not (weight.requires_grad and torch.is_grad_enabled()):
+        return (weight * scale).to(dtype)
+    scaled: Tensor = _ScaledInOneStep.apply(weight, scale, dtype)
+    return scaled
+
+
+class _ScaledInOneStep(torch.autograd.Function):
+    """A product that is rounded as it is written, and so its gradient: autograd would take two passes for each."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.save_for_backward(scale)
+        return torch.mul(weight, scale, out=torch.empty_like(weight, dtype=dtype))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (scale,) = ctx.saved_tensors
+        return gradient * scale, None, None
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -14,6 +14,11 @@ from detectron2.layers import nonzero_tuple
 from detectron2.utils.transfers import host_copies
 
 
+def counting_waits(tensor: torch.Tensor) -> bool:
+    """Whether the processor must wait to know how many elements of the tensor have a property."""
+    return tensor.device.type != "cpu"
+
+
 def subsample_labels(
     labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,10 +32,11 @@ def subsample_labels(
     Returns:
         Indices of the foreground and of the background samples, int64, in random order.
     """
-    if labels.device.type != "cpu":
-        rows, counts = _fixed_size_sample(labels, num_samples, positive_fraction, bg_label)
-        num_positive, num_negative = host_copies([counts])[0].tolist()
-        return rows[:num_positive], rows[num_positive : num_positive + num_negative]
+    if counting_waits(labels):
+        keys, rows = _keys(labels, num_samples, positive_fraction, bg_label).topk(min(num_samples, len(labels)))
+        counts = torch.stack(((keys >= 1).sum(), (keys >= 0).sum()))
+        num_positive, num_sampled = host_copies([counts])[0].tolist()
+        return rows[:num_positive], rows[num_positive:num_sampled]
     positive = nonzero_tuple((labels != -1) & (labels != bg_label))[0]
     negative = nonzero_tuple(labels == bg_label)[0]
     num_positive = min(positive.numel(), int(num_samples * positive_fraction))
@@ -49,34 +55,38 @@ def subsample_rows(
 
     On a GPU S is ``num_samples`` (N where there are fewer); rows that are too many come last, with the label -1.
     """
-    if labels.device.type == "cpu":
+    if not counting_waits(labels):
         rows = torch.cat(subsample_labels(labels, num_samples, positive_fraction, bg_label))
         return rows, labels[rows]
-    rows, counts = _fixed_size_sample(labels, num_samples, positive_fraction, bg_label)
-    unused = torch.arange(len(rows), device=rows.device) >= counts.sum()
-    return rows, labels[rows].masked_fill(unused, -1)
+    keys, rows = _keys(labels, num_samples, positive_fraction, bg_label).topk(min(num_samples, len(labels)))
+    return rows, labels[rows].masked_fill(keys < 0, -1)
 
 
-def _fixed_size_sample(
+def subsample_mask(
     labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows (S,): the foreground, the background, any rows; and how many are of the first two kinds, (2,)."""
+) -> torch.Tensor:
+    """(N,) bool, which samples :func:`subsample_labels` takes; without a wait for a GPU."""
+    if not counting_waits(labels):
+        rows = torch.cat(subsample_labels(labels, num_samples, positive_fraction, bg_label))
+        return torch.zeros(labels.shape, dtype=torch.bool).index_fill_(0, rows, True)
+    keys, count = _keys(labels, num_samples, positive_fraction, bg_label), min(num_samples, len(labels))
+    return keys >= keys.topk(count).values[-1].clamp(min=0) if count else torch.zeros_like(labels, dtype=torch.bool)
+
+
+def _keys(labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int) -> torch.Tensor:
+    """(N,) numbers whose ``num_samples`` largest that are not negative are the sample; those of foreground are above 1.
+
+    They are random, of so many bits that none are equal.
+    """
+    order = torch.rand(labels.shape, dtype=torch.float64, device=labels.device)
     negative = labels == bg_label
-    positive = (labels != -1) & ~negative
-    order = torch.rand(labels.shape, device=labels.device)  # those with the highest numbers are taken
-    size = min(num_samples, len(labels))
-    most_positive = min(int(num_samples * positive_fraction), size)
-    best, positive_rows = order.masked_fill(~positive, -1.0).topk(most_positive)
-    rest, negative_rows = order.masked_fill(~negative, -1.0).topk(size)
-    num_positive = (best >= 0).sum()
-    num_negative = (rest >= 0).sum().minimum(num_samples - num_positive)
-    # Position i takes foreground i, or background i - num_positive.
-    place = torch.arange(size, device=labels.device)
-    from_negative = negative_rows[(place - num_positive).clamp(min=0)]
+    keys = torch.where(negative, order, -1.0)
+    most_positive = min(int(num_samples * positive_fraction), len(labels))
     if most_positive:
-        from_positive = positive_rows[place.clamp(max=most_positive - 1)]
-        from_negative = torch.where(place < num_positive, from_positive, from_negative)
-    return from_negative, torch.stack((num_positive, num_negative))
+        positive = torch.where((labels != -1) ^ negative, order, -1.0)
+        chosen = positive >= positive.topk(most_positive).values[-1].clamp(min=0)
+        keys = torch.where(chosen, order + 1, keys)
+    return keys
 
 
 def rows_where(mask: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
@@ -84,4 +94,4 @@ def rows_where(mask: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
 
     A sum over what the index selects, each times its weight, is the same in both forms.
     """
-    return (nonzero_tuple(mask)[0], None) if mask.device.type == "cpu" else (slice(None), mask)
+    return (slice(None), mask) if counting_waits(mask) else (nonzero_tuple(mask)[0], None)

@@ -23,7 +23,7 @@ from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_indices
-from detectron2.modeling.sampling import rows_where, subsample_rows
+from detectron2.modeling.sampling import rows_where, subsample_mask
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
@@ -235,10 +235,8 @@ class RPN(nn.Module):
             if self.anchor_boundary_thresh >= 0:
                 inside = all_anchors.inside_box(truth.image_size, self.anchor_boundary_thresh)  # type: ignore[arg-type]
                 own_labels = own_labels.masked_fill(~inside, -1)
-            rows, kinds = subsample_rows(own_labels, self.batch_size_per_image, self.positive_fraction, 0)
-            # One element more takes the rows that are too many.
-            sampled = own_labels.new_full((len(own_labels) + 1,), -1)
-            labels.append(sampled.scatter_(0, rows.masked_fill(kinds < 0, len(own_labels)), kinds)[:-1])
+            sampled = subsample_mask(own_labels, self.batch_size_per_image, self.positive_fraction, 0)
+            labels.append(torch.where(sampled, own_labels, -1))
             boxes = truth.gt_boxes.tensor
             matched.append(boxes[indices.to(boxes.device)] if len(boxes) else torch.zeros_like(all_anchors.tensor))
         return labels, matched
@@ -291,12 +289,13 @@ class RPN(nn.Module):
 
         Only the candidates that can survive ``pre_nms_topk`` are decoded.
         """
-        boxes, logits = [], []
-        for level, scores, deltas in zip(anchors, pred_objectness_logits, pred_anchor_deltas, strict=True):
+        chosen, deltas, logits = [], [], []
+        for level, scores, own_deltas in zip(anchors, pred_objectness_logits, pred_anchor_deltas, strict=True):
             index = top_indices(scores, self.pre_nms_topk[self.training])
-            chosen = deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
-            decoded = self.box2box_transform.apply_deltas(chosen.flatten(0, 1), level.tensor[index.flatten()])
-            boxes.append(decoded.view_as(chosen))
+            chosen.append(level.tensor[index])
+            deltas.append(own_deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)))
             logits.append(scores.gather(1, index))
-        kept = self.post_nms_topk[self.training]
-        return suppress_proposals(boxes, logits, image_sizes, self.nms_thresh, kept, self.min_box_size, self.training)
+        candidates = cat(deltas, dim=1)
+        boxes = self.box2box_transform.apply_deltas(candidates.flatten(0, 1), cat(chosen, dim=1).flatten(0, 1))
+        limits = (self.nms_thresh, self.post_nms_topk[self.training], self.min_box_size, self.training)
+        return suppress_proposals([boxes.view_as(candidates)], logits, image_sizes, *limits)
