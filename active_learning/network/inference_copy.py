@@ -52,7 +52,7 @@ def inference_copy(model: nn.Module, *, half: bool) -> Any:
 
 
 def half_type(device: torch.device) -> torch.dtype:
-    """bfloat16, whose range is that of float32; float16 where one of the GPUs is without, so that all calculate alike."""
+    """bfloat16, whose range is that of float32; float16 for all GPUs where one is without."""
     if device.type == "cuda":
         oldest = min(torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count()))
         return torch.float16 if oldest < FIRST_WITH_BFLOAT16 else torch.bfloat16

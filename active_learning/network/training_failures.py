@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from active_learning.errors import MaskALError, first_line
 from active_learning.network.image_faults import NamingLoader
+from active_learning.system.gpu_failures import gpu_failure
 from active_learning.system.log import log_traceback
 from active_learning.system.wording import and_more
 from detectron2.config import CfgNode
@@ -40,6 +41,8 @@ def failures_explained(cfg: CfgNode, loader: NamingLoader, *, training: bool) ->
                 f"loop's {what}. PyTorch says: {first_line(error)}"
             ) from error
         log_traceback(error)
+        if isinstance(error, RuntimeError) and (failure := gpu_failure(error)):
+            raise MaskALError(f"The GPU failed in {what}{_at(loader.images)}: {failure}. {GO_ON}") from error
         raise MaskALError(
             f"{what} failed{_at(loader.images)}: {type(error).__name__}: {first_line(error)}. The log file has the "
             f"details. {'Replace these images, or annotate them again. ' if loader.images else ''}{GO_ON}"
@@ -69,7 +72,8 @@ def memory_remedy(cfg: CfgNode) -> str:
     """The change that costs least: smaller batches, then half precision, then smaller images."""
     batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch > processes:
-        return f"lower train_batch_size from {batch} to {max(batch // (2 * processes), 1) * processes}"
+        smaller = max(batch // (2 * processes), 1) * processes
+        return f"lower train_batch_size from {batch} to {smaller} (--find-batch-size finds the largest that fits)"
     return _smaller_images(cfg, "TRAIN") if cfg.SOLVER.AMP.ENABLED else "set precision: amp"
 
 

@@ -227,8 +227,11 @@ def test_a_full_disk_is_reported_before_training(make_training, monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "remedy"),
     [
-        ({"train_batch_size": 4}, "lower train_batch_size from 4 to 2"),
-        ({"train_batch_size": 3}, "lower train_batch_size from 3 to 1"),
+        (
+            {"train_batch_size": 4},
+            "lower train_batch_size from 4 to 2 .*that fits.",
+        ),
+        ({"train_batch_size": 3}, "lower train_batch_size from 3 to 1 .*that fits."),
         ({"train_batch_size": 1, "precision": "fp32"}, "set precision: amp"),
         (
             {"train_batch_size": 1, "precision": "amp", "image_max_size": 1333, "image_min_size": 800},
@@ -243,6 +246,16 @@ def test_too_little_gpu_memory_is_reported_with_the_setting_to_lower(make_traini
     monkeypatch.setattr(DefaultTrainer, "run_step", run_step)  # MaskALTrainer's explains what this one raises
     cfg, arguments = make_training(**keys)
     with pytest.raises(MaskALError, match=f"CUDA out of memory in training.*: {remedy}. .*Tried to allocate 2.00 GiB."):
+        train(cfg, **arguments)
+
+
+def test_a_failure_of_the_gpu_is_reported_with_its_remedy(make_training, monkeypatch):
+    def run_step(self):
+        raise RuntimeError("CUDA error: device-side assert triggered\nmore")
+
+    monkeypatch.setattr(DefaultTrainer, "run_step", run_step)
+    cfg, arguments = make_training()
+    with pytest.raises(MaskALError, match="The GPU failed in training: CUDA error: device-side assert triggered; "):
         train(cfg, **arguments)
 
 
