@@ -261,6 +261,8 @@ class DefaultTrainer(TrainerBase):
         """Checkpoints are written by the main process, which does not know the others' states."""
         done, periods = self.iter + 1, (self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD)
         saved = done >= self.max_iter or any(period > 0 and done % period == 0 for period in periods)
+        if saved:
+            self.storage.settle()  # in all processes: a loss that is not finite stops all of them
         self._trainer.gather_process_states(saved)
 
     def state_dict(self) -> dict[str, Any]:

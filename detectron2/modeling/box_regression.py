@@ -6,7 +6,7 @@ R boxes, (x0, y0, x1, y1) in pixels; deltas are (dx, dy, dw, dh) (Girshick et al
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +56,12 @@ class Box2BoxTransform:
         half_w = 0.5 * size[..., 0] * torch.exp((dw / ww).clamp(max=self.scale_clamp))
         half_h = 0.5 * size[..., 1] * torch.exp((dh / wh).clamp(max=self.scale_clamp))
         return torch.stack((x - half_w, y - half_h, x + half_w, y + half_h), dim=-1).flatten(1)
+
+
+def weighted(losses: dict[str, torch.Tensor], weights: Mapping[str, float]) -> dict[str, torch.Tensor]:
+    """Each loss times its weight, 1 where it has none."""
+    factors = {name: weights.get(name, 1.0) for name in losses}
+    return {name: loss if factors[name] == 1 else loss * factors[name] for name, loss in losses.items()}
 
 
 def box_regression_loss(

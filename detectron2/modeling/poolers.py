@@ -30,7 +30,7 @@ def assign_boxes_to_levels(
 
     A square of side ``canonical_box_size`` pixels goes to ``canonical_level``; twice the side goes one level up.
     """
-    sizes = torch.cat([boxes.area() for boxes in box_lists]).sqrt()
+    sizes = Boxes.cat(list(box_lists)).area().sqrt()
     # The small constant gives boxes without area the lowest level instead of -infinity.
     levels = torch.floor(canonical_level + torch.log2(sizes / canonical_box_size + 1e-8))
     return levels.clamp(min=min_level, max=max_level).to(torch.int64) - min_level

@@ -62,31 +62,35 @@ def subsample_rows(
     return rows, labels[rows].masked_fill(keys < 0, -1)
 
 
-def subsample_mask(
-    labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int
-) -> torch.Tensor:
-    """(N,) bool, which samples :func:`subsample_labels` takes; without a wait for a GPU."""
+def subsample_mask(labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int) -> torch.Tensor:
+    """Which samples :func:`subsample_labels` takes of each row of labels (B, N), (B, N) bool; no wait for a GPU."""
     if not counting_waits(labels):
-        rows = torch.cat(subsample_labels(labels, num_samples, positive_fraction, bg_label))
-        return torch.zeros(labels.shape, dtype=torch.bool).index_fill_(0, rows, True)
-    keys, count = _keys(labels, num_samples, positive_fraction, bg_label), min(num_samples, len(labels))
-    return keys >= keys.topk(count).values[-1].clamp(min=0) if count else torch.zeros_like(labels, dtype=torch.bool)
+        sampled = torch.zeros(labels.shape, dtype=torch.bool)
+        for own, own_labels in zip(sampled, labels, strict=True):
+            rows = subsample_labels(own_labels, num_samples, positive_fraction, bg_label)
+            own.index_fill_(0, torch.cat(rows), True)
+        return sampled
+    return _largest(_keys(labels, num_samples, positive_fraction, bg_label), num_samples)
+
+
+def _largest(keys: torch.Tensor, count: int) -> torch.Tensor:
+    """Which are among the ``count`` largest of each row (..., N), and not negative."""
+    if count <= 0 or keys.shape[-1] == 0:
+        return torch.zeros_like(keys, dtype=torch.bool)
+    least = keys.topk(min(count, keys.shape[-1])).values[..., -1:]
+    return keys >= least.clamp(min=0)
 
 
 def _keys(labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_label: int) -> torch.Tensor:
-    """(N,) numbers whose ``num_samples`` largest that are not negative are the sample; those of foreground are above 1.
+    """(..., N) numbers whose ``num_samples`` largest that are not negative are the sample; from 1 on of foreground.
 
     They are random, of so many bits that none are equal.
     """
     order = torch.rand(labels.shape, dtype=torch.float64, device=labels.device)
     negative = labels == bg_label
     keys = torch.where(negative, order, -1.0)
-    most_positive = min(int(num_samples * positive_fraction), len(labels))
-    if most_positive:
-        positive = torch.where((labels != -1) ^ negative, order, -1.0)
-        chosen = positive >= positive.topk(most_positive).values[-1].clamp(min=0)
-        keys = torch.where(chosen, order + 1, keys)
-    return keys
+    positive = torch.where((labels != -1) ^ negative, order, -1.0)
+    return torch.where(_largest(positive, int(num_samples * positive_fraction)), order + 1, keys)
 
 
 def rows_where(mask: torch.Tensor) -> tuple[Any, torch.Tensor | None]:

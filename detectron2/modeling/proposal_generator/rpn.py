@@ -18,8 +18,9 @@ from torch import nn
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ShapeSpec, cat
 from detectron2.layers.cpu import rpn_head_gradient
-from detectron2.modeling.anchor_generator import build_anchor_generator
-from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
+from detectron2.layers.derived import Derived
+from detectron2.modeling.anchor_generator import DefaultAnchorGenerator, build_anchor_generator
+from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss, weighted
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_indices
@@ -117,13 +118,20 @@ class StandardRPNHead(nn.Module):
         )
 
 
+def _in_float32(levels: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Tensors (N, K_l, ...) in float32; those of 16 bits together, in one pass and so in one of the gradient."""
+    if levels[0].dtype is torch.float32:
+        return levels
+    return list(cat(levels, dim=1).float().split([own.shape[1] for own in levels], dim=1))
+
+
 def _put_anchor_counts(labels: torch.Tensor, count: int) -> None:
     """Write how many anchors of an image are sampled, from the labels of `count` images."""
 
     def means(numbers: list[float]) -> dict[str, float]:
         return {"rpn/num_pos_anchors": numbers[0] / count, "rpn/num_neg_anchors": numbers[1] / count}
 
-    event_storage_or_new().put_from_device(torch.stack(((labels == 1).sum(), (labels == 0).sum())), means)
+    event_storage_or_new().put_from_device(torch.stack((labels == 1, labels == 0)).sum(dim=1), means)
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
@@ -177,6 +185,7 @@ class RPN(nn.Module):
         self.loss_weight = loss_weight if isinstance(loss_weight, dict) else dict.fromkeys(names, loss_weight)
         self.box_reg_loss_type = box_reg_loss_type
         self.smooth_l1_beta = smooth_l1_beta
+        self._kept_anchors: Derived[list[torch.Tensor]] = Derived()
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -208,11 +217,11 @@ class RPN(nn.Module):
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
         """Proposals of each image (``proposal_boxes``, ``objectness_logits``) and, in training, the losses."""
         maps = [features[name] for name in self.in_features]
-        anchors = self.anchor_generator(maps)
+        anchors = self._anchors_of(maps)
         logit_maps, delta_maps = self.rpn_head(maps)
         # (N, A * D, H, W) -> (N, H * W * A, D): the order of the anchors.
-        logits = [x.permute(0, 2, 3, 1).flatten(1).float() for x in logit_maps]
-        deltas = [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4).float() for x in delta_maps]
+        logits = _in_float32([x.permute(0, 2, 3, 1).flatten(1) for x in logit_maps])
+        deltas = _in_float32([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in delta_maps])
         losses = {}
         if self.training:
             if gt_instances is None:
@@ -220,6 +229,14 @@ class RPN(nn.Module):
             labels, matched = self.label_and_sample_anchors(anchors, gt_instances)
             losses = self.losses(anchors, logits, labels, deltas, matched)
         return self.predict_proposals(anchors, logits, deltas, images.image_sizes), losses
+
+    def _anchors_of(self, maps: Sequence[torch.Tensor]) -> list[Boxes]:
+        """Those of the last maps where the sizes are the same; other generators may look at more than sizes."""
+        if type(self.anchor_generator) is not DefaultAnchorGenerator:
+            return self.anchor_generator(maps)
+        generator, sizes = self.anchor_generator, [one.shape[-2:] for one in maps]
+        kept = self._kept_anchors.get(generator.cell_anchors, lambda: [own.tensor for own in generator(maps)], sizes)
+        return [Boxes(own) for own in kept]
 
     @torch.no_grad()
     def label_and_sample_anchors(
@@ -235,11 +252,12 @@ class RPN(nn.Module):
             if self.anchor_boundary_thresh >= 0:
                 inside = all_anchors.inside_box(truth.image_size, self.anchor_boundary_thresh)  # type: ignore[arg-type]
                 own_labels = own_labels.masked_fill(~inside, -1)
-            sampled = subsample_mask(own_labels, self.batch_size_per_image, self.positive_fraction, 0)
-            labels.append(torch.where(sampled, own_labels, -1))
+            labels.append(own_labels)
             boxes = truth.gt_boxes.tensor
             matched.append(boxes[indices.to(boxes.device)] if len(boxes) else torch.zeros_like(all_anchors.tensor))
-        return labels, matched
+        all_labels = torch.stack(labels)
+        sampled = subsample_mask(all_labels, self.batch_size_per_image, self.positive_fraction, 0)
+        return list(torch.where(sampled, all_labels, -1)), matched
 
     def losses(
         self,
@@ -275,7 +293,7 @@ class RPN(nn.Module):
         _put_anchor_counts(labels, count)
         normalizer = self.batch_size_per_image * count
         losses = {"loss_rpn_cls": cls_loss / normalizer, "loss_rpn_loc": loc_loss / normalizer}
-        return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+        return weighted(losses, self.loss_weight)
 
     @torch.no_grad()
     def predict_proposals(

@@ -17,7 +17,7 @@ from torch import nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec, cat, cross_entropy, nms_by_image, nonzero_tuple
-from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
+from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss, weighted
 from detectron2.modeling.sampling import rows_where
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.errors import InputError
@@ -135,7 +135,7 @@ def _put_classification_stats(logits: torch.Tensor, gt_classes: torch.Tensor) ->
     predicted = logits.argmax(dim=1)
     correct, is_object = predicted == gt_classes, gt_classes < num_classes
     missed = is_object & (predicted == num_classes)
-    counts = torch.stack((correct.sum(), is_object.sum(), (correct & is_object).sum(), missed.sum()))
+    counts = torch.stack((correct, is_object, correct & is_object, missed)).sum(dim=1)
     event_storage_or_new().put_from_device(counts, partial(_classification_stats, len(gt_classes)))
 
 
@@ -245,7 +245,7 @@ class FastRCNNOutputLayers(nn.Module):
             "loss_cls": classify(logits, gt_classes),
             "loss_box_reg": self.box_reg_loss(boxes, targets, deltas, gt_classes),
         }
-        return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+        return weighted(losses, self.loss_weight)
 
     def sigmoid_cross_entropy_loss(self, pred_class_logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
         """Binary cross entropy summed over the K classes, mean over the proposals; the background has no unit."""

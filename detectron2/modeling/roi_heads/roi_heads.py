@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec, nonzero_tuple
+from detectron2.layers import ShapeSpec
 from detectron2.modeling.backbone.resnet import BottleneckBlock, ResNet
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.poolers import ROIPooler, build_roi_pooler
@@ -22,12 +22,19 @@ from detectron2.modeling.proposal_generator.proposal_utils import add_ground_tru
 from detectron2.modeling.roi_heads.box_head import build_box_head
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.modeling.roi_heads.mask_head import build_mask_head
+from detectron2.modeling.roi_heads.proposal_samples import (
+    ProposalSample,
+    foreground_of,
+    foreground_rows,
+    put_sample_counts,
+    sampled_proposals,
+    select_foreground_proposals,
+)
 from detectron2.modeling.sampling import subsample_rows
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.errors import InputError
-from detectron2.utils.events import event_storage_or_new
 from detectron2.utils.registry import Registry
-from detectron2.utils.transfers import host_copies, host_copy, keep_host_copy, to_device
+from detectron2.utils.transfers import host_copy, to_device
 
 __all__ = [
     "ROI_HEADS_REGISTRY", "ROIHeads", "Res5ROIHeads", "StandardROIHeads", "build_roi_heads",
@@ -48,41 +55,6 @@ def build_roi_heads(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> nn.Modul
         known = sorted(registered for registered, _ in ROI_HEADS_REGISTRY)
         raise KeyError(f"MODEL.ROI_HEADS.NAME is '{name}'; known heads: {', '.join(known)}")
     return ROI_HEADS_REGISTRY.get(name)(cfg, input_shape)
-
-
-def select_foreground_proposals(
-    proposals: Sequence[Instances], bg_label: int
-) -> tuple[list[Instances], list[torch.Tensor]]:
-    """Of each image the proposals whose ``gt_classes`` is neither ``bg_label`` nor -1, and their (R,) bool mask."""
-    rows = _foreground_rows(proposals, bg_label)
-    masks = [(own.gt_classes != -1) & (own.gt_classes != bg_label) for own in proposals]
-    return [_selected(own, chosen) for own, chosen in zip(proposals, rows, strict=True)], masks
-
-
-def _foreground_rows(proposals: Sequence[Instances], bg_label: int) -> list[torch.Tensor]:
-    """Of each image the rows with an object, on the processor."""
-    classes = [host_copy(own.gt_classes) for own in proposals]
-    return [nonzero_tuple((own != -1) & (own != bg_label))[0] for own in classes]
-
-
-def _selected(proposals: Instances, rows: torch.Tensor) -> Instances:
-    """Rows that the processor knows; the foreground of a sample comes first, and then needs no index."""
-    if not torch.equal(rows, torch.arange(len(rows))):
-        return proposals[to_device(rows, proposals.gt_classes.device)]
-    chosen = proposals[: len(rows)]
-    if chosen.has("proposal_boxes"):
-        boxes = host_copy(proposals.proposal_boxes.tensor)
-        keep_host_copy(chosen.proposal_boxes.tensor, boxes[: len(rows)])
-    return chosen
-
-
-class _Sample(NamedTuple):
-    """Of the sampled proposals of an image: rows that are too many come last."""
-
-    rows: torch.Tensor  # (S,) of the proposals
-    matches: torch.Tensor  # (S,) rows of the targets
-    gt_classes: torch.Tensor  # (S,), -1 of a row too many
-    boxes: torch.Tensor  # (S, 4)
 
 
 class ROIHeads(nn.Module):
@@ -136,25 +108,22 @@ class ROIHeads(nn.Module):
         if self.proposal_append_gt:
             proposals = add_ground_truth_to_proposals(targets, proposals)
         samples = [self._label_and_sample(own, truth) for own, truth in zip(proposals, targets, strict=True)]
-        known = host_copies([tensor for sample in samples for tensor in sample])  # one wait for all images
-        on_host = [_Sample(*known[i : i + len(_Sample._fields)]) for i in range(0, len(known), len(_Sample._fields))]
-        sampled = [_with_ground_truth(*own) for own in zip(proposals, targets, samples, on_host, strict=True)]
+        sampled = sampled_proposals(proposals, targets, samples)
         classes = [host_copy(own.gt_classes) for own in sampled]
         put_sample_counts("roi_head", [(own != self.num_classes).sum() for own in classes], sampled)
         return sampled
 
-    def _label_and_sample(self, proposals: Instances, targets: Instances) -> _Sample:
+    def _label_and_sample(self, proposals: Instances, targets: Instances) -> ProposalSample:
         matches, labels = self.proposal_matcher(pairwise_iou(targets.gt_boxes, proposals.proposal_boxes))
         rows, gt_classes = self._sample_proposals(matches, labels, targets.gt_classes)
-        return _Sample(rows, matches[rows], gt_classes, proposals.proposal_boxes.tensor[rows])
+        return ProposalSample(rows, matches[rows], gt_classes, proposals.proposal_boxes.tensor[rows])
 
     def _sample_proposals(
         self, matched_idxs: torch.Tensor, matched_labels: torch.Tensor, gt_classes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Sampled rows, and their classes: on a GPU as :func:`subsample_rows` gives them."""
-        background = torch.full_like(matched_idxs, self.num_classes)
-        classes = gt_classes[matched_idxs] if gt_classes.numel() else background
-        classes = torch.where(matched_labels == 0, background, classes).masked_fill(matched_labels == -1, -1)
+        classes = gt_classes[matched_idxs] if gt_classes.numel() else torch.full_like(matched_idxs, self.num_classes)
+        classes = torch.where(matched_labels == 0, self.num_classes, classes).masked_fill(matched_labels == -1, -1)
         return subsample_rows(classes, self.batch_size_per_image, self.positive_fraction, self.num_classes)
 
     def forward(
@@ -166,35 +135,6 @@ class ROIHeads(nn.Module):
     def _require_eval(self, method: str) -> None:
         if self.training:
             raise RuntimeError(f"{method}: the model is in training mode, call eval() before")
-
-
-def _with_ground_truth(proposals: Instances, targets: Instances, sample: _Sample, on_host: _Sample) -> Instances:
-    """The sampled proposals with the fields of their targets."""
-    count = int((on_host.gt_classes >= 0).sum())
-    rows, matches, gt_classes, _ = (tensor[:count] for tensor in sample)
-    for tensor, copy in zip((rows, matches, gt_classes), on_host, strict=False):
-        keep_host_copy(tensor, copy[:count])
-    sampled = proposals[rows]
-    keep_host_copy(sampled.proposal_boxes.tensor, on_host.boxes[:count])
-    sampled.gt_classes = gt_classes
-    if len(targets):
-        fields = targets.get_fields().items()
-        truth = {name: value for name, value in fields if name.startswith("gt_") and not sampled.has(name)}
-        for name, value in Instances(targets.image_size, **truth)[matches].get_fields().items():
-            sampled.set(name, value)
-    return sampled
-
-
-def put_sample_counts(scope: str, foreground: Sequence[torch.Tensor], sampled: Sequence[Instances]) -> None:
-    """Write how many of the proposals of an image are foreground and background, from each image's foreground ()."""
-    images, proposals = max(len(sampled), 1), sum(len(own) for own in sampled)
-
-    def means(found: list[float]) -> dict[str, float]:
-        background = (proposals - sum(found)) / images
-        return {f"{scope}/num_fg_samples": sum(found) / images, f"{scope}/num_bg_samples": background}
-
-    counts = torch.stack(list(foreground)) if foreground else torch.zeros(0)
-    event_storage_or_new().put_from_device(counts, means)
 
 
 def required(targets: Sequence[Instances] | None) -> Sequence[Instances]:
@@ -290,13 +230,13 @@ class Res5ROIHeads(ROIHeads):
             return self.forward_with_given_boxes(features, detections), {}
         losses = self.box_predictor.losses(predictions, proposals)
         if self.mask_on:
-            foreground, _ = select_foreground_proposals(proposals, self.num_classes)
+            foreground = foreground_of(proposals, self.num_classes)
             losses.update(self.mask_head(regions[self._foreground_regions(proposals)], foreground))
         return list(proposals), losses
 
     def _foreground_regions(self, proposals: Sequence[Instances]) -> torch.Tensor:
         """Rows with an object among the regions of all images."""
-        rows = _foreground_rows(proposals, self.num_classes)
+        rows = foreground_rows(proposals, self.num_classes)
         first = accumulate((len(own) for own in proposals), initial=0)
         all_rows = torch.cat([own + start for own, start in zip(rows, first, strict=False)])
         return to_device(all_rows, proposals[0].gt_classes.device)
@@ -421,7 +361,7 @@ class StandardROIHeads(ROIHeads):
         if not self.mask_on:
             return {} if self.training else instances
         if self.training:
-            instances, _ = select_foreground_proposals(instances, self.num_classes)
+            instances = foreground_of(instances, self.num_classes)
         if self.mask_pooler is None:
             return self.mask_head({name: features[name] for name in self.mask_in_features}, instances)
         boxes = [own.proposal_boxes if self.training else own.pred_boxes for own in instances]
