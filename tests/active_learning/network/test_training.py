@@ -13,7 +13,7 @@ from active_learning.network.resume_point import remove_resume_points
 from active_learning.network.training import MaskALTrainer, register_dataset, train
 from active_learning.system import disk_space
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import DefaultTrainer
+from detectron2.engine import DefaultTrainer, SimpleTrainer
 from detectron2.utils import comm
 from tests.active_learning.network.conftest import NETWORK
 from tests.processes import spawn
@@ -79,6 +79,23 @@ def test_training_writes_what_it_should(make_training, tmp_path):
     assert "segm/AP" in written
     assert list((tmp_path / "out").glob("events.out.tfevents*"))
     assert not list((tmp_path / "out").glob("*.pth"))
+
+
+def test_gradients_take_no_memory_beside_a_forward_pass_or_a_validation(make_training, monkeypatch):
+    held, losses_of = [], SimpleTrainer.losses_of
+
+    def hold(model):
+        held.append(any(parameter.grad is not None for parameter in model.parameters()))
+
+    def validate(model, *_):
+        hold(model)
+        return {"segm": {"AP": 1.0}}
+
+    monkeypatch.setattr(SimpleTrainer, "losses_of", lambda self, batch: hold(self.model) or losses_of(self, batch))
+    monkeypatch.setattr(training_hooks, "run_inference", validate)
+    cfg, arguments = make_training(train_iterations_base=4)
+    train(cfg, **arguments)
+    assert held == [False] * 6
 
 
 def test_validations_share_loader_and_evaluator(make_training, monkeypatch):

@@ -152,9 +152,12 @@ def test_where_a_rank_dies_the_others_end_within_a_minute(tmp_path, monkeypatch,
 SCRIPT = """
 import sys
 from pathlib import Path
+from active_learning.system import rank_watch
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.processes import run_on_devices
 from tests.active_learning.system.test_rank_watch import program
+
+rank_watch.SECONDS_TO_END = 1.0
 
 if __name__ == "__main__":
     sys.exit(exit_code_of(run_on_devices, "cpu", program, Path(sys.argv[1]), "killed"))
