@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-WORDS_AT_ONCE = 2**17  # on a processor: what its cache holds; new memory would cost more than the arithmetic
+WORDS_AT_ONCE = 2**18  # on a processor: about what its cache holds; fresh memory costs more than the arithmetic
 PASSES = 2**16  # more than there can be
 
 
@@ -85,8 +85,9 @@ class _DropMask:
         words = -(-elements * bits_of(self.p) // 32)
         dropped = torch.empty(len(x), elements, dtype=torch.bool, device=x.device)
         at_once = max(WORDS_AT_ONCE // max(words, 1), 1) if x.device.type == "cpu" else max(len(x), 1)
-        for own, *stream in zip(*(one.split(at_once) for one in (dropped, *self._streams(words))), strict=True):
-            own.copy_(_bernoulli(_words(*stream, words), self.p)[:, :elements])
+        blocks = (one.split(at_once) for one in (dropped, *self._streams(words)))  # type: ignore[no-untyped-call]
+        for own, start, step in zip(*blocks, strict=True):
+            own.copy_(_bernoulli(_words(start, step, words), self.p)[:, :elements])
         return dropped.view(len(x), *x.shape[2:], x.shape[1]).movedim(-1, 1)
 
     def _streams(self, words: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,21 +110,24 @@ def _words(start: torch.Tensor, step: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _bernoulli(words: torch.Tensor, p: float) -> torch.Tensor:
-    """(N, W) int32 -> (N, elements) integers that are 1 with the probability p, else 0."""
+    """(N, W) int32, which are overwritten -> (N, elements) integers that are 1 with the probability p, else 0."""
     bits = bits_of(p)
     dtype, size = (torch.int8, 8) if bits <= 8 else (torch.int16, 16)
-    # Each element's bits come to the top; those below are too few to lift a number to the limit, or off it.
-    shifts = torch.arange(0, size, bits, dtype=dtype, device=words.device)[:, None]
+    numbers = words.view(dtype)
+    if bits < size:
+        # Each element's bits come to the top; those below are too few to lift a number to the limit, or off it.
+        shifts = torch.arange(0, size, bits, dtype=dtype, device=words.device)[:, None]
+        numbers = (numbers[:, None] << shifts).flatten(1)
     limit = 2 ** (size - 1) - max(round(p * 2**size), 1)
-    # On a processor many times as fast as a comparison.
-    return (words.view(dtype)[:, None] << shifts).clamp_(limit - 1, limit).sub_(limit - 1).flatten(1)
+    return numbers.clamp_(limit - 1, limit).sub_(limit - 1)  # many times as fast on a processor as a comparison
 
 
 def _hash_(x: torch.Tensor) -> torch.Tensor:
     """lowbias32 of int32, in place."""
-    shifted = torch.empty_like(x)
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32), (16, 1)):
-        torch.bitwise_right_shift(x, shift, out=shifted)
-        # The mask clears what the sign was shifted in as, as if the numbers had none.
-        x.bitwise_xor_(shifted.bitwise_and_(2 ** (32 - shift) - 1)).mul_(factor)
-    return x
+    x = _xor_shifted_(_xor_shifted_(x, 16).mul_(0x7FEB352D), 15).mul_(0x846CA68B - 2**32)
+    return _xor_shifted_(x, 16)
+
+
+def _xor_shifted_(x: torch.Tensor, bits: int) -> torch.Tensor:
+    """The mask clears what the sign was shifted in as, as if the numbers had none."""
+    return x.bitwise_xor_((x >> bits).bitwise_and_(2 ** (32 - bits) - 1))
