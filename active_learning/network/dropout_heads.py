@@ -1,7 +1,7 @@
 """Mask R-CNN heads with dropout, registered for Detectron2 configs.
 
 They have the weights, and the weight names, of the heads without dropout. Dropout is active in training, off in plain
-inference, and of generators of its own in Monte-Carlo passes (seeded_dropout.py, mc_dropout.py).
+inference, and decided by a hash of seed and place in Monte-Carlo passes (seeded_dropout.py, mc_dropout.py).
 
 R: proposals, of one image or of several passes over it. K: foreground classes; the background is class K.
 """

@@ -24,7 +24,7 @@ from active_learning.network.detection_crops import cut_detections
 from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.proposal_screening import log_odds, noise, screened
-from active_learning.network.seeded_dropout import PassGenerators, SeededDropout, active_dropout
+from active_learning.network.seeded_dropout import SeededDropout, active_dropout
 from active_learning.network.training_failures import GO_ON, inference_remedy
 from active_learning.sampling.observations import Detection, ForwardPasses
 from active_learning.system.log import logger
@@ -132,8 +132,8 @@ class MonteCarloDropout:
     def _forward_passes(self, name: str, model_input: Mapping[str, Any]) -> ForwardPasses:
         height, width = model_input["height"], model_input["width"]
         features, proposals, image_features = self._trunk(model_input)
-        generators = PassGenerators(self.seed, name, self.device)
-        found = self._add_masks(features, self._detect(features, proposals, generators), generators)
+        image_key = f"{self.seed} {name}"
+        found = self._add_masks(features, self._detect(features, proposals, image_key), image_key)
         passes: list[list[Detection]] = [[] for _ in range(self.passes)]
         if found:
             for index, detection in cut_detections(Instances.cat(found), height, width):
@@ -154,7 +154,7 @@ class MonteCarloDropout:
             features = {name: one.contiguous() for name, one in features.items()}
         return features, proposals[0], _channel_means(features.values(), images.image_sizes[0], pixels.shape[-2:])
 
-    def _detect(self, features: Features, proposals: Instances, generators: PassGenerators) -> list[Instances]:
+    def _detect(self, features: Features, proposals: Instances, image_key: str) -> list[Instances]:
         """T times what the box head detects; coordinates of the network's input."""
         heads: RepeatedHeads = self.heads
         pooled = self._box_features(features, proposals.proposal_boxes)
@@ -162,12 +162,12 @@ class MonteCarloDropout:
         plain = log_odds(heads.classify(features, pooled, proposals)[1])
         order = plain.argsort(descending=True, stable=True)
         pilot, rest = order[:PILOT], order[PILOT:]
-        blocks = [self._sample(features, pooled[pilot], proposals[pilot], generators)]
+        blocks = [self._sample(features, pooled, proposals, pilot, image_key)]
         if self.margin is not None:
             reach = self.margin * noise(plain[pilot], log_odds(blocks[0][1]))
             rest = rest[screened(plain[rest], heads.last_predictor.test_score_thresh, reach)]
         if len(rest):
-            blocks.append(self._sample(features, pooled[rest], proposals[rest], generators))
+            blocks.append(self._sample(features, pooled, proposals, rest, image_key))
         boxes, probabilities = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
         return heads.detections(list(boxes), list(probabilities), [proposals.image_size] * self.passes)
 
@@ -179,33 +179,34 @@ class MonteCarloDropout:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _sample(
-        self, features: Features, pooled: torch.Tensor, proposals: Instances, generators: PassGenerators
+        self, features: Features, pooled: torch.Tensor, proposals: Instances, chosen: torch.Tensor, image_key: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of box features of R proposals -> boxes (T, R, 4K or 4), probabilities (T, R, K + 1)."""
-        count = len(proposals)
+        """All R box features and proposals, indices of n -> boxes (T, n, 4K or 4), probabilities (T, n, K + 1)."""
+        pooled, proposals, count = pooled[chosen], proposals[chosen], len(chosen)
         parts = []
         for passes in self._chunks(pooled.numel(), BOX_FEATURES_AT_ONCE):
             times = len(passes)
-            with active_dropout(self.layers, generators, passes, [count] * times):
+            indices = torch.arange(passes.start, passes.stop, device=self.device)[:, None].expand(times, count)
+            with active_dropout(self.layers, image_key, indices.flatten(), chosen.repeat(times)):
                 repeated = pooled.repeat(times, *[1] * (pooled.dim() - 1))
                 found = self.heads.classify(features, repeated, Instances.cat([proposals] * times))
             parts.append([tensor.view(times, count, tensor.shape[-1]) for tensor in found])
         boxes, probabilities = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return boxes, probabilities
 
-    def _add_masks(
-        self, features: Features, detections: Sequence[Instances], generators: PassGenerators
-    ) -> list[Instances]:
+    def _add_masks(self, features: Features, detections: Sequence[Instances], image_key: str) -> list[Instances]:
         """The detections of all passes, several passes in one, with their masks and the index of each one's pass."""
         for index, found in enumerate(detections):
             found.passes = torch.full_like(found.pred_classes, index)
-        with_masks = []
-        for passes in self._chunks(max(len(found) for found in detections), MASKS_AT_ONCE):
+        most, with_masks = max(len(found) for found in detections), []
+        places = torch.arange(most, device=self.device)
+        for passes in self._chunks(most, MASKS_AT_ONCE):
             own = [detections[index] for index in passes]
             joined = Instances.cat(own)
             if not len(joined):
                 continue
-            with active_dropout(self.layers, generators, passes, [len(found) for found in own]):
+            objects = torch.cat([places[: len(found)] for found in own])
+            with active_dropout(self.layers, image_key, joined.passes, objects):
                 with_masks += self.heads.forward_with_given_boxes(features, [joined])
         return with_masks
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from detectron2.utils.errors import InputError
+from detectron2.utils.transfers import counting_waits
 
 MOST_PIXELS = 2**26  # of the masks that a GPU computes at once: 256 MiB in float32
 
@@ -37,7 +38,7 @@ def paste_masks_in_image(masks: Tensor, boxes: Any, image_shape: tuple[int, int]
     out = torch.full((len(masks), *image_shape), threshold == 0, dtype=kind, device=masks.device)
     if len(masks) == 0:
         return out
-    paste = _paste_windows if masks.device.type == "cpu" else _paste_whole
+    paste = _paste_whole if counting_waits(masks) else _paste_windows
     paste(out, masks.float(), corners.to(masks.device, torch.float32), threshold)
     return out
 

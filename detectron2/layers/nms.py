@@ -1,7 +1,7 @@
 """Greedy non-maximum suppression of boxes.
 
 How many boxes are left is known only to the device, and whoever asks a GPU waits for it. So there all images and groups
-take part in one suppression, and what must not take part is suppressed too; `nms_by_image` alone decides on the form.
+take part in one suppression, and what must not take part is suppressed too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms as _batched_nms
 from torchvision.ops import nms
+
+from detectron2.utils.transfers import counting_waits
 
 __all__ = ["batched_nms", "nms", "nms_by_image"]
 
@@ -47,8 +49,7 @@ def nms_by_image(
         images: (M,) int64, whose box it is, below `image_count`.
         groups: (M,) int64, below `group_count`; None where an image is one group.
     """
-    one_by_one = boxes.device.type == "cpu" or len(boxes) > MOST_BOXES
-    form = _one_by_one if one_by_one else _together
+    form = _together if counting_waits(boxes) and len(boxes) <= MOST_BOXES else _one_by_one
     return form(boxes.float(), scores, valid, images, image_count, groups, group_count, iou_threshold)
 
 

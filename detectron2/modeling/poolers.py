@@ -19,6 +19,7 @@ from detectron2.config import CfgNode
 from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.structures import Boxes
 from detectron2.utils.errors import InputError
+from detectron2.utils.transfers import counting_waits
 
 OUTSIDE = -1e6  # pixels
 
@@ -90,7 +91,7 @@ class ROIPooler(nn.Module):
         levels = assign_boxes_to_levels(
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
-        pool = self._pool_own if boxes.device.type == "cpu" else self._pool_all
+        pool = self._pool_all if counting_waits(boxes) else self._pool_own
         return pool(x, boxes, levels)
 
     def _pool_all(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Random subsets of labelled samples.
 
 A GPU must be waited for before it is known how many samples have a label. There, selections are of fixed size and say
-which of their elements count; this module alone decides which form is taken.
+which of their elements count; `counting_waits` decides which form is taken.
 """
 
 from __future__ import annotations
@@ -11,12 +11,7 @@ from typing import Any
 import torch
 
 from detectron2.layers import nonzero_tuple
-from detectron2.utils.transfers import host_copies
-
-
-def counting_waits(tensor: torch.Tensor) -> bool:
-    """Whether the processor must wait to know how many elements of the tensor have a property."""
-    return tensor.device.type != "cpu"
+from detectron2.utils.transfers import counting_waits, host_copies
 
 
 def subsample_labels(

@@ -15,6 +15,14 @@ LARGE = 2**24  # bytes
 _KEPT = "_host_copy"  # attribute of a tensor on a GPU: (its copy, its version when it was copied)
 
 
+def counting_waits(tensor: Tensor) -> bool:
+    """Whether the processor must wait to know how many elements of the tensor have a property.
+
+    Where it must, a form of fixed size is taken, which calculates a little too much.
+    """
+    return tensor.device.type != "cpu"
+
+
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """`tensor` on `device`; to a GPU it is copied from page-locked memory, without a wait, and is its `host_copy`."""
     if tensor.device.type != "cpu" or device.type != "cuda":

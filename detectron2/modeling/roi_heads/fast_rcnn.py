@@ -22,7 +22,7 @@ from detectron2.modeling.sampling import rows_where
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
-from detectron2.utils.transfers import to_device
+from detectron2.utils.transfers import counting_waits, to_device
 
 __all__ = ["FastRCNNOutputLayers", "detect_objects", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
 
@@ -104,7 +104,7 @@ def _pairs_where(above: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
 
     To compare a few thousand boxes too many takes a GPU less time than to be waited for.
     """
-    if above.device.type != "cpu" and above.numel() <= FEW_PAIRS:
+    if counting_waits(above) and above.numel() <= FEW_PAIRS:
         pairs = torch.arange(above.numel(), device=above.device)
         return pairs // above.shape[1], pairs % above.shape[1], above.flatten()
     rows, columns = nonzero_tuple(above)
