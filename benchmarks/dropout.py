@@ -20,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from active_learning.network.seeded_dropout import SeededDropout, active_dropout  # noqa: E402
+from active_learning.network.seeded_dropout import SeededDropout, active_dropout, pass_streams  # noqa: E402
 
 T = 10
 INPUTS = {
@@ -33,10 +33,11 @@ Call = Callable[[], torch.Tensor]
 
 def by_hash(x: torch.Tensor, p: float) -> Call:
     layer, count = SeededDropout(p).eval(), len(x) // T
-    passes, objects = torch.arange(T).repeat_interleave(count), torch.arange(count).repeat(T)
+    streams = pass_streams(torch.arange(T).repeat_interleave(count))
+    objects = torch.arange(count).repeat(T)
 
     def call() -> torch.Tensor:
-        with active_dropout([layer], "0 image.jpg", passes, objects):
+        with active_dropout([layer], "0 image.jpg", streams, objects):
             assert layer.drop_mask is not None
             return layer.drop_mask(x)
 

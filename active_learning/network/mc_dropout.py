@@ -24,7 +24,7 @@ from active_learning.network.detection_crops import cut_detections
 from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.proposal_screening import log_odds, noise, screened
-from active_learning.network.seeded_dropout import SeededDropout, active_dropout
+from active_learning.network.seeded_dropout import SeededDropout, active_dropout, pass_streams
 from active_learning.network.training_failures import GO_ON, inference_remedy
 from active_learning.sampling.observations import Detection, ForwardPasses
 from active_learning.system.log import logger
@@ -72,6 +72,7 @@ class MonteCarloDropout:
         self.layers = [layer for layer in self.model.modules() if isinstance(layer, SeededDropout)]
         self.device = next(self.model.parameters()).device
         self.dtype = half_type(self.device) if cfg.SOLVER.AMP.ENABLED else torch.float32
+        self.streams = pass_streams(torch.arange(passes, device=self.device))
         # At most so many share a batch; fewer where a GPU's memory is too small for them.
         self.at_once = passes
         self.boxes_at_once = MOST_BOXES
@@ -186,8 +187,8 @@ class MonteCarloDropout:
         parts = []
         for passes in self._chunks(pooled.numel(), BOX_FEATURES_AT_ONCE):
             times = len(passes)
-            indices = torch.arange(passes.start, passes.stop, device=self.device)[:, None].expand(times, count)
-            with active_dropout(self.layers, image_key, indices.flatten(), chosen.repeat(times)):
+            streams = self.streams[:, passes.start : passes.stop, None].expand(2, times, count).flatten(1)
+            with active_dropout(self.layers, image_key, streams, chosen.repeat(times)):
                 repeated = pooled.repeat(times, *[1] * (pooled.dim() - 1))
                 found = self.heads.classify(features, repeated, Instances.cat([proposals] * times))
             parts.append([tensor.view(times, count, tensor.shape[-1]) for tensor in found])
@@ -206,7 +207,7 @@ class MonteCarloDropout:
             if not len(joined):
                 continue
             objects = torch.cat([places[: len(found)] for found in own])
-            with active_dropout(self.layers, image_key, joined.passes, objects):
+            with active_dropout(self.layers, image_key, self.streams[:, joined.passes], objects):
                 with_masks += self.heads.forward_with_given_boxes(features, [joined])
         return with_masks
 

@@ -46,19 +46,25 @@ class SeededDropout(nn.Dropout):
         return x.clone().masked_fill_(self.drop_mask(x), 0.0).mul_(1 / (1 - self.p))
 
 
+def pass_streams(passes: torch.Tensor) -> torch.Tensor:
+    """Indices of passes (T,) -> their starts and steps (2, T)."""
+    streams = _hash_(torch.stack([passes.int() + PASSES * part for part in (0, 1)]))
+    streams[1] |= 1
+    return streams
+
+
 @contextmanager
 def active_dropout(
-    layers: Sequence[SeededDropout], image_key: str, passes: torch.Tensor, objects: torch.Tensor
+    layers: Sequence[SeededDropout], image_key: str, streams: torch.Tensor, objects: torch.Tensor
 ) -> Iterator[None]:
     """Inside, the layers drop.
 
     Args:
         image_key: a text of the image and the seed alone.
-        passes: (N,) int64, index of the pass that a row of the layers' input belongs to.
+        streams: (2, N), those of the pass that a row of the layers' input belongs to (`pass_streams`).
         objects: (N,) int64, index of the row's object among all of that pass.
     """
-    start, step = _hash_(torch.stack([passes.int() + PASSES * part for part in (0, 1)])).unsqueeze(2)
-    step |= 1
+    start, step = streams[:, :, None]
     for number, layer in enumerate(layers):
         layer.drop_mask = _DropMask(layer.p, f"{number} {image_key}", start, step, objects.int()[:, None])
     try:

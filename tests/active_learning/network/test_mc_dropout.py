@@ -229,8 +229,8 @@ def test_passes_are_not_halved_where_one_fills_the_bound(model, cfg, wide_image,
     """How many passes a batch holds when the memory is never enough."""
     sizes = []
 
-    def full(layers, image_key, passes, places):
-        sizes.append(len(passes.unique()))
+    def full(layers, image_key, streams, objects):
+        sizes.append(len(streams[0].unique()))
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(mc_dropout, "BOX_FEATURES_AT_ONCE", bound)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from active_learning.network import seeded_dropout
-from active_learning.network.seeded_dropout import SeededDropout, active_dropout, bits_of
+from active_learning.network.seeded_dropout import SeededDropout, active_dropout, bits_of, pass_streams
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 MANY = 2**18
@@ -27,7 +27,7 @@ def drop(x, p=0.25, *, passes=None, objects=None, key="0 a.jpg", layer=0, uses=1
     layers = [SeededDropout(p).eval() for _ in range(layer + 1)]
     passes = torch.zeros(len(x), dtype=torch.int64) if passes is None else passes
     objects = torch.arange(len(x)) if objects is None else objects
-    with active_dropout(layers, key, passes.to(x.device), objects.to(x.device)):
+    with active_dropout(layers, key, pass_streams(passes.to(x.device)), objects.to(x.device)):
         for _ in range(uses):
             out = layers[layer](x)
     return out
@@ -197,7 +197,8 @@ def test_any_memory_order_and_16_bit_numbers():
 
 def test_outside_it_is_plain_dropout():
     layer, x = SeededDropout(0.5), torch.ones(100, 8)
-    with pytest.raises(KeyError), active_dropout([layer], "0 a", *rows_of([100])):
+    passes, objects = rows_of([100])
+    with pytest.raises(KeyError), active_dropout([layer], "0 a", pass_streams(passes), objects):
         raise KeyError
     assert not torch.equal(layer(x), layer(x))
     assert torch.equal(layer.eval()(x), x)
