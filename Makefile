@@ -47,6 +47,6 @@ test-faults: $(VENV)/installed
 
 # Each script prints one table; together they are benchmarks/RESULTS.md.
 bench: $(VENV)/installed
-	@for name in device start_up annotations check data_loading inference training floor evaluation sampling; do \
+	@for name in device start_up annotations check data_loading inference training floor evaluation sampling dropout; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; \
 	done | tee benchmarks/RESULTS.md

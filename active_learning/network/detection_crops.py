@@ -1,22 +1,23 @@
-"""From what the heads found to detections as the certainty takes them: pixels of the image file, masks as crops.
+"""From what the heads found to detections on the processor: pixels of the image file, masks as crops.
 
 n: detections. S: side of a mask inside its box. K: foreground classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from active_learning.sampling.observations import Detection, Mask, Member
-from detectron2.modeling import detector_postprocess
-from detectron2.structures import Instances
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.transfers import host_copies, to_device
 
 MASK_THRESHOLD = 0.5
 CHUNK_PIXELS = 1 << 20
+FETCHED_PIXELS = 1 << 27  # so many leave a GPU together, which waits once for them
 
 
 def cut_detections(found: Instances, height: int, width: int) -> list[Member]:
@@ -27,31 +28,69 @@ def cut_detections(found: Instances, height: int, width: int) -> list[Member]:
             (n, 1, S, S) probabilities, `passes` (n,) the index of each one's pass.
         height, width: of the image file.
     """
-    squares = Instances(found.image_size, **found.get_fields())
-    squares.squares = squares.pred_masks
-    squares.remove("pred_masks")  # or they would be pasted into whole images
-    scaled = detector_postprocess(squares, height, width)
-    masks = _cut_masks(scaled.squares[:, 0], scaled.pred_boxes.tensor, height, width)
-    boxes = scaled.pred_boxes.tensor.cpu().double().numpy()
-    probabilities = scaled.softmaxes.cpu().double().numpy()
-    detections = (Detection(*row) for row in zip(masks, boxes, probabilities, strict=True))
-    return list(zip(scaled.passes.tolist(), detections, strict=True))
+    cut = cut_masks(found, height, width)
+    boxes, probabilities = cut.pred_boxes.tensor.double().numpy(), cut.softmaxes.double().numpy()
+    detections = (Detection(*row) for row in zip(cut.masks, boxes, probabilities, strict=True))
+    return list(zip(cut.passes.tolist(), detections, strict=True))
 
 
-def _cut_masks(squares: torch.Tensor, boxes: torch.Tensor, height: int, width: int) -> list[Mask]:
-    """(n, S, S) probabilities, (n, 4) -> masks at full resolution; windows of like size are cut together."""
-    windows = _windows(boxes, squares.shape[-1], height, width)
-    bounds = windows.cpu().numpy()
+def cut_masks(found: Instances, height: int, width: int) -> Instances:
+    """The detections that have an area in the file, on the processor: their fields, and `masks`, a list of Mask.
+
+    As `detector_postprocess` gives them, but that `masks` stand for whole masks. Waits for a GPU twice.
+
+    Args:
+        found: pred_boxes and pred_masks (n, 1, S, S), probabilities, at the network's resolution; other fields.
+        height, width: of the image file.
+    """
+    boxes = Boxes(found.pred_boxes.tensor.clone())
+    boxes.scale(width / found.image_size[1], height / found.image_size[0])
+    boxes.clip((height, width))
+    squares = found.pred_masks[:, 0]
+    windows = _windows(boxes.tensor, squares.shape[-1], height, width)
+    fields = {name: value for name, value in found.get_fields().items() if name != "pred_masks"}
+    fields |= {"pred_boxes": boxes, "windows": windows, "has_area": boxes.nonempty()}
+    known = Instances((height, width), **fields).to("cpu")
+    rows = known.has_area.nonzero().flatten()
+    bounds = known.windows.numpy()
+    masks = _cut_masks(squares, boxes.tensor, windows, bounds, rows.numpy())
+    cut = known[rows]
+    cut.masks = [masks[row] for row in rows.tolist()]
+    cut.remove("windows")
+    cut.remove("has_area")
+    return cut
+
+
+def _cut_masks(
+    squares: torch.Tensor, boxes: torch.Tensor, windows: torch.Tensor, bounds: np.ndarray, rows: np.ndarray
+) -> dict[int, Mask]:
+    """(n, S, S) probabilities, (n, 4), (n, 4) twice -> masks of some rows at full resolution; windows of like size are
+    cut together."""
     sides = bounds[:, 2:] - bounds[:, :2]
-    masks = [Mask.cut(0, 0, np.zeros((0, 0), dtype=bool))] * len(bounds)
-    for chunk in _chunks(sides):
-        shape = sides[chunk].max(axis=0)
-        index = torch.from_numpy(chunk).to(boxes.device)
-        crops = _sample(squares[index].float(), boxes[index].float(), windows[index], *shape.tolist())
-        for row, crop in zip(chunk, (crops >= MASK_THRESHOLD).cpu().numpy(), strict=True):
+    masks = dict.fromkeys(rows.tolist(), Mask.cut(0, 0, np.zeros((0, 0), dtype=bool)))
+    chunks = list(_chunks(sides, rows))
+    order = to_device(torch.from_numpy(np.concatenate([*chunks, rows[:0]])), boxes.device)
+    crops = (
+        _sample(squares[index].float(), boxes[index].float(), windows[index], *sides[chunk].max(axis=0).tolist())
+        >= MASK_THRESHOLD
+        for chunk, index in zip(chunks, torch.split(order, [len(chunk) for chunk in chunks]), strict=True)
+    )
+    for chunk, several in zip(chunks, _fetched(crops), strict=True):
+        for row, crop in zip(chunk.tolist(), several.numpy(), strict=True):
             x0, y0 = bounds[row, :2].tolist()
             masks[row] = Mask.cut(x0, y0, crop[: sides[row, 1], : sides[row, 0]])
     return masks
+
+
+def _fetched(tensors: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """The tensors on the processor; from a GPU many are fetched together."""
+    waiting: list[torch.Tensor] = []
+    for tensor in tensors:
+        waiting.append(tensor)
+        if tensor.device.type == "cpu" or sum(one.numel() for one in waiting) > FETCHED_PIXELS:
+            yield from host_copies(waiting)
+            waiting = []
+    yield from host_copies(waiting)
 
 
 def _windows(boxes: torch.Tensor, size: int, height: int, width: int) -> torch.Tensor:
@@ -61,12 +100,13 @@ def _windows(boxes: torch.Tensor, size: int, height: int, width: int) -> torch.T
     """
     margin = ((boxes[:, 2:] - boxes[:, :2]) / (2 * size)).repeat(1, 2) + 1
     reach = torch.cat(((boxes - margin)[:, :2].floor(), (boxes + margin)[:, 2:].ceil()), dim=1).long()
-    return torch.minimum(reach.clamp(min=0), reach.new_tensor([width, height, width, height]))
+    return torch.stack((reach[:, 0::2].clamp(0, width), reach[:, 1::2].clamp(0, height)), dim=2).flatten(1)
 
 
-def _chunks(sides: np.ndarray) -> Iterator[np.ndarray]:
-    """Indices of (n, 2) windows with an area, the smallest first; each chunk, filled up to its largest, is bounded."""
-    order = np.argsort(sides.prod(axis=1), kind="stable")
+def _chunks(sides: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Those rows of (n, 2) windows that have an area, the smallest first; each chunk, filled up to its largest, is
+    bounded."""
+    order = rows[np.argsort(sides[rows].prod(axis=1), kind="stable")]
     order = order[sides[order].min(axis=1) > 0]
     start = 0
     for end in range(1, len(order) + 1):

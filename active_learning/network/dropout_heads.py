@@ -1,7 +1,7 @@
 """Mask R-CNN heads with dropout, registered for Detectron2 configs.
 
 They have the weights, and the weight names, of the heads without dropout. Dropout is active in training, off in plain
-inference, and of generators of its own in Monte-Carlo passes (seeded_dropout.py, mc_dropout.py).
+inference, and decided by a hash of seed and place in Monte-Carlo passes (seeded_dropout.py, mc_dropout.py).
 
 R: proposals, of one image or of several passes over it. K: foreground classes; the background is class K.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from active_learning.network.seeded_dropout import SeededDropout
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec, nms
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_BOX_HEAD_REGISTRY, ROI_HEADS_REGISTRY, ROI_MASK_HEAD_REGISTRY
 from detectron2.modeling.roi_heads import (
     CascadeROIHeads,
@@ -25,6 +25,7 @@ from detectron2.modeling.roi_heads import (
     MaskRCNNConvUpsampleHead,
     Res5ROIHeads,
     StandardROIHeads,
+    detect_objects,
 )
 from detectron2.structures import Boxes, ImageList, Instances
 
@@ -91,34 +92,17 @@ class DropoutBoxPredictor(WithDropout, FastRCNNOutputLayers):
         """
         boxes = self.predict_boxes(predictions, proposals)
         probabilities = self.predict_probs(predictions, proposals)
-        found = [
-            self.detections(boxes_of_image, probabilities_of_image, image.image_size)
-            for boxes_of_image, probabilities_of_image, image in zip(boxes, probabilities, proposals, strict=True)
-        ]
-        return [detections for detections, _ in found], [rows for _, rows in found]
+        return self.detections(boxes, probabilities, [image.image_size for image in proposals])
 
-    def detections(self, boxes: Tensor, probabilities: Tensor, image_size: tuple[int, int]) -> tuple[Instances, Tensor]:
-        """What `inference` finds in one image: boxes (R, 4K or 4), probabilities (R, K + 1)."""
-        probabilities = probabilities[:, :-1]
-        # A training that diverged gives boxes that are not finite; they are no detections.
-        finite = boxes.isfinite().all(dim=1) & probabilities.isfinite().all(dim=1)
-        above = (probabilities > self.test_score_thresh) & finite[:, None]
-        rows, classes = above.nonzero(as_tuple=True)
-        boxes = boxes.view(len(boxes), boxes.shape[1] // 4, 4)
-        candidates = Boxes(boxes[rows, classes if boxes.shape[1] > 1 else torch.zeros_like(classes)])
-        candidates.clip(image_size)
-        scores = probabilities[rows, classes]
-        keep = nms(candidates.tensor, scores, self.test_nms_thresh)
-        if self.test_topk_per_image >= 0:
-            keep = keep[: self.test_topk_per_image]
-        found = Instances(
-            image_size,
-            pred_boxes=candidates[keep],
-            scores=scores[keep],
-            pred_classes=classes[keep],
-            softmaxes=probabilities[rows[keep]],
-        )
-        return found, rows[keep]
+    def detections(
+        self, boxes: Sequence[Tensor], probabilities: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]
+    ) -> tuple[list[Instances], list[Tensor]]:
+        """What `inference` finds in each image, or in each pass: boxes (R, 4K or 4), probabilities (R, K + 1)."""
+        limits = (self.test_score_thresh, self.test_nms_thresh, self.test_topk_per_image)
+        found, rows = detect_objects(boxes, probabilities, image_sizes, *limits, across_classes=True)
+        for detections, own, kept in zip(found, probabilities, rows, strict=True):
+            detections.softmaxes = own[kept, :-1]
+        return found, rows
 
 
 class RepeatedHeads:
@@ -143,9 +127,11 @@ class RepeatedHeads:
         predictor: DropoutBoxPredictor = self.box_predictor
         return predictor
 
-    def detections(self, boxes: Tensor, probabilities: Tensor, image_size: tuple[int, int]) -> Instances:
-        """What one pass, or a plain inference, finds; see DropoutBoxPredictor.inference."""
-        return self.last_predictor.detections(boxes, probabilities, image_size)[0]
+    def detections(
+        self, boxes: Sequence[Tensor], probabilities: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]
+    ) -> list[Instances]:
+        """What each pass, or a plain inference of each image, finds; see DropoutBoxPredictor.inference."""
+        return self.last_predictor.detections(boxes, probabilities, image_sizes)[0]
 
 
 def _predict(predictor: Any, x: Tensor, proposals: Instances) -> tuple[Tensor, Tensor]:
@@ -213,11 +199,12 @@ class DropoutCascadeROIHeads(RepeatedHeads, CascadeROIHeads):
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         if self.training:
             return super().forward(images, features, proposals, targets)
-        found = []
+        classified = []
         for index, own in enumerate(proposals):
             maps = {name: map_of_batch[index : index + 1] for name, map_of_batch in features.items()}
-            pooled = self.box_features(maps, own.proposal_boxes)
-            found.append(self.detections(*self.classify(maps, pooled, own), own.image_size))
+            classified.append(self.classify(maps, self.box_features(maps, own.proposal_boxes), own))
+        boxes, probabilities = zip(*classified, strict=True)
+        found = self.detections(boxes, probabilities, [own.image_size for own in proposals])
         return self.forward_with_given_boxes(features, found), {}
 
     def box_features(self, features: Features, boxes: Boxes) -> Tensor:

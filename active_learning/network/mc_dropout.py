@@ -16,8 +16,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -26,9 +24,9 @@ from active_learning.network.detection_crops import cut_detections
 from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.proposal_screening import log_odds, noise, screened
-from active_learning.network.seeded_dropout import PassGenerators, SeededDropout, active_dropout
+from active_learning.network.seeded_dropout import SeededDropout, active_dropout, pass_streams
 from active_learning.network.training_failures import GO_ON, inference_remedy
-from active_learning.sampling.observations import Detection, ForwardPasses, Member
+from active_learning.sampling.observations import Detection, ForwardPasses
 from active_learning.system.log import logger
 from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
@@ -74,6 +72,7 @@ class MonteCarloDropout:
         self.layers = [layer for layer in self.model.modules() if isinstance(layer, SeededDropout)]
         self.device = next(self.model.parameters()).device
         self.dtype = half_type(self.device) if cfg.SOLVER.AMP.ENABLED else torch.float32
+        self.streams = pass_streams(torch.arange(passes, device=self.device))
         # At most so many share a batch; fewer where a GPU's memory is too small for them.
         self.at_once = passes
         self.boxes_at_once = MOST_BOXES
@@ -134,15 +133,17 @@ class MonteCarloDropout:
     def _forward_passes(self, name: str, model_input: Mapping[str, Any]) -> ForwardPasses:
         height, width = model_input["height"], model_input["width"]
         features, proposals, image_features = self._trunk(model_input)
-        generators = PassGenerators(self.seed, name, self.device)
-        found = self._detect(features, proposals, generators)
+        image_key = f"{self.seed} {name}"
+        found = self._add_masks(features, self._detect(features, proposals, image_key), image_key)
         passes: list[list[Detection]] = [[] for _ in range(self.passes)]
-        for index, detection in self._add_masks(features, found, generators, height, width):
-            passes[index].append(detection)
-        return ForwardPasses(tuple(tuple(one_pass) for one_pass in passes), image_features, height, width)
+        if found:
+            for index, detection in cut_detections(Instances.cat(found), height, width):
+                passes[index].append(detection)
+        every_pass = tuple(tuple(one_pass) for one_pass in passes)
+        return ForwardPasses(every_pass, image_features.cpu().numpy(), height, width)
 
-    def _trunk(self, model_input: Mapping[str, Any]) -> tuple[Features, Instances, npt.NDArray[np.float32]]:
-        """What comes before the heads: feature maps, the image's proposals, and ForwardPasses.features."""
+    def _trunk(self, model_input: Mapping[str, Any]) -> tuple[Features, Instances, torch.Tensor]:
+        """What comes before the heads: feature maps, the image's proposals, and ForwardPasses.features (C,)."""
         self._begun = ("image", 1)
         images = self.model.preprocess_image([model_input])
         pixels = images.tensor.to(self.dtype, memory_format=torch.channels_last)
@@ -154,7 +155,7 @@ class MonteCarloDropout:
             features = {name: one.contiguous() for name, one in features.items()}
         return features, proposals[0], _channel_means(features.values(), images.image_sizes[0], pixels.shape[-2:])
 
-    def _detect(self, features: Features, proposals: Instances, generators: PassGenerators) -> list[Instances]:
+    def _detect(self, features: Features, proposals: Instances, image_key: str) -> list[Instances]:
         """T times what the box head detects; coordinates of the network's input."""
         heads: RepeatedHeads = self.heads
         pooled = self._box_features(features, proposals.proposal_boxes)
@@ -162,14 +163,14 @@ class MonteCarloDropout:
         plain = log_odds(heads.classify(features, pooled, proposals)[1])
         order = plain.argsort(descending=True, stable=True)
         pilot, rest = order[:PILOT], order[PILOT:]
-        blocks = [self._sample(features, pooled[pilot], proposals[pilot], generators)]
+        blocks = [self._sample(features, pooled, proposals, pilot, image_key)]
         if self.margin is not None:
             reach = self.margin * noise(plain[pilot], log_odds(blocks[0][1]))
             rest = rest[screened(plain[rest], heads.last_predictor.test_score_thresh, reach)]
         if len(rest):
-            blocks.append(self._sample(features, pooled[rest], proposals[rest], generators))
+            blocks.append(self._sample(features, pooled, proposals, rest, image_key))
         boxes, probabilities = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
-        return [heads.detections(*found, proposals.image_size) for found in zip(boxes, probabilities, strict=True)]
+        return heads.detections(list(boxes), list(probabilities), [proposals.image_size] * self.passes)
 
     def _box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
         parts, size = [], min(self.boxes_at_once, max(len(boxes), 1))
@@ -179,34 +180,36 @@ class MonteCarloDropout:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _sample(
-        self, features: Features, pooled: torch.Tensor, proposals: Instances, generators: PassGenerators
+        self, features: Features, pooled: torch.Tensor, proposals: Instances, chosen: torch.Tensor, image_key: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of box features of R proposals -> boxes (T, R, 4K or 4), probabilities (T, R, K + 1)."""
-        count = len(proposals)
+        """All R box features and proposals, indices of n -> boxes (T, n, 4K or 4), probabilities (T, n, K + 1)."""
+        pooled, proposals, count = pooled[chosen], proposals[chosen], len(chosen)
         parts = []
         for passes in self._chunks(pooled.numel(), BOX_FEATURES_AT_ONCE):
             times = len(passes)
-            with active_dropout(self.layers, generators, passes, [count] * times):
+            streams = self.streams[:, passes.start : passes.stop, None].expand(2, times, count).flatten(1)
+            with active_dropout(self.layers, image_key, streams, chosen.repeat(times)):
                 repeated = pooled.repeat(times, *[1] * (pooled.dim() - 1))
                 found = self.heads.classify(features, repeated, Instances.cat([proposals] * times))
             parts.append([tensor.view(times, count, tensor.shape[-1]) for tensor in found])
         boxes, probabilities = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return boxes, probabilities
 
-    def _add_masks(
-        self, features: Features, detections: Sequence[Instances], generators: PassGenerators, height: int, width: int
-    ) -> Iterator[Member]:
-        """The detections of all passes with their masks, in pixels of the file."""
+    def _add_masks(self, features: Features, detections: Sequence[Instances], image_key: str) -> list[Instances]:
+        """The detections of all passes, several passes in one, with their masks and the index of each one's pass."""
         for index, found in enumerate(detections):
             found.passes = torch.full_like(found.pred_classes, index)
-        for passes in self._chunks(max(len(found) for found in detections), MASKS_AT_ONCE):
+        most, with_masks = max(len(found) for found in detections), []
+        places = torch.arange(most, device=self.device)
+        for passes in self._chunks(most, MASKS_AT_ONCE):
             own = [detections[index] for index in passes]
             joined = Instances.cat(own)
             if not len(joined):
                 continue
-            with active_dropout(self.layers, generators, passes, [len(found) for found in own]):
-                with_masks = self.heads.forward_with_given_boxes(features, [joined])[0]
-            yield from cut_detections(with_masks, height, width)
+            objects = torch.cat([places[: len(found)] for found in own])
+            with active_dropout(self.layers, image_key, self.streams[:, joined.passes], objects):
+                with_masks += self.heads.forward_with_given_boxes(features, [joined])
+        return with_masks
 
     def _chunks(self, of_one_pass: int, bound: int) -> Iterator[range]:
         """Indices of the passes, as many together as the bound of memory allows."""
@@ -216,13 +219,11 @@ class MonteCarloDropout:
             yield range(first, min(first + size, self.passes))
 
 
-def _channel_means(
-    maps: Iterable[torch.Tensor], image_size: tuple[int, int], padded: torch.Size
-) -> npt.NDArray[np.float32]:
-    """The mean of each channel of each map (1, C, H, W) over the image, its padding left out; one after the other."""
+def _channel_means(maps: Iterable[torch.Tensor], image_size: tuple[int, int], padded: torch.Size) -> torch.Tensor:
+    """(C,) means over the image, without its padding, of the channels of each map (1, C, H, W), one after the other."""
     means = []
     for features in maps:
         height, width = (math.ceil(s * f / p) for s, f, p in zip(image_size, features.shape[-2:], padded, strict=True))
         pixels = features[0].permute(1, 2, 0)[:height, :width]  # with channels last, rows add up fastest
         means.append(pixels.mean(0, dtype=torch.float32).mean(0))
-    return torch.cat(means).cpu().numpy()
+    return torch.cat(means)

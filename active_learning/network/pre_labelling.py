@@ -11,10 +11,10 @@ from torch import nn
 
 from active_learning.annotations import Annotation, Bitmap, Instance
 from active_learning.errors import MaskALError
+from active_learning.network.detection_crops import cut_masks
 from active_learning.network.image_batches import ImageInput, UnreadableImage, read_images, same_shape_batches
 from active_learning.network.inference_copy import for_inference
 from detectron2.config import CfgNode
-from detectron2.modeling import detector_postprocess
 from detectron2.structures import Instances
 from detectron2.utils.memory import is_cuda_out_of_memory, none_if_cuda_oom
 
@@ -89,7 +89,9 @@ class PreLabeller:
 
     def _annotation(self, image: ImageInput, detections: Instances) -> Annotation:
         height, width = image.content["height"], image.content["width"]
-        found = detector_postprocess(detections, height, width)
+        found = none_if_cuda_oom(cut_masks, detections, height, width)
+        if found is None:
+            found = cut_masks(detections.to("cpu"), height, width)
         return Annotation(image.name, height, width, tuple(instances_of(found, self.classes, self.wanted)))
 
 
@@ -97,20 +99,11 @@ def instances_of(detections: Instances, classes: Sequence[str], wanted: frozense
     """The detections that have a pixel, as bitmaps with their score.
 
     Args:
-        detections: pred_masks (n, H, W) bool, pred_classes, scores; of one image.
+        detections: masks, pred_classes, scores of one image, as `cut_masks` gives them.
         classes: the names of the classes.
         wanted: the names of those to keep.
     """
     labels = [classes[index] for index in detections.pred_classes.tolist()]
-    for label, score, mask in zip(labels, detections.scores.tolist(), detections.pred_masks, strict=True):
-        if label in wanted and (bitmap := _crop(mask)) is not None:
-            yield Instance(label, bitmap=bitmap, score=score)
-
-
-def _crop(mask: torch.Tensor) -> Bitmap | None:
-    """The rows and columns of an HxW mask that have set pixels; cropped where it lies, so that little is moved."""
-    rows, columns = mask.any(dim=1).nonzero().flatten(), mask.any(dim=0).nonzero().flatten()
-    if not len(rows):
-        return None
-    (top, bottom), (left, right) = (rows[[0, -1]].tolist(), columns[[0, -1]].tolist())
-    return Bitmap(left, top, mask[top : bottom + 1, left : right + 1].cpu().numpy())
+    for label, score, mask in zip(labels, detections.scores.tolist(), detections.masks, strict=True):
+        if label in wanted and mask.area:
+            yield Instance(label, bitmap=Bitmap(mask.x, mask.y, mask.pixels), score=score)

@@ -82,7 +82,7 @@ def load_all_weights(model: nn.Module, path: str) -> None:
 
 
 def read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
-    """The model's input: `image` (3, h, w) float32, resized as for testing, `height` and `width` of the file in pixels.
+    """The model's input: `image` (3, h, w) uint8, resized as for testing, `height` and `width` of the file in pixels.
 
     Raises:
         MaskALError: the file is no image that can be read.
@@ -100,7 +100,7 @@ def _read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
     image = detection_utils.read_image(os.fspath(path), format=cfg.INPUT.FORMAT)
     resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
     resized = resize.get_transform(image).apply_image(image)
-    tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32))
+    tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)))
     return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
 
 

@@ -19,17 +19,17 @@ def log_odds(probabilities: torch.Tensor) -> torch.Tensor:
     return torch.logit(best)
 
 
-def noise(plain: torch.Tensor, sampled: torch.Tensor) -> float:
-    """Root mean square of what dropout does to log odds: (R,) without it, (T, R) with it."""
-    return float((sampled - plain).square().mean().sqrt())
+def noise(plain: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
+    """() root mean square of what dropout does to log odds: (R,) without it, (T, R) with it."""
+    return (sampled - plain).square().mean().sqrt().double()
 
 
-def screened(plain: torch.Tensor, threshold: float, reach: float) -> torch.Tensor:
+def screened(plain: torch.Tensor, threshold: float, reach: torch.Tensor) -> torch.Tensor:
     """Indices of the proposals that may come above a probability in a pass.
 
     Args:
         plain: (R,) log odds without dropout.
-        reach: how far, in log odds, dropout may lift them; NaN keeps all.
+        reach: () how far, in log odds, dropout may lift them; NaN keeps all.
     """
     if threshold <= 0:
         return torch.arange(len(plain), device=plain.device)

@@ -42,6 +42,7 @@ class ResumePoint(HookBase):
     def after_step(self) -> None:
         done = self.trainer.iter + 1
         if done % self._period == 0 or done == self.trainer.max_iter:
+            self.trainer.storage.settle()  # a loss that is not finite must stop the training before this is saved
             self._save(f"{self._prefix}_{self.trainer.iter:07d}")
             comm.synchronize()
 

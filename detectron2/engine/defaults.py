@@ -139,7 +139,7 @@ class DefaultPredictor:
             height, width = original_image.shape[:2]
             image = original_image[:, :, ::-1] if self.input_format == "RGB" else original_image
             resized = self.aug.get_transform(image).apply_image(image)
-            tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32))
+            tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)))
             return self.model([{"image": tensor, "height": height, "width": width}])[0]
 
 
@@ -261,6 +261,8 @@ class DefaultTrainer(TrainerBase):
         """Checkpoints are written by the main process, which does not know the others' states."""
         done, periods = self.iter + 1, (self.cfg.SOLVER.CHECKPOINT_PERIOD, self.cfg.TEST.EVAL_PERIOD)
         saved = done >= self.max_iter or any(period > 0 and done % period == 0 for period in periods)
+        if saved:
+            self.storage.settle()  # in all processes: a loss that is not finite stops all of them
         self._trainer.gather_process_states(saved)
 
     def state_dict(self) -> dict[str, Any]:

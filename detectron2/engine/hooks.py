@@ -315,6 +315,7 @@ class EvalHook(_Periodic):
             super().after_train()
 
     def _act(self) -> None:
+        self.trainer.storage.settle()  # a loss that is not finite must stop the training before this is evaluated
         # A training does not depend on when it is evaluated: a resumed one leaves out the evaluations before.
         with random_states_kept():
             results = self._func()

@@ -255,17 +255,18 @@ class SimpleTrainer(TrainerBase):
             return
         storage = get_event_storage()
         storage.settle()
-        storage.put_later(self._metrics_thread.submit(_metrics_on_device(losses, data_time, prefix, storage.iter)))
+        values, metrics = _metrics_on_device(losses, data_time, prefix, storage.iter)
+        storage.put_later(self._metrics_thread.submit(lambda: metrics(values.tolist())))
 
     @staticmethod
     def write_metrics(loss_dict: Losses, data_time: float, prefix: str = "") -> None:
         """Put losses and data time, gathered from all processes, into the storage; `prefix` goes before total_loss.
 
-        Raises FloatingPointError in every process where a loss is not finite in one.
+        Raises FloatingPointError in every process where a loss is not finite in one: for losses on a GPU, when the
+        storage fetches them, with the iteration they are of.
         """
         storage = get_event_storage()
-        for name, value in _metrics_on_device(loss_dict, data_time, prefix, storage.iter)().items():
-            storage.put_scalar(name, value)
+        storage.put_from_device(*_metrics_on_device(loss_dict, data_time, prefix, storage.iter))
 
     def gather_process_states(self, saved: bool) -> None:
         """Collect in all processes what each alone knows, where the main process saves this iteration; else forget."""
@@ -309,20 +310,21 @@ class SimpleTrainer(TrainerBase):
             self.load_process_states(state_dict["processes"])
 
 
-def _metrics_on_device(losses: Losses, data_time: float, prefix: str, iteration: int) -> Callable[[], dict[str, float]]:
-    """What waits for the losses to be computed and gives the metrics by name; the processes are gathered before."""
-    # All losses leave the device in one copy: each copy waits for the GPU.
+def _metrics_on_device(
+    losses: Losses, data_time: float, prefix: str, iteration: int
+) -> tuple[torch.Tensor, Callable[[list[float]], dict[str, float]]]:
+    """What leaves the device, gathered from the processes, and what makes the metrics by name of it."""
     values = torch.stack([loss.detach().float() for loss in losses.values()])
-    waited = torch.tensor(data_time, device=values.device)
+    waited = torch.full((), data_time, device=values.device)
     if comm.get_world_size() > 1:
         dist.all_reduce(values)
         values /= comm.get_world_size()
         dist.all_reduce(waited, op=dist.ReduceOp.MAX)
-    return partial(_metrics, torch.cat([values, waited[None]]), tuple(losses), prefix, iteration)
+    return torch.cat([values, waited[None]]), partial(_metrics, tuple(losses), prefix, iteration)
 
 
-def _metrics(values: torch.Tensor, names: Sequence[str], prefix: str, iteration: int) -> dict[str, float]:
-    *numbers, data_time = values.tolist()
+def _metrics(names: Sequence[str], prefix: str, iteration: int, values: list[float]) -> dict[str, float]:
+    *numbers, data_time = values
     losses = dict(zip(names, numbers, strict=True))
     if not math.isfinite(sum(numbers)):
         listed = ", ".join(f"{name} {value:g}" for name, value in losses.items())
@@ -373,6 +375,7 @@ class AMPTrainer(SimpleTrainer):
     def step_optimizer(self) -> None:
         if self.log_grad_scaler:
             get_event_storage().put_scalar("[metric]grad_scaler", self.grad_scaler.get_scale())
+        self.grad_scaler.unscale_(self.optimizer)  # here, so that an optimizer which is given the scale can clip too
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 

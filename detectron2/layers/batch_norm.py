@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import BatchNorm2d
 
+from detectron2.layers.derived import Derived
 from detectron2.utils import comm
 
 
@@ -33,6 +34,12 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer("running_mean", torch.zeros(num_features))
         # the variance plus eps is one: a fresh layer is the identity
         self.register_buffer("running_var", torch.ones(num_features) - eps)
+        self._folded: Derived[tuple[Tensor, Tensor]] = Derived()
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """What each channel is multiplied by, and what is then added, both (C,); calculated once for given buffers."""
+        buffers = (self.weight, self.bias, self.running_mean, self.running_var)
+        return self._folded.get(buffers, lambda: _scale_and_shift(self))
 
     def forward(self, x: Tensor) -> Tensor:
         if not x.requires_grad:
@@ -40,7 +47,7 @@ class FrozenBatchNorm2d(nn.Module):
                 x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
             )
         # unlike batch_norm's, the backward pass of a constant scale and shift needs no copy of the input
-        scale, shift = _scale_and_shift(self)
+        scale, shift = self.scale_and_shift()
         return torch.addcmul(shift.to(x.dtype).view(1, -1, 1, 1), x, scale.to(x.dtype).view(1, -1, 1, 1))
 
     def _load_from_state_dict(
@@ -82,7 +89,7 @@ def constant_scale_and_shift(norm: nn.Module | None) -> tuple[Tensor, Tensor] | 
     That is so for a FrozenBatchNorm2d, and in evaluation mode for a batch norm that keeps statistics; else None.
     """
     if type(norm) is FrozenBatchNorm2d:
-        return _scale_and_shift(norm)
+        return norm.scale_and_shift()
     # by type: a subclass may do more
     if type(norm) not in (BatchNorm2d, SyncBatchNorm):
         return None

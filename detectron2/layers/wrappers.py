@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 
 from detectron2.layers.batch_norm import constant_scale_and_shift
 from detectron2.layers.cpu import winograd
+from detectron2.layers.derived import Derived
 from detectron2.utils import comm
 
 __all__ = [
@@ -40,6 +41,8 @@ class Conv2d(nn.Conv2d):
         super().__init__(*args, **kwargs)
         self.norm = norm
         self.activation = activation
+        self._constants: Derived[tuple[Tensor, Tensor]] = Derived()
+        self._cast_shift: Derived[Tensor] = Derived()
 
     def forward(self, x: Tensor) -> Tensor:
         synced = self.training and isinstance(self.norm, nn.SyncBatchNorm) and comm.get_world_size() > 1
@@ -58,15 +61,53 @@ class Conv2d(nn.Conv2d):
         return x if self.activation is None else self.activation(x)
 
     def _folded(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        weight = self.weight * scale.view(-1, 1, 1, 1)
-        bias = shift if self.bias is None else shift + self.bias * scale
-        return self._conv_forward(x, weight, bias)
+        """The convolution with the norm taken in; what no training changes is calculated once."""
+        dtype = _autocast_dtype(x.device.type)
+        sources = [self.weight, scale, shift] if self.bias is None else [self.weight, self.bias, scale, shift]
+        if any(source.requires_grad for source in sources):
+            return self._conv_forward(x, *self._fold(scale, shift, dtype))
+        folded = self._constants.get(sources, lambda: self._fold(scale, shift, dtype), dtype)
+        return self._conv_forward(x, *folded)
+
+    def _fold(self, scale: Tensor, shift: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        weight = _scaled(self.weight, scale.view(-1, 1, 1, 1), dtype)
+        if self.bias is not None:
+            return weight, (shift + self.bias * scale).to(dtype)
+        if shift.requires_grad:
+            return weight, shift.to(dtype)
+        return weight, self._cast_shift.get([shift], lambda: shift.to(dtype), dtype)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         settings = (self.kernel_size, self.padding, self.stride, self.dilation, self.groups, self.padding_mode)
         if self.cpu_kernels and settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"):
             return winograd.conv3x3(x, weight, bias)
         return super()._conv_forward(x, weight, bias)
+
+
+def _autocast_dtype(device_type: str) -> torch.dtype:
+    """What convolutions cast their input, weight and bias to."""
+    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else torch.float32
+
+
+def _scaled(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    if dtype is torch.float32 or scale.requires_grad or not (weight.requires_grad and torch.is_grad_enabled()):
+        return (weight * scale).to(dtype)
+    scaled: Tensor = _ScaledInOneStep.apply(weight, scale, dtype)
+    return scaled
+
+
+class _ScaledInOneStep(torch.autograd.Function):
+    """A product that is rounded as it is written, and so its gradient: autograd would take two passes for each."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.save_for_backward(scale)
+        return torch.mul(weight, scale, out=torch.empty_like(weight, dtype=dtype))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (scale,) = ctx.saved_tensors
+        return gradient * scale, None, None
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -6,7 +6,7 @@ R boxes, (x0, y0, x1, y1) in pixels; deltas are (dx, dy, dw, dh) (Girshick et al
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +58,12 @@ class Box2BoxTransform:
         return torch.stack((x - half_w, y - half_h, x + half_w, y + half_h), dim=-1).flatten(1)
 
 
+def weighted(losses: dict[str, torch.Tensor], weights: Mapping[str, float]) -> dict[str, torch.Tensor]:
+    """Each loss times its weight, 1 where it has none."""
+    factors = {name: weights.get(name, 1.0) for name in losses}
+    return {name: loss if factors[name] == 1 else loss * factors[name] for name, loss in losses.items()}
+
+
 def box_regression_loss(
     transform: Box2BoxTransform,
     deltas: torch.Tensor,
@@ -65,15 +71,23 @@ def box_regression_loss(
     target_boxes: torch.Tensor,
     loss_type: str = "smooth_l1",
     smooth_l1_beta: float = 0.0,
+    is_counted: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Sum over the boxes of the loss of ``deltas`` (R, 4), which correct ``boxes`` towards ``target_boxes``.
 
     Args:
         loss_type: "smooth_l1" compares deltas; "giou", "diou" and "ciou" compare boxes.
         smooth_l1_beta: where smooth L1 turns from quadratic to linear; 0 is plain L1.
+        is_counted: (R,) bool, which boxes are part of the sum; all where None.
     """
+    reduction = "sum" if is_counted is None else "none"
+    if is_counted is not None:  # whatever the others' targets are, their loss must be finite
+        target_boxes = torch.where(is_counted.unsqueeze(1), target_boxes, boxes)
     if loss_type == "smooth_l1":
-        return F.smooth_l1_loss(deltas, transform.get_deltas(boxes, target_boxes), reduction="sum", beta=smooth_l1_beta)
-    if loss_type in IOU_LOSSES:
-        return IOU_LOSSES[loss_type](transform.apply_deltas(deltas, boxes), target_boxes, reduction="sum")
-    raise ValueError(f"BBOX_REG_LOSS_TYPE is '{loss_type}'; it can be one of {['smooth_l1', *IOU_LOSSES]}")
+        targets = transform.get_deltas(boxes, target_boxes)
+        loss = F.smooth_l1_loss(deltas, targets, reduction=reduction, beta=smooth_l1_beta)
+    elif loss_type in IOU_LOSSES:
+        loss = IOU_LOSSES[loss_type](transform.apply_deltas(deltas, boxes), target_boxes, reduction=reduction)
+    else:
+        raise ValueError(f"BBOX_REG_LOSS_TYPE is '{loss_type}'; it can be one of {['smooth_l1', *IOU_LOSSES]}")
+    return loss if is_counted is None else loss.reshape(len(loss), -1).sum(dim=1).masked_fill(~is_counted, 0.0).sum()

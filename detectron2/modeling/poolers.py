@@ -5,11 +5,13 @@ M boxes over the N images of a batch, (x0, y0, x1, y1) in pixels of the input.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import RoIPool
 
@@ -17,6 +19,9 @@ from detectron2.config import CfgNode
 from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.structures import Boxes
 from detectron2.utils.errors import InputError
+from detectron2.utils.transfers import counting_waits
+
+OUTSIDE = -1e6  # pixels
 
 
 def assign_boxes_to_levels(
@@ -26,7 +31,7 @@ def assign_boxes_to_levels(
 
     A square of side ``canonical_box_size`` pixels goes to ``canonical_level``; twice the side goes one level up.
     """
-    sizes = torch.cat([boxes.area() for boxes in box_lists]).sqrt()
+    sizes = Boxes.cat(list(box_lists)).area().sqrt()
     # The small constant gives boxes without area the lowest level instead of -infinity.
     levels = torch.floor(canonical_level + torch.log2(sizes / canonical_box_size + 1e-8))
     return levels.clamp(min=min_level, max=max_level).to(torch.int64) - min_level
@@ -86,10 +91,23 @@ class ROIPooler(nn.Module):
         levels = assign_boxes_to_levels(
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
-        return self._pool_levels(x, boxes, levels)
+        pool = self._pool_all if counting_waits(boxes) else self._pool_own
+        return pool(x, boxes, levels)
 
-    def _pool_levels(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-        # One sort and one count: a single wait for the device instead of one a level.
+    def _pool_all(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        """All boxes from each level, those of other levels outside its map, where features are zero.
+
+        How many boxes a level has is known only to the device: a GPU would have to be waited for.
+        """
+        outside = F.pad(boxes[:, :1], (0, 4), value=OUTSIDE)
+        parts = (
+            _pool(pooler, features, torch.where(levels.unsqueeze(1) == level, boxes, outside))
+            for level, (features, pooler) in enumerate(zip(x, self.level_poolers, strict=True))
+        )
+        return functools.reduce(torch.add, parts)
+
+    def _pool_own(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        """The boxes of each level from it."""
         counts = torch.bincount(levels, minlength=len(x)).tolist()
         order = levels.argsort()
         pooled = [

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from detectron2.utils.errors import InputError
+from detectron2.utils.transfers import host_copies, host_copy
 
 
 class Instances:
@@ -66,9 +67,14 @@ class Instances:
         return self._fields
 
     def to(self, *args: Any, **kwargs: Any) -> Instances:
-        """Instances whose fields are moved by their own `to`, those without one taken as they are."""
-        fields = self._fields.items()
-        moved = {name: value.to(*args, **kwargs) if hasattr(value, "to") else value for name, value in fields}
+        """Instances whose fields are moved by their own `to`, those without one taken as they are.
+
+        To the processor, the tensors of all fields leave a GPU together: it is waited for once.
+        """
+        fields = self._fields
+        if args in (("cpu",), (torch.device("cpu"),)) and not kwargs:
+            fields = _on_host(fields)
+        moved = {name: value.to(*args, **kwargs) if hasattr(value, "to") else value for name, value in fields.items()}
         return Instances(self._image_size, **moved)
 
     def __getitem__(self, item: int | slice | Tensor | Any) -> Instances:
@@ -77,6 +83,10 @@ class Instances:
             if not -len(self) <= item < len(self):
                 raise IndexError(f"instance {item} of {len(self)}")
             item = slice(item % len(self), item % len(self) + 1)
+        elif isinstance(item, Tensor) and item.dtype is torch.bool and item.dim() == 1:
+            if len(item) != len(self):
+                raise IndexError(f"a mask of {len(item)} bools cannot index {len(self)} instances")
+            item = item.nonzero().flatten()  # once, and not in every field: each makes the processor wait for a GPU
         return Instances(self._image_size, **{name: _select(value, item) for name, value in self._fields.items()})
 
     def __len__(self) -> int:
@@ -117,10 +127,23 @@ class Instances:
     __repr__ = __str__
 
 
+def _on_host(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that are tensors, or hold one, on the processor; the others as they are."""
+    tensors = {name: getattr(value, "tensor", value) for name, value in fields.items()}
+    tensors = {name: tensor for name, tensor in tensors.items() if _can_be_fetched(tensor)}
+    copies = zip(tensors, host_copies(list(tensors.values())), strict=True)
+    wrapped = {name: copy if fields[name] is tensors[name] else type(fields[name])(copy) for name, copy in copies}
+    return {**fields, **wrapped}
+
+
+def _can_be_fetched(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.device.type == "cuda" and not value.requires_grad
+
+
 def _select(value: Any, item: Any) -> Any:
     if not isinstance(value, (list, tuple)) or isinstance(item, slice):
         return value[item]
-    index = torch.as_tensor(item)
+    index = host_copy(torch.as_tensor(item))
     positions = index.nonzero().flatten() if index.dtype is torch.bool else index
     return type(value)(value[i] for i in positions.tolist())
 

@@ -18,6 +18,7 @@ from detectron2.layers import paste_masks_in_image, roi_align
 from detectron2.structures.boxes import Boxes, InstanceTensor
 from detectron2.utils.errors import InputError
 from detectron2.utils.memory import retry_if_cuda_oom
+from detectron2.utils.transfers import host_copy, to_device
 
 Polygons = list[np.ndarray]
 _CROP_PIXELS = 2**24
@@ -142,7 +143,7 @@ class PolygonMasks:
         """Selected instances: by an int (giving one), slice, list of ints, or tensor of indices or bools."""
         if isinstance(item, (int, slice)):
             return PolygonMasks(self.polygons[item] if isinstance(item, slice) else [self.polygons[item]])
-        index = torch.as_tensor(item, device="cpu")
+        index = host_copy(torch.as_tensor(item))
         if index.dim() != 1:
             raise IndexError(f"PolygonMasks are indexed by one dimension, got {index.dim()}")
         if index.dtype is torch.bool:
@@ -165,7 +166,7 @@ class PolygonMasks:
         """NxMxM bool, on the boxes' device: polygons rasterised in their box (Nx4, (x0, y0, x1, y1)) on an MxM grid."""
         if len(boxes) != len(self):
             raise InputError(f"{len(self)} masks cannot be cropped by {len(boxes)} boxes")
-        corners = boxes.detach().cpu().float().numpy()
+        corners = host_copy(boxes).float().numpy()
         # A box thinner than a tenth of a pixel must not blow polygons up without bound. The scales are numpy's numbers,
         # one by one: their rounding, which decides about points on a pixel's border, is then Detectron2's.
         scales = [[mask_size / max(side, 0.1) for side in box[2:] - box[:2]] for box in corners]
@@ -173,7 +174,7 @@ class PolygonMasks:
             [((polygon.reshape(-1, 2) - origin) * scale).ravel() for polygon in instance]
             for instance, origin, scale in zip(self.polygons, corners[:, :2], scales, strict=True)
         ]
-        return torch.from_numpy(_rasterize(fitted, mask_size, mask_size)).to(boxes.device)
+        return to_device(torch.from_numpy(_rasterize(fitted, mask_size, mask_size)), boxes.device)
 
     def area(self) -> Tensor:
         """N summed areas of the instances' polygons, in square pixels; overlaps count twice."""

@@ -14,18 +14,21 @@ import json
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from fvcore.common.history_buffer import HistoryBuffer
 
 from detectron2.utils.errors import InputError, NoEventStorageError
+from detectron2.utils.transfers import host_copies
+
+FETCH_PERIOD = 20  # iterations
 
 _storages: list[EventStorage] = []
 
@@ -47,6 +50,15 @@ def event_storage_or_new() -> EventStorage:
     return get_event_storage() if has_event_storage() else EventStorage()
 
 
+class _OnDevice(NamedTuple):
+    """What a GPU computes scalars of."""
+
+    values: torch.Tensor
+    scalars: Callable[[list[float]], Mapping[str, float]]
+    scope: str
+    iteration: int
+
+
 class EventStorage:
     """Scalars with their history, and the images and histograms that no writer has taken yet."""
 
@@ -59,6 +71,7 @@ class EventStorage:
         self._latest: dict[str, tuple[float, int]] = {}
         self._scope = ""
         self._awaited: deque[tuple[Future[dict[str, float]], int]] = deque()
+        self._on_device: deque[_OnDevice] = deque()
 
     def put_image(self, img_name: str, img_tensor: torch.Tensor | np.ndarray) -> None:
         """Add an image (3, H, W) in RGB: uint8 0..255 or float 0..1."""
@@ -89,12 +102,36 @@ class EventStorage:
         """Add the numbers by name, for this iteration, that another thread is computing; who reads waits for them."""
         self._awaited.append((scalars, self.iter))
 
+    def put_from_device(self, values: torch.Tensor, scalars: Callable[[list[float]], Mapping[str, float]]) -> None:
+        """Add the numbers by name that `scalars` makes of a tensor's values (n,), for this iteration.
+
+        From a GPU they are fetched when somebody reads numbers, after 20 iterations at the latest: each fetch makes the
+        processor wait. `scalars` then raises what it raises there.
+        """
+        waiting = _OnDevice(values.detach(), scalars, self._scope, self.iter)
+        if values.device.type == "cpu":
+            self._put_all(waiting)
+            return
+        self._on_device.append(waiting)
+        if self.iter - self._on_device[0].iteration >= FETCH_PERIOD or len(self._on_device) > 100 * FETCH_PERIOD:
+            self.settle()
+
+    def _put_all(self, waiting: _OnDevice) -> None:
+        for name, value in waiting.scalars(waiting.values.tolist()).items():
+            self._put(waiting.scope + name, value, True, waiting.iteration)
+
     def settle(self) -> None:
-        """Wait for what was put by `put_later`; raises, once, what the other thread raised."""
+        """Wait for what was put by `put_later` and `put_from_device`; raises, once, what went wrong there."""
         while self._awaited:
             scalars, iteration = self._awaited.popleft()
             for name, value in scalars.result().items():
                 self._put(name, value, True, iteration)
+        fetched = host_copies([waiting.values for waiting in self._on_device])
+        self._on_device = deque(
+            waiting._replace(values=values) for waiting, values in zip(self._on_device, fetched, strict=True)
+        )
+        while self._on_device:
+            self._put_all(self._on_device.popleft())
 
     def put_histogram(self, hist_name: str, hist_tensor: torch.Tensor, bins: int = 1000) -> None:
         """Add the distribution of a tensor's values."""

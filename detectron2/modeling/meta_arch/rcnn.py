@@ -23,6 +23,7 @@ from detectron2.modeling.roi_heads.roi_heads import build_roi_heads
 from detectron2.structures import ImageList, Instances
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
+from detectron2.utils.transfers import to_device
 
 __all__ = ["GeneralizedRCNN", "ProposalNetwork"]
 
@@ -60,7 +61,7 @@ class _Detector(nn.Module):
 
     def preprocess_image(self, batched_inputs: Batch) -> ImageList:
         """Images on the device, normalised, padded at the right and bottom to one size that suits the backbone."""
-        images = [x["image"].to(self.device, non_blocking=True) for x in batched_inputs]
+        images = [to_device(x["image"], self.device) for x in batched_inputs]
         images = [(image - self.pixel_mean) / self.pixel_std for image in images]
         return ImageList.from_tensors(
             images, self.backbone.size_divisibility, padding_constraints=self.backbone.padding_constraints
@@ -69,7 +70,7 @@ class _Detector(nn.Module):
     def _ground_truth(self, batched_inputs: Batch) -> list[Instances] | None:
         if "instances" not in batched_inputs[0]:
             return None
-        return [x["instances"].to(self.device) for x in batched_inputs]
+        return [x["instances"].to(self.device, non_blocking=True) for x in batched_inputs]
 
     @staticmethod
     def _postprocess(

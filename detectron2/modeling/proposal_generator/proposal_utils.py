@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from detectron2.layers import batched_nms
+from detectron2.layers import nms_by_image
+from detectron2.layers.nms import MOST_BOXES
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.errors import InputError
 
@@ -73,21 +74,47 @@ def suppress_proposals(
     count = len(image_sizes)
     all_boxes, all_logits = torch.cat(list(boxes), dim=1)[:count], torch.cat(list(logits), dim=1)[:count]
     finite = torch.isfinite(all_boxes).all(dim=2) & torch.isfinite(all_logits)
-    if training and not bool(finite.all()):
+    all_boxes, all_logits = all_boxes.masked_fill(~finite.unsqueeze(2), 0.0), all_logits.masked_fill(~finite, 0.0)
+    limits = (len(logits), nms_thresh, post_nms_topk, min_box_size, training)
+    results, at_once = [], max(MOST_BOXES // max(int(all_logits.shape[1]), 1), 1)
+    for first in range(0, count, at_once):
+        part = slice(first, first + at_once)
+        results += _suppress(all_boxes[part], all_logits[part], finite[part], levels, image_sizes[part], *limits)
+    return results
+
+
+def _suppress(
+    boxes: torch.Tensor,
+    logits: torch.Tensor,
+    finite: torch.Tensor,
+    levels: torch.Tensor,
+    image_sizes: Sequence[tuple[int, int]],
+    level_count: int,
+    nms_thresh: float,
+    post_nms_topk: int,
+    min_box_size: float,
+    training: bool,
+) -> list[Instances]:
+    """Of images with K candidates each: (N, K, 4), (N, K), (N, K) bool, (K,)."""
+    candidates, count = [Boxes(own) for own in boxes], len(image_sizes)
+    for own, image_size in zip(candidates, image_sizes, strict=True):
+        own.clip(image_size)
+    valid = torch.stack([own.nonempty(threshold=min_box_size) for own in candidates]) & finite
+    images = torch.arange(count, device=finite.device).unsqueeze(1).expand_as(finite)
+    if training:
+        # One image more takes what is not finite: so that is known when the proposals are, without another wait.
+        images, valid = images.where(finite, count), valid | ~finite
+    flat = (logits.flatten(), valid.flatten(), images.flatten(), count + training, levels.repeat(count), level_count)
+    kept = nms_by_image(torch.cat([own.tensor for own in candidates]), *flat, nms_thresh)
+    if training and len(kept.pop()):
         raise FloatingPointError(
             "the proposal network's boxes or scores are infinite or NaN: training has diverged; "
             "lower SOLVER.BASE_LR, warm up longer, or turn on SOLVER.CLIP_GRADIENTS"
         )
-    # Those that are not finite become empty boxes, which are dropped without a wait for the device.
-    all_boxes = all_boxes.masked_fill(~finite.unsqueeze(2), 0.0)
     results = []
-    for own_boxes, own_logits, own_finite, image_size in zip(all_boxes, all_logits, finite, image_sizes, strict=True):
-        candidates = Boxes(own_boxes)
-        candidates.clip(image_size)
-        valid = candidates.nonempty(threshold=min_box_size) & own_finite
-        candidates, own_logits = candidates[valid], own_logits[valid]
-        keep = batched_nms(candidates.tensor, own_logits, levels[valid], nms_thresh)[:post_nms_topk]
-        results.append(Instances(image_size, proposal_boxes=candidates[keep], objectness_logits=own_logits[keep]))
+    for index, (own, rows, image_size) in enumerate(zip(candidates, kept, image_sizes, strict=True)):
+        best = rows[:post_nms_topk] - index * own.tensor.shape[0]
+        results.append(Instances(image_size, proposal_boxes=own[best], objectness_logits=logits[index, best]))
     return results
 
 

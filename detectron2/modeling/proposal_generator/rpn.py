@@ -16,14 +16,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import Conv2d, ShapeSpec, cat, nonzero_tuple
+from detectron2.layers import Conv2d, ShapeSpec, cat
 from detectron2.layers.cpu import rpn_head_gradient
-from detectron2.modeling.anchor_generator import build_anchor_generator
-from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
+from detectron2.layers.derived import Derived
+from detectron2.modeling.anchor_generator import DefaultAnchorGenerator, build_anchor_generator
+from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss, weighted
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.proposal_generator.build import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.modeling.proposal_generator.proposal_utils import suppress_proposals, top_indices
-from detectron2.modeling.sampling import subsample_labels
+from detectron2.modeling.sampling import rows_where, subsample_mask
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
@@ -117,6 +118,22 @@ class StandardRPNHead(nn.Module):
         )
 
 
+def _in_float32(levels: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Tensors (N, K_l, ...) in float32; those of 16 bits together, in one pass and so in one of the gradient."""
+    if levels[0].dtype is torch.float32:
+        return levels
+    return list(cat(levels, dim=1).float().split([own.shape[1] for own in levels], dim=1))
+
+
+def _put_anchor_counts(labels: torch.Tensor, count: int) -> None:
+    """Write how many anchors of an image are sampled, from the labels of `count` images."""
+
+    def means(numbers: list[float]) -> dict[str, float]:
+        return {"rpn/num_pos_anchors": numbers[0] / count, "rpn/num_neg_anchors": numbers[1] / count}
+
+    event_storage_or_new().put_from_device(torch.stack((labels == 1, labels == 0)).sum(dim=1), means)
+
+
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class RPN(nn.Module):
     """Labels, losses and proposals around an RPN head.
@@ -168,6 +185,7 @@ class RPN(nn.Module):
         self.loss_weight = loss_weight if isinstance(loss_weight, dict) else dict.fromkeys(names, loss_weight)
         self.box_reg_loss_type = box_reg_loss_type
         self.smooth_l1_beta = smooth_l1_beta
+        self._kept_anchors: Derived[list[torch.Tensor]] = Derived()
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -199,11 +217,11 @@ class RPN(nn.Module):
     ) -> tuple[list[Instances], dict[str, torch.Tensor]]:
         """Proposals of each image (``proposal_boxes``, ``objectness_logits``) and, in training, the losses."""
         maps = [features[name] for name in self.in_features]
-        anchors = self.anchor_generator(maps)
+        anchors = self._anchors_of(maps)
         logit_maps, delta_maps = self.rpn_head(maps)
         # (N, A * D, H, W) -> (N, H * W * A, D): the order of the anchors.
-        logits = [x.permute(0, 2, 3, 1).flatten(1).float() for x in logit_maps]
-        deltas = [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4).float() for x in delta_maps]
+        logits = _in_float32([x.permute(0, 2, 3, 1).flatten(1) for x in logit_maps])
+        deltas = _in_float32([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in delta_maps])
         losses = {}
         if self.training:
             if gt_instances is None:
@@ -211,6 +229,14 @@ class RPN(nn.Module):
             labels, matched = self.label_and_sample_anchors(anchors, gt_instances)
             losses = self.losses(anchors, logits, labels, deltas, matched)
         return self.predict_proposals(anchors, logits, deltas, images.image_sizes), losses
+
+    def _anchors_of(self, maps: Sequence[torch.Tensor]) -> list[Boxes]:
+        """Those of the last maps where the sizes are the same; other generators may look at more than sizes."""
+        if type(self.anchor_generator) is not DefaultAnchorGenerator:
+            return self.anchor_generator(maps)
+        generator, sizes = self.anchor_generator, [one.shape[-2:] for one in maps]
+        kept = self._kept_anchors.get(generator.cell_anchors, lambda: [own.tensor for own in generator(maps)], sizes)
+        return [Boxes(own) for own in kept]
 
     @torch.no_grad()
     def label_and_sample_anchors(
@@ -226,12 +252,12 @@ class RPN(nn.Module):
             if self.anchor_boundary_thresh >= 0:
                 inside = all_anchors.inside_box(truth.image_size, self.anchor_boundary_thresh)  # type: ignore[arg-type]
                 own_labels = own_labels.masked_fill(~inside, -1)
-            positive, negative = subsample_labels(own_labels, self.batch_size_per_image, self.positive_fraction, 0)
-            sampled = torch.full_like(own_labels, -1)
-            labels.append(sampled.index_fill_(0, positive, 1).index_fill_(0, negative, 0))
+            labels.append(own_labels)
             boxes = truth.gt_boxes.tensor
             matched.append(boxes[indices.to(boxes.device)] if len(boxes) else torch.zeros_like(all_anchors.tensor))
-        return labels, matched
+        all_labels = torch.stack(labels)
+        sampled = subsample_mask(all_labels, self.batch_size_per_image, self.positive_fraction, 0)
+        return list(torch.where(sampled, all_labels, -1)), matched
 
     def losses(
         self,
@@ -248,27 +274,26 @@ class RPN(nn.Module):
             pred_objectness_logits, pred_anchor_deltas: L tensors (N, K_l) and (N, K_l, 4).
             gt_labels, gt_boxes: N tensors (R,) and (R, 4) from :meth:`label_and_sample_anchors`.
         """
-        labels = torch.stack(list(gt_labels))
-        sampled = nonzero_tuple(labels >= 0)
-        targets = labels[sampled]
-        images, indices = (x[targets == 1] for x in sampled)
-        storage = event_storage_or_new()
-        storage.put_scalar("rpn/num_pos_anchors", len(images) / len(labels))
-        storage.put_scalar("rpn/num_neg_anchors", (len(targets) - len(images)) / len(labels))
-
-        logits = cat(list(pred_objectness_logits), dim=1)[sampled]
-        cls_loss = F.binary_cross_entropy_with_logits(logits, targets.to(torch.float32), reduction="sum")
+        count, labels = len(gt_labels), torch.cat(list(gt_labels))
+        sampled, weights = rows_where(labels >= 0)
+        targets = labels[sampled].to(torch.float32)
+        logits = cat(list(pred_objectness_logits), dim=1).flatten()[sampled]
+        # Labels of -1, whose weight is 0, must be none that makes the loss infinite.
+        cls_loss = F.binary_cross_entropy_with_logits(logits, targets.clamp(min=0), weights, reduction="sum")
+        objects, is_object = rows_where(labels == 1)
         loc_loss = box_regression_loss(
             self.box2box_transform,
-            cat(list(pred_anchor_deltas), dim=1)[images, indices],
-            Boxes.cat(list(anchors)).tensor[indices],
-            torch.stack(list(gt_boxes))[images, indices],
+            cat(list(pred_anchor_deltas), dim=1).flatten(0, 1)[objects],
+            Boxes.cat(list(anchors)).tensor.expand(count, -1, -1).flatten(0, 1)[objects],
+            torch.cat(list(gt_boxes))[objects],
             self.box_reg_loss_type,
             self.smooth_l1_beta,
+            is_object,
         )
-        normalizer = self.batch_size_per_image * len(labels)
+        _put_anchor_counts(labels, count)
+        normalizer = self.batch_size_per_image * count
         losses = {"loss_rpn_cls": cls_loss / normalizer, "loss_rpn_loc": loc_loss / normalizer}
-        return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+        return weighted(losses, self.loss_weight)
 
     @torch.no_grad()
     def predict_proposals(
@@ -282,12 +307,13 @@ class RPN(nn.Module):
 
         Only the candidates that can survive ``pre_nms_topk`` are decoded.
         """
-        boxes, logits = [], []
-        for level, scores, deltas in zip(anchors, pred_objectness_logits, pred_anchor_deltas, strict=True):
+        chosen, deltas, logits = [], [], []
+        for level, scores, own_deltas in zip(anchors, pred_objectness_logits, pred_anchor_deltas, strict=True):
             index = top_indices(scores, self.pre_nms_topk[self.training])
-            chosen = deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
-            decoded = self.box2box_transform.apply_deltas(chosen.flatten(0, 1), level.tensor[index.flatten()])
-            boxes.append(decoded.view_as(chosen))
+            chosen.append(level.tensor[index])
+            deltas.append(own_deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)))
             logits.append(scores.gather(1, index))
-        kept = self.post_nms_topk[self.training]
-        return suppress_proposals(boxes, logits, image_sizes, self.nms_thresh, kept, self.min_box_size, self.training)
+        candidates = cat(deltas, dim=1)
+        boxes = self.box2box_transform.apply_deltas(candidates.flatten(0, 1), cat(chosen, dim=1).flatten(0, 1))
+        limits = (self.nms_thresh, self.post_nms_topk[self.training], self.min_box_size, self.training)
+        return suppress_proposals([boxes.view_as(candidates)], logits, image_sizes, *limits)

@@ -22,6 +22,7 @@ from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers, fast_r
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
+from detectron2.utils.transfers import host_copies, to_device
 
 __all__ = ["CascadeROIHeads"]
 
@@ -137,13 +138,14 @@ class CascadeROIHeads(base.StandardROIHeads):
 
         In training those without area are dropped; at test they stay, as the stages' scores are averaged row by row.
         """
-        proposals = []
-        for own, image_size in zip(boxes, image_sizes, strict=True):
-            clipped = Boxes(own.detach())
-            clipped.clip(image_size)
-            kept = clipped[clipped.nonempty()] if self.training else clipped
-            proposals.append(Instances(image_size, proposal_boxes=kept))
-        return proposals
+        clipped = [Boxes(own.detach()) for own in boxes]
+        for own, image_size in zip(clipped, image_sizes, strict=True):
+            own.clip(image_size)
+        if self.training:
+            kept = host_copies([own.nonempty() for own in clipped])
+            clipped = [_rows(own, is_kept) for own, is_kept in zip(clipped, kept, strict=True)]
+        sized = zip(clipped, image_sizes, strict=True)
+        return [Instances(image_size, proposal_boxes=own) for own, image_size in sized]
 
     @torch.no_grad()
     def _match_and_label_boxes(
@@ -177,6 +179,11 @@ class CascadeROIHeads(base.StandardROIHeads):
         image_sizes = [own.image_size for own in outputs[-1][1]]
         limits = (last.test_score_thresh, last.test_nms_thresh, last.test_topk_per_image)
         return fast_rcnn_inference(last.predict_boxes(*outputs[-1]), probs, image_sizes, *limits)[0]
+
+
+def _rows(boxes: Boxes, is_kept: torch.Tensor) -> Boxes:
+    """The boxes of which the processor knows that they are kept, usually all."""
+    return boxes if bool(is_kept.all()) else boxes[to_device(is_kept.nonzero().flatten(), boxes.device)]
 
 
 def _check_cascade_config(cfg: CfgNode) -> None:

@@ -7,6 +7,8 @@ where all classes share one box. Boxes are (x0, y0, x1, y1) in pixels of the inp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -14,13 +16,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec, batched_nms, cat, cross_entropy, nonzero_tuple
-from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
+from detectron2.layers import ShapeSpec, cat, cross_entropy, nms_by_image, nonzero_tuple
+from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss, weighted
+from detectron2.modeling.sampling import rows_where
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
+from detectron2.utils.transfers import counting_waits, to_device
 
-__all__ = ["FastRCNNOutputLayers", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
+__all__ = ["FastRCNNOutputLayers", "detect_objects", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
+
+FEW_PAIRS = 2**13  # of proposals and classes
 
 Predictions = tuple[torch.Tensor, torch.Tensor]
 
@@ -33,11 +39,19 @@ def fast_rcnn_inference(
     nms_thresh: float,
     topk_per_image: int,
 ) -> tuple[list[Instances], list[torch.Tensor]]:
-    """Detections of each image; see :func:`fast_rcnn_inference_single_image` for one."""
-    limits = (score_thresh, nms_thresh, topk_per_image)
-    images = zip(boxes, scores, image_shapes, strict=True)
-    results = [fast_rcnn_inference_single_image(*image, *limits) for image in images]
-    return [instances for instances, _ in results], [rows for _, rows in results]
+    """Detections of each image: every (proposal, class) above ``score_thresh``, suppressed inside its class.
+
+    Args:
+        boxes: (R, 4 B) of each image, get clipped to ``image_shapes`` (height, width).
+        scores: (R, K + 1) probabilities of each image, background last.
+        nms_thresh: IoU above which the lower of two detections of a class is suppressed.
+        topk_per_image: most detections to keep; below 0 keeps all.
+
+    Returns:
+        For each image Instances with ``pred_boxes``, ``scores``, ``pred_classes``, best first; and each one's row of
+        ``boxes``.
+    """
+    return detect_objects(boxes, scores, image_shapes, score_thresh, nms_thresh, topk_per_image)
 
 
 def fast_rcnn_inference_single_image(
@@ -48,28 +62,64 @@ def fast_rcnn_inference_single_image(
     nms_thresh: float,
     topk_per_image: int,
 ) -> tuple[Instances, torch.Tensor]:
-    """Detections of one image: every (proposal, class) above ``score_thresh``, suppressed inside its class.
+    """:func:`fast_rcnn_inference` of one image."""
+    limits = (score_thresh, nms_thresh, topk_per_image)
+    (instances,), (rows,) = fast_rcnn_inference([boxes], [scores], [image_shape], *limits)
+    return instances, rows
 
-    Args:
-        boxes: (R, 4 B), get clipped to ``image_shape`` (height, width).
-        scores: (R, K + 1) probabilities, background last.
-        nms_thresh: IoU above which the lower of two detections of a class is suppressed.
-        topk_per_image: most detections to keep; below 0 keeps all.
 
-    Returns:
-        Instances with ``pred_boxes``, ``scores``, ``pred_classes``, best first; and each one's row of ``boxes``.
+def detect_objects(
+    boxes: Sequence[torch.Tensor],
+    scores: Sequence[torch.Tensor],
+    image_shapes: Sequence[tuple[int, int]],
+    score_thresh: float,
+    nms_thresh: float,
+    topk_per_image: int,
+    across_classes: bool = False,
+) -> tuple[list[Instances], list[torch.Tensor]]:
+    """:func:`fast_rcnn_inference`; with ``across_classes`` an object is detected once, whatever its class."""
+    counts = [len(own) for own in boxes]
+    if not counts:
+        return [], []
+    all_boxes, all_scores = cat(list(boxes)), cat(list(scores))
+    finite = torch.isfinite(all_boxes).all(dim=1) & torch.isfinite(all_scores).all(dim=1)
+    all_scores = all_scores[:, :-1]
+    rows, classes, valid = _pairs_where((all_scores > score_thresh) & finite.unsqueeze(1))
+    owners = torch.cat([finite.new_full((count,), i, dtype=torch.int64) for i, count in enumerate(counts)])
+    images = owners[rows]
+    candidates = _clipped(_boxes_of_classes(all_boxes, classes, rows), images, image_shapes)
+    found = all_scores[rows, classes]
+    groups, group_count = (None, 1) if across_classes else (classes, all_scores.shape[1])
+    kept = nms_by_image(candidates, found, valid, images, len(counts), groups, group_count, nms_thresh)
+    kept = [own[:topk_per_image] if topk_per_image >= 0 else own for own in kept]
+    results = [
+        Instances(shape, pred_boxes=Boxes(candidates[own]), scores=found[own], pred_classes=classes[own])
+        for own, shape in zip(kept, image_shapes, strict=True)
+    ]
+    return results, [rows[own] - first for own, first in zip(kept, accumulate(counts, initial=0), strict=False)]
+
+
+def _pairs_where(above: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows, columns, and whether (R, K) ``above`` holds: of the pairs where it does; of few pairs on a GPU of all.
+
+    To compare a few thousand boxes too many takes a GPU less time than to be waited for.
     """
-    finite = torch.isfinite(boxes).all(dim=1) & torch.isfinite(scores).all(dim=1)
-    scores = scores[:, :-1]
-    rows, classes = nonzero_tuple((scores > score_thresh) & finite.unsqueeze(1))
-    chosen = Boxes(_boxes_of_classes(boxes, classes, rows))
-    chosen.clip(image_shape)
-    chosen_scores = scores[rows, classes]
-    keep = batched_nms(chosen.tensor, chosen_scores, classes, nms_thresh)
-    if topk_per_image >= 0:
-        keep = keep[:topk_per_image]
-    result = Instances(image_shape, pred_boxes=chosen[keep], scores=chosen_scores[keep], pred_classes=classes[keep])
-    return result, rows[keep]
+    if counting_waits(above) and above.numel() <= FEW_PAIRS:
+        pairs = torch.arange(above.numel(), device=above.device)
+        return pairs // above.shape[1], pairs % above.shape[1], above.flatten()
+    rows, columns = nonzero_tuple(above)
+    return rows, columns, torch.ones_like(rows, dtype=torch.bool)
+
+
+def _clipped(boxes: torch.Tensor, images: torch.Tensor, image_shapes: Sequence[tuple[int, int]]) -> torch.Tensor:
+    """(n, 4) boxes inside their image, of ``images`` (n,)."""
+    if len(image_shapes) == 1:
+        clipped = Boxes(boxes)
+        clipped.clip(image_shapes[0])
+        return clipped.tensor
+    sides = [torch.as_tensor(side, dtype=boxes.dtype) for height, width in image_shapes for side in (width, height)]
+    corners = to_device(torch.stack(sides).view(-1, 2).repeat(1, 2), boxes.device)
+    return boxes.clamp(min=0).minimum(corners[images])
 
 
 def _boxes_of_classes(boxes: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
@@ -85,14 +135,17 @@ def _put_classification_stats(logits: torch.Tensor, gt_classes: torch.Tensor) ->
     predicted = logits.argmax(dim=1)
     correct, is_object = predicted == gt_classes, gt_classes < num_classes
     missed = is_object & (predicted == num_classes)
-    counts = torch.stack((correct.sum(), is_object.sum(), (correct & is_object).sum(), missed.sum()))
-    num_correct, num_objects, num_correct_objects, num_missed = counts.tolist()
-    storage = event_storage_or_new()
-    if len(gt_classes):
-        storage.put_scalar("fast_rcnn/cls_accuracy", num_correct / len(gt_classes))
+    counts = torch.stack((correct, is_object, correct & is_object, missed)).sum(dim=1)
+    event_storage_or_new().put_from_device(counts, partial(_classification_stats, len(gt_classes)))
+
+
+def _classification_stats(count: int, numbers: list[float]) -> dict[str, float]:
+    num_correct, num_objects, num_correct_objects, num_missed = numbers
+    stats = {"fast_rcnn/cls_accuracy": num_correct / count} if count else {}
     if num_objects:
-        storage.put_scalar("fast_rcnn/fg_cls_accuracy", num_correct_objects / num_objects)
-        storage.put_scalar("fast_rcnn/false_negative", num_missed / num_objects)
+        stats["fast_rcnn/fg_cls_accuracy"] = num_correct_objects / num_objects
+        stats["fast_rcnn/false_negative"] = num_missed / num_objects
+    return stats
 
 
 class FastRCNNOutputLayers(nn.Module):
@@ -101,7 +154,7 @@ class FastRCNNOutputLayers(nn.Module):
     Args:
         input_shape: of the features of one proposal; an int is that many channels.
         num_classes: K.
-        test_score_thresh, test_nms_thresh, test_topk_per_image: see :func:`fast_rcnn_inference_single_image`.
+        test_score_thresh, test_nms_thresh, test_topk_per_image: see :func:`fast_rcnn_inference`.
         cls_agnostic_bbox_reg: one box for all classes (B = 1).
         smooth_l1_beta, box_reg_loss_type: see :func:`box_regression_loss`.
         loss_weight: one for both losses, or by name (loss_cls, loss_box_reg).
@@ -192,7 +245,7 @@ class FastRCNNOutputLayers(nn.Module):
             "loss_cls": classify(logits, gt_classes),
             "loss_box_reg": self.box_reg_loss(boxes, targets, deltas, gt_classes),
         }
-        return {name: loss * self.loss_weight.get(name, 1.0) for name, loss in losses.items()}
+        return weighted(losses, self.loss_weight)
 
     def sigmoid_cross_entropy_loss(self, pred_class_logits: torch.Tensor, gt_classes: torch.Tensor) -> torch.Tensor:
         """Binary cross entropy summed over the K classes, mean over the proposals; the background has no unit."""
@@ -207,10 +260,10 @@ class FastRCNNOutputLayers(nn.Module):
 
         So each foreground proposal weighs the same, however many an image has, and ``loss_cls`` is on the same scale.
         """
-        rows = nonzero_tuple((gt_classes >= 0) & (gt_classes < self.num_classes))[0]
-        deltas = _boxes_of_classes(pred_deltas[rows], gt_classes[rows])
+        rows, is_object = rows_where((gt_classes >= 0) & (gt_classes < self.num_classes))
+        deltas = _boxes_of_classes(pred_deltas[rows], gt_classes[rows].clamp(0, self.num_classes - 1))
         boxes, kind = (proposal_boxes[rows], gt_boxes[rows]), (self.box_reg_loss_type, self.smooth_l1_beta)
-        loss = box_regression_loss(self.box2box_transform, deltas, *boxes, *kind)
+        loss = box_regression_loss(self.box2box_transform, deltas, *boxes, *kind, is_object)
         return loss / max(gt_classes.numel(), 1)
 
     def inference(

@@ -6,6 +6,7 @@ M regions over the N images of a batch; masks are S x S inside their box; K clas
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ConvTranspose2d, ShapeSpec, cat
+from detectron2.modeling.box_regression import weighted
 from detectron2.modeling.roi_heads.box_head import conv3x3_norm_relu, initialize
 from detectron2.structures import Instances
 from detectron2.utils.errors import InputError
@@ -68,12 +70,17 @@ def mask_rcnn_loss(pred_mask_logits: torch.Tensor, instances: Sequence[Instances
 
 def _put_mask_stats(predicted: torch.Tensor, is_set: torch.Tensor) -> None:
     wrong = predicted != is_set
-    counts = torch.stack((wrong.sum(), (wrong & ~is_set).sum(), (wrong & is_set).sum(), is_set.sum()))
-    num_wrong, num_false_positive, num_false_negative, num_set = counts.tolist()
-    storage = event_storage_or_new()
-    storage.put_scalar("mask_rcnn/accuracy", 1 - num_wrong / max(is_set.numel(), 1))
-    storage.put_scalar("mask_rcnn/false_positive", num_false_positive / max(is_set.numel() - num_set, 1))
-    storage.put_scalar("mask_rcnn/false_negative", num_false_negative / max(num_set, 1))
+    counts = torch.stack((wrong, wrong & ~is_set, wrong & is_set, is_set)).flatten(1).sum(dim=1)
+    event_storage_or_new().put_from_device(counts, partial(_mask_stats, is_set.numel()))
+
+
+def _mask_stats(count: int, numbers: list[float]) -> dict[str, float]:
+    num_wrong, num_false_positive, num_false_negative, num_set = numbers
+    return {
+        "mask_rcnn/accuracy": 1 - num_wrong / max(count, 1),
+        "mask_rcnn/false_positive": num_false_positive / max(count - num_set, 1),
+        "mask_rcnn/false_negative": num_false_negative / max(num_set, 1),
+    }
 
 
 def mask_rcnn_inference(pred_mask_logits: torch.Tensor, pred_instances: Sequence[Instances]) -> None:
@@ -108,7 +115,8 @@ class BaseMaskRCNNHead(nn.Module):
         """
         logits = self.layers(x)
         if self.training:
-            return {"loss_mask": mask_rcnn_loss(logits, instances, self.vis_period) * self.loss_weight}
+            losses = {"loss_mask": mask_rcnn_loss(logits, instances, self.vis_period)}
+            return weighted(losses, {"loss_mask": self.loss_weight})
         mask_rcnn_inference(logits, instances)
         return instances
 

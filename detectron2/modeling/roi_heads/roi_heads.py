@@ -7,13 +7,14 @@ Instances of each image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import nn
 
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec, nonzero_tuple
+from detectron2.layers import ShapeSpec
 from detectron2.modeling.backbone.resnet import BottleneckBlock, ResNet
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.poolers import ROIPooler, build_roi_pooler
@@ -21,11 +22,19 @@ from detectron2.modeling.proposal_generator.proposal_utils import add_ground_tru
 from detectron2.modeling.roi_heads.box_head import build_box_head
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.modeling.roi_heads.mask_head import build_mask_head
-from detectron2.modeling.sampling import subsample_labels
+from detectron2.modeling.roi_heads.proposal_samples import (
+    ProposalSample,
+    foreground_of,
+    foreground_rows,
+    put_sample_counts,
+    sampled_proposals,
+    select_foreground_proposals,
+)
+from detectron2.modeling.sampling import subsample_rows
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.errors import InputError
-from detectron2.utils.events import event_storage_or_new
 from detectron2.utils.registry import Registry
+from detectron2.utils.transfers import host_copy, to_device
 
 __all__ = [
     "ROI_HEADS_REGISTRY", "ROIHeads", "Res5ROIHeads", "StandardROIHeads", "build_roi_heads",
@@ -46,14 +55,6 @@ def build_roi_heads(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> nn.Modul
         known = sorted(registered for registered, _ in ROI_HEADS_REGISTRY)
         raise KeyError(f"MODEL.ROI_HEADS.NAME is '{name}'; known heads: {', '.join(known)}")
     return ROI_HEADS_REGISTRY.get(name)(cfg, input_shape)
-
-
-def select_foreground_proposals(
-    proposals: Sequence[Instances], bg_label: int
-) -> tuple[list[Instances], list[torch.Tensor]]:
-    """Of each image the proposals whose ``gt_classes`` is neither ``bg_label`` nor -1, and their (R,) bool mask."""
-    masks = [(own.gt_classes != -1) & (own.gt_classes != bg_label) for own in proposals]
-    return [own[nonzero_tuple(mask)[0]] for own, mask in zip(proposals, masks, strict=True)], masks
 
 
 class ROIHeads(nn.Module):
@@ -106,33 +107,24 @@ class ROIHeads(nn.Module):
         """
         if self.proposal_append_gt:
             proposals = add_ground_truth_to_proposals(targets, proposals)
-        sampled = [self._label_and_sample(own, truth) for own, truth in zip(proposals, targets, strict=True)]
-        put_sample_counts("roi_head", [(own.gt_classes != self.num_classes).sum() for own in sampled], sampled)
+        samples = [self._label_and_sample(own, truth) for own, truth in zip(proposals, targets, strict=True)]
+        sampled = sampled_proposals(proposals, targets, samples)
+        classes = [host_copy(own.gt_classes) for own in sampled]
+        put_sample_counts("roi_head", [(own != self.num_classes).sum() for own in classes], sampled)
         return sampled
 
-    def _label_and_sample(self, proposals: Instances, targets: Instances) -> Instances:
+    def _label_and_sample(self, proposals: Instances, targets: Instances) -> ProposalSample:
         matches, labels = self.proposal_matcher(pairwise_iou(targets.gt_boxes, proposals.proposal_boxes))
         rows, gt_classes = self._sample_proposals(matches, labels, targets.gt_classes)
-        sampled = proposals[rows]
-        sampled.gt_classes = gt_classes
-        if len(targets):
-            fields = targets.get_fields().items()
-            truth = {name: value for name, value in fields if name.startswith("gt_") and not sampled.has(name)}
-            matched = Instances(targets.image_size, **truth)[matches[rows]]
-            for name, value in matched.get_fields().items():
-                sampled.set(name, value)
-        return sampled
+        return ProposalSample(rows, matches[rows], gt_classes, proposals.proposal_boxes.tensor[rows])
 
     def _sample_proposals(
         self, matched_idxs: torch.Tensor, matched_labels: torch.Tensor, gt_classes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sampled rows, and their classes."""
-        background = torch.full_like(matched_idxs, self.num_classes)
-        classes = gt_classes[matched_idxs] if gt_classes.numel() else background
-        classes = torch.where(matched_labels == 0, background, classes).masked_fill(matched_labels == -1, -1)
-        chosen = subsample_labels(classes, self.batch_size_per_image, self.positive_fraction, self.num_classes)
-        rows = torch.cat(chosen)
-        return rows, classes[rows]
+        """Sampled rows, and their classes: on a GPU as :func:`subsample_rows` gives them."""
+        classes = gt_classes[matched_idxs] if gt_classes.numel() else torch.full_like(matched_idxs, self.num_classes)
+        classes = torch.where(matched_labels == 0, self.num_classes, classes).masked_fill(matched_labels == -1, -1)
+        return subsample_rows(classes, self.batch_size_per_image, self.positive_fraction, self.num_classes)
 
     def forward(
         self, images: ImageList, features: Features, proposals: Any, targets: Sequence[Instances] | None = None
@@ -143,14 +135,6 @@ class ROIHeads(nn.Module):
     def _require_eval(self, method: str) -> None:
         if self.training:
             raise RuntimeError(f"{method}: the model is in training mode, call eval() before")
-
-
-def put_sample_counts(scope: str, foreground: Sequence[torch.Tensor], sampled: Sequence[Instances]) -> None:
-    """Write how many of the proposals of an image are foreground and background, from each image's foreground ()."""
-    found, images = int(sum(foreground)), max(len(sampled), 1)
-    storage = event_storage_or_new()
-    storage.put_scalar(f"{scope}/num_fg_samples", found / images)
-    storage.put_scalar(f"{scope}/num_bg_samples", (sum(len(own) for own in sampled) - found) / images)
 
 
 def required(targets: Sequence[Instances] | None) -> Sequence[Instances]:
@@ -246,9 +230,16 @@ class Res5ROIHeads(ROIHeads):
             return self.forward_with_given_boxes(features, detections), {}
         losses = self.box_predictor.losses(predictions, proposals)
         if self.mask_on:
-            foreground, masks = select_foreground_proposals(proposals, self.num_classes)
-            losses.update(self.mask_head(regions[torch.cat(masks)], foreground))
+            foreground = foreground_of(proposals, self.num_classes)
+            losses.update(self.mask_head(regions[self._foreground_regions(proposals)], foreground))
         return list(proposals), losses
+
+    def _foreground_regions(self, proposals: Sequence[Instances]) -> torch.Tensor:
+        """Rows with an object among the regions of all images."""
+        rows = foreground_rows(proposals, self.num_classes)
+        first = accumulate((len(own) for own in proposals), initial=0)
+        all_rows = torch.cat([own + start for own, start in zip(rows, first, strict=False)])
+        return to_device(all_rows, proposals[0].gt_classes.device)
 
     def forward_with_given_boxes(self, features: Features, instances: list[Instances]) -> list[Instances]:
         """Add the masks to detections that have ``pred_boxes`` and ``pred_classes``; only at test."""
@@ -370,7 +361,7 @@ class StandardROIHeads(ROIHeads):
         if not self.mask_on:
             return {} if self.training else instances
         if self.training:
-            instances, _ = select_foreground_proposals(instances, self.num_classes)
+            instances = foreground_of(instances, self.num_classes)
         if self.mask_pooler is None:
             return self.mask_head({name: features[name] for name in self.mask_in_features}, instances)
         boxes = [own.proposal_boxes if self.training else own.pred_boxes for own in instances]

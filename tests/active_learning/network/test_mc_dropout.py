@@ -14,6 +14,7 @@ from active_learning.errors import MaskALError
 from active_learning.network import mc_dropout
 from active_learning.network.mc_dropout import MonteCarloDropout
 from active_learning.network.prediction import detect, read_input
+from benchmarks.certainty_distribution import kolmogorov_smirnov, repeated, with_own_dropout_of_torch
 from detectron2.modeling import build_model
 
 
@@ -119,6 +120,19 @@ def test_what_is_left_out_changes_nothing_else(model, cfg, wide_image, monkeypat
     assert any(every.passes)
 
 
+def test_certainty_is_distributed_as_with_the_dropout_of_torch(model, cfg, wide_image):
+    """In small form: benchmarks/certainty_distribution.py does it with trained networks."""
+    model.proposal_generator.post_nms_topk[False] = 5
+    repetitions = 60
+    keys = {"passes": 4 * repetitions, "seed": 0, "margin": None}
+    ours = repeated(MonteCarloDropout(model, cfg, **keys), wide_image, repetitions)
+    torchs = with_own_dropout_of_torch(MonteCarloDropout(model, cfg, **keys))
+    theirs = repeated(torchs, wide_image, repetitions)
+    assert ours.std() > 0.01
+    assert kolmogorov_smirnov(ours, theirs) > 0.01
+    assert kolmogorov_smirnov(ours, ours + ours.std()) < 0.01
+
+
 def test_trunk_runs_once_an_image(model, cfg, wide_image):
     calls = []
     for name in ("backbone", "proposal_generator"):
@@ -215,8 +229,8 @@ def test_passes_are_not_halved_where_one_fills_the_bound(model, cfg, wide_image,
     """How many passes a batch holds when the memory is never enough."""
     sizes = []
 
-    def full(layers, generators, passes, rows):
-        sizes.append(len(passes))
+    def full(layers, image_key, streams, objects):
+        sizes.append(len(streams[0].unique()))
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(mc_dropout, "BOX_FEATURES_AT_ONCE", bound)

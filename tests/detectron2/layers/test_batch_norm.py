@@ -170,3 +170,20 @@ def test_layer_norm_is_over_channels() -> None:
     mean, var = x.mean(1, keepdim=True), x.var(1, keepdim=True, unbiased=False)
     expected = (x - mean) / (var + 1e-6).sqrt() * norm.weight[:, None, None] + norm.bias[:, None, None]
     torch.testing.assert_close(norm(x), expected)
+
+
+@pytest.mark.parametrize("with_gradient", [False, True], ids=["constant input", "trained input"])
+def test_loaded_weights_and_changed_buffers_are_seen(with_gradient: bool) -> None:
+    torch.manual_seed(0)
+    norm, x = FrozenBatchNorm2d(4), torch.randn(2, 4, 3, 3, requires_grad=with_gradient)
+    norm(x)
+    for change in (
+        lambda: norm.load_state_dict({name: torch.rand(4) + 0.5 for name in norm.state_dict()}),
+        lambda: norm.weight.fill_(2),
+        lambda: norm.to(torch.float64).to(torch.float32),
+        lambda: setattr(norm, "bias", torch.ones(4)),
+    ):
+        change()
+        statistics = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        expected = torch.nn.functional.batch_norm(x, *statistics, training=False, eps=norm.eps)
+        torch.testing.assert_close(norm(x), expected)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectron2.layers import paste_masks_in_image
+from detectron2.layers import mask_ops, paste_masks_in_image
 from detectron2.structures import Boxes
 
 
@@ -43,6 +43,21 @@ def test_equals_sampling_of_the_whole_image(seed, count, height, width, mask_siz
     pasted = paste_masks_in_image(masks, boxes, (height, width), threshold)
     assert pasted.dtype is torch.bool
     assert pasted.equal(soft >= threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3, 0.0, -1.0])
+def test_pasting_whole_masks_gives_the_same(threshold: float, monkeypatch) -> None:
+    monkeypatch.setattr(mask_ops, "MOST_PIXELS", 3 * 60 * 70)
+    torch.manual_seed(0)
+    masks, boxes = torch.rand(40, 28, 28), random_boxes(40, 60)
+    boxes[3], boxes[7, 2], boxes[11, 3] = torch.nan, torch.inf, boxes[11, 1]
+    expected = paste_masks_in_image(masks, boxes, (60, 70), threshold)
+    found = torch.full_like(expected, threshold == 0)
+    mask_ops._paste_whole(found, masks, boxes, threshold)
+    differing = found != expected
+    if threshold < 0:  # rounded down from numbers that are equal but for rounding
+        assert (found.int() - expected.int()).abs().max() <= 1
+    assert differing.float().mean() < 1e-4
 
 
 @settings(max_examples=20, deadline=None)

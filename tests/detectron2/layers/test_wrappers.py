@@ -145,3 +145,27 @@ def test_nonzero_tuple(x: torch.Tensor, expected: list[list[int]]) -> None:
 
 def test_move_device_like() -> None:
     assert move_device_like(torch.ones(2), torch.empty(3, device="meta")).device.type == "meta"
+
+
+@pytest.mark.parametrize("trained", [(), ("weight",), ("norm.weight",), ("bias",)], ids=str)
+@pytest.mark.parametrize("with_bias", [False, True], ids=["plain", "bias"])
+@pytest.mark.parametrize("amp", [False, True], ids=["fp32", "bf16"])
+def test_a_folded_norm_follows_changes_and_gives_gradients(trained: tuple[str], with_bias: bool, amp: bool) -> None:
+    torch.manual_seed(0)
+    kind = "BN" if "norm.weight" in trained else "FrozenBN"
+    conv = Conv2d(4, 6, 3, bias=with_bias, norm=get_norm(kind, 6)).eval()
+    parameters = dict(conv.named_parameters())
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trained)
+    x = torch.randn(2, 4, 9, 8, requires_grad=True)
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+            found, wanted = conv(x).float(), conv.norm(torch.nn.Conv2d.forward(conv, x)).float()
+        close = {"rtol": 3e-2, "atol": 6e-2} if amp else {"rtol": 1e-4, "atol": 1e-4}
+        torch.testing.assert_close(found, wanted, **close)
+        inputs = [x, *(parameters[name] for name in trained if name in parameters)]
+        expected = torch.autograd.grad(wanted.sum(), inputs)
+        torch.testing.assert_close(torch.autograd.grad(found.sum(), inputs), expected, rtol=5e-2, atol=0.7)
+        with torch.no_grad():
+            conv.weight.mul_(0.5)
+            conv.norm.bias.add_(1)

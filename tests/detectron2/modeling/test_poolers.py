@@ -50,6 +50,26 @@ def test_each_box_is_pooled_from_its_level_and_image() -> None:
     assert all(m.grad is not None and m.grad.abs().sum() > 0 for m in maps)
 
 
+@pytest.mark.parametrize("pooler_type", ["ROIAlignV2", "ROIAlign", "ROIPool"])
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+def test_pooling_all_boxes_from_each_level_gives_the_same(pooler_type: str, sampling_ratio: int) -> None:
+    torch.manual_seed(0)
+    pooler = ROIPooler(7, SCALES, sampling_ratio, pooler_type)
+    for level in pooler.level_poolers:
+        level.cpu_kernels = False
+    boxes = [Boxes([square(0), square(100), square(470)]), Boxes([square(20), square(300)])]
+    rows, levels = convert_boxes_to_pooler_format(boxes), assign_boxes_to_levels(boxes, 2, 5, 224, 4)
+    found, gradients = [], []
+    for form in (pooler._pool_own, pooler._pool_all):
+        torch.manual_seed(1)
+        maps = features()
+        found.append(form(maps, rows, levels))
+        found[-1].square().sum().backward()
+        gradients.append([torch.zeros_like(own) if own.grad is None else own.grad for own in maps])
+    assert torch.equal(*found)
+    assert all(torch.allclose(own, all_, atol=1e-4) for own, all_ in zip(*gradients, strict=True))
+
+
 @pytest.mark.parametrize("scales", [SCALES, SCALES[2:3]], ids=["pyramid", "one level"])
 def test_no_boxes(scales: list[float]) -> None:
     pooler = ROIPooler((7, 5), scales, 0, "ROIAlignV2")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from detectron2.solver import (
     get_default_optimizer_params,
     maybe_add_gradient_clipping,
 )
+from detectron2.solver.build import FusedSGD
 
 
 def solver_cfg(**settings: Any) -> CfgNode:
@@ -216,3 +219,49 @@ def test_clipping_off_and_unknown() -> None:
     cfg.SOLVER.CLIP_GRADIENTS.merge_from_list(["ENABLED", True, "CLIP_TYPE", "squash"])
     with pytest.raises(ValueError, match="squash.*full_model"):
         maybe_add_gradient_clipping(cfg, torch.optim.SGD)
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, math.inf])
+def test_norms_are_clipped_as_torch_clips_each_parameter(norm_type: float) -> None:
+    torch.manual_seed(0)
+    cfg = get_cfg()
+    cfg.SOLVER.CLIP_GRADIENTS.merge_from_list(["ENABLED", True, "CLIP_TYPE", "norm", "NORM_TYPE", norm_type])
+    expected = [nn.Parameter(torch.zeros(size, 3)) for size in range(1, 200)]
+    clipped = copy.deepcopy(expected)
+    for parameter, other in zip(expected, clipped, strict=True):
+        parameter.grad = torch.randn(parameter.shape) * torch.rand(()) * 2
+        other.grad = parameter.grad.clone()
+        nn.utils.clip_grad_norm_(parameter, 1.0, norm_type)
+    torch.optim.SGD(expected, lr=1.0).step()
+    maybe_add_gradient_clipping(cfg, torch.optim.SGD)(clipped, lr=1.0).step()
+    torch.testing.assert_close(clipped, expected, rtol=0, atol=0)
+
+
+def trained(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, found_inf: Sequence[float]) -> torch.Tensor:
+    """The parameter after a step a number; 1.0 stands for gradients that are not finite."""
+    for value in found_inf:
+        parameter.grad = torch.full_like(parameter, math.nan if value else 0.5)
+        if isinstance(optimizer, FusedSGD):
+            optimizer.grad_scale, optimizer.found_inf = None, torch.tensor(value)
+            optimizer.step()
+        elif not value:
+            optimizer.step()
+    return parameter.detach().clone()
+
+
+@pytest.mark.parametrize("found_inf", [[0.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]], ids=["finite", "first is not"])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_fused_optimizer_leaves_out_steps_that_are_not_finite(found_inf: list[float], nesterov: bool) -> None:
+    options = {"lr": 0.1, "momentum": 0.9, "nesterov": nesterov, "weight_decay": 0.01}
+    parameters = [nn.Parameter(torch.ones(4)) for _ in range(2)]
+    plain, fused = torch.optim.SGD(parameters[:1], **options), FusedSGD(parameters[1:], **options)
+    expected = trained(plain, parameters[0], found_inf)
+    torch.testing.assert_close(trained(fused, parameters[1], found_inf), expected)
+    fused.load_state_dict(copy.deepcopy(plain.state_dict()))  # of an earlier version's checkpoint
+    torch.testing.assert_close(trained(fused, parameters[1], [1.0, 0.0]), trained(plain, parameters[0], [0.0]))
+
+
+def test_the_fused_optimizer_is_for_mixed_precision_on_gpus() -> None:
+    cfg = solver_cfg()
+    cfg.SOLVER.AMP.ENABLED = True
+    assert type(build_optimizer(cfg, Net())) is torch.optim.SGD

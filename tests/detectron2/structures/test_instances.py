@@ -51,6 +51,12 @@ def test_index_out_of_range(item: int) -> None:
         three()[item]
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_bools_must_be_as_many(count: int) -> None:
+    with pytest.raises(IndexError, match=f"{count} bools cannot index 3"):
+        three()[torch.ones(count, dtype=torch.bool)]
+
+
 def test_fields_have_one_length() -> None:
     instances = three()
     with pytest.raises(ValueError, match="'pred_classes' has length 2"):
