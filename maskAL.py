@@ -50,7 +50,7 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     from active_learning.run.lock import only_run
     from active_learning.run.own_folders import start_over
 
-    check_start(settings, fresh=arguments.fresh)
+    check_start(settings, fresh=arguments.fresh, settings_file=arguments.config)
     with only_run(settings):
         if arguments.fresh:
             start_over(settings)
@@ -67,7 +67,7 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
 def check(settings: Settings, arguments: argparse.Namespace) -> None:
     from active_learning.run.check import describe_run
 
-    print(describe_run(settings, fresh=arguments.fresh, deep=arguments.deep))
+    print(describe_run(settings, fresh=arguments.fresh, deep=arguments.deep, settings_file=arguments.config))
 
 
 def status(settings: Settings) -> None:

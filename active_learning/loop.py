@@ -15,9 +15,11 @@ from pathlib import Path
 from active_learning.acquisition.acquire import Acquisition
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.report.page import try_to_write_report
+from active_learning.run.data import SPLITS
 from active_learning.run.output_files import write_scores, write_train_files
 from active_learning.run.run import Run
 from active_learning.run.state import LoopScores
+from active_learning.run.status import late_annotations
 from active_learning.run.weights import earlier_initial_model, weights_of
 from active_learning.settings import Experiment, Settings
 from active_learning.system.files import copy_atomically
@@ -183,6 +185,8 @@ class ActiveLearningLoop:
         run = self.run
         self._write_report()
         logger.info("Finished: %s.\n\n%s\n", run.state.why_finished, run.table_of_loops())
+        for line in (line for split in SPLITS for line in late_annotations(run.data, split)):
+            logger.warning("%s", line)
         logger.info("Results: %s\nWeights: %s", run.files.results, weights_of(run.files, run.state.loop))
 
     def _write_report(self) -> None:

@@ -123,8 +123,11 @@ def _predicted(network: TrainedNetwork, pixels: np.ndarray) -> tuple[str, VisIma
 
 
 def _save(picture: VisImage, target: Path) -> None:
+    from active_learning.system.written_files import own_draft  # costs tqdm
+
     try:
-        picture.save(target)
+        with own_draft(target) as draft:
+            picture.fig.savefig(draft, format=target.suffix.lstrip(".").lower())
     except OSError as error:
         raise MaskALError(f"{target}: cannot be written: {error.strerror or error}; free space or --output") from error
 

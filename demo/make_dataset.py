@@ -3,8 +3,8 @@
     python demo/make_dataset.py --out demo/run/datasets
 
 makes train/, val/ and test/ below --out. The same arguments give the same bytes. A data set that is there already is
-left as it is; one that was made with other arguments is moved aside. Near-duplicates are listed beside the folders, in
-near_duplicates.csv: image, original.
+left as it is; one that was made with other arguments is moved aside; a folder of other files is refused.
+Near-duplicates are listed beside the folders, in near_duplicates.csv: image, original.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -29,6 +30,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, `demo` is no package without this
 
 from active_learning.annotations import Annotation, Instance, Part, labelme  # noqa: E402
+from active_learning.errors import SettingsError  # noqa: E402
+from active_learning.system.exit_code import exit_code_of  # noqa: E402
+from active_learning.system.files import write_errors_named  # noqa: E402
 from active_learning.system.progress import progress  # noqa: E402
 from demo.scene import Scene, draw_views  # noqa: E402
 
@@ -86,12 +90,17 @@ class Task:
         return (self.original, *self.near_duplicates)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    out, order = _parse(arguments)
+def main(arguments: list[str] | None = None) -> int:
+    return exit_code_of(_run, *_parse(arguments), go_on="Start it again: the data set is drawn anew.")
+
+
+def _run(out: Path, order: Order) -> None:
     if _is_made(out, order):
         print(f"The demo data set is in {out} already.")
         return
-    if out.exists():
+    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
+        if out.is_symlink() or not (out / MARKER).is_file():
+            raise SettingsError(f"--out {out}: holds what is no demo data set; give the path of a new folder")
         aside = out.with_name(f"{out.name}.bak-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}")
         out.rename(aside)
         print(f"{out} held other data; it was moved to {aside}.")
@@ -105,7 +114,7 @@ def _parse(arguments: list[str] | None) -> tuple[Path, Order]:
     if len(given.class_shares) != len(SHARES) or not any(given.class_shares):
         parser.error(f"argument --class-shares: give {len(SHARES)} numbers, not all 0: for {', '.join(SHARES)}")
     width, height = given.size
-    return given.out, Order(
+    return given.out if given.out.name else given.out.resolve(), Order(
         train=given.images,
         val=given.val,
         test=given.test,
@@ -159,14 +168,17 @@ def _size(text: str) -> tuple[int, int]:
 
 def _is_made(out: Path, order: Order) -> bool:
     marker = out / MARKER
-    return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == json.loads(order.marker)
+    with suppress(ValueError):  # damaged
+        return marker.is_file() and bool(json.loads(marker.read_text(encoding="utf-8")) == json.loads(order.marker))
+    return False
 
 
 def make_dataset(out: Path, order: Order, workers: int = 1) -> None:
-    """Draw all images of an order below `out`. The marker comes last: a broken-off data set is made again."""
+    """Draw all images of an order below `out`. The marker names the order last: a broken-off data set is made again."""
     tasks = [task for split in SPLITS for task in plan(out, order, split)]
     for split in SPLITS:
         (out / split).mkdir(parents=True, exist_ok=True)
+    _write(out / MARKER, b"{}")
     with progress(what="drawing", unit="image", total=sum(len(task.shots) for task in tasks)) as bar:
         for done in _draw_all(tasks, workers):
             bar.update(done)
@@ -258,9 +270,10 @@ def _annotation(image: Path, scene: Scene) -> Annotation:
 
 def _write(path: Path, content: bytes) -> None:
     unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    with write_errors_named(path):
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

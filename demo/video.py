@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from active_learning.errors import MaskALError
+from active_learning.system.written_files import own_draft
 
 CODEC = "mp4v"
 USUAL_FRAME_RATE = 25.0
@@ -91,4 +92,5 @@ class VideoWriter:
         if not self._draft.is_file() or self._draft.stat().st_size == 0:
             self._draft.unlink(missing_ok=True)
             raise MaskALError(f"{self.path}: OpenCV wrote nothing; is the disk full?")
-        self._draft.replace(self.path)
+        with own_draft(self.path) as draft:
+            self._draft.replace(draft)

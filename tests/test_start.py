@@ -8,6 +8,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image
 import maskAL
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim
-from active_learning.run.state import RunState
+from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import load_settings
 from active_learning.settings.changes import recorded
 from detectron2.model_zoo import get_checkpoint_url
@@ -111,6 +112,19 @@ def begun(phase: str, write: Callable[[Path], object]) -> Prepare:
     return begin
 
 
+def seen_file(weights: Path) -> Path:
+    return weights.parents[3] / "results" / "exp1" / weights.parent.name / "data_seen.json"
+
+
+def before_the_second_training(project: Project) -> None:
+    file = project.folder / "results" / "exp1" / "uncertainty" / "run_state.json"
+    state = json.loads(file.read_text(encoding="utf-8"))
+    scores = LoopScores(4, 1.0, {"a": 1.0, "b": 1.0}, 1.0, {"a": 1.0, "b": 1.0}, 1.0)
+    file.write_text(
+        json.dumps({**state, "loop": 1, "phase": "annotate", "history": [asdict(scores)]}), encoding="utf-8"
+    )
+
+
 # How it comes about, the exit code, and the message.
 REFUSED: dict[str, tuple[Prepare, int, str]] = {
     "network: empty": (network(""), USAGE, "own.yaml: the top level must be a mapping of settings, not nothing"),
@@ -155,7 +169,22 @@ REFUSED: dict[str, tuple[Prepare, int, str]] = {
         USAGE,
         "pretrained_weights",
     ),
+    "network: unknown augmentation": (
+        based("INPUT: {RANDOM_FLIP: diagonal}"),
+        USAGE,
+        "own.yaml: INPUT.RANDOM_FLIP 'diagonal' is not known here; it can be horizontal or vertical or none",
+    ),
+    "what was seen: damaged": (
+        begun("choose", lambda path: (write_weights(path), seen_file(path).write_text("{"))),
+        FAILED,
+        "data_seen.json: cannot be read as what the run has seen",
+    ),
     "weights: empty file": (begun("choose", Path.touch), FAILED, "best_model_000.pth: is an empty file; fetch"),
+    "weights: gone before a training that goes on from them": (
+        lambda p: (begun("evaluate", lambda path: None)(p), before_the_second_training(p)),
+        FAILED,
+        "model_final.pth: cannot be read: No such file or directory. The run goes on from these weights: put the file",
+    ),
     "weights: a run without any": (
         begun("evaluate", lambda path: None),
         FAILED,
@@ -268,6 +297,16 @@ DEEP: dict[str, tuple[Prepare, int, str]] = {
         based("MODEL: {ANCHOR_GENERATOR: {SIZES: [[8], [16]]}}"),
         USAGE,
         "no network can be built of it: MODEL.ANCHOR_GENERATOR.SIZES",
+    ),
+    "a range between six sizes": (
+        based("INPUT: {MIN_SIZE_TRAIN_SAMPLING: range}"),
+        USAGE,
+        "own.yaml: no network can be trained by it: sample_style 'range' needs (smallest, largest)",
+    ),
+    "a momentum that no optimizer takes": (
+        based("SOLVER: {MOMENTUM: -1.0}"),
+        USAGE,
+        "no network can be trained by it: Invalid momentum value",
     ),
     "weights of another network": (
         lambda p: (write_weights(p.folder / "w.pth"), p.set(pretrained_weights="w.pth")),

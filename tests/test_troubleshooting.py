@@ -50,13 +50,14 @@ def not_found(words: int, text: str) -> str:
 
 
 def test_the_program_has_each_message():
-    faults = not_found(4, texts("active_learning", "maskAL.py", "auto_annotate.py", "detectron2/utils/image_file.py"))
+    programs = ("maskAL.py", "auto_annotate.py", "demo/make_dataset.py")
+    faults = not_found(4, texts("active_learning", *programs, "detectron2/utils/image_file.py"))
     assert not faults, faults
 
 
 def test_a_test_reaches_each_message():
     """A phrase of it stands in a test."""
-    places = ("active_learning", "e2e", "faults", "test_bad_input.py", "test_start.py", "detectron2/utils")
+    places = ("active_learning", "demo", "e2e", "faults", "test_bad_input.py", "test_start.py", "detectron2/utils")
     faults = not_found(3, texts(*(f"tests/{place}" for place in places)).replace("\\", ""))
     assert not faults, faults
 

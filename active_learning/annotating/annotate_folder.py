@@ -11,7 +11,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -35,7 +35,7 @@ from active_learning.dataset.image_folder import (
 )
 from active_learning.dataset.image_names import check_image_name, normalised
 from active_learning.errors import MaskALError
-from active_learning.system.disk_space import check_space
+from active_learning.system.disk_space import check_space, disk_failure
 from active_learning.system.file_moves import (
     copy_beside,
     give_back_all,
@@ -136,7 +136,8 @@ class AnnotateFolder:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             copy_beside(self.folder / name, self.path / name)
         except OSError as error:
-            raise MaskALError(f"{self.path / name}: the image cannot be copied there: {error}") from error
+            reason = disk_failure(error) or error
+            raise MaskALError(f"{self.path / name}: the image cannot be copied there: {reason}") from error
 
     def progress(self) -> Progress:
         """Where the images of `fill` stand; those that a person has taken away since are left out."""
@@ -180,7 +181,7 @@ class AnnotateFolder:
         half written), where standard output is no terminal the count whenever it changes, and a folder that is gone.
         """
         count = _CountLine(len(self.awaited), report)
-        faults = _Faults()
+        faults, copies = _Faults(), _Copies(self)
         lookout = AbsenceReport(self, lambda text: count.report([text]))
         pending: tuple[str, ...] = self.awaited
         try:
@@ -192,6 +193,7 @@ class AnnotateFolder:
                         pending = progress.left
                         count.show(len(self.awaited) - len(set(pending) & set(self.awaited)))
                         pending = pending or self.progress().left  # one may have been taken away meanwhile
+                        count.report(copies.news(pending))
                     if not pending:
                         return
                 watch()
@@ -247,7 +249,8 @@ class AnnotateFolder:
         return Corrections({name: found.files[name] for name in moved}, unused=found.unused)
 
     def _cannot_move(self, error: OSError) -> MaskALError:
-        return MaskALError(f"{self.path}: the annotations cannot be moved beside their images: {error}")
+        reason = disk_failure(error) or error
+        return MaskALError(f"{self.path}: the annotations cannot be moved beside their images: {reason}")
 
     def _move_beside(self, files: dict[str, Path]) -> list[str]:
         """Moves the annotation of each image beside it, but not those that have changed since they were read."""
@@ -330,6 +333,24 @@ class _Faults:
         self._reported = {name: fault for name, fault in self._reported.items() if name in faulty} | rested
         self._seen = faulty
         return news
+
+
+class _Copies:
+    """That the annotate folder was renamed or is gone with its drive, reported once until it is back."""
+
+    def __init__(self, folder: AnnotateFolder) -> None:
+        self._path = folder.path
+        self._were_there = True
+
+    def news(self, awaited: Collection[str]) -> list[str]:
+        before = self._were_there
+        self._were_there = not awaited or any(is_there(self._path / name) for name in awaited)
+        if self._were_there or not before:
+            return []
+        return [
+            f"{self._path}: none of the images to annotate is there any more. Put the folder back under that name, or "
+            "stop MaskAL and start it again: they are copied there anew"
+        ]
 
 
 class _CountLine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from active_learning.system.file_moves import remove_if
@@ -41,7 +42,10 @@ class Confirmation:
 
 def _is_marker(path: Path) -> bool:
     """Empty; `echo > DONE` writes a line break."""
-    return path.is_file() and path.stat().st_size <= 4 and not path.read_bytes().strip()
+    with suppress(FileNotFoundError):  # taken away at this moment
+        size = path.stat().st_size if path.is_file() else -1
+        return size == 0 or (0 < size <= 4 and not path.read_bytes().strip())
+    return False
 
 
 def is_at_terminal() -> bool:

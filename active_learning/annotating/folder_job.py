@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Settings
 from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys, key_mistakes
+from active_learning.settings.overlaps import lies_in
 from active_learning.settings.paths import is_zoo_config, meta_mistakes, network_mistakes
 from active_learning.system.wording import counted, did_you_mean
 
@@ -57,7 +59,16 @@ def read_request(given: argparse.Namespace) -> Request:
     folder = given.img_dir.resolve()
     project = given.supervisely_project or folder.with_name(f"{folder.name}_supervisely")
     settings = Settings.model_validate({**values, "classes": classes})
+    if FORMATS[given.export_format].needs_meta:
+        _refuse(list(_project_mistakes(project, folder)))
     return Request(given.img_dir, settings, wanted, given.batch_size, project)
+
+
+def _project_mistakes(project: Path, folder: Path) -> Iterator[str]:
+    if lies_in(project, folder):
+        yield f"--supervisely_project: {project} lies in {folder}, among the images; give another folder"
+    elif os.path.lexists(project) and not project.is_dir():
+        yield f"--supervisely_project: {project} is no folder; give another one"
 
 
 def _settings_values(given: argparse.Namespace, network: str, classes: Sequence[str]) -> dict[str, Any]:
@@ -119,7 +130,8 @@ class FolderAnnotation:
         self.files = PreLabelFolder(request.folder, export)
 
     def find_images(self) -> None:
-        """Those without an annotation. Raises MaskALError where there is no image at all."""
+        """Those without an annotation. Raises MaskALError where there is no image at all, or the tool's files cannot
+        hold a name."""
         folder = self.request.folder
         snapshot = take_snapshot(folder)
         for note in snapshot.notes:
@@ -130,6 +142,7 @@ class FolderAnnotation:
         for fault in sorted(set(doubtful.values())):
             print(f"{fault}; these images are skipped", file=sys.stderr)
         self.images = [name for name in snapshot.images if name not in annotated and name not in doubtful]
+        self.files.export.tool.check_names(folder, self.images)
         self.skipped = len(snapshot.images) - len(self.images)
 
     def load_network(self) -> PreLabeller | None:

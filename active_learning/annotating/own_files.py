@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from active_learning.system.file_moves import remove_if
@@ -35,7 +36,8 @@ class OwnFiles:
             with write_errors_named(self.record), self.record.open("a", encoding="utf-8", newline="\n") as stream:
                 stream.write("\n" + json.dumps([place, image, digest]) + "\n")
         except OSError:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # of a disk that is too full to take the file away
+                _remove(path, digest)
             raise
         self._known()[place] = (image, digest)
 
@@ -44,7 +46,9 @@ class OwnFiles:
         if self.folder not in path.parents:
             return False
         _, digest = self._known().get(path.relative_to(self.folder).as_posix(), ("", ""))
-        return bool(digest) and path.is_file() and _digest(path) == digest
+        with suppress(OSError):  # saved anew at this moment
+            return bool(digest) and path.is_file() and _digest(path) == digest
+        return False
 
     def persons_first(self, paths: Sequence[Path]) -> list[Path]:
         """The files that a person made or changed; all of them where there is none."""

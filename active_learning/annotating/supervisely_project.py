@@ -11,7 +11,7 @@ from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.dataset.image_folder import EXPORTED_AS_PNG, exported_name
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import disk_failure
-from active_learning.system.file_moves import draft_of_new
+from active_learning.system.file_moves import draft_of_new, same_content
 from active_learning.system.image_files import image_file, read_pixels
 
 DATASET = "ds"
@@ -27,7 +27,7 @@ def add_to_project(project: Path, meta_json: Path, folder: Path, image: str, ann
         The files that were written.
 
     Raises:
-        MaskALError: a file cannot be read or written.
+        MaskALError: a file cannot be read or written, or the project holds another image of that name.
     """
     source, place = folder / image, PurePosixPath(image).parent
     dataset = project / "__".join([DATASET, *place.parts])
@@ -37,6 +37,9 @@ def add_to_project(project: Path, meta_json: Path, folder: Path, image: str, ann
         dataset / "img" / name: source,
         dataset / "ann" / f"{name}.json": annotation,
     }
+    held = dataset / "img" / name
+    if name == source.name and held.is_file() and not same_content(held, source):
+        raise MaskALError(f"{held}: is another image than {source}; rename one of them, or name another project")
     try:
         return [target for target, original in copies.items() if _copy_new(original, target)]
     except (OSError, ValueError) as error:

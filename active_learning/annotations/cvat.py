@@ -25,7 +25,7 @@ from active_learning.annotations.cvat_parts import first_of_each_object
 from active_learning.annotations.documents import brief
 from active_learning.annotations.png import decode_png
 from active_learning.annotations.xml_files import add_element, is_pascal_voc, parse_xml, text_of, whole_number, xml_text
-from active_learning.system.files import draft_of, write_atomically
+from active_learning.system.files import DRAFT, draft_of, write_atomically
 
 TOP_ELEMENTS = frozenset(["filename", "folder", "source", "imagesize", "object"])
 EXTRA = "cvat_elements"  # the key of Annotation.extra for the xml texts of unknown top-level elements
@@ -204,7 +204,7 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
     folder = PurePosixPath(annotation.image).parent.as_posix()
     root = without_tail(path.absolute().parent, folder) if folder != "." else None
     folder = "" if root is None else folder
-    masks_folder = (root or path.parent) / MASKS
+    masks_folder, stem = (root or path.parent) / MASKS, PurePosixPath(path.name.removesuffix(DRAFT)).stem
     document = _document_of(annotation, folder, path)
     masks: dict[str, bytes] = {}
     number = 0
@@ -216,7 +216,7 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
             element = _object_of(instance, one, numbers, document)
             if isinstance(region, Bitmap):
                 content = encode_mask_file(region, annotation.height, annotation.width)
-                name = free_mask_name(str(PurePosixPath(folder) / f"{path.stem}_mask_{one}"), content, masks_folder)
+                name = free_mask_name(str(PurePosixPath(folder) / f"{stem}_mask_{one}"), content, masks_folder)
                 masks[name] = content
                 _add_segm(element, name, region)
             else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -17,8 +19,8 @@ from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.supervisely_meta import META_FILE, check_meta, read_meta, write_meta
 from active_learning.conversion.layouts import SUPERVISELY_IMAGES, places_of
 from active_learning.errors import AnnotationError
-from active_learning.system.file_moves import same_place
-from active_learning.system.files import copy_atomically, draft_of, write_atomically
+from active_learning.system.file_moves import draft_of_new, same_place
+from active_learning.system.files import write_atomically
 from active_learning.system.image_files import eight_bits, image_file, read_pixels
 
 COCO = "coco"
@@ -43,7 +45,8 @@ class CocoExport:
         return 0
 
     def finish(self) -> None:
-        write_atomically(self._out, self._writer.text())
+        with _new_file(self._out) as draft:
+            write_atomically(draft, self._writer.text())
 
 
 @dataclass
@@ -74,26 +77,26 @@ class FolderExport:
         """
         place = self._places[image]
         named = replace(annotation, image=image, extra={})
-        path = self.out / place.annotation
-        self._format.codec.write(named, path, max_polygon_error=self.max_polygon_error)
-        lost = self._lost(named, path)
+        with _new_file(self.out / place.annotation) as draft:
+            self._format.codec.write(named, draft, max_polygon_error=self.max_polygon_error)
+            lost = self._lost(named, draft)
         self._copy(file, self.out / place.image)
         return lost
 
     def _lost(self, annotation: Annotation, path: Path) -> int:
-        """How many objects a written file lacks. Raises AnnotationError, and removes it, where it lacks all."""
+        """How many objects a written file lacks. Raises AnnotationError where it lacks all."""
         if not any(map(_is_tiny, annotation.instances)):
             return 0
         size = (annotation.height, annotation.width)
         found = read_leniently(path, image=annotation.image, size=size, within=self.out).instances
         if not found:
-            path.unlink()
             raise AnnotationError(f"{annotation.image}: all its objects are too small for {self._format.title}")
         return len(annotation.instances) - len(found)
 
     def _copy(self, file: Path, target: Path) -> None:
         if not same_place(file, target):
-            copy_atomically(file, target)
+            with _new_file(target) as draft:
+                shutil.copy2(file, draft)
 
     def finish(self) -> None:
         """Writes what is about all images, here nothing. Raises MaskALError."""
@@ -118,7 +121,7 @@ class CvatExport(FolderExport):
 
     def finish(self) -> None:
         path = self.out / CVAT_ZIP
-        with draft_of(path) as draft, zipfile.ZipFile(draft, "w") as package:
+        with _new_file(path) as draft, zipfile.ZipFile(draft, "w") as package:
             package.writestr("annotations.xml", self._writer.text(path), zipfile.ZIP_DEFLATED)
             for name, file in self._packed.items():
                 package.write(file, name)
@@ -139,13 +142,15 @@ class SuperviselyExport(FolderExport):
 
     def add(self, annotation: Annotation, image: str, file: Path) -> int:
         if not self._has_meta:
-            write_meta(self.out / META_FILE, self.classes)
+            with _new_file(self.out / META_FILE) as draft:
+                write_meta(draft, self.classes)
             self._has_meta = True
         automatic = any(instance.score is not None for instance in annotation.instances)
         path = self.out / self._places[image].annotation
         scored = annotation if self._has_scores else annotation.without_scores()
-        supervisely.write(replace(scored, extra={}), path, automatic=automatic)
-        lost = self._lost(replace(annotation, image=image), path)
+        with _new_file(path) as draft:
+            supervisely.write(replace(scored, extra={}), draft, automatic=automatic)
+            lost = self._lost(replace(annotation, image=image), draft)
         for folder in self._data_sets(path.parent.parent):
             (folder / "ann").mkdir(parents=True, exist_ok=True)
             (folder / "img").mkdir(parents=True, exist_ok=True)
@@ -165,8 +170,23 @@ class SuperviselyExport(FolderExport):
             picture = read_pixels(stream, deep_greys=True)
         if picture.mode not in _AS_PNG:
             picture = eight_bits(picture)
-        with draft_of(target) as draft:
+        with _new_file(target) as draft:
             (picture if picture.mode in _AS_PNG else picture.convert("RGB")).save(draft, "PNG")
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    """A file to write, which gets its name at the end of the block; makes the folder.
+
+    Raises:
+        AnnotationError: somebody has saved a file of that name meanwhile, which stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with draft_of_new(path) as draft:
+            yield draft
+    except FileExistsError as error:
+        raise AnnotationError(f"{path}: was saved by somebody meanwhile; it stays, and this one is left out") from error
 
 
 def _is_tiny(instance: Instance) -> bool:

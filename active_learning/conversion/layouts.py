@@ -48,16 +48,20 @@ def supervisely(names: Sequence[str]) -> dict[str, Place]:
 
 def _side_by_side(names: Sequence[str], tool: Format) -> dict[str, Place]:
     """In folders of the tool's own; annotations are named after the stems of the images, or after their names where
-    several share a stem."""
+    several share a stem, or the stem is another image's name."""
     images, annotations = tool.folders
-    stems = Counter(str(PurePosixPath(name).with_suffix("")).casefold() for name in names)
+    taken = Counter(key for name in names for key in (_stem(name), name.casefold()))
     places = {}
     for name in names:
         path = PurePosixPath(name)
-        alone = stems[str(path.with_suffix("")).casefold()] == 1
+        alone = taken[_stem(name)] == 1
         base = path.with_suffix("") if alone and not tool.named_after_image else path
         places[name] = Place(f"{images}{name}", f"{annotations}{base}{tool.suffix}")
     return places
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix("")).casefold()
 
 
 OWN_LAYOUTS = {"supervisely": supervisely}  # of tools whose exports are more than two folders

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.errors import MaskALError
+from active_learning.system.disk_space import reason_and_remedy
 from active_learning.system.wording import counted
 
 IS_IT_CONNECTED = "is its drive connected?"
@@ -29,7 +30,8 @@ def is_reachable(folder: Path) -> bool:
 
 
 def absent_images(folder: Path, gone: Sequence[str], images: Sequence[str]) -> list[str]:
-    """Of images that are gone, those that no person took away: a whole folder is not there, or nothing is in it.
+    """Of images that are gone, those that no person took away: a whole folder is not there, nothing is in it, or the
+    image itself cannot be reached, as of a drive that fails.
 
     Args:
         images: all that are known of the folder; where not one is there, the folder itself is taken for absent.
@@ -38,7 +40,7 @@ def absent_images(folder: Path, gone: Sequence[str], images: Sequence[str]) -> l
         return list(gone)
     places = {name: name.rpartition("/")[0] for name in gone}
     absent = {place: _absent_place(folder, place) is not None for place in set(places.values())}
-    return [name for name, place in places.items() if absent[place]]
+    return [name for name, place in places.items() if absent[place] or _failure(folder / name) is not None]
 
 
 def absence(folder: Path, gone: Sequence[str], images: Sequence[str]) -> str:
@@ -52,7 +54,21 @@ def absence(folder: Path, gone: Sequence[str], images: Sequence[str]) -> str:
     if place is not None:
         held = sum((folder / name).is_relative_to(place) for name in absent)
         return f"{place}: nothing is there any more, it held {counted(held, 'image')} (remove it to go on without)"
+    if failure := _failure(folder / absent[0]):
+        more = f", nor can {len(absent) - 1} more" if len(absent) > 1 else ""
+        return f"{folder / absent[0]}: cannot be reached ({reason_and_remedy(failure)}){more}"
     return f"{folder}: none of {counted(len(images), 'image')} is there any more, such as {absent[0]}"
+
+
+def _failure(path: Path) -> OSError | None:
+    """Why it cannot be known whether a file is there; None where it can."""
+    try:
+        os.stat(path)  # noqa: PTH116 (as `is_there`)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return error
+    return None
 
 
 def _absent_place(folder: Path, parent: str) -> Path | None:

@@ -9,11 +9,16 @@ from pathlib import Path
 
 from active_learning.annotations.coco import CocoImage, CocoWriter
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.data_files import write_data_file
 from active_learning.dataset.image_folder import FolderSnapshot, pair_annotations
 from active_learning.dataset.image_names import check_image_name
 from active_learning.errors import MaskALError
 from active_learning.system.wording import counted
+from active_learning.system.written_files import write_own
+
+DATA_FILES = (
+    "initial_train.txt",
+    *(f"{split}.{suffix}" for split in ("train", "val", "test") for suffix in ("txt", "json")),
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def write_coco_json(
     writer = CocoWriter(annotations.classes)
     for entry in entries:
         writer.add_image(entry)
-    write_data_file(output, writer.text())
+    write_own(output, writer.text())
     return _summary(entries, annotations.classes)
 
 
@@ -102,4 +107,4 @@ def write_image_list(path: Path, names: Iterable[str]) -> None:
     for name in names:
         if "\n" in name or "\r" in name:
             raise MaskALError(f"image name {name!r}: holds a line break; rename the image")
-    write_data_file(path, "".join(f"{name}\n" for name in names))
+    write_own(path, "".join(f"{name}\n" for name in names))

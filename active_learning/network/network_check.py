@@ -14,7 +14,10 @@ from active_learning.network.prediction import UNREADABLE
 from active_learning.network.weights_files import backbone_filled
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
+from detectron2.data.detection_utils import build_augmentation
+from detectron2.data.transforms import RandomCrop
 from detectron2.modeling import build_model
+from detectron2.solver import build_optimizer
 
 # What a layer may raise that is given values of the right type but no sense.
 _UNBUILDABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -24,17 +27,23 @@ def build_without_memory(cfg: CfgNode, name: str) -> nn.Module:
     """The network of a config of `network_config`, whose weights have shapes and no values; `name` is for the message.
 
     Raises:
-        MaskALError: the network cannot be built.
+        MaskALError: the network cannot be built, or what trains it cannot.
     """
     cfg = cfg.clone()
     cfg.MODEL.DEVICE = "meta"
+    what = "built of it"
     try:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that there is nothing to fill with random weights
-            return build_model(cfg)
+            model = build_model(cfg)
+        what = "trained by it"
+        build_optimizer(cfg, model)
+        build_augmentation(cfg, is_train=True)
+        RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE)
     except _UNBUILDABLE as error:
         reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-        raise MaskALError(f"network_config: {name}: no network can be built of it: {reason}") from error
+        raise MaskALError(f"network_config: {name}: no network can be {what}: {reason}") from error
+    return model
 
 
 def check_weights(model: nn.Module, path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,17 +36,33 @@ DROPOUT_HEADS = {
     "MaskRCNNConvUpsampleHead": "DropoutMaskHead",
 }
 POOLERS = ("ROIAlignV2", "ROIAlign", "ROIPool")
+BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
 # The other parts that there are. They stand here, too, so that they are checked without PyTorch.
 PARTS: dict[str, tuple[object, ...]] = {
-    "META_ARCHITECTURE": ("GeneralizedRCNN",),
-    "BACKBONE.NAME": ("build_resnet_backbone", "build_resnet_fpn_backbone"),
-    "RESNETS.DEPTH": (18, 34, 50, 101, 152),
-    "PROPOSAL_GENERATOR.NAME": ("RPN",),
-    "RPN.HEAD_NAME": ("StandardRPNHead",),
-    "ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",),
-    "ROI_BOX_HEAD.POOLER_TYPE": POOLERS,
-    "ROI_MASK_HEAD.POOLER_TYPE": POOLERS,
+    "MODEL.META_ARCHITECTURE": ("GeneralizedRCNN",),
+    "MODEL.BACKBONE.NAME": ("build_resnet_backbone", "build_resnet_fpn_backbone"),
+    "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
+    "MODEL.PROPOSAL_GENERATOR.NAME": ("RPN",),
+    "MODEL.RPN.HEAD_NAME": ("StandardRPNHead",),
+    "MODEL.RPN.BBOX_REG_LOSS_TYPE": BOX_LOSSES,
+    "MODEL.ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",),
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": POOLERS,
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": BOX_LOSSES,
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": POOLERS,
+    "INPUT.FORMAT": ("BGR", "RGB"),
+    "INPUT.MASK_FORMAT": ("polygon", "bitmask"),
+    "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("choice", "range"),
+    "INPUT.RANDOM_FLIP": ("horizontal", "vertical", "none"),
+    "INPUT.CROP.TYPE": ("relative_range", "relative", "absolute", "absolute_range"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm", "full_model"),
 }
+# Without any of these nothing is learned.
+AT_LEAST_ONE = (
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE",
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION",
+    "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION",
+)
 
 
 def add_dropout_config(cfg: CfgNode) -> None:
@@ -214,11 +230,27 @@ def _config_file(name: str) -> str:
 
 
 def _check_parts(cfg: CfgNode, name: str) -> None:
+    values = dict(_values(cfg))
     for key, known in PARTS.items():
-        value: Any = functools.reduce(getattr, key.split("."), cfg.MODEL)
-        if value not in known:
+        if values[key] not in known:
             choices = " or ".join(map(str, known))
-            raise MaskALError(f"network_config: {name}: MODEL.{key} {value!r} is not known here; it can be {choices}")
+            raise MaskALError(f"network_config: {name}: {key} {values[key]!r} is not known here; it can be {choices}")
+    for key in AT_LEAST_ONE:
+        if values[key] < 1:
+            raise MaskALError(f"network_config: {name}: {key} {values[key]} must be at least 1")
+    for key, value in values.items():
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise MaskALError(f"network_config: {name}: {key} {value} must be of finite numbers")
+
+
+def _values(cfg: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """All of a config, by their keys."""
+    for key, value in cfg.items():
+        if isinstance(value, dict):
+            yield from _values(value, f"{within}{key}.")
+        else:
+            yield f"{within}{key}", value
 
 
 def _use_dropout_heads(cfg: CfgNode, name: str) -> None:

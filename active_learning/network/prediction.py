@@ -19,6 +19,7 @@ import detectron2.data.transforms as T
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.weights_files import missing_weights
+from active_learning.system.image_files import image_error
 from active_learning.system.pixel_limit import pixel_limit
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
@@ -84,13 +85,13 @@ def read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
     Raises:
         MaskALError: the file is no image that can be read.
     """
+    most_pixels = cfg.INPUT.get("MAX_PIXELS")
     try:
-        with pixel_limit(cfg.INPUT.get("MAX_PIXELS")):
+        with pixel_limit(most_pixels):
             return _read_input(path, cfg)
     except IMAGE_ERRORS as error:
-        too_large = isinstance(error.__cause__ or error, Image.DecompressionBombError)
-        remedy = "raise max_image_megapixels" if too_large else "replace or remove the file"
-        raise MaskALError(f"{path}: cannot be read as an image ({error}); {remedy}") from error
+        reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise image_error(path, reason, most_pixels) from error
 
 
 def _read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from active_learning.report.figures import LoopCertainties, StrategyStyle
 from active_learning.report.runs import RunResult, by_label, class_names, read_runs
 from active_learning.report.svg import SERIES
 from active_learning.run.output_files import read_pool_scores, read_train_files
-from active_learning.system.files import write_atomically
 from active_learning.system.log import logger
+from active_learning.system.written_files import write_own
 
 FILE = "report.html"
 
@@ -48,9 +48,9 @@ def write_report(folder: Path) -> Path:
     runs = read_runs(folder)
     rows = comparison.compare(runs)
     if rows:
-        write_atomically(folder / "comparison.csv", comparison.as_csv(rows, comparison.rarest_classes(runs)))
+        write_own(folder / "comparison.csv", comparison.as_csv(rows, comparison.rarest_classes(runs)))
     path = folder / FILE
-    write_atomically(path, render(folder.name, runs, rows, datetime.now(timezone.utc)))
+    write_own(path, render(folder.name, runs, rows, datetime.now(timezone.utc)))
     return path
 
 

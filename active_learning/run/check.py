@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tabulate import tabulate
 
 from active_learning.network.network_config import pretrained_weights, training_iterations
@@ -12,19 +14,22 @@ from active_learning.settings import Experiment, Settings
 from active_learning.system.wording import counted
 
 
-def describe_run(settings: Settings, *, fresh: bool = False, deep: bool = False) -> str:
+def describe_run(
+    settings: Settings, *, fresh: bool = False, deep: bool = False, settings_file: Path | None = None
+) -> str:
     """The plan in words, and what is warned of.
 
     Args:
         fresh: plans from the start where a run has begun.
         deep: also builds the network, loads the weights that it starts from (published ones are fetched), and decodes
             every image.
+        settings_file: where the settings stand.
 
     Raises:
         MaskALError: an image folder is empty, annotations are faulty, or the run could not begin or go on with these
             settings; one message names all faults. A SettingsError where one is of the settings.
     """
-    project = Project(settings, fresh)
+    project = Project(settings, fresh, settings_file)
     findings = find_all(project, deep=deep)
     refuse(findings)
     plans = [_plan(settings, experiment, find_start(project, experiment)) for experiment in settings.experiments()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from itertools import combinations
 from pathlib import Path
 
 from active_learning.annotating.request import PROJECT
-from active_learning.dataset.data_files import foreign_data_files
+from active_learning.annotations import FORMATS
+from active_learning.dataset.coco import DATA_FILES
 from active_learning.dataset.exports import convert_command, find_exports
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import take_snapshot
@@ -29,11 +31,14 @@ from active_learning.settings.weights_file import weights_fault
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
 from active_learning.system.wording import and_more, counted
+from active_learning.system.written_files import files_of_others
 from detectron2.utils.file_io import cached_file
 
 HEADERS_READ = 1000  # of the images of a folder that have no annotation; the others' are read with it
 WARNINGS_SHOWN = 20
-GOES_ON_FROM_IT = "The run goes on from these weights: put the file back, or start over with --fresh"
+GOES_ON_FROM_IT = (
+    "The run goes on from these weights: put the file back (is its drive connected?), or start over with --fresh"
+)
 
 
 class Kind(Enum):
@@ -64,14 +69,14 @@ class Check:
     deep: bool = False
 
 
-def check_start(settings: Settings, *, fresh: bool = False) -> None:
+def check_start(settings: Settings, *, fresh: bool = False, settings_file: Path | None = None) -> None:
     """What a run finds before it changes a file or asks for anything; logs warnings.
 
     Raises:
         SettingsError: they are wrong. Like MaskALError, with one message that names all that is wrong.
         MaskALError: what they name is.
     """
-    project = Project(settings, fresh)
+    project = Project(settings, fresh, settings_file)
     findings = [finding for check in CHECKS if check.at_start for finding in check.find(project)]
     refuse(findings)
     for warning in texts(findings, Kind.WARNING, Kind.NOTE):
@@ -111,7 +116,7 @@ def _network(project: Project) -> Iterator[Finding]:
 
 
 def _outputs(project: Project) -> Iterator[Finding]:
-    for mistake in output_mistakes(project.settings, fresh=project.fresh):
+    for mistake in output_mistakes(project.settings, fresh=project.fresh, settings_file=project.settings_file):
         yield Finding(mistake, Kind.MISTAKE)
 
 
@@ -199,6 +204,16 @@ def _passed_over(project: Project) -> Iterator[Finding]:
         yield from (Finding(note, Kind.WARNING) for note in snapshot.notes)
 
 
+def _names_for_tool(project: Project) -> Iterator[Finding]:
+    """Pre-labels are written late in a run."""
+    settings = project.settings
+    for snapshot in project.snapshots.values() if settings.auto_annotate else ():
+        try:
+            FORMATS[settings.export_format].check_names(snapshot.folder, snapshot.images)
+        except MaskALError as error:
+            yield Finding(str(error))
+
+
 def _overlaps(project: Project) -> Iterator[Finding]:
     """An image belongs to one split. Those of initial_train_dir are copied to traindir, and stay in it."""
     for (split, one), (later, other) in combinations(project.snapshots.items(), 2):
@@ -255,7 +270,10 @@ def _pixels(project: Project) -> Iterator[Finding]:
     from active_learning.network.image_batches import UnreadableImage, read_images
 
     settings = project.settings
-    cfg = network_without_device(settings, settings.experiments()[0])
+    try:
+        cfg = network_without_device(settings, settings.experiments()[0])
+    except MaskALError:  # which `_network` reports
+        return
     for snapshot in project.snapshots.values():
         images = read_images(snapshot.folder, snapshot.images, cfg)
         total = len(snapshot.images)
@@ -282,6 +300,16 @@ def _persons_images_in_annotate(project: Project) -> Iterator[Finding]:
             yield Finding(text, Kind.WARNING)
 
 
+def _not_writable(project: Project) -> Iterator[Finding]:
+    """Annotations are requested in a folder among the images, and collected beside them."""
+    for split in (split for split in SPLITS if split in project.readings):
+        bare, folder = project.readings[split].bare, project.snapshots[split].folder
+        places = {folder, *((folder / name).parent for name in bare)} if bare else set()
+        for place in sorted(place for place in places if not os.access(place, os.W_OK | os.X_OK)):
+            text = f"{place}: may not be written to, and annotations are put beside {len(bare)} images of {folder}"
+            yield Finding(f"{text}; change its permissions, or annotate these images before")
+
+
 def _objects(project: Project) -> Iterator[Finding]:
     """Once all images of a split are annotated."""
     for split, reading in project.readings.items():
@@ -298,7 +326,7 @@ def _objects(project: Project) -> Iterator[Finding]:
 
 def _files_of_persons(project: Project) -> Iterator[Finding]:
     """What a run does with them, beside using them."""
-    for path in foreign_data_files(project.settings.dataroot):
+    for path in files_of_others(project.settings.dataroot, DATA_FILES):
         yield Finding(f"{path}: was not written by MaskAL; a run keeps it as {path.name}.orig", Kind.NOTE)
     for split in (split for split in SPLITS if split in project.snapshots):
         for line in late_annotations(project.data, split):
@@ -314,11 +342,13 @@ CHECKS = (
     Check(_fit, deep=True),
     Check(_passed_over, at_start=False),
     Check(_overlaps),
+    Check(_names_for_tool),
     Check(_exports),
     Check(_annotations, at_start=False),
     Check(_persons_images_in_annotate, at_start=False),
     Check(_files_of_persons, at_start=False),
     Check(_objects, at_start=False),
     Check(_headers, at_start=False),
+    Check(_not_writable, at_start=False),
     Check(_pixels, at_start=False, deep=True),
 )

@@ -13,10 +13,9 @@ from pydantic import TypeAdapter
 
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations
-from active_learning.errors import AnnotationError, MaskALError
+from active_learning.errors import AnnotationError
 from active_learning.run.recorded import ImageName, RecordedText, check_values, read_json
 from active_learning.system.files import write_if_changed
-from active_learning.system.log import logger
 from active_learning.system.wording import and_more, counted
 
 NAMES_SHOWN = 5
@@ -46,37 +45,35 @@ def _split_seen(snapshot: FolderSnapshot, annotations: AnnotationCache, used: It
 
 
 class DataSeen:
-    """What was seen of each split, in a file of the results."""
+    """What was seen of each split, in a file of the results. The methods raise MaskALError where it is damaged."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, *others: Path) -> None:
+        """`others` are of further experiments, whose images count as seen, too."""
+        self._file, self._others = file, others
 
     def images(self, split: str) -> tuple[str, ...]:
         """All of its folder; none where it was not seen yet."""
-        seen = self._read().get(split)
-        return seen.images if seen else ()
+        found = [_read(file).get(split) for file in (self._file, *self._others)]
+        return tuple(dict.fromkeys(name for seen in found if seen for name in seen.images))
 
     def update(
         self, split: str, snapshot: FolderSnapshot, annotations: AnnotationCache, used: Sequence[str]
     ) -> list[str]:
         """A line for each kind of change since the last time; none where there was no last time."""
-        splits, now = self._read(), _split_seen(snapshot, annotations, used)
+        splits, now = _read(self._file), _split_seen(snapshot, annotations, used)
         before = splits.get(split)
         splits[split] = now
         text = json.dumps({name: asdict(seen) for name, seen in splits.items()}, ensure_ascii=False, indent=0)
         write_if_changed(self._file, text + "\n")
         return list(_changes(split, snapshot.folder, before, now, set(used))) if before else []
 
-    def _read(self) -> dict[str, SplitSeen]:
-        """Empty where there is none. It only serves to report changes: a damaged one is named, and made anew."""
-        if not self._file.exists():
-            return {}
-        remedy = "it is made anew, so that what has changed since the last time is not reported"
-        try:
-            return check_values(_SEEN, read_json(self._file, "what the run has seen", remedy), f"{self._file}", remedy)
-        except MaskALError as error:
-            logger.warning("%s", error)
-            return {}
+
+def _read(file: Path) -> dict[str, SplitSeen]:
+    """Empty where there is none."""
+    if not file.exists():
+        return {}
+    remedy = "put back a copy of the file, or remove it: what has changed since the last time is then not reported"
+    return check_values(_SEEN, read_json(file, "what the run has seen", remedy), f"{file}", remedy)
 
 
 def _changes(split: str, folder: Path, before: SplitSeen, now: SplitSeen, used: set[str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from active_learning.run.recorded import ROUNDING, ImageName, check_values
 from active_learning.run.state import LoopScores
 from active_learning.settings import Experiment, Settings
 from active_learning.system.files import csv_text, write_atomically
+from active_learning.system.written_files import write_own
 
 _NAME: TypeAdapter[str] = TypeAdapter(ImageName)
 
@@ -170,6 +171,6 @@ def write_scores(files: OutputFiles, history: Sequence[LoopScores], classes: Seq
 
     headers = ["train_size", "mAP", *(f"mAP-{name}" for name in classes)]
     scores = (line(row.train_size, row.mask_ap, row.per_class) for row in history)
-    write_atomically(files.scores, csv_text([headers, *scores]))
+    write_own(files.scores, csv_text([headers, *scores]))
     standard = (line(row.train_size, row.standard_mask_ap, row.standard_per_class) for row in history)
-    write_atomically(files.standard_scores, csv_text([headers, *standard]))
+    write_own(files.standard_scores, csv_text([headers, *standard]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from active_learning.errors import SettingsError
 from active_learning.run.output_files import OutputFiles, output_files
 from active_learning.settings import Settings
 from active_learning.settings.overlaps import lies_in, start_weights_copy
-from active_learning.system.file_moves import copy_beside, keep_aside
+from active_learning.system.file_moves import copy_beside
 from active_learning.system.files import folder_aside, write_if_changed
 
 MARK = ".maskal-run"
@@ -47,7 +47,7 @@ def holds_run(results: Path) -> bool:
 
 
 def claim(files: OutputFiles) -> None:
-    """Makes the folders of a run and marks them as its own; files of that name in the folder above are kept aside.
+    """Makes the folders of a run and marks them as its own.
 
     Raises:
         SettingsError: they are not this run's.
@@ -57,43 +57,51 @@ def claim(files: OutputFiles) -> None:
     results = files.results.absolute()
     adopted = read_mark(files.weights) if holds_run(results) else None
     mark = read_mark(results) or adopted or Mark(uuid.uuid4().hex, "")
-    if not any(map(holds_run, results.parent.glob("*/"))):
-        for name in SUMMARY:
-            if (results.parent / name).exists():
-                keep_aside(results.parent / name)
     for folder in (results, files.weights):
         folder.mkdir(parents=True, exist_ok=True)
         write_if_changed(folder / MARK, json.dumps(asdict(Mark(mark.run, str(results)))) + "\n")
 
 
-def output_mistakes(settings: Settings, *, fresh: bool) -> Iterator[str]:
+def output_mistakes(settings: Settings, *, fresh: bool, settings_file: Path | None = None) -> Iterator[str]:
     """What a run of these settings would write over, or move, that is not its own; found before anything is written.
 
     Args:
         fresh: what this run has written before will be moved aside.
+        settings_file: which is to stay where it is, as all that it names.
     """
     for experiment in settings.experiments():
         files = output_files(settings, experiment)
         yield from _run_mistakes(files, fresh)
-        for key, path in _kept_out(settings, files, fresh).items():
-            for folder in (files.results, files.weights):
-                if path is not None and path != folder and lies_in(path, folder):
-                    yield f"{key}: {path} lies in {folder}, where a run writes; move it elsewhere, or {ANOTHER}"
+        yield from _lying_in(_kept_out(settings, files), (files.results, files.weights), "where a run writes")
+    if fresh:
+        yield from _lying_in(_needed(settings, settings_file), sum(_runs(settings), []), "which --fresh moves aside")
     yield from start_weights_mistakes(settings, fresh=fresh)
 
 
-def _kept_out(settings: Settings, files: OutputFiles, fresh: bool) -> dict[str, Path | None]:
+def _lying_in(paths: Mapping[str, Path | None], folders: Iterable[Path], why: str) -> Iterator[str]:
+    for key, path in paths.items():
+        for folder in folders:
+            if path is not None and path != folder and lies_in(path, folder):
+                yield f"{key}: {path} lies in {folder}, {why}; move it elsewhere, or {ANOTHER}"
+
+
+def _kept_out(settings: Settings, files: OutputFiles) -> dict[str, Path]:
     """What may not lie in the folders of a run, beside the images (settings/overlaps.py)."""
-    found: dict[str, Path | None] = {"dataroot": settings.dataroot}
+    found = {"dataroot": settings.dataroot}
     if not lies_in(files.results, files.weights) or not lies_in(files.weights, files.results):
         found |= {"resultsroot": files.results, "weightsroot": files.weights}
-    if fresh:
-        network = Path(settings.network_config)
-        found |= {"network_config": network if network.is_file() else None}
-        found |= {"supervisely_meta_json": settings.supervisely_meta_json}
-        if settings.duplicate_initial_model_and_data:
-            found |= {"initial_train_file": settings.initial_train_file}
     return found
+
+
+def _needed(settings: Settings, settings_file: Path | None) -> dict[str, Path | None]:
+    """What a run reads that is not moved aside with an earlier one; of start weights a copy is made (`start_over`)."""
+    files = {"network_config": settings.network_config}
+    if start_weights_copy(settings) is None:
+        files |= {"pretrained_weights": settings.pretrained_weights}
+    there = {key: path for key, name in files.items() if (path := Path(name).expanduser()).is_file()}
+    initial = settings.initial_train_file if settings.duplicate_initial_model_and_data else None
+    others = {"dataroot": settings.dataroot, "the settings file": settings_file, "initial_train_file": initial}
+    return {**there, **others, "supervisely_meta_json": settings.supervisely_meta_json}
 
 
 def start_weights_mistakes(settings: Settings, *, fresh: bool = False) -> Iterator[str]:
@@ -108,22 +116,26 @@ def start_weights_mistakes(settings: Settings, *, fresh: bool = False) -> Iterat
 
 def _run_mistakes(files: OutputFiles, fresh: bool) -> Iterator[str]:
     results, weights = files.results, files.weights
-    if not holds_run(results) and (found := files.first_result()):
+    found = files.first_result()
+    if not holds_run(results) and found:
         yield f"resultsroot: {found} is of no run that is known here; move it elsewhere, or {ANOTHER}"
+    elif holds_run(results) and not (fresh or files.state.exists()) and (found or files.first_weights()):
+        yield (
+            f"resultsroot: {files.state} is gone, without which that run cannot go on; put back a copy of it, start "
+            f"over with --fresh (the run is then moved aside, not deleted), or {ANOTHER}"
+        )
     if other := _other_run(results, weights):
         yield f"weightsroot: {weights} holds the weights of another run, its results are in {other}; {ANOTHER}"
     elif not (_are_weights_of(results, weights) or (fresh and read_mark(weights))) and (found := files.first_weights()):
-        remedy = f"start over with --fresh, which moves it aside, or {ANOTHER}"
+        remedy = "put the results back (is their drive connected?), start over with --fresh, which moves it aside,"
         yield (
             f"weightsroot: {found} is of no run whose results are in {results}; "
-            f"{remedy if read_mark(weights) else f'move it elsewhere, or {ANOTHER}'}"
+            f"{remedy if read_mark(weights) else 'move it elsewhere,'} or {ANOTHER}"
         )
     for folder in (results, weights):
         outer = [place for place in folder.absolute().parents if holds_run(place)]
         outer += [place.parent for place in folder.parent.parent.glob("*/") if holds_run(place)]
-        inner = [
-            place.parent for name in (MARK, STATE) for depth in ("*", "*/*") for place in folder.glob(f"{depth}/{name}")
-        ]
+        inner = [place.parent for name in (MARK, STATE) for place in folder.rglob(name) if place.parent != folder]
         for place in outer[:1]:
             yield f"{folder}: lies in the folder of another run, {place}; name another folder, or {ANOTHER}"
         for place in inner[:1] if fresh or not holds_run(folder) else ():
@@ -154,18 +166,27 @@ def start_over(settings: Settings) -> None:
     if copy is not None and Path(settings.pretrained_weights).expanduser().is_file():
         copy_beside(Path(settings.pretrained_weights).expanduser(), copy)
         print(f"The weights to start from are of the earlier run; they are kept in {copy}")
+    results, weights = _runs(settings)
+    if results:
+        results += [results[0].parent / name for name in SUMMARY]
+    _move_aside(results)
+    _move_aside(weights)
+
+
+def _runs(settings: Settings) -> tuple[list[Path], list[Path]]:
+    """The folders of the runs of that experiment_name, also of such that the settings ask for no more."""
     results, weights = (root / settings.experiment_name for root in (settings.resultsroot, settings.weightsroot))
     runs = {place.name for place in results.glob("*/") if holds_run(place)}
     of_weights = runs | {place.name for place in weights.glob("*/") if read_mark(place) is not None}
     others = {name for name in of_weights if _other_run(results / name, weights / name)}
-    _move_aside(results, [results / name for name in (*sorted(runs), *(SUMMARY if runs else ()))])
-    _move_aside(weights, [weights / name for name in sorted(of_weights - others)])
+    return [results / name for name in sorted(runs)], [weights / name for name in sorted(of_weights - others)]
 
 
-def _move_aside(folder: Path, places: list[Path]) -> None:
+def _move_aside(places: list[Path]) -> None:
     places = [place for place in places if place.exists()]
     if not places:
         return
+    folder = places[0].parent
     aside = folder_aside(folder)
     for place in places:
         place.rename(aside / place.name)

@@ -9,7 +9,13 @@ from functools import cached_property
 from pathlib import Path
 
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, foreign_files, take_snapshot
+from active_learning.dataset.image_folder import (
+    FolderSnapshot,
+    find_annotations,
+    foreign_files,
+    second_annotations,
+    take_snapshot,
+)
 from active_learning.errors import MaskALError
 from active_learning.run.data import SPLITS, RunData, annotation_cache
 from active_learning.run.data_seen import DataSeen
@@ -48,13 +54,13 @@ class Project:
 
     settings: Settings
     fresh: bool = False
+    settings_file: Path | None = None
     data: RunData = field(init=False)
 
     def __post_init__(self) -> None:
         """What a run has seen of the folders tells one whose drive is gone from an empty one."""
         begun = [self.files(one).data_seen for one in self.settings.experiments() if not self.fresh]
-        seen = next((DataSeen(file) for file in begun if file.is_file()), None)
-        self.data = RunData(self.settings, seen)
+        self.data = RunData(self.settings, DataSeen(*begun) if begun else None)
 
     def files(self, experiment: Experiment) -> OutputFiles:
         return output_files(self.settings, experiment)
@@ -112,5 +118,7 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
         warnings += entry.warnings
     if foreign := foreign_files(snapshot, annotations):
         warnings.append(f"{and_more(foreign, what='files')}: no annotation, though named as one; passed over")
+    if second := second_annotations(snapshot, set(pairs.values()), annotations):
+        warnings.append(f"{and_more(second, what='files')}: not used, as the image has another annotation; leave one")
     bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
     return Reading(len(snapshot.images), annotated, objects, bare, tuple(faults), tuple(warnings))

@@ -44,11 +44,10 @@ def start_weights(settings: Settings, files: OutputFiles, loop: int) -> str:
 
 
 def _earlier_weights(settings: Settings, files: OutputFiles, loop: int) -> str:
-    """Of the loop before, where its training goes on from there; "" for none."""
+    """Of the loop before, be they gone, where the training goes on from there; "" where it does not."""
     if loop == 0 or not settings.transfer_learning_on_previous_models:
         return ""
-    earlier = weights_of(files, loop - 1)
-    return str(earlier) if earlier.exists() else ""
+    return str(weights_of(files, loop - 1))  # also where they are gone: that is a fault, no reason to begin anew
 
 
 def next_weights(settings: Settings, experiment: Experiment, files: OutputFiles, state: RunState | None) -> set[str]:

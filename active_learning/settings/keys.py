@@ -338,7 +338,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return text.isascii()  # Python reads other digits, too
 
 
 def short(value: Any) -> str:

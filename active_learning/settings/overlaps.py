@@ -3,13 +3,14 @@ write over a person's files, take its own for images, or move images aside with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import combinations
+from collections.abc import Iterator, Mapping
+from itertools import combinations, permutations
 from pathlib import Path
 
 from active_learning.settings.keys import SettingsKeys
 
 IMAGE_KEYS = ("traindir", "valdir", "testdir")
+ANNOTATE = "annotate"  # as dataset/folder_walk.py
 RUN_ROOTS = ("resultsroot", "weightsroot")
 
 
@@ -31,6 +32,16 @@ def overlap_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
             yield later, f"{later}: {other} {'is' if same else 'lies in'} {key} ({folder}); {_ONE_PLACE}"
         elif lies_in(folder, other):
             yield key, f"{key}: {folder} lies in {later} ({other}); {_ONE_PLACE}"
+        else:
+            yield from _annotate_mistakes({key: folder, later: other})
+
+
+def _annotate_mistakes(inputs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """An annotate folder may be a link, but images of two folders that have one name would be mixed up in it."""
+    for (key, folder), (other_key, other) in permutations(inputs.items(), 2):
+        place = folder / ANNOTATE
+        if place.exists() and (lies_in(place, other) or lies_in(place, other / ANNOTATE)):
+            yield key, f"{key}: {place} lies in {other_key} ({other}), or in its annotate folder; {_ONE_PLACE}"
 
 
 _ANOTHER_NAME = "name another folder, or choose another experiment_name"

@@ -57,7 +57,14 @@ def _shown(path: Path) -> str:
 
 
 def _output_mistakes(key: str, folder: Path) -> Iterator[tuple[str, str]]:
-    """The folder is made later, so its nearest existing parent is what counts."""
+    """The folder is made later, so its nearest existing parent is what counts.
+
+    A link that leads nowhere is none to be made: it is that of a drive, and the run would begin anew without it.
+    """
+    links = [place for place in (folder, *folder.parents) if place.is_symlink() and not place.exists()]
+    if links:
+        yield key, f"{key}: {links[0]} is a link that leads nowhere; is its drive connected? Else remove the link"
+        return
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not existing.is_dir():
         yield key, f"{key}: {existing} is a file, not a folder"

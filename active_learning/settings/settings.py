@@ -116,12 +116,19 @@ def _contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]
     yield from _experiment_contradictions(keys)
 
 
+def _holds_one_twice(values: Sequence[object]) -> bool:
+    """As the names of folders have them."""
+    shown = [f"{value:.2f}" if isinstance(value, float) else value for value in values]
+    return len(set(shown)) < len(shown)
+
+
 def _experiment_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]:
     lists = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops")
     experiments = _named_experiments(keys)
     for name, count in Counter(experiment.name for experiment in experiments).items():
         if count > 1:
-            yield lists, f"strategy: the lists ask for {count} experiments in the same folder {name}; delete one"
+            key = next((key for key in lists if _holds_one_twice(getattr(keys, key))), "loops")  # not in the name
+            yield lists, f"{key}: the lists ask for {count} experiments in the same folder {name}; delete one"
     longest = max((experiment.name for experiment in experiments), key=len)
     if len(longest) > LONGEST_EXPERIMENT:
         reason = f"the folder {longest[:60]}... of an experiment would have a name of {len(longest)} characters"

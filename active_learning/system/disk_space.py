@@ -20,9 +20,6 @@ REMEDIES = {
     errno.EACCES: "change its permissions, or name another folder in the settings",
     errno.EPERM: "change its permissions, or name another folder in the settings",
     errno.EIO: "check whether the disk is broken or was disconnected",
-    **dict.fromkeys(
-        (errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO), "check whether the drive was disconnected"
-    ),
     errno.EMFILE: "raise your limit for open files (ulimit -n), or lower num_workers",
     errno.ENFILE: "end some other programs: the machine has too many files open",
     errno.ENAMETOOLONG: "shorten that name, or name a folder with a shorter path in the settings",
@@ -31,14 +28,14 @@ REMEDIES = {
     errno.EBUSY: "close the program that uses it",
     errno.ETXTBSY: "close the program that uses it",
     errno.ENOTDIR: "a file stands where a folder is needed: rename the file",
+    errno.EEXIST: "rename it: it stands where a folder is needed, or is a link to a drive that is not connected",
     errno.EISDIR: "a folder stands where a file is needed: rename the folder",
     errno.ELOOP: "remove the links that lead in a circle",
     errno.EMLINK: "use another disk for this folder",
     errno.ENOMEM: "the machine's memory is full: end some other programs, or lower num_workers",
     errno.ENOENT: "put it back, or " + _DISCONNECTED,
-    errno.ENODEV: _DISCONNECTED,
-    errno.ENXIO: _DISCONNECTED,
-    **{getattr(errno, name): _DISCONNECTED for name in ("ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT")},
+    **dict.fromkeys((errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE), _DISCONNECTED),
+    **dict.fromkeys((errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT), _DISCONNECTED),
 }
 
 
@@ -70,6 +67,12 @@ def disk_failure(error: OSError, go_on: str = f"Nothing is lost: {GO_ON}") -> st
     file = os.fsdecode(place) if isinstance(place, (str, bytes, os.PathLike)) else ""
     remedy = REMEDIES[error.errno] + (f" ({disk_of(Path(file))})" if file and "disk" in REMEDIES[error.errno] else "")
     return f"{f'{file}: ' if file else ''}{error.strerror}; {remedy}. {go_on}"
+
+
+def reason_and_remedy(error: OSError) -> str:
+    """What happened, without the file, and what to do where it is the system that failed."""
+    reason = error.strerror or str(error)
+    return f"{reason}; {REMEDIES[error.errno]}" if error.errno in REMEDIES else reason
 
 
 def disk_of(path: Path) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -15,15 +16,26 @@ from pathlib import Path
 from active_learning.errors import MaskALError
 
 DRAFT = ".maskal-draft"  # only this package makes files of that suffix
+LONGEST_NAME = 255  # bytes of a file's name, on most disks
+
+
+def with_ending(path: Path, ending: str) -> Path:
+    """`<name><ending>` beside a file; a name that would be too long for a disk ends in a checksum before that."""
+    name = os.fsencode(path.name)
+    if len(name) + len(ending) <= LONGEST_NAME:
+        return path.with_name(path.name + ending)
+    ending = f"~{zlib.crc32(name):08x}{ending}"
+    return path.with_name(name[: LONGEST_NAME - len(ending)].decode(errors="ignore") + ending)
 
 
 @contextmanager
 def write_errors_named(path: Path) -> Iterator[None]:
-    """Errors of the system that carry no file's name, as those of writing and closing do, get this one."""
+    """Errors of the system that carry no file's name, as those of writing and closing, or a draft's, get this one."""
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno is not None:
+        named = "" if error.filename is None else os.fsdecode(error.filename)
+        if error.errno is not None and (not named or named.startswith(f"{path}{DRAFT}")):
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
@@ -35,7 +47,7 @@ def draft_of(path: Path) -> Iterator[Path]:
     Where the block fails the draft is removed and `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + DRAFT)
+    draft = with_ending(path, DRAFT)
     try:
         with write_errors_named(path):
             yield draft

@@ -10,23 +10,24 @@ from typing import IO
 from PIL import Image
 
 from active_learning.errors import MaskALError
+from active_learning.system.disk_space import REMEDIES, reason_and_remedy
 from active_learning.system.pixel_limit import pixel_limit
 from detectron2.utils.image_file import (
     DAMAGED,
     UnknownImageError,
     check_file,
+    check_pixels,
     eight_bits,
-    open_image,
     read_pixels,
     read_size,
 )
 
-__all__ = ["eight_bits", "image_file", "pixels_fault", "read_pixels", "read_size"]
+__all__ = ["eight_bits", "image_error", "image_file", "pixels_fault", "read_pixels", "read_size"]
 
 
 @contextmanager
 def image_file(path: Path, most_pixels: int | None = None) -> Iterator[IO[bytes]]:
-    """An image file to read in the block, by `read_size`, `read_pixels` or `open_image`.
+    """An image file to read in the block, by `read_size`, `read_pixels` or `check_pixels`.
 
     Raises:
         MaskALError: it cannot be read, is of another format, damaged, or has more pixels (None: than the engine's
@@ -36,22 +37,28 @@ def image_file(path: Path, most_pixels: int | None = None) -> Iterator[IO[bytes]
         check_file(str(path))
         with path.open("rb") as file, pixel_limit(most_pixels):
             yield file
-    except Image.DecompressionBombError as error:
-        remedy = "make the image smaller" if most_pixels is None else "raise max_image_megapixels"
-        raise MaskALError(f"{path}: {error}; {remedy}") from error
-    except UnknownImageError as error:
-        raise MaskALError(f"{path}: {error}; replace or remove it") from error
     except DAMAGED as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise MaskALError(f"{path}: cannot be read as an image: {reason}; replace or remove it") from error
+        raise image_error(path, error, most_pixels) from error
+
+
+def image_error(path: Path, error: Exception, most_pixels: int | None = None) -> MaskALError:
+    """What is wrong with an image file, in words, of what opening or decoding it has raised."""
+    if isinstance(error, Image.DecompressionBombError):
+        remedy = "make the image smaller" if most_pixels is None else "raise max_image_megapixels"
+        return MaskALError(f"{path}: {error}; {remedy}")
+    if isinstance(error, UnknownImageError):
+        return MaskALError(f"{path}: {error}; replace or remove it")
+    reason = reason_and_remedy(error) if isinstance(error, OSError) else str(error)
+    is_systems = isinstance(error, OSError) and error.errno in REMEDIES  # else the file itself is wrong
+    remedy = "" if is_systems else "; replace or remove it"
+    return MaskALError(f"{path}: cannot be read as an image: {reason}{remedy}")
 
 
 def pixels_fault(path: Path, most_pixels: int | None = None) -> str:
     """What is wrong with an image, all of it decoded; "" for nothing."""
     try:
-        with image_file(path, most_pixels) as file, open_image(file) as image:
-            image.draft("RGB", (1, 1))  # JPEG: all is read, but turned into few pixels, which is much faster
-            image.load()
+        with image_file(path, most_pixels) as file:
+            check_pixels(file)
     except MaskALError as error:
         return str(error)
     return ""

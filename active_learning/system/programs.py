@@ -14,7 +14,11 @@ def command_words(command: str) -> list[str]:
         ValueError: a quote is not closed, or there is no such program; the message names it.
     """
     windows = os.name == "nt"  # there \ stands in paths, and quotes would stay in the words
-    words = [_unquoted(word) if windows else word for word in shlex.split(command, posix=not windows)]
+    try:
+        parts = shlex.split(command, posix=not windows)
+    except ValueError as error:
+        raise ValueError(f"{command!r} is no command ({error}); close each quotation mark") from error
+    words = [_unquoted(word) if windows else word for word in parts]
     program = shutil.which(words[0]) if words else None
     if program is None:
         raise ValueError(f"there is no program {words[0] if words else ''!r}; install it, or give its path")

@@ -13,7 +13,9 @@ from active_learning.errors import MaskALError
 from active_learning.run.output_files import output_files
 from active_learning.run.weights import newest_weights
 from active_learning.settings import Settings, load_settings
+from active_learning.settings.overlaps import lies_in
 from active_learning.system.devices import show_devices
+from active_learning.system.written_files import own_draft
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,9 +59,12 @@ def open_study(parsed: argparse.Namespace) -> Study:
     images = find_images(folder)
     if not images:
         raise MaskALError(f"{folder}: holds no image; give another folder with --img_dir")
-    out = parsed.out or files.results / "study"
-    out.mkdir(parents=True, exist_ok=True)
     weights = parsed.weights or newest_weights(files)
+    out = parsed.out or files.results / "study"
+    for place in (folder, settings.traindir, settings.valdir, settings.testdir):
+        if lies_in(out, place):
+            raise MaskALError(f"--out: {out} lies in {place}, among images; give another folder")
+    out.mkdir(parents=True, exist_ok=True)
     return Study(settings, network_config(settings, experiment), weights, folder, evenly(images, parsed.images), out)
 
 
@@ -71,5 +76,6 @@ def evenly(names: Sequence[str], count: int) -> list[str]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=150, facecolor="white")
+    with own_draft(path) as draft:
+        figure.savefig(draft, dpi=150, facecolor="white", format="png")
     print(f"Written: {path}")

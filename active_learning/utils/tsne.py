@@ -28,7 +28,8 @@ from active_learning.dataset.image_folder import pair_annotations
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
-from active_learning.system.files import csv_text, write_atomically
+from active_learning.system.files import csv_text
+from active_learning.system.written_files import write_own
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 LEAST_OBJECTS = 5  # fewer make no map
@@ -152,7 +153,7 @@ def run(arguments: Sequence[str] | None) -> None:
     places = embed(np.stack([one.features for one in found]), study.settings.experiments()[0].seed)
     right = sum(one.annotated == one.predicted for one in found)
     print(f"{len(found)} objects found, {right} of them with their annotated class")
-    write_atomically(study.out / "tsne.csv", objects_csv(found, places))
+    write_own(study.out / "tsne.csv", objects_csv(found, places))
     print(f"Written: {study.out / 'tsne.csv'}")
     plot(found, places, study.settings.classes, study.out / "tsne.png")
 

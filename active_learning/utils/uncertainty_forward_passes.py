@@ -24,7 +24,8 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, but the one that holds the package
 
 from active_learning.system.exit_code import exit_code_of
-from active_learning.system.files import csv_text, write_atomically
+from active_learning.system.files import csv_text
+from active_learning.system.written_files import write_own
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 
 if TYPE_CHECKING:
@@ -158,9 +159,9 @@ def run(arguments: Sequence[str] | None) -> None:
     found = settle_images(study, parsed.passes)
     rows = summary(found)
     print(tabulate(rows, headers=HEADERS, floatfmt=("g", "g", ".4f", ".4f", ".4f", ".3f")))
-    write_atomically(study.out / "forward_passes.csv", objects_csv(found))
+    write_own(study.out / "forward_passes.csv", objects_csv(found))
     lines = ([f"{value:g}" for value in row] for row in rows)
-    write_atomically(study.out / "forward_passes_summary.csv", csv_text([HEADERS, *lines]))
+    write_own(study.out / "forward_passes_summary.csv", csv_text([HEADERS, *lines]))
     plot(found, rows, study.settings.mcd_iterations[0], study.out / "forward_passes.png")
 
 

@@ -114,6 +114,14 @@ def log_first_n(
         logging.getLogger(name or module).log(lvl, msg)
 
 
+def log_every_n(lvl: int, msg: str, n: int = 1, *, name: str | None = None) -> None:
+    """Log the first of each `n` calls from the same line of code."""
+    module, place = _caller()
+    _counts["every", place] += 1
+    if (_counts["every", place] - 1) % n == 0:
+        logging.getLogger(name or module).log(lvl, msg)
+
+
 def log_every_n_seconds(lvl: int, msg: str, n: float = 1, *, name: str | None = None) -> None:
     """Log from the same line of code at most once in `n` seconds."""
     module, place = _caller()

@@ -68,7 +68,7 @@ def test_the_names_of_schedules_are_known(name: str) -> None:
 
 # Used where one of several processes trains alone; a run of one process needs no such name of upstream.
 # Image files outside of the network part are opened as our engine opens them.
-IMAGE_FILE = ("DAMAGED", "UnknownImageError", "check_file", "eight_bits", "open_image", "read_pixels", "read_size")
+IMAGE_FILE = ("DAMAGED", "UnknownImageError", "check_file", "check_pixels", "eight_bits", "read_pixels", "read_size")
 BEYOND_UPSTREAM = {
     "detectron2.utils.comm.single_process",
     "detectron2.utils.file_io.cached_file",  # where --check finds weights that were fetched before

@@ -27,7 +27,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def drawn(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*.*"))
 
 
 def write_video(path: Path, frames: int, height: int = 48, width: int = 64) -> None:
@@ -180,3 +180,14 @@ def test_scripts_run_as_files_beside_a_module_of_the_packages_name(script: str, 
     command = [sys.executable, str(project_root / "demo" / script), "--help"]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert f"usage: {script}" in shown.stdout
+
+
+def test_a_persons_picture_is_kept(small_network, photos, tmp_path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for content in ("mine", "edited"):
+        (out / "2.png").write_text(content)
+        for _ in range(2):
+            assert main(small_network.arguments("--input", str(photos / "2.png"), "--output", str(out))) == 0
+    assert drawn(out) == ["2.png", "2.png.orig", "2.png.orig2"]
+    assert [(out / f"2.png.orig{end}").read_text() for end in ("", "2")] == ["mine", "edited"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import hashlib
 import json
+import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,9 +245,47 @@ def test_data_of_other_options_are_not_taken_for_made_but_those_of_before_are(tm
         assert make_dataset._is_made(tmp_path, other) and not make_dataset._is_made(tmp_path, plain)
 
 
+SMALL = ("--images", "1", "--val", "1", "--test", "1", "--size", "80x64")
+NOT_OURS = {
+    "a folder of photos": lambda place: (place.mkdir(), (place / "IMG_1.jpg").write_text("mine")),
+    "a file": lambda place: place.write_text("mine"),
+    "a link to a folder": lambda place: (place.with_name("real").mkdir(), place.symlink_to("real"),
+                                         (place / "IMG_1.jpg").write_text("mine")),
+    "a link to nowhere": lambda place: place.symlink_to("nowhere"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", NOT_OURS.values(), ids=NOT_OURS)
+def test_what_is_no_demo_data_set_stays(tmp_path: Path, make: Callable[[Path], object], capsys) -> None:
+    make(tmp_path / "d")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["--out", str(tmp_path / "d"), *SMALL]) == 2
+    assert "holds what is no demo data set; give the path of a new folder" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_folder_in_which_one_is_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--out", ".", *SMALL]) == 0
+    (tmp_path / MARKER).write_text("{damaged", encoding="utf-8")
+    assert main(["--out", ".", *SMALL]) == 0
+    assert len(list(tmp_path.parent.glob(f"{tmp_path.name}*"))) == 2
+    assert "damaged" not in (tmp_path.parent / tmp_path.name / MARKER).read_text(encoding="utf-8")
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["--out", str(tmp_path / "d"), *SMALL]) == 1
+    assert f"{tmp_path / 'd' / MARKER}: No space left on device; free some space" in capsys.readouterr().err
+
+
 def test_other_data_are_moved_aside_not_deleted(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d/mine.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "d" / MARKER).write_text("{}", encoding="utf-8")
     main(["--out", str(tmp_path / "d"), "--images", "1", "--val", "1", "--test", "1", "--size", "80x64"])
     kept = [path.read_text(encoding="utf-8") for path in tmp_path.glob("d.bak-*/mine.json")]
     assert kept == ["{}"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import random
 import sys
 import threading
@@ -18,6 +20,7 @@ from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
 from active_learning.system import disk_space
+from active_learning.system.disk_space import REMEDIES
 
 CLASSES = ["healthy", "damaged"]
 
@@ -427,6 +430,37 @@ def test_an_annotation_of_a_converted_tiff_image_finds_its_image(train, add_imag
     folder.collect()
     assert (train / "a.tif.json").is_file()
     assert AnnotateFolder(AnnotationCache(train, CLASSES))._progress(["a.tif"]).complete
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
+@pytest.mark.parametrize("step", ["copy_beside", "move_beside"])
+def test_a_fault_of_the_system_has_its_remedy(train, folder, add_image, annotate, monkeypatch, step, number):
+    def fail(*_, **options):
+        raise OSError(number, os.strerror(number), str(train / "a.png"))
+
+    words = {"copy_beside": "the image cannot be copied there", "move_beside": "the annotations cannot be moved beside"}
+    add_image("a.png")
+    if step == "move_beside":
+        folder.fill(["a.png"])
+        annotate("annotate/a.json")
+    monkeypatch.setattr(annotate_folder, step, fail)
+    with pytest.raises(MaskALError, match=words[step]) as caught:
+        folder.fill(["a.png"]) if step == "copy_beside" else folder.collect()
+    assert f"{train / 'a.png'}: {os.strerror(number)}; {REMEDIES[number]}" in str(caught.value)
+
+
+def test_copies_that_are_gone_are_reported_once(train, folder, add_image, annotate):
+    """A person renamed the annotate folder, or its drive is gone."""
+    add_image("a.png")
+    folder.fill(["a.png"])
+    reported: list[str] = []
+    away, here = train / "annotate_anna", train / "annotate"
+    steps = [lambda: here.rename(away), lambda: None, lambda: away.rename(here), lambda: here.rename(away)]
+    steps += [lambda: away.rename(here), lambda: annotate("annotate/a.json")]
+    states = iter(steps)
+    folder.wait(poll_seconds=0, report=reported.append, watch=lambda: next(states)())
+    said = f"{here}: none of the images to annotate is there any more. Put the folder back under that name"
+    assert len([line for line in reported if line.startswith(said)]) == 2
 
 
 def test_waiting_watches_the_tool(train, add_image, annotate):

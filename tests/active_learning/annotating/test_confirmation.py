@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,15 @@ def test_a_program_in_the_background_does_not_read(tmp_path, monkeypatch):
         assert not Confirmation(tmp_path).is_given()  # this process has another terminal, or none
         assert not confirmation.is_at_terminal()  # so nobody is asked for Enter
     os.close(person)
+
+
+def test_an_empty_file_of_another_account_confirms(tmp_path, monkeypatch):
+    """It may not be read."""
+    (tmp_path / "DONE").touch()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("is read"))
+    assert Confirmation(tmp_path).is_given()
+
+
+def test_a_file_that_is_taken_away_at_this_moment_is_no_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_file", lambda path: True)
+    assert not Confirmation(tmp_path).is_given()

@@ -32,6 +32,10 @@ def request_of(settings, tmp_path):
     return make
 
 
+PROJECT = (
+    "--weights_file {tmp}/w.pth --classes a --export_format supervisely --supervisely_meta_json {tmp}/meta.json "
+    "--supervisely_project"
+)
 CLASSES = [
     pytest.param("--weights_file {tmp}/w.pth --classes b a", 2, ("b", "a"), id="own"),
     pytest.param(f"--weights_file {ZOO}", 80, None, id="published"),
@@ -66,11 +70,17 @@ WRONG = [
         "--supervisely_meta_json: there is no file",
         id="meta",
     ),
+    pytest.param(
+        f"{PROJECT} {{tmp}}/train/project", "--supervisely_project: .* lies in .*, among the images", id="in images"
+    ),
+    pytest.param(f"{PROJECT} {{tmp}}/train", "--supervisely_project: .* lies in .*, among the images", id="the images"),
+    pytest.param(f"{PROJECT} {{tmp}}/w.pth", "--supervisely_project: .* is no folder", id="project is a file"),
 ]
 
 
 @pytest.mark.parametrize(("words", "message"), WRONG)
-def test_mistakes(request_of, words, message):
+def test_mistakes(request_of, tmp_path, words, message):
+    write_meta(tmp_path / "meta.json", ["a"])
     with pytest.raises(SettingsError, match=message):
         request_of(words)
 
@@ -131,6 +141,13 @@ def test_a_folder_without_images(request_of, settings):
         path.unlink()
     with pytest.raises(MaskALError, match="holds no image; correct --img_dir"):
         FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a")).find_images()
+
+
+def test_names_that_the_tool_cannot_hold_are_found_before_the_network_is_loaded(request_of, settings):
+    (settings.traindir / "00.png").rename(settings.traindir / "0\x07.png")
+    FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a")).find_images()
+    with pytest.raises(MaskALError, match=r"CVAT's xml files cannot hold: '0.x07\.png'; rename them"):
+        FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a --export_format cvat")).find_images()
 
 
 def test_nothing_to_pre_label_needs_no_network(request_of, settings, monkeypatch):

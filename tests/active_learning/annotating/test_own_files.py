@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from active_learning.annotating.own_files import RECORD, OwnFiles
@@ -50,3 +52,12 @@ def test_nothing_recorded_nothing_removed(tmp_path):
     (tmp_path / "a.json").touch()
     OwnFiles(tmp_path).remove(["a.png"])
     assert (tmp_path / "a.json").exists()
+
+
+def test_a_file_that_is_saved_anew_at_this_moment_is_a_persons(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text("{}")
+    files = OwnFiles(tmp_path)
+    files.add(tmp_path / "a.json", "a.png")
+    (tmp_path / "a.json").unlink()
+    monkeypatch.setattr(Path, "is_file", lambda path: True)
+    assert not files.is_untouched(tmp_path / "a.json")

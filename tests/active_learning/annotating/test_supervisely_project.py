@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from active_learning.annotating.supervisely_project import add_to_project
+from active_learning.errors import MaskALError
 
 
 @pytest.fixture
@@ -29,6 +30,18 @@ def test_sub_folders_become_data_sets_and_what_is_there_stays(project, train, ad
     assert project("field/b 1/a.png") == ["ds__field__b 1/img/a.png", "ds__field__b 1/ann/a.png.json"]
     assert (tmp_path / "project/ds/img/a.png").read_bytes() == (train / "a.png").read_bytes()
     assert (tmp_path / "project/ds/ann/a.png.json").read_text(encoding="utf-8") == "corrected"
+
+
+def test_another_image_of_that_name_is_named(project, train, add_image, tmp_path):
+    """Of another folder, or of a sub-folder whose data set has the same name."""
+    for name in ("a/b/x.png", "a__b/x.png"):
+        add_image(name)
+    (train / "a__b/x.png").write_bytes(b"another")
+    project("a/b/x.png")
+    with pytest.raises(
+        MaskALError, match=r"ds__a__b/img/x.png: is another image than .*a__b/x.png; rename one of them"
+    ):
+        project("a__b/x.png")
 
 
 PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3) * 9000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from contextlib import contextmanager
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from active_learning.annotations import Annotation, Instance, Part, read_annotation
 from active_learning.annotations.supervisely_meta import write_meta
+from active_learning.conversion import exports
 from active_learning.conversion.exports import make_export
 from active_learning.errors import AnnotationError
 
@@ -142,3 +144,34 @@ def test_a_picture_that_cannot_be_decoded_is_an_error(root, annotate, tmp_path, 
     assert outcome.code == 1
     assert "a.tif: cannot be read as an image" in outcome.messages
     assert not list(tmp_path.rglob("*.maskal-draft"))
+
+
+SAVED_MEANWHILE = [
+    ("labelme", "a.json"), ("labelme", "a.png"), ("darwin", "annotations/a.json"), ("cvat", "default/a.xml"),
+    ("cvat", "cvat_images_1.1.zip"), ("supervisely", "ds0/ann/a.png.json"), ("supervisely", "ds0/img/a.png"),
+    ("supervisely", "meta.json"), ("coco", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tool", "name"), SAVED_MEANWHILE)
+def test_what_a_person_saves_while_it_converts_stays(
+    root, add_image, annotate, tmp_path, convert, monkeypatch, tool, name
+):
+    """Just before the file gets its name."""
+    add_image("a.png")
+    annotate("a.json", "a.png", "healthy")
+    path = tmp_path / "out" / name if name else tmp_path / "out.json"
+    rename = exports.draft_of_new
+
+    @contextmanager
+    def save_meanwhile(target):
+        with rename(target) as draft:
+            yield draft
+            if target == path:
+                path.write_text("mine", encoding="utf-8")
+
+    monkeypatch.setattr(exports, "draft_of_new", save_meanwhile)
+    outcome = convert(tool)
+    assert outcome.code == 1
+    assert f"{path}: was saved by somebody meanwhile; it stays" in outcome.messages
+    assert path.read_text(encoding="utf-8") == "mine"

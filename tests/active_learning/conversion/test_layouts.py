@@ -61,6 +61,12 @@ def test_images_of_one_stem_have_annotations_of_their_own(tool):
     assert names == ["a.jpg", "A.png", "b"]
 
 
+@pytest.mark.parametrize("tool", FORMATS)
+def test_a_stem_that_is_another_images_name_names_no_annotation(tool):
+    places = places_of(tool, ["a.jpg", "a.png", "a.jpg.jpg", "a.jpg.PNG", "b.TIF", "b.tif.png"])
+    assert len({place.annotation.casefold() for place in places.values()}) == len(places)
+
+
 def test_data_sets_of_supervisely_do_not_mix():
     places = places_of("supervisely", ["a.jpg", "ds0/a.jpg", "ds0_0/a.jpg"])
     assert [place.image for place in places.values()] == ["ds0_1/img/a.jpg", "ds0/img/a.jpg", "ds0_0/img/a.jpg"]

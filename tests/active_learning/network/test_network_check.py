@@ -75,9 +75,11 @@ def test_the_parts_known_without_pytorch_are_those_that_there_are():
         "ANCHOR_GENERATOR.NAME": ANCHOR_GENERATOR_REGISTRY,
     }
     for key, registry in registries.items():
-        assert set(PARTS[key]) == {name for name, made in registry if made.__module__.startswith("detectron2.")}
+        assert set(PARTS[f"MODEL.{key}"]) == {
+            name for name, made in registry if made.__module__.startswith("detectron2.")
+        }
     heads = [
         name for registry in (ROI_HEADS_REGISTRY, ROI_BOX_HEAD_REGISTRY, ROI_MASK_HEAD_REGISTRY) for name, _ in registry
     ]
     assert set(DROPOUT_HEADS.values()) <= set(heads)
-    assert set(PARTS["RESNETS.DEPTH"]) == set(BLOCKS_PER_STAGE)
+    assert set(PARTS["MODEL.RESNETS.DEPTH"]) == set(BLOCKS_PER_STAGE)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, ph
     names = [f"0{n}.png" for n in range(7)]
     state = RunState(["a", "b"], 1, phase, names, history=history, settings=recorded(settings))
     state.save(output_files(settings, settings.experiments()[0]).state)
-    write_weights(settings.weightsroot / "exp1" / "uncertainty" / "best_model_001.pth")
+    for loop in (0, 1):
+        write_weights(settings.weightsroot / "exp1" / "uncertainty" / f"best_model_{loop:03d}.pth")
     plan = describe_run(settings)
     assert f"It has begun: loop 1 of 2, phase {phase}" in plan
     assert loops(plan) == rows
@@ -171,12 +173,32 @@ def test_an_image_that_loses_all_its_objects_is_a_fault(settings: Settings):
 
 def test_files_that_are_not_used_are_warnings(settings: Settings):
     (settings.traindir / "03.png.json").write_text('{"title": "03.png"}', encoding="utf-8")
+    (settings.traindir / "04.png.json").write_text('{"shapes": [], "imagePath": "04.png"}', encoding="utf-8")
     (settings.traindir / "annotate").mkdir()
     for name in ("03.png", "mine.png"):
         shutil.copy(settings.traindir / "03.png", settings.traindir / "annotate" / name)
     plan = describe_run(settings)
     assert f"{settings.traindir / '03.png.json'}: no annotation, though named as one; passed over" in plan
+    assert f"{settings.traindir / '04.json'}: not used, as the image has another annotation; leave one" in plan
     assert f"{settings.traindir / 'annotate' / 'mine.png'}: is not used" in plan
+
+
+def test_an_export_under_the_name_of_an_image_is_named_with_the_command(settings: Settings):
+    path = settings.traindir / "03.json"
+    path.write_text('{"images": [], "annotations": [], "categories": []}', encoding="utf-8")
+    with pytest.raises(MaskALError) as caught:
+        describe_run(settings)
+    words = f"{path}: is a COCO json file; rename it, as it bears the name of 03.png, and turn it into a file for each"
+    assert words in str(caught.value)
+    assert f"convert {settings.traindir} --to labelme --classes" in str(caught.value)
+
+
+def test_names_that_pre_labels_cannot_hold_are_found_at_the_start(settings: Settings):
+    for suffix in ("png", "json"):
+        (settings.traindir / f"03.{suffix}").rename(settings.traindir / f"0\x07.{suffix}")
+    describe_run(changed(settings, {"export_format": "cvat"}))
+    with pytest.raises(MaskALError, match="CVAT's xml files cannot hold"):
+        check_start(changed(settings, {"export_format": "cvat", "auto_annotate": True}))
 
 
 @pytest.mark.parametrize("leave", ["nothing", "an empty folder"])
@@ -192,3 +214,26 @@ def test_a_folder_whose_drive_is_gone_is_not_taken_for_an_empty_one(settings: Se
         check_start(settings)
     with pytest.raises(MaskALError, match="there is no such folder|holds no image; put the images of valdir there"):
         check_start(settings, fresh=True)
+
+
+def test_a_folder_that_may_not_be_written_to_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """Not where all images are annotated."""
+    monkeypatch.setattr(os, "access", lambda path, how: path != settings.traindir or not how & os.W_OK)
+    assert "Settings, folders and annotations are in order" in describe_run(settings)
+    (settings.traindir / "03.json").unlink()
+    with pytest.raises(MaskALError, match="train: may not be written to, and annotations are put beside 1"):
+        describe_run(settings)
+
+
+@pytest.mark.parametrize("phase", ["annotate", "train", "choose"])
+def test_weights_that_are_gone_are_no_reason_to_begin_from_others(settings: Settings, phase: str):
+    scores = LoopScores(4, 1.0, {"a": 1.0, "b": 1.0}, 1.0, {"a": 1.0, "b": 1.0}, 1.0)
+    history = [scores] * (2 if phase == "choose" else 1)
+    state = RunState(
+        ["a", "b"], 1, phase, [f"0{n}.png" for n in range(7)], history=history, settings=recorded(settings)
+    )
+    state.save(output_files(settings, settings.experiments()[0]).state)
+    with pytest.raises(MaskALError, match=r"The run goes on from these weights: put the file back \(is its drive"):
+        check_start(settings)
+    if phase != "choose":
+        check_start(changed(settings, {"transfer_learning_on_previous_models": False}))

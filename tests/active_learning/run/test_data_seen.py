@@ -6,6 +6,7 @@ import pytest
 
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import take_snapshot
+from active_learning.errors import MaskALError
 from active_learning.run.data_seen import DataSeen, named
 
 USED = ["00.png", "01.png"]
@@ -59,12 +60,18 @@ def test_test_images_that_change_make_scores_incomparable(seen, settings):
     assert "the mAP is of other images than before" in update(seen, "test", settings.testdir, ["00.png"])[0]
 
 
-def test_a_damaged_file_is_made_anew(tmp_path, settings):
-    (tmp_path / "m.json").write_text("{", encoding="utf-8")
-    seen = DataSeen(tmp_path / "m.json")
-    assert update(seen, "train", settings.traindir, USED) == []
-    (settings.traindir / "05.png").unlink()
-    assert changes(seen, settings) == ["Gone from D: 1 image (05.png); no longer in the pool"]
+def test_a_damaged_file_is_named_and_stays(tmp_path, settings):
+    """It also tells images that are gone with their drive from such that a person took away."""
+    file = tmp_path / "m.json"
+    file.write_text("{", encoding="utf-8")
+    for use in (lambda: DataSeen(file).images("val"), lambda: changes(DataSeen(file), settings)):
+        with pytest.raises(MaskALError, match=r"m\.json: cannot be read as what the run .*; put back a copy of the fi"):
+            use()
+    assert file.read_text(encoding="utf-8") == "{"
+
+
+def test_images_that_any_experiment_has_seen_count(tmp_path, seen, settings):
+    assert DataSeen(tmp_path / "none.json", tmp_path / "data_seen.json").images("train") == seen.images("train") != ()
 
 
 def test_of_many_the_first_are_named():

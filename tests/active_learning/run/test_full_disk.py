@@ -23,7 +23,7 @@ from active_learning.dataset.coco import write_image_list
 from active_learning.dataset.image_folder import take_snapshot
 from active_learning.errors import MaskALError
 from active_learning.network.weights_files import save_weights
-from active_learning.run.output_files import OutputFiles, write_pool_scores, write_scores, write_train_files
+from active_learning.run.output_files import OutputFiles, write_pool_scores, write_train_files
 from active_learning.run.state import RunState
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.exit_code import exit_code_of
@@ -37,7 +37,6 @@ WRITERS: dict[str, Callable[[], object]] = {
     "results/run_state.json": lambda: RunState(["a"]).save(FILES.state),
     "results/trainfiles_iteration000.txt": lambda: write_train_files(FILES.train_files(0), ["a.png"], {}),
     "results/pool_certainty000.csv": lambda: write_pool_scores(FILES.pool_scores(0), {"a.png": 0.5}),
-    "results/random.csv": lambda: write_scores(FILES, [], ["a"]),
     "results/pool_records000.jsonl": lambda: record_files.write_records(FILES.pool_records(0), {}, []),
     "results/why_chosen000/why.json": lambda: write_explanations(FILES.why_chosen(0), []),
 }
@@ -153,8 +152,11 @@ def test_a_folder_that_was_removed_at_this_moment_is_no_fault(monkeypatch: pytes
 def test_converting_names_the_file_and_the_disk(capsys: pytest.CaptureFixture) -> None:
     Path("images").mkdir()
     annotated_image(Path("images/a.png"))
-    Path(f"out.json{DRAFT}").symlink_to(FULL)
+    Path(f"out.json{DRAFT}{DRAFT}").symlink_to(FULL)
     arguments = ["convert", "images", "--to", "coco", "--classes", "a", "--out", "out.json"]
     assert convert(arguments) == 1
-    assert "out.json: No space left on device; free some space on that disk (mounted at /" in capsys.readouterr().err
+    assert (
+        "error: out.json: No space left on device; free some space on that disk (mounted at /"
+        in capsys.readouterr().err
+    )
     assert convert(arguments) == 0

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from active_learning.errors import SettingsError
+from active_learning.report.page import write_report
 from active_learning.run.checks import check_start
-from active_learning.run.output_files import OutputFiles, output_files
+from active_learning.run.output_files import OutputFiles, output_files, write_scores
 from active_learning.run.own_folders import MARK, claim, output_mistakes, read_mark, start_over
 from active_learning.settings import Settings
 
@@ -83,6 +84,11 @@ def around_a_run(settings: Settings) -> Settings:
     return settings
 
 
+def deep_around_a_run(settings: Settings) -> Settings:
+    ran(changed(settings, experiment_name="exp1/uncertainty/a/b/c"))
+    return settings
+
+
 def weights_in_results(settings: Settings) -> Settings:
     return changed(settings, weightsroot=files_of(settings).results)
 
@@ -107,10 +113,11 @@ REFUSED = {
     foreign_log: "training000 is of no run whose results are in",
     foreign_scores: "uncertainty.csv is of no run that is known here; move it elsewhere",
     same_weightsroot: "holds the weights of another run, its results are in",
-    results_deleted: "best_model_000.pth is of no run .*; start over with --fresh, which moves it aside",
+    results_deleted: r"best_model_000.pth is of no run .*; put the results back \(is their drive .*, start over with",
     inside_a_run: "lies in the folder of another run",
     beside_the_experiments_of_a_run: "lies in the folder of another run",
     around_a_run: "holds the folder of another run",
+    deep_around_a_run: "holds the folder of another run",
     weights_in_results: "weightsroot: .* lies in .*, where a run writes",
     dataroot_in_results: "dataroot: .* lies in .*, where a run writes",
     own_start_weights: "pretrained_weights: .* lies where this run writes its weights; copy the file elsewhere",
@@ -168,6 +175,21 @@ def test_results_and_weights_in_one_folder_are_one_run(settings: Settings):
     assert not files.results.exists()
 
 
+@pytest.mark.parametrize("left", ["all else", "weights alone"])
+def test_a_run_that_lost_its_state_is_not_begun_anew(settings: Settings, left: str):
+    """Which would write over it."""
+    files = ran(settings)
+    for path in [files.state] if left == "all else" else files.results.glob("[!.]*"):
+        path.unlink()
+    before = contents(settings.resultsroot) | contents(settings.weightsroot)
+    (mistake,) = output_mistakes(settings, fresh=False)
+    assert mistake.startswith(f"resultsroot: {files.state} is gone, without which that run cannot go on; put back a co")
+    with pytest.raises(SettingsError):
+        claim(files)
+    assert contents(settings.resultsroot) | contents(settings.weightsroot) == before
+    assert not list(output_mistakes(settings, fresh=True))
+
+
 @pytest.mark.parametrize("change", ["moved", "marks lost", "weights deleted"])
 def test_a_run_knows_its_own(settings: Settings, tmp_path: Path, change: str):
     files = ran(settings, marked=change != "marks lost")
@@ -210,7 +232,42 @@ def test_a_persons_report_is_kept_aside(settings: Settings):
     folder.mkdir(parents=True)
     (folder / "report.html").write_text("mine", encoding="utf-8")
     claim(files_of(settings))
+    write_report(folder)
     assert (folder / "report.html.orig").read_text(encoding="utf-8") == "mine"
+    write_report(folder)
+    assert len(list(folder.glob("report.html*"))) == 2
+
+
+NEEDED = {
+    "the settings file": "maskAL.yaml",
+    "network_config": "network.yaml",
+    "pretrained_weights": "start.pth",
+    "initial_train_file": "trainfiles_iteration000.txt",
+    "dataroot": "data",
+}
+
+
+@pytest.mark.parametrize("experiment", ["uncertainty", "random"], ids=["its own", "one that is asked for no more"])
+@pytest.mark.parametrize("key", NEEDED)
+def test_fresh_does_not_move_aside_what_the_run_needs(settings: Settings, key: str, experiment: str):
+    ran(settings)
+    ran(changed(settings, strategy="random"))
+    file = settings.resultsroot / "exp1" / experiment / NEEDED[key]
+    file.write_text("mine", encoding="utf-8")
+    if key != "the settings file":
+        more = {"duplicate_initial_model_and_data": True} if key == "initial_train_file" else {}
+        settings = Settings.model_construct(**{**dict(settings), key: file if "pre" not in key else str(file), **more})
+    found = "\n".join(output_mistakes(settings, fresh=True, settings_file=file if key == "the settings file" else None))
+    assert f"{key}: {file} lies in {file.parent}, w" in found
+    assert "which --fresh moves aside; move it elsewhere" in found
+
+
+def test_scores_that_a_person_edited_are_kept(settings: Settings):
+    files = files_of(settings)
+    write_scores(files, [], ["a"])
+    files.scores.write_text("with my remarks", encoding="utf-8")
+    write_scores(files, [], ["a", "b"])
+    assert files.scores.with_name(f"{files.scores.name}.orig").read_text(encoding="utf-8") == "with my remarks"
 
 
 def test_a_damaged_mark_is_none(settings: Settings):

@@ -47,6 +47,17 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("to", ["shared", "data/val", "data/val/sub", "data/val/annotate"])
+def test_an_annotate_folder_that_two_image_folders_share_is_refused(folder: Path, to: str):
+    """Images of one name would be mixed up in it."""
+    (folder / to).mkdir(exist_ok=True)
+    (folder / "data/train/annotate").symlink_to(folder / to)
+    assert bool(mistakes()) == (to != "shared")
+    if to == "shared":
+        (folder / "data/val/annotate").symlink_to(folder / to)
+    assert "data/train/annotate lies in valdir (data/val), or in its annotate folder" in mistakes()["traindir"]
+
+
 @pytest.mark.parametrize(("changes", "key", "words"), WRONG.values(), ids=WRONG)
 @pytest.mark.usefixtures("folder")
 def test_refused(changes: dict[str, object], key: str, words: str):

@@ -76,7 +76,7 @@ def test_a_zoo_config_does_not_lead_out_of_configs(home: Path, project_root: Pat
             id="class-not-in-meta",
         ),
         pytest.param({"annotator": "labelmee --x"}, "annotator: there is no program 'labelmee'", id="no-tool"),
-        pytest.param({"annotator": "'labelme"}, "annotator: No closing quotation", id="open-quote"),
+        pytest.param({"annotator": "'labelme"}, "(No closing quotation); close each quotation mark", id="open-quote"),
         pytest.param({"resultsroot": "a.txt/results"}, "a.txt is a file, not a folder", id="results-below-a-file"),
         pytest.param(
             {"network_config": FPN.replace("3x", "4x")}, f"neither below configs/ nor a file (did you mean '{FPN}'?)",
@@ -125,3 +125,12 @@ def test_permissions(home: Path) -> None:
     (home / "locked").mkdir(mode=0o000)
     assert "locked may not be read" in paths(traindir="locked")[0]
     assert "may not be written to" in paths(weightsroot="locked")[0]
+
+
+@pytest.mark.parametrize("key", ["resultsroot", "weightsroot", "dataroot"])
+@pytest.mark.parametrize("below", ["", "/runs"])
+def test_a_link_to_a_drive_that_is_not_there_is_no_new_folder(home: Path, key: str, below: str) -> None:
+    (home / "usb").symlink_to("/media/usb/not/there")
+    assert paths(**{key: f"usb{below}"}) == [
+        f"{key}: usb is a link that leads nowhere; is its drive connected? Else remove the link"
+    ]

@@ -78,6 +78,7 @@ MISTAKES = [
     ("learning_rate: [0.1, 0.2]", r"learning_rate: \[0.1, 0.2\] must be a number"),
     ("learning_rate: True", r"learning_rate: True must be a number"),
     ("loops: '3'", r"loops: '3' must be a whole number; take away the quotes"),
+    ("loops: ５", r"loops: '５' must be a whole number$"),
     ("loops: 2.5", r"loops: 2.5 must be a whole number"),
     ("loops: True", r"loops: True must be a whole number"),
     ("loops: [1, -1]", r"loops\[1\]: -1 must be at least 0"),
@@ -119,7 +120,9 @@ MISTAKES = [
     ("image_min_size: 16", r"image_min_size: 16 must be at least 32"),
     ("image_min_size: 900\nimage_max_size: 800", r"image_min_size: 900 is above image_max_size 800"),
     ("equal_pool_size: False\npool_size: [1, 2]\nloops: [3]", r"holds 2 sizes, but loops holds 1"),
-    ("strategy: [random, random]", r"2 experiments in the same folder random_mean_0.25_10_200"),
+    ("strategy: [random, random]", r"strategy: .* 2 experiments in the same folder random_mean_0.25_10_200"),
+    ("loops: [1, 2]", r"loops: the lists ask for 2 experiments in the same folder"),
+    ("dropout_probability: [0.251, 0.252]", r"dropout_probability: the lists ask for 2 experiments in the same folder"),
     ("loops: 1\nloops: 2", r"line 3: loops: stands twice, first in line 2"),
 ]
 

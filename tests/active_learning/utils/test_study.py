@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
+from matplotlib.figure import Figure
 
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles
 from active_learning.run.weights import newest_weights
-from active_learning.utils.study import evenly
+from active_learning.settings import Settings
+from active_learning.settings.changes import recorded
+from active_learning.utils.study import evenly, open_study, save_figure, study_parser
+from tests.active_learning.conftest import write_weights
 
 
 @pytest.mark.parametrize(
@@ -30,3 +36,24 @@ def test_the_newest_weights(tmp_path: Path):
     for loop in range(3):
         files.best_model(loop).touch()
     assert newest_weights(files) == files.best_model(2)
+
+
+@pytest.mark.parametrize("out", ["train", "val/study", "photos"])
+def test_pictures_of_a_study_are_not_put_among_images(settings: Settings, tmp_path: Path, out: str):
+    shutil.copytree(settings.testdir, tmp_path / "photos")
+    write_weights(tmp_path / "w.pth")
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(recorded(settings)), encoding="utf-8")
+    given = ["--config", str(tmp_path / "settings.yaml"), "--img_dir", str(tmp_path / "photos")]
+    given += ["--out", str(tmp_path / out), "--weights", str(tmp_path / "w.pth")]
+    with pytest.raises(MaskALError, match="--out: .* lies in .*, among images; give another folder"):
+        open_study(study_parser("", images=1).parse_intermixed_args(given))
+    assert not (tmp_path / "val/study").exists()
+
+
+def test_a_persons_figure_is_kept(tmp_path: Path):
+    path = tmp_path / "tsne.png"
+    path.write_text("mine", encoding="utf-8")
+    for _ in range(2):
+        save_figure(Figure(), path)
+    assert path.with_name("tsne.png.orig").read_text(encoding="utf-8") == "mine"
+    assert sorted(file.name for file in tmp_path.glob("tsne*")) == ["tsne.png", "tsne.png.orig"]

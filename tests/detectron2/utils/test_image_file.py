@@ -113,12 +113,21 @@ def turned_png(pixels: np.ndarray, orientation: int, behind: int = 33) -> bytes:
     return content[:behind] + chunk + content[behind:]
 
 
-def tiff(pixels: np.ndarray, orientation: int = 1, sample_format: int = 1, planes: bool = False) -> bytes:
+def tiff(
+    pixels: np.ndarray,
+    orientation: int = 1,
+    sample_format: int = 1,
+    planes: bool = False,
+    photometric: int = 1,
+    compression: int = 1,
+) -> bytes:
     """Uncompressed, of any type and number of bands, which lie by themselves as `planes`."""
     height, width, bands = pixels.shape
-    lists = {258: ("H", [pixels.itemsize * 8] * bands), 339: ("H", [sample_format] * bands)}
-    values = {256: width, 257: height, 258: 0, 259: 1, 262: 2 if bands in (3, 4) else 1, 273: 400, 274: orientation,
-              277: bands, 278: height, 279: pixels.nbytes, 284: 1 + planes, 339: 0}  # fmt: skip
+    bits = pixels.itemsize * 8
+    lists = {258: ("H", [bits] * bands), 339: ("H", [sample_format] * bands)} if bands > 1 else {}
+    photometric = 2 if bands in (3, 4) else photometric
+    values = {256: width, 257: height, 258: bits, 259: compression, 262: photometric, 273: 400, 274: orientation,
+              277: bands, 278: height, 279: pixels.nbytes, 284: 1 + planes, 339: sample_format}  # fmt: skip
     if planes:
         size = pixels.nbytes // bands
         lists |= {273: ("I", [400 + size * band for band in range(bands)]), 279: ("I", [size] * bands)}
@@ -151,6 +160,46 @@ def test_deep_colours_are_turned_upright(tmp_path: Path, kind: str, orientation:
     np.testing.assert_array_equal(seen, read_image(str(tmp_path / "shallow"), "RGB"))
     with (tmp_path / "deep").open("rb") as file:
         assert read_size(file) == seen.shape[:2]
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def with_xmp(kind: str, pixels: np.ndarray) -> bytes:
+    """Orientation 6, as Lightroom and darktable write it."""
+    image = Image.fromarray(pixels)
+    if not kind.startswith("PNG"):
+        return of_pillow(image, kind, **({"tiffinfo": {700: XMP}} if kind == "TIFF" else {"xmp": XMP}))
+    block = b"XML:com.adobe.xmp\0\0\0\0\0" + XMP
+    chunk = struct.pack(">I", len(block)) + b"iTXt" + block + struct.pack(">I", zlib.crc32(b"iTXt" + block))
+    content, place = of_pillow(image, "PNG"), -12 if "end" in kind else 33
+    return content[:place] + chunk + content[place:]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "TIFF", "PNG", "PNG at its end", "TIFF of 16 bits", "PNG of 16 bits"])
+def test_an_orientation_by_xmp_counts_for_size_and_pixels(tmp_path: Path, kind: str) -> None:
+    pixels = (GREYS // 4).astype(np.uint8)
+    deep = "16" in kind
+    content = with_xmp(kind.removesuffix(" of 16 bits"), DARK if deep else pixels)
+    (tmp_path / "a").write_bytes(content)
+    seen = read_image(str(tmp_path / "a"), "L")
+    with (tmp_path / "a").open("rb") as file:
+        assert read_size(file) == seen.shape[:2] == (WIDTH, HEIGHT)
+    assert seen[0, 0, 0] > 200 > 60 > seen[0, -1, 0]  # turned clockwise
+
+
+@pytest.mark.parametrize(
+    ("content", "low"),
+    [
+        pytest.param(lambda: tiff(DARK[:, :, None], photometric=0), 1, id="white is 0"),
+        pytest.param(lambda: tiff((GREYS[:, :, None] * 4_000_000).astype(np.uint32)), 0, id="32 bits, above 2^31"),
+    ],
+)
+def test_greys_that_pillow_misreads(tmp_path: Path, content: Callable[[], bytes], low: int) -> None:
+    (tmp_path / "a.tif").write_bytes(content())
+    seen = read_image(str(tmp_path / "a.tif"), "L")[:, :, 0].ravel().astype(int)
+    seen = seen[::-1] if low else seen
+    assert seen[0] == 0 and seen[-1] == 255 and (np.diff(seen) >= 0).all()
 
 
 def test_greys_keep_their_bits_where_no_format_is_asked_for(tmp_path: Path) -> None:
@@ -191,7 +240,9 @@ def test_deep_colours_in_planes_are_refused(tmp_path: Path, pixels: np.ndarray, 
     path = tmp_path / "a.tif"
     path.write_bytes(tiff(pixels, sample_format=sample_format, planes=True))
     for read in (lambda: read_image(str(path), "BGR"), lambda: read_size(path.open("rb"))):
-        with pytest.raises(OSError, match=r"a TIFF image of 3 bands of \d+ bits in planes, which is not read; save it"):
+        with pytest.raises(
+            OSError, match=r"a TIFF image of 3 bands of \d+ bits.* in planes, which is not read; save it"
+        ):
             read()
     path.write_bytes(tiff((COLOURS // 4).astype(np.uint8), planes=True))
     np.testing.assert_array_equal(read_image(str(path), "RGB"), COLOURS // 4)
@@ -201,6 +252,39 @@ def test_a_tiff_of_five_bands_is_refused_with_its_bands(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(tiff(np.zeros((8, 8, 5), np.uint8)))
     with pytest.raises(OSError, match="a TIFF image of 5 bands of 8 bits, which is not read; save it as an 8-bit RGB"):
         read_image(str(tmp_path / "a.tif"), "BGR")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (lambda: tiff((GREYS[:, :, None] % 99).astype(np.int8), sample_format=2), "1 band of 8 bits with a sign"),
+        (lambda: tiff(UNIT[:, :, None].astype(np.float16), sample_format=3), "1 band of 16 bits as floats"),
+        (lambda: tiff(DARK_COLOURS, compression=50000), "3 bands of 16 bits, compressed by zstd"),
+        (lambda: tiff(DARK[:, :, None], compression=34887), "1 band of 16 bits, compressed by kind 34887"),
+        (
+            lambda: tiff(np.zeros((8, 8, 3), np.uint8), compression=34712),
+            "3 bands of 8 bits, compressed by kind 34712",
+        ),
+    ],
+    ids=["a sign", "half floats", "zstd", "LERC", "JPEG 2000"],
+)
+def test_other_kinds_of_tiff_are_refused_by_their_header(
+    tmp_path: Path, content: Callable[[], bytes], kind: str
+) -> None:
+    """So that `--check` finds them without decoding images."""
+    path = tmp_path / "a.tif"
+    path.write_bytes(content())
+    for read in (lambda: read_image(str(path), "BGR"), lambda: read_size(path.open("rb"))):
+        with pytest.raises(OSError, match=f"is a TIFF image of {kind}, which is not read; save it as an 8-bit RGB"):
+            read()
+
+
+def test_a_damaged_tiff_without_a_size_is_no_image(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.tif", tiff(DARK_COLOURS.astype(np.float32), sample_format=3)
+    path.write_bytes(content.replace(struct.pack("<H", 256), struct.pack("<H", 255), 1))
+    for read in (lambda: read_image(str(path), "BGR"), lambda: read_size(path.open("rb"))):
+        with pytest.raises(OSError, match="TIFF image of 3 bands"):
+            read()
 
 
 def test_no_program_is_started_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +321,9 @@ def test_a_file_of_far_too_many_bytes_is_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
 def test_large_images_are_read_up_to_a_limit_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    Image.new("1", (14_000, 14_000)).save(path, compression="group4")
+    assert read_image(str(path), "L").shape == (14_000, 14_000, 1)
     path = tmp_path / "a.png"
     Image.new("1", (14_000, 14_000)).save(path)
     assert read_image(str(path), "L").shape == (14_000, 14_000, 1)

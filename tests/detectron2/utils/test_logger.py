@@ -12,6 +12,7 @@ from detectron2.utils import logger as d2_logger
 from detectron2.utils.logger import (
     create_class_table,
     create_small_table,
+    log_every_n,
     log_every_n_seconds,
     log_first_n,
     setup_logger,
@@ -97,6 +98,14 @@ def test_every_n_seconds(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
         monkeypatch.setattr(d2_logger.time, "monotonic", lambda now=now: now)
         log_every_n_seconds(logging.WARNING, f"{now}", 5)
     assert caplog.messages == ["100.0", "105.0"]
+
+
+def test_every_nth_call_of_a_line_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(7):
+        log_every_n(logging.WARNING, f"{number}", 3)
+        log_every_n(logging.ERROR, f"all {number}")
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == ["0", "3", "6"]
+    assert len(caplog.messages) == 3 + 7
 
 
 def test_small_table() -> None:

@@ -1,4 +1,4 @@
-"""The image lists and COCO files in dataroot; a person's file of such a name is kept as `.orig`.
+"""Files that MaskAL writes anew into folders of people; a person's file of such a name is kept as `.orig`.
 
 A hidden record beside them holds what MaskAL wrote last into each.
 """
@@ -8,42 +8,47 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from active_learning.system.file_moves import draft_of_new, keep_aside, remove_if
+from active_learning.system.file_moves import draft_of_new, give_back_taken, keep_aside, remove_if
 from active_learning.system.files import write_atomically
 from active_learning.system.log import logger
 
 RECORD = ".maskal-files"
-NAMES = (
-    "initial_train.txt",
-    *(f"{split}.{suffix}" for split in ("train", "val", "test") for suffix in ("txt", "json")),
-)
 
 
-def write_data_file(path: Path, text: str) -> None:
+def write_own(path: Path, text: str) -> None:
     """Writes UTF-8 text if the file holds something else; what MaskAL did not write is kept aside, and that logged."""
     content = text.encode("utf-8")
-    new, held = _digest(content), _digest_of(path)
-    if held == new:
-        return
+    if _digest_of(path) != _digest(content):
+        with own_draft(path) as draft:
+            draft.write_bytes(content)
+
+
+@contextmanager
+def own_draft(path: Path) -> Iterator[Path]:
+    """A file to write, which becomes `path` at the end of the block; makes the folder. As `write_own`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = _read_record(path.parent)
-    known = {*record.get(path.name, ()), new}
-    # Noted first: a kill before the file is written leaves what was there known as well.
-    record[path.name] = sorted({new, held} & known)
-    write_atomically(path.parent / RECORD, json.dumps(record) + "\n")
+    if not os.path.lexists(path):  # it may have been taken by a run that was killed
+        give_back_taken(path.parent)
     with draft_of_new(path) as draft:
-        draft.write_bytes(content)
+        yield draft
+        new, held, record = _digest_of(draft), _digest_of(path), _read_record(path.parent)
+        known = {*record.get(path.name, ()), new}
+        # Noted first: a kill before the file is written leaves what was there known as well.
+        record[path.name] = sorted({new, held} & known)
+        write_atomically(path.parent / RECORD, json.dumps(record) + "\n")
         while os.path.lexists(path):
             if not remove_if(path, lambda file: _digest_of(file) in known):
                 logger.warning("%s was not written by MaskAL: it is kept as %s", path, keep_aside(path).name)
 
 
-def foreign_data_files(dataroot: Path) -> list[Path]:
-    """Those that would be kept aside, as long as they are not the same as what is to be written."""
-    written = _read_record(dataroot)
-    there = (dataroot / name for name in NAMES if os.path.lexists(dataroot / name))
+def files_of_others(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Those of these names that would be kept aside, as long as they are not the same as what is to be written."""
+    written = _read_record(folder)
+    there = (folder / name for name in names if os.path.lexists(folder / name))
     return [path for path in there if _digest_of(path) not in written.get(path.name, ())]
 
 
