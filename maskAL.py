@@ -70,10 +70,17 @@ def check(settings: Settings, arguments: argparse.Namespace) -> None:
     print(describe_run(settings, fresh=arguments.fresh, deep=arguments.deep, settings_file=arguments.config))
 
 
-def status(settings: Settings) -> None:
+def status(settings: Settings, _: argparse.Namespace) -> None:
     from active_learning.run.status import describe_status
 
     print(describe_status(settings))
+
+
+def find_batch_size(settings: Settings, _: argparse.Namespace) -> None:
+    show_devices(settings.cuda_visible_devices)
+    from active_learning.run.batch_size import describe_batch_size
+
+    print(describe_batch_size(settings))
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -89,6 +96,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="check settings, folders and annotations; train nothing")
     parser.add_argument("--deep", action="store_true", help="with --check: load the weights, decode every image, too")
     parser.add_argument("--status", action="store_true", help="show where the run stands")
+    parser.add_argument("--find-batch-size", action="store_true", help="show how large train_batch_size can be")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace those of the file")
     parsed = parser.parse_intermixed_args(arguments)
     if parsed.deep and not parsed.check:
@@ -102,10 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_command(parsed: argparse.Namespace) -> None:
     settings = load_settings(parsed.config, parsed.overrides, check_paths=True)
-    if not (parsed.check or parsed.status):
+    if not (parsed.check or parsed.status or parsed.find_batch_size):
         run(settings, parsed)
     elif is_main_process():
-        check(settings, parsed) if parsed.check else status(settings)
+        (check if parsed.check else status if parsed.status else find_batch_size)(settings, parsed)
 
 
 if __name__ == "__main__":

@@ -48,3 +48,11 @@ class FailedElsewhere(MaskALError):  # noqa: N818 (what failed is reported where
     def __init__(self, exit_code: int) -> None:
         super().__init__(f"another process ended with exit code {exit_code}")
         self.exit_code = exit_code
+
+
+class RankEndedError(MaskALError):
+    """Another process of this run has ended, which the message names with its reason."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

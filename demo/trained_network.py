@@ -21,6 +21,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import Metadata, MetadataCatalog
 from detectron2.engine import DefaultPredictor
 from detectron2.structures import Instances
+from detectron2.utils.memory import is_cuda_out_of_memory
 from detectron2.utils.visualizer import ColorMode, VisImage, Visualizer
 
 # What a config that contradicts itself, or asks for what is not there, may end in.
@@ -56,7 +57,9 @@ class TrainedNetwork:
         """
         try:
             return self._predictor(image)["instances"].to("cpu")
-        except torch.cuda.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_cuda_out_of_memory(error):
+                raise
             height, width = image.shape[:2]
             raise MaskALError(
                 f"The GPU's memory is too small for an image of {height}x{width} (height x width): "

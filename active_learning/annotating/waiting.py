@@ -13,6 +13,7 @@ from active_learning.annotating.tool import AnnotatorTool, open_tool
 from active_learning.dataset.absence import absence_error
 from active_learning.errors import AnnotationsAwaited
 from active_learning.settings import Settings
+from active_learning.system.devices import release_gpu_memory
 from active_learning.system.log import logger
 from active_learning.system.wording import counted
 
@@ -30,6 +31,7 @@ def wait_for_annotations(folder: AnnotateFolder, settings: Settings, *, pre_labe
     if folder.progress().complete and (folder.confirmation.file_is_there or not pre_labelled):
         return
     log_request(folder, settings, pre_labelled=pre_labelled)
+    release_gpu_memory()
     with open_tool(settings.annotator, folder.path, settings.classes, logger.info) as tool:
         watch = tool.watch if tool is not None else lambda: None
         if pre_labelled:

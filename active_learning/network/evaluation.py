@@ -11,14 +11,16 @@ from typing import Any
 
 from torch import nn
 
-from active_learning.network.image_faults import evaluation_loader
+from active_learning.network.image_faults import NamingLoader, evaluation_loader
+from active_learning.network.inference_copy import for_inference
 from active_learning.network.prediction import load_network
 from active_learning.network.training_failures import failures_explained
 from active_learning.system.log import logger
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_context, inference_on_dataset
 from detectron2.utils import comm
+from detectron2.utils.memory import retry_with_empty_cache
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,23 @@ def evaluate(model: nn.Module, cfg: CfgNode, dataset: str, thresholds: Sequence[
     evaluators = _ForEachThreshold([COCOEvaluator(dataset, tasks=("bbox", "segm")) for _ in thresholds], thresholds)
     loader = evaluation_loader(cfg, dataset, "testing")
     logger.info("Measuring the mAP on %d images", len(loader))
-    with _score_threshold(model, min(thresholds)), failures_explained(cfg, loader, training=False):
-        results = inference_on_dataset(model, loader, evaluators)
+    with _score_threshold(model, min(thresholds)):
+        results = run_inference(model, cfg, loader, evaluators)
     if not comm.is_main_process():
         return []
     return [scores_of(results[str(index)].get("segm", {}), dataset) for index in range(len(thresholds))]
+
+
+def run_inference(model: nn.Module, cfg: CfgNode, loader: NamingLoader, evaluator: DatasetEvaluator) -> dict[str, Any]:
+    """What the evaluator finds of the model's detections in the loader's images; {} in processes without results.
+
+    Raises:
+        MaskALError: names the image that cannot be read, or at which the network failed.
+    """
+    with failures_explained(cfg, loader, training=False):
+        network = for_inference(model, cfg)
+        with inference_context(network):
+            return inference_on_dataset(retry_with_empty_cache(network), loader, evaluator)
 
 
 def scores_of(segm: Mapping[str, float], dataset: str) -> Scores:
@@ -84,20 +98,24 @@ class _ForEachThreshold(DatasetEvaluator):
             evaluator.reset()
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        # Masks leave the GPU once; they are on the CPU already where they were pasted there for want of memory.
+        found = [out["instances"].to("cpu") for out in outputs]
         for evaluator, threshold in self._pairs:
-            above = [{"instances": out["instances"][out["instances"].scores > threshold]} for out in outputs]
-            evaluator.process(inputs, above)
+            evaluator.process(inputs, [{"instances": one[one.scores > threshold]} for one in found])
 
     def evaluate(self) -> dict[str, Any]:
         return {str(index): evaluator.evaluate() for index, (evaluator, _) in enumerate(self._pairs)}
 
 
 @contextmanager
-def _score_threshold(model: Any, threshold: float) -> Iterator[None]:
-    predictor = model.roi_heads.box_predictor
-    before = predictor.test_score_thresh
-    predictor.test_score_thresh = threshold
+def _score_threshold(model: nn.Module, threshold: float) -> Iterator[None]:
+    """Inside, every stage's predictor detects above this score; a cascade has several."""
+    predictors: list[Any] = [layer for layer in model.modules() if hasattr(layer, "test_score_thresh")]
+    before = [predictor.test_score_thresh for predictor in predictors]
+    for predictor in predictors:
+        predictor.test_score_thresh = threshold
     try:
         yield
     finally:
-        predictor.test_score_thresh = before
+        for predictor, own in zip(predictors, before, strict=True):
+            predictor.test_score_thresh = own

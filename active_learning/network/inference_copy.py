@@ -10,10 +10,28 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from active_learning.network.dropout_heads import DropoutBoxPredictor
+from detectron2.config import CfgNode
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
 
 BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability of a GPU
+
+
+def for_inference(model: nn.Module, cfg: CfgNode) -> Any:
+    """The network as evaluation and pre-labelling run it: on a GPU its `inference_copy`, in 16 bits under AMP.
+
+    On a processor it is the network itself, in float32: what it finds is then the same on every processor.
+    """
+    if cfg.MODEL.DEVICE == "cpu":
+        return model
+    fast = inference_copy(model, half=cfg.SOLVER.AMP.ENABLED)
+    fast.backbone.register_forward_pre_hook(_as_weights)
+    return fast
+
+
+def _as_weights(backbone: nn.Module, images: tuple[torch.Tensor]) -> torch.Tensor:
+    """Images (N, 3, H, W) in the type and the memory order of the weights."""
+    return images[0].to(next(backbone.parameters()).dtype, memory_format=torch.channels_last)
 
 
 def inference_copy(model: nn.Module, *, half: bool) -> Any:
@@ -34,9 +52,10 @@ def inference_copy(model: nn.Module, *, half: bool) -> Any:
 
 
 def half_type(device: torch.device) -> torch.dtype:
-    """bfloat16, whose range is that of float32; float16 on GPUs without."""
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < FIRST_WITH_BFLOAT16:
-        return torch.float16
+    """bfloat16, whose range is that of float32; float16 for all GPUs where one is without."""
+    if device.type == "cuda":
+        oldest = min(torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count()))
+        return torch.float16 if oldest < FIRST_WITH_BFLOAT16 else torch.bfloat16
     return torch.bfloat16
 
 

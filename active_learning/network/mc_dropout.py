@@ -27,14 +27,17 @@ from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.proposal_screening import log_odds, noise, screened
 from active_learning.network.seeded_dropout import SeededDropout, active_dropout, pass_streams
+from active_learning.network.training_failures import GO_ON, inference_remedy
 from active_learning.sampling.observations import Detection, ForwardPasses, Member
 from active_learning.system.log import logger
 from detectron2.config import CfgNode
-from detectron2.structures import Instances
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.memory import none_if_cuda_oom
 
 # Bounds of memory. What a pass drops does not depend on how many passes share a batch.
 BOX_FEATURES_AT_ONCE = 2**23  # numbers that enter the box head: 32 MiB in float32
 MASKS_AT_ONCE = 128  # detections that enter the mask head
+MOST_BOXES = 2**20  # whose features are pooled together: all
 # So many of the best proposals measure how much noise dropout makes; a proposal that would need more than MARGIN times
 # that noise to reach the threshold is left out. Were the noise normal, one value in 30,000 would be larger.
 PILOT = 64
@@ -72,7 +75,10 @@ class MonteCarloDropout:
         self.device = next(self.model.parameters()).device
         self.dtype = half_type(self.device) if cfg.SOLVER.AMP.ENABLED else torch.float32
         self.streams = pass_streams(torch.arange(passes, device=self.device))
-        self.at_once = passes  # at most so many share a batch
+        # At most so many share a batch; fewer where a GPU's memory is too small for them.
+        self.at_once = passes
+        self.boxes_at_once = MOST_BOXES
+        self._begun: tuple[str, int] = ("image", 1)  # what was computed last, and how many at once
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -90,22 +96,41 @@ class MonteCarloDropout:
 
     @torch.no_grad()
     def forward_passes(self, name: str, model_input: Mapping[str, Any]) -> ForwardPasses:
-        """The passes over one image; where the GPU's memory does not suffice, with fewer at once from then on.
+        """The passes over one image; where the GPU's memory is too small, with less of it at once from then on.
 
         Args:
             name: of the image; what is dropped depends on it, beside the seed.
             model_input: of the image (`read_input`); detections are in pixels of its file.
+
+        Raises:
+            MaskALError: the memory is too small for what cannot be divided, such as the backbone on the whole image.
         """
+        was_whole = False
         while True:
-            try:
-                return self._forward_passes(name, model_input)
-            except torch.cuda.OutOfMemoryError:
-                if self.at_once == 1:
-                    raise
-            torch.cuda.empty_cache()
-            if self.at_once == self.passes:
-                logger.warning("The GPU's memory is short: sampling goes on with fewer passes at once, and slower")
-            self.at_once //= 2
+            found = none_if_cuda_oom(self._forward_passes, name, model_input)
+            if found is not None:
+                return found
+            if self._compute_less_at_once():
+                continue
+            if was_whole:  # now also with the cache emptied
+                raise MaskALError(
+                    f"{name}: the GPU's memory is too small for choosing images. In MaskAL's settings: "
+                    f"{inference_remedy(self.cfg)}. {GO_ON} with choosing"
+                )
+            was_whole = True
+
+    def _compute_less_at_once(self) -> bool:
+        """Halves what the memory was too small for; False where it is a whole already."""
+        what, count = self._begun
+        if count <= 1:
+            return False
+        if self.at_once == self.passes and self.boxes_at_once == MOST_BOXES:
+            logger.warning("The GPU's memory is short: sampling goes on with fewer %s at once, and slower", what)
+        if what == "passes":
+            self.at_once = count // 2
+        else:
+            self.boxes_at_once = count // 2
+        return True
 
     def _forward_passes(self, name: str, model_input: Mapping[str, Any]) -> ForwardPasses:
         height, width = model_input["height"], model_input["width"]
@@ -119,6 +144,7 @@ class MonteCarloDropout:
 
     def _trunk(self, model_input: Mapping[str, Any]) -> tuple[Features, Instances, npt.NDArray[np.float32]]:
         """What comes before the heads: feature maps, the image's proposals, and ForwardPasses.features."""
+        self._begun = ("image", 1)
         images = self.model.preprocess_image([model_input])
         pixels = images.tensor.to(self.dtype, memory_format=torch.channels_last)
         features = self.model.backbone(pixels)
@@ -132,7 +158,8 @@ class MonteCarloDropout:
     def _detect(self, features: Features, proposals: Instances, image_key: str) -> list[Instances]:
         """T times what the box head detects; coordinates of the network's input."""
         heads: RepeatedHeads = self.heads
-        pooled = heads.box_features(features, proposals.proposal_boxes)
+        pooled = self._box_features(features, proposals.proposal_boxes)
+        self._begun = ("passes", 1)
         plain = log_odds(heads.classify(features, pooled, proposals)[1])
         order = plain.argsort(descending=True, stable=True)
         pilot, rest = order[:PILOT], order[PILOT:]
@@ -144,6 +171,13 @@ class MonteCarloDropout:
             blocks.append(self._sample(features, pooled, proposals, rest, image_key))
         boxes, probabilities = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
         return [heads.detections(*found, proposals.image_size) for found in zip(boxes, probabilities, strict=True)]
+
+    def _box_features(self, features: Features, boxes: Boxes) -> torch.Tensor:
+        parts, size = [], min(self.boxes_at_once, max(len(boxes), 1))
+        for first in range(0, max(len(boxes), 1), size):
+            self._begun = ("boxes", size)
+            parts.append(self.heads.box_features(features, boxes[first : first + size]))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _sample(
         self, features: Features, pooled: torch.Tensor, proposals: Instances, chosen: torch.Tensor, image_key: str
@@ -182,7 +216,9 @@ class MonteCarloDropout:
     def _chunks(self, of_one_pass: int, bound: int) -> Iterator[range]:
         """Indices of the passes, as many together as the bound of memory allows."""
         size = min(max(bound // max(of_one_pass, 1), 1), self.at_once)
-        return (range(first, min(first + size, self.passes)) for first in range(0, self.passes, size))
+        for first in range(0, self.passes, size):
+            self._begun = ("passes", min(size, self.passes - first))
+            yield range(first, min(first + size, self.passes))
 
 
 def _channel_means(

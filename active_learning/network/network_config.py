@@ -14,6 +14,7 @@ from active_learning.settings import Experiment, Settings
 from active_learning.settings.keys import MOST_ITERATIONS
 from active_learning.settings.overlaps import start_weights_file
 from active_learning.settings.paths import DOWNLOADS, is_zoo_config
+from active_learning.system.devices import gpu_is_available, why_no_gpu
 from active_learning.system.log import logger
 from active_learning.system.wording import counted
 
@@ -281,14 +282,12 @@ def _set_image_sizes(cfg: CfgNode, settings: Settings) -> None:
 @functools.cache
 def _device(cuda_visible_devices: str) -> str:
     """Cached, so that a missing GPU is reported once and not for every experiment."""
-    import torch
-
     if cuda_visible_devices == "cpu":
         return "cpu"
-    if torch.cuda.is_available():
+    if gpu_is_available():
         return "cuda"
-    text = "No CUDA GPU is available (cuda_visible_devices: %s): running on the CPU, which is slow"
-    logger.warning(text, cuda_visible_devices)
+    text = "No CUDA GPU is available (cuda_visible_devices: %s): running on the CPU, which is slow%s"
+    logger.warning(text, cuda_visible_devices, f". PyTorch says: {reason}" if (reason := why_no_gpu()) else "")
     return "cpu"
 
 

@@ -12,9 +12,11 @@ from torch import nn
 from active_learning.annotations import Annotation, Bitmap, Instance
 from active_learning.errors import MaskALError
 from active_learning.network.image_batches import ImageInput, UnreadableImage, read_images, same_shape_batches
+from active_learning.network.inference_copy import for_inference
 from detectron2.config import CfgNode
 from detectron2.modeling import detector_postprocess
 from detectron2.structures import Instances
+from detectron2.utils.memory import is_cuda_out_of_memory, none_if_cuda_oom
 
 
 class PreLabeller:
@@ -36,7 +38,7 @@ class PreLabeller:
         wanted: Sequence[str] | None = None,
         batch_size: int = 4,
     ) -> None:
-        self.model: Any = model.eval()
+        self.model: Any = for_inference(model.eval(), cfg)
         self.cfg = cfg
         self.classes = classes
         self.wanted = frozenset(classes if wanted is None else wanted)
@@ -62,19 +64,28 @@ class PreLabeller:
                 yield self._annotation(image, detections)
         yield from unreadable
 
-    @torch.no_grad()
     def _detect(self, batch: Sequence[ImageInput]) -> list[Instances]:
-        """At the network's resolution, masks inside their boxes: whole masks of all images would take much memory."""
-        try:
-            found: list[Instances] = self.model.inference([image.content for image in batch], do_postprocess=False)
+        """Image by image where the memory is too small for the batch, and each once more with the cache emptied."""
+        found = none_if_cuda_oom(self._infer, batch)
+        if found is not None:
             return found
-        except torch.cuda.OutOfMemoryError as error:
-            if len(batch) > 1:
-                return [self._detect([image])[0] for image in batch]
+        if len(batch) > 1:
+            return [self._detect([image])[0] for image in batch]
+        try:
+            return self._infer(batch)
+        except RuntimeError as error:
+            if not is_cuda_out_of_memory(error):
+                raise
             raise MaskALError(
                 f"{batch[0].name}: the GPU's memory is too small for this image; "
                 "lower image_max_size and image_min_size, or use the CPU"
             ) from error
+
+    @torch.no_grad()
+    def _infer(self, batch: Sequence[ImageInput]) -> list[Instances]:
+        """At the network's resolution, masks inside their boxes: whole masks of all images would take much memory."""
+        found: list[Instances] = self.model.inference([image.content for image in batch], do_postprocess=False)
+        return found
 
     def _annotation(self, image: ImageInput, detections: Instances) -> Annotation:
         height, width = image.content["height"], image.content["width"]

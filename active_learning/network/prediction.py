@@ -18,6 +18,7 @@ from torch import nn
 import detectron2.data.transforms as T
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+from active_learning.network.precision import use_exact_float32
 from active_learning.network.weights_files import missing_weights
 from active_learning.system.image_files import image_error
 from active_learning.system.pixel_limit import pixel_limit
@@ -54,6 +55,7 @@ def load_network(cfg: CfgNode, weights: Path | str) -> nn.Module:
     path = os.fspath(weights)
     if not (Path(path).is_file() or "://" in path):
         raise MaskALError(f"{path}: there is no such weights file; train first, or correct the path")
+    use_exact_float32()
     model = build_model(cfg)
     load_all_weights(model, path)
     return model.eval()

@@ -13,6 +13,7 @@ from torch import nn
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.image_faults import NamingLoader, evaluation_loader, train_loader
+from active_learning.network.precision import use_exact_float32
 from active_learning.network.prediction import UNREADABLE
 from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
@@ -127,6 +128,7 @@ class MaskALTrainer(DefaultTrainer):
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """Convolutions are faster with the channels last, on CPUs and in mixed precision on GPUs."""
+        use_exact_float32()
         return super().build_model(cfg).to(memory_format=torch.channels_last)
 
     def build_hooks(self) -> list[HookBase | None]:

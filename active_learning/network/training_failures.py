@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
-
 from active_learning.errors import MaskALError, first_line
 from active_learning.network.image_faults import NamingLoader
+from active_learning.system.gpu_failures import gpu_failure
 from active_learning.system.log import log_traceback
 from active_learning.system.wording import and_more
 from detectron2.config import CfgNode
 from detectron2.utils import comm
+from detectron2.utils.memory import is_cuda_out_of_memory
 
 NAMES_SHOWN = 8
 GO_ON = "Then start again: the run goes on"
@@ -41,6 +41,8 @@ def failures_explained(cfg: CfgNode, loader: NamingLoader, *, training: bool) ->
                 f"loop's {what}. PyTorch says: {first_line(error)}"
             ) from error
         log_traceback(error)
+        if isinstance(error, RuntimeError) and (failure := gpu_failure(error)):
+            raise MaskALError(f"The GPU failed in {what}{_at(loader.images)}: {failure}. {GO_ON}") from error
         raise MaskALError(
             f"{what} failed{_at(loader.images)}: {type(error).__name__}: {first_line(error)}. The log file has the "
             f"details. {'Replace these images, or annotate them again. ' if loader.images else ''}{GO_ON}"
@@ -53,8 +55,8 @@ def _at(images: Sequence[str]) -> str:
 
 def _resource_failure(error: Exception, cfg: CfgNode, training: bool) -> tuple[str, str] | None:
     """What the machine had too little of, and what to change; None for another failure."""
-    remedy = memory_remedy(cfg) if training else smaller_images(cfg)
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+    remedy = memory_remedy(cfg) if training else inference_remedy(cfg)
+    if is_cuda_out_of_memory(error):
         return "CUDA out of memory", remedy
     if isinstance(error, MemoryError) or "allocate memory" in str(error):  # PyTorch's RuntimeError on processors
         return "The machine's memory was too small", remedy
@@ -70,12 +72,20 @@ def memory_remedy(cfg: CfgNode) -> str:
     """The change that costs least: smaller batches, then half precision, then smaller images."""
     batch, processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch > processes:
-        return f"lower train_batch_size from {batch} to {max(batch // (2 * processes), 1) * processes}"
-    return smaller_images(cfg) if cfg.SOLVER.AMP.ENABLED else "set precision: amp"
+        smaller = max(batch // (2 * processes), 1) * processes
+        return f"lower train_batch_size from {batch} to {smaller} (--find-batch-size finds the largest that fits)"
+    return _smaller_images(cfg, "TRAIN") if cfg.SOLVER.AMP.ENABLED else "set precision: amp"
 
 
-def smaller_images(cfg: CfgNode) -> str:
-    longest, shortest = cfg.INPUT.MAX_SIZE_TRAIN, max(cfg.INPUT.MIN_SIZE_TRAIN)
+def inference_remedy(cfg: CfgNode) -> str:
+    """Where one image at a time is too large. On processors inference is in float32 anyhow."""
+    exact = cfg.MODEL.DEVICE != "cpu" and not cfg.SOLVER.AMP.ENABLED
+    return "set precision: amp" if exact else _smaller_images(cfg, "TEST")
+
+
+def _smaller_images(cfg: CfgNode, use: str) -> str:
+    longest, shortest = cfg.INPUT[f"MAX_SIZE_{use}"], cfg.INPUT[f"MIN_SIZE_{use}"]
+    shortest = shortest if use == "TEST" else max(shortest)
     return (
         f"lower image_max_size from {longest} to {_smaller(longest)} and image_min_size from {shortest} to "
         f"{_smaller(shortest)}"

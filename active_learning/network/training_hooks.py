@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from active_learning.network.evaluation import run_inference
 from active_learning.network.image_faults import NamingLoader
-from active_learning.network.training_failures import failures_explained
 from active_learning.network.weights_files import save_weights, write_failure_explained
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, hooks
-from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 LEAST_FALL = 0.1  # of the loss, from one quarter of a training to the next
@@ -44,8 +44,9 @@ class KeepBest(hooks.EvalHook):
             cfg, (name,) = self.trainer.cfg, self.trainer.cfg.DATASETS.TEST
             self._validation = self.trainer.build_test_loader(cfg, name), self.trainer.build_evaluator(cfg, name)
         loader, evaluator = self._validation
-        with failures_explained(self.trainer.cfg, loader, training=False):
-            results = inference_on_dataset(self.trainer.model, loader, evaluator) or {}
+        self.trainer.optimizer.zero_grad()  # their memory is for the evaluation
+        model = getattr(self.trainer.model, "module", self.trainer.model)  # without what several processes wrap around
+        results = run_inference(model, self.trainer.cfg, loader, evaluator)
         if comm.is_main_process():
             self._keep_if_best(float(results.get("segm", {}).get("AP", math.nan)))
         return results

@@ -1,16 +1,61 @@
-"""The GPUs of the settings: which of them PyTorch sees, and how many there are."""
+"""The GPUs of the settings: which of them PyTorch sees, how many there are, and how it uses their memory."""
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
+import sys
+import warnings
 
 from active_learning.errors import SettingsError
 from active_learning.system.wording import counted
 
 
 def show_devices(cuda_visible_devices: str) -> None:
-    """Shows PyTorch these GPUs alone; works only before torch is first used."""
+    """Shows PyTorch these GPUs alone, by the numbers of nvidia-smi; works only before torch is first used.
+
+    CUDA itself would number them from the fastest on. Images of many sizes leave gaps in a GPU's memory, which segments
+    that can grow do not have. What a user has set in the environment stays.
+    """
     os.environ["CUDA_VISIBLE_DEVICES"] = "" if cuda_visible_devices == "cpu" else cuda_visible_devices
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    if sys.platform == "linux" and "PYTORCH_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+
+
+def gpu_is_available() -> bool:
+    """Whether PyTorch can use one."""
+    import torch
+
+    why_no_gpu()
+    return torch.cuda.is_available()
+
+
+@functools.cache
+def why_no_gpu() -> str:
+    """What PyTorch has against the GPUs, such as a driver that is too old; "" where it says nothing.
+
+    Cached: it says so once in a process.
+    """
+    import torch
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        there = torch.cuda.is_available()
+    if there:
+        return ""
+    if torch.version.cuda is None:
+        return "this PyTorch was installed for processors alone"
+    return " ".join(str(warning.message).partition(" (Triggered internally")[0] for warning in heard)
+
+
+def release_gpu_memory() -> None:
+    """Hands back what PyTorch keeps for later, for other programs, while there is nothing to compute."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def gpu_count(cuda_visible_devices: str) -> int:
@@ -21,7 +66,7 @@ def gpu_count(cuda_visible_devices: str) -> int:
     """
     import torch
 
-    if cuda_visible_devices == "cpu" or not torch.cuda.is_available():
+    if cuda_visible_devices == "cpu" or not gpu_is_available():
         return 0
     named, there = len(cuda_visible_devices.split(",")), torch.cuda.device_count()
     if there < named:

@@ -10,6 +10,7 @@ from typing import Any
 
 from active_learning.errors import FailedElsewhere, MaskALError, SettingsError
 from active_learning.system.disk_space import disk_failure
+from active_learning.system.gpu_failures import gpu_failure
 from active_learning.system.interruption import GO_ON, INTERRUPTED, interruptible
 from active_learning.system.log import escape_unencodable, log_to_file, log_traceback
 
@@ -38,21 +39,22 @@ def exit_code_of(
     except MaskALError as error:
         # Every process reads the settings; a mistake in them is reported once.
         if is_main_process() or not isinstance(error, SettingsError):
-            _report(str(error))
+            report(str(error))
         return error.exit_code
-    except OSError as error:
-        if not (failure := disk_failure(error)):
+    except (OSError, RuntimeError) as error:
+        if not (failure := disk_failure(error) if isinstance(error, OSError) else gpu_failure(error)):
             raise
         log_traceback(error)
-        _report(failure)
+        report(failure)
         return FAILURE
     except KeyboardInterrupt:
         if is_main_process() and report_interruption:
-            _report(f"Interrupted. {go_on}")
+            report(f"Interrupted. {go_on}")
         return INTERRUPTED
 
 
-def _report(text: str) -> None:
+def report(text: str) -> None:
+    """On standard error, and in the log file: how a program has ended."""
     with suppress(OSError):  # standard error may be a file on a full disk, too
         print(f"\n{text}", file=sys.stderr, flush=True)
     log_to_file(text)

@@ -19,10 +19,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from active_learning.errors import FailedElsewhere, MaskALError
-from active_learning.system.devices import check_torchrun, gpu_count
+from active_learning.system.devices import check_torchrun, gpu_count, release_gpu_memory
 from active_learning.system.exit_code import FAILURE, exit_code_of
 from active_learning.system.interruption import INTERRUPTED
 from active_learning.system.log import mute_log
+from active_learning.system.rank_watch import watched_ranks
 
 T = TypeVar("T")
 WORKER_TIMEOUT = timedelta(days=365)  # workers wait while a person annotates
@@ -101,10 +102,12 @@ def _run_rank(program: Callable[..., None], args: tuple[Any, ...]) -> None:
 
     if comm.get_world_size() == 1:
         program(*args)
-    elif comm.is_main_process():
-        _run_main_process(program, args)
-    else:
-        _run_worker()
+        return
+    with watched_ranks(comm.get_rank(), comm.get_world_size(), comm.all_gather):
+        if comm.is_main_process():
+            _run_main_process(program, args)
+        else:
+            _run_worker()
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ def _run_worker() -> None:
                 raise FailedElsewhere(order.exit_code)
             return
         order.function(*order.args, **order.options)
+        release_gpu_memory()
 
 
 def run_on_all_ranks(function: Callable[..., T], *args: Any, **options: Any) -> T:

@@ -177,7 +177,9 @@ class DefaultTrainer(TrainerBase):
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
         trainer_type = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-        self._trainer = trainer_type(create_ddp_model(model, broadcast_buffers=False), data_loader, optimizer)
+        ddp = create_ddp_model(model, broadcast_buffers=False)
+        # The old gradients, as large as the weights, are gone when the forward pass fills the memory.
+        self._trainer = trainer_type(ddp, data_loader, optimizer, zero_grad_before_forward=True)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         states: dict[str, Any] = {"optimizer": optimizer, "scheduler": self.scheduler, "trainer": _Progress(self)}
         if isinstance(self._trainer, AMPTrainer):

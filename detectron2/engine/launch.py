@@ -23,6 +23,7 @@ from detectron2.utils import comm
 __all__ = ["DEFAULT_TIMEOUT", "launch"]
 
 DEFAULT_TIMEOUT = timedelta(minutes=30)
+MEETING_TIMEOUT = timedelta(minutes=10)  # for all processes to be there; machines do not start at one moment
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +98,30 @@ def _run_under_torchrun(main_func: Callable[..., Any], args: tuple[Any, ...], ti
 
 
 @contextmanager
-def _connected(local_rank: int, **options: Any) -> Iterator[None]:
+def _connected(local_rank: int, *, init_method: str, timeout: timedelta, **options: Any) -> Iterator[None]:
+    store, rank, world_size = _meet(init_method, min(timeout, MEETING_TIMEOUT), **options)
+    store.set_timeout(timeout)
     on_cuda = torch.cuda.is_available()
     if on_cuda:
         torch.cuda.set_device(local_rank)
-    dist.init_process_group(backend="nccl" if on_cuda else "gloo", **options)
+    backend = "nccl" if on_cuda else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+    comm.set_timeout(timeout)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _meet(init_method: str, timeout: timedelta, **options: Any) -> tuple[dist.Store, int, int]:
+    """A store that all processes use, this one's rank, and their number; all are there.
+
+    Raises RuntimeError where some are not there in time, as of a machine that failed before it joined.
+    """
+    try:
+        store, rank, world_size = next(dist.rendezvous(init_method, timeout=timeout, **options))
+        store.set(f"here/{rank}", "")
+        store.wait([f"here/{other}" for other in range(world_size)], timeout)
+    except RuntimeError as error:
+        raise RuntimeError(f"some processes have not joined the run within {timeout}: {error}") from error
+    return store, rank, world_size

@@ -69,10 +69,17 @@ def test_the_names_of_schedules_are_known(name: str) -> None:
 # Used where one of several processes trains alone; a run of one process needs no such name of upstream.
 # Image files outside of the network part are opened as our engine opens them.
 IMAGE_FILE = ("DAMAGED", "UnknownImageError", "check_file", "check_pixels", "eight_bits", "read_pixels", "read_size")
+# What makes the processor wait for a GPU, or fills it, is handled as our engine handles it.
+GPU = (
+    "modeling.roi_heads.detect_objects",
+    *(f"utils.memory.{name}" for name in ("is_cuda_out_of_memory", "none_if_cuda_oom", "retry_with_empty_cache")),
+    *(f"utils.transfers.{name}" for name in ("host_copies", "to_device")),
+)
 BEYOND_UPSTREAM = {
     "detectron2.utils.comm.single_process",
     "detectron2.utils.file_io.cached_file",  # where --check finds weights that were fetched before
     *(f"detectron2.utils.image_file.{name}" for name in IMAGE_FILE),
+    *(f"detectron2.{name}" for name in GPU),
 }
 
 

@@ -54,6 +54,8 @@ def fault(words: Sequence[str]) -> str:
 def _faults(words: list[str]) -> Iterator[str]:
     while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
         words = words[1:]
+    if words[0] == "srun":  # SLURM's, before a command
+        words = words[1:]
     program, rest = words[0], words[1:]
     yield from _missing_files(rest)
     if program in ("python", "python3"):

@@ -167,9 +167,12 @@ def later(seconds: float, action) -> threading.Timer:
 @pytest.mark.timeout(60)
 def test_waiting_ends_with_done_alone(project, monkeypatch):
     """The terminal is no one's here, so that Enter cannot be pressed."""
-    started, annotate = time.monotonic(), project.traindir / "annotate"
+    started, annotate, predict = time.monotonic(), project.traindir / "annotate", Predictor()
+    released = []  # the GPU's memory, once the pre-labels are there
+    monkeypatch.setattr(waiting, "release_gpu_memory", lambda: released.extend(predict.asked))
     later(1.0, lambda: (annotate / "DONE").touch())
-    go(project, predict=Predictor(), wait=True)
+    go(project, predict=predict, wait=True)
+    assert released == [IMAGES]
     assert time.monotonic() - started >= 1
     assert (project.traindir / "02.json").is_file()
 

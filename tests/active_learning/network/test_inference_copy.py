@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from active_learning.network.dropout_heads import DropoutBoxPredictor
-from active_learning.network.inference_copy import BATCH_NORMS, half_type, inference_copy
+from active_learning.network.inference_copy import BATCH_NORMS, for_inference, half_type, inference_copy
 from detectron2.modeling import build_model
 
 
@@ -37,6 +37,29 @@ def test_computes_the_same(model, half, error):
         assert (got.float() - expected[name]).abs().max() < error * expected[name].abs().max()
 
 
+def test_processors_evaluate_the_network_itself(model, make_cfg):
+    assert for_inference(model, make_cfg(precision="amp")) is model
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp"])
+def test_gpus_evaluate_a_copy_in_the_precision_of_the_settings(model, make_cfg, precision):
+    """On the CPU, which can compute what a GPU would."""
+    cfg = make_cfg(precision=precision)
+    image = {"image": torch.randint(0, 255, (3, 64, 96), dtype=torch.uint8), "height": 64, "width": 96}
+    (expected,) = model([image])
+    cfg.MODEL.DEVICE = "cuda"
+    fast = for_inference(model, cfg)
+    weights = fast.backbone.bottom_up.stem.conv1.weight
+    assert weights.dtype == (torch.bfloat16 if precision == "amp" else torch.float32)
+    assert weights.is_contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        (found,) = fast([image])
+    assert found["instances"].pred_masks.shape[1:] == (64, 96)
+    if precision == "fp32":
+        assert len(found["instances"]) == len(expected["instances"]) > 0
+        assert (found["instances"].scores - expected["instances"].scores).abs().max() < 1e-4
+
+
 def test_no_batch_norm_is_left_and_the_network_stays(model):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     fast = inference_copy(model, half=False)
@@ -54,9 +77,17 @@ def test_half_precision_spares_the_box_predictor(model):
 
 
 @pytest.mark.parametrize(
-    ("capability", "expected"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)]
+    ("capabilities", "expected"),
+    [
+        ([(7, 5)], torch.float16),
+        ([(8, 0)], torch.bfloat16),
+        ([(9, 0)], torch.bfloat16),
+        ([(8, 6), (7, 5)], torch.float16),
+    ],
+    ids=str,
 )
-def test_older_gpus_have_float16_alone(monkeypatch, capability, expected):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+def test_older_gpus_have_float16_alone(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
     assert half_type(torch.device("cuda")) == expected
     assert half_type(torch.device("cpu")) == torch.bfloat16

@@ -198,13 +198,56 @@ def test_short_memory_is_met_with_fewer_passes_at_once(model, cfg, wide_image, m
     assert_alike(found, expected)
     assert max(sizes[4:]) == 40
     assert [message for message in caplog.messages if "memory is short" in message] == caplog.messages[:1]
-    monkeypatch.setattr(sampler.heads, "classify", always_short)
-    with pytest.raises(torch.cuda.OutOfMemoryError):
+
+
+class Short:
+    """Stands for a function on a GPU that has memory for `room` rows of its argument number `place`; room 0: never."""
+
+    def __init__(self, function, room, place):
+        self.function, self.room, self.place, self.sizes = function, room, place, []
+
+    def __call__(self, *arguments):
+        self.sizes.append(len(arguments[self.place]))
+        if self.sizes[-1] > self.room:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+        return self.function(*arguments)
+
+
+def test_boxes_are_pooled_in_parts_where_they_are_what_is_large(model, cfg, wide_image, monkeypatch, caplog):
+    expected = run_passes(model, cfg, wide_image)
+    sampler = MonteCarloDropout(model, cfg, passes=3, seed=0)
+    short = Short(sampler.heads.box_features, room=6, place=1)
+    monkeypatch.setattr(sampler.heads, "box_features", short)
+    found = sampler.forward_passes("wide.png", read_input(wide_image, cfg))
+    assert_alike(found, expected)
+    assert (short.sizes, sampler.at_once) == ([20, 10, 5, 5, 5, 5], 3)
+    assert "fewer boxes at once" in caplog.text
+
+
+@pytest.mark.parametrize(("bound", "tried"), [(2**23, [8, 4, 2, 1, 1]), (1, [1, 1])], ids=["all", "one"])
+def test_passes_are_not_halved_where_one_fills_the_bound(model, cfg, wide_image, monkeypatch, bound, tried):
+    """How many passes a batch holds when the memory is never enough."""
+    sizes = []
+
+    def full(layers, generators, passes, rows):
+        sizes.append(len(passes))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(mc_dropout, "BOX_FEATURES_AT_ONCE", bound)
+    monkeypatch.setattr(mc_dropout, "active_dropout", full)
+    with pytest.raises(MaskALError, match=r"wide\.png: the GPU's memory is too small for choosing images"):
+        run_passes(model, cfg, wide_image, passes=8)
+    assert sizes == tried
+
+
+def test_an_image_too_large_for_the_backbone_is_tried_twice(model, cfg, wide_image, monkeypatch):
+    sampler = MonteCarloDropout(model, cfg, passes=10, seed=0)
+    short = Short(None, room=0, place=0)
+    monkeypatch.setattr(sampler.model.backbone, "forward", short)
+    remedy = "In MaskAL's settings: lower image_max_size from 1333 to 999 and image_min_size from 64 to 48. Then start"
+    with pytest.raises(MaskALError, match=rf"wide\.png: the GPU's memory is too small for choosing images\. {remedy}"):
         sampler.forward_passes("wide.png", read_input(wide_image, cfg))
-
-
-def always_short(*_):
-    raise torch.cuda.OutOfMemoryError("out of memory")
+    assert len(short.sizes) == 2
 
 
 def test_nothing_proposed(model, cfg, wide_image):

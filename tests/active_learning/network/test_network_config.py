@@ -157,9 +157,11 @@ def test_precision_on_cuda(make_cfg):
 
 def test_missing_gpu_is_reported_once(make_cfg, log, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    reason = "The NVIDIA driver on your system is too old (found version 11040)."
+    monkeypatch.setattr("active_learning.network.network_config.why_no_gpu", lambda: reason)
     assert make_cfg(cuda_visible_devices="98,99").MODEL.DEVICE == "cpu"
     assert make_cfg(cuda_visible_devices="98,99").MODEL.DEVICE == "cpu"
-    assert log.text.count("running on the CPU") == 1
+    assert log.text.count(f"running on the CPU, which is slow. PyTorch says: {reason}") == 1
 
 
 def test_several_gpus_are_a_device_each(make_cfg, log, monkeypatch):

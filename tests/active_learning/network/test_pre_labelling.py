@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import cv2
 import numpy as np
 import pytest
@@ -70,24 +72,28 @@ class SmallMemory:
 
     def __init__(self, room: int) -> None:
         self.room, self.calls = room, []
+        self.made: list[weakref.ref] = []
 
     def eval(self):
         return self
 
     def inference(self, batch, do_postprocess):
         self.calls.append(len(batch))
+        assert not any(made() is not None for made in self.made)  # nothing of a failed batch is held
+        features = torch.zeros(1)
+        self.made.append(weakref.ref(features))
         if len(batch) > self.room:
-            raise torch.cuda.OutOfMemoryError("out of memory")
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
         return [one["number"] for one in batch]
 
 
-def test_too_large_a_batch_goes_image_by_image():
+def test_too_large_a_batch_goes_image_by_image(make_cfg):
     batch = [ImageInput(str(number), {"number": number}) for number in range(3)]
     model = SmallMemory(1)
-    assert PreLabeller(model, None, CLASSES)._detect(batch) == [0, 1, 2]
+    assert PreLabeller(model, make_cfg(), CLASSES)._detect(batch) == [0, 1, 2]
     assert model.calls == [3, 1, 1, 1]
 
 
-def test_an_image_too_large_for_the_memory_is_named():
+def test_an_image_too_large_for_the_memory_is_named(make_cfg):
     with pytest.raises(MaskALError, match=r"big\.png: the GPU's memory is too small"):
-        PreLabeller(SmallMemory(0), None, CLASSES)._detect([ImageInput("big.png", {})])
+        PreLabeller(SmallMemory(0), make_cfg(), CLASSES)._detect([ImageInput("big.png", {})])

@@ -57,7 +57,7 @@ def make_training(make_settings, dataset, tmp_path):
 
 
 def test_a_wrong_value_of_a_resume_point(make_training, tmp_path: Path, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(training_hooks, "inference_on_dataset", lambda *_: {"segm": {"AP": 1.0}})
+    monkeypatch.setattr(training_hooks, "run_inference", lambda *_: {"segm": {"AP": 1.0}})
     cfg, arguments = make_training
     step = MaskALTrainer.run_step
 

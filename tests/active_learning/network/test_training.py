@@ -13,7 +13,7 @@ from active_learning.network.resume_point import remove_resume_points
 from active_learning.network.training import MaskALTrainer, register_dataset, train
 from active_learning.system import disk_space
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import DefaultTrainer
+from detectron2.engine import DefaultTrainer, SimpleTrainer
 from detectron2.utils import comm
 from tests.active_learning.network.conftest import NETWORK
 from tests.processes import spawn
@@ -56,7 +56,7 @@ def validation_scores(monkeypatch):
     def use(*scores):
         left = list(scores)
         monkeypatch.setattr(
-            training_hooks, "inference_on_dataset", lambda *_: {"segm": {"AP": left.pop(0)}, "bbox": {"AP": 1.0}}
+            training_hooks, "run_inference", lambda *_: {"segm": {"AP": left.pop(0)}, "bbox": {"AP": 1.0}}
         )
         return left
 
@@ -81,11 +81,28 @@ def test_training_writes_what_it_should(make_training, tmp_path):
     assert not list((tmp_path / "out").glob("*.pth"))
 
 
+def test_gradients_take_no_memory_beside_a_forward_pass_or_a_validation(make_training, monkeypatch):
+    held, losses_of = [], SimpleTrainer.losses_of
+
+    def hold(model):
+        held.append(any(parameter.grad is not None for parameter in model.parameters()))
+
+    def validate(model, *_):
+        hold(model)
+        return {"segm": {"AP": 1.0}}
+
+    monkeypatch.setattr(SimpleTrainer, "losses_of", lambda self, batch: hold(self.model) or losses_of(self, batch))
+    monkeypatch.setattr(training_hooks, "run_inference", validate)
+    cfg, arguments = make_training(train_iterations_base=4)
+    train(cfg, **arguments)
+    assert held == [False] * 6
+
+
 def test_validations_share_loader_and_evaluator(make_training, monkeypatch):
     cfg, arguments = make_training(train_iterations_base=6)
     used = []
     score = {"segm": {"AP": 1.0}}
-    monkeypatch.setattr(training_hooks, "inference_on_dataset", lambda _, *given: used.append(given) or score)
+    monkeypatch.setattr(training_hooks, "run_inference", lambda _, cfg, *given: used.append(given) or score)
     train(cfg, **arguments)
     assert len(used) == 3
     assert all(loader is used[0][0] and evaluator is used[0][1] for loader, evaluator in used)
@@ -227,8 +244,11 @@ def test_a_full_disk_is_reported_before_training(make_training, monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "remedy"),
     [
-        ({"train_batch_size": 4}, "lower train_batch_size from 4 to 2"),
-        ({"train_batch_size": 3}, "lower train_batch_size from 3 to 1"),
+        (
+            {"train_batch_size": 4},
+            "lower train_batch_size from 4 to 2 .*that fits.",
+        ),
+        ({"train_batch_size": 3}, "lower train_batch_size from 3 to 1 .*that fits."),
         ({"train_batch_size": 1, "precision": "fp32"}, "set precision: amp"),
         (
             {"train_batch_size": 1, "precision": "amp", "image_max_size": 1333, "image_min_size": 800},
@@ -243,6 +263,16 @@ def test_too_little_gpu_memory_is_reported_with_the_setting_to_lower(make_traini
     monkeypatch.setattr(DefaultTrainer, "run_step", run_step)  # MaskALTrainer's explains what this one raises
     cfg, arguments = make_training(**keys)
     with pytest.raises(MaskALError, match=f"CUDA out of memory in training.*: {remedy}. .*Tried to allocate 2.00 GiB."):
+        train(cfg, **arguments)
+
+
+def test_a_failure_of_the_gpu_is_reported_with_its_remedy(make_training, monkeypatch):
+    def run_step(self):
+        raise RuntimeError("CUDA error: device-side assert triggered\nmore")
+
+    monkeypatch.setattr(DefaultTrainer, "run_step", run_step)
+    cfg, arguments = make_training()
+    with pytest.raises(MaskALError, match="The GPU failed in training: CUDA error: device-side assert triggered; "):
         train(cfg, **arguments)
 
 

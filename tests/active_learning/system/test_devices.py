@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 
 import pytest
 import torch
 
 from active_learning.errors import SettingsError
-from active_learning.system.devices import check_torchrun, gpu_count, show_devices
+from active_learning.system.devices import (
+    check_torchrun,
+    gpu_count,
+    release_gpu_memory,
+    show_devices,
+    why_no_gpu,
+)
 
 
 @pytest.fixture
@@ -33,3 +41,66 @@ def test_pytorch_sees_the_gpus_of_the_settings_alone(monkeypatch, devices, shown
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     show_devices(devices)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == shown
+
+
+@pytest.fixture
+def clean_environment(monkeypatch):
+    for name in ("CUDA_DEVICE_ORDER", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
+        monkeypatch.setenv(name, "")  # so that what the test adds is taken away
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "platform", "linux")
+
+
+def test_gpus_are_numbered_as_by_nvidia_smi_and_their_memory_grows(clean_environment):
+    show_devices("0")
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+
+
+@pytest.mark.parametrize("name", ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"])
+def test_what_a_user_has_set_stays(clean_environment, monkeypatch, name):
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    monkeypatch.setenv(name, "max_split_size_mb:128")
+    show_devices("0")
+    assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
+    set_here = {os.environ.get(one) for one in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")}
+    assert set_here == {"max_split_size_mb:128", None}
+
+
+OLD_DRIVER = "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040)."
+
+
+@pytest.fixture
+def unusable_gpu(monkeypatch):
+    """As PyTorch 2 says it: once in a process."""
+    said = []
+
+    def is_available():
+        if not said:
+            said.append(warnings.warn(f"{OLD_DRIVER} (Triggered internally at CUDAFunctions.cpp:109.)", stacklevel=2))
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    why_no_gpu.cache_clear()
+    yield
+    why_no_gpu.cache_clear()
+
+
+def test_why_a_gpu_cannot_be_used_is_kept(unusable_gpu):
+    assert gpu_count("0") == 0
+    assert why_no_gpu() == OLD_DRIVER
+
+
+def test_pytorch_without_cuda_is_named(unusable_gpu, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert why_no_gpu() == "this PyTorch was installed for processors alone"
+
+
+def test_memory_is_handed_back_where_a_gpu_is_in_use(monkeypatch):
+    emptied = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+    for in_use in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda in_use=in_use: in_use)
+        release_gpu_memory()
+    assert emptied == [True]

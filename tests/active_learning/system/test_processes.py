@@ -103,6 +103,16 @@ def test_a_spawned_process_can_be_answered_at_the_terminal(monkeypatch):
     assert seen == [True]
 
 
+def test_a_worker_holds_no_memory_while_it_waits(monkeypatch):
+    seen = []
+    orders = iter([processes._Call(seen.append, ("call",), {}), processes._End(0)])
+    monkeypatch.setattr(comm, "all_gather", lambda _: [next(orders)])
+    monkeypatch.setattr(processes, "mute_log", lambda: None)
+    monkeypatch.setattr(processes, "release_gpu_memory", lambda: seen.append("released"))
+    processes._run_worker()
+    assert seen == ["call", "released"]
+
+
 def test_a_bug_in_a_spawned_process_is_shown(tmp_path, two_gpus):
     with pytest.raises(Exception, match="ZeroDivisionError: a bug"):
         run_on_devices("0,1", program, tmp_path, "bug")

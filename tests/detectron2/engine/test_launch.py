@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from datetime import timedelta
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from detectron2.engine import launch
+from detectron2.engine.launch import _connected
+from detectron2.utils import comm
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["a single process", "connected by the script"])
@@ -34,3 +39,28 @@ def test_one_process_is_this_one():
 def test_wrong_meeting_place(options, message):
     with pytest.raises(ValueError, match=message):
         launch(print, 2, **options)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_group_waits_as_long_as_the_run_says(monkeypatch, tmp_path):
+    """Objects travel over gloo where the run's backend is NCCL: a group of its own, which had 30 minutes."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(comm, "_local_group", None)
+    year, meeting = timedelta(days=365), f"file://{tmp_path / 'meeting'}"
+    with _connected(0, init_method=meeting, rank=0, world_size=1, timeout=year):
+        comm.create_local_process_group(1)
+        monkeypatch.setattr(dist, "get_backend", lambda: dist.Backend.NCCL)
+        for group in (comm._cpu_group(), comm.get_local_process_group()):
+            assert group._get_backend(torch.device("cpu")).options._timeout == year
+        monkeypatch.undo()
+
+
+def test_a_process_that_never_comes_is_not_waited_for_for_as_long_as_a_run_may_wait(monkeypatch, tmp_path):
+    module = sys.modules["detectron2.engine.launch"]  # the package's `launch` is the function
+    monkeypatch.setattr(module, "MEETING_TIMEOUT", timedelta(seconds=1))
+    meeting = f"file://{tmp_path / 'meeting'}"
+    with (
+        pytest.raises(RuntimeError, match="some processes have not joined the run within 0:00:01"),
+        _connected(0, init_method=meeting, rank=0, world_size=2, timeout=timedelta(days=365)),
+    ):
+        pass

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 
-from detectron2.utils.memory import retry_if_cuda_oom
+from detectron2.utils.memory import is_cuda_out_of_memory, none_if_cuda_oom, retry_if_cuda_oom
+
+FULL = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
+]
 
 
 class Full:
     """Runs out of memory the first `failures` times."""
 
-    def __init__(self, failures: int) -> None:
-        self.failures, self.calls = failures, 0
+    def __init__(self, failures: int, error: Exception = FULL[0]) -> None:
+        self.failures, self.calls, self.error = failures, 0, error
 
     def __call__(self, tensor: torch.Tensor, scale: int = 1) -> torch.Tensor:
         self.calls += 1
         if self.calls <= self.failures:
-            raise torch.cuda.OutOfMemoryError("full")
+            raise self.error
         return tensor * scale
 
 
@@ -35,6 +45,34 @@ def test_other_errors_and_a_full_cpu_come_through() -> None:
     with pytest.raises(TypeError):
         retry_if_cuda_oom(function)(None)
     assert function.calls == 1
+
+
+@pytest.mark.parametrize("error", FULL, ids=str)
+def test_each_library_has_its_own_words(error: Exception) -> None:
+    assert is_cuda_out_of_memory(error)
+    assert retry_if_cuda_oom(Full(1, error))(torch.ones(1)).tolist() == [1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), MemoryError("out of memory"), ValueError()], ids=str)
+def test_what_is_no_full_gpu(error: Exception) -> None:
+    assert not is_cuda_out_of_memory(error)
+    with pytest.raises(type(error)):
+        none_if_cuda_oom(Full(1, error), torch.ones(1))
+
+
+def test_what_a_failed_try_made_is_gone_before_the_next() -> None:
+    made: list[weakref.ref] = []
+
+    def large() -> int:
+        assert not any(tensor() is not None for tensor in made)
+        tensor = torch.ones(1)
+        made.append(weakref.ref(tensor))
+        if len(made) < 2:
+            raise torch.cuda.OutOfMemoryError
+        return 5
+
+    assert none_if_cuda_oom(large) is None
+    assert retry_if_cuda_oom(large)() == 5
 
 
 @pytest.mark.gpu

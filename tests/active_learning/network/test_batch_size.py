@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from active_learning.network import batch_size
+from active_learning.network.batch_size import largest, largest_batch_that_fits
+from detectron2.engine import SimpleTrainer
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3, 5, 8, 11, 16, 40])
+@pytest.mark.parametrize("most", [1, 7, 16])
+def test_the_largest_number_that_fits(room, most):
+    tried = []
+
+    def fits(count):
+        tried.append(count)
+        return count <= room
+
+    assert largest(fits, most) == min(room, most)
+    assert max(tried) <= most
+    assert len(tried) <= 10
+
+
+def test_steps_on_the_largest_images_are_tried(make_cfg, monkeypatch):
+    """A GPU that has room for three of them."""
+    monkeypatch.setattr(batch_size, "OBJECTS", 9)
+    cfg, run_step, sizes = make_cfg(precision="fp32", image_min_size=64, image_max_size=96), SimpleTrainer.run_step, []
+
+    def short_of_memory(self):
+        (batch,) = self.data_loader
+        assert batch[0]["image"].shape == (3, 64, 96)
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        run_step(self)
+
+    monkeypatch.setattr(SimpleTrainer, "run_step", short_of_memory)
+    assert largest_batch_that_fits(cfg, 16) == 3
+    assert sizes == [1, 1, 2, 2, 4, 3, 3]

@@ -1,0 +1,61 @@
+"""`--find-batch-size`, on GPUs that are not there."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import maskAL
+from active_learning.run import batch_size
+from active_learning.run.batch_size import describe_batch_size
+
+GIB = 2**30
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """The second has less memory; the trial gives what `room` has for it."""
+    used, room = [], {1: 3}
+    names = {0: ("NVIDIA A100", 40 * GIB), 1: ("NVIDIA GeForce RTX 3060", 12 * GIB)}
+    monkeypatch.setattr(batch_size, "gpu_count", lambda devices: len(devices.split(",")))
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda index: SimpleNamespace(name=names[index][0], total_memory=names[index][1]),
+    )
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    monkeypatch.setattr(
+        "active_learning.network.batch_size.largest_batch_that_fits", lambda cfg, most: room.get(used[-1], 9)
+    )
+    return room
+
+
+def test_the_smallest_gpu_decides(settings, two_gpus):
+    told = describe_batch_size(settings.model_copy(update={"cuda_visible_devices": "0,1"}))
+    assert told.startswith(
+        "train_batch_size can be at most 6, 3 on each of 2 GPUs (NVIDIA GeForce RTX 3060, 12.0 GiB; "
+    )
+    told = describe_batch_size(settings.model_copy(update={"cuda_visible_devices": "0"}))
+    assert told.startswith("train_batch_size can be at most 9 (NVIDIA A100, 40.0 GiB; images of ")
+
+
+def test_no_room_for_one_image(settings, two_gpus):
+    two_gpus[1] = 0
+    with pytest.raises(Exception, match="too small for a batch of one image .* In MaskAL's settings: (set|lower) "):
+        describe_batch_size(settings.model_copy(update={"cuda_visible_devices": "0,1"}))
+
+
+def test_without_a_gpu_there_is_nothing_to_find(settings, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(Exception, match="--find-batch-size: no GPU is in use"):
+        describe_batch_size(settings.model_copy(update={"cuda_visible_devices": "cpu"}))
+
+
+def test_the_command(settings, monkeypatch, capsys):
+    monkeypatch.setattr(maskAL, "load_settings", lambda *_, **__: settings)
+    monkeypatch.setattr(maskAL, "show_devices", lambda _: None)
+    monkeypatch.setattr(batch_size, "describe_batch_size", lambda _: "train_batch_size can be at most 6")
+    assert maskAL.main(["--config", "any.yaml", "--find-batch-size"]) == 0
+    assert "at most 6" in capsys.readouterr().out
