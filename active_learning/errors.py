@@ -23,6 +23,10 @@ class AnnotationError(MaskALError):
     """A file that cannot be read as an annotation."""
 
 
+class ManyImagesError(AnnotationError):
+    """A file with the annotations of many images, which `convert` turns into a file for each."""
+
+
 class AnnotationsAwaited(MaskALError):  # noqa: N818 (it is a state to come back from, not a fault)
     """Images are to be annotated before the run can go on."""
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from active_learning.annotations import FORMATS
 from active_learning.annotations.supervisely_meta import META_FILE
-from active_learning.dataset.exports import convert_command
-from active_learning.dataset.folder_walk import ANNOTATE
+from active_learning.dataset.exports import convert_command, is_archive
+from active_learning.dataset.folder_walk import ANNOTATE, is_of_programs
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
 from active_learning.dataset.image_names import normalised
-from active_learning.errors import AnnotationError, ForeignFileError
-from active_learning.system.file_moves import TAKEN
+from active_learning.errors import AnnotationError, ForeignFileError, ManyImagesError
 from active_learning.system.files import report_unreadable_folder
 
-_ARCHIVES = (".zip",)
+_SHOWN = 5  # faults
+_DATA_SETS = (".csv", ".geojson", ".jsonl", ".ndjson", ".tsv")  # exports of other tools; .txt files are one an image
 
 
 @dataclass
@@ -36,18 +37,18 @@ def search_annotate_folder(
 
     A file is of the image whose name or stem it bears. It may lie elsewhere than its image (LabelMe's `--output` puts
     all in one place); then, as where several images bear that name, the image that it names inside decides. A file of
-    no image that cannot be read as it is, such as an export of all images, is a fault of the last without a file.
+    no image that cannot be used as it is, such as an export of all images, is a fault of the last without a file.
 
     Args:
         classes: for the command that makes such an export readable.
     """
     owners = claimants(images := list(images))
     found = Found(defaultdict(list), {})
-    unread = []
-    for path in _annotation_files(folder / ANNOTATE) if owners else ():
+    unread: list[Path] = []
+    for path in _annotation_files(folder / ANNOTATE, owners) if owners else ():
         key = claimed_key(path, owners, named_in)
         if key is None:
-            unread += [fault] if (fault := _why_unread(path, named_in, folder / ANNOTATE, classes)) else []
+            unread.append(path)
             continue
         candidates = owners[key]
         direct = _in_the_place_of(path, candidates, folder / ANNOTATE)
@@ -57,27 +58,38 @@ def search_annotate_folder(
         for other in direct or candidates:
             if fault and other != owner:
                 found.faults[other] = f"{path}: {fault}; save the annotation of {other} as {other}.json"
-    bare = next((image for image in reversed(images) if image not in found.files and image not in found.faults), None)
-    if bare is not None and unread:
-        found.faults[bare] = "\n".join(unread)
+    bare = [image for image in images if image not in found.files and image not in found.faults]
+    command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
+    faults = [fault for path in unread if bare and (fault := _why_unread(path, bare, named_in, command))]
+    if faults:
+        more = [f"{len(faults) - _SHOWN} more such files"] if len(faults) > _SHOWN else []
+        found.faults[bare[-1]] = "\n".join([*faults[:_SHOWN], *more])
     return found
 
 
-def _why_unread(path: Path, named_in: Callable[[Path], str], root: Path, classes: Sequence[str]) -> str:
-    """Why a file that bears no awaited image's name is not read, and the remedy; "" where that is no fault."""
-    if path.suffix.lower() in _ARCHIVES:
+def _why_unread(path: Path, bare: Sequence[str], named_in: Callable[[Path], str], command: str) -> str:
+    """Why a file that bears no awaited image's name is not used, and the remedy; "" where that is no fault.
+
+    Args:
+        bare: the images without a file.
+        command: makes a file for each image of the files of many.
+    """
+    if is_archive(path.name):
         return f"{path}: is an archive, which is not read; unpack it there"
+    if annotation_key(path.name) is None:
+        return f"{path}: is of a kind that is not read; export in one of: COCO, {', '.join(FORMATS)}"
     try:
-        named_in(path)
+        named = posixpath.basename(normalised(named_in(path))).casefold()
     except ForeignFileError:
         return ""
+    except ManyImagesError as error:
+        return f"{error}; turn it into a file for each image with: {command}"
     except AnnotationError as error:
-        if path.name == META_FILE:
-            return ""
-        fault = str(error).partition("; formats read here")[0]
-        command = convert_command(str(root), classes or ("CLASS",), str(root))
-        return f"{fault}; turn it into a file for each image with: {command}"
-    return ""
+        return "" if path.name == META_FILE else str(error)
+    same = [image for image in bare if posixpath.basename(normalised(image)).casefold() == named]
+    if len(same) != 1:
+        return ""
+    return f"{path}: names {same[0]} inside, but bears another name; rename it {Path(same[0]).stem}{path.suffix}"
 
 
 def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]:
@@ -93,12 +105,18 @@ def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]
     return [image for image in fitting if len(ends[image]) == longest]
 
 
-def _annotation_files(root: Path) -> Iterator[Path]:
-    """With archives, which may hold some."""
+def _annotation_files(root: Path, owners: Collection[str]) -> Iterator[Path]:
+    """With archives, which may hold some, and what other tools write, such as a .txt file for each image."""
     for place, folders, files in os.walk(root, onerror=report_unreadable_folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(TAKEN))
-        names = (name for name in sorted(files) if annotation_key(name) is not None or name.lower().endswith(_ARCHIVES))
-        yield from (Path(place, name) for name in names)
+        folders[:] = sorted(name for name in folders if not is_of_programs(name))
+        yield from (Path(place, name) for name in sorted(files) if _may_hold_annotations(name, owners))
+
+
+def _may_hold_annotations(filename: str, owners: Collection[str]) -> bool:
+    if annotation_key(filename) is not None or is_archive(filename):
+        return True
+    stem, suffix = os.path.splitext(filename)  # noqa: PTH122
+    return suffix.lower() in _DATA_SETS or (suffix.lower() == ".txt" and normalised(stem) in owners)
 
 
 def _owner(

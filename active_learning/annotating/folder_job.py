@@ -119,7 +119,8 @@ class FolderAnnotation:
         self.files = PreLabelFolder(request.folder, export)
 
     def find_images(self) -> None:
-        """Those without an annotation. Raises MaskALError where there is no image at all."""
+        """Those without an annotation. Raises MaskALError where there is no image at all, or the tool's files cannot
+        hold a name."""
         folder = self.request.folder
         snapshot = take_snapshot(folder)
         for note in snapshot.notes:
@@ -130,6 +131,7 @@ class FolderAnnotation:
         for fault in sorted(set(doubtful.values())):
             print(f"{fault}; these images are skipped", file=sys.stderr)
         self.images = [name for name in snapshot.images if name not in annotated and name not in doubtful]
+        self.files.export.tool.check_names(folder, self.images)
         self.skipped = len(snapshot.images) - len(self.images)
 
     def load_network(self) -> PreLabeller | None:

@@ -11,10 +11,11 @@ from typing import Any
 
 from active_learning.annotations.annotation import Annotation, Bitmap, Instance, Part, Size
 from active_learning.annotations.codec import Codec, CollectionCodec, FolderTreeCodec
-from active_learning.annotations.documents import FileKind, kind_of_document, kind_of_unknown, load_document
+from active_learning.annotations.darwin_item import slot_files
+from active_learning.annotations.documents import FileKind, is_coco, kind_of_document, kind_of_unknown, load_document
 from active_learning.annotations.formats import FORMATS, Format, codec_of
 from active_learning.annotations.labels import check_labels, refuse_loss_of_all
-from active_learning.errors import AnnotationError, ForeignFileError
+from active_learning.errors import AnnotationError, ForeignFileError, ManyImagesError
 
 _TELLING_BYTES = 4096
 _TELLING_FIELDS = (b'"shapes"', b'"slots"', b'"classTitle"')  # of LabelMe, V7 Darwin and Supervisely
@@ -73,11 +74,11 @@ def image_named_in(path: Path, document: Any = None) -> str:
     """The image's name or path that an annotation file gives, "" where it gives none; arguments as of read_annotation.
 
     Raises:
-        AnnotationError: the file cannot be read, is no annotation, or of many images.
+        AnnotationError: the file cannot be read, is no annotation, or (ManyImagesError) of many images.
     """
     document = load_document(path) if document is None else document
     codec = _known_codec(document, path)
-    if isinstance(codec, CollectionCodec):
+    if isinstance(codec, CollectionCodec) or (isinstance(document, dict) and slot_files(document)):
         raise _foreign(document, path)
     return codec.image_name(document)
 
@@ -119,6 +120,8 @@ def _known_codec(document: Any, path: Path) -> Codec:
 
 
 def _foreign(document: Any, path: Path) -> AnnotationError:
-    is_of_a_tool = codec_of(document) is not None or kind_of_unknown(document) is FileKind.OTHER_TOOL
-    error = AnnotationError if is_of_a_tool else ForeignFileError
-    return error(f"{path}: is {kind_of_document(document)}; formats read here: {', '.join(FORMATS)}")
+    text = f"{path}: is {kind_of_document(document)}"
+    if codec_of(document) is not None or is_coco(document):
+        return ManyImagesError(text)
+    error = AnnotationError if kind_of_unknown(document) is FileKind.OTHER_TOOL else ForeignFileError
+    return error(f"{text}; formats read here: {', '.join(FORMATS)}")

@@ -38,11 +38,6 @@ from active_learning.errors import AnnotationError
 _DECIMALS = 3  # of a pixel
 
 
-def recognises(document: Any) -> bool:
-    has_entries = isinstance(document, dict) and ("annotations" in document or "categories" in document)
-    return has_entries and "images" in document
-
-
 class CocoFile:
     """A COCO json file, whose images are read one by one; see `codec.ImageCollection`.
 
@@ -70,14 +65,17 @@ class CocoFile:
                 self._entries[name].append((index, entry))
 
     def _names_by_id(self, images: list[Any]) -> dict[Any, str]:
-        """From ids to the names of the images; "" where several have one id, which belong to `faults` then."""
-        counts = Counter(_key(_field(entry, "id")) for entry in images)
+        """From ids to the names of the images; "" for those of `faults`, such as several with one id or name."""
+        ids = Counter(_key(_field(entry, "id")) for entry in images)
+        files = Counter(_file_name(entry) for entry in images)
         names: dict[Any, str] = {}
         for index, entry in enumerate(images):
             try:
-                name = _checked_name(entry, self._images)
-                if counts[_key(entry["id"])] > 1:
+                name = _checked_name(entry)
+                if ids[_key(entry["id"])] > 1:
                     raise ShapeError(f"id {brief(entry['id'])} is of several images; give each its own")
+                if files[name] > 1:
+                    raise ShapeError(f"file_name {brief(name)} is of several images; put their objects under one id")
             except ShapeError as fault:
                 self.faults.append(f"{self._path}: images[{index}]: {fault}; the image is left out")
                 names.setdefault(_key(_field(entry, "id")), "")
@@ -146,18 +144,21 @@ def _labels_by_id(categories: list[Any], path: Path) -> dict[Any, Any]:
     return labels
 
 
-def _checked_name(entry: Any, known: dict[str, Any]) -> str:
+def _file_name(entry: Any) -> str:
+    """With "/" between folders; "" where it has none."""
+    name = _field(entry, "file_name")
+    return name.replace("\\", "/") if isinstance(name, str) else ""
+
+
+def _checked_name(entry: Any) -> str:
     """Raises ShapeError."""
     if not isinstance(entry, dict) or _key(entry.get("id")) is None:
         raise ShapeError(f"is {brief(entry)}, not an image with id and file_name")
-    name = entry.get("file_name")
-    if not isinstance(name, str) or not name:
+    name = _file_name(entry)
+    if not name:
         raise ShapeError("has no file_name")
-    name = name.replace("\\", "/")
     if not PurePosixPath(name).name or "\x00" in name:
         raise ShapeError(f"file_name {brief(name)} is no name of a file")
-    if name in known:
-        raise ShapeError(f"file_name {brief(name)} is described twice; the first one counts")
     return name
 
 
@@ -195,8 +196,10 @@ def _read_polygons(region: Any, entry: dict[str, Any], canvas: Canvas) -> Region
 
 
 def _polygons(region: Any, entry: dict[str, Any]) -> list[Any]:
-    if not isinstance(region, list) or not region:
+    if not region:
         raise ShapeError("has a box, but no segmentation" if entry.get("bbox") else "has no segmentation")
+    if not isinstance(region, list):
+        raise ShapeError(f"segmentation {brief(region)} is no list of polygons")
     return region if isinstance(region[0], (list, dict)) else [region]
 
 

@@ -97,8 +97,9 @@ class CvatImages:
         self._elements: dict[str, Element] = {}
         self.faults: list[str] = []
         self.warnings: list[str] = []
+        counts = Counter(name for _, name, _ in _named_elements(document))
         for index, name, element in _named_elements(document):
-            fault = _name_fault(name, self._elements)
+            fault = _name_fault(name, counts[name])
             if fault:
                 self.faults.append(f"{path}: image[{index}]: {fault}")
             else:
@@ -134,13 +135,13 @@ def _named_elements(document: Element) -> Iterator[tuple[int, str, Element]]:
         yield index, f"{subset}/{name}" if is_shared else name, element
 
 
-def _name_fault(name: str, known: dict[str, Element]) -> str:
-    """Why an image cannot have that name; "" where it can."""
+def _name_fault(name: str, count: int) -> str:
+    """Why an image cannot have a name that stands so often in the file; "" where it can."""
     parts = PurePosixPath(name).parts
-    if name in known:
-        return f"{brief(name)} is described twice; the first one counts"
     if not parts:
         return "has no name; export the task again"
+    if count > 1:
+        return f"{brief(name)} is described {count} times; put its shapes together in one"
     if parts[0] == "/" or ".." in parts or PureWindowsPath(name).drive:
         return f"name {brief(name)} leads out of the image folder"
     return ""

@@ -105,7 +105,8 @@ def _read_object(entry: Any, index: int, file: _File) -> Shape:
     """Raises ShapeError."""
     label = shapes.read_label(entry, "name", "geometry").strip()
     if not file.item.holds(entry):
-        raise NotAnObjectError(f"is in slot {brief(entry['slot_names'])}, the image in slot {brief(file.item.slot)}")
+        fault = NotAnObjectError if file.item.is_of_another_image(entry) else ShapeError
+        raise fault(f"is in slot {brief(entry['slot_names'])}, the image in slot {brief(file.item.slot)}")
     regions, faults = _read_regions(entry, file)
     place = f"{file.canvas.place}: {_place(entry, index)}"
     file.canvas.warnings += [f"{place}: {fault}; the path is left out" for fault in faults]

@@ -16,7 +16,7 @@ class Item:
     """The image as the file describes it.
 
     `names` it may go by, the most telling first; `declared` (height, width) stand at `places`; `slot` is its slot, None
-    where all annotations are of this image.
+    where all annotations are of this image, `other_slots` are those of the item's other images.
     """
 
     folder: str = ""
@@ -24,14 +24,23 @@ class Item:
     declared: tuple[Any, Any] = (None, None)
     places: tuple[str, str] = ("height", "width")
     slot: str | None = None
+    other_slots: frozenset[str] = frozenset()
     is_video: bool = False
     is_unclear: bool = False  # which of several slots the image is in
 
     def holds(self, entry: Any) -> bool:
         """Whether an annotation is of this image."""
+        names = self._slots_of(entry)
+        return self.slot is None or not names or self.slot in names
+
+    def is_of_another_image(self, entry: Any) -> bool:
+        """Whether an annotation is in slots of other images alone; a slot that the item does not have is a mistake."""
+        return not self.holds(entry) and self.other_slots.issuperset(self._slots_of(entry))
+
+    def _slots_of(self, entry: Any) -> list[str]:
         names = entry.get("slot_names") if isinstance(entry, dict) else None
         names = [names] if isinstance(names, (str, int)) else names
-        return self.slot is None or not isinstance(names, list) or not names or self.slot in map(_slot_name, names)
+        return list(map(_slot_name, names)) if isinstance(names, list) else []
 
 
 def item_of(document: dict[str, Any], image: str) -> Item:
@@ -69,6 +78,7 @@ def _of_slots(item: dict[str, Any], image: str) -> Item:
         declared=(slot.get("height"), slot.get("width")),
         places=(f"{place}.height", f"{place}.width"),
         slot=name_of_slot or None if len(slots) > 1 else None,
+        other_slots=frozenset(_slot_name(one.get("slot_name")) for one in slots) - {name_of_slot},
         is_video=slot.get("type") == "video" or any(slot.get(field) for field in _VIDEO_FIELDS),
         is_unclear=len(fitting) != 1 and all(_slot_name(one.get("slot_name")) for one in slots),
     )

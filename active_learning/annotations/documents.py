@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,29 @@ _TELLING_FIELDS = frozenset(
         "shapes",
     ]
 )
+# Fields of which the last would hide the others, where a file that was put together by hand has several.
+_UNIQUE_FIELDS = _TELLING_FIELDS | {"categories", "images", "points", "polygon"}
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def is_coco(document: Any) -> bool:
+    """Whether a document is that of a COCO json file."""
+    has_images = isinstance(document, dict) and "images" in document
+    return has_images and ("annotations" in document or "categories" in document)
+
 
 # What the top-level fields of a json file give away, the most telling first.
 _JSON_KINDS: tuple[tuple[Callable[[dict[str, Any]], bool], str], ...] = (
-    (lambda top: "images" in top and ("annotations" in top or "categories" in top), "a COCO json file"),
+    (is_coco, "a COCO json file"),
     (lambda top: isinstance(top.get("annotation"), dict), "a json file of Supervisely's API"),
+    (lambda top: "item" in top and "annotations" in top, "an item of V7 Darwin with several images"),
     (lambda top: "classes" in top and "tags" in top, "the meta.json of a Supervisely project"),
     (lambda top: any(key.startswith("_via_") for key in top), "a VGG Image Annotator project"),
+    (lambda top: "items" in top and "categories" in top, "a Datumaro json file"),
+    (lambda top: "instances" in top and "metadata" in top, "an annotation of SuperAnnotate"),
+    (lambda top: "images" in top and "label_classes" in top, "an export of Hasty"),
+    (lambda top: _all_values_have(top, {"regions"}), "a VGG Image Annotator json file"),
+    (lambda top: _all_values_have(top, _TELLING_FIELDS), "a json file of the annotations of many images"),
 )
 
 
@@ -72,14 +87,14 @@ def parse_document(content: bytes, path: Path) -> Any:
         path: the file that it comes from, for messages.
 
     Raises:
-        AnnotationError: it is neither json nor xml, is cut off, or is xml with entities.
+        AnnotationError: it is neither json nor xml, is cut off, has a field of objects twice, or is xml with entities.
     """
     if not content.strip(b"\x00\t\r\n "):
         raise AnnotationError(f"{path}: is empty; save the annotation again")
     if is_xml(content):
         return parse_xml(content, path)
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_fields)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise AnnotationError(
@@ -88,7 +103,22 @@ def parse_document(content: bytes, path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from error
     except (RecursionError, ValueError) as error:
-        raise AnnotationError(f"{path}: is no annotation: {error}") from error
+        raise AnnotationError(f"{path}: is no annotation that can be read: {error}") from error
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ValueError."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = next((name for name, value in pairs if name in _UNIQUE_FIELDS and value != fields[name]), None)
+        if twice is not None:
+            raise ValueError(f"it has the field {twice!r} twice, with other values; put them together in one")
+    return fields
+
+
+def _all_values_have(top: dict[str, Any], names: Set[str]) -> bool:
+    """Whether the file is a mapping, such as of images to annotations, with one of these fields in each value."""
+    return bool(top) and all(isinstance(value, dict) and not names.isdisjoint(value) for value in top.values())
 
 
 def list_of(document: dict[str, Any], key: str, path: Path, remedy: str) -> list[Any]:

@@ -6,12 +6,15 @@ Codecs are imported at first use: a program that only needs the names starts wit
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from active_learning.annotations.codec import Codec, CollectionCodec, FolderTreeCodec
+from active_learning.annotations.xml_files import check_xml_names
 
 if TYPE_CHECKING:  # each is a Codec, or mypy fails
     from active_learning.annotations import cvat, cvat_images, darwin, labelme, supervisely
@@ -39,6 +42,11 @@ class Format:
     def codec(self) -> Codec:
         """The codec that writes."""
         return codecs()[self.modules[0]]
+
+    def check_names(self, folder: Path, images: Iterable[str]) -> None:
+        """Raises AnnotationError where the tool's files cannot hold the names of images, which lie in the folder."""
+        if self.suffix == ".xml":
+            check_xml_names(folder, images)
 
 
 FORMATS: dict[str, Format] = {

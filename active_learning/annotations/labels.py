@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from active_learning.annotations.annotation import Annotation, Instance, LostObject
+from active_learning.annotations.documents import brief
 from active_learning.errors import AnnotationError
 from active_learning.system.wording import did_you_mean
 
@@ -104,4 +105,4 @@ def _unknown(instances: Iterable[Instance], classes: Sequence[str], path: Path) 
 def unknown_label(label: str, classes: Sequence[str]) -> str:
     """The message that a label is not in `classes`, with the nearest one."""
     hint = did_you_mean(label, classes) or f" ({', '.join(classes)})"
-    return f"label {label!r} is not in classes{hint}"
+    return f"label {brief(label)} is not in classes{hint}"

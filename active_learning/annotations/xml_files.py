@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, indent, tostring
@@ -12,6 +13,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from active_learning.errors import AnnotationError
+from active_learning.system.wording import and_more
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _STARTS = (b"<", b"\xff\xfe<", b"\xfe\xff\x00<")  # UTF-8 and the like, UTF-16 of both byte orders
@@ -84,6 +86,13 @@ def xml_text(element: Element, path: Path) -> str:
         around = text[max(foreign.start() - 20, 0) : foreign.end() + 20]
         raise AnnotationError(f"{path}: {around!r}: xml has no character {foreign.group()!r}; rename it")
     return text + "\n"
+
+
+def check_xml_names(folder: Path, images: Iterable[str]) -> None:
+    """Raises AnnotationError where image names hold characters that xml does not know, such as control characters."""
+    if foreign := [repr(name) for name in images if _NOT_XML.search(name)]:
+        reason = "image names with characters that CVAT's xml files cannot hold"
+        raise AnnotationError(f"{folder}: {reason}: {and_more(foreign, 3)}; rename them, each with its annotation")
 
 
 def is_pascal_voc(root: Element) -> bool:

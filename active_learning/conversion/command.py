@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from active_learning.conversion.sources import Source, find_sources, may_be_unop
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.log import escape_unencodable
-from active_learning.system.names import folded_label, names_alike
+from active_learning.system.names import folded_label, names_alike, shown
 from active_learning.system.wording import and_more, counted
 
 _DONE, _FAULTS, _WRONG_USE = 0, 1, 2
@@ -84,8 +85,10 @@ def _fault(given: argparse.Namespace) -> str:
     """What is wrong with the arguments; "" for nothing."""
     if not given.in_dir.is_dir():
         return f"{given.in_dir}: there is no such folder"
-    if len(set(given.classes)) < len(given.classes) or not all(name.strip() for name in given.classes):
+    if len(set(given.classes)) < len(given.classes) or not all(given.classes):
         return f"--classes: {' '.join(given.classes)}: each name must be there once, and none may be empty"
+    if odd := next((name for name in given.classes if shown(name) != name), ""):
+        return f"--classes: {odd!r}: a name must not start or end with a blank, nor hold a control character"
     if alike := names_alike(given.classes, folded_label):
         return f"--classes: {' and '.join(map(ascii, alike[0]))} are one name in two forms; delete one of them"
     if not (given.max_polygon_error >= 0 and math.isfinite(given.max_polygon_error)):
@@ -107,6 +110,8 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
     names = names_in_data_set(sources, root)
     images = {names[source.image]: root / source.image for source in sources}
     try:
+        if given.to in FORMATS:
+            FORMATS[given.to].check_names(root, images)
         export = make_export(given.to, given.out, images, given.classes, given.max_polygon_error)
     except MaskALError as error:
         report.fail(f"{error}\nnothing was written")
@@ -134,6 +139,11 @@ def _convert_one(given: argparse.Namespace, source: Source, name: str, export: E
         lost = export.add(annotation, name, given.in_dir / source.image)
     except MaskALError as error:
         report.fail(str(error))
+        return
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        report.fail(f"{error.filename}: {error.strerror}; shorten the name of {source.image}")
         return
     report.leave_out(unknown)
     if lost:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from active_learning.annotations import FORMATS, Annotation, codec_of, darwin, labelme, load_document, read_leniently
-from active_learning.annotations.coco import CocoFile
-from active_learning.annotations.coco import recognises as is_coco
+from active_learning.annotations import (
+    FORMATS,
+    Annotation,
+    FileKind,
+    codec_of,
+    darwin,
+    file_kind,
+    labelme,
+    load_document,
+    read_leniently,
+)
+from active_learning.annotations.coco import CocoFile, coco_image
 from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, ImageCollection
-from active_learning.annotations.documents import kind_of_document
+from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match
 from active_learning.conversion.report import Report
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, find_annotations, take_snapshot
 from active_learning.dataset.image_size import image_size
-from active_learning.errors import AnnotationError
+from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.wording import and_more
 
 # Where a tool keeps images apart from their annotations: folder of annotations -> folder of images.
 TWIN_FOLDERS = {"ann": "img", "Annotations": "Images", "annotations": "images"}
+_HEAD_BYTES = 65536
+_FIELDS_OF_SEVERAL = (b"<annotations", b'"slots"')  # of CVAT for images and V7 Darwin
 _ONE_TOOL_FOLDER = [{name} for name in TOOL_FOLDERS]
 
 Reader = Callable[[str], Annotation]  # of an image's name, as `annotations.read_leniently`; raises MaskALError
@@ -71,13 +84,14 @@ def find_sources(root: Path, report: Report, *, leave: Path | None = None) -> tu
         report.warn(note)
     images = [name for name in snapshot.images if left is None or left not in (root / name).absolute().parents]
     beside, _ = find_annotations(root, images)
+    beside = {name: path for name, path in beside.items() if not _is_of_several(path)}
     found = {name: Source(name, path, _reader(root, path)) for name, path in beside.items()}
     index, paired = ImageIndex(root, images), set(beside.values())
     others = [path for path in _documents(snapshot, left) if path not in paired]
     claims = [claim for path in others for claim in _claims(root, path, index, report)]
     late: dict[Path, list[str]] = defaultdict(list)
     for claim in sorted(_unambiguous(claims, report), key=lambda claim: not claim.match.exact):
-        late[claim.path] += _settle(root, claim, found, report)
+        late[claim.path] += _settle(root, claim, found, set(beside), report)
     for path, names in late.items():
         if names:
             first = found[names[0]].path
@@ -95,13 +109,26 @@ def _reader(root: Path, path: Path) -> Reader:
     return lambda image: read_leniently(path, image=image, size=image_size(root / image), within=root)
 
 
+def _is_of_several(path: Path) -> bool:
+    """Whether a file that bears the name of an image describes other images, too."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+        if file_kind(path) is FileKind.ANNOTATION and not any(field in head for field in _FIELDS_OF_SEVERAL):
+            return False
+        collection = _collection_of(load_document(path), path)
+    except (OSError, AnnotationError):  # reported when it is read
+        return False
+    return collection is not None and (len(collection.images) > 1 or isinstance(collection, CocoFile))
+
+
 def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_Claim]:
     """Which images an annotation file is of; reports files that are of none."""
     place = path.parent.relative_to(root).as_posix()
     key = annotation_key(path.name) or ""
     if path.suffix.lower() == ".json":  # most need not be opened yet
         twin = _in_twin_folder(place, key, index)
-        if twin.images:
+        if twin.images and not _is_of_several(path):
             return [_Claim(path, key, twin, _reader(root, path))]
     try:
         document = load_document(path)
@@ -179,35 +206,77 @@ def _or_by_end(name: str, match: Match, place: str, index: ImageIndex) -> Match:
 
 
 def _unambiguous(claims: Sequence[_Claim], report: Report) -> list[_Claim]:
-    """The claims, less those of several names of a file for one image, none of them its path: these are reported."""
-    names: dict[tuple[Path, tuple[str, ...]], list[str]] = defaultdict(list)
+    """The claims, less those of several names of a file for one image, unless one alone is its path: these are
+    reported."""
+    groups: dict[tuple[Path, tuple[str, ...]], list[_Claim]] = defaultdict(list)
     for claim in claims:
-        if not claim.match.exact:
-            names[claim.path, claim.match.images].append(claim.named)
+        groups[claim.path, claim.match.images].append(claim)
     kept = []
-    for claim in claims:
-        rivals = names.get((claim.path, claim.match.images), []) if claim.match.images and not claim.match.exact else []
-        if len(rivals) > 1:
-            where, images = f"{claim.path}: image {claim.named!r}", " or ".join(claim.match.images[:3])
-            report.fail(f"{where}: {images} may be this or {and_more(rivals, 2, 'images')}; give the whole names")
-        else:
-            kept.append(claim)
+    for (path, images), group in groups.items():
+        exact = sum(claim.match.exact for claim in group)
+        if len(group) == 1 or exact == 1 or not images:
+            kept += group
+            continue
+        rivals = and_more([claim.named for claim in group], 2, "images")
+        for claim in group:
+            may_be = f"{' or '.join(images[:3])} may be this or {rivals}"
+            report.fail(f"{path}: image {claim.named!r}: {may_be}; give the whole names")
     return kept
 
 
-def _settle(root: Path, claim: _Claim, found: dict[str, Source], report: Report) -> list[str]:
-    """Gives the image to the claim, or else returns it where it was given to another one before."""
+def _settle(root: Path, claim: _Claim, found: dict[str, Source], beside: Set[str], report: Report) -> list[str]:
+    """Gives the image to the claim, or else returns it where it was given to another one before; images of `beside`
+    keep what stands beside them."""
     match, where = claim.match, f"{claim.path}: image {claim.named!r}"
     if len(match.images) > 1:
         report.fail(f"{where}: may be {' or '.join(match.images[:3])}; give the whole name")
     elif not match.images or (match.images[0] in found and not match.exact):
         there = claim.path.parent / claim.named
         report.fail(f"{where}: is neither at {there} nor elsewhere below {root}; put the image there")
-    elif match.images[0] in found:
-        return [match.images[0]]
     else:
-        found[match.images[0]] = Source(match.images[0], claim.path, claim.read, claim.is_one_of_many)
+        (image,) = match.images
+        source = Source(image, claim.path, claim.read, claim.is_one_of_many)
+        known = found.get(image)
+        found[image] = source if known is None else known if image in beside else _joined(known, source)
+        return [image] if found[image] is known else []
     return []
+
+
+def _joined(one: Source, other: Source) -> Source:
+    """Of two exports that describe an image, as where several persons annotated it in parts, the one that has objects
+    of it; a fault where they differ."""
+    objects, others = (_labels_and_boxes(source) for source in (one, other))
+    if not objects or not others or _are_alike(objects, others):
+        return one if objects else other
+
+    def refuse(image: str) -> Annotation:
+        remedy = "leave the file that counts, or convert each to a folder of its own"
+        raise AnnotationError(f"{other.path}: image {image!r}: has other objects in {one.path}; {remedy}")
+
+    return replace(one, read=refuse)
+
+
+def _labels_and_boxes(source: Source) -> list[tuple[str, list[float]]]:
+    """Of the objects; what cannot be read is one without a box."""
+    try:
+        annotation = source.read(source.image)
+    except MaskALError as error:
+        return [(str(error), [])]
+    image = coco_image(annotation)
+    boxes = (json.loads(region)["bbox"] for region in image.regions)
+    return [*zip(image.labels, boxes, strict=True), *((lost.label, []) for lost in annotation.lost)]
+
+
+def _are_alike(objects: Sequence[tuple[str, list[float]]], others: Sequence[tuple[str, list[float]]]) -> bool:
+    """Whether each object of one has its match in the other; formats round, and count pixels from middle or corner."""
+    left = list(others)
+    for label, box in objects:
+        matches = (one for one in left if (one[0], len(one[1])) == (label, len(box)) and math.dist(one[1], box) <= 3)
+        match = next(matches, None)
+        if match is None:
+            return False
+        left.remove(match)
+    return not left
 
 
 def may_be_unopened(source: Source) -> bool:

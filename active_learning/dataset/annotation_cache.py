@@ -23,8 +23,9 @@ from active_learning.annotations import (
 from active_learning.annotations.coco import CocoImage, coco_image
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.documents import parse_document, read_content
+from active_learning.dataset.exports import convert_command
 from active_learning.dataset.image_size import image_size
-from active_learning.errors import AnnotationError, MaskALError
+from active_learning.errors import AnnotationError, ManyImagesError, MaskALError
 from active_learning.system.pixel_limit import MOST_PIXELS
 
 # Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.
@@ -136,6 +137,10 @@ class AnnotationCache:
                 return _Entry((), (), None, fault)  # no signature: the mask may come while the annotation stays
             annotation = read_leniently(path, image=image, size=size, within=self.folder, document=document)
             annotation = check_labels(annotation, self.classes, self.unknown_labels, path)
+        except ManyImagesError as error:
+            remedy = f"rename it, as it bears the name of {image}, and turn it into a file for each image with"
+            command = convert_command(str(path.parent), self.classes, str(path.parent))
+            return _Entry(signatures, (), None, f"{error}; {remedy}: {command}")
         except MaskALError as error:
             return _Entry(signatures, (), None, str(error))
         files = tuple(file for file in masks.values() if file is not None)
@@ -148,7 +153,7 @@ class AnnotationCache:
         self._file(path)
         _, document = self._forget(path) or self._parse(path)
         if isinstance(document, AnnotationError):
-            raise AnnotationError(str(document))
+            raise type(document)(str(document))
         return document
 
     def _file(self, path: Path) -> _File:
@@ -169,12 +174,14 @@ class AnnotationCache:
 
     def _parse(self, path: Path) -> tuple[int, Any | AnnotationError]:
         """The file's size and content; its name and digest are noted."""
-        seen, content = signature(path), read_content(path)
+        seen, content, document = signature(path), read_content(path), None
         try:
             document = parse_document(content, path)
             named: str | AnnotationError = image_named_in(path, document)
         except AnnotationError as error:
-            named = document = error
+            named = error
+            if not (isinstance(error, ManyImagesError) and isinstance(document, dict)):  # of slots one can be read
+                document = error
         self._files[path] = _File(seen, hashlib.sha1(content, usedforsecurity=False).hexdigest(), named)
         return len(content), document
 

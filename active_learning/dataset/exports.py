@@ -92,6 +92,7 @@ def _kind(path: Path) -> str:
             start = stream.read(READ_BYTES)
             stream.seek(max(_size(path) - READ_BYTES, 0))
             text = start + stream.read(READ_BYTES)
+            start, text = (part.replace(b"\0", b"") for part in (start, text))  # of UTF-16
     except OSError:
         return ""
     if re.search(rb"<annotations[\s>]", start):

@@ -16,6 +16,8 @@ ANNOTATE = "annotate"
 # Files that people and programs keep among images; all other kinds that are not read are counted.
 _OTHER_SUFFIXES = frozenset([".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".log", ".ini",
                              ".db", ".tmp", ".lock", ".zip", ".py", ".sh", ".bat", DRAFT, ""])  # fmt: skip
+# Folders of storage systems and archive programs, for previews of images, waste and remarks of their own.
+_OF_SYSTEMS = frozenset(["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX"])
 _NO_FILE = "no regular file (a pipe, device or socket); remove it"
 _LEADS_OUT = "a link out of the folder; copy the file there, or name its own folder in the settings"
 _LEADS_NOWHERE = "a link that leads nowhere; remove it, or put back what it led to"
@@ -24,9 +26,9 @@ _LEADS_NOWHERE = "a link that leads nowhere; remove it, or put back what it led 
 class FolderWalk:
     """Iterates over a folder and its sub-folders, each relative to the folder, with the names of its regular files.
 
-    Hidden folders and the `annotate` folder are left out. Links inside the folder are followed, after all else, so that
-    a file keeps its own name; each folder is visited once. `passed_over` grows meanwhile: from a reason to the names,
-    those of folders with `/` at the end.
+    Folders of other programs (`is_of_programs`) and the `annotate` folder are left out. Links inside the folder are
+    followed, after all else, so that a file keeps its own name; each folder is visited once. `passed_over` grows
+    meanwhile: from a reason to the names, those of folders with `/` at the end.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +62,7 @@ class FolderWalk:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 fault = self._link_fault(entry) if entry.is_symlink() else ""
                 is_folder = fault != _LEADS_NOWHERE and entry.is_dir()
-                if is_folder and (entry.name.startswith(".") or (place == Path() and entry.name == ANNOTATE)):
+                if is_folder and (is_of_programs(entry.name) or (place == Path() and entry.name == ANNOTATE)):
                     continue
                 if fault or not (is_folder or entry.is_file()):
                     name = (place / entry.name).as_posix()
@@ -78,6 +80,11 @@ class FolderWalk:
         target = os.path.realpath(link.path)
         inside = target == self._home or target.startswith(os.path.join(self._home, ""))  # noqa: PTH118
         return "" if inside else _LEADS_OUT
+
+
+def is_of_programs(folder_name: str) -> bool:
+    """Whether a folder is hidden, or one that a system keeps for itself."""
+    return folder_name.startswith(".") or folder_name in _OF_SYSTEMS
 
 
 def files_of(folder: Path, place: Path) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,12 +197,24 @@ def _related_files(filenames: Iterable[str], images: Iterable[str]) -> list[str]
 
 def foreign_files(snapshot: FolderSnapshot, files: AnnotationFiles = ANNOTATION_FILES) -> list[Path]:
     """The files of other programs that have names as of annotations; `find_annotations` passes them over."""
-    found = []
+    return [path for path in _files_named_as(snapshot) if files.file_kind(path) is FileKind.NO_ANNOTATION]
+
+
+def second_annotations(
+    snapshot: FolderSnapshot, used: Collection[Path], files: AnnotationFiles = ANNOTATION_FILES
+) -> list[Path]:
+    """Annotations beside an image that has another one, which is among the `used`."""
+    others = (path for path in _files_named_as(snapshot) if path not in used)
+    return [path for path in others if files.file_kind(path) is FileKind.ANNOTATION]
+
+
+def _files_named_as(snapshot: FolderSnapshot) -> list[Path]:
+    """The files that bear names as of annotations of the images beside them."""
+    found: list[Path] = []
     for parent, names in snapshot.files.items():
-        place, images = snapshot.folder / parent, [name for name in names if is_image(name)]
-        owners = claimants(images)
-        related = (name for name in _related_files(names, map(normalised, images)) if annotation_key(name) in owners)
-        found += [place / name for name in related if files.file_kind(place / name) is FileKind.NO_ANNOTATION]
+        images = [name for name in names if is_image(name)]
+        owners, related = claimants(images), _related_files(names, map(normalised, images))
+        found += [snapshot.folder / parent / name for name in related if annotation_key(name) in owners]
     return sorted(found)
 
 
@@ -225,7 +237,9 @@ def _pair_in_folder(
     for filename in order:
         key = keys[filename]
         owner: str | None = key if key in owners[key] else owners[key][0]
-        if key not in owners[key] and len(owners[key]) > 1:
+        if key in owners[key] and len(owners[key]) > 1:  # a.png.json, where there is a.png.png, too
+            owner = _named_one(place / filename, owners[key], named_in) or key
+        elif len(owners[key]) > 1:
             owner, fault = _owner(place / filename, owners[key], paired, named_in)
             doubtful.update({} if owner else dict.fromkeys(owners[key], fault))
         if owner is not None and (owner not in paired or kinds[filename] < kinds[paired[owner]]):
@@ -250,6 +264,14 @@ def claimed_key(path: Path, owners: Mapping[str, Sequence[str]], named_in: Named
 def _suffix_rank(filename: str) -> tuple[int, str]:
     suffix = os.path.splitext(filename)[1].lower()  # noqa: PTH122
     return ANNOTATION_SUFFIXES.index(suffix), filename
+
+
+def _named_one(path: Path, images: Sequence[str], named_in: NamedIn) -> str:
+    """The image of these that a file names inside; "" for none."""
+    with suppress(AnnotationError):
+        named = normalised(named_in(path)).rpartition("/")[2].casefold()
+        return next((image for image in images if image.casefold() == named), "")
+    return ""
 
 
 def _owner(path: Path, sharing: Sequence[str], paired: Mapping[str, str], named_in: NamedIn) -> tuple[str | None, str]:

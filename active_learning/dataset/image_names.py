@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from active_learning.errors import MaskALError
+from active_learning.system.files import LONGEST_NAME
 from active_learning.system.names import names_alike
 from active_learning.system.wording import and_more
 
@@ -45,9 +47,16 @@ def _name_faults(images: Sequence[str]) -> Iterator[str]:
         yield f"image names that are not UTF-8: {_shown(names)}"
     if names := [name for name in images if PureWindowsPath(name).drive]:
         yield f"image names that begin like a drive of Windows: {_shown(names)}"
+    if names := [name for name in images if len(os.fsencode(_annotation_name(name))) > LONGEST_NAME]:
+        yield f"image names that leave no room for that of an annotation: {_shown(names)}"
     if groups := names_alike(images):
         names = [" and ".join(map(ascii, group)) for group in groups]
         yield f"image names that are one but for capitals or the form of accents: {and_more(names, 3)}"
+
+
+def _annotation_name(image: str) -> str:
+    """The shortest."""
+    return os.path.splitext(image.rpartition("/")[2])[0] + ".json"  # noqa: PTH122
 
 
 def _is_utf_8(name: str) -> bool:

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from active_learning.annotating.request import PROJECT
+from active_learning.annotations import FORMATS
 from active_learning.dataset.data_files import foreign_data_files
 from active_learning.dataset.exports import convert_command, find_exports
 from active_learning.dataset.folder_walk import ANNOTATE
@@ -199,6 +200,16 @@ def _passed_over(project: Project) -> Iterator[Finding]:
         yield from (Finding(note, Kind.WARNING) for note in snapshot.notes)
 
 
+def _names_for_tool(project: Project) -> Iterator[Finding]:
+    """Pre-labels are written late in a run."""
+    settings = project.settings
+    for snapshot in project.snapshots.values() if settings.auto_annotate else ():
+        try:
+            FORMATS[settings.export_format].check_names(snapshot.folder, snapshot.images)
+        except MaskALError as error:
+            yield Finding(str(error))
+
+
 def _overlaps(project: Project) -> Iterator[Finding]:
     """An image belongs to one split. Those of initial_train_dir are copied to traindir, and stay in it."""
     for (split, one), (later, other) in combinations(project.snapshots.items(), 2):
@@ -314,6 +325,7 @@ CHECKS = (
     Check(_fit, deep=True),
     Check(_passed_over, at_start=False),
     Check(_overlaps),
+    Check(_names_for_tool),
     Check(_exports),
     Check(_annotations, at_start=False),
     Check(_persons_images_in_annotate, at_start=False),

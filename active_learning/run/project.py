@@ -9,7 +9,13 @@ from functools import cached_property
 from pathlib import Path
 
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, foreign_files, take_snapshot
+from active_learning.dataset.image_folder import (
+    FolderSnapshot,
+    find_annotations,
+    foreign_files,
+    second_annotations,
+    take_snapshot,
+)
 from active_learning.errors import MaskALError
 from active_learning.run.data import SPLITS, RunData, annotation_cache
 from active_learning.run.data_seen import DataSeen
@@ -112,5 +118,7 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
         warnings += entry.warnings
     if foreign := foreign_files(snapshot, annotations):
         warnings.append(f"{and_more(foreign, what='files')}: no annotation, though named as one; passed over")
+    if second := second_annotations(snapshot, set(pairs.values()), annotations):
+        warnings.append(f"{and_more(second, what='files')}: not used, as the image has another annotation; leave one")
     bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
     return Reading(len(snapshot.images), annotated, objects, bare, tuple(faults), tuple(warnings))

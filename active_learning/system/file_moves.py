@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from active_learning.system.files import DRAFT, write_errors_named
+from active_learning.system.files import DRAFT, with_ending, write_errors_named
 
 TAKEN = ".maskal-taken-"  # only this package makes folders of that prefix; each holds one file while it is moved
 
@@ -85,7 +85,7 @@ def keep_aside(path: Path) -> Path:
 
 def _rename_aside(mine: Path, path: Path) -> Path:
     for number in count(1):
-        aside = path.with_name(f"{path.name}.orig{number if number > 1 else ''}")
+        aside = with_ending(path, f".orig{number if number > 1 else ''}")
         with suppress(FileExistsError):
             rename_new(mine, aside)
             return aside
@@ -136,7 +136,7 @@ def _version(path: Path) -> tuple[int, int]:
 @contextmanager
 def draft_of_new(target: Path) -> Iterator[Path]:
     """A file to write, which gets its name at the end of the block; raises FileExistsError where that is taken."""
-    draft = target.with_name(target.name + DRAFT)
+    draft = with_ending(target, DRAFT)
     draft.unlink(missing_ok=True)  # a kill in rename_new leaves it as a second name of the finished file
     try:
         with write_errors_named(target):

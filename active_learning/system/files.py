@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -15,6 +16,16 @@ from pathlib import Path
 from active_learning.errors import MaskALError
 
 DRAFT = ".maskal-draft"  # only this package makes files of that suffix
+LONGEST_NAME = 255  # bytes of a file's name, on most disks
+
+
+def with_ending(path: Path, ending: str) -> Path:
+    """`<name><ending>` beside a file; a name that would be too long for a disk ends in a checksum before that."""
+    name = os.fsencode(path.name)
+    if len(name) + len(ending) <= LONGEST_NAME:
+        return path.with_name(path.name + ending)
+    ending = f"~{zlib.crc32(name):08x}{ending}"
+    return path.with_name(name[: LONGEST_NAME - len(ending)].decode(errors="ignore") + ending)
 
 
 @contextmanager
@@ -35,7 +46,7 @@ def draft_of(path: Path) -> Iterator[Path]:
     Where the block fails the draft is removed and `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + DRAFT)
+    draft = with_ending(path, DRAFT)
     try:
         with write_errors_named(path):
             yield draft

@@ -94,6 +94,8 @@ def test_exports_of_cvat(train, add_image, annotate_in_cvat, place, image, owner
     assert found.files == ({owner: [path]} if owner else {})
 
 
+ITEM = """{"version": "2.0", "annotations": [], "item": {"name": "item", "path": "/", "slots": [
+{"slot_name": "0", "source_files": [{"file_name": "x.jpg"}]}, {"slot_name": "1", "source_files": []}]}}"""
 COCO = '{"images": [], "annotations": [], "categories": []}'
 
 
@@ -102,15 +104,16 @@ COCO = '{"images": [], "annotations": [], "categories": []}'
     [
         pytest.param("annotations.xml", "<annotations/>", "is a 'CVAT for images' xml file", id="CVAT for images"),
         pytest.param("x/result.json", COCO, "is a COCO json file", id="COCO"),
-        pytest.param("via.json", '{"_via_settings": {}}', "is a VGG Image Annotator project", id="another tool"),
-        pytest.param("annotations.xml", "<annotations>", "damaged or half-written", id="damaged"),
-        pytest.param("task.zip", "PK", "is an archive, which is not read; unpack it there", id="archive"),
-        pytest.param("package.json", '{"name": 1}', "", id="of another program"),
-        pytest.param("meta.json", '{"classes": [], "tags": []}', "", id="of a Supervisely project"),
-        pytest.param("old.json", '{"shapes": []}', "", id="of an image that is not awaited"),
+        pytest.param("item.json", ITEM, "is an item of V7 Darwin with several images", id="slots"),
     ],
 )
 def test_exports_of_all_images_are_named_with_the_command(train, add_image, place, text, words):
+    (fault,) = faults_of(train, add_image, place, text)
+    command = f"convert {train / 'annotate'} --to labelme --classes healthy 'ä b' --out {train / 'annotate'}"
+    assert words in fault and fault.endswith(command)
+
+
+def faults_of(train, add_image, place, text):
     for name in AWAITED:
         add_image(name)
     path = train / "annotate" / place
@@ -118,10 +121,53 @@ def test_exports_of_all_images_are_named_with_the_command(train, add_image, plac
     path.write_text(text, encoding="utf-8")
     found = search_annotate_folder(train, AWAITED, image_named_in, ["healthy", "ä b"])
     assert found.files == {}
-    assert list(found.faults) == (["c.png"] if words else [])
-    for fault in found.faults.values():
-        assert fault.startswith(f"{path}: ")
-        assert words in fault
-        assert place == "task.zip" or fault.endswith(
-            f"convert {train / 'annotate'} --to labelme --classes healthy 'ä b' --out {train / 'annotate'}"
-        )
+    assert set(found.faults) <= {"c.png"}
+    assert all(fault.startswith(f"{path}: ") for fault in found.faults.values())
+    return list(found.faults.values())
+
+
+VIA_REGIONS = '{"a.jpg12": {"filename": "a.jpg", "regions": []}}'
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "words"),
+    [
+        pytest.param("via.json", '{"_via_settings": {}}', "is a VGG Image Annotator project", id="VGG project"),
+        pytest.param("via.json", VIA_REGIONS, "is a VGG Image Annotator json file; formats read", id="VGG annotations"),
+        pytest.param("project-1.json", '[{"id": 1, "annotations": []}]', "is a json list", id="Label Studio"),
+        pytest.param("annotations.xml", "<annotations><track/></annotations>", "'CVAT for video'", id="CVAT for video"),
+        pytest.param("annotations.xml", "<annotations>", "damaged or half-written", id="damaged"),
+        pytest.param("task.zip", "PK", "is an archive, which is not read; unpack it there", id="zip"),
+        pytest.param("x/task.tar.gz", "", "is an archive, which is not read; unpack it there", id="tar.gz"),
+        pytest.param("labels/c.txt", "0 .1 .1", "is of a kind that is not read; export in one of: COCO, ", id="YOLO"),
+        pytest.param("via.csv", "", "is of a kind that is not read", id="csv"),
+        pytest.param("export.ndjson", "", "is of a kind that is not read", id="ndjson"),
+        pytest.param(
+            "x.json",
+            '{"shapes": [], "imagePath": "C.PNG"}',
+            "names c.png inside, but bears another name; rename it c.json",
+            id="under another name",
+        ),
+        pytest.param("classes.txt", "", "", id="a text"),
+        pytest.param(".task.zip", "", "", id="a hidden archive"),
+        pytest.param(".Trash-1000/c.json", '{"shapes": []}', "", id="thrown away"),
+        pytest.param("#recycle/c.json", '{"shapes": []}', "", id="thrown away on a NAS"),
+        pytest.param("package.json", '{"name": 1}', "", id="of another program"),
+        pytest.param("meta.json", '{"classes": [], "tags": []}', "", id="of a Supervisely project"),
+        pytest.param("old.json", '{"shapes": []}', "", id="of an image that is not awaited"),
+    ],
+)
+def test_what_cannot_be_used_is_named(train, add_image, place, text, words):
+    faults = faults_of(train, add_image, place, text)
+    assert bool(faults) is bool(words)
+    assert all(words in fault and "convert" not in fault for fault in faults)
+
+
+def test_of_many_such_files_the_first_are_named(train, add_image):
+    add_image("a.jpg")
+    (train / "annotate").mkdir()
+    for number in range(9):
+        (train / "annotate" / f"{number}.csv").touch()
+    fault = search_annotate_folder(train, ["a.jpg"], image_named_in).faults["a.jpg"]
+    assert fault.splitlines()[4].startswith(f"{train / 'annotate/4.csv'}: ")
+    assert fault.splitlines()[5:] == ["4 more such files"]

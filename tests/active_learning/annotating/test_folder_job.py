@@ -133,6 +133,13 @@ def test_a_folder_without_images(request_of, settings):
         FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a")).find_images()
 
 
+def test_names_that_the_tool_cannot_hold_are_found_before_the_network_is_loaded(request_of, settings):
+    (settings.traindir / "00.png").rename(settings.traindir / "0\x07.png")
+    FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a")).find_images()
+    with pytest.raises(MaskALError, match=r"CVAT's xml files cannot hold: '0.x07\.png'; rename them"):
+        FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a --export_format cvat")).find_images()
+
+
 def test_nothing_to_pre_label_needs_no_network(request_of, settings, monkeypatch):
     monkeypatch.setattr(network_config, "network_config", lambda *_: pytest.fail("nothing is to be predicted"))
     for path in settings.traindir.glob("*.png"):

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pycocotools import mask as run_lengths
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part
-from active_learning.annotations.coco import CocoFile, CocoWriter, coco_image, recognises, region_fields
+from active_learning.annotations.coco import CocoFile, CocoWriter, coco_image, region_fields
 from active_learning.annotations.contours import instance_mask
+from active_learning.annotations.documents import is_coco
 from active_learning.errors import AnnotationError
 
 HEIGHT, WIDTH = 30, 40
@@ -168,6 +169,16 @@ def test_images_of_one_id_are_faults_and_the_others_are_read(ids):
     assert (file.warnings, areas(file.read("c.png", size=None))) == ([], [("healthy", 100)])
 
 
+@pytest.mark.parametrize("name", ["a.png", "s/a.png", "s\\a.png"])
+def test_images_of_one_name_are_faults_and_the_others_are_read(name):
+    images = [{**TWO[0], "file_name": name.replace("\\", "/")}, {**TWO[1], "id": 9, "file_name": name}]
+    content = document(entry([SQUARE]), entry([SQUARE], image_id=9), images=[*images, THIRD])
+    file = CocoFile(content, PATH)
+    assert (file.images, file.warnings) == (("c.png",), [])
+    assert all("is of several images; put their objects under one id" in fault for fault in file.faults)
+    assert len(file.faults) == 2
+
+
 def test_categories_of_one_id_are_a_fault_of_the_file():
     with pytest.raises(AnnotationError, match=r"categories\[1\]: id 3 is of 'healthy' and 'b'; give each its own"):
         CocoFile(document(categories=[{"id": 3, "name": "healthy"}, {"id": "3", "name": "b"}]), PATH)
@@ -225,7 +236,7 @@ def test_what_must_be_lists(key):
     ],
 )
 def test_files_are_told_apart(content, is_one):
-    assert recognises(content) is is_one
+    assert is_coco(content) is is_one
 
 
 def test_written_ids_sizes_and_scores():
@@ -310,7 +321,7 @@ def test_damaged_files_raise_annotation_errors_alone(seed):
     good = document(entry([SQUARE]), entry(packed(whole(RING))), entry(listed(whole(RING)), iscrowd=1))
     content = broken(good, random.Random(seed))
     try:
-        file = CocoFile(content, PATH) if recognises(content) else None
+        file = CocoFile(content, PATH) if is_coco(content) else None
         for name in file.images if file else ():
             file.read(name, size=(HEIGHT, WIDTH))
     except AnnotationError as error:

@@ -266,7 +266,6 @@ def test_subsets_of_a_project_keep_images_of_one_name_apart(save):
         pytest.param(image(GOOD, name="s/../../b.jpg"), "leads out of the image folder", id="detour"),
         pytest.param(image(GOOD, name="/b.jpg"), "leads out of the image folder", id="absolute"),
         pytest.param(image(GOOD, name="C:\\b.jpg"), "leads out of the image folder", id="drive"),
-        pytest.param(image(GOOD), "described twice", id="twice"),
         pytest.param(image(GOOD, name="b.jpg", size=""), "image 'b.jpg': height, width: no image size", id="no size"),
         pytest.param(image(GOOD, name="b.jpg", size='width="-1" height="x"'), "no image size", id="size is text"),
     ],
@@ -278,6 +277,13 @@ def test_one_bad_image_never_costs_the_file(save, faulty, reason):
     (fault,) = faults
     assert fault.startswith(f"{path}: image")
     assert reason in fault
+
+
+def test_an_image_that_is_described_twice_is_read_of_neither(save):
+    faults: list[str] = []
+    assert list(read_all(save(image(GOOD), image(), image(name="c.jpg")), faults=faults)) == ["c.jpg"]
+    assert all("'a.jpg' is described 2 times; put its shapes together in one" in fault for fault in faults)
+    assert len(faults) == 2
 
 
 @pytest.mark.parametrize(

@@ -338,6 +338,14 @@ def test_an_image_of_no_certain_slot_is_a_fault(sources):
         read(modern(GOOD, item=item), None)
 
 
+@pytest.mark.parametrize("names", [["7"], ["1", "7"], [None], "7"])
+def test_an_object_in_a_slot_that_is_not_there_is_lost(names):
+    item = {"name": "item", "path": "/", "slots": slots_of("a.jpg", "b.jpg")}
+    annotation = read(modern({**GOOD, "slot_names": names}, item=item))
+    assert (annotation.instances, len(annotation.lost)) == ((), 1)
+    assert "the image in slot '0'" in annotation.lost[0].fault
+
+
 def test_of_several_slots_the_image_s_is_read():
     other = {**SLOT, "slot_name": "1", "width": 9, "source_files": [{"file_name": "b.jpg"}]}
     document = modern(GOOD, {**GOOD, "slot_names": ["1"]}, slots=[other, SLOT])

@@ -19,7 +19,7 @@ from active_learning.annotations import (
     read_annotation,
 )
 from active_learning.annotations.documents import parse_document, read_content, write_json
-from active_learning.errors import AnnotationError
+from active_learning.errors import AnnotationError, ManyImagesError
 
 GOOD = {"shapes": [], "imagePath": "sub\\ä.jpg", "imageData": None, "imageHeight": 3, "imageWidth": 4}
 
@@ -44,6 +44,11 @@ def read(path: Path):
         pytest.param(b'{"annotation": {"objects": []}}', "Supervisely", id="supervisely api"),
         pytest.param(b'{"classes": [], "tags": []}', "meta.json", id="supervisely meta"),
         pytest.param(b'{"_via_settings": {}}', "VGG", id="via"),
+        pytest.param(b'{"a.png1": {"regions": []}, "b.png2": {"regions": {}}}', "VGG", id="via, annotations alone"),
+        pytest.param(b'{"items": [], "categories": {}}', "Datumaro", id="datumaro"),
+        pytest.param(b'{"metadata": {}, "instances": []}', "SuperAnnotate", id="superannotate"),
+        pytest.param(b'{"images": [], "label_classes": []}', "Hasty", id="hasty"),
+        pytest.param(b'{"a.png": {"annotations": []}}', "annotations of many images", id="by the names of images"),
         pytest.param(b'<?xml version="1.0"?><annotation/>', "LabelMe 3.0", id="cvat xml"),
         pytest.param(b"\xef\xbb\xbf <annotations>", "CVAT for images", id="cvat images xml"),
         pytest.param(b"<html>", "an xml file", id="other xml"),
@@ -102,9 +107,37 @@ def test_a_parsed_document_gives_all_that_its_file_gives(shared_dir, file):
 def test_what_names_no_image(tmp_path, kind):
     path = tmp_path / "a"
     document = parse_document(kind.encode(), path)
-    with pytest.raises(AnnotationError, match=f"{path}: is .*; formats read here: labelme, cvat, darwin, supervisely"):
+    with pytest.raises(AnnotationError, match=f"{path}: is ") as caught:
         image_named_in(path, document)
+    is_export = kind != "{}"
+    assert isinstance(caught.value, ManyImagesError) is is_export
+    assert str(caught.value).endswith("; formats read here: labelme, cvat, darwin, supervisely") is not is_export
     assert mask_files_of(path, document=document) == {}
+
+
+SHAPE = '{"label": "a", "points": [[0, 0], [3, 0], [3, 3]]}'
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        pytest.param(f'{{"shapes": [{SHAPE}], "imagePath": "a.jpg", "shapes": []}}', "shapes", id="LabelMe"),
+        pytest.param(f'{{"shapes": [{SHAPE[:-1]}, "points": []}}]}}', "points", id="points"),
+        pytest.param('{"size": {}, "objects": [1], "objects": []}', "objects", id="Supervisely"),
+        pytest.param('{"item": {}, "annotations": [1], "annotations": []}', "annotations", id="Darwin"),
+        pytest.param('{"images": [1], "annotations": [1], "images": []}', "images", id="COCO"),
+        pytest.param(f'{{"shapes": [{SHAPE}], "shapes": [{SHAPE}]}}', "", id="the same twice"),
+        pytest.param(f'{{"shapes": [{SHAPE}], "flags": 1, "flags": 2}}', "", id="a field of no objects"),
+    ],
+)
+def test_a_field_of_objects_that_stands_twice_hides_none(tmp_path, content, field):
+    path = tmp_path / "a.json"
+    path.write_text(content, encoding="utf-8")
+    if field:
+        with pytest.raises(AnnotationError, match=f"a.json: .* has the field '{field}' twice, with other values"):
+            read(path)
+    else:
+        assert len(read(path).instances) == 1
 
 
 @pytest.mark.parametrize(

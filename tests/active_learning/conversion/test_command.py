@@ -225,7 +225,9 @@ def test_nothing_to_convert(root, add_image, convert):
         pytest.param("coco", ("--unknown-labels", "keep"), "invalid choice: 'keep'", id="labels"),
         pytest.param("coco", ("--classes", "a", "b", "a"), "each name must be there once", id="classes"),
         pytest.param("coco", ("--classes", "a", "A"), "'a' and 'A' are one name in two forms", id="class in capitals"),
-        pytest.param("coco", ("--classes", " "), "none may be empty", id="empty class"),
+        pytest.param("coco", ("--classes", ""), "none may be empty", id="empty class"),
+        pytest.param("coco", ("--classes", " a"), "must not start or end with a blank", id="class with a blank"),
+        pytest.param("coco", ("--classes", "a\x01"), "nor hold a control character", id="control character"),
     ],
 )
 def test_wrong_use(folder, tmp_path, convert, tool, options, reason):
@@ -233,6 +235,30 @@ def test_wrong_use(folder, tmp_path, convert, tool, options, reason):
     assert outcome.code == 2
     assert reason in outcome.messages
     assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("name", ["a\x07.png", "f\x1b/a.png", "\ufffe.png"])
+def test_names_that_xml_cannot_hold_are_refused_before_anything_is_written(folder, add_image, annotate, tmp_path,
+                                                                            convert, name):  # fmt: skip
+    add_image(name)
+    annotate(f"{name}.json", name, "healthy")
+    outcome = convert("cvat")
+    assert outcome.code == 2
+    assert f"image names with characters that CVAT's xml files cannot hold: {name!r}; rename" in outcome.messages
+    assert not (tmp_path / "out").exists()
+    assert convert("labelme").code == 0
+
+
+def test_an_image_whose_name_is_too_long_for_a_tool_costs_no_other(folder, add_image, describe, tmp_path, convert):
+    long = f"{'x' * 250}.png"
+    add_image(long)
+    describe("coco.json", long)
+    outcome = convert("supervisely")
+    assert outcome.code == 1
+    assert f"File name too long; shorten the name of {long}" in outcome.messages
+    assert "3 images converted" in outcome.summary
+    assert convert("labelme", out="other").code == 0
+    assert (tmp_path / "other" / f"{'x' * 250}.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from active_learning.annotations.contours import instance_mask
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.conversion.report import Report
 from active_learning.conversion.sources import find_sources, names_in_data_set
+from active_learning.errors import AnnotationError
 
 HEIGHT, WIDTH = 30, 40
 
@@ -273,7 +275,16 @@ def test_paths_of_other_machines_in_coco(root, add_image, describe, name, place)
     assert found.objects() == {place: [("healthy", 88)]}
 
 
-@pytest.mark.parametrize("names", [("/x/a.png", "/y/a.png"), ("x/a.png", "y/a.png"), ("../x/a.png", "y/a.png")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("/x/a.png", "/y/a.png"),
+        ("x/a.png", "y/a.png"),
+        ("../x/a.png", "y/a.png"),
+        ("a.png", "./a.png"),
+        ("a.png", "a.jpg"),
+    ],
+)
 def test_two_paths_that_may_be_one_image_are_of_none(root, add_image, describe, names):
     add_image("a.png")
     describe("result.json", *names)
@@ -292,19 +303,89 @@ def test_a_path_that_is_there_comes_before_one_that_may_be_it(root, add_image, d
     assert "image 'y/a.png': is neither at" in message
 
 
-@pytest.mark.parametrize("place", ["images/f/item 1/{}/{}", "f/{1}", "{1}"])
-def test_an_item_of_several_slots_is_several_images(root, add_image, annotate, place):
-    for slot, name in enumerate(("a.png", "b.png")):
-        add_image(place.format(slot, name))
-    path = annotate("annotations/item 1.json", "a.png", "healthy", "ä b", tool="darwin")
+EXPORTS = {
+    "2nd without objects": (("healthy",), (), ["healthy"], "annotated in .*1.json already"),
+    "1st without objects": ((), ("healthy",), ["healthy"], ""),
+    "both without objects": ((), (), [], ""),
+    "the same": (("healthy", "ä b"), ("ä b", "healthy"), ["healthy", "ä b"], "annotated in .*1.json already"),
+    "other labels": (
+        ("healthy",),
+        ("ä b",),
+        None,
+        "image 'images/a.png': has other objects in .*1.json; leave",
+    ),
+    "more objects": (("healthy",), ("healthy", "ä b"), None, "has other objects"),
+    "fewer objects": (("healthy", "ä b"), ("healthy",), None, "has other objects"),
+}
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+@pytest.mark.parametrize("tool", ["darwin", "supervisely"])
+def test_what_several_exports_hold_of_an_image_is_joined_or_refused(root, add_image, annotate, kind, tool):
+    first, second, labels, message = EXPORTS[kind]
+    add_image("images/a.png")
+    (root / "annotations").mkdir()
+    (root / "json").mkdir()
+    annotate("annotations/a.json", "a.png", *first, tool="darwin").rename(root / "annotations/1.json")
+    annotate("json/2.json", "a.png", *second, tool=tool)
+    if tool == "supervisely":
+        path = root / "json/2.json"
+        content = {"imageName": "a.png", "annotation": json.loads(path.read_text(encoding="utf-8"))}
+        path.write_text(json.dumps(content), encoding="utf-8")
+    found = Found(root)
+    if labels is None:
+        with pytest.raises(AnnotationError, match=message):
+            found.objects()
+    else:
+        assert [label for label, _ in found.objects()["images/a.png"]] == labels
+        assert re.search(message, "".join(found.messages))
+
+
+def test_of_three_exports_the_one_with_objects_counts(root, add_image, describe):
+    add_image("a.png")
+    for number in "12":
+        describe(f"{number}.xml", "a.png")
+    text = re.sub(r"<(polygon|mask).*?/\1>", "", (root / "1.xml").read_text(encoding="utf-8"), flags=re.DOTALL)
+    (root / "1.xml").write_text(text, encoding="utf-8")
+    (root / "0.xml").write_text(text, encoding="utf-8")
+    assert Found(root).objects() == {"a.png": [("healthy", 88)]}
+
+
+@pytest.mark.parametrize("place", ["a.json", "a.png.json", "a.xml", "annotations/a.json", "ann/a.png.json"])
+def test_an_export_that_bears_the_name_of_an_image_is_read_for_all(root, add_image, describe, place):
+    folder = {"annotations": "images/", "ann": "img/"}.get(place.partition("/")[0], "")
+    for name in ("a.png", "b.png"):
+        add_image(f"{folder}{name}")
+    describe(place, "a.png", "b.png")
+    found = Found(root)
+    assert found.messages == []
+    assert found.objects() == {f"{folder}{name}": [("healthy", 88)] for name in ("a.png", "b.png")}
+
+
+def test_an_item_of_several_slots_beside_one_of_its_images_is_read_for_all(root, add_image, annotate):
+    for name in ("a.png", "b.png"):
+        add_image(name)
+    in_slots(annotate("a.json", "a.png", "healthy", "ä b", tool="darwin"))
+    assert Found(root).objects() == {"a.png": [("healthy", 88)], "b.png": [("ä b", 88)]}
+
+
+def in_slots(path: Path, folder: str = "/") -> None:
+    """Makes an item of two slots of a Darwin file, one an object."""
     content = json.loads(path.read_text(encoding="utf-8"))
     (slot,) = content["item"]["slots"]
     slots = [
         {**slot, "slot_name": str(n), "source_files": [{"file_name": f"{name}.png"}]} for n, name in enumerate("ab")
     ]
-    content["item"] = {"name": "item 1", "path": "/f", "slots": slots}
+    content["item"] = {"name": "item 1", "path": folder, "slots": slots}
     content["annotations"][1]["slot_names"] = [1]
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize("place", ["images/f/item 1/{}/{}", "f/{1}", "{1}"])
+def test_an_item_of_several_slots_is_several_images(root, add_image, annotate, place):
+    for slot, name in enumerate(("a.png", "b.png")):
+        add_image(place.format(slot, name))
+    in_slots(annotate("annotations/item 1.json", "a.png", "healthy", "ä b", tool="darwin"), "/f")
     found = Found(root)
     assert found.messages == []
     assert sorted(found.objects().values()) == [[("healthy", 88)], [("ä b", 88)]]

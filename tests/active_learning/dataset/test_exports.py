@@ -52,6 +52,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "COCO": (write("instances.json", COCO), COCO_FILE),
     "COCO in a sub-folder": (write("labels/instances.json", COCO), COCO_FILE),
     "COCO, indented, with a byte order mark": (write("a.b.json", "\ufeff" + json.dumps(COCO, indent=4)), COCO_FILE),
+    "COCO in UTF-16": (lambda folder: (folder / "a.b.json").write_text(json.dumps(COCO), "utf-16"), COCO_FILE),
     "COCO that begins with all its images": (write("instances.json", LARGE), COCO_FILE),
     "COCO without objects": (write("instances.json", {"images": [], "categories": [{"id": 1}]}), COCO_FILE),
     "CVAT for images": (write("annotations.xml", CVAT.format('<image id="0" name="a.png"></image>')), CVAT_FILE),

@@ -87,6 +87,12 @@ def test_files_that_mean_nothing_here_are_not_named(train: Path, tmp_path: Path)
     assert take_snapshot(train).notes == ()
 
 
+def test_folders_of_programs_are_left_out(train: Path) -> None:
+    touch(train, "a.png", "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "s/#recycle/b.png", "$RECYCLE.BIN/c.png")
+    touch(train, "__MACOSX/d.png", ".Trash-1000/files/e.png", "s/.hidden/f.png", "# own/g.png")
+    assert find_images(train) == ["# own/g.png", "a.png"]
+
+
 def test_kinds_that_are_not_read_are_counted(train: Path) -> None:
     touch(train, "a.png", "a.GIF", "b.gif", "s/c.heic", "d.CR2", "e.mp4", "f.gif")
     line = "6 files of kinds that are not read: 3 .gif, 1 .cr2, 1 .mp4, 1 .heic; save images as JPEG or PNG"

@@ -102,6 +102,16 @@ def test_what_is_left_of_a_shared_stem(train, annotate):
     assert pair_annotations(train, ["a.png"]) == {"a.png": path}
 
 
+@pytest.mark.parametrize("named", ["b.png.png", "B.PNG.png", "x.png", ""])
+def test_a_name_that_is_the_stem_of_another(train, annotate, named):
+    """As where a.png is also there as a.png.png: LabelMe's file of that is a.png.json."""
+    touch(train, "b.png", "b.png.png")
+    other = annotate("b.png.json", image=named)
+    own = annotate("b.json", image="b.png")
+    pairs = {"b.png": own, "b.png.png": other} if named.lower() == "b.png.png" else {"b.png": other}
+    assert pair_annotations(train, find_images(train)) == pairs
+
+
 def test_a_shared_stem_that_cannot_be_decided(train, annotate):
     touch(train, "a.jpg", "a.png", "b.jpg")
     annotate("a.json", image="c.jpg")

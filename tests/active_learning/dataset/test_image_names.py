@@ -28,6 +28,7 @@ REFUSED = {
     "capital folder": ([b"S/a.png", b"s/a.png"], "'S/a.png' and 's/a.png'"),
     "accents": (["ä.png".encode(), "a\u0308.png".encode()], r"'a\u0308.png' and '\xe4.png'"),
     "accents and capitals": (["Ä.png".encode(), "a\u0308.png".encode()], r"'a\u0308.png' and '\xc4.png'"),
+    "no room for an annotation": ([b"x" * 251 + b".sr"], "that leave no room for that of an annotation: 'xxx"),
     "many": ([f"{n}\n.png".encode() for n in range(5)], r"'0\n.png', '1\n.png', '2\n.png' and 2 more"),
 }
 KEPT = [" a.png", "a, b.png", "a, NaN.png", "a\u2028b.png", "a\x85b.png", "a\x0bb.png", "a\x1cb.png", "a\u2029b.png",

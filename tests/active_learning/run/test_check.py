@@ -171,12 +171,32 @@ def test_an_image_that_loses_all_its_objects_is_a_fault(settings: Settings):
 
 def test_files_that_are_not_used_are_warnings(settings: Settings):
     (settings.traindir / "03.png.json").write_text('{"title": "03.png"}', encoding="utf-8")
+    (settings.traindir / "04.png.json").write_text('{"shapes": [], "imagePath": "04.png"}', encoding="utf-8")
     (settings.traindir / "annotate").mkdir()
     for name in ("03.png", "mine.png"):
         shutil.copy(settings.traindir / "03.png", settings.traindir / "annotate" / name)
     plan = describe_run(settings)
     assert f"{settings.traindir / '03.png.json'}: no annotation, though named as one; passed over" in plan
+    assert f"{settings.traindir / '04.json'}: not used, as the image has another annotation; leave one" in plan
     assert f"{settings.traindir / 'annotate' / 'mine.png'}: is not used" in plan
+
+
+def test_an_export_under_the_name_of_an_image_is_named_with_the_command(settings: Settings):
+    path = settings.traindir / "03.json"
+    path.write_text('{"images": [], "annotations": [], "categories": []}', encoding="utf-8")
+    with pytest.raises(MaskALError) as caught:
+        describe_run(settings)
+    words = f"{path}: is a COCO json file; rename it, as it bears the name of 03.png, and turn it into a file for each"
+    assert words in str(caught.value)
+    assert f"convert {settings.traindir} --to labelme --classes" in str(caught.value)
+
+
+def test_names_that_pre_labels_cannot_hold_are_found_at_the_start(settings: Settings):
+    for suffix in ("png", "json"):
+        (settings.traindir / f"03.{suffix}").rename(settings.traindir / f"0\x07.{suffix}")
+    describe_run(changed(settings, {"export_format": "cvat"}))
+    with pytest.raises(MaskALError, match="CVAT's xml files cannot hold"):
+        check_start(changed(settings, {"export_format": "cvat", "auto_annotate": True}))
 
 
 @pytest.mark.parametrize("leave", ["nothing", "an empty folder"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.system import files
-from active_learning.system.files import copy_atomically, folder_aside, write_atomically
+from active_learning.system.files import DRAFT, copy_atomically, folder_aside, with_ending, write_atomically
 
 
 def test_a_copy_replaces_what_was_there_and_leaves_no_draft(tmp_path: Path):
@@ -13,6 +13,18 @@ def test_a_copy_replaces_what_was_there_and_leaves_no_draft(tmp_path: Path):
     copy_atomically(tmp_path / "one", tmp_path / "sub" / "two")
     copy_atomically(tmp_path / "one", tmp_path / "sub" / "two")
     assert [path.read_bytes() for path in (tmp_path / "sub").iterdir()] == [b"new"]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ä" * 127, "y" * 250, "a.png"])
+def test_names_with_an_ending_have_room_on_a_disk(tmp_path: Path, name: str):
+    target = tmp_path / name
+    for ending in (DRAFT, ".orig", ".orig12"):
+        path = with_ending(target, ending)
+        path.touch()
+        assert path.name.endswith(ending) and path != with_ending(tmp_path / f"{name[:-1]}z", ending)
+        assert path.name == f"{name}{ending}" or len(name) > 100
+    write_atomically(target, "new")
+    assert target.read_text(encoding="utf-8") == "new"
 
 
 def test_a_folder_aside_is_new_even_twice_in_a_second(tmp_path: Path):
