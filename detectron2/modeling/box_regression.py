@@ -40,21 +40,22 @@ class Box2BoxTransform:
 
     def get_deltas(self, src_boxes: torch.Tensor, target_boxes: torch.Tensor) -> torch.Tensor:
         """Deltas (R, 4) that turn each source box into its target; both (R, 4), sources with positive sizes."""
-        wx, wy, ww, wh = self.weights
         (src_centre, src_size), (centre, size) = _centre_size(src_boxes), _centre_size(target_boxes)
-        dx, dy = ((centre - src_centre) / src_size).unbind(-1)
-        dw, dh = torch.log(size / src_size).unbind(-1)
-        return torch.stack((wx * dx, wy * dy, ww * dw, wh * dh), dim=-1)
+        deltas = *((centre - src_centre) / src_size).unbind(-1), *torch.log(size / src_size).unbind(-1)
+        weighed = zip(self.weights, deltas, strict=True)
+        return torch.stack([delta if weight == 1 else weight * delta for weight, delta in weighed], dim=-1)
 
     def apply_deltas(self, deltas: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Boxes (R, 4 k) in float32 from ``deltas`` (R, 4 k), k corrections of each of ``boxes`` (R, 4)."""
-        wx, wy, ww, wh = self.weights
         centre, size = _centre_size(boxes.unsqueeze(1))
-        dx, dy, dw, dh = deltas.float().reshape(deltas.shape[0], deltas.shape[1] // 4, 4).unbind(-1)
-        x = centre[..., 0] + dx / wx * size[..., 0]
-        y = centre[..., 1] + dy / wy * size[..., 1]
-        half_w = 0.5 * size[..., 0] * torch.exp((dw / ww).clamp(max=self.scale_clamp))
-        half_h = 0.5 * size[..., 1] * torch.exp((dh / wh).clamp(max=self.scale_clamp))
+        weighed = zip(
+            self.weights, deltas.float().reshape(deltas.shape[0], deltas.shape[1] // 4, 4).unbind(-1), strict=True
+        )
+        dx, dy, dw, dh = (delta if weight == 1 else delta / weight for weight, delta in weighed)
+        x = centre[..., 0] + dx * size[..., 0]
+        y = centre[..., 1] + dy * size[..., 1]
+        half_w = 0.5 * size[..., 0] * torch.exp(dw.clamp(max=self.scale_clamp))
+        half_h = 0.5 * size[..., 1] * torch.exp(dh.clamp(max=self.scale_clamp))
         return torch.stack((x - half_w, y - half_h, x + half_w, y + half_h), dim=-1).flatten(1)
 
 
@@ -90,4 +91,6 @@ def box_regression_loss(
         loss = IOU_LOSSES[loss_type](transform.apply_deltas(deltas, boxes), target_boxes, reduction=reduction)
     else:
         raise ValueError(f"BBOX_REG_LOSS_TYPE is '{loss_type}'; it can be one of {['smooth_l1', *IOU_LOSSES]}")
-    return loss if is_counted is None else loss.reshape(len(loss), -1).sum(dim=1).masked_fill(~is_counted, 0.0).sum()
+    if is_counted is None:
+        return loss
+    return (loss.sum(dim=1) if loss.dim() > 1 else loss).masked_fill(~is_counted, 0.0).sum()

@@ -82,9 +82,9 @@ def _keys(labels: torch.Tensor, num_samples: int, positive_fraction: float, bg_l
     They are random, of so many bits that none are equal.
     """
     order = torch.rand(labels.shape, dtype=torch.float64, device=labels.device)
-    negative = labels == bg_label
-    keys = torch.where(negative, order, -1.0)
-    positive = torch.where((labels != -1) ^ negative, order, -1.0)
+    no_background, ignored = labels != bg_label, labels == -1
+    keys = order.masked_fill(no_background, -1.0)
+    positive = order.masked_fill(no_background == ignored, -1.0)  # as what is ignored is no background
     return torch.where(_largest(positive, int(num_samples * positive_fraction)), order + 1, keys)
 
 

@@ -71,6 +71,10 @@ class InstanceTensor:
     def to(self: _Own, *args: Any, **kwargs: Any) -> _Own:
         return type(self)(self.tensor.to(*args, **kwargs))
 
+    def pin_memory(self: _Own) -> _Own:
+        """A copy in page-locked memory, from which a GPU takes it without a wait."""
+        return type(self)(self.tensor.pin_memory())
+
     @property
     def device(self) -> torch.device:
         return self.tensor.device

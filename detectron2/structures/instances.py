@@ -77,6 +77,12 @@ class Instances:
         moved = {name: value.to(*args, **kwargs) if hasattr(value, "to") else value for name, value in fields.items()}
         return Instances(self._image_size, **moved)
 
+    def pin_memory(self) -> Instances:
+        """Instances whose fields are in page-locked memory, those that can be: torch's loaders call this for a GPU."""
+        fields = self._fields.items()
+        pinned = {name: value.pin_memory() if hasattr(value, "pin_memory") else value for name, value in fields}
+        return Instances(self._image_size, **pinned)
+
     def __getitem__(self, item: int | slice | Tensor | Any) -> Instances:
         """Select instances by an int (giving one instance), slice, or tensor of indices or bools."""
         if isinstance(item, int):

@@ -123,7 +123,7 @@ class ROIHeads(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Sampled rows, and their classes: on a GPU as :func:`subsample_rows` gives them."""
         classes = gt_classes[matched_idxs] if gt_classes.numel() else torch.full_like(matched_idxs, self.num_classes)
-        classes = torch.where(matched_labels == 0, self.num_classes, classes).masked_fill(matched_labels == -1, -1)
+        classes = classes.masked_fill(matched_labels == 0, self.num_classes).masked_fill(matched_labels == -1, -1)
         return subsample_rows(classes, self.batch_size_per_image, self.positive_fraction, self.num_classes)
 
     def forward(

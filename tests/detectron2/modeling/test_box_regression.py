@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss
+from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss, weighted
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 coordinate = st.floats(-100, 800, width=32)
@@ -90,3 +90,23 @@ def test_a_trace_holds_for_other_numbers_of_boxes() -> None:
     traced = torch.jit.trace(transform.apply_deltas, (torch.rand(10, 8), torch.rand(10, 4)))
     deltas, boxes = torch.rand(3, 8), torch.rand(3, 4)
     assert torch.equal(traced(deltas, boxes), transform.apply_deltas(deltas, boxes))
+
+
+@pytest.mark.parametrize("loss_type", ["smooth_l1", "giou", "diou", "ciou"])
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_boxes_that_do_not_count(loss_type: str, beta: float) -> None:
+    torch.manual_seed(0)
+    transform, is_counted = Box2BoxTransform((1.0, 1.0, 1.0, 1.0)), torch.tensor([True, False, True])
+    deltas = torch.randn(3, 4, requires_grad=True)
+    boxes = torch.tensor([[0.0, 0, 10, 20], [5, 5, 9, 9], [1, 2, 8, 8]])
+    targets = torch.tensor([[1.0, 0, 12, 18], [0, 0, 0, 0], [2, 2, 9, 9]])  # none for the second
+    own = (deltas[is_counted], boxes[is_counted], targets[is_counted])
+    expected = box_regression_loss(transform, *own, loss_type, beta)
+    found = box_regression_loss(transform, deltas, boxes, targets, loss_type, beta, is_counted)
+    gradients = [torch.autograd.grad(loss, deltas)[0] for loss in (found, expected)]
+    torch.testing.assert_close((found, gradients[0]), (expected, gradients[1]))
+
+
+def test_a_weight_of_one_changes_nothing() -> None:
+    losses = {"loss_a": torch.tensor(2.0), "loss_b": torch.tensor(3.0)}
+    assert weighted(losses, {"loss_b": 0.5, "other": 7.0}) == {"loss_a": 2.0, "loss_b": 1.5}

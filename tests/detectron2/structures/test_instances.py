@@ -134,3 +134,16 @@ def test_sizes_that_are_tensors_are_not_compared() -> None:
 def test_a_field_of_another_length_is_an_assertion_error() -> None:
     with pytest.raises(AssertionError, match="length 2"):
         Instances((4, 5), boxes=[1]).set("labels", [1, 2])
+
+
+def test_what_can_be_page_locked_is(monkeypatch) -> None:
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor.shape[1:]) or tensor.clone())
+    square = [[np.array([0.0, 0, 1, 0, 1, 1])]]
+    own = Instances((4, 4), gt_boxes=Boxes([[0, 0, 1, 1]]), gt_classes=torch.zeros(1), gt_names=["a"])
+    own.gt_masks, own.bits = PolygonMasks(square), BitMasks(torch.ones(1, 4, 4))
+    copy = own.pin_memory()
+    assert pinned == [(4,), (), (4, 4)]
+    assert {name: type(value) for name, value in copy.get_fields().items()} == {
+        name: type(value) for name, value in own.get_fields().items()
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from detectron2.utils import events
 from detectron2.utils.events import (
     CommonMetricPrinter,
     EventStorage,
@@ -229,3 +230,64 @@ def test_tensorboard_without_a_number_makes_no_file(tmp_path: Path) -> None:
         writer.write()
     writer.close()
     assert not list(tmp_path.iterdir())
+
+
+class OfGPU:
+    """Tensors whose values are fetched by `host_copies`, which is counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fetches, self.values = 0, {}
+        monkeypatch.setattr(events, "host_copies", self.fetch)
+
+    def tensor(self, *values: float) -> torch.Tensor:
+        made = torch.zeros(len(values), device="meta")
+        self.values[id(made)] = (made, torch.tensor(values))
+        made.detach = lambda: made
+        return made
+
+    def fetch(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        self.fetches += bool(tensors)
+        return [self.values[id(tensor)][1] if tensor.is_meta else tensor for tensor in tensors]
+
+
+def total(values: list[float]) -> dict[str, float]:
+    return {"total": sum(values)} if values else {}
+
+
+def test_what_a_gpu_computes_is_fetched_together_when_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, storage = OfGPU(monkeypatch), EventStorage(5)
+    with storage.name_scope("inner"):
+        storage.put_from_device(gpu.tensor(1, 2), total)
+    storage.step()
+    storage.put_from_device(gpu.tensor(3, 4), total)
+    storage.put_from_device(gpu.tensor(), total)
+    assert gpu.fetches == 0
+    assert storage.latest() == {"inner/total": (3.0, 5), "total": (7.0, 6)}
+    assert gpu.fetches == 1
+
+
+def test_a_gpu_is_waited_for_every_twenty_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, storage = OfGPU(monkeypatch), EventStorage()
+    for storage.iter in range(63):
+        storage.put_from_device(gpu.tensor(storage.iter), total)
+    assert gpu.fetches == 3
+    assert [value for value, _ in storage.history("total").values()] == [float(number) for number in range(63)]
+
+
+def test_what_the_processor_computes_is_there_at_once() -> None:
+    storage = EventStorage(2)
+    storage.put_from_device(torch.tensor([1, 2]), total)
+    assert storage._history["total"].values() == [(3.0, 2)]
+
+
+def test_an_error_in_what_a_gpu_computed_is_raised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, storage = OfGPU(monkeypatch), EventStorage()
+
+    def failing(values: list[float]) -> dict[str, float]:
+        raise FloatingPointError(f"NaN beside {values}")
+
+    storage.put_from_device(gpu.tensor(1), failing)
+    storage.put_from_device(gpu.tensor(2), total)
+    with pytest.raises(FloatingPointError, match=r"beside \[1\]"):
+        storage.settle()
+    assert storage.latest() == {"total": (2.0, 0)}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import RPN, StandardRPNHead, build_proposal_generator
+from detectron2.modeling import RPN, StandardRPNHead, build_proposal_generator, sampling
 from detectron2.modeling.proposal_generator import find_top_rpn_proposals
 from detectron2.structures import Boxes, ImageList, Instances
 
@@ -146,3 +146,33 @@ def test_training_needs_ground_truth(rpn: RPN) -> None:
 def test_precomputed_proposals_need_no_generator(small_cfg) -> None:
     small_cfg.MODEL.PROPOSAL_GENERATOR.NAME = "PrecomputedProposals"
     assert build_proposal_generator(small_cfg, SHAPES) is None
+
+
+def test_losses_of_a_gpu_are_those_of_the_processor(rpn: RPN, storage, monkeypatch) -> None:
+    """There all anchors take part, those that are not sampled with weight 0."""
+    images, features = batch()
+    maps = list(features.values())
+    anchors, (logits, deltas) = rpn.anchor_generator(maps), rpn.rpn_head(maps)
+    scores = [one.permute(0, 2, 3, 1).flatten(1) for one in logits]
+    corrections = [one.permute(0, 2, 3, 1).reshape(2, -1, 4) for one in deltas]
+    labels, matched = rpn.label_and_sample_anchors(anchors, [truth([[10.0, 10, 40, 40]]), truth([])])
+    found = []
+    for on_gpu in (False, True):
+        monkeypatch.setattr(sampling, "counting_waits", lambda _, on_gpu=on_gpu: on_gpu)
+        losses = rpn.losses(anchors, scores, labels, corrections, matched)
+        gradients = torch.autograd.grad(sum(losses.values()), list(rpn.parameters()), retain_graph=True)
+        found.append((losses, gradients))
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_labels_of_a_gpu_are_a_sample_too(rpn: RPN, monkeypatch) -> None:
+    monkeypatch.setattr(sampling, "counting_waits", lambda _: True)
+    test_best_anchor_is_labelled_even_where_none_fits(rpn)
+    test_anchors_outside_the_image_can_be_left_out(rpn)
+
+
+def test_anchors_are_those_of_the_maps(rpn: RPN) -> None:
+    for size in (64, 64, 128, 64):
+        maps = [torch.zeros(1, 16, size // 2**level, size // 2**level) for level in range(len(SHAPES))]
+        kept, made = rpn._anchors_of(maps), rpn.anchor_generator(maps)
+        torch.testing.assert_close([own.tensor for own in kept], [own.tensor for own in made], rtol=0, atol=0)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import FastRCNNOutputLayers
+from detectron2.modeling import FastRCNNOutputLayers, sampling
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.roi_heads import fast_rcnn_inference
 from detectron2.structures import Boxes, Instances
@@ -91,7 +91,9 @@ def test_outputs_and_initial_weights(agnostic: bool, num_deltas: int) -> None:
     assert layers.bbox_pred.weight.std().item() == pytest.approx(0.001, rel=0.15)
 
 
-def test_losses_by_hand(storage) -> None:
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_losses_by_hand(storage, monkeypatch, on_gpu: bool) -> None:
+    monkeypatch.setattr(sampling, "counting_waits", lambda _: on_gpu)
     layers = make_layers()
     proposals = [make_proposals([1, 3]), make_proposals([0])]
     logits, deltas = torch.randn(3, 4), torch.randn(3, 12)
@@ -118,7 +120,9 @@ def test_classification_events(storage) -> None:
 @pytest.mark.parametrize("loss_type", ["smooth_l1", "giou", "diou", "ciou"])
 @pytest.mark.parametrize("sigmoid", [False, True])
 @pytest.mark.parametrize("classes", [[], [3, 3], [0, 2, 3]], ids=["no proposals", "no foreground", "mixed"])
-def test_losses_are_finite_and_train(storage, agnostic, loss_type, sigmoid, classes) -> None:
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_losses_are_finite_and_train(storage, monkeypatch, agnostic, loss_type, sigmoid, classes, on_gpu) -> None:
+    monkeypatch.setattr(sampling, "counting_waits", lambda _: on_gpu)
     layers = make_layers(cls_agnostic_bbox_reg=agnostic, box_reg_loss_type=loss_type, use_sigmoid_ce=sigmoid)
     losses = layers.losses(layers(torch.randn(len(classes), 16)), [make_proposals(classes)])
     sum(losses.values()).backward()

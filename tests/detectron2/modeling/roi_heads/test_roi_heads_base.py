@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detectron2.modeling import ROIHeads, build_roi_heads
+from detectron2.modeling import ROIHeads, build_roi_heads, sampling
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.roi_heads import select_foreground_proposals
 from detectron2.modeling.roi_heads.roi_heads import required
@@ -37,6 +37,12 @@ def make_heads(**changes) -> ROIHeads:
     return ROIHeads(**{**options, **changes})
 
 
+@pytest.fixture(params=[False, True], ids=["processor", "gpu"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "counting_waits", lambda _: request.param)
+
+
+@pytest.mark.usefixtures("form")
 class TestSampling:
     def test_labels_and_ground_truth_of_each_proposal(self, storage) -> None:
         (sampled,) = make_heads().label_and_sample_proposals([proposals([B, NEAR_A])], [truth([A])])
@@ -84,6 +90,14 @@ def test_select_foreground() -> None:
     (chosen,), (mask,) = select_foreground_proposals([own], bg_label=3)
     assert chosen.proposal_boxes.tensor.tolist() == [B]
     assert mask.tolist() == [False, True, False]
+
+
+def test_foreground_that_comes_first_is_a_view() -> None:
+    own = proposals([A, NEAR_A, B])
+    own.gt_classes = torch.tensor([0, 2, 3])
+    (chosen,), _ = select_foreground_proposals([own], bg_label=3)
+    assert chosen.proposal_boxes.tensor.tolist() == [A, NEAR_A]
+    assert chosen.gt_classes.data_ptr() == own.gt_classes.data_ptr()
 
 
 def test_a_subclass_predicts() -> None:
