@@ -135,7 +135,7 @@ def test_what_is_annotated_is_left_and_a_corrupt_image_is_named(folder: Folder, 
     before = files(folder.images)
     code, output, errors = folder.run(conf_thres="0.99")
     assert code == 1
-    assert "train01.png: cannot be read as an image" in errors
+    assert "train01.png: is no image or is damaged" in errors
     assert "12 images, 0 objects, 12 images without detections; 1 image skipped" in output
     assert "1 image unreadable" in output
     after = files(folder.images)
