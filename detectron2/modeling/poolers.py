@@ -87,12 +87,12 @@ class ROIPooler(nn.Module):
             return x[0].new_zeros((0, x[0].shape[1], *self.output_size))
         boxes = convert_boxes_to_pooler_format(box_lists)
         if len(self.level_poolers) == 1:
-            return _pool(self.level_poolers[0], x[0], boxes).to(x[0].dtype)
+            return _pool(self.level_poolers[0], x[0], boxes)
         levels = assign_boxes_to_levels(
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
         pool = self._pool_all if counting_waits(boxes) else self._pool_own
-        return pool(x, boxes, levels).to(x[0].dtype)
+        return pool(x, boxes, levels)
 
     def _pool_all(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """All boxes from each level, those of other levels outside its map, where features are zero.
@@ -102,8 +102,8 @@ class ROIPooler(nn.Module):
         outside = F.pad(boxes[:, :1], (0, 4), value=OUTSIDE)
         is_own = levels == torch.arange(len(x), device=levels.device).unsqueeze(1)
         regions = torch.where(is_own.unsqueeze(2), boxes, outside)
-        parts = (_pool(*own) for own in zip(self.level_poolers, x, regions, strict=True))
-        return functools.reduce(torch.add, parts)
+        parts = (_pool_in_float32(*own) for own in zip(self.level_poolers, x, regions, strict=True))
+        return functools.reduce(torch.add, parts).to(x[0].dtype)
 
     def _pool_own(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """The boxes of each level from it."""
@@ -118,7 +118,11 @@ class ROIPooler(nn.Module):
 
 
 def _pool(pooler: nn.Module, features: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """In float32: in half precision, boxes would be off by pixels."""
+    return _pool_in_float32(pooler, features, boxes).to(features.dtype)
+
+
+def _pool_in_float32(pooler: nn.Module, features: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    # In half precision, boxes would be off by pixels.
     pooled: torch.Tensor = pooler(features.float(), boxes)
     return pooled
 
