@@ -100,11 +100,10 @@ class ROIPooler(nn.Module):
         How many boxes a level has is known only to the device: a GPU would have to be waited for.
         """
         outside = F.pad(boxes[:, :1], (0, 4), value=OUTSIDE)
-        parts = (
-            _pool(pooler, features, torch.where(levels.unsqueeze(1) == level, boxes, outside))
-            for level, (features, pooler) in enumerate(zip(x, self.level_poolers, strict=True))
-        )
-        return functools.reduce(torch.add, parts)
+        is_own = levels == torch.arange(len(x), device=levels.device).unsqueeze(1)
+        regions = torch.where(is_own.unsqueeze(2), boxes, outside)
+        parts = (_pool_in_float32(*own) for own in zip(self.level_poolers, x, regions, strict=True))
+        return functools.reduce(torch.add, parts).to(x[0].dtype)
 
     def _pool_own(self, x: Sequence[torch.Tensor], boxes: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """The boxes of each level from it."""
@@ -119,8 +118,13 @@ class ROIPooler(nn.Module):
 
 
 def _pool(pooler: nn.Module, features: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    return _pool_in_float32(pooler, features, boxes).to(features.dtype)
+
+
+def _pool_in_float32(pooler: nn.Module, features: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     # In half precision, boxes would be off by pixels.
-    return pooler(features.float(), boxes).to(features.dtype)
+    pooled: torch.Tensor = pooler(features.float(), boxes)
+    return pooled
 
 
 def _pooler(pooler_type: str, output_size: tuple[int, int], scale: float, sampling_ratio: int) -> nn.Module:

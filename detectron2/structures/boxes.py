@@ -4,7 +4,7 @@ TorchScript compiles the methods that stand in Boxes itself, and no others. It t
 are not postponed here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum, unique
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from detectron2.utils.errors import InputError
+from detectron2.utils.transfers import to_device
 
 __all__ = [
     "BoxMode", "Boxes", "matched_pairwise_iou", "pairwise_intersection", "pairwise_ioa", "pairwise_iou",
@@ -171,6 +172,15 @@ class Boxes(_PythonBoxes):
         if len(boxes_list) == 0:
             return cls(torch.empty(0))
         return cls(torch.cat([boxes.tensor for boxes in boxes_list]))
+
+
+def last_corners(image_sizes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+    """Nx4, (width, height, width, height) of each of N images of (height, width); type and device are those of `like`.
+
+    So boxes of many images are clipped at once: `boxes.clamp(min=0).minimum(...)`.
+    """
+    sides = [torch.as_tensor(side, dtype=like.dtype) for height, width in image_sizes for side in (width, height)]
+    return to_device(torch.stack(sides).view(-1, 2).repeat(1, 2), like.device)
 
 
 def pairwise_intersection(boxes1: Boxes, boxes2: Boxes) -> Tensor:

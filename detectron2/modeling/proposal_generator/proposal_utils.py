@@ -14,6 +14,7 @@ import torch
 from detectron2.layers import nms_by_image
 from detectron2.layers.nms import MOST_BOXES
 from detectron2.structures import Boxes, Instances
+from detectron2.structures.boxes import last_corners
 from detectron2.utils.errors import InputError
 
 __all__ = ["add_ground_truth_to_proposals", "find_top_rpn_proposals"]
@@ -73,7 +74,7 @@ def suppress_proposals(
     levels = torch.cat([torch.full_like(own[0], i, dtype=torch.int64) for i, own in enumerate(logits)])
     count = len(image_sizes)
     all_boxes, all_logits = torch.cat(list(boxes), dim=1)[:count], torch.cat(list(logits), dim=1)[:count]
-    finite = torch.isfinite(all_boxes).all(dim=2) & torch.isfinite(all_logits)
+    finite = (all_boxes.abs() < math.inf).all(dim=2) & (all_logits.abs() < math.inf)  # a NaN is not below it either
     all_boxes, all_logits = all_boxes.masked_fill(~finite.unsqueeze(2), 0.0), all_logits.masked_fill(~finite, 0.0)
     limits = (len(logits), nms_thresh, post_nms_topk, min_box_size, training)
     results, at_once = [], max(MOST_BOXES // max(int(all_logits.shape[1]), 1), 1)
@@ -96,26 +97,26 @@ def _suppress(
     training: bool,
 ) -> list[Instances]:
     """Of images with K candidates each: (N, K, 4), (N, K), (N, K) bool, (K,)."""
-    candidates, count = [Boxes(own) for own in boxes], len(image_sizes)
-    for own, image_size in zip(candidates, image_sizes, strict=True):
-        own.clip(image_size)
-    valid = torch.stack([own.nonempty(threshold=min_box_size) for own in candidates]) & finite
+    count = len(image_sizes)
+    boxes = boxes.clamp(min=0).minimum(last_corners(image_sizes, boxes).unsqueeze(1))
+    candidates = Boxes(boxes.flatten(0, 1))
+    valid = candidates.nonempty(threshold=min_box_size).view_as(finite) & finite
     images = torch.arange(count, device=finite.device).unsqueeze(1).expand_as(finite)
     if training:
         # One image more takes what is not finite: so that is known when the proposals are, without another wait.
         images, valid = images.where(finite, count), valid | ~finite
     flat = (logits.flatten(), valid.flatten(), images.flatten(), count + training, levels.repeat(count), level_count)
-    kept = nms_by_image(torch.cat([own.tensor for own in candidates]), *flat, nms_thresh)
+    kept = nms_by_image(candidates.tensor, *flat, nms_thresh)
     if training and len(kept.pop()):
         raise FloatingPointError(
             "the proposal network's boxes or scores are infinite or NaN: training has diverged; "
             "lower SOLVER.BASE_LR, warm up longer, or turn on SOLVER.CLIP_GRADIENTS"
         )
-    results = []
-    for index, (own, rows, image_size) in enumerate(zip(candidates, kept, image_sizes, strict=True)):
-        best = rows[:post_nms_topk] - index * own.tensor.shape[0]
-        results.append(Instances(image_size, proposal_boxes=own[best], objectness_logits=logits[index, best]))
-    return results
+    best = [rows[:post_nms_topk] for rows in kept]
+    return [
+        Instances(image_size, proposal_boxes=candidates[rows], objectness_logits=flat[0][rows])
+        for rows, image_size in zip(best, image_sizes, strict=True)
+    ]
 
 
 def add_ground_truth_to_proposals(gt: Sequence[Instances | Boxes], proposals: Sequence[Instances]) -> list[Instances]:

@@ -20,9 +20,10 @@ from detectron2.layers import ShapeSpec, cat, cross_entropy, nms_by_image, nonze
 from detectron2.modeling.box_regression import Box2BoxTransform, box_regression_loss, weighted
 from detectron2.modeling.sampling import rows_where
 from detectron2.structures import Boxes, Instances
+from detectron2.structures.boxes import last_corners
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
-from detectron2.utils.transfers import counting_waits, to_device
+from detectron2.utils.transfers import counting_waits
 
 __all__ = ["FastRCNNOutputLayers", "detect_objects", "fast_rcnn_inference", "fast_rcnn_inference_single_image"]
 
@@ -117,9 +118,7 @@ def _clipped(boxes: torch.Tensor, images: torch.Tensor, image_shapes: Sequence[t
         clipped = Boxes(boxes)
         clipped.clip(image_shapes[0])
         return clipped.tensor
-    sides = [torch.as_tensor(side, dtype=boxes.dtype) for height, width in image_shapes for side in (width, height)]
-    corners = to_device(torch.stack(sides).view(-1, 2).repeat(1, 2), boxes.device)
-    return boxes.clamp(min=0).minimum(corners[images])
+    return boxes.clamp(min=0).minimum(last_corners(image_shapes, boxes)[images])
 
 
 def _boxes_of_classes(boxes: torch.Tensor, classes: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:

@@ -70,6 +70,19 @@ def test_pooling_all_boxes_from_each_level_gives_the_same(pooler_type: str, samp
     assert all(torch.allclose(own, all_, atol=1e-4) for own, all_ in zip(*gradients, strict=True))
 
 
+def test_pooling_all_boxes_from_each_level_rounds_to_half_precision_as_their_own() -> None:
+    boxes = [Boxes([square(100), square(470)]), Boxes([square(20), square(300), square(150)])]
+    rows, levels = convert_boxes_to_pooler_format(boxes), assign_boxes_to_levels(boxes, 2, 5, 224, 4)
+    pooler, found, gradients = ROIPooler(7, SCALES, 0, "ROIAlignV2"), [], []
+    maps = [own.detach().bfloat16().requires_grad_() for own in features()]
+    for form in (pooler._pool_own, pooler._pool_all):
+        found.append(form(maps, rows, levels))
+        gradients.append(torch.autograd.grad(found[-1].square().sum(), maps))
+    assert found[1].dtype == torch.bfloat16
+    assert torch.equal(*found)
+    assert all(torch.equal(own, all_) for own, all_ in zip(*gradients, strict=True))
+
+
 @pytest.mark.parametrize("scales", [SCALES, SCALES[2:3]], ids=["pyramid", "one level"])
 def test_no_boxes(scales: list[float]) -> None:
     pooler = ROIPooler((7, 5), scales, 0, "ROIAlignV2")

@@ -18,6 +18,7 @@ from detectron2.structures import (
     pairwise_iou,
     pairwise_point_box_distance,
 )
+from detectron2.structures.boxes import last_corners
 
 coordinates = st.floats(-50, 50, width=32, allow_subnormal=False)
 
@@ -71,6 +72,15 @@ def test_clip_equals_torchvisions(a: Boxes, height: int, width: int) -> None:
     a.clip((height, width))
     torch.testing.assert_close(a.tensor, torchvision.ops.clip_boxes_to_image(before, (height, width)))
     assert original.equal(before)
+
+
+def test_boxes_of_several_images_are_clipped_at_once_as_by_themselves() -> None:
+    boxes, sizes = torch.randn(3, 50, 4) * 40, [(30, 50), (50, 30), (20, 20)]
+    clipped = boxes.clamp(min=0).minimum(last_corners(sizes, boxes)[:, None])
+    for own, at_once, size in zip(boxes, clipped, sizes, strict=True):
+        alone = Boxes(own)
+        alone.clip(size)
+        assert torch.equal(at_once, alone.tensor)
 
 
 def test_clip_tells_of_nan() -> None:
