@@ -68,7 +68,7 @@ def _continue(records_file: Path, conditions: Conditions, ranks: Ranks) -> dict[
     """What any rank finds on its disk; all read before one writes."""
     found = ranks.gather(record_files.read_matching(records_file, conditions))
     if ranks.rank == 0 and any(others for _, others in found):
-        logger.info("The settings or MaskAL itself have changed since the pool was scored: it is scored again")
+        logger.info("The settings have changed since the pool was scored: it is scored again")
     return {name: record for records, _ in found for name, record in records.items()}
 
 

@@ -90,7 +90,6 @@ class MonteCarloDropout:
             "nms_threshold": heads.NMS_THRESH_TEST,
             "image_sizes": [self.cfg.INPUT.MIN_SIZE_TEST, self.cfg.INPUT.MAX_SIZE_TEST],
             "mixed_precision": self.cfg.SOLVER.AMP.ENABLED,
-            "dropout": "lowbias32",  # what decides on it: another version of MaskAL may have begun to score the pool
         }
 
     @torch.no_grad()
