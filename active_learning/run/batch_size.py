@@ -6,7 +6,7 @@ from active_learning.errors import MaskALError
 from active_learning.network.network_config import network_config
 from active_learning.settings import Settings
 from active_learning.settings.keys import LARGEST_BATCH
-from active_learning.system.devices import gpu_count
+from active_learning.system.devices import gpu_count, why_no_gpu
 from active_learning.system.wording import counted
 
 
@@ -18,9 +18,11 @@ def describe_batch_size(settings: Settings) -> str:
     """
     gpus = gpu_count(settings.cuda_visible_devices)
     if gpus == 0:
+        reason = why_no_gpu() if settings.cuda_visible_devices != "cpu" else ""
         raise MaskALError(
             "--find-batch-size: no GPU is in use (cuda_visible_devices: "
             f"{settings.cuda_visible_devices}), and on a processor more images at once are not faster"
+            f"{reason and f'. PyTorch says: {reason}'}"
         )
     name, images = _on_smallest(settings, gpus)
     each = f", {images} on each of {counted(gpus, 'GPU')}" if gpus > 1 else ""

@@ -157,7 +157,8 @@ def _is_of_an_exchange(error: BaseException) -> bool:
 def _connected(rank: int, size: int, gather: Callable[[Any], list[Any]]) -> RankWatch:
     """A port and a password are made by the main process; whoever connects without the password is refused."""
     watch = RankWatch(_name(rank))
-    one_machine = os.environ.get("LOCAL_WORLD_SIZE", str(size)) == str(size)
+    # by torchrun alone: a cluster's script may have set such names for other programs
+    one_machine = "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["LOCAL_WORLD_SIZE"] == str(size)
     listener, password = None, secrets.token_bytes(32)
     if rank == 0:
         listener = Listener(("127.0.0.1" if one_machine else "", 0), "AF_INET", size, authkey=password)
@@ -172,7 +173,7 @@ def _connected(rank: int, size: int, gather: Callable[[Any], list[Any]]) -> Rank
         connection = Client((host, port), "AF_INET", authkey=password)
         connection.send(rank)
         watch.listen(connection, names[0])
-    except OSError as error:
+    except (OSError, EOFError, AuthenticationError) as error:
         text = "%s cannot be watched (%s:%d: %s): should it end, this process may wait on"
         logger.warning(text, names[0], host, port, error)
     return watch

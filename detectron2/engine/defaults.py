@@ -139,7 +139,8 @@ class DefaultPredictor:
             height, width = original_image.shape[:2]
             image = original_image[:, :, ::-1] if self.input_format == "RGB" else original_image
             resized = self.aug.get_transform(image).apply_image(image)
-            tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)))
+            dtype = np.uint8 if resized.dtype == np.uint8 else np.float32  # bytes are uploaded as such
+            tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=dtype))
             return self.model([{"image": tensor, "height": height, "width": width}])[0]
 
 

@@ -116,12 +116,15 @@ def _connected(local_rank: int, *, init_method: str, timeout: timedelta, **optio
 def _meet(init_method: str, timeout: timedelta, **options: Any) -> tuple[dist.Store, int, int]:
     """A store that all processes use, this one's rank, and their number; all are there.
 
-    Raises RuntimeError where some are not there in time, as of a machine that failed before it joined.
+    Raises RuntimeError where some are not there in time, as of a machine that failed before it joined, or where the
+    port of the meeting is in use.
     """
     try:
         store, rank, world_size = next(dist.rendezvous(init_method, timeout=timeout, **options))
         store.set(f"here/{rank}", "")
         store.wait([f"here/{other}" for other in range(world_size)], timeout)
     except RuntimeError as error:
+        if "EADDRINUSE" in str(error):
+            raise
         raise RuntimeError(f"some processes have not joined the run within {timeout}: {error}") from error
     return store, rank, world_size

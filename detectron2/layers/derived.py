@@ -14,13 +14,13 @@ T = TypeVar("T")
 class Derived(Generic[T]):
     """A value calculated from tensors without gradients, kept until one of them is replaced or changed in place.
 
-    A change through `Tensor.data` is not seen, as by autograd. Copies and pickles of an object of this class are empty.
+    A change in place through `Tensor.data` is not seen, as by autograd. Copies and pickles of an object of this class
+    are empty.
     """
 
     def __init__(self) -> None:
-        self._sources: tuple[Tensor, ...] = ()
-        self._key: tuple[Any, ...] = ()
-        self._value: T
+        # one attribute: threads may share a network
+        self._kept: tuple[tuple[Tensor, ...], tuple[Any, ...], T] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Derived, ()
@@ -30,10 +30,11 @@ class Derived(Generic[T]):
         # What is traced must hold for other weights too; tensors made in inference mode do not count their changes.
         if torch.jit.is_tracing() or torch.compiler.is_compiling() or any(one.is_inference() for one in sources):
             return calculate()
-        key = (*(one._version for one in sources), *options)
-        same = len(sources) == len(self._sources) and all(a is b for a, b in zip(sources, self._sources, strict=True))
-        if not same or key != self._key:
+        # the address changes where other memory is put into a tensor, as by `Module.to`
+        key = (*((id(one), one._version, one.data_ptr()) for one in sources), *options)
+        kept = self._kept
+        if kept is None or kept[1] != key:
             with torch.inference_mode(False), torch.no_grad():
-                self._value = calculate()
-            self._sources, self._key = tuple(sources), key
-        return self._value
+                # the sources are kept too, so that no other tensor gets the identity of one
+                self._kept = kept = tuple(sources), key, calculate()
+        return kept[2]

@@ -86,7 +86,9 @@ class Conv2d(nn.Conv2d):
 
 def _autocast_dtype(device_type: str) -> torch.dtype:
     """What convolutions cast their input, weight and bias to."""
-    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else torch.float32
+    # asked in this order, as PyTorch does not know every device, such as "meta", to have autocast
+    is_cast = torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+    return torch.get_autocast_dtype(device_type) if is_cast else torch.float32
 
 
 def _scaled(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

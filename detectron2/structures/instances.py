@@ -89,7 +89,7 @@ class Instances:
             if not -len(self) <= item < len(self):
                 raise IndexError(f"instance {item} of {len(self)}")
             item = slice(item % len(self), item % len(self) + 1)
-        elif isinstance(item, Tensor) and item.dtype is torch.bool and item.dim() == 1:
+        elif self._fields and isinstance(item, Tensor) and item.dtype is torch.bool and item.dim() == 1:
             if len(item) != len(self):
                 raise IndexError(f"a mask of {len(item)} bools cannot index {len(self)} instances")
             item = item.nonzero().flatten()  # once, and not in every field: each makes the processor wait for a GPU

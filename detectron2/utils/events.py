@@ -71,7 +71,7 @@ class EventStorage:
         self._latest: dict[str, tuple[float, int]] = {}
         self._scope = ""
         self._awaited: deque[tuple[Future[dict[str, float]], int]] = deque()
-        self._on_device: deque[_OnDevice] = deque()
+        self._on_device: list[_OnDevice] = []
 
     def put_image(self, img_name: str, img_tensor: torch.Tensor | np.ndarray) -> None:
         """Add an image (3, H, W) in RGB: uint8 0..255 or float 0..1."""
@@ -121,17 +121,17 @@ class EventStorage:
             self._put(waiting.scope + name, value, True, waiting.iteration)
 
     def settle(self) -> None:
-        """Wait for what was put by `put_later` and `put_from_device`; raises, once, what went wrong there."""
+        """Wait for what was put by `put_later` and `put_from_device`; raises, once, what went wrong there first.
+
+        What a GPU computed after that is not put: it follows from it.
+        """
         while self._awaited:
             scalars, iteration = self._awaited.popleft()
             for name, value in scalars.result().items():
                 self._put(name, value, True, iteration)
-        fetched = host_copies([waiting.values for waiting in self._on_device])
-        self._on_device = deque(
-            waiting._replace(values=values) for waiting, values in zip(self._on_device, fetched, strict=True)
-        )
-        while self._on_device:
-            self._put_all(self._on_device.popleft())
+        on_device, self._on_device = self._on_device, []
+        for waiting, values in zip(on_device, host_copies([one.values for one in on_device]), strict=True):
+            self._put_all(waiting._replace(values=values))
 
     def put_histogram(self, hist_name: str, hist_tensor: torch.Tensor, bins: int = 1000) -> None:
         """Add the distribution of a tensor's values."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 LARGE = 2**24  # bytes
-_KEPT = "_host_copy"  # attribute of a tensor on a GPU: (its copy, its version when it was copied)
+_KEPT = "_host_copy"  # attribute of a tensor on a GPU: (its copy, its state when it was copied)
 
 
 def counting_waits(tensor: Tensor) -> bool:
@@ -52,12 +52,17 @@ def host_copies(tensors: Sequence[Tensor]) -> list[Tensor]:
 def keep_host_copy(tensor: Tensor, copy: Tensor) -> None:
     """Remember what a tensor on a GPU holds, until it is changed in place."""
     if tensor.device.type != "cpu" and not tensor.is_inference():
-        setattr(tensor, _KEPT, (copy, tensor._version))
+        setattr(tensor, _KEPT, (copy, _state(tensor)))
 
 
 def host_copy(tensor: Tensor) -> Tensor:
     """The tensor on the processor, without gradient: itself, what was kept of it, or else fetched with a wait."""
     kept = getattr(tensor, _KEPT, None)
-    if kept is not None and kept[1] == tensor._version:
+    if kept is not None and kept[1] == _state(tensor):
         return kept[0]  # type: ignore[no-any-return]
     return tensor.detach().cpu()
+
+
+def _state(tensor: Tensor) -> tuple[int, int]:
+    """How often it was changed in place, and where it lies: a deep copy has the attributes, but counts from 0."""
+    return tensor._version, tensor.data_ptr()

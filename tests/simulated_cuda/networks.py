@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 import yaml
 from torch import nn
@@ -56,16 +55,3 @@ def lively(model: nn.Module) -> nn.Module:
         if name.endswith("mask_head.predictor"):
             nn.init.ones_(layer.bias)
     return model
-
-
-FAULTS = {
-    2: "the evaluation takes a Cascade network's list of predictors for one",
-    3: "masks that are pasted on the processor meet an index on the GPU",
-    4: "what the failed batch made is held while its images are tried one by one",
-    5: "what is made smaller is not what does not fit, and failures of libraries are not known",
-}
-
-
-def fault(number: int) -> pytest.MarkDecorator:
-    """Of a test that fails because of a known fault; whoever mends that takes the mark away."""
-    return pytest.mark.xfail(strict=True, reason=f"fault {number}: {FAULTS[number]}")

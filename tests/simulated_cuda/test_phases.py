@@ -26,23 +26,23 @@ from active_learning.network.weights_files import save_weights
 from active_learning.utils import tsne, uncertainty_forward_passes
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventStorage
-from tests.simulated_cuda.networks import CLASSES, fault, lively
+from tests.simulated_cuda.networks import CLASSES, lively
 
 # The loss scale begins too high for a first step, which is passed over.
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
 IMAGES = [f"{number}.png" for number in range(6)]
 
 # What is allowed today: (synchronisations, operations) of a training step, and the synchronisations of all else.
-TRAINING_STEP = {"FPN": (49, 1791), "C4": (45, 1352), "DC5": (43, 1359), "Cascade": (65, 2329)}
-TRAINING = 2043  # 3 steps, 2 evaluations of 7 images, 2 checkpoints
-INFERENCE = 19  # an image
-SAMPLING = {("FPN", 4): 35, ("FPN", 10): 47, ("C4", 4): 29, ("DC5", 4): 29, ("Cascade", 4): 47}  # an image: (kind, T)
-POOL = 807  # 6 images, T = 2, and loading the network
-EVALUATION = {"FPN": 40, "Cascade": 46}  # an image, two thresholds
-PRE_LABELS = 85  # an image
-AUTO_ANNOTATE = 1019  # 3 images, and loading the network
-WHOLE_LOOP = 6948  # 2 trainings of 2 steps, a pool of 11 images
-STUDY_TOOLS = {"tsne": 1157, "uncertainty_forward_passes": 919}  # 14 and 4 images, and loading the network
+TRAINING_STEP = {"FPN": (4, 1134), "C4": (4, 821), "DC5": (4, 882), "Cascade": (6, 1668)}
+TRAINING = 1796  # 3 steps, 2 evaluations of 7 images, 2 checkpoints
+INFERENCE = 3  # an image
+SAMPLING = {("FPN", 4): 7, ("FPN", 10): 7, ("C4", 4): 7, ("DC5", 4): 7, ("Cascade", 4): 7}  # an image: (kind, T)
+POOL = 663  # 6 images, T = 2, and loading the network
+EVALUATION = {"FPN": 5, "Cascade": 5}  # an image, two thresholds
+PRE_LABELS = 4  # an image
+AUTO_ANNOTATE = 789  # 3 images, and loading the network
+WHOLE_LOOP = 6399  # 2 trainings of 2 steps, a pool of 11 images
+STUDY_TOOLS = {"tsne": 909, "uncertainty_forward_passes": 807}  # 14 and 4 images, and loading the network
 
 
 def check(ledger, allowed, units=1):
@@ -80,8 +80,10 @@ def test_training_step(cuda, make_training_cfg, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", TRAINING_STEP)
 def test_numbers_are_those_of_the_processor(cuda, make_training_cfg, make_model, kind):
-    """Losses, gradients and detections; each device has code of its own."""
+    """Losses, gradients and detections; each device has code of its own. All is in the samples, which are random."""
     cfg, losses, gradients, boxes = make_training_cfg(kind, precision="fp32", dropout_probability=0), [], [], []
+    for head in (cfg.MODEL.RPN, cfg.MODEL.ROI_HEADS):
+        head.BATCH_SIZE_PER_IMAGE, head.POSITIVE_FRACTION = 10**6, 1.0
     state = make_model(cfg).state_dict()
     for cfg.MODEL.DEVICE in ("cpu", "cuda"):
         seed_all_rng(0)
@@ -166,7 +168,7 @@ def test_scoring_the_pool_with_workers(cuda, make_cfg, make_model, image_folder,
     assert all(record.objects for record in records.values())
 
 
-@pytest.mark.parametrize("kind", ["FPN", pytest.param("Cascade", marks=fault(2))])
+@pytest.mark.parametrize("kind", ["FPN", "Cascade"])
 def test_evaluation(cuda, make_cfg, make_model, dataset, kind):
     cfg = make_cfg(kind)
     model = make_model(cfg)

@@ -27,7 +27,7 @@ def test_images_come_in_order_and_faults_beside_them(make_cfg, tmp_path, workers
     found = list(read_images(tmp_path, names, cfg))
     assert [one.name for one in found] == names
     assert isinstance(found[2], UnreadableImage)
-    assert "2.png: cannot be read as an image" in found[2].fault
+    assert "2.png: is no image or is damaged" in found[2].fault
     for one in (found[0], found[4]):
         expected = read_input(tmp_path / one.name, cfg)
         assert torch.equal(one.content["image"], expected["image"])

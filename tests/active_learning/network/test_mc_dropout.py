@@ -303,7 +303,7 @@ def test_no_dropout_layer_is_an_error(cfg):
 def test_broken_image_is_named(model, cfg, tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(b"no image")
-    with pytest.raises(MaskALError, match=r"broken\.png: cannot be read as an image"):
+    with pytest.raises(MaskALError, match=r"broken\.png: is no image or is damaged"):
         run_passes(model, cfg, path)
 
 

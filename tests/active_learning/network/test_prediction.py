@@ -69,7 +69,9 @@ def test_images_that_cannot_be_read(make_cfg, tmp_path, content):
     path = tmp_path / "a.png"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(MaskALError, match=r"a\.png: (cannot be read as an|is no) image.*; replace or remove it"):
+    with pytest.raises(
+        MaskALError, match=r"a\.png: (cannot be read as an|is no) image.*; (replace or remove it|put it back)"
+    ):
         read_input(path, make_cfg())
 
 

@@ -47,10 +47,12 @@ def test_no_room_for_one_image(settings, two_gpus):
         describe_batch_size(settings.model_copy(update={"cuda_visible_devices": "0,1"}))
 
 
-def test_without_a_gpu_there_is_nothing_to_find(settings, monkeypatch):
+@pytest.mark.parametrize(("gpus", "end"), [("cpu", "not faster"), ("0", "not faster. PyTorch says: the driver is old")])
+def test_without_a_gpu_there_is_nothing_to_find(settings, monkeypatch, gpus, end):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(Exception, match="--find-batch-size: no GPU is in use"):
-        describe_batch_size(settings.model_copy(update={"cuda_visible_devices": "cpu"}))
+    monkeypatch.setattr(batch_size, "why_no_gpu", lambda: "the driver is old")
+    with pytest.raises(Exception, match=f"--find-batch-size: no GPU is in use.*{end}$"):
+        describe_batch_size(settings.model_copy(update={"cuda_visible_devices": gpus}))
 
 
 def test_the_command(settings, monkeypatch, capsys):

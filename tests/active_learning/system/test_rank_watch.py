@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Listener, Pipe
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch.distributed as dist
@@ -223,7 +224,11 @@ def two_connected(monkeypatch, **environment) -> list[RankWatch]:
         return [future.result(30) for future in futures]
 
 
-@pytest.mark.parametrize("machines", [{}, {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}], ids=["one", "two"])
+OF_ONE = {"LOCAL_WORLD_SIZE": "1"}  # processes on this machine
+TWO_MACHINES = {**OF_ONE, "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "x"}
+
+
+@pytest.mark.parametrize("machines", [{}, TWO_MACHINES, OF_ONE], ids=["one", "two", "one, by a cluster's variables"])
 def test_ranks_find_each_other(monkeypatch, machines):
     main, worker = two_connected(monkeypatch, **machines)
     assert eventually(lambda: main.connected)
@@ -248,8 +253,11 @@ def test_a_stranger_is_refused_and_does_not_take_a_place(monkeypatch, caplog):
     assert "A process that wanted to join the run was refused" in caplog.text
 
 
-def test_a_machine_that_cannot_be_reached_is_warned_of(monkeypatch, caplog):
-    monkeypatch.setattr(rank_watch, "Client", lambda *_, **__: (_ for _ in ()).throw(ConnectionRefusedError("refused")))
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError("refused"), EOFError(), AuthenticationError("another's")], ids=repr
+)
+def test_a_machine_that_cannot_be_reached_is_warned_of(monkeypatch, caplog, error):
+    monkeypatch.setattr(rank_watch, "Client", Mock(side_effect=error))
     with caplog.at_level("WARNING"):
         main, worker = two_connected(monkeypatch)
     assert not worker.connected

@@ -290,6 +290,14 @@ def test_predictor_resizes_and_orders_channels(cfg, order):
     assert given["image"][:, 0, 0].tolist() == ([9, 0, 0] if order == "BGR" else [0, 0, 9])
 
 
+@pytest.mark.parametrize(
+    ("kind", "given"), [(np.uint8, torch.uint8), (np.float64, torch.float32), (bool, torch.float32)]
+)
+def test_predictor_gives_the_model_bytes_or_float32(cfg, kind, given):
+    cfg.MODEL.META_ARCHITECTURE = "EchoForTests"
+    assert DefaultPredictor(cfg)(np.ones((10, 30, 3), dtype=kind))["image"].dtype is given
+
+
 def test_predictor_refuses_other_formats(cfg):
     cfg.MODEL.META_ARCHITECTURE = "EchoForTests"
     cfg.INPUT.FORMAT = "L"

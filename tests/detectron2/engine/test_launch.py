@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from datetime import timedelta
 
@@ -49,7 +50,7 @@ def test_every_group_waits_as_long_as_the_run_says(monkeypatch, tmp_path):
     year, meeting = timedelta(days=365), f"file://{tmp_path / 'meeting'}"
     with _connected(0, init_method=meeting, rank=0, world_size=1, timeout=year):
         comm.create_local_process_group(1)
-        monkeypatch.setattr(dist, "get_backend", lambda: dist.Backend.NCCL)
+        monkeypatch.setattr(dist, "get_backend", lambda *_: dist.Backend.NCCL)
         for group in (comm._cpu_group(), comm.get_local_process_group()):
             assert group._get_backend(torch.device("cpu")).options._timeout == year
         monkeypatch.undo()
@@ -64,3 +65,13 @@ def test_a_process_that_never_comes_is_not_waited_for_for_as_long_as_a_run_may_w
         _connected(0, init_method=meeting, rank=0, world_size=2, timeout=timedelta(days=365)),
     ):
         pass
+
+
+def test_a_port_in_use_is_not_taken_for_processes_that_never_come() -> None:
+    with socket.create_server(("", 0)) as other:
+        meeting = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        with (
+            pytest.raises(RuntimeError, match=r"^The server socket has failed to listen.*EADDRINUSE"),
+            _connected(0, init_method=meeting, rank=0, world_size=2, timeout=timedelta(seconds=20)),
+        ):
+            pass

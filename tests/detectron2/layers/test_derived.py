@@ -20,11 +20,15 @@ def changed(source: list[Tensor]) -> None:
     source[0].add_(1)
 
 
+def given_other_memory(source: list[Tensor]) -> None:
+    source[0].data = torch.ones(3)
+
+
 def left(source: list[Tensor]) -> None:
     pass
 
 
-@pytest.mark.parametrize(("change", "calculations"), [(left, 1), (replaced, 2), (changed, 2)])
+@pytest.mark.parametrize(("change", "calculations"), [(left, 1), (replaced, 2), (changed, 2), (given_other_memory, 2)])
 def test_calculated_anew_only_after_a_change(change, calculations: int) -> None:
     source, done, kept = [torch.zeros(3)], [], Derived()
 

@@ -89,6 +89,11 @@ def test_conv_takes_an_empty_batch(norm: str, training: bool) -> None:
     assert conv(torch.empty(0, 3, 8, 10)).shape == (0, 4, 4, 5)
 
 
+def test_conv_calculates_shapes_on_a_device_without_autocast() -> None:
+    conv = Conv2d(3, 4, 3, padding=1, norm=get_norm("FrozenBN", 4)).to("meta")
+    assert conv(torch.empty(2, 3, 8, 10, device="meta")).shape == (2, 4, 8, 10)
+
+
 def test_sync_norm_refuses_to_train_on_nothing_beside_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     conv = Conv2d(3, 4, 1, norm=get_norm("SyncBN", 4)).train()
     assert conv(torch.empty(0, 3, 8, 10)).shape == (0, 4, 8, 10)

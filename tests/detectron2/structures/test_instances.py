@@ -75,6 +75,7 @@ def test_no_fields() -> None:
     with pytest.raises(NotImplementedError):
         len(empty)
     assert "num_instances=0" in str(empty)
+    assert empty[torch.tensor([True, False])].get_fields() == {}  # as Detectron2
 
 
 def test_iterating_is_refused() -> None:

@@ -286,8 +286,9 @@ def test_an_error_in_what_a_gpu_computed_is_raised_once(monkeypatch: pytest.Monk
     def failing(values: list[float]) -> dict[str, float]:
         raise FloatingPointError(f"NaN beside {values}")
 
-    storage.put_from_device(gpu.tensor(1), failing)
     storage.put_from_device(gpu.tensor(2), total)
+    for number in (1, 3):
+        storage.put_from_device(gpu.tensor(number), failing)
     with pytest.raises(FloatingPointError, match=r"beside \[1\]"):
         storage.settle()
     assert storage.latest() == {"total": (2.0, 0)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from detectron2.utils.transfers import host_copies, host_copy, keep_host_copy, to_device
@@ -11,9 +13,9 @@ META = torch.device("meta")  # a device that is not the processor, whose content
 
 def test_the_processors_tensors_are_taken_as_they_are() -> None:
     tensor = torch.ones(2, requires_grad=True)
-    (copy,) = host_copies([tensor])
-    assert copy.data_ptr() == tensor.data_ptr()
-    assert not copy.requires_grad
+    (same,) = host_copies([tensor])
+    assert same.data_ptr() == tensor.data_ptr()
+    assert not same.requires_grad
     assert host_copies([]) == []
     assert host_copy(tensor).data_ptr() == tensor.data_ptr()
     assert to_device(tensor, torch.device("cpu")) is tensor
@@ -22,12 +24,23 @@ def test_the_processors_tensors_are_taken_as_they_are() -> None:
 def test_a_copy_is_kept_until_the_tensor_changes(monkeypatch) -> None:
     fetched = torch.full((3,), 7.0)
     monkeypatch.setattr(torch.Tensor, "cpu", lambda _: fetched)
-    tensor, copy = torch.zeros(3, device=META), torch.arange(3.0)
+    tensor, kept = torch.zeros(3, device=META), torch.arange(3.0)
     assert host_copy(tensor) is fetched
-    keep_host_copy(tensor, copy)
-    assert host_copy(tensor) is copy
+    keep_host_copy(tensor, kept)
+    assert host_copy(tensor) is kept
     tensor.add_(1)
     assert host_copy(tensor) is fetched
+
+
+def test_a_deep_copy_of_what_has_changed_is_fetched(monkeypatch) -> None:
+    """It has the kept copy too, while its changes are counted from 0."""
+    fetched = torch.full((3,), 7.0)
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda _: fetched)
+    monkeypatch.setattr(torch.Tensor, "data_ptr", lambda tensor: id(tensor))  # that of this device is 0
+    tensor = torch.zeros(3, device=META)
+    keep_host_copy(tensor, torch.arange(3.0))
+    tensor.add_(1)
+    assert host_copy(copy.deepcopy(tensor)) is fetched
 
 
 def test_tensors_of_all_types_and_shapes_are_fetched_together(monkeypatch) -> None:
