@@ -48,6 +48,8 @@ STUDY_TOOLS = {"tsne": 909, "uncertainty_forward_passes": 807}  # 14 and 4 image
 def check(ledger, allowed, units=1):
     """`allowed` synchronisations a unit; with a second number, that of operations."""
     limits = allowed if isinstance(allowed, tuple) else (allowed,)
+    if torch.__version__ < (2, 6):  # its optimizer waits once more in a step, and starts more operations
+        limits = tuple(limit + limit // 10 + 1 for limit in limits)
     found = (-(-ledger.synchronisations // units), ledger.operations)[: len(limits)]
     text = f"{found} synchronisations (and operations) instead of {limits}"
     assert all(number <= limit for number, limit in zip(found, limits, strict=True)), f"{text}\n{ledger.report()}"
