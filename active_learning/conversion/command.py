@@ -97,6 +97,11 @@ def _fault(given: argparse.Namespace) -> str:
         return f"--out: {given.out} is a folder; coco is one json file"
     if given.to != COCO and given.out.exists() and not given.out.is_dir():
         return f"--out: {given.out} is a file; {given.to} is a folder"
+    if given.to != COCO and given.in_dir.resolve() in given.out.resolve().parents:
+        return (
+            f"--out: {given.out} lies in {given.in_dir}, whose images would then be there twice; give a folder outside, or "
+            f"{given.in_dir} itself"
+        )
     return ""
 
 

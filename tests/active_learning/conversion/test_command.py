@@ -276,10 +276,21 @@ def test_a_folder_that_is_not_there(root, convert):
     assert convert("coco").code == 2
 
 
-def test_an_output_inside_the_folder_is_not_read_again(folder, convert):
-    assert convert("labelme", out=f"{folder.name}/done").code == 0
-    outcome = convert("labelme", out=f"{folder.name}/done")
+@pytest.mark.parametrize("out", ["done", "b/done", "../link/done"], ids=["inside", "deeper", "by a link"])
+@pytest.mark.parametrize("tool", ["labelme", "cvat", "darwin", "supervisely"])
+def test_a_folder_among_the_images_is_no_output(folder, tmp_path, convert, tool, out):
+    """Its copies would count as further images."""
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    before = sorted(folder.rglob("*"))
+    outcome = convert(tool, out=f"{folder.name}/{out}")
     assert outcome.code == 2
+    assert "whose images would then be there twice; give a folder outside, or" in outcome.messages
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_coco_file_among_the_images_is_not_read_again(folder, convert):
+    assert convert("coco", out=f"{folder.name}/done.json").code == 0
+    assert convert("coco", out=f"{folder.name}/done.json").code == 2
 
 
 def test_the_module_is_a_command(project_root, folder, tmp_path):
