@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 ALL_TOO_ALIKE = "every image that is left is too like one of the training set (min_distance)"
-NOTHING_DETECTED = "the network sees nothing in the images that are left, so none can be chosen"
+NOTHING_DETECTED = (
+    "the network sees nothing in the images that are left, so none can be chosen; train longer, or set "
+    "images_without_detections to choose"
+)
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,8 @@ def _fault(given: argparse.Namespace) -> str:
         return f"--out: {given.out} is a file; {given.to} is a folder"
     if given.to != COCO and given.in_dir.resolve() in given.out.resolve().parents:
         return (
-            f"--out: {given.out} lies in {given.in_dir}, whose images would then be there twice; give a folder outside, or "
-            f"{given.in_dir} itself"
+            f"--out: {given.out} lies in {given.in_dir}, whose images would then be there twice; give a folder "
+            f"outside, or {given.in_dir} itself"
         )
     return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -11,6 +11,7 @@ from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.corrections import find_corrections, in_words
 from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import image_named_in
+from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import find_annotations, find_images
 from active_learning.run.data import SPLITS, RunData
@@ -35,13 +36,13 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
         return f"{title}: not started"
     state = RunState.load(path)
     state.check_going_on(path)
+    data = RunData(settings)
     lines = [
         f"{title}: loop {state.loop} of {len(experiment.pool_sizes)}, phase {state.phase}",
-        _images("training", settings.traindir, state.train_images),
-        _images("validation", settings.valdir),
-        _images("test", settings.testdir),
+        *_images("training", data, "train", state.train_images),
+        *_images("validation", data, "val"),
+        *_images("test", data, "test"),
     ]
-    data = RunData(settings)
     lines += [line for split in SPLITS for line in late_annotations(data, split)]
     if state.phase == "finished":
         lines.append(f"Finished: {state.why_finished}.")
@@ -63,13 +64,23 @@ def late_annotations(data: RunData, split: str) -> list[str]:
     return in_words(found)
 
 
-def _images(what: str, folder: Path, images: Sequence[str] | None = None) -> str:
-    """How many have an annotation beside them or in the annotate folder, and how many have none."""
+def _images(what: str, data: RunData, split: str, images: Sequence[str] | None = None) -> list[str]:
+    """How many have an annotation beside them or in the annotate folder, and how many have none; a line a fault."""
+    folder, annotations = data.folder(split), data.annotations(split)
     images = find_images(folder) if images is None else images
     beside, _ = find_annotations(folder, images)
     found = search_annotate_folder(folder, [name for name in images if name not in beside], image_named_in).files
     own = OwnFiles(folder / ANNOTATE)
     pre_labelled = sum(all(map(own.is_untouched, files)) for files in found.values())
-    annotated = len(beside) + len(found)
+    faults = [fault for name, files in found.items() if (fault := _fault(annotations, files, name))]
+    annotated = len(beside) + len(found) - len(faults)
     note = f" ({pre_labelled} of them pre-labelled, nothing corrected yet)" if pre_labelled else ""
-    return f"{len(images)} {what} images: {annotated} annotated{note}, {len(images) - annotated} missing"
+    faulty = f", {len(faults)} with a fault" if faults else ""
+    missing = len(images) - annotated - len(faults)
+    return [f"{len(images)} {what} images: {annotated} annotated{note}{faulty}, {missing} missing", *faults]
+
+
+def _fault(annotations: AnnotationCache, files: Iterable[Path], image: str) -> str:
+    """Of the first of its files in the annotate folder; "" where one of them can be used."""
+    faults = [annotations.fault(file, image) for file in files]
+    return faults[0] if all(faults) else ""

@@ -42,6 +42,22 @@ def test_what_stands_in_the_annotate_folders_counts(settings: Settings):
     ]
 
 
+def test_a_faulty_annotation_is_named_and_not_counted(settings: Settings):
+    annotate = settings.traindir / "annotate"
+    annotate.mkdir()
+    good = (settings.traindir / "01.json").read_text()
+    (settings.traindir / "01.json").unlink()
+    (settings.traindir / "02.json").unlink()
+    (annotate / "01.json").write_text(good.replace('"label": "', '"label": "misspelt '))
+    RunState(["a", "b"], 0, "annotate", ["01.png", "02.png", "03.png"]).save(
+        output_files(settings, settings.experiments()[0]).state
+    )
+    first, fault = describe_status(settings).splitlines()[1:3]
+    assert first == "3 training images: 1 annotated, 1 with a fault, 1 missing"
+    assert str(annotate / "01.json") in fault
+    assert "misspelt" in fault
+
+
 def test_a_finished_run_names_its_reason(settings: Settings):
     state = RunState(["a", "b"], 2, "finished", ["01.png"], why_finished="loop 2 of 2 is done")
     state.history += [LoopScores(2, 41.25, {}, 43.0, {}, 1.0)] * 3
