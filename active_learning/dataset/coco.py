@@ -38,11 +38,15 @@ class DatasetSummary:
     def require_objects(self, folder: Path) -> None:
         """Raises MaskALError where there is none: training would only teach that all is background."""
         if not any(self.objects.values()):
-            raise MaskALError(
-                f"{folder}: the {counted(self.images, 'training image')} hold no object of the classes "
-                f"{', '.join(self.objects)}; there is nothing to train on: annotate objects in them, "
-                f"or start with other images (initial_datasize, seed; --fresh)"
-            )
+            raise MaskALError(nothing_to_train_on(folder, self.images, self.objects))
+
+
+def nothing_to_train_on(folder: Path, images: int, classes: Iterable[str]) -> str:
+    return (
+        f"{folder}: the {counted(images, 'training image')} hold no object of the classes {', '.join(classes)}; "
+        "there is nothing to train on: annotate objects in them, or start with other images (initial_datasize, seed; "
+        "--fresh)"
+    )
 
 
 def write_coco_json(

@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from active_learning.network.network_config import pretrained_weights, training_iterations
 from active_learning.run.checks import Kind, find_all, local_weights, refuse, shown_warnings, texts
+from active_learning.run.data import MEASURED
 from active_learning.run.project import Project
 from active_learning.run.start import Start, find_start
 from active_learning.settings import Experiment, Settings
@@ -50,7 +51,11 @@ def _table(project: Project) -> str:
         [split.rstrip("_"), str(project.snapshots[split].folder), one.images, one.annotated, len(one.bare)]
         for split, one in project.readings.items()
     ]
-    return tabulate(rows, headers=["images", "folder", "number", "annotated", "without annotation"])
+    table = tabulate(rows, headers=["images", "folder", "number", "annotated", "without annotation"])
+    asked = sum(len(project.readings[split].bare) for split in MEASURED if split in project.readings)
+    if asked:
+        table += f"\nThe run asks for annotations of {counted(asked, 'validation or test image')} before it trains."
+    return table
 
 
 def _verdict(warnings: list[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from active_learning.annotating.request import PROJECT
 from active_learning.annotations import FORMATS
-from active_learning.dataset.coco import DATA_FILES
+from active_learning.dataset.coco import DATA_FILES, nothing_to_train_on
 from active_learning.dataset.exports import convert_command, find_exports
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import take_snapshot
@@ -324,6 +324,17 @@ def _objects(project: Project) -> Iterator[Finding]:
             yield Finding(text, Kind.NOTE)
 
 
+def _nothing_to_train_on(project: Project) -> Iterator[Finding]:
+    """Once all training images are annotated."""
+    classes, readings = project.settings.classes, project.readings
+    of_training = [reading for split, reading in readings.items() if split not in MEASURED]
+    images = sum(reading.images for reading in of_training)
+    if images > sum(reading.annotated for reading in of_training):
+        return
+    if images and not any(reading.objects[name] for reading in of_training for name in classes):
+        yield Finding(nothing_to_train_on(project.settings.traindir, images, classes))
+
+
 def _files_of_persons(project: Project) -> Iterator[Finding]:
     """What a run does with them, beside using them."""
     for path in files_of_others(project.settings.dataroot, DATA_FILES):
@@ -348,6 +359,7 @@ CHECKS = (
     Check(_persons_images_in_annotate, at_start=False),
     Check(_files_of_persons, at_start=False),
     Check(_objects, at_start=False),
+    Check(_nothing_to_train_on, at_start=False),
     Check(_headers, at_start=False),
     Check(_not_writable, at_start=False),
     Check(_pixels, at_start=False, deep=True),

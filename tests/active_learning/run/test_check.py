@@ -59,6 +59,29 @@ def test_all_faults_come_in_one_message(settings: Settings):
         assert words in str(caught.value)
 
 
+def _delete_objects(annotation: Path) -> None:
+    document = json.loads(annotation.read_text(encoding="utf-8"))
+    annotation.write_text(json.dumps({**document, "shapes": []}), encoding="utf-8")
+
+
+def test_nothing_to_train_on_is_found(settings: Settings):
+    """Once all training images are annotated; before, the others may hold objects."""
+    annotations = sorted(settings.traindir.glob("*.json"))
+    for file in annotations:
+        _delete_objects(file)
+    with pytest.raises(MaskALError, match="14 training images hold no object of the classes .*nothing to train on"):
+        describe_run(settings)
+    annotations[0].unlink()
+    assert "nothing to train on" not in describe_run(settings)
+
+
+def test_the_plan_says_what_is_asked_for_first(settings: Settings):
+    assert "asks for annotations" not in describe_run(settings)
+    (settings.valdir / "00.json").unlink()
+    (settings.testdir / "01.json").unlink()
+    assert "The run asks for annotations of 2 validation or test images before it trains." in describe_run(settings)
+
+
 def test_files_that_are_passed_over_are_named_in_the_plan(settings: Settings, tmp_path, capfd):
     (settings.traindir / "x.png").symlink_to(tmp_path / "val" / "00.png")
     (settings.valdir / "y.heic").touch()
