@@ -18,6 +18,7 @@ from active_learning import __version__
 from active_learning.annotations.formats import FORMATS
 from active_learning.system.devices import show_devices
 from active_learning.system.exit_code import exit_code_of
+from active_learning.system.log import print_result
 
 GO_ON = "What is written stays: the same command goes on from here."
 
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     annotation = FolderAnnotation(request)
     annotation.find_images()
     annotation.write_pre_labels(annotation.load_network())
-    print(annotation.summary())
+    print_result(annotation.summary())
     return 1 if annotation.unreadable else 0
 
 

@@ -19,6 +19,7 @@ from active_learning import __version__
 from active_learning.settings import Settings, load_settings
 from active_learning.system.devices import show_devices
 from active_learning.system.exit_code import exit_code_of, is_main_process
+from active_learning.system.log import print_result
 from active_learning.system.processes import run_on_devices
 
 if TYPE_CHECKING:
@@ -67,20 +68,20 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
 def check(settings: Settings, arguments: argparse.Namespace) -> None:
     from active_learning.run.check import describe_run
 
-    print(describe_run(settings, fresh=arguments.fresh, deep=arguments.deep, settings_file=arguments.config))
+    print_result(describe_run(settings, fresh=arguments.fresh, deep=arguments.deep, settings_file=arguments.config))
 
 
 def status(settings: Settings, _: argparse.Namespace) -> None:
     from active_learning.run.status import describe_status
 
-    print(describe_status(settings))
+    print_result(describe_status(settings))
 
 
 def find_batch_size(settings: Settings, _: argparse.Namespace) -> None:
     show_devices(settings.cuda_visible_devices)
     from active_learning.run.batch_size import describe_batch_size
 
-    print(describe_batch_size(settings))
+    print_result(describe_batch_size(settings))
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -17,7 +17,7 @@ from active_learning.conversion.report import Report
 from active_learning.conversion.sources import Source, find_sources, may_be_unopened, names_in_data_set
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import disk_failure
-from active_learning.system.log import escape_unencodable
+from active_learning.system.log import escape_unencodable, print_result
 from active_learning.system.names import folded_label, names_alike, shown
 from active_learning.system.wording import and_more, counted
 
@@ -130,7 +130,7 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
     export.finish()
     report.warn_of_labels(given.classes)
     report.report_empty_images(given.empty_images)
-    print(report.summary(given.classes, bare))
+    print_result(report.summary(given.classes, bare))
     return _FAULTS if report.errors else _DONE
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,16 @@ def test_a_traceback_goes_to_the_file_alone(tmp_path: Path, capfd: pytest.Captur
     log_traceback(ValueError("inside"))
     assert capfd.readouterr() == ("", "")
     assert "ValueError: inside" in (tmp_path / "maskAL.log").read_text(encoding="utf-8")
+
+
+def test_a_reader_that_closes_early_is_no_failure(project_root: Path):
+    """As in `maskAL.py --status | head -1`."""
+    code = "from active_learning.system.log import print_result; print_result('x' * 10**6); print_result('more')"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=project_root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
