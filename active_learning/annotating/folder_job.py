@@ -19,8 +19,8 @@ from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Settings
 from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys, key_mistakes
-from active_learning.settings.overlaps import lies_in
 from active_learning.settings.paths import is_zoo_config, meta_mistakes, network_mistakes
+from active_learning.system.files import lies_in
 from active_learning.system.wording import counted, did_you_mean
 
 if TYPE_CHECKING:

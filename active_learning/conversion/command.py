@@ -17,6 +17,7 @@ from active_learning.conversion.report import Report
 from active_learning.conversion.sources import Source, find_sources, may_be_unopened, names_in_data_set
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import disk_failure
+from active_learning.system.files import lies_in
 from active_learning.system.log import escape_unencodable, print_result
 from active_learning.system.names import folded_label, names_alike, shown
 from active_learning.system.wording import and_more, counted
@@ -97,7 +98,7 @@ def _fault(given: argparse.Namespace) -> str:
         return f"--out: {given.out} is a folder; coco is one json file"
     if given.to != COCO and given.out.exists() and not given.out.is_dir():
         return f"--out: {given.out} is a file; {given.to} is a folder"
-    if given.to != COCO and given.in_dir.resolve() in given.out.resolve().parents:
+    if given.to != COCO and lies_in(given.out, given.in_dir) and not lies_in(given.in_dir, given.out):
         return (
             f"--out: {given.out} lies in {given.in_dir}, whose images would then be there twice; give a folder "
             f"outside, or {given.in_dir} itself"

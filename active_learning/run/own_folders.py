@@ -15,9 +15,9 @@ from pathlib import Path
 from active_learning.errors import SettingsError
 from active_learning.run.output_files import OutputFiles, output_files
 from active_learning.settings import Settings
-from active_learning.settings.overlaps import lies_in, start_weights_copy
+from active_learning.settings.overlaps import start_weights_copy
 from active_learning.system.file_moves import copy_beside
-from active_learning.system.files import folder_aside, write_if_changed
+from active_learning.system.files import folder_aside, lies_in, write_if_changed
 
 MARK = ".maskal-run"
 STATE = "run_state.json"

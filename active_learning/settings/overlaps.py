@@ -8,6 +8,7 @@ from itertools import combinations, permutations
 from pathlib import Path
 
 from active_learning.settings.keys import SettingsKeys
+from active_learning.system.files import lies_in
 
 IMAGE_KEYS = ("traindir", "valdir", "testdir")
 ANNOTATE = "annotate"  # as dataset/folder_walk.py
@@ -46,14 +47,6 @@ def _annotate_mistakes(inputs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
 
 _ANOTHER_NAME = "name another folder, or choose another experiment_name"
 _ONE_PLACE = "give each a folder of its own, none inside another: an image belongs to one of them"
-
-
-def lies_in(path: Path, folder: Path) -> bool:
-    """Whether it is the folder, or lies in it."""
-    places = (path.resolve(), *path.resolve().parents)
-    if folder.resolve() in places:
-        return True
-    return folder.exists() and any(place.exists() and place.samefile(folder) for place in places)
 
 
 def start_weights_file(keys: SettingsKeys) -> str:

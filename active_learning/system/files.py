@@ -79,6 +79,14 @@ def report_unreadable_folder(error: OSError) -> None:
         ) from error
 
 
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether it is the folder, or lies in it."""
+    places = (path.resolve(), *path.resolve().parents)
+    if folder.resolve() in places:
+        return True
+    return folder.exists() and any(place.exists() and place.samefile(folder) for place in places)
+
+
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """The rows as comma-separated lines."""
     text = io.StringIO()

@@ -13,8 +13,8 @@ from active_learning.errors import MaskALError
 from active_learning.run.output_files import output_files
 from active_learning.run.weights import newest_weights
 from active_learning.settings import Settings, load_settings
-from active_learning.settings.overlaps import lies_in
 from active_learning.system.devices import show_devices
+from active_learning.system.files import lies_in
 from active_learning.system.written_files import own_draft
 
 if TYPE_CHECKING:

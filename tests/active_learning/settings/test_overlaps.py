@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from active_learning.settings import Settings
-from active_learning.settings.overlaps import lies_in, overlap_mistakes, start_weights_copy
+from active_learning.settings.overlaps import overlap_mistakes, start_weights_copy
+from active_learning.system.files import lies_in
 
 AMONG = "among the images; name another folder"
 HOLDS = ", where the run writes, holds "
