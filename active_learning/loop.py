@@ -14,6 +14,8 @@ from pathlib import Path
 
 from active_learning.acquisition.acquire import Acquisition
 from active_learning.dataset.coco import DatasetSummary, write_image_list
+from active_learning.label_check.check import check_measured_images, check_new_images
+from active_learning.label_check.review import offer_for_review
 from active_learning.report.page import try_to_write_report
 from active_learning.run.data import SPLITS
 from active_learning.run.output_files import write_scores, write_train_files
@@ -83,7 +85,11 @@ class ActiveLearningLoop:
             self._prepare_val_and_test()
         pre_labelled = run.settings.auto_annotate and run.state.loop > 0
         predict = functools.partial(run.network.pre_label, run.state.loop - 1) if pre_labelled else None
+        offered = offer_for_review(run)
         run.data.request_annotations("train", run.state.train_images, wait=self.wait, predict=predict)
+        if offered:
+            self._prepare_val_and_test()  # some of them are offered, too
+        check_new_images(run)
         run.save(phase="train")
 
     def train(self) -> None:
@@ -147,6 +153,7 @@ class ActiveLearningLoop:
         run, state = self.run, self.run.state
         if state.phase != "choose":
             return
+        check_measured_images(run)
         run.reload_settings()
         run.data.refresh()
         run.data.log_changes("train", state.train_images)

@@ -43,8 +43,9 @@ ALLOWED = {
     "annotating": {"annotations", "dataset", "errors", "network", "settings", "system"},
     "run": {"annotating", "annotations", "dataset", "detectron2", "errors", "network", "settings", "system"},
     "acquisition": {"detectron2", "errors", "network", "run", "sampling", "settings", "system"},
-    "report": {"acquisition", "errors", "run", "system"},
-    "loop": {"acquisition", "dataset", "network", "report", "run", "settings", "system"},
+    "label_check": {"annotating", "annotations", "detectron2", "errors", "network", "run", "sampling", "system"},
+    "report": {"acquisition", "errors", "label_check", "run", "system"},
+    "loop": {"acquisition", "dataset", "label_check", "network", "report", "run", "settings", "system"},
     "utils": {"annotations", "dataset", "detectron2", "errors", "network", "run", "sampling", "settings", "system"},
     "__init__": {"annotations", "loop", "sampling", "settings"},
 }

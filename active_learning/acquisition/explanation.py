@@ -16,26 +16,25 @@ from typing import Annotated
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, Field, Strict, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from active_learning.errors import MaskALError
-from active_learning.run.recorded import Count, CountFromOne, Finite, ImageName, Share, check_values, read_json
-from active_learning.settings.keys import wrong
+from active_learning.run.recorded import (
+    Count,
+    CountFromOne,
+    FileName,
+    Finite,
+    ImageName,
+    Share,
+    check_values,
+    read_json,
+)
 from active_learning.system.files import write_atomically, write_errors_named
 
 LONGEST_SIDE = 640  # of the kept pictures, in pixels
 PARTS = ("semantic", "mask", "box", "occurrence")
 Pixels = npt.NDArray[np.uint8]
 _FILE = "why.json"
-
-
-def _file_name(name: str) -> str:
-    if not name or Path(name).name != name or name == "..":
-        raise wrong("must be the name of a file beside it")
-    return name
-
-
-FileName = Annotated[str, Strict(), AfterValidator(_file_name)]
 
 
 @dataclass(frozen=True)

@@ -129,9 +129,9 @@ class AnnotateFolder:
         needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
         check_space(self.path, needed, "copies of the images to annotate", "have fewer images chosen (pool_size)")
         for name in copies:
-            self._copy(name)
+            self.copy_image(name)
 
-    def _copy(self, name: str) -> None:
+    def copy_image(self, name: str) -> None:
         try:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             copy_beside(self.folder / name, self.path / name)

@@ -20,10 +20,11 @@ Size: TypeAlias = tuple[int, int]  # (height, width) of an image in pixels
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One connected region: a polygon, less its holes."""
+    """One connected region: a polygon, less its holes. `cut_off`: the share of its area that lay outside the image."""
 
     exterior: Polygon
     holes: tuple[Polygon, ...] = ()
+    cut_off: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -243,6 +243,8 @@ class CocoImage:
         labels, regions: one an object; a region is its segmentation, area, bbox and, if it has one, score.
         bitmaps: how many objects are run lengths, as they have holes or are bitmaps; the others are polygons.
         warnings: those of the annotation.
+        origins: the place of each object in its file.
+        cut_off: from numbers of objects to the share of their outlines that lay outside the image; the others have 0.
     """
 
     name: str
@@ -252,6 +254,8 @@ class CocoImage:
     regions: tuple[str, ...]
     bitmaps: int
     warnings: tuple[str, ...]
+    origins: tuple[str, ...] = ()
+    cut_off: dict[int, float] = field(default_factory=dict)
 
 
 def coco_image(annotation: Annotation) -> CocoImage:
@@ -266,7 +270,13 @@ def coco_image(annotation: Annotation) -> CocoImage:
         tuple(map(json.dumps, regions)),
         sum(isinstance(region["segmentation"], dict) for region in regions),
         annotation.warnings,
+        tuple(sys.intern(instance.origin) for instance in annotation.instances),
+        {number: share for number, one in enumerate(annotation.instances) if (share := _cut_off(one))},
     )
+
+
+def _cut_off(instance: Instance) -> float:
+    return max((part.cut_off for part in instance.parts), default=0.0)
 
 
 def _region(instance: Instance, height: int, width: int) -> dict[str, Any]:

@@ -104,6 +104,16 @@ def _read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
     return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
 
 
+def read_picture(path: Path, most_pixels: int) -> npt.NDArray[np.uint8]:
+    """The image (H, W, 3) blue, green, red, in its own size; raises MaskALError as `read_input`."""
+    try:
+        with pixel_limit(most_pixels):
+            return np.asarray(detection_utils.read_image(os.fspath(path), format="BGR"), dtype=np.uint8)
+    except IMAGE_ERRORS as error:
+        reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise image_error(path, reason, most_pixels) from error
+
+
 def picture_of(model_input: Mapping[str, Any], cfg: CfgNode) -> npt.NDArray[np.uint8]:
     """The image of `read_input` as (h, w, 3) red, green, blue."""
     pixels = model_input["image"].numpy().transpose(1, 2, 0).clip(0, 255).astype(np.uint8)

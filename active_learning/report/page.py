@@ -21,6 +21,7 @@ from active_learning.report import comparison, figures
 from active_learning.report.balance import ClassShare, class_balance
 from active_learning.report.curves import Curve, class_curve, map_curve
 from active_learning.report.figures import LoopCertainties, StrategyStyle
+from active_learning.report.label_check import label_check_section
 from active_learning.report.runs import RunResult, by_label, class_names, read_runs
 from active_learning.report.svg import SERIES
 from active_learning.run.output_files import read_pool_scores, read_train_files
@@ -76,6 +77,7 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         balance=_balance(runs),
         certainty=_histograms(runs, styles),
         choices=_choices(runs),
+        labels=label_check_section(runs),
         scores=[(run, row) for run in runs for row in run.scores],
         class_names=class_names(runs),
     )

@@ -288,6 +288,11 @@ def _annotations(project: Project) -> Iterator[Finding]:
         yield from (Finding(text, Kind.WARNING) for text in reading.warnings)
 
 
+def _odd_objects(project: Project) -> Iterator[Finding]:
+    for reading in project.readings.values():
+        yield from (Finding(text, Kind.WARNING) for text in reading.odd)
+
+
 def _persons_images_in_annotate(project: Project) -> Iterator[Finding]:
     """The folder of copies that are to be annotated may hold images that are no copies."""
     for snapshot in project.snapshots.values():
@@ -356,6 +361,7 @@ CHECKS = (
     Check(_names_for_tool),
     Check(_exports),
     Check(_annotations, at_start=False),
+    Check(_odd_objects, at_start=False),
     Check(_persons_images_in_annotate, at_start=False),
     Check(_files_of_persons, at_start=False),
     Check(_objects, at_start=False),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotating.request import Predict, request_annotations
+from active_learning.annotations.coco import CocoImage
 from active_learning.dataset.absence import absence, absence_error, is_reachable, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import DatasetSummary, write_coco_json, write_image_list
-from active_learning.dataset.image_folder import FolderSnapshot, take_snapshot
+from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, take_snapshot
 from active_learning.dataset.initial_images import copy_initial_train_dir, sample_initial_images
 from active_learning.dataset.whole_images import WholeImages
 from active_learning.errors import AnnotationsAwaited, MaskALError
@@ -200,6 +202,15 @@ class RunData:
         if fault := without_object(split, self.folder(split), len(images), summary.objects):
             raise MaskALError(fault)
         return summary
+
+    def annotated(self, split: str, images: Sequence[str]) -> dict[str, CocoImage]:
+        """What is annotated in these images, less those without a good annotation."""
+        folder, annotations, found = self.folder(split), self.annotations(split), {}
+        pairs, _ = find_annotations(folder, images, annotations, self.snapshot(split))
+        for name, path in pairs.items():
+            with suppress(MaskALError):  # it is reported where it is needed
+                found[name] = annotations.read(path, name)
+        return found
 
     def json(self, split: str) -> Path:
         return self.settings.dataroot / f"{split}.json"

@@ -36,7 +36,7 @@ class OutputFiles:
     def first_result(self) -> Path | None:
         """One that a run would write over."""
         scores = (self.scores.name, self.standard_scores.name, "pool_certainty*.csv")
-        lists = ("trainfiles_iteration*.txt", "*_records*.jsonl*", "why_chosen*", self.data_seen.name)
+        lists = ("trainfiles_iteration*.txt", "*_records*.jsonl*", "why_chosen*", "label_check*", self.data_seen.name)
         return _first(self.results, (*scores, *lists))
 
     def first_weights(self) -> Path | None:
@@ -82,6 +82,16 @@ class OutputFiles:
     def why_chosen(self, loop: int) -> Path:
         """Folder of what the network of this loop detected in some of the images chosen (write_explanations)."""
         return self.results / f"why_chosen{loop:03d}"
+
+    @property
+    def label_findings(self) -> Path:
+        """Annotations that look wrong, the surest first."""
+        return self.results / "label_check.csv"
+
+    @property
+    def label_check(self) -> Path:
+        """Folder of the same with outlines and pictures, and of what the next label check goes on from."""
+        return self.results / "label_check"
 
     @property
     def state(self) -> Path:

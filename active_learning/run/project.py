@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from active_learning.annotations.coco import CocoImage
+from active_learning.annotations.odd_objects import LIKELY, named, odd_objects
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import (
     FolderSnapshot,
@@ -38,6 +40,7 @@ class Reading:
         objects: of each class, those that are found.
         bare: names of the images without an annotation.
         faults, warnings: of annotations and of their images, each with file, place and reason.
+        odd: annotated objects that look wrong, each with file, place and reason, the surest first.
     """
 
     images: int
@@ -46,6 +49,7 @@ class Reading:
     bare: tuple[str, ...]
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
+    odd: tuple[str, ...] = ()
 
 
 @dataclass
@@ -95,7 +99,8 @@ class Project:
     @cached_property
     def readings(self) -> dict[str, Reading]:
         """Of all folders; takes seconds for thousands of files."""
-        return {split: _read(self._annotations(split), one) for split, one in self.snapshots.items()}
+        checks = bool(self.settings.label_check)
+        return {split: _read(self._annotations(split), one, checks) for split, one in self.snapshots.items()}
 
     def _annotations(self, name: str) -> AnnotationCache:
         if name != INITIAL:
@@ -103,17 +108,17 @@ class Project:
         return annotation_cache(self.settings.initial_train_dir, self.settings)
 
 
-def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
+def _read(annotations: AnnotationCache, snapshot: FolderSnapshot, checks_labels: bool) -> Reading:
     pairs, doubtful = find_annotations(snapshot.folder, snapshot.images, annotations, snapshot)
     faults, warnings, objects = list(doubtful.values()), list[str](), Counter[str]()
-    annotated = 0
+    entries: dict[str, CocoImage] = {}
     for name, path in progress(pairs.items(), what=f"reading {snapshot.folder}", unit="file"):
         try:
             entry = annotations.read(path, name)
         except MaskALError as error:
             faults.append(str(error))
             continue
-        annotated += 1
+        entries[name] = entry
         objects.update(entry.labels)
         warnings += entry.warnings
     if foreign := foreign_files(snapshot, annotations):
@@ -121,4 +126,6 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
     if second := second_annotations(snapshot, set(pairs.values()), annotations):
         warnings.append(f"{and_more(second, what='files')}: not used, as the image has another annotation; leave one")
     bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
-    return Reading(len(snapshot.images), annotated, objects, bare, tuple(faults), tuple(warnings))
+    odd = [f"{pairs[one.image]}: {named(entries[one.image], one.number)}: {one.oddity}: {one.expected}"
+           for one in odd_objects(entries.values() if checks_labels else ()) if one.certainty >= LIKELY]  # fmt: skip
+    return Reading(len(snapshot.images), len(entries), objects, bare, tuple(faults), tuple(warnings), tuple(odd))

@@ -46,6 +46,12 @@ def _image_name(name: str) -> str:
     return name
 
 
+def _file_name(name: str) -> str:
+    if not name or Path(name).name != name or name == "..":
+        raise wrong("must be the name of a file beside it")
+    return name
+
+
 ROUNDING = 1e-6  # by which a product or a mean of shares may miss 0 and 1
 
 Count = Annotated[int, Strict(), Field(ge=0, le=2**31)]
@@ -57,6 +63,7 @@ ShareOrNan = Annotated[Share, WrapValidator(_or_nan)]
 Percent = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=100 + ROUNDING)]
 PercentOrNan = Annotated[Percent, WrapValidator(_or_nan)]
 ImageName = Annotated[str, Strict(), AfterValidator(_image_name)]
+FileName = Annotated[str, Strict(), AfterValidator(_file_name)]
 RecordedText = Annotated[str, Strict(), Field(max_length=10_000)]
 
 

@@ -140,8 +140,8 @@ def mask_certainty(masks: Sequence[Mask]) -> float:
     return _clamp(math.fsum(mask.iou(mean) for mask in masks) / len(masks))
 
 
-def mean_mask(masks: Sequence[Mask]) -> Mask:
-    """Set where at least a quarter of the masks is."""
+def mean_mask(masks: Sequence[Mask], quorum: float = MEAN_MASK_QUORUM) -> Mask:
+    """Set where at least that share of the masks is."""
     filled = [mask for mask in masks if mask.area] or list(masks)
     x, y = min(mask.x for mask in filled), min(mask.y for mask in filled)
     width = max(mask.x + mask.pixels.shape[1] for mask in filled) - x
@@ -150,7 +150,7 @@ def mean_mask(masks: Sequence[Mask]) -> Mask:
     for mask in filled:
         rows, columns = mask.pixels.shape
         votes[mask.y - y : mask.y - y + rows, mask.x - x : mask.x - x + columns] += mask.pixels
-    pixels = votes >= MEAN_MASK_QUORUM * len(masks)
+    pixels = votes >= quorum * len(masks)
     return Mask(x, y, pixels, int(np.count_nonzero(pixels)))
 
 

@@ -151,6 +151,12 @@ def _minus_one_or_positive(value: int) -> int:
     return value
 
 
+def _label_check(value: Any) -> Any:
+    if not (isinstance(value, bool) or value == "review"):
+        raise wrong("must be True, False or review")
+    return value
+
+
 Text = Annotated[str, Strict(), AfterValidator(_usable_text)]
 Name = Annotated[str, Strict(), Field(min_length=1), AfterValidator(_usable_text)]
 Label = Annotated[str, Strict()]
@@ -245,6 +251,7 @@ class SettingsKeys(pydantic.BaseModel):
     supervisely_meta_json: OptionalPath = None
     max_polygon_error: Annotated[Float, Field(ge=0, le=1000)] = 1.0  # nothing of an outline is left
     annotator: Text = ""
+    label_check: Annotated[bool | str, PlainValidator(_label_check)] = True
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -18,7 +18,7 @@ WITHOUT_A_NUMBER = {  # texts, paths, choices and lists of names
     *("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir", "initial_train_dir"),
     *("initial_train_file", "network_config", "pretrained_weights", "cuda_visible_devices", "precision", "classes"),
     *("unknown_labels", "learning_policy", "train_sampler", "minority_classes", "experiment_name", "strategy", "mode"),
-    *("images_without_detections", "export_format", "supervisely_meta_json", "annotator"),
+    *("images_without_detections", "export_format", "supervisely_meta_json", "annotator", "label_check"),
     *("use_initial_train_dir", "duplicate_initial_model_and_data", "transfer_learning_on_previous_models"),
     *("equal_pool_size", "auto_annotate"),
 }

@@ -1,0 +1,179 @@
+"""The label check of a run: of the validation and test images after each training, and of new training images once they
+are collected, by the network that chose them. None of these networks was trained on what it checks.
+
+It changes no annotation, and what goes wrong in it is a warning: the run goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from active_learning.annotations.coco import CocoImage
+from active_learning.annotations.odd_objects import ODDITIES, odd_objects
+from active_learning.errors import MaskALError, first_line
+from active_learning.label_check.comparison import outlines_of
+from active_learning.label_check.findings import LISTED, LabelFinding, Split, ranked
+from active_learning.label_check.judge import Suspicion, in_words, judge
+from active_learning.label_check.passes import ComparedImage, compare_images, labelled_object
+from active_learning.label_check.pictures import write_pictures
+from active_learning.label_check.results import (
+    CheckResults,
+    read_detected,
+    read_results,
+    write_detected,
+    write_results,
+)
+from active_learning.run.data import MEASURED, SPLITS
+from active_learning.run.run import Run
+from active_learning.run.weights import weights_of
+from active_learning.system.log import logger
+from active_learning.system.processes import run_on_all_ranks
+from active_learning.system.wording import counted
+
+SEEN_FROM = 0.05  # the score from which a detection counts; what is below that is not seen
+
+
+def check_measured_images(run: Run) -> None:
+    """The validation and test images, with the network that this loop has trained; once a loop."""
+    _without_failing(run, _check_measured)
+
+
+def check_new_images(run: Run) -> None:
+    """The images that this loop has added, with the network that chose them; once a loop."""
+    if run.state.loop and run.state.chosen:
+        _without_failing(run, _check_new)
+
+
+def _without_failing(run: Run, check: Callable[[Run], None]) -> None:
+    if not run.settings.label_check:
+        return
+    try:
+        check(run)
+    except Exception as error:  # noqa: BLE001 (a check of what is done is no reason to stop a run of days)
+        reason = str(error) if isinstance(error, MaskALError) else f"{type(error).__name__}: {first_line(error)}"
+        logger.warning("The label check could not be made; the run goes on without: %s", reason)
+
+
+def _check_measured(run: Run) -> None:
+    results = read_results(run.files)
+    if results.measured < run.state.loop:
+        checked = _of_measured_images(run, run.state.loop)
+        _update(run, replace(results, measured=run.state.loop), judge(checked, len(run.settings.classes)), checked)
+
+
+def _check_new(run: Run) -> None:
+    results, network = read_results(run.files), run.state.loop - 1
+    if results.batch < run.state.loop:
+        reference = _of_measured_images(run, network)
+        new = _compared(run, "train", sorted(run.state.chosen), network)
+        found = judge([*reference, *new], len(run.settings.classes))
+        of_new = [one for one in found if one.image.split == "train"]
+        _update(run, replace(results, batch=run.state.loop), of_new, new)
+
+
+def _of_measured_images(run: Run, loop: int) -> list[ComparedImage]:
+    """What the network of a loop detects in the validation and test images; kept for the check of new images."""
+    known = read_detected(run.files, loop, len(run.settings.classes))
+    if known is not None:
+        return known
+    found = [one for split in MEASURED for one in _compared(run, split, run.data.images(split), loop)]
+    write_detected(run.files, loop, found)
+    return found
+
+
+def _compared(run: Run, split: str, images: Sequence[str], loop: int) -> list[ComparedImage]:
+    cfg = run.network.config.clone()
+    heads = cfg.MODEL.ROI_HEADS
+    heads.SCORE_THRESH_TEST = min(SEEN_FROM, heads.SCORE_THRESH_TEST)
+    annotated = run.data.annotated(split, images)
+    logger.info("Checking the annotations of %s (%s)", counted(len(annotated), "image"), split)
+    found, fault = run_on_all_ranks(
+        compare_images,
+        cfg,
+        weights_of(run.files, loop),
+        run.data.folder(split),
+        list(annotated.values()),
+        split=split,
+        classes=run.settings.classes,
+        passes=run.experiment.mcd_iterations,
+        seed=run.experiment.seed,
+        iou_threshold=run.settings.iou_thres,
+    )
+    if fault:
+        raise MaskALError(fault)
+    return sorted(found, key=lambda one: one.name)
+
+
+def _update(run: Run, results: CheckResults, found: Sequence[Suspicion], checked: Sequence[ComparedImage]) -> None:
+    """Adds what was found to what is known of other images, as long as their annotations are the same."""
+    annotated = {split: run.data.annotated(split, _images_of(run, split)) for split in SPLITS}
+    anew = {(one.split, one.name) for one in checked}
+    kept = [one for one in results.findings if (one.split, one.image) not in anew and one.finding not in ODDITIES]
+    kept = [one for one in kept if digest_of(annotated[one.split].get(one.image)) == one.digest]
+    new = [_finding(run, one, annotated[one.image.split][one.image.name]) for one in found if one.certainty >= LISTED]
+    odd = [one for split in SPLITS for one in _odd(run, split, annotated[split])]
+    findings = ranked([*kept, *new, *odd])
+    write_results(run.files, replace(results, findings=tuple(findings)))
+    likely = [one for one in findings if one.is_likely]
+    write_pictures(
+        run.files.label_check, likely, lambda one: run.data.folder(one.split) / one.image, run.settings.most_pixels
+    )
+    if likely:
+        sure = sum(one.is_sure for one in likely)
+        verb = "looks" if len(likely) == 1 else "look"
+        logger.info(
+            "%s %s wrong (%d sure): %s", counted(len(likely), "annotation"), verb, sure, run.files.label_findings
+        )
+
+
+def _images_of(run: Run, split: str) -> list[str]:
+    return run.present_train_images if split == "train" else run.data.images(split)
+
+
+def digest_of(image: CocoImage | None) -> str:
+    """Of the objects as they are annotated; "" of none."""
+    if image is None:
+        return ""
+    text = "\n".join((*image.labels, *image.regions))
+    return hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest()
+
+
+def _finding(run: Run, one: Suspicion, image: CocoImage) -> LabelFinding:
+    number = one.match.number
+    annotated = labelled_object(image, number, run.settings.classes) if number >= 0 else None
+    return LabelFinding(
+        image=image.name,
+        split=one.image.split,
+        place=image.origins[number] if number >= 0 else "",
+        label=image.labels[number] if number >= 0 else "",
+        finding=one.kind,
+        expected=in_words(one, run.settings.classes, run.experiment.mcd_iterations),
+        box=one.match.box,
+        certainty=round(one.certainty, 4),
+        loop=run.state.loop,
+        digest=digest_of(image),
+        annotated=outlines_of(annotated.mask) if annotated else (),
+        detected=outlines_of(one.match.observed) if one.match.observed else (),
+    )
+
+
+def _odd(run: Run, split: Split, images: Mapping[str, CocoImage]) -> Iterator[LabelFinding]:
+    for one in odd_objects(images.values()):
+        if one.certainty < LISTED:
+            continue
+        image = images[one.image]
+        yield LabelFinding(
+            image=image.name,
+            split=split,
+            place=image.origins[one.number],
+            label=image.labels[one.number],
+            finding=one.oddity,
+            expected=one.expected,
+            box=one.box,
+            certainty=round(one.certainty, 4),
+            loop=run.state.loop,
+            digest=digest_of(image),
+            annotated=outlines_of(labelled_object(image, one.number, run.settings.classes).mask),
+        )

@@ -1,0 +1,52 @@
+"""The report's section on annotations that look wrong: what the newest label check found, with its pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from active_learning.label_check.findings import LabelFinding
+from active_learning.label_check.pictures import FindingPicture, read_pictures
+from active_learning.label_check.results import read_results
+from active_learning.report.runs import RunResult
+from active_learning.system.wording import counted
+
+
+@dataclass(frozen=True)
+class LabelCheckSection:
+    """`rows`: a kind of finding, how many are likely, and how many of these sure; pictures hold their content."""
+
+    run: str
+    sentence: str
+    rows: list[tuple[str, int, int]]
+    pictures: list[FindingPicture]
+
+
+def label_check_section(runs: Sequence[RunResult]) -> LabelCheckSection | None:
+    """Of the run that checked last, as all runs of an experiment share their images; None where nothing was found.
+
+    Raises:
+        MaskALError: a file of it is damaged.
+    """
+    checked = [(read_results(run.files), run) for run in runs]
+    if not checked:
+        return None
+    results, newest = max(checked, key=lambda pair: (pair[0].measured, pair[0].batch))
+    if not (likely := [one for one in results.findings if one.is_likely]):
+        return None
+    sure = sum(one.is_sure for one in likely)
+    sentence = f"{counted(len(likely), 'annotation')} of {newest.folder.name} look wrong, {sure} of them surely."
+    folder = newest.files.label_check
+    pictures = [replace(one, picture=_address((folder / one.picture).read_bytes())) for one in read_pictures(folder)]
+    return LabelCheckSection(newest.folder.name, sentence, _rows(likely), pictures)
+
+
+def _rows(likely: Sequence[LabelFinding]) -> list[tuple[str, int, int]]:
+    every, sure = Counter(one.finding for one in likely), Counter(one.finding for one in likely if one.is_sure)
+    return [(kind, count, sure[kind]) for kind, count in every.most_common()]
+
+
+def _address(content: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"

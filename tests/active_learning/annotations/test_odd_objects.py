@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from active_learning.annotations import Annotation, Bitmap, Instance, Part
+from active_learning.annotations.canvas import Canvas
+from active_learning.annotations.coco import CocoImage, coco_image
+from active_learning.annotations.odd_objects import LIKELY, named, odd_objects
+
+SIZE = (300, 400)
+
+
+def box(x: float, y: float, width: float = 30, height: float = 30) -> Part:
+    return Part(np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], dtype=np.float64))
+
+
+def ring() -> Bitmap:
+    """Two spots far apart in one mask."""
+    mask = np.zeros((10, 200), dtype=bool)
+    mask[:, :10] = mask[:, -10:] = True
+    return Bitmap(20, 20, mask)
+
+
+def outside() -> Part:
+    return Canvas(*SIZE, "a.json").part(np.array([[-70, 10], [20, 10], [20, 60], [-70, 60]], dtype=np.float64))
+
+
+def image(name: str, *objects: tuple[Part, ...] | Bitmap, label: str = "a") -> CocoImage:
+    instances = [
+        Instance(label, bitmap=one, origin=f"shapes[{number}]")
+        if isinstance(one, Bitmap)
+        else Instance(label, one, origin=f"shapes[{number}]")
+        for number, one in enumerate(objects)
+    ]
+    return coco_image(Annotation(name, *SIZE, tuple(instances)))
+
+
+def usual(count: int = 30) -> list[CocoImage]:
+    return [image(f"{number}.png", (box(10, 10 + number),), (box(200, 100),)) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("objects", "oddity"),
+    [
+        pytest.param(((box(10, 10),), (box(11, 10),)), "drawn twice", id="the same outline again"),
+        pytest.param(
+            ((box(10, 10),), Bitmap(11, 11, np.ones((29, 29), bool))), "drawn twice", id="a mask over a polygon"
+        ),
+        pytest.param(((box(10, 10),), (box(100, 100, 2, 2),)), "tiny", id="four pixels"),
+        pytest.param(((box(10, 10),), (box(100, 100, 60, 0.5),)), "tiny", id="a sliver"),
+        pytest.param(((box(10, 10),), (box(100, 100), box(300, 200))), "joined", id="parts far apart"),
+        pytest.param(((box(10, 10),), ring()), "joined", id="a mask of two spots"),
+        pytest.param(((box(100, 100),), (outside(),)), "outside the image", id="most of it is cut off"),
+    ],
+)
+def test_an_odd_object_is_found(objects: tuple, oddity: str):
+    (found,) = odd_objects([*usual(), image("odd.png", *objects)])
+    assert (found.image, found.number, found.oddity) == ("odd.png", 1, oddity)
+    assert found.certainty > LIKELY
+    assert found.expected.startswith("Expected")
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        pytest.param(((box(10, 10),), (box(30, 10),)), id="two that overlap"),
+        pytest.param(((box(10, 10),), (box(100, 100, 20, 20),)), id="a small one"),
+        pytest.param(((box(10, 10),), (box(100, 100), box(135, 100))), id="parts side by side"),
+        pytest.param((), id="none"),
+    ],
+)
+def test_usual_objects_are_not(objects: tuple):
+    assert odd_objects([*usual(), image("fine.png", *objects)]) == []
+
+
+def test_what_many_objects_have_is_no_mistake():
+    apart = [image(f"{number}.png", (box(10, 10), box(200, 200))) for number in range(30)]
+    assert all(one.certainty < LIKELY for one in odd_objects(apart))
+    assert odd_objects([*usual(), *apart])[0].certainty < odd_objects([*usual(), apart[0]])[0].certainty
+
+
+def test_an_object_that_is_odd_twice_is_one_finding():
+    found = odd_objects([*usual(), image("odd.png", (box(5, 5, 2, 2),), (box(5, 5, 2, 2),))])
+    assert sorted((one.number, one.oddity) for one in found) == [(0, "tiny"), (1, "drawn twice")]
+
+
+def test_it_is_named_by_its_place():
+    assert named(image("a.png", (box(1, 1),)), 0) == "shapes[0] (a)"

@@ -1,0 +1,170 @@
+"""The label check of a run: a fake plays the network, which sees what it is told to."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from active_learning.errors import MaskALError
+from active_learning.label_check import check
+from active_learning.label_check.check import check_measured_images, check_new_images
+from active_learning.label_check.comparison import Match
+from active_learning.label_check.passes import ComparedImage
+from active_learning.label_check.pictures import read_pictures
+from active_learning.label_check.results import read_results
+from active_learning.run.run import Run
+from active_learning.sampling.observations import Mask
+from active_learning.settings import Settings
+
+OBJECT = (2, 2, 20, 20)  # as annotated_image has it
+
+
+@dataclass
+class FakePasses:
+    """Detects each object as annotated, but for images in `missing`, in which it detects one more."""
+
+    missing: set[str] = field(default_factory=set)
+    calls: list[tuple[str, int, list[str]]] = field(default_factory=list)
+
+    def __call__(self, run: Run, split: str, images: list[str], loop: int) -> list[ComparedImage]:
+        self.calls.append((split, loop, list(images)))
+        return [ComparedImage(split, name, 24, 32, self.matches(f"{split}/{name}")) for name in images]
+
+    def matches(self, image: str) -> tuple[Match, ...]:
+        same = Match(0, 0, OBJECT, 324, np.array([0.97, 0.01]), 10, 0.95, 0.95)
+        if image not in self.missing:
+            return (same,)
+        mask = Mask(22, 4, np.ones((8, 8), dtype=bool), 64)
+        return same, Match(-1, -1, mask.bounds, 64, np.array([0.98, 0.01]), 10, 0.95, 0.0, mask)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> FakePasses:
+    fake = FakePasses()
+    monkeypatch.setattr(check, "_compared", fake)
+    return fake
+
+
+@pytest.fixture
+def run(settings: Settings) -> Run:
+    """In loop 1, which has added three images."""
+    run = Run(settings, settings.experiments()[0])
+    run.state.loop, run.state.train_images = 1, [f"{number:02d}.png" for number in range(7)]
+    run.state.chosen = {"04.png": 0.1, "05.png": 0.2, "06.png": 0.3}
+    return run
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    with run.files.label_findings.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_new_images_are_checked_by_the_network_that_chose_them(run: Run, passes: FakePasses):
+    check_new_images(run)
+    names = [f"{number:02d}.png" for number in range(2)]
+    assert passes.calls == [("val", 0, names), ("test", 0, names), ("train", 0, ["04.png", "05.png", "06.png"])]
+    check_new_images(run)
+    assert len(passes.calls) == 3  # done is done
+
+
+def test_a_finding_is_written_with_all_that_people_need(run: Run, passes: FakePasses, caplog):
+    passes.missing = {"train/05.png"}
+    with caplog.at_level(logging.INFO):
+        check_new_images(run)
+    (row,) = rows(run)
+    assert {key: row[key] for key in ("image", "split", "object", "class", "finding", "loop")} == {
+        "image": "05.png", "split": "train", "object": "", "class": "", "finding": "missing object", "loop": "1",
+    }  # fmt: skip
+    assert [row[key] for key in ("x0", "y0", "x1", "y1")] == ["22", "4", "30", "12"]
+    assert row["expected"] == "Expected a, as 10 of 10 passes detect one here; nothing is annotated."
+    assert 0.2 < float(row["certainty"]) <= 1
+
+
+def test_the_network_of_a_loop_sees_validation_and_test_images_once(run: Run, passes: FakePasses):
+    run.state.loop = 0
+    check_measured_images(run)
+    run.state.loop = 1
+    check_new_images(run)
+    assert [call[:2] for call in passes.calls] == [("val", 0), ("test", 0), ("train", 0)]
+    check_measured_images(run)
+    assert [call[:2] for call in passes.calls[3:]] == [("val", 1), ("test", 1)]
+
+
+def test_what_is_corrected_is_found_no_more(run: Run, passes: FakePasses):
+    passes.missing = {"train/05.png", "train/06.png"}
+    check_new_images(run)
+    assert [row["image"] for row in rows(run)] == ["05.png", "06.png"]
+    file = run.settings.traindir / "05.json"
+    file.write_text(file.read_text(encoding="utf-8").replace("20, 20", "21, 21"), encoding="utf-8")
+    check_measured_images(run)
+    assert [row["image"] for row in rows(run)] == ["06.png"]
+
+
+def test_odd_objects_of_all_annotated_images_are_among_the_findings(run: Run, passes: FakePasses):
+    file = run.settings.traindir / "01.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    document["shapes"] *= 2
+    file.write_text(json.dumps(document), encoding="utf-8")
+    check_measured_images(run)
+    (row,) = rows(run)
+    assert (row["image"], row["object"], row["finding"]) == ("01.png", "shapes[1]", "drawn twice")
+    (picture,) = read_pictures(run.files.label_check)
+    assert picture.finding.annotated and (run.files.label_check / picture.picture).stat().st_size > 100
+
+
+@pytest.mark.parametrize("label_check", [True, "review"])
+def test_a_failure_is_a_warning(run: Run, monkeypatch, caplog, label_check: bool | str):
+    def fail(*what: object) -> list[ComparedImage]:
+        raise MaskALError("05.png: no network today")
+
+    run.settings = run.settings.model_copy(update={"label_check": label_check})
+    monkeypatch.setattr(check, "_compared", fail)
+    check_new_images(run)
+    assert "The label check could not be made; the run goes on without: 05.png: no network today" in caplog.text
+    assert not run.files.label_findings.exists()
+
+
+def test_off_is_off(run: Run, passes: FakePasses):
+    run.settings = run.settings.model_copy(update={"label_check": False})
+    check_measured_images(run)
+    check_new_images(run)
+    assert passes.calls == [] and not run.files.label_check.exists()
+
+
+@pytest.mark.parametrize("name", ["findings.json", "detected000.json"])
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"name": 3}]', '{"measured": "x"}'])
+def test_damaged_files_are_a_warning(run: Run, passes: FakePasses, caplog, name: str, content: str):
+    check_new_images(run)
+    for file in run.files.label_check.glob("*.json"):
+        file.unlink()
+    (run.files.label_check / name).write_text(content, encoding="utf-8")
+    check_new_images(run)
+    assert f"{run.files.label_check / name}: " in caplog.text or read_results(run.files).batch == 1
+
+
+def test_a_persons_file_of_that_name_is_kept(run: Run, passes: FakePasses):
+    run.files.label_findings.parent.mkdir(parents=True, exist_ok=True)
+    run.files.label_findings.write_text("mine", encoding="utf-8")
+    check_measured_images(run)
+    assert Path(f"{run.files.label_findings}.orig").read_text(encoding="utf-8") == "mine"
+
+
+def test_what_the_network_detected_is_read_back_as_it_was(run: Run, passes: FakePasses):
+    from active_learning.label_check.results import read_detected, write_detected
+
+    passes.missing = {"val/00.png"}
+    images = passes(run, "val", ["00.png", "01.png"], 0)
+    write_detected(run.files, 0, images)
+    again = read_detected(run.files, 0, 2)
+    assert again is not None
+    for one, other in zip(images, again, strict=True):
+        assert (one.split, one.name, one.height, one.width) == (other.split, other.name, other.height, other.width)
+        for match, same in zip(one.matches, other.matches, strict=True):
+            assert np.allclose(match.probabilities, same.probabilities)
+            assert (match.number, match.box, match.passes, match.iou) == (same.number, same.box, same.passes, same.iou)
