@@ -122,7 +122,7 @@ def _not_objects(images: Sequence[ComparedImage], classes: int) -> list[Suspicio
     if not len(rows):
         return []
     features = [np.ones(len(rows)), rows.sizes, rows.sizes**2]
-    prior = Prior(np.array([-2, 0, 0] + [0] * classes, float), np.array([0.25, 2, 2] + [1] * classes, float))
+    prior = Prior(np.array([-3, 0, 0] + [0] * classes, float), np.array([4, 2, 2] + [1] * classes, float))
     unseen = np.array([match.passes == 0 for match in rows.matches])
     columns = np.column_stack([*features, rows.of_class(rows.labels)])
     blame, missed = persons_blame(unseen, columns, prior)
