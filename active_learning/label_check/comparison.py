@@ -62,6 +62,7 @@ class Match:
         area: pixels of the same.
         probabilities: (K,) as `ObservedObject`; zeros without an observation. So are `passes`, `agreement` and `iou`.
         iou: of the two masks.
+        shared: how much of the object lies in other annotated objects, 0 to 1; such are detected less often.
         observed: the observation's pixels; None without one.
     """
 
@@ -73,13 +74,14 @@ class Match:
     passes: int = 0
     agreement: float = 0.0
     iou: float = 0.0
+    shared: float = 0.0
     observed: Mask | None = None
 
 
 def observe(passes: Sequence[Sequence[Detection]], iou_threshold: float) -> list[ObservedObject]:
-    """The observations of T passes, of all classes together; the surest first."""
-    groups = group_detections(passes, iou_threshold)
-    return sorted((_observed(members, len(passes)) for members in groups), key=lambda one: -one.foreground)
+    """The observations of T passes, of all classes together, that have a pixel; the surest first."""
+    found = (_observed(members, len(passes)) for members in group_detections(passes, iou_threshold))
+    return sorted((one for one in found if one.mask.area), key=lambda one: -one.foreground)
 
 
 def _observed(members: Sequence[Member], passes: int) -> ObservedObject:
@@ -109,12 +111,16 @@ def compare(objects: Sequence[LabelledObject], observed: Sequence[ObservedObject
             row, place = int(rows[number]), int(places[number])
             if row not in partner and place not in partner.values():
                 partner[row] = place
-    found = [_match(one, classes) for one in objects]
+    masks = [one.mask for one in objects]
+    found = [
+        replace(_match(one, classes), shared=_covered(one.mask, masks[:row] + masks[row + 1 :]))
+        for row, one in enumerate(objects)
+    ]
     for row, place in partner.items():
         seen = observed[place]
         found[row] = replace(found[row], iou=float(ious[row, place]), **_as_observed(seen))
     alone = (seen for place, seen in enumerate(observed) if place not in partner.values())
-    return found + [_alone(seen) for seen in alone if not _lies_in(seen.mask, [one.mask for one in objects])]
+    return found + [_alone(seen) for seen in alone if _covered(seen.mask, masks) < UNDER_IT]
 
 
 def _ious(objects: Sequence[LabelledObject], observed: Sequence[ObservedObject]) -> npt.NDArray[np.float64]:
@@ -130,15 +136,15 @@ def _ious(objects: Sequence[LabelledObject], observed: Sequence[ObservedObject])
     return ious
 
 
-def _lies_in(mask: Mask, objects: Sequence[Mask]) -> bool:
-    """Whether so much of it as UNDER_IT is covered by the objects together."""
+def _covered(mask: Mask, others: Sequence[Mask]) -> float:
+    """The share of a mask that lies in the others together."""
     covered = np.zeros_like(mask.pixels)
-    for one in objects:
+    for one in others:
         x0, y0 = max(one.x, mask.x), max(one.y, mask.y)
         x1, y1 = min(one.bounds[2], mask.bounds[2]), min(one.bounds[3], mask.bounds[3])
         if x0 < x1 and y0 < y1:
             covered[y0 - mask.y : y1 - mask.y, x0 - mask.x : x1 - mask.x] |= one.window(x0, y0, x1, y1)
-    return bool(np.count_nonzero(covered & mask.pixels) >= UNDER_IT * mask.area)
+    return float(np.count_nonzero(covered & mask.pixels) / max(mask.area, 1))
 
 
 def _match(one: LabelledObject, classes: int) -> Match:

@@ -23,7 +23,7 @@ from active_learning.label_check.error_models import (
 from active_learning.label_check.findings import Kind
 from active_learning.label_check.passes import ComparedImage
 
-CLEARLY_SEEN = 0.5  # the mean probability from which an observation's outline is compared with a person's
+CLEARLY_SEEN = 0.5  # the mean probability of the annotated class from which outlines are compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +121,9 @@ def _not_objects(images: Sequence[ComparedImage], classes: int) -> list[Suspicio
     rows = _Rows.of(images, classes, lambda match: match.number >= 0)
     if not len(rows):
         return []
-    features = [np.ones(len(rows)), rows.sizes, rows.sizes**2]
-    prior = Prior(np.array([-3, 0, 0] + [0] * classes, float), np.array([4, 2, 2] + [1] * classes, float))
+    shared = np.array([match.shared for match in rows.matches])
+    features = [np.ones(len(rows)), rows.sizes, rows.sizes**2, shared]
+    prior = Prior(np.array([-3, 0, 0, 1] + [0] * classes, float), np.array([4, 2, 2, 0.5] + [1] * classes, float))
     unseen = np.array([match.passes == 0 for match in rows.matches])
     columns = np.column_stack([*features, rows.of_class(rows.labels)])
     blame, missed = persons_blame(unseen, columns, prior)
@@ -146,9 +147,7 @@ def _other_classes(images: Sequence[ComparedImage], classes: int) -> list[Suspic
 
 def _poor_outlines(images: Sequence[ComparedImage], classes: int) -> list[Suspicion]:
     """The network's error: its outline is poor. How poor it usually is, is learned a class and size."""
-    rows = _Rows.of(
-        images, classes, lambda match: match.number >= 0 and match.probabilities.sum() >= CLEARLY_SEEN and match.iou > 0
-    )
+    rows = _Rows.of(images, classes, lambda match: match.iou > 0 and match.probabilities[match.label] >= CLEARLY_SEEN)
     if not len(rows):
         return []
     columns = [rows.agreement, rows.sizes, _standardised(logit(rows.foreground))]

@@ -41,7 +41,7 @@ class FakePasses:
         if image not in self.missing:
             return (same,)
         mask = Mask(22, 4, np.ones((8, 8), dtype=bool), 64)
-        return same, Match(-1, -1, mask.bounds, 64, np.array([0.98, 0.01]), 10, 0.95, 0.0, mask)
+        return same, Match(-1, -1, mask.bounds, 64, np.array([0.98, 0.01]), 10, 0.95, observed=mask)
 
 
 @pytest.fixture
