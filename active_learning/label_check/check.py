@@ -16,7 +16,7 @@ from active_learning.errors import MaskALError, first_line
 from active_learning.label_check.comparison import outlines_of
 from active_learning.label_check.findings import LISTED, LabelFinding, Split, ranked
 from active_learning.label_check.judge import Suspicion, in_words, judge
-from active_learning.label_check.passes import ComparedImage, compare_images, labelled_object
+from active_learning.label_check.passes import AnnotatedImages, ComparedImage, compare_images, labelled_object
 from active_learning.label_check.pictures import write_pictures
 from active_learning.label_check.results import (
     CheckResults,
@@ -67,7 +67,7 @@ def _check_new(run: Run) -> None:
     results, network = read_results(run.files), run.state.loop - 1
     if results.batch < run.state.loop:
         reference = _of_measured_images(run, network)
-        new = _compared(run, "train", sorted(run.state.chosen), network)
+        new = _compared(run, {"train": sorted(run.state.chosen)}, network)
         found = judge([*reference, *new], len(run.settings.classes))
         of_new = [one for one in found if one.image.split == "train"]
         _update(run, replace(results, batch=run.state.loop), of_new, new)
@@ -78,24 +78,27 @@ def _of_measured_images(run: Run, loop: int) -> list[ComparedImage]:
     known = read_detected(run.files, loop, len(run.settings.classes))
     if known is not None:
         return known
-    found = [one for split in MEASURED for one in _compared(run, split, run.data.images(split), loop)]
+    found = _compared(run, {split: run.data.images(split) for split in MEASURED}, loop)
     write_detected(run.files, loop, found)
     return found
 
 
-def _compared(run: Run, split: str, images: Sequence[str], loop: int) -> list[ComparedImage]:
+def _compared(run: Run, images: Mapping[str, Sequence[str]], loop: int) -> list[ComparedImage]:
+    """The images of each split with what the network of a loop detects in them."""
     cfg = run.network.config.clone()
     heads = cfg.MODEL.ROI_HEADS
     heads.SCORE_THRESH_TEST = min(SEEN_FROM, heads.SCORE_THRESH_TEST)
-    annotated = run.data.annotated(split, images)
-    logger.info("Checking the annotations of %s (%s)", counted(len(annotated), "image"), split)
+    annotated = [
+        AnnotatedImages(split, run.data.folder(split), tuple(run.data.annotated(split, names).values()))
+        for split, names in images.items()
+    ]
+    count = sum(len(one.images) for one in annotated)
+    logger.info("Checking the annotations of %s (%s)", counted(count, "image"), " and ".join(images))
     found, fault = run_on_all_ranks(
         compare_images,
         cfg,
         weights_of(run.files, loop),
-        run.data.folder(split),
-        list(annotated.values()),
-        split=split,
+        annotated,
         classes=run.settings.classes,
         passes=run.experiment.mcd_iterations,
         seed=run.experiment.seed,
@@ -103,7 +106,7 @@ def _compared(run: Run, split: str, images: Sequence[str], loop: int) -> list[Co
     )
     if fault:
         raise MaskALError(fault)
-    return sorted(found, key=lambda one: one.name)
+    return sorted(found, key=lambda one: (one.split, one.name))
 
 
 def _update(run: Run, results: CheckResults, found: Sequence[Suspicion], checked: Sequence[ComparedImage]) -> None:

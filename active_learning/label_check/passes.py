@@ -21,6 +21,7 @@ from active_learning.system.processes import ranks
 from active_learning.system.progress import progress
 
 if TYPE_CHECKING:
+    from active_learning.network.mc_dropout import MonteCarloDropout
     from detectron2.config import CfgNode
 
 FITS_WELL = 0.75  # IoU from which the outline that the network found is not kept: nothing is wrong with the person's
@@ -37,28 +38,42 @@ class ComparedImage:
     matches: tuple[Match, ...]
 
 
+@dataclass(frozen=True)
+class AnnotatedImages:
+    """The annotated images of a split, in its folder."""
+
+    split: str
+    folder: Path
+    images: tuple[CocoImage, ...]
+
+    def share(self, rank: int, count: int) -> AnnotatedImages:
+        return replace(self, images=self.images[rank::count])
+
+
 def compare_images(
     cfg: CfgNode,
     weights: Path,
-    folder: Path,
-    images: Sequence[CocoImage],
+    annotated: Sequence[AnnotatedImages],
     *,
-    split: str,
     classes: Sequence[str],
     passes: int,
     seed: int,
     iou_threshold: float,
 ) -> tuple[list[ComparedImage], str]:
-    """The images of a folder, each compared, in any order, and the first fault of a process that failed.
+    """The images of some splits, each compared, in any order, and the first fault of a process that failed.
 
     A process that fails still meets the others, so that they can go on. An image that cannot be read is left out.
     """
+    from active_learning.network.mc_dropout import MonteCarloDropout
+    from active_learning.network.prediction import load_network
+
     group, found, fault = ranks(), list[ComparedImage](), ""
+    share = [one.share(group.rank, group.count) for one in annotated]
+    total = sum(len(one.images) for one in share)
     try:
-        share = images[group.rank :: group.count]
-        compared = _compare(cfg, weights, folder, share, split, classes, (passes, seed, iou_threshold))
-        shown = group.rank == 0
-        with progress(compared, what="label check", unit="image", total=len(share), shown=shown) as bar:
+        sampler = MonteCarloDropout(load_network(cfg, weights), cfg, passes=passes, seed=seed)
+        compared = (image for one in share for image in _compare(sampler, one, classes, iou_threshold))
+        with progress(compared, what="label check", unit="image", total=total, shown=group.rank == 0) as bar:
             found = list(bar)
     except Exception as error:  # noqa: BLE001 (a rank that raised would leave the others waiting; it is reported)
         fault = f"{type(error).__name__}: {first_line(error)}"
@@ -67,27 +82,19 @@ def compare_images(
 
 
 def _compare(
-    cfg: CfgNode,
-    weights: Path,
-    folder: Path,
-    images: Sequence[CocoImage],
-    split: str,
-    classes: Sequence[str],
-    how: tuple[int, int, float],
+    sampler: MonteCarloDropout, annotated: AnnotatedImages, classes: Sequence[str], iou_threshold: float
 ) -> Iterator[ComparedImage]:
     from active_learning.network.image_batches import read_images
-    from active_learning.network.mc_dropout import MonteCarloDropout
-    from active_learning.network.prediction import load_network
 
-    passes, seed, iou_threshold = how
-    sampler = MonteCarloDropout(load_network(cfg, weights), cfg, passes=passes, seed=seed)
-    inputs = read_images(folder, [image.name for image in images], cfg)
-    for image, one in zip(images, inputs, strict=True):
+    inputs = read_images(annotated.folder, [image.name for image in annotated.images], sampler.cfg)
+    for image, one in zip(annotated.images, inputs, strict=True):
         if isinstance(one, UnreadableImage):
             continue
         seen = observe(sampler.forward_passes(one.name, one.content).passes, iou_threshold)
         matches = compare(labelled_objects(image, classes), seen, len(classes))
-        yield ComparedImage(split, image.name, image.height, image.width, tuple(map(_without_good_masks, matches)))
+        yield ComparedImage(
+            annotated.split, image.name, image.height, image.width, tuple(map(_without_good_masks, matches))
+        )
 
 
 def labelled_objects(image: CocoImage, classes: Sequence[str]) -> list[LabelledObject]:

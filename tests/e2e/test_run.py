@@ -55,6 +55,8 @@ def test_a_whole_run_chooses_and_retrains(tiny_project):
     assert not list(tiny_project.folder.rglob("*.maskal-draft"))
     assert "train size" in output
     report = tiny_project.file("results", "exp1", "report.html").read_text(encoding="utf-8")
+    assert rows_of(results / "label_check.csv")[0][:5] == ["image", "split", "object", "class", "finding"]
+    assert "label check could not" not in output
     assert 'id="learning-curve"' in report and 'id="why"' in report
     assert "http" not in report
     coco = json.loads(tiny_project.file("data", "train.json").read_text(encoding="utf-8"))

@@ -15,6 +15,8 @@ import torch
 import auto_annotate
 import maskAL
 from active_learning.acquisition.acquire import score_images
+from active_learning.annotations.coco import CocoImage
+from active_learning.label_check.passes import AnnotatedImages, compare_images
 from active_learning.network.evaluation import evaluate
 from active_learning.network.image_faults import train_loader
 from active_learning.network.mc_dropout import MonteCarloDropout
@@ -38,10 +40,11 @@ TRAINING = 1796  # 3 steps, 2 evaluations of 7 images, 2 checkpoints
 INFERENCE = 3  # an image
 SAMPLING = {("FPN", 4): 7, ("FPN", 10): 7, ("C4", 4): 7, ("DC5", 4): 7, ("Cascade", 4): 7}  # an image: (kind, T)
 POOL = 663  # 6 images, T = 2, and loading the network
+LABEL_CHECK = 663  # 6 images, T = 2, and loading the network
 EVALUATION = {"FPN": 5, "Cascade": 5}  # an image, two thresholds
 PRE_LABELS = 4  # an image
 AUTO_ANNOTATE = 789  # 3 images, and loading the network
-WHOLE_LOOP = 6399  # 2 trainings of 2 steps, a pool of 11 images
+WHOLE_LOOP = 8820  # 2 trainings of 2 steps, a pool of 11 images, 3 label checks, each of which loads a network
 STUDY_TOOLS = {"tsne": 909, "uncertainty_forward_passes": 807}  # 14 and 4 images, and loading the network
 
 
@@ -168,6 +171,20 @@ def test_scoring_the_pool_with_workers(cuda, make_cfg, make_model, image_folder,
     records = score_images(cfg, weights, image_folder, IMAGES, **limits, records_file=tmp_path / "records.jsonl")
     check(cuda, POOL)
     assert all(record.objects for record in records.values())
+
+
+def test_label_check(cuda, make_cfg, make_model, image_folder, tmp_path):
+    """As many as scoring the pool: comparing is done on the processor, and waits for nothing."""
+    cfg, weights = make_cfg(), tmp_path / "weights.pth"
+    save_weights(make_model(cfg), weights)
+    images = tuple(CocoImage(name, 96, 96, (), (), 0, ()) for name in IMAGES)
+    annotated = [AnnotatedImages("val", image_folder, images[:3]), AnnotatedImages("test", image_folder, images[3:])]
+    how = {"classes": CLASSES, "passes": 2, "seed": 0, "iou_threshold": 0.5}
+    cuda.reset()
+    found, fault = compare_images(cfg, weights, annotated, **how)
+    check(cuda, LABEL_CHECK)
+    assert not fault
+    assert all(image.matches for image in found)
 
 
 @pytest.mark.parametrize("kind", ["FPN", "Cascade"])

@@ -30,11 +30,12 @@ class FakePasses:
     """Detects each object as annotated, but for images in `missing`, in which it detects one more."""
 
     missing: set[str] = field(default_factory=set)
-    calls: list[tuple[str, int, list[str]]] = field(default_factory=list)
+    calls: list[tuple[dict[str, list[str]], int]] = field(default_factory=list)
 
-    def __call__(self, run: Run, split: str, images: list[str], loop: int) -> list[ComparedImage]:
-        self.calls.append((split, loop, list(images)))
-        return [ComparedImage(split, name, 24, 32, self.matches(f"{split}/{name}")) for name in images]
+    def __call__(self, run: Run, images: dict[str, list[str]], loop: int) -> list[ComparedImage]:
+        self.calls.append((images, loop))
+        pairs = ((split, name) for split, names in images.items() for name in names)
+        return [ComparedImage(split, name, 24, 32, self.matches(f"{split}/{name}")) for split, name in pairs]
 
     def matches(self, image: str) -> tuple[Match, ...]:
         same = Match(0, 0, OBJECT, 324, np.array([0.97, 0.01]), 10, 0.95, 0.95)
@@ -68,9 +69,9 @@ def rows(run: Run) -> list[dict[str, str]]:
 def test_new_images_are_checked_by_the_network_that_chose_them(run: Run, passes: FakePasses):
     check_new_images(run)
     names = [f"{number:02d}.png" for number in range(2)]
-    assert passes.calls == [("val", 0, names), ("test", 0, names), ("train", 0, ["04.png", "05.png", "06.png"])]
+    assert passes.calls == [({"val": names, "test": names}, 0), ({"train": ["04.png", "05.png", "06.png"]}, 0)]
     check_new_images(run)
-    assert len(passes.calls) == 3  # done is done
+    assert len(passes.calls) == 2  # done is done
 
 
 def test_a_finding_is_written_with_all_that_people_need(run: Run, passes: FakePasses, caplog):
@@ -91,9 +92,9 @@ def test_the_network_of_a_loop_sees_validation_and_test_images_once(run: Run, pa
     check_measured_images(run)
     run.state.loop = 1
     check_new_images(run)
-    assert [call[:2] for call in passes.calls] == [("val", 0), ("test", 0), ("train", 0)]
+    assert [(list(images), loop) for images, loop in passes.calls] == [(["val", "test"], 0), (["train"], 0)]
     check_measured_images(run)
-    assert [call[:2] for call in passes.calls[3:]] == [("val", 1), ("test", 1)]
+    assert [(list(images), loop) for images, loop in passes.calls[2:]] == [(["val", "test"], 1)]
 
 
 def test_what_is_corrected_is_found_no_more(run: Run, passes: FakePasses):
@@ -162,7 +163,7 @@ def test_what_the_network_detected_is_read_back_as_it_was(run: Run, passes: Fake
     from active_learning.label_check.results import read_detected, write_detected
 
     passes.missing = {"val/00.png"}
-    images = passes(run, "val", ["00.png", "01.png"], 0)
+    images = passes(run, {"val": ["00.png", "01.png"]}, 0)
     write_detected(run.files, 0, images)
     again = read_detected(run.files, 0, 2)
     assert again is not None
