@@ -39,21 +39,21 @@ class Data:
 def drawn(name: str, out: Path, images: Mapping[str, int]) -> Data:
     """The demo's heads, with the class shares that the name stands for."""
     folder = out / "datasets"
-    _draw(folder, images, seed=0, shares=SHARES_OF[name])
+    draw(folder, images, seed=0, shares=SHARES_OF[name])
     return Data(name, folder, CLASSES)
 
 
 def start_images(out: Path, images: Mapping[str, int]) -> Data:
     """Other drawn images in which every head is of one class."""
     folder = out / "datasets"
-    _draw(folder, images, seed=1, shares=SHARES_OF["demo_mild"])
+    draw(folder, images, seed=1, shares=SHARES_OF["demo_mild"])
     for path in folder.glob("*/*.json"):
         write_if_changed(path, re.sub(r'"label": "\w+"', '"label": "head"', path.read_text(encoding="utf-8")))
     return Data("start", folder, ("head",))
 
 
-def _draw(out: Path, images: Mapping[str, int], seed: int, shares: Sequence[float]) -> None:
-    """Leaves images alone that are there already."""
+def draw(out: Path, images: Mapping[str, int], seed: int, shares: Sequence[float]) -> None:
+    """Draws images in a process; leaves them alone where they are there already."""
     options = {"--images": images["train"], "--val": images["val"], "--test": images["test"], "--seed": seed}
     call = [sys.executable, str(ROOT / "demo" / "make_dataset.py"), "--out", str(out), "--size", SIZE]
     call += [str(word) for option in options.items() for word in option]

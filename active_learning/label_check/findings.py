@@ -25,7 +25,7 @@ Kind = Literal[
     "outside the image",
     "joined",
 ]
-Split = Literal["train", "val", "test"]
+Split = Annotated[str, Field(pattern=r"^(train|val|test)$")]
 Box = tuple[Finite, Finite, Finite, Finite]
 Outline = Annotated[tuple[Finite, ...], Field(min_length=6)]  # x0, y0, x1, y1, ... in pixels
 LISTED = 0.2  # the certainty from which a finding is kept; from LIKELY on it is more likely right than wrong

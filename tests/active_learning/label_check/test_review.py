@@ -32,7 +32,7 @@ def run(settings: Settings) -> Run:
 def finding(run: Run, split: str, image: str, certainty: float) -> LabelFinding:
     digest = digest_of(run.data.annotated(split, [image])[image])
     box = (1.0, 1.0, 9.0, 9.0)
-    return LabelFinding(image, split, "shapes[0]", "a", "other class", "Expected b.", box, certainty, 0, digest)  # type: ignore[arg-type]
+    return LabelFinding(image, split, "shapes[0]", "a", "other class", "Expected b.", box, certainty, 0, digest)
 
 
 def offered(run: Run) -> set[str]:
