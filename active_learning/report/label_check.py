@@ -37,7 +37,8 @@ def label_check_section(runs: Sequence[RunResult]) -> LabelCheckSection | None:
     if not (likely := [one for one in results.findings if one.is_likely]):
         return None
     sure = sum(one.is_sure for one in likely)
-    sentence = f"{counted(len(likely), 'annotation')} of {newest.folder.name} look wrong, {sure} of them surely."
+    verb = "looks" if len(likely) == 1 else "look"
+    sentence = f"{counted(len(likely), 'annotation')} of {newest.folder.name} {verb} wrong, {sure} of them surely."
     folder = newest.files.label_check
     pictures = [replace(one, picture=_address((folder / one.picture).read_bytes())) for one in read_pictures(folder)]
     return LabelCheckSection(newest.folder.name, sentence, _rows(likely), pictures)
