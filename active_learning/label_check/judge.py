@@ -23,6 +23,7 @@ from active_learning.label_check.error_models import (
 from active_learning.label_check.findings import Kind
 from active_learning.label_check.passes import ComparedImage
 
+FURTHEST = 3.0  # standard deviations
 CLEARLY_SEEN = 0.5  # the mean probability of the annotated class from which outlines are compared
 
 
@@ -89,7 +90,8 @@ class _Rows:
 
 
 def _standardised(values: Values) -> Values:
-    return np.asarray((values - values.mean()) / (values.std() + 1e-9))
+    """A single one that is far off would explain its own error."""
+    return np.asarray(((values - values.mean()) / (values.std() + 1e-9)).clip(-FURTHEST, FURTHEST))
 
 
 def judge(images: Sequence[ComparedImage], classes: int) -> list[Suspicion]:

@@ -66,7 +66,7 @@ def test_a_validation_image_is_offered_corrected_and_used(settings: Settings, pa
     assert orig.exists() == ((settings.valdir / "00.json").read_bytes() != before) == corrects
     assert not offered.exists()
     assert findings(settings) == ([] if corrects else ["val/00.png"])
-    assert ("21" in (settings.dataroot / "val.json").read_text(encoding="utf-8")) == corrects
+    assert ("21.0" in (settings.dataroot / "val.json").read_text(encoding="utf-8")) == corrects
 
 
 def test_a_failing_check_ends_no_run(settings: Settings, passes: FakePasses, monkeypatch: pytest.MonkeyPatch, capsys):
