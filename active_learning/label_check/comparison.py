@@ -62,6 +62,7 @@ class Match:
         area: pixels of the same.
         probabilities: (K,) as `ObservedObject`; zeros without an observation. So are `passes`, `agreement` and `iou`.
         iou: of the two masks.
+        touched: how much of an object without an observation lies in those of others, 0 to 1.
         shared: how much of the object lies in other annotated objects, 0 to 1; such are detected less often.
         observed: the observation's pixels; None without one.
     """
@@ -74,6 +75,7 @@ class Match:
     passes: int = 0
     agreement: float = 0.0
     iou: float = 0.0
+    touched: float = 0.0
     shared: float = 0.0
     observed: Mask | None = None
 
@@ -119,6 +121,8 @@ def compare(objects: Sequence[LabelledObject], observed: Sequence[ObservedObject
     for row, place in partner.items():
         seen = observed[place]
         found[row] = replace(found[row], iou=float(ious[row, place]), **_as_observed(seen))
+    for row in sorted(set(range(len(objects))) - set(partner)):
+        found[row] = replace(found[row], touched=_covered(masks[row], [seen.mask for seen in observed]))
     alone = (seen for place, seen in enumerate(observed) if place not in partner.values())
     return found + [_alone(seen) for seen in alone if _covered(seen.mask, masks) < UNDER_IT]
 

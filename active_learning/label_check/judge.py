@@ -24,6 +24,7 @@ from active_learning.label_check.findings import Kind
 from active_learning.label_check.passes import ComparedImage
 
 FURTHEST = 3.0  # standard deviations
+TOUCHED = 0.1  # an object of which so much lies in observations of others is seen, if together with them
 CLEARLY_SEEN = 0.5  # the mean probability of the annotated class from which outlines are compared
 
 
@@ -126,7 +127,7 @@ def _not_objects(images: Sequence[ComparedImage], classes: int) -> list[Suspicio
     shared = np.array([match.shared for match in rows.matches])
     features = [np.ones(len(rows)), rows.sizes, rows.sizes**2, shared]
     prior = Prior(np.array([-3, 0, 0, 1] + [0] * classes, float), np.array([4, 2, 2, 0.5] + [1] * classes, float))
-    unseen = np.array([match.passes == 0 for match in rows.matches])
+    unseen = np.array([match.passes == 0 and match.touched < TOUCHED for match in rows.matches])
     columns = np.column_stack([*features, rows.of_class(rows.labels)])
     blame, missed = persons_blame(unseen, columns, prior)
     return [

@@ -72,6 +72,7 @@ class _Match:
     passes: Count
     agreement: Share
     iou: Share
+    touched: Share
     shared: Share
 
 
@@ -119,7 +120,7 @@ def write_detected(files: OutputFiles, loop: int, images: Sequence[ComparedImage
 def _document(match: Match) -> dict[str, Any]:
     rounded = match.probabilities.round(DECIMALS)
     likely = {int(index): float(rounded[index]) for index in np.flatnonzero(rounded)}
-    numbers = {name: round(getattr(match, name), DECIMALS) for name in ("agreement", "iou", "shared")}
+    numbers = {name: round(getattr(match, name), DECIMALS) for name in ("agreement", "iou", "touched", "shared")}
     same = {name: getattr(match, name) for name in ("number", "label", "box", "area", "passes")}
     return {**same, **numbers, "probabilities": likely}
 
@@ -150,6 +151,4 @@ def _match(one: _Match, classes: int) -> Match:
     probabilities = np.zeros(classes)
     for index, value in one.probabilities.items():
         probabilities[index] = value
-    return Match(
-        one.number, one.label, one.box, one.area, probabilities, one.passes, one.agreement, one.iou, one.shared
-    )
+    return Match(**{**vars(one), "probabilities": probabilities})
