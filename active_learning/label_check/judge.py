@@ -171,7 +171,7 @@ def in_words(one: Suspicion, classes: Sequence[str], passes: int) -> str:
         return f"Expected {expected}, as {seen} detect one here; nothing is annotated."
     label = classes[match.label]
     if one.kind == "not an object":
-        usual = f"though such a {label} is detected in {one.usual:.0%} of cases"
+        usual = f"though {label} of such a size is detected in {one.usual:.0%} of cases"
         return f"Expected nothing, as none of {passes} passes detects an object here, {usual}; annotated as {label}."
     if one.kind == "other class":
         return f"Expected {expected}, as {seen} detect it in this outline; annotated as {label}."

@@ -93,7 +93,7 @@ def test_words_of_the_others_say_what_is_usual(right_images):
         found = judge(with_one(right_images(200), WRONG[kind]), CLASSES)
         words += [in_words(one, NAMES, 10) for one in found if one.kind == kind and one.image.name == "wrong.png"]
     assert words[0].startswith(
-        "Expected nothing, as none of 10 passes detects an object here, though such a a is detected in"
+        "Expected nothing, as none of 10 passes detects an object here, though a of such a size is detected in"
     )
     assert words[-1].startswith(
         "Expected an outline that fits what 10 of 10 passes detect, as other outlines of a do with IoU 0.9"
