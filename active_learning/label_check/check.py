@@ -6,7 +6,6 @@ It changes no annotation, and what goes wrong in it is a warning: the run goes o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -16,7 +15,13 @@ from active_learning.errors import MaskALError, first_line
 from active_learning.label_check.comparison import outlines_of
 from active_learning.label_check.findings import LISTED, LabelFinding, Split, ranked
 from active_learning.label_check.judge import Suspicion, in_words, judge
-from active_learning.label_check.passes import AnnotatedImages, ComparedImage, compare_images, labelled_object
+from active_learning.label_check.passes import (
+    AnnotatedImages,
+    ComparedImage,
+    compare_images,
+    digest_of,
+    labelled_object,
+)
 from active_learning.label_check.pictures import write_pictures
 from active_learning.label_check.results import (
     CheckResults,
@@ -59,7 +64,7 @@ def _without_failing(run: Run, check: Callable[[Run], None]) -> None:
 def _check_measured(run: Run) -> None:
     results = read_results(run.files)
     if results.measured < run.state.loop:
-        checked = _of_measured_images(run, run.state.loop)
+        checked = _detect_in_measured_images(run, run.state.loop)
         _update(run, replace(results, measured=run.state.loop), judge(checked, len(run.settings.classes)), checked)
 
 
@@ -74,10 +79,13 @@ def _check_new(run: Run) -> None:
 
 
 def _of_measured_images(run: Run, loop: int) -> list[ComparedImage]:
-    """What the network of a loop detects in the validation and test images; kept for the check of new images."""
+    """What the network of a loop detected in the validation and test images."""
     known = read_detected(run.files, loop, len(run.settings.classes))
-    if known is not None:
-        return known
+    return _detect_in_measured_images(run, loop) if known is None else known
+
+
+def _detect_in_measured_images(run: Run, loop: int) -> list[ComparedImage]:
+    """It is kept, as the check of new images learns from it how often the network is wrong."""
     found = _compared(run, {split: run.data.images(split) for split in MEASURED}, loop)
     write_detected(run.files, loop, found)
     return found
@@ -115,7 +123,8 @@ def _update(run: Run, results: CheckResults, found: Sequence[Suspicion], checked
     anew = {(one.split, one.name) for one in checked}
     kept = [one for one in results.findings if (one.split, one.image) not in anew and one.finding not in ODDITIES]
     kept = [one for one in kept if digest_of(annotated[one.split].get(one.image)) == one.digest]
-    new = [_finding(run, one, annotated[one.image.split][one.image.name]) for one in found if one.certainty >= LISTED]
+    now = [(one, annotated[one.image.split].get(one.image.name)) for one in found if one.certainty >= LISTED]
+    new = [_finding(run, one, image) for one, image in now if image and digest_of(image) == one.image.digest]
     odd = [one for split in SPLITS for one in _odd(run, split, annotated[split])]
     findings = ranked([*kept, *new, *odd])
     write_results(run.files, replace(results, findings=tuple(findings)))
@@ -135,14 +144,6 @@ def _images_of(run: Run, split: str) -> list[str]:
     return run.present_train_images if split == "train" else run.data.images(split)
 
 
-def digest_of(image: CocoImage | None) -> str:
-    """Of the objects as they are annotated; "" of none."""
-    if image is None:
-        return ""
-    text = "\n".join((*image.labels, *image.regions))
-    return hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest()
-
-
 def _finding(run: Run, one: Suspicion, image: CocoImage) -> LabelFinding:
     number = one.match.number
     annotated = labelled_object(image, number, run.settings.classes) if number >= 0 else None
@@ -156,7 +157,7 @@ def _finding(run: Run, one: Suspicion, image: CocoImage) -> LabelFinding:
         box=one.match.box,
         certainty=round(one.certainty, 4),
         loop=run.state.loop,
-        digest=digest_of(image),
+        digest=one.image.digest,
         annotated=outlines_of(annotated.mask) if annotated else (),
         detected=outlines_of(one.match.observed) if one.match.observed else (),
     )

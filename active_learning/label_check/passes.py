@@ -5,6 +5,7 @@ Several processes share the images; what is kept of an image is small, so that m
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,13 +30,17 @@ FITS_WELL = 0.75  # IoU from which the outline that the network found is not kep
 
 @dataclass(frozen=True)
 class ComparedImage:
-    """An image of a split, of height x width pixels, with what belongs together in it (`compare`)."""
+    """An image of a split, of height x width pixels, with what belongs together in it (`compare`).
+
+    `digest`: of its annotation as it was compared.
+    """
 
     split: str
     name: str
     height: int
     width: int
     matches: tuple[Match, ...]
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,16 @@ def _compare(
             continue
         seen = observe(sampler.forward_passes(one.name, one.content).passes, iou_threshold)
         matches = compare(labelled_objects(image, classes), seen, len(classes))
-        yield ComparedImage(
-            annotated.split, image.name, image.height, image.width, tuple(map(_without_good_masks, matches))
-        )
+        kept = tuple(map(_without_good_masks, matches))
+        yield ComparedImage(annotated.split, image.name, image.height, image.width, kept, digest_of(image))
+
+
+def digest_of(image: CocoImage | None) -> str:
+    """Of the objects as they are annotated; "" of none."""
+    if image is None:
+        return ""
+    text = "\n".join((*image.labels, *image.regions))
+    return hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest()
 
 
 def labelled_objects(image: CocoImage, classes: Sequence[str]) -> list[LabelledObject]:

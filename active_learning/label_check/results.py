@@ -83,6 +83,7 @@ class _Image:
     height: CountFromOne
     width: CountFromOne
     matches: tuple[_Match, ...]
+    digest: RecordedText
 
 
 _RESULTS = TypeAdapter(CheckResults)

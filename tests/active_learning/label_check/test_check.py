@@ -15,7 +15,7 @@ from active_learning.errors import MaskALError
 from active_learning.label_check import check
 from active_learning.label_check.check import check_measured_images, check_new_images
 from active_learning.label_check.comparison import Match
-from active_learning.label_check.passes import ComparedImage
+from active_learning.label_check.passes import ComparedImage, digest_of
 from active_learning.label_check.pictures import read_pictures
 from active_learning.label_check.results import read_results
 from active_learning.run.run import Run
@@ -35,7 +35,11 @@ class FakePasses:
     def __call__(self, run: Run, images: dict[str, list[str]], loop: int) -> list[ComparedImage]:
         self.calls.append((images, loop))
         pairs = ((split, name) for split, names in images.items() for name in names)
-        return [ComparedImage(split, name, 24, 32, self.matches(f"{split}/{name}")) for split, name in pairs]
+        return [self.compared(run, *pair) for pair in pairs]
+
+    def compared(self, run: Run, split: str, name: str) -> ComparedImage:
+        digest = digest_of(run.data.annotated(split, [name]).get(name))
+        return ComparedImage(split, name, 24, 32, self.matches(f"{split}/{name}"), digest)
 
     def matches(self, image: str) -> tuple[Match, ...]:
         same = Match(0, 0, OBJECT, 324, np.array([0.97, 0.01]), 10, 0.95, 0.95)

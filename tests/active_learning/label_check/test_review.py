@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from active_learning.label_check.check import digest_of
 from active_learning.label_check.findings import LabelFinding
+from active_learning.label_check.passes import digest_of
 from active_learning.label_check.results import CheckResults, read_results, write_results
 from active_learning.label_check.review import FEWEST, offer_for_review
 from active_learning.run.run import Run
