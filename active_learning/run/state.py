@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic import BeforeValidator, Field, Strict, TypeAdapter
 from typing_extensions import TypedDict
 
 from active_learning.errors import MaskALError
+from active_learning.run.batch_times import BatchTimes
 from active_learning.run.recorded import (
     Count,
     ImageName,
@@ -37,8 +38,9 @@ Phase = Literal["annotate", "train", "evaluate", "choose", "finished"]
 PHASES = get_args(Phase)
 REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
-LATER = ("experiment", "train_objects")  # what the first runs did not record
-LATER_SCORES = ("objects",)
+# What the first runs did not record.
+LATER = ("experiment", "train_objects", "ahead", "chosen_ahead", "times", "times_ahead")
+LATER_SCORES = ("objects", "person_minutes", "computer_minutes")
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
 
@@ -57,7 +59,10 @@ class _Recorded(TypedDict, total=False):
 
 @dataclass
 class LoopScores:
-    """What one loop reached on the test images; mask AP in percent, nan where the test images hold no object."""
+    """What one loop reached on the test images; mask AP in percent, nan where the test images hold no object.
+
+    `minutes` are those of the training; how long each side waited for the loop's images: `BatchTimes`.
+    """
 
     train_size: Count
     mask_ap: PercentOrNan
@@ -66,6 +71,18 @@ class LoopScores:
     standard_per_class: dict[str, PercentOrNan]
     minutes: Number
     objects: dict[str, Count] = field(default_factory=dict)  # of each class in the training set
+    person_minutes: Number = 0.0
+    computer_minutes: Number = 0.0
+
+    @property
+    def waiting(self) -> tuple[float, float]:
+        """Minutes that the person, and the computer, waited."""
+        return self.person_minutes, self.computer_minutes
+
+    @property
+    def waited(self) -> bool:
+        """So long that it shows with one decimal."""
+        return max(self.waiting) >= 0.05
 
 
 @dataclass
@@ -74,6 +91,9 @@ class RunState:
 
     `chosen`: certainty of the images that this loop added (nan where none was computed); `train_size`: images that the
     last training had; `settings`, `experiment`: those in use, as `recorded` gives them.
+
+    With work_ahead, `ahead` is `chosen` of the next loop; the network of the loop before this one chose it. So the one
+    that chose `chosen` is that of the loop before, or where `chosen_ahead` that of the loop before that.
     """
 
     classes: Annotated[list[RecordedText], Field(min_length=1, max_length=MOST_CLASSES)]
@@ -89,6 +109,24 @@ class RunState:
     settings: dict[str, Any] = field(default_factory=dict)
     experiment: dict[str, Any] = field(default_factory=dict)
     train_objects: dict[str, Count] = field(default_factory=dict)
+    ahead: dict[ImageName, ShareOrNan] = field(default_factory=dict)
+    chosen_ahead: Annotated[bool, Strict()] = False
+    times: BatchTimes = field(default_factory=BatchTimes)
+    times_ahead: BatchTimes = field(default_factory=BatchTimes)
+
+    @property
+    def loop_ahead(self) -> int | None:
+        """The loop whose images are chosen already, before it begins."""
+        return self.loop + 1 if self.ahead else None
+
+    def begin_next_loop(self, chosen: dict[str, float]) -> None:
+        """With the images that were chosen; they may be those of `ahead`."""
+        self.chosen_ahead = chosen is self.ahead
+        self.times = self.times_ahead if self.chosen_ahead else BatchTimes(before=self.times.handed_in)
+        self.loop += 1
+        self.chosen = chosen
+        self.train_images = [*self.train_images, *chosen]
+        self.ahead, self.times_ahead = {}, BatchTimes()
 
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}
@@ -142,6 +180,7 @@ class RunState:
             raise MaskALError(f"{path}: train_images: names an image twice; {COPY}")
         if unknown := sorted(set(self.chosen) - set(self.train_images)):
             raise MaskALError(f"{path}: chosen: {unknown[0]!r} is not in train_images; {COPY}")
+        self._check_ahead(path)
         by_class = {"train_objects": self.train_objects}
         for number, row in enumerate(self.history):
             names = ("per_class", "standard_per_class", "objects")
@@ -149,6 +188,14 @@ class RunState:
         for place, values in by_class.items():
             if values and set(values) != set(self.classes):
                 raise MaskALError(f"{path}: {place}: is not of the classes of the run, {self.classes}; {COPY}")
+
+    def _check_ahead(self, path: Path) -> None:
+        if again := sorted(set(self.ahead) & set(self.train_images)):
+            raise MaskALError(f"{path}: ahead: {again[0]!r} is in train_images, too; {COPY}")
+        if self.ahead and self.loop == 0:
+            raise MaskALError(f"{path}: ahead: holds images, though no network has chosen any in loop 0; {COPY}")
+        if self.chosen_ahead and self.loop < 2:
+            raise MaskALError(f"{path}: chosen_ahead: is true in loop {self.loop}, can be from loop 2 on; {COPY}")
 
 
 _STATE = TypeAdapter(RunState)
