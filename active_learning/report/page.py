@@ -23,6 +23,7 @@ from active_learning.report.curves import Curve, class_curve, map_curve
 from active_learning.report.figures import LoopCertainties, StrategyStyle
 from active_learning.report.runs import RunResult, by_label, class_names, read_runs
 from active_learning.report.svg import SERIES
+from active_learning.report.waiting import waiting_in_words, waiting_of
 from active_learning.run.output_files import OutputFiles, read_network, read_pool_scores, read_train_files
 from active_learning.system.log import logger
 from active_learning.system.written_files import write_own
@@ -61,6 +62,7 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     styles, rarest = strategy_styles(runs), comparison.rarest_classes(runs)
+    waiting = waiting_of(runs)
     curves = [map_curve(same) for same in by_label(runs).values()]
     return environment.get_template("report.html.jinja").render(
         name=name,
@@ -76,6 +78,8 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         balance=_balance(runs),
         certainty=_histograms(runs, styles),
         choices=_choices(runs),
+        waiting=waiting,
+        waiting_words=waiting_in_words(waiting),
         scores=[(run, row) for run in runs for row in run.scores],
         class_names=class_names(runs),
     )

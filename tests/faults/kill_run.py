@@ -1,6 +1,6 @@
 """Ends whole runs at random moments, over and over, and checks that nothing is lost.
 
-    python tests/faults/kill_run.py --kills 100 [--signal KILL TERM] [--work-ahead] [--workers 1] [--seed 1] [--folder DIR]
+    python tests/faults/kill_run.py --kills 100 [--signal KILL TERM] [--work-ahead] [--workers 1] [--seed 1]
 
 A run with two scripted persons is first let through undisturbed. Then runs of the same project are ended, by default
 with SIGKILL to their whole process group, and started again, until they are through: each must choose the same images,
