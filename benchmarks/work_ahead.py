@@ -12,8 +12,9 @@ Protocol, written before the first run.
   image after the other, evenly, so that a batch takes as long (A) as the last training took by then; puts DONE there;
   and is there at once when a new batch comes. Nobody sleeps, eats or hesitates.
 - Runs: for each seed one without and one with work_ahead, in turn, each alone; through the program itself, whole.
-- Measured: wall time from start to end; for each loop minutes trained, minutes that each side waited, mask AP at 0.05 on the
-  test images. Reported: each run; the ratio of wall times, and the difference of the last mAP, with its seeds.
+- Measured: wall time from start to end; for each loop minutes trained, minutes that each side waited, mask AP on the
+  test images (score threshold 0.05). Reported: each run; the ratio of wall times, and the difference of the last mAP,
+  with its seeds.
 - Expected: without, 5 T + 4 A; with, 5 T + A, as the images of loop 1 can only be annotated when there is a network,
   and those of loop l + 1 are annotated while loop l trains. With A = T that is 9 T and 6 T: 0.67. For n loops it is
   (n + 2) / (2 n + 1): 0.57 for ten, near a half for many. Start, evaluation and scoring are the same in both, so the
