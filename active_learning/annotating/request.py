@@ -85,7 +85,8 @@ def request_ahead(
     pre_labelled = _put(folder, images, settings, predict)
     if folder.progress().complete and (folder.confirmation.file_is_there or not pre_labelled):
         return
-    log_request_ahead(folder, settings, pre_labelled=pre_labelled)
+    has_tool = tool is not None and bool(settings.annotator.strip())
+    log_request_ahead(folder, settings, pre_labelled=pre_labelled, has_tool=has_tool)
     if tool is not None:
         tool.open(settings.annotator, folder.path, settings.classes)
 

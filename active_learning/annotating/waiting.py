@@ -79,12 +79,12 @@ def log_request(folder: AnnotateFolder, settings: Settings, *, pre_labelled: boo
     logger.info("with these classes: %s", ", ".join(settings.classes))
 
 
-def log_request_ahead(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
+def log_request_ahead(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool, has_tool: bool) -> None:
     """The same, of images that are annotated while the program goes on."""
     log_request(folder, settings, pre_labelled=pre_labelled)
     logger.info("They are of the next loop, so there is time: the training goes on meanwhile.")
-    closing = "" if pre_labelled or not settings.annotator.strip() else "close the annotation tool, or "
-    if pre_labelled or closing:
+    closing = "close the annotation tool, or " if has_tool and not pre_labelled else ""
+    if pre_labelled or has_tool:
         logger.info("When you are finished, %sput an empty file there: %s", closing, folder.confirmation.file)
 
 
