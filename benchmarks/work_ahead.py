@@ -1,6 +1,6 @@
 """What does working ahead save and cost? The scripted person needs as long for a batch as a training takes.
 
-    python benchmarks/work_ahead.py --out DIR [--start WEIGHTS] [--seeds 3] [--iterations 40] [--device cpu]
+    python benchmarks/work_ahead.py --out DIR [--start WEIGHTS] [--seeds 3] [--iterations 20] [--device cpu]
 
 Protocol, written before the first run.
 
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="images, weights and results of the runs")
     parser.add_argument("--start", type=Path, help="weights to start from")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=40, help="of a training")
+    parser.add_argument("--iterations", type=int, default=20, help="of a training")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     given = parser.parse_args()
