@@ -102,22 +102,21 @@ class ActiveLearningLoop:
     def _work_ahead(self) -> None:
         """Has the images of the next loop annotated while this one trains."""
         run, state = self.run, self.run.state
-        acquisition = self._acquisition(ahead=True)
         if run.works_ahead and not state.ahead:
-            self._choose_ahead(acquisition)
+            self._choose_ahead()
         if not state.ahead:
             run.data.let_go()
             return
         if run.data.request_ahead(run.present_ahead, open_tool=self.wait, predict=run.predict):
             state.times_ahead.note_put(time.time())
-        acquisition.explain(state.ahead)
+        self._acquisition(ahead=True).explain(state.ahead)
 
-    def _choose_ahead(self, acquisition: Acquisition) -> None:
+    def _choose_ahead(self) -> None:
         """The newest network does, that of the loop before; what it chose is kept before anyone is asked for it."""
         run, state = self.run, self.run.state
         if not (pool := run.pool):
             return
-        choice = acquisition.choose(pool, run.present_train_images)
+        choice = self._acquisition(ahead=True).choose(pool, run.present_train_images)
         run.data.present("train", pool)  # what could not be read may have gone with its drive
         if not choice.certainty:
             logger.info("No images are chosen ahead for loop %d: %s", state.loop + 1, choice.why_none)
