@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from active_learning.acquisition.acquire import Acquisition
+from active_learning.acquisition.initial_images import diverse_images
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.report.page import try_to_write_report
 from active_learning.run.data import SPLITS
 from active_learning.run.output_files import write_scores, write_train_files
 from active_learning.run.run import Run
-from active_learning.run.state import LoopScores
+from active_learning.run.state import LoopScores, RunState
 from active_learning.run.status import late_annotations
 from active_learning.run.weights import earlier_initial_model, weights_of
 from active_learning.settings import Experiment, Settings
@@ -56,13 +57,17 @@ class ActiveLearningLoop:
         if state.train_images:
             logger.info("Going on with loop %d of %d: %s", state.loop, run.loops, state.phase)
         else:
-            state.train_images = run.data.initial_images(run.experiment.seed)
+            if run.settings.budget == "objects":
+                self._prepare_val_and_test()  # these show how many objects an image holds
+            diverse = functools.partial(diverse_images, run) if run.settings.initial_choice == "diverse" else None
+            state.train_images = run.data.initial_images(run.experiment.seed, diverse)
             run.check_schedule()
             write_image_list(run.settings.dataroot / "initial_train.txt", state.train_images)
             run.save(phase="annotate")
         if state.phase == "train":  # an annotation may have been taken away meanwhile
             run.save(phase="annotate")
-        self._prepare_val_and_test()
+        if self._val_and_test_of_loop != state.loop:
+            self._prepare_val_and_test()
 
     def _prepare_val_and_test(self) -> None:
         data = self.run.data
@@ -162,11 +167,13 @@ class ActiveLearningLoop:
             run.finish(choice.why_none)
             return
         state.loop += 1
-        state.chosen = choice.certainty
+        state.chosen, state.expected_objects = choice.certainty, choice.expected_objects
         state.train_images = [*state.train_images, *choice.certainty]
         run.save(phase="annotate")
         self._write_report()
         logger.info("%d images chosen for loop %d of %d", len(choice.certainty), state.loop, run.loops)
+        if state.expected_objects:
+            logger.info("They are expected to hold %.0f objects (budget: objects)", state.expected_objects)
 
     def _acquisition(self) -> Acquisition:
         run = self.run
@@ -198,7 +205,13 @@ class ActiveLearningLoop:
         logger.info("Loop %d of %d: training on %s with %s", self.run.state.loop, self.run.loops, images, objects)
         if summary.negatives:
             logger.info("%d of the images hold no object", summary.negatives)
+        if self.run.state.expected_objects:
+            self._log_budget(self.run.state)
         _warn(summary)
+
+    def _log_budget(self, state: RunState) -> None:
+        found = counted(self.run.data.count_objects("train", list(state.chosen)), "object")
+        logger.info("The %d chosen ones hold %s; %.0f were expected", len(state.chosen), found, state.expected_objects)
 
 
 def _warn(summary: DatasetSummary) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from active_learning.acquisition.explain import explain_images, least_certain
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles, write_pool_scores
+from active_learning.sampling.budget import expected_objects, images_for
 from active_learning.sampling.certainty import certainty_of
 from active_learning.sampling.pool import Pool
 from active_learning.sampling.pool_record import PoolRecord, record_of
@@ -36,10 +37,14 @@ NOTHING_DETECTED = (
 
 @dataclass(frozen=True)
 class ChosenImages:
-    """`certainty` of each image, first choice first, NaN where none was computed; `why_none` where it is empty."""
+    """`certainty` of each image, first choice first, NaN where none was computed; `why_none` where it is empty.
+
+    `expected_objects`: in all of them, where the budget counts objects.
+    """
 
     certainty: dict[str, float]
     why_none: str = ""
+    expected_objects: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,15 @@ class Acquisition:
     class_counts: Mapping[str, int]
 
     def choose(self, pool: Sequence[str], training_images: Sequence[str]) -> ChosenImages:
-        """At most pool_size images of the pool (sorted names) for the next loop."""
+        """At most pool_size images of the pool (sorted names) for the next loop, or images of about so many objects."""
         records = self._score(pool)
         if self._scores_pool and not records:
             return ChosenImages({}, f"none of the {len(pool)} images that are left can be read (the log says why)")
         names = [name for name in pool if name in records] if records else list(pool)
+        what_there_is = self._pool(names, records, training_images)
         chosen = choose_images(
             self.experiment.strategy,
-            self._pool(names, records, training_images),
+            what_there_is,
             images_without_detections=self.settings.images_without_detections,
             min_distance=self.settings.min_distance,
         )
@@ -78,7 +84,8 @@ class Acquisition:
             return ChosenImages({}, ALL_TOO_ALIKE if chosen.held_back else NOTHING_DETECTED)
         certainty = {name: records[name].value if name in records else math.nan for name in chosen.names}
         self._explain(certainty)
-        return ChosenImages(certainty)
+        expected = math.fsum(what_there_is.costs.get(name, 0.0) for name in chosen.names)
+        return ChosenImages(certainty, expected_objects=expected)
 
     def _explain(self, certainty: Mapping[str, float]) -> None:
         """Keeps why the least certain of the chosen images are that; the run goes on where it cannot."""
@@ -137,16 +144,23 @@ class Acquisition:
     def _pool(self, names: Sequence[str], records: Mapping[str, PoolRecord], training_images: Sequence[str]) -> Pool:
         compares = self._strategy.needs_training_features or self.settings.min_distance > 0
         counts = self.class_counts if self._strategy.needs_class_counts else {}
+        size = self.experiment.pool_sizes[self.loop]
+        costs: dict[str, float] = {}
+        if self.settings.budget == "objects":
+            mean = sum(self.class_counts.values()) / len(training_images)
+            costs = expected_objects(names, records, mean)
         return Pool(
             names=names,
             records=records,
             mode=self.experiment.mode,
-            count=self.experiment.pool_sizes[self.loop],
+            count=images_for(size, costs) if costs else size,
             rng=random.Random(f"{self.experiment.seed} {self.loop}"),
             training_features=self._training_features(training_images) if compares else None,
             class_counts=[counts.get(name, 0) for name in self.settings.classes],
             loop=self.loop,
             loops=len(self.experiment.pool_sizes),
+            costs=costs,
+            budget=size if costs else None,
         )
 
     def _training_features(self, images: Sequence[str]) -> npt.NDArray[np.float32]:

@@ -21,6 +21,7 @@ from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_imag
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import network_without_device, pretrained_weights, read_network
 from active_learning.run.data import MEASURED, SPLITS, without_object
+from active_learning.run.near_duplicates import describe_near_duplicates
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
 from active_learning.run.start import find_start
@@ -83,9 +84,9 @@ def check_start(settings: Settings, *, fresh: bool = False, settings_file: Path 
         logger.warning("%s", warning)
 
 
-def find_all(project: Project, *, deep: bool) -> list[Finding]:
+def find_all(project: Project) -> list[Finding]:
     """What `--check` finds."""
-    return [finding for check in CHECKS if deep or not check.deep for finding in check.find(project)]
+    return [finding for check in CHECKS if project.deep or not check.deep for finding in check.find(project)]
 
 
 def refuse(findings: Sequence[Finding]) -> None:
@@ -282,6 +283,13 @@ def _pixels(project: Project) -> Iterator[Finding]:
                 yield Finding(image.fault)
 
 
+def _near_duplicates(project: Project) -> Iterator[Finding]:
+    if (snapshot := project.snapshots.get("train")) and (
+        text := describe_near_duplicates(project.settings, snapshot.images, deep=project.deep)
+    ):
+        yield Finding(text, Kind.NOTE)
+
+
 def _annotations(project: Project) -> Iterator[Finding]:
     for reading in project.readings.values():
         yield from map(Finding, reading.faults)
@@ -362,5 +370,6 @@ CHECKS = (
     Check(_nothing_to_train_on, at_start=False),
     Check(_headers, at_start=False),
     Check(_not_writable, at_start=False),
+    Check(_near_duplicates, at_start=False),
     Check(_pixels, at_start=False, deep=True),
 )

@@ -50,11 +50,12 @@ class Reading:
 
 @dataclass
 class Project:
-    """Where experiments begin or go on; `fresh` takes no notice of what has begun."""
+    """Where experiments begin or go on; `fresh` takes no notice of what has begun, `deep` is for what takes long."""
 
     settings: Settings
     fresh: bool = False
     settings_file: Path | None = None
+    deep: bool = False
     data: RunData = field(init=False)
 
     def __post_init__(self) -> None:

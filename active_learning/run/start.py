@@ -31,4 +31,7 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     if settings.use_initial_train_dir:
         initial = images_to_copy(settings.initial_train_dir, settings.traindir)
         return Start(len(initial), len({*data.walked("train").images, *initial}))
-    return Start(len(data.initial_images(experiment.seed)), len(data.images("train")))
+    images = len(data.images("train"))
+    if settings.budget == "objects" and not settings.duplicate_initial_model_and_data and not data.mean_objects():
+        return Start(min(settings.initial_datasize, images), images)  # at most; the run asks for annotations first
+    return Start(data.initial_size(), images)

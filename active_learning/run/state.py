@@ -37,7 +37,7 @@ Phase = Literal["annotate", "train", "evaluate", "choose", "finished"]
 PHASES = get_args(Phase)
 REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
-LATER = ("experiment", "train_objects")  # what the first runs did not record
+LATER = ("experiment", "train_objects", "expected_objects")  # what the first runs did not record
 LATER_SCORES = ("objects",)
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
@@ -73,7 +73,8 @@ class RunState:
     """Where a run stands.
 
     `chosen`: certainty of the images that this loop added (nan where none was computed); `train_size`: images that the
-    last training had; `settings`, `experiment`: those in use, as `recorded` gives them.
+    last training had; `settings`, `experiment`: those in use, as `recorded` gives them; `expected_objects`: in the
+    images of `chosen`, where the budget counts objects.
     """
 
     classes: Annotated[list[RecordedText], Field(min_length=1, max_length=MOST_CLASSES)]
@@ -89,6 +90,7 @@ class RunState:
     settings: dict[str, Any] = field(default_factory=dict)
     experiment: dict[str, Any] = field(default_factory=dict)
     train_objects: dict[str, Count] = field(default_factory=dict)
+    expected_objects: Number = 0.0
 
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}

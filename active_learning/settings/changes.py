@@ -20,6 +20,7 @@ PATHS = (*FOLDERS, *FIXED, "experiment_name", "use_initial_train_dir", "initial_
          "annotator")  # fmt: skip
 OVER = (
     "initial_datasize",
+    "initial_choice",
     "use_initial_train_dir",
     "initial_train_dir",
     "duplicate_initial_model_and_data",
