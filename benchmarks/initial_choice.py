@@ -10,7 +10,7 @@ The protocol, written before the first run:
   Weights to start from: (a) a network that was trained on other drawn images, in which all heads are of one class, for
   800 iterations; (b) the ImageNet weights that are given, ResNet-18 to res4.
 - Each run is maskAL.py with `loops: 0`: (a) 40 images, (b) 20 images, of 160 and 192 pixels; 400 iterations of batches
-  of 4, learning rate 0.02, a tenth of it in the last fifth. Both kinds of choice leave out near-duplicates, as the
+  of 2, learning rate 0.01, a tenth of it in the last fifth. Both kinds of choice leave out near-duplicates, as the
   program does by itself. Nothing of the program is replaced.
 - Seeds 0 to 9, for each both choices one after the other, (a) and (b) in turn: what is there after a while is paired.
 - Measured: mask mAP on the test images at score threshold 0.05, after loop 0. The outcome is `diverse` minus `random`,
@@ -86,6 +86,8 @@ def drawn_study(out: Path) -> Study:
         once: dict[str, Any] = {
             "network_config": str(NETWORKS / "savings_start_network.yaml"),
             "train_iterations_base": START_ITERATIONS,
+            "train_batch_size": 4,
+            "learning_rate": 0.02,
             "strategy": RANDOM,
             "loops": [0],
             "pool_size": [1],
@@ -113,6 +115,8 @@ def _study(data: Any, out: Path, network: str, *, is_drawn: bool) -> Study:
         "image_min_size": shortest,
         "image_max_size": longest,
         "train_iterations_base": ITERATIONS,
+        "train_batch_size": 2,
+        "learning_rate": 0.01,
         "step_image_number": 1_000_000,
     }
     return Study(data, out, INITIAL[is_drawn], (), settings)

@@ -168,8 +168,8 @@ def _read_values(path: Path, remedy: str, *, value_needed: bool) -> dict[str, fl
 def write_scores(files: OutputFiles, history: Sequence[LoopScores], classes: Sequence[str]) -> None:
     """Both csv files, at the settings' threshold and at that of COCO results: `train_size,mAP,mAP-<class>...,objects`.
 
-    Mask AP in percent with one decimal; a class without test objects has nan. Objects are those of the training images; nan
-    where an earlier version did not count them.
+    Mask AP in percent with one decimal; a class without test objects has nan. Objects are those of the training images,
+    or nan where an earlier version did not count them.
     """
 
     def line(row: LoopScores, mask_ap: float, per_class: Mapping[str, float]) -> list[object]:

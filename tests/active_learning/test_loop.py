@@ -167,7 +167,7 @@ def test_a_loop_reads_each_annotation_once(settings: Settings, network: FakeNetw
         per_loop.append((counts.parses - before.parses, counts.digests - before.digests, counts.walks - before.walks))
     assert (counts.parses, counts.digests) == (50 + 2, 50 + 2)  # and the two images that the second loop adds
     # Before a file is written first, what a killed run had taken is looked for.
-    first_lists, first_files = 5, 4  # in dataroot, and in the results
+    first_lists, first_files = 6, 4  # in dataroot, and in the results
     assert per_loop == [(10, 10, 1 + first_files), (2, 2, 4)]
     assert counts.walks == 3 + first_lists + 1 + first_files + 4
 
@@ -225,7 +225,12 @@ def test_a_stopped_run_goes_on_where_it_was(settings: Settings, network: FakeNet
     assert [row.train_size for row in loop.run.state.history] == [4, 7, 10]
     assert len(network.carried_ap) == 3
     rows = loop.run.files.scores.read_text(encoding="utf-8").splitlines()
-    assert rows == ["train_size,mAP,mAP-a,mAP-b", "4,30.0,30.0,nan", "7,40.0,40.0,nan", "10,40.0,40.0,nan"]
+    assert rows == [
+        "train_size,mAP,mAP-a,mAP-b,objects",
+        "4,30.0,30.0,nan,4",
+        "7,40.0,40.0,nan,7",
+        "10,40.0,40.0,nan,10",
+    ]
 
 
 def test_more_loops_can_be_asked_for_later(settings: Settings, network: FakeNetwork):
