@@ -38,7 +38,7 @@ class Coverage:
 def squared_distances(a: Array, b: Array) -> Array:
     """(N, C) and (M, C) -> (N, M)"""
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    return np.clip(squares, 0, None)
+    return np.asarray(np.clip(squares, 0, None))
 
 
 def typical_distance(features: Array) -> float:
