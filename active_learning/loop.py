@@ -58,6 +58,7 @@ class ActiveLearningLoop:
             logger.info("Going on with loop %d of %d: %s", state.loop, run.loops, state.phase)
         else:
             if run.settings.budget == "objects":
+                run.save(phase="annotate")  # the run has begun, though it may have to wait for a person here
                 self._prepare_val_and_test()  # these show how many objects an image holds
             diverse = functools.partial(diverse_images, run) if run.settings.initial_choice == "diverse" else None
             state.train_images = run.data.initial_images(run.experiment.seed, diverse)

@@ -26,8 +26,9 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     if state := project.state(experiment):
         state.check_going_on(project.files(experiment).state)
         apply_settings({"classes": state.classes, **state.settings}, settings, experiment, running=False)
-        size = len(data.present("train", state.train_images))
-        return Start(size, len(data.images("train")), state.loop, state.phase)
+        if state.train_images:
+            size = len(data.present("train", state.train_images))
+            return Start(size, len(data.images("train")), state.loop, state.phase)
     if settings.use_initial_train_dir:
         initial = images_to_copy(settings.initial_train_dir, settings.traindir)
         return Start(len(initial), len({*data.walked("train").images, *initial}))

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 from active_learning.errors import MaskALError
+from active_learning.run import near_duplicates
 from active_learning.run.check import describe_run
 from active_learning.run.checks import check_start
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
+from active_learning.run.near_duplicates import find_near_duplicates
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
-from tests.active_learning.conftest import write_weights
+from tests.active_learning.conftest import annotated_image, write_weights
 
 
 def changed(settings: Settings, changes: dict) -> Settings:
@@ -260,3 +262,37 @@ def test_weights_that_are_gone_are_no_reason_to_begin_from_others(settings: Sett
         check_start(settings)
     if phase != "choose":
         check_start(changed(settings, {"transfer_learning_on_previous_models": False}))
+
+
+def test_near_duplicates_are_counted_and_nothing_is_kept(settings: Settings):
+    text = describe_run(settings)
+    assert (
+        f"{settings.traindir}: 14 of its 14 images are near-duplicates of another, in 1 group, such as 00.png" in text
+    )
+    assert not settings.dataroot.exists()
+
+
+def test_many_images_are_compared_with_deep_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(near_duplicates, "MOST_CHECKED", 13)
+    note = "holds 14 images; --check --deep looks for near-duplicates among them, too"
+    assert note in describe_run(settings)
+    find_near_duplicates(settings, RunData(settings).images("train"))  # as a run does, and keeps it
+    assert "14 of its 14 images" in describe_run(settings)
+
+
+def test_a_plan_in_objects_is_an_estimate(settings: Settings):
+    for number in range(2):
+        annotated_image(settings.valdir / f"{number:02d}.png", objects=10)  # 36 objects in 18 images
+    plan = describe_run(changed(settings, {"budget": "objects", "pool_size": 8}))
+    assert [row[:2] for row in loops(plan)] == [["0", "2"], ["1", "6"], ["2", "10"]]
+    assert "estimates by the images that are annotated, which hold 2.0 objects on average" in plan
+
+
+def test_a_plan_in_objects_before_anything_is_annotated(settings: Settings):
+    for folder in (settings.traindir, settings.valdir, settings.testdir):
+        for path in folder.glob("*.json"):
+            path.unlink()
+    plan = describe_run(changed(settings, {"budget": "objects"}))
+    assert "are not known before images are annotated" in plan
+    with pytest.raises(MaskALError, match="budget: objects needs to know how many objects an image holds"):
+        RunData(changed(settings, {"budget": "objects"})).initial_size()
