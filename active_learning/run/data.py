@@ -154,7 +154,7 @@ class RunData:
         mean = self.mean_objects()
         if not mean:
             raise MaskALError(
-                "budget: objects needs to know how many objects an image holds, and no image is annotated yet that "
+                "A budget of objects needs to know how many objects an image holds, and no image is annotated yet that "
                 "holds one; annotate the validation and test images first, or set budget to images"
             )
         number = max(round(size / mean), 1)

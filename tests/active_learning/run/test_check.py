@@ -294,5 +294,5 @@ def test_a_plan_in_objects_before_anything_is_annotated(settings: Settings):
             path.unlink()
     plan = describe_run(changed(settings, {"budget": "objects"}))
     assert "are not known before images are annotated" in plan
-    with pytest.raises(MaskALError, match="budget: objects needs to know how many objects an image holds"):
+    with pytest.raises(MaskALError, match="A budget of objects needs to know how many objects an image holds"):
         RunData(changed(settings, {"budget": "objects"})).initial_size()
