@@ -198,15 +198,15 @@ def _saved(needs: Interval, of: float) -> Interval:
 HEADERS = (
     "strategy",
     "seeds",
+    "images saved (%)",
+    "objects saved (%)",
+    "images for random's last mAP",
+    "objects for that",
     "images",
     "mAP",
     "mAP above random",
     "random needs for that",
     "objects; random needs",
-    "images for random's last mAP",
-    "saved (%)",
-    "objects for that",
-    "objects saved (%)",
 )
 
 
@@ -216,15 +216,15 @@ def table_rows(rows: Sequence[Comparison]) -> list[list[str]]:
         [
             row.label,
             str(row.seeds),
+            with_interval(row.saved, "{:.0f}"),
+            with_interval(row.saved_objects, "{:.0f}"),
+            with_interval(row.needs, "{:.0f}", most=row.images),
+            with_interval(row.needs_objects, "{:.0f}", most=round(np.nan_to_num(row.objects))),
             str(row.images),
             with_interval(row.mask_ap, "{:.1f}"),
             with_interval(row.gain, "{:+.1f}"),
             with_interval(row.random_needs, "{:.0f}", most=row.random_images),
             objects_needed(row),
-            with_interval(row.needs, "{:.0f}", most=row.images),
-            with_interval(row.saved, "{:.0f}"),
-            with_interval(row.needs_objects, "{:.0f}", most=round(np.nan_to_num(row.objects))),
-            with_interval(row.saved_objects, "{:.0f}"),
         ]
         for row in rows
     ]
