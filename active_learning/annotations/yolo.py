@@ -7,13 +7,11 @@ the even-odd rule.
 
 from __future__ import annotations
 
-import codecs
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -31,37 +29,10 @@ from active_learning.annotations.even_odd import (
 from active_learning.annotations.shapes import check_drawable, read_polygon
 from active_learning.errors import AnnotationError
 
-IMAGES, LABELS = "images", "labels"
 _DECIMALS = 7  # of a share: a hundredth of a pixel in an image of 100,000
 _LOWEST, _HIGHEST = -1.0, 2.0  # an object may hang over the border, by the size of the image; beyond are no shares
 _BOX = (4, 5)  # numbers of a box, without and with its confidence or track
 _CORNERS = 8  # numbers of an outline with four, which an oriented box has, too
-_HEAD_BYTES = 4096
-_ROW = re.compile(rb"\d+(\.0*)?([ \t]+[+-]?([\d.,]+([eE][+-]?\d+)?|nan|inf))+", re.IGNORECASE)
-
-
-def label_path(image: str) -> str:
-    """Where the label file of an image lies, both with "/": in the folder `labels` that stands for the last `images`
-    in its path; beside it where there is none. So does Ultralytics look for it."""
-    parts = [*PurePosixPath(image).with_suffix(".txt").parts]
-    at = next((at for at in reversed(range(len(parts) - 1)) if parts[at] == IMAGES), None)
-    if at is not None:
-        parts[at] = LABELS
-    return "/".join(parts)
-
-
-def looks_like_labels(path: Path) -> bool | None:
-    """Whether the first line that holds something is a class number and more numbers; None for a file without any."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-    except OSError:  # reported when it is read
-        return False
-    lines = [line.strip() for line in head.removeprefix(codecs.BOM_UTF8).split(b"\n")]
-    if len(head) == _HEAD_BYTES:
-        lines[-1] = lines[-1].rpartition(b" ")[0]  # the last number may be cut
-    first = next((line for line in lines if line and not line.startswith(b"#")), None)
-    return None if first is None else _ROW.fullmatch(first) is not None
 
 
 def rows_of(path: Path) -> list[tuple[int, list[str]]]:

@@ -122,7 +122,7 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
     if not sources:
         report.fail(f"{root}: holds no image with an annotation that is known here")
         return _FAULTS
-    names = names_in_data_set(sources, root)
+    names = _names(given, sources)
     images = {names[source.image]: root / source.image for source in sources}
     try:
         if given.to in FORMATS:
@@ -144,6 +144,13 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
     report.report_empty_images(given.empty_images)
     print_result(report.summary(given.classes, bare))
     return _FAULTS if report.errors else _DONE
+
+
+def _names(given: argparse.Namespace, sources: Sequence[Source]) -> dict[str, str]:
+    """The names of the images in the data set: those that they have, where annotations go beside them."""
+    if given.to == "labelme" and given.in_dir.resolve() == given.out.resolve():
+        return {source.image: source.image for source in sources}
+    return names_in_data_set(sources, given.in_dir)
 
 
 def _convert_one(given: argparse.Namespace, source: Source, name: str, export: Export, report: Report) -> None:

@@ -19,7 +19,8 @@ from active_learning.annotations.contours import instance_bitmap, parts_without_
 from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.formats import DATA_SETS
 from active_learning.annotations.supervisely_meta import META_FILE, check_meta, read_meta, write_meta
-from active_learning.annotations.yolo import IMAGES, label_text
+from active_learning.annotations.yolo import label_text
+from active_learning.annotations.yolo_layout import IMAGES
 from active_learning.annotations.yolo_names import DATA_FILE, names_text
 from active_learning.conversion.layouts import SUPERVISELY_IMAGES, YOLO_IMAGES, places_of
 from active_learning.errors import AnnotationError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from active_learning.annotations import FORMATS, Format
-from active_learning.annotations.yolo import IMAGES, label_path
+from active_learning.annotations.yolo_layout import IMAGES, label_path
 
 SUPERVISELY_IMAGES = frozenset([".jpg", ".jpeg", ".jpe", ".bmp", ".png"])  # all others are converted to PNG
 YOLO_IMAGES = frozenset([".jpg", ".jpeg", ".bmp", ".png", ".tif", ".tiff", ".webp"])  # of any Ultralytics; as above

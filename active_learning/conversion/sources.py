@@ -26,7 +26,7 @@ from active_learning.annotations.coco import CocoFile, coco_image
 from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, ImageCollection
 from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
-from active_learning.annotations.yolo import IMAGES, label_path
+from active_learning.annotations.yolo_layout import IMAGES, label_path
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match
 from active_learning.conversion.report import Report
 from active_learning.conversion.yolo_files import LabelFile, find_label_files

@@ -13,7 +13,8 @@ from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotations import Annotation
-from active_learning.annotations.yolo import LABELS, kinds_of_rows, label_path, looks_like_labels, read_labels
+from active_learning.annotations.yolo import kinds_of_rows, read_labels
+from active_learning.annotations.yolo_layout import LABELS, SUFFIX, label_path, looks_like_labels
 from active_learning.annotations.yolo_names import may_hold_names, read_names
 from active_learning.conversion.report import Report
 from active_learning.dataset.image_folder import FolderSnapshot
@@ -22,7 +23,6 @@ from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError
 from active_learning.system.wording import and_more, counted
 
-SUFFIX = ".txt"
 Names = Mapping[int, str]  # of the classes, by their numbers
 
 
@@ -78,7 +78,7 @@ def find_label_files(
             continue
         if known is not None:
             data_sets.setdefault(id(known), (known, []))[1].append(one)
-        elif not annotated.issuperset(one.images) or LABELS in one.path.parts:
+        elif not annotated >= set(one.images) or LABELS in one.path.parts:
             groups[""].append(one)
     for fault, group in groups.items():
         report.fail(fault or _without_names(group, snapshot.folder))

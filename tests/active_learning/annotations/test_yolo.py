@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part
 from active_learning.annotations.contours import instance_mask
-from active_learning.annotations.yolo import (
-    kinds_of_rows,
-    label_path,
-    label_text,
-    looks_like_labels,
-    read_labels,
-    rows_of,
-)
+from active_learning.annotations.yolo import kinds_of_rows, label_text, read_labels, rows_of
+from active_learning.annotations.yolo_layout import label_path, looks_like_labels
 from active_learning.errors import AnnotationError
 
 HEIGHT, WIDTH = 50, 100
