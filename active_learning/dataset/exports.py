@@ -119,8 +119,14 @@ def _holds_annotations(path: Path) -> bool:
     if not path.is_file():
         return False
     with suppress(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError):
-        return any(annotation_key(name.rpartition("/")[2]) is not None for name in _members(path))
+        return any(map(_is_of_annotations, _members(path)))
     return False
+
+
+def _is_of_annotations(member: str) -> bool:
+    parent, _, name = member.rpartition("/")
+    is_label_file = name.lower().endswith(SUFFIX) and LABELS in parent.split("/")
+    return annotation_key(name) is not None or may_hold_names(name) or is_label_file
 
 
 def _members(path: Path) -> Iterator[str]:
