@@ -92,12 +92,23 @@ def read_labels(path: Path, names: Mapping[int, str], *, image: str, size: Size)
         size: (height, width) of the image in pixels, EXIF-rotated.
 
     Raises:
-        AnnotationError: the whole file cannot be read.
+        AnnotationError: the whole file cannot be read, or has a class without a name.
     """
-    canvas = Canvas(*size, path)
+    canvas, rows = Canvas(*size, path), rows_of(path)
+    _check_classes(rows, names, path)
     reader = partial(_read_row, names=names, canvas=canvas)
-    instances = canvas.objects(rows_of(path), reader, _place, "object", partial(_label, names=names))
+    instances = canvas.objects(rows, reader, _place, "object", partial(_label, names=names))
     return canvas.annotation(image, instances)
+
+
+def _check_classes(rows: Iterable[tuple[int, list[str]]], names: Mapping[int, str], path: Path) -> None:
+    """Raises AnnotationError where a class has no name: the names may be those of other labels, or count from 1."""
+    for number, words in rows:
+        label = _class_number(words[0])
+        if label >= 0 and not names.get(label, "").strip():
+            known = f"{min(names)} to {max(names)}"
+            reason = f"has no name, as {known} have; give the data.yaml (or classes.txt) that belongs to these labels"
+            raise AnnotationError(f"{path}: line {number}: class {label} {reason}")
 
 
 def _place(words: list[str], number: int) -> str:
@@ -120,9 +131,8 @@ def _class_number(word: str) -> int:
 def _read_row(words: list[str], number: int, names: Mapping[int, str], canvas: Canvas) -> Shape:
     """Raises ShapeError."""
     label = _label(words, names)
-    if not label.strip():
-        known = f"{min(names)} to {max(names)}" if len(names) > 1 else str(min(names))
-        raise ShapeError(f"is none of the numbers that have a name ({known})")
+    if not label:
+        raise ShapeError("is no number of a class")
     rings = split_path(_outline(words[1:]) * (canvas.width, canvas.height))
     regions = (canvas.part(rings[0]),) if len(rings) == 1 else _region(rings, canvas)
     return Shape((number,), label, regions, None, f"line {number}")

@@ -78,7 +78,7 @@ def find_label_files(
             continue
         if known is not None:
             data_sets.setdefault(id(known), (known, []))[1].append(one)
-        elif not annotated >= set(one.images) or LABELS in one.path.parts:
+        elif not (one.images and annotated >= set(one.images)):
             groups[""].append(one)
     for fault, group in groups.items():
         report.fail(fault or _without_names(group, snapshot.folder))
@@ -147,22 +147,27 @@ def _candidates(
 ) -> Iterator[_Candidate]:
     owners: dict[str, list[str]] = defaultdict(list)
     for image in images:
-        beside = str(PurePosixPath(image).with_suffix(SUFFIX))
-        for place in {label_path(image), beside}:
-            owners[normalised(place)].append(image)
+        name = _folded_path(image)
+        for place in {label_path(name), str(PurePosixPath(name).with_suffix(SUFFIX))}:
+            owners[place].append(image)
     index = _StemIndex(images)
     for parent, files in snapshot.files.items():
         folder = snapshot.folder / parent
         if _is_left(folder, left):
             continue
-        in_labels = LABELS in parent.split("/")
+        in_labels = LABELS in _folded_path(parent).split("/")
         for name in files:
             if not name.lower().endswith(SUFFIX) or name.startswith(".") or may_hold_names(name):
                 continue
-            place = normalised(f"{parent}/{name[: -len(SUFFIX)]}{SUFFIX}" if parent else name)
+            place = _folded_path(f"{parent}/{name}" if parent else name)
             exact = tuple(owners.get(place, ()))
             if (exact and in_labels) or ((exact or in_labels) and _is_label_file(folder / name, names)):
                 yield _Candidate(folder / name, exact or index.find(place), bool(exact))
+
+
+def _folded_path(path: str) -> str:
+    """Capitals do not matter, as in folders Images and Labels; no two images differ in them alone."""
+    return normalised(path).casefold()
 
 
 def _is_label_file(path: Path, names: _NamesFiles) -> bool:
@@ -193,7 +198,7 @@ class _StemIndex:
     def _tails(self) -> Mapping[str, list[str]]:
         tails: dict[str, list[str]] = defaultdict(list)
         for image in self._images:
-            parts = PurePosixPath(normalised(image)).with_suffix("").parts
+            parts = PurePosixPath(_folded_path(image)).with_suffix("").parts
             for at in range(len(parts)):
                 tails["/".join(parts[at:])].append(image)
         return tails
@@ -224,9 +229,9 @@ def _of_data_set(names: Names, group: Sequence[_Candidate], root: Path, report: 
 
 def _find_bare(found: LabelFiles, root: Path, images: Iterable[str]) -> None:
     """An image is of a data set where its label file would lie among those of others."""
-    folders = {one.path.parent for one in found.files if one.exact}
+    folders = {_folded_path(one.path.parent.relative_to(root).as_posix()) for one in found.files if one.exact}
     labelled = {one.image for one in found.files}
     for image in images:
-        place = root / label_path(image)
-        if image not in labelled and place.parent in folders:
-            found.bare[image] = place
+        folder = PurePosixPath(label_path(_folded_path(image))).parent.as_posix()
+        if image not in labelled and folder in folders:
+            found.bare[image] = root / label_path(image)

@@ -78,12 +78,10 @@ def test_an_empty_file_is_an_image_without_objects(tmp_path, content):
         ),
         pytest.param("0 0.1 0.2 0.3 0.2 0.3 -1.5", "-1.5 is no share of width or height", id="far outside"),
         pytest.param("0 1.1 0.2 1.3 0.2 1.3 0.6", "lies outside the image", id="beside the image"),
-        pytest.param(f"2 {SQUARE}", "class '2': is none of the numbers that have a name (0 to 3)", id="in a gap"),
-        pytest.param(f"4 {SQUARE}", "is none of the numbers that have a name", id="too large"),
-        pytest.param(f"-1 {SQUARE}", "is none of the numbers that have a name", id="negative"),
-        pytest.param(f"0.5 {SQUARE}", "is none of the numbers that have a name", id="half a class"),
-        pytest.param(f"healthy {SQUARE}", "class 'healthy': is none of the numbers", id="a name"),
-        pytest.param(f"nan {SQUARE}", "is none of the numbers that have a name", id="class NaN"),
+        pytest.param(f"-1 {SQUARE}", "is no number of a class", id="negative"),
+        pytest.param(f"0.5 {SQUARE}", "is no number of a class", id="half a class"),
+        pytest.param(f"healthy {SQUARE}", "class 'healthy': is no number of a class", id="a name"),
+        pytest.param(f"nan {SQUARE}", "is no number of a class", id="class NaN"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_lost_with_its_reason(tmp_path, row, fault):
@@ -93,7 +91,7 @@ def test_a_line_that_cannot_be_read_is_lost_with_its_reason(tmp_path, row, fault
     (warning,), (lost,) = annotation.warnings, annotation.lost
     assert warning.startswith(f"{path}: line 2: class ") and warning.endswith("; the object is left out")
     assert fault in warning
-    assert lost.label == ("" if "none of the numbers" in fault else "healthy")
+    assert lost.label == ("" if "no number of a class" in fault else "healthy")
 
 
 @pytest.mark.parametrize(
@@ -113,10 +111,14 @@ def test_what_hangs_over_the_border_is_cut_off(tmp_path, row, area):
     ("content", "fault"),
     [
         pytest.param(b"0 0.1 0.2\xff", "byte 9 is not UTF-8 text", id="unreadable bytes"),
+        pytest.param(
+            f"1 {SQUARE}\n4 {SQUARE}", "line 2: class 4 has no name, as 0 to 3 have; give the data.yaml", id="class"
+        ),
+        pytest.param(f"2.0 {SQUARE}", "line 1: class 2 has no name", id="class in a gap"),
         pytest.param("0 0.1".encode("utf-16"), "byte 0 is not UTF-8 text", id="UTF-16"),
     ],
 )
-def test_a_file_that_is_no_text_is_an_error(tmp_path, content, fault):
+def test_a_file_that_is_no_text_or_of_other_classes_is_an_error(tmp_path, content, fault):
     with pytest.raises(AnnotationError, match=fault):
         read(tmp_path / "a.txt", content)
 

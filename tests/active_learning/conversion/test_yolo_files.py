@@ -111,6 +111,10 @@ LAYOUTS = {
         },
         ["x/a.jpg", "y/a.jpg"],
     ),
+    "capitals of folders": (
+        {"data.yaml": DATA, "train/Images/A.jpg": "", "train/Labels/a.txt": ROW},
+        ["train/Images/A.jpg"],
+    ),
     "capitals": ({"data.yaml": DATA, "images/a.jpg": "", "labels/a.TXT": ROW}, ["a.jpg"]),
     "decomposed accents": ({"data.yaml": DATA, "images/\u00e4.jpg": "", "labels/a\u0308.txt": ROW}, ["\u00e4.jpg"]),
 }  # fmt: skip
@@ -269,7 +273,7 @@ def test_empty_files_and_missing_ones(root, write, convert, option, images):
 
 
 @pytest.mark.parametrize(
-    "texts", [{"a.txt": "a photo of 3 plants\n"}, {"a.txt": ""}, {"notes.txt": ROW}, {"a.txt": ROW}]
+    "texts", [{"a.txt": "3 plants\n"}, {"a.txt": ""}, {"notes.txt": ROW}, {"a.txt": ROW}, {"labels/a.txt": ROW}]
 )
 def test_texts_beside_images_that_have_annotations_are_left_alone(root, write, annotate, texts):
     write({"a.png": "", **texts})
