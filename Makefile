@@ -35,9 +35,11 @@ test-tools: $(VENV)/installed $(patsubst %,$(TOOLS)/%/installed,main labelme30 s
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m tools tests/tools
 
 # Ultralytics runs on the PyTorch of .venv, so that there are not two of several GB.
+PACKAGES_OF_TORCH := import pathlib, importlib.util as u; print(pathlib.Path(u.find_spec("torch").origin).parents[1])
+OWN_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
 $(TOOLS)/ultralytics/installed: tests/tools/requirements/ultralytics.txt $(VENV)/installed
 	$(BIN)/python -m venv $(TOOLS)/ultralytics
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(TOOLS)/ultralytics/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of_maskal.pth"
+	$(BIN)/python -c '$(PACKAGES_OF_TORCH)' > "$$($(TOOLS)/ultralytics/bin/python -c '$(OWN_PACKAGES)')/of_maskal.pth"
 	$(TOOLS)/ultralytics/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
