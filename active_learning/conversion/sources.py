@@ -26,7 +26,7 @@ from active_learning.annotations.coco import CocoFile, coco_image
 from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, ImageCollection
 from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
-from active_learning.annotations.yolo_layout import IMAGES, label_path
+from active_learning.annotations.yolo_layout import IMAGES, SUFFIX, label_path
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match
 from active_learning.conversion.report import Report
 from active_learning.conversion.yolo_files import LabelFile, find_label_files
@@ -98,7 +98,10 @@ def find_sources(
     claims += [_claim_of_labels(root, file) for file in yolo.files]
     late: dict[Path, list[str]] = defaultdict(list)
     for claim in sorted(_unambiguous(claims, report), key=lambda claim: not claim.match.exact):
-        late[claim.path] += _settle(root, claim, found, set(beside), report)
+        # Label files of YOLO are one an image: their folder is named once.
+        late[claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path] += _settle(
+            root, claim, found, set(beside), report
+        )
     for path, names in late.items():
         if names:
             first = found[names[0]].path

@@ -98,24 +98,33 @@ class _NamesFiles:
     """The names of classes for the folders of label files."""
 
     def __init__(self, snapshot: FolderSnapshot, left: Path | None) -> None:
-        self._root = snapshot.folder
         self._files = {
             snapshot.folder / parent: [snapshot.folder / parent / name for name in names if may_hold_names(name)]
             for parent, names in snapshot.files.items()
             if not _is_left(snapshot.folder / parent, left)
         }
-        self.of = cache(self._of)
+        self._found = cache(self._find)
+        self._read = cache(read_names)
 
-    def _of(self, folder: Path) -> Names | None:
+    def of(self, folder: Path) -> Names | None:
         """Of the folder and those around it; where none of these has any, of all. None where there are none.
 
         Raises:
             AnnotationError: a file cannot be read, or two contradict each other.
         """
+        found = self._found(folder)
+        if isinstance(found, AnnotationError):
+            raise found
+        return found
+
+    def _find(self, folder: Path) -> Names | AnnotationError | None:
         around = [one for one in (folder, *folder.parents) if one in self._files]
         nearest = [path for one in around for path in self._files[one]]
         everywhere = [path for paths in self._files.values() for path in paths]
-        return self._agreed(nearest) or self._agreed(everywhere)
+        try:
+            return self._agreed(nearest) or self._agreed(everywhere)
+        except AnnotationError as error:
+            return error
 
     def _agreed(self, paths: Iterable[Path]) -> Names | None:
         found: tuple[Path, Names] | None = None
@@ -128,10 +137,6 @@ class _NamesFiles:
                 raise AnnotationError(f"{found[0]} and {path}: {reason}")
             found = found or (path, names)
         return None if found is None else found[1]
-
-    @cache  # noqa: B019 (as long as the object, which is dropped after the search)
-    def _read(self, path: Path) -> Names | None:
-        return read_names(path)
 
 
 def _folded(names: Names) -> dict[int, str]:
@@ -161,7 +166,7 @@ def _candidates(
                 continue
             place = _folded_path(f"{parent}/{name}" if parent else name)
             exact = tuple(owners.get(place, ()))
-            if (exact and in_labels) or ((exact or in_labels) and _is_label_file(folder / name, names)):
+            if (exact and in_labels) or ((exact or in_labels) and _is_label_file(folder / name, exact, names)):
                 yield _Candidate(folder / name, exact or index.find(place), bool(exact))
 
 
@@ -170,11 +175,11 @@ def _folded_path(path: str) -> str:
     return normalised(path).casefold()
 
 
-def _is_label_file(path: Path, names: _NamesFiles) -> bool:
-    """By its content; an empty one only where classes have names."""
+def _is_label_file(path: Path, images: Sequence[str], names: _NamesFiles) -> bool:
+    """By its content; an empty one only beside one of `images`, where classes have names."""
     looks = looks_like_labels(path)
-    if looks is not None:
-        return looks
+    if looks is not None or not images:
+        return bool(looks)
     try:
         return names.of(path.parent) is not None
     except AnnotationError:  # reported for others, if it matters
@@ -209,7 +214,7 @@ def _of_data_set(names: Names, group: Sequence[_Candidate], root: Path, report: 
     kinds = kinds_of_rows(one.path for one in group)
     if kinds.boxes and not (kinds.corners or kinds.others):
         remedy = "masks are needed: export polygons (YOLO segmentation), or outline the objects"
-        report.fail(f"{kinds.first}: is a box, as all {counted(kinds.boxes, 'object')} of the data set; {remedy}")
+        report.fail(f"{kinds.first}: is a box, as all objects of the data set ({kinds.boxes}); {remedy}")
         return []
     if kinds.corners and not (kinds.boxes or kinds.others):
         reason = "if these are oriented boxes, the masks are boxes, too"

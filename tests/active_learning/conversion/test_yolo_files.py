@@ -70,7 +70,7 @@ LAYOUTS = {
     "Roboflow": (
         {
             "data.yaml": "train: ../train/images\nval: ../valid/images\nnc: 2\nnames: ['healthy', 'ä b']\n",
-            "README.dataset.txt": "# heads\n", "README.roboflow.txt": "heads - v1\n",
+            "README.dataset.txt": "# heads\n", "train/labels/notes.txt": "", "valid/labels/README.txt": "ask Ann\n", "README.roboflow.txt": "heads - v1\n",
             "train/images/a_jpg.rf.1f.jpg": "", "train/labels/a_jpg.rf.1f.txt": ROW,
             "valid/images/b.jpg": "", "valid/labels/b.txt": ROW, "test/images/c.jpg": "", "test/labels/c.txt": ROW,
         },
@@ -158,11 +158,11 @@ FAULTS = {
     ),
     "boxes": (
         {"data.yaml": DATA, "images/a.jpg": "", "labels/a.txt": BOX + BOX, "images/b.jpg": "", "labels/b.txt": ""},
-        "labels/a.txt: line 1: is a box, as all 2 objects of the data set; masks are needed: export polygons",
+        "labels/a.txt: line 1: is a box, as all objects of the data set (2); masks are needed: export polygons",
     ),
     "boxes with a confidence": (
         {"data.yaml": DATA, "a.jpg": "", "a.txt": BOX.replace("\n", " 0.9\n")},
-        "a.txt: line 1: is a box, as all 1 object of the data set",
+        "a.txt: line 1: is a box, as all objects of the data set (1)",
     ),
     "two images of one stem": (
         {"data.yaml": DATA, "images/a.jpg": "", "images/a.png": "", "labels/a.txt": ROW},
@@ -283,12 +283,14 @@ def test_texts_beside_images_that_have_annotations_are_left_alone(root, write, a
 
 
 def test_an_annotation_beside_the_image_counts(root, write, annotate):
-    write({"data.yaml": DATA, "images/a.png": "", "labels/a.txt": ROW, "images/b.png": "", "labels/b.txt": ROW})
-    annotate("images/a.json", "a.png", "ä b")
+    files = {f"labels/{name}.txt": ROW for name in "abc"} | {f"images/{name}.png": "" for name in "abc"}
+    write({"data.yaml": DATA, **files})
+    for name in "ac":
+        annotate(f"images/{name}.json", f"{name}.png", "ä b")
     found = Found(root)
-    assert found.labels == {"images/a.png": ["ä b"], "images/b.png": ["healthy"]}
+    assert found.labels == {"images/a.png": ["ä b"], "images/b.png": ["healthy"], "images/c.png": ["ä b"]}
     (message,) = found.messages
-    assert message.startswith(f"warning: {root / 'labels/a.txt'}: images/a.png: annotated in ")
+    assert message.startswith(f"warning: {root / 'labels'}: images/a.png and 1 more images: annotated in ")
 
 
 def test_links_out_of_the_folder_are_named(root, write, tmp_path):
