@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from active_learning.annotations.yolo_names import may_hold_names, names_text, read_names
 from active_learning.errors import AnnotationError
@@ -93,6 +95,7 @@ def test_names(tmp_path: Path, name: str, content: str, expected: dict[int, str]
         pytest.param("names: &x [*x]\n", "must be the number of a class, and its name a text", id="holds itself"),
         pytest.param("names: \x00", "is no YAML", id="characters that no text holds"),
         pytest.param("names: " + "[" * 5000, "is no YAML", id="nested too deep"),
+        pytest.param('names: ["\\Uffffffff"]', "is no YAML", id="an impossible character"),
         pytest.param("names: [*gone]\n", "is no YAML", id="an alias of nothing"),
         pytest.param(b"names: [\xff]", "byte 8 is not UTF-8 text", id="unreadable bytes"),
     ],
@@ -103,6 +106,18 @@ def test_a_description_that_is_wrong_is_an_error(tmp_path: Path, content: str | 
     with pytest.raises(AnnotationError) as error:
         read_names(path)
     assert str(error.value).startswith(f"{path}: ") and fault in str(error.value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(content=st.one_of(st.binary(max_size=60), st.text("abn0:[]{}-*&!\\'\"\n ,#|>", max_size=60).map(str.encode)))
+def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    for name in ("data.yaml", "obj.names"):
+        (folder / name).write_bytes(b"names: " + content)
+        try:
+            read_names(folder / name)
+        except AnnotationError as error:
+            assert str(error).startswith(f"{folder / name}: ")
 
 
 def test_a_list_without_a_name_is_an_error(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ LAYOUTS = {
     "Roboflow": (
         {
             "data.yaml": "train: ../train/images\nval: ../valid/images\nnc: 2\nnames: ['healthy', 'ä b']\n",
-            "README.dataset.txt": "# heads\n", "train/labels/notes.txt": "", "valid/labels/README.txt": "ask Ann\n", "README.roboflow.txt": "heads - v1\n",
+            "README.dataset.txt": "# heads\n",
+            "train/labels/notes.txt": "", "valid/labels/README.txt": "ask Ann\n", "README.roboflow.txt": "heads - v1\n",
             "train/images/a_jpg.rf.1f.jpg": "", "train/labels/a_jpg.rf.1f.txt": ROW,
             "valid/images/b.jpg": "", "valid/labels/b.txt": ROW, "test/images/c.jpg": "", "test/labels/c.txt": ROW,
         },
