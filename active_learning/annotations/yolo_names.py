@@ -58,7 +58,7 @@ def _names_of_yaml(text: str, path: Path) -> dict[int, str] | None:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise AnnotationError(f"{path}: {line}is no YAML: {error.problem or error.context}; correct it") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         raise AnnotationError(f"{path}: is no YAML: {error}; correct it") from error
     if not isinstance(root, yaml.MappingNode):
         return None
