@@ -108,8 +108,7 @@ def _fault(given: argparse.Namespace) -> str:
 
 def _convert(given: argparse.Namespace, report: Report) -> int:
     root = given.in_dir
-    inside = given.out if root.absolute() in given.out.absolute().parents else None
-    sources, bare = find_sources(root, report, leave=inside)
+    sources, bare = find_sources(root, report)
     if not sources:
         report.fail(f"{root}: holds no image with an annotation that is known here")
         return _FAULTS
