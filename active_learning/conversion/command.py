@@ -117,8 +117,7 @@ def _fault(given: argparse.Namespace) -> str:
 
 def _convert(given: argparse.Namespace, report: Report) -> int:
     root = given.in_dir
-    inside = given.out if root.absolute() in given.out.absolute().parents else None
-    sources, bare = find_sources(root, report, leave=inside, keep_bare=given.empty_images == "keep")
+    sources, bare = find_sources(root, report, keep_bare=given.empty_images == "keep")
     if not sources:
         report.fail(f"{root}: holds no image with an annotation that is known here")
         return _FAULTS

@@ -68,40 +68,35 @@ class _Claim:
     is_one_of_many: bool = False
 
 
-def find_sources(
-    root: Path, report: Report, *, leave: Path | None = None, keep_bare: bool = False
-) -> tuple[list[Source], int]:
+def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tuple[list[Source], int]:
     """The annotated images of a folder and its sub-folders, in the order of their names, and the number of the others.
 
     An image that stands beside its annotation has that one. Of other files their place, or the name in them, gives the
     image. What is damaged or of no image here is reported and left out.
 
     Args:
-        leave: a folder that is not searched.
         keep_bare: an image of a YOLO data set without a label file is one without objects, as Ultralytics takes it.
 
     Raises:
         MaskALError: there is no such folder.
     """
-    left = None if leave is None else leave.absolute()
     snapshot = take_snapshot(root)
     for note in snapshot.notes:
         report.warn(note)
-    images = [name for name in snapshot.images if left is None or left not in (root / name).absolute().parents]
+    images = snapshot.images
     beside, _ = find_annotations(root, images)
     beside = {name: path for name, path in beside.items() if not _is_of_several(path)}
     found = {name: Source(name, path, _reader(root, path)) for name, path in beside.items()}
     index, paired = ImageIndex(root, images), set(beside.values())
-    others = [path for path in _documents(snapshot, left) if path not in paired]
+    others = [path for path in _documents(snapshot) if path not in paired]
     claims = [claim for path in others for claim in _claims(root, path, index, report)]
-    yolo = find_label_files(snapshot, images, beside.keys(), report, left)
+    yolo = find_label_files(snapshot, beside.keys(), report)
     claims += [_claim_of_labels(root, file) for file in yolo.files]
     late: dict[Path, list[str]] = defaultdict(list)
     for claim in sorted(_unambiguous(claims, report), key=lambda claim: not claim.match.exact):
-        # Label files of YOLO are one an image: their folder is named once.
-        late[claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path] += _settle(
-            root, claim, found, set(beside), report
-        )
+        is_of_yolo = claim.path.suffix.lower() == SUFFIX  # a file an image, so that their folder is named instead
+        place = claim.path.parent if is_of_yolo else claim.path
+        late[place] += _settle(root, claim, found, beside.keys(), report)
     for path, names in late.items():
         if names:
             first = found[names[0]].path
@@ -131,10 +126,9 @@ def _warn_of_bare(images: Sequence[str], report: Report) -> None:
     )
 
 
-def _documents(snapshot: FolderSnapshot, left: Path | None) -> list[Path]:
+def _documents(snapshot: FolderSnapshot) -> list[Path]:
     files = ((snapshot.folder / parent, name) for parent, names in snapshot.files.items() for name in names)
-    paths = [parent / name for parent, name in files if annotation_key(name) is not None]
-    return sorted(path for path in paths if left is None or left not in path.absolute().parents)
+    return sorted(parent / name for parent, name in files if annotation_key(name) is not None)
 
 
 def _reader(root: Path, path: Path) -> Reader:

@@ -57,20 +57,17 @@ class _Candidate:
     exact: bool
 
 
-def find_label_files(
-    snapshot: FolderSnapshot, images: Sequence[str], annotated: Set[str], report: Report, left: Path | None = None
-) -> LabelFiles:
+def find_label_files(snapshot: FolderSnapshot, annotated: Set[str], report: Report) -> LabelFiles:
     """The label files of the images; faults are reported.
 
     Args:
         annotated: images that have an annotation of another tool beside them; a text beside such an image counts only
             where there are names of classes for it.
-        left: a folder that is not searched.
     """
-    names = _NamesFiles(snapshot, left)
+    names = _NamesFiles(snapshot)
     groups: dict[str, list[_Candidate]] = defaultdict(list)  # by the fault of their names
     data_sets: dict[int, tuple[Names, list[_Candidate]]] = {}
-    for one in _candidates(snapshot, images, names, left):
+    for one in _candidates(snapshot, names):
         try:
             known = names.of(one.path.parent)
         except AnnotationError as error:
@@ -85,7 +82,7 @@ def find_label_files(
     found = LabelFiles()
     for known, group in data_sets.values():
         found.files += _of_data_set(known, group, snapshot.folder, report)
-    _find_bare(found, snapshot.folder, images)
+    _find_bare(found, snapshot.folder, snapshot.images)
     return found
 
 
@@ -97,11 +94,10 @@ def _without_names(group: Sequence[_Candidate], root: Path) -> str:
 class _NamesFiles:
     """The names of classes for the folders of label files."""
 
-    def __init__(self, snapshot: FolderSnapshot, left: Path | None) -> None:
+    def __init__(self, snapshot: FolderSnapshot) -> None:
         self._files = {
             snapshot.folder / parent: [snapshot.folder / parent / name for name in names if may_hold_names(name)]
             for parent, names in snapshot.files.items()
-            if not _is_left(snapshot.folder / parent, left)
         }
         self._found = cache(self._find)
         self._read = cache(read_names)
@@ -143,23 +139,15 @@ def _folded(names: Names) -> dict[int, str]:
     return {number: normalised(name.strip()) for number, name in names.items()}
 
 
-def _is_left(folder: Path, left: Path | None) -> bool:
-    return left is not None and left in (folder.absolute(), *folder.absolute().parents)
-
-
-def _candidates(
-    snapshot: FolderSnapshot, images: Sequence[str], names: _NamesFiles, left: Path | None
-) -> Iterator[_Candidate]:
+def _candidates(snapshot: FolderSnapshot, names: _NamesFiles) -> Iterator[_Candidate]:
     owners: dict[str, list[str]] = defaultdict(list)
-    for image in images:
+    for image in snapshot.images:
         name = _folded_path(image)
         for place in {label_path(name), str(PurePosixPath(name).with_suffix(SUFFIX))}:
             owners[place].append(image)
-    index = _StemIndex(images)
+    index = _StemIndex(snapshot.images)
     for parent, files in snapshot.files.items():
         folder = snapshot.folder / parent
-        if _is_left(folder, left):
-            continue
         in_labels = LABELS in _folded_path(parent).split("/")
         for name in files:
             if not name.lower().endswith(SUFFIX) or name.startswith(".") or may_hold_names(name):

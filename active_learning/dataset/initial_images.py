@@ -11,7 +11,7 @@ from pathlib import Path
 
 from active_learning.annotations import mask_files_of
 from active_learning.dataset.image_folder import pair_annotations, take_snapshot
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.system.file_moves import draft_of_new, same_content
 
 
@@ -19,10 +19,10 @@ def sample_initial_images(images: Sequence[str], size: int, seed: int) -> list[s
     """`size` of the images at random, sorted; the same for the same seed and images.
 
     Raises:
-        MaskALError: there are fewer images than that.
+        SettingsError: there are fewer images than that.
     """
     if size > len(images):
-        raise MaskALError(f"initial_datasize is {size}, but traindir holds {len(images)} images; lower it")
+        raise SettingsError(f"initial_datasize is {size}, but traindir holds {len(images)} images; lower it")
     return sorted(random.Random(seed).sample(sorted(images), size))
 
 

@@ -35,7 +35,14 @@ def describe_run(
     refuse(findings)
     plans = [_plan(settings, experiment, find_start(project, experiment)) for experiment in settings.experiments()]
     notes, verdict = "\n".join(texts(findings, Kind.NOTE)), _verdict(texts(findings, Kind.WARNING))
-    return "\n\n".join(filter(None, [_table(project), notes, *plans, _network(settings), verdict]))
+    depth = _depth(project) if deep else ""
+    return "\n\n".join(filter(None, [_table(project), notes, *plans, _network(settings), depth, verdict]))
+
+
+def _depth(project: Project) -> str:
+    """What was done because of --deep; all of it went well."""
+    images = counted(sum(len(snapshot.images) for snapshot in project.snapshots.values()), "image")
+    return f"Looked at in depth: {images} decoded, the network built, its start weights loaded."
 
 
 def _network(settings: Settings) -> str:
@@ -67,7 +74,7 @@ def _verdict(warnings: list[str]) -> str:
 
 def _plan(settings: Settings, experiment: Experiment, start: Start) -> str:
     """Train size and iterations of each loop that is left."""
-    size, rows = start.size, []
+    size, rows = len(start.training_images), []
     if start.phase in ("", "annotate", "train"):
         rows.append([start.loop, size, training_iterations(size, settings)])
     for loop, pool_size in enumerate(experiment.pool_sizes[start.loop :], start=start.loop + 1):

@@ -325,14 +325,14 @@ def _objects(project: Project) -> Iterator[Finding]:
 
 
 def _nothing_to_train_on(project: Project) -> Iterator[Finding]:
-    """Once all training images are annotated."""
-    classes, readings = project.settings.classes, project.readings
-    of_training = [reading for split, reading in readings.items() if split not in MEASURED]
-    images = sum(reading.images for reading in of_training)
-    if images > sum(reading.annotated for reading in of_training):
-        return
-    if images and not any(reading.objects[name] for reading in of_training for name in classes):
-        yield Finding(nothing_to_train_on(project.settings.traindir, images, classes))
+    """Once all images of the next training are annotated."""
+    for experiment in project.settings.experiments():
+        with suppress(MaskALError):  # which `_starts` reports
+            start = find_start(project, experiment)
+            objects = [project.readings[start.folder].objects_in.get(name) for name in start.training_images]
+            if not any(number is None or number for number in objects):
+                folder = project.snapshots[start.folder].folder
+                yield Finding(nothing_to_train_on(folder, len(objects), project.settings.classes))
 
 
 def _files_of_persons(project: Project) -> Iterator[Finding]:

@@ -34,18 +34,22 @@ class Reading:
 
     Attributes:
         images: number of images.
-        annotated: number of those with a good annotation.
+        objects_in: of each image with a good annotation, how many objects it holds.
         objects: of each class, those that are found.
         bare: names of the images without an annotation.
         faults, warnings: of annotations and of their images, each with file, place and reason.
     """
 
     images: int
-    annotated: int
+    objects_in: dict[str, int]
     objects: Counter[str]
     bare: tuple[str, ...]
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def annotated(self) -> int:
+        return len(self.objects_in)
 
 
 @dataclass
@@ -106,14 +110,14 @@ class Project:
 def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
     pairs, doubtful = find_annotations(snapshot.folder, snapshot.images, annotations, snapshot)
     faults, warnings, objects = list(doubtful.values()), list[str](), Counter[str]()
-    annotated = 0
+    objects_in = {}
     for name, path in progress(pairs.items(), what=f"reading {snapshot.folder}", unit="file"):
         try:
             entry = annotations.read(path, name)
         except MaskALError as error:
             faults.append(str(error))
             continue
-        annotated += 1
+        objects_in[name] = len(entry.labels)
         objects.update(entry.labels)
         warnings += entry.warnings
     if foreign := foreign_files(snapshot, annotations):
@@ -121,4 +125,4 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
     if second := second_annotations(snapshot, set(pairs.values()), annotations):
         warnings.append(f"{and_more(second, what='files')}: not used, as the image has another annotation; leave one")
     bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
-    return Reading(len(snapshot.images), annotated, objects, bare, tuple(faults), tuple(warnings))
+    return Reading(len(snapshot.images), objects_in, objects, bare, tuple(faults), tuple(warnings))
