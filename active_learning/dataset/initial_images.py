@@ -13,7 +13,7 @@ from pathlib import Path
 from active_learning.annotations import mask_files_of
 from active_learning.dataset.image_folder import pair_annotations, take_snapshot
 from active_learning.dataset.near_duplicates import Groups, one_of_each
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.system.file_moves import draft_of_new, same_content
 
 Choose = Callable[[Sequence[str], int], Sequence[str]]  # so many of these images
@@ -32,13 +32,13 @@ class InitialImages:
 
 
 def check_size(images: Sequence[str], size: int, wanted: str = "") -> None:
-    """Raises MaskALError where there are fewer images than that.
+    """Raises SettingsError where there are fewer images than that.
 
     Args:
         wanted: what it is called, where the settings do not name `size` itself.
     """
     if size > len(images):
-        raise MaskALError(f"initial_datasize is {wanted or size}, but traindir holds {len(images)} images; lower it")
+        raise SettingsError(f"initial_datasize is {wanted or size}, but traindir holds {len(images)} images; lower it")
 
 
 def sample_initial_images(images: Sequence[str], size: int, seed: int, groups: Groups = ()) -> InitialImages:
@@ -48,7 +48,7 @@ def sample_initial_images(images: Sequence[str], size: int, seed: int, groups: G
         groups: of near-duplicates; of each, one image is sampled.
 
     Raises:
-        MaskALError: there are fewer images than that.
+        SettingsError: there are fewer images than that.
     """
     check_size(images, size)
     rng, images = random.Random(seed), sorted(images)

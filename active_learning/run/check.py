@@ -36,7 +36,14 @@ def describe_run(
     mean = project.data.mean_objects() if settings.budget == "objects" else 1.0
     plans = [_plan(settings, one, find_start(project, one), mean) for one in settings.experiments()]
     notes, verdict = "\n".join(texts(findings, Kind.NOTE)), _verdict(texts(findings, Kind.WARNING))
-    return "\n\n".join(filter(None, [_table(project), notes, *plans, _network(settings), verdict]))
+    depth = _depth(project) if deep else ""
+    return "\n\n".join(filter(None, [_table(project), notes, *plans, _network(settings), depth, verdict]))
+
+
+def _depth(project: Project) -> str:
+    """What was done because of --deep; all of it went well."""
+    images = counted(sum(len(snapshot.images) for snapshot in project.snapshots.values()), "image")
+    return f"Looked at in depth: {images} decoded, the network built, its start weights loaded."
 
 
 def _network(settings: Settings) -> str:

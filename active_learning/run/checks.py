@@ -24,7 +24,7 @@ from active_learning.run.data import MEASURED, SPLITS, without_object
 from active_learning.run.near_duplicates import describe_near_duplicates
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
-from active_learning.run.start import find_start
+from active_learning.run.start import find_start, initial_candidates
 from active_learning.run.status import late_annotations
 from active_learning.run.weights import next_weights
 from active_learning.settings import Experiment, Settings
@@ -284,10 +284,9 @@ def _pixels(project: Project) -> Iterator[Finding]:
 
 
 def _near_duplicates(project: Project) -> Iterator[Finding]:
-    if (snapshot := project.snapshots.get("train")) and (
-        text := describe_near_duplicates(project.settings, snapshot.images, deep=project.deep)
-    ):
-        yield Finding(text, Kind.NOTE)
+    if (snapshot := project.snapshots.get("train")) and snapshot.images:
+        text = describe_near_duplicates(snapshot.folder, len(snapshot.images), project.near_duplicates)
+        yield from [Finding(text, Kind.NOTE)] if text else []
 
 
 def _annotations(project: Project) -> Iterator[Finding]:
@@ -333,14 +332,15 @@ def _objects(project: Project) -> Iterator[Finding]:
 
 
 def _nothing_to_train_on(project: Project) -> Iterator[Finding]:
-    """Once all training images are annotated."""
-    classes, readings = project.settings.classes, project.readings
-    of_training = [reading for split, reading in readings.items() if split not in MEASURED]
-    images = sum(reading.images for reading in of_training)
-    if images > sum(reading.annotated for reading in of_training):
-        return
-    if images and not any(reading.objects[name] for reading in of_training for name in classes):
-        yield Finding(nothing_to_train_on(project.settings.traindir, images, classes))
+    """Once all images of the next training are annotated."""
+    for experiment in project.settings.experiments():
+        with suppress(MaskALError):  # which `_starts` reports
+            start = find_start(project, experiment)
+            images = start.training_images or initial_candidates(project, experiment)
+            objects = [project.readings[start.folder].objects_in.get(name) for name in images]
+            if not any(number is None or number for number in objects):
+                folder = project.snapshots[start.folder].folder
+                yield Finding(nothing_to_train_on(folder, len(objects), project.settings.classes))
 
 
 def _files_of_persons(project: Project) -> Iterator[Finding]:

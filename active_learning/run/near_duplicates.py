@@ -33,18 +33,27 @@ def find_near_duplicates(settings: Settings, images: Sequence[str]) -> Groups:
     return groups
 
 
-def describe_near_duplicates(settings: Settings, images: Sequence[str], *, deep: bool) -> str:
-    """For --check, which keeps nothing; "" where there are none."""
-    folder = settings.traindir
-    groups = kept_near_duplicates(near_duplicates_file(settings), folder, images)
-    if groups is None and len(images) > MOST_CHECKED and not deep:
-        return f"{folder}: holds {len(images)} images; --check --deep looks for near-duplicates among them, too"
-    groups = near_duplicates(folder, images, settings.most_pixels) if groups is None else groups
+def known_near_duplicates(settings: Settings, images: Sequence[str], *, deep: bool) -> Groups | None:
+    """For --check, which keeps nothing; None where it would take long, and is not to be `deep`."""
+    groups = kept_near_duplicates(near_duplicates_file(settings), settings.traindir, images)
+    if groups is None and (deep or len(images) <= MOST_CHECKED):
+        return near_duplicates(settings.traindir, images, settings.most_pixels)
+    return groups
+
+
+def describe_near_duplicates(folder: Path, count: int, groups: Groups | None) -> str:
+    """Those among so many images of a folder, in words; "" for none.
+
+    Args:
+        groups: None where they were not looked for.
+    """
+    if groups is None:
+        return f"{folder}: holds {count} images; --check --deep looks for near-duplicates among them, too"
     if not groups:
         return ""
     shown = "; ".join(and_more(group, 3) for group in groups[:GROUPS_SHOWN])
     return (
-        f"{folder}: {sum(map(len, groups))} of its {counted(len(images), 'image')} are near-duplicates of another, in "
+        f"{folder}: {sum(map(len, groups))} of its {counted(count, 'image')} are near-duplicates of another, in "
         f"{counted(len(groups), 'group')}, such as {shown}; the initial images are never two of one group, and "
         "min_distance keeps them apart later"
     )

@@ -71,10 +71,28 @@ def test_nothing_to_train_on_is_found(settings: Settings):
     annotations = sorted(settings.traindir.glob("*.json"))
     for file in annotations:
         _delete_objects(file)
-    with pytest.raises(MaskALError, match="14 training images hold no object of the classes .*nothing to train on"):
+    with pytest.raises(MaskALError, match="4 training images hold no object of the classes .*nothing to train on"):
         describe_run(settings)
     annotations[0].unlink()
-    assert "nothing to train on" not in describe_run(settings)
+    first = changed(settings, {"initial_datasize": 14})
+    assert "nothing to train on" not in describe_run(first)
+
+
+@pytest.mark.parametrize("from_folder", [False, True], ids=["sampled", "initial_train_dir"])
+def test_the_images_that_a_run_starts_from_must_hold_an_object(settings: Settings, tmp_path, from_folder: bool):
+    """Whatever the others hold, and whether these are annotated."""
+    initial, folder = RunData(settings).initial_images(settings.experiments()[0].seed), settings.traindir
+    if from_folder:
+        folder = tmp_path / "own"
+        folder.mkdir()
+        for path in [settings.traindir / name for name in initial]:
+            (folder / f"new_{path.name}").write_bytes(path.read_bytes())
+            (folder / f"new_{path.stem}.json").write_bytes(path.with_suffix(".json").read_bytes())
+    for name in initial:
+        _delete_objects((folder / (f"new_{name}" if from_folder else name)).with_suffix(".json"))
+    next(path for path in settings.traindir.glob("*.png") if path.name not in initial).with_suffix(".json").unlink()
+    with pytest.raises(MaskALError, match=f"{folder}: the {len(initial)} training images hold no object"):
+        describe_run(changed(settings, {"initial_train_dir": folder, "use_initial_train_dir": from_folder}))
 
 
 def test_the_plan_says_what_is_asked_for_first(settings: Settings):
