@@ -102,6 +102,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parsed = parser.parse_intermixed_args(arguments)
     if parsed.deep and not parsed.check:
         parser.error("--deep belongs to --check")
+    if parsed.fresh and (parsed.status or parsed.find_batch_size):
+        parser.error("--fresh belongs to a run or to --check")
     return parsed
 
 

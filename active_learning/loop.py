@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from active_learning.acquisition.acquire import Acquisition
+from active_learning.acquisition.initial_images import diverse_images
 from active_learning.dataset.absence import is_there
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.report.page import try_to_write_report
-from active_learning.run.batch_times import BatchTimes
 from active_learning.run.data import SPLITS
 from active_learning.run.output_files import write_scores, write_train_files
 from active_learning.run.run import Run
-from active_learning.run.state import LoopScores
+from active_learning.run.state import LoopScores, RunState
 from active_learning.run.status import late_annotations
 from active_learning.run.weights import earlier_initial_model, weights_of
 from active_learning.settings import Experiment, Settings
@@ -58,13 +58,18 @@ class ActiveLearningLoop:
         if state.train_images:
             logger.info("Going on with loop %d of %d: %s", state.loop, run.loops, state.phase)
         else:
-            state.train_images = run.data.initial_images(run.experiment.seed)
+            if run.settings.budget == "objects":
+                run.save(phase="annotate")  # the run has begun, though it may have to wait for a person here
+                self._prepare_val_and_test()  # these show how many objects an image holds
+            diverse = functools.partial(diverse_images, run) if run.settings.initial_choice == "diverse" else None
+            state.train_images = run.data.initial_images(run.experiment.seed, diverse)
             run.check_schedule()
             write_image_list(run.settings.dataroot / "initial_train.txt", state.train_images)
             run.save(phase="annotate")
         if state.phase == "train":  # an annotation may have been taken away meanwhile
             run.save(phase="annotate")
-        self._prepare_val_and_test()
+        if self._val_and_test_of_loop != state.loop:
+            self._prepare_val_and_test()
 
     def _prepare_val_and_test(self) -> None:
         data = self.run.data
@@ -121,10 +126,11 @@ class ActiveLearningLoop:
         if not choice.certainty:
             logger.info("No images are chosen ahead for loop %d: %s", state.loop + 1, choice.why_none)
             return
-        state.ahead, state.times_ahead = choice.certainty, BatchTimes(before=state.times.handed_in)
+        state.choose_ahead(choice.certainty, choice.expected_objects)
         run.save(phase="annotate")
         text = "%s chosen ahead for loop %d of %d, by the network of loop %d"
         logger.info(text, counted(len(choice.certainty), "image"), state.loop + 1, run.loops, state.loop - 1)
+        _log_expected(state.expected_ahead)
 
     def train(self) -> None:
         """Trains on the images of this loop; keeps the weights that do best on the validation images."""
@@ -205,6 +211,7 @@ class ActiveLearningLoop:
         run.save(phase="annotate")
         self._write_report()
         logger.info("%d images chosen for loop %d of %d", len(state.chosen), state.loop, run.loops)
+        _log_expected(state.expected_objects)
 
     def _choose(self, pool: Sequence[str]) -> str:
         """Why no image can be chosen; "" where some are."""
@@ -213,7 +220,7 @@ class ActiveLearningLoop:
         run.data.present("train", pool)  # what could not be read may have gone with its drive
         if choice.certainty:
             acquisition.explain(choice.certainty)
-            run.state.begin_next_loop(choice.certainty)
+            run.state.begin_next_loop(choice.certainty, choice.expected_objects)
         return choice.why_none
 
     def _score_for_later(self, pool: Sequence[str]) -> str:
@@ -223,7 +230,7 @@ class ActiveLearningLoop:
         if pool and run.settings.work_ahead and state.loop + 1 < run.loops:
             self._acquisition().score(pool)
             run.data.present("train", pool)
-        state.begin_next_loop(state.ahead)
+        state.begin_next_loop(state.ahead, state.expected_ahead, ahead=True)
         return ""
 
     def _finish(self, reason: str) -> None:
@@ -273,7 +280,18 @@ class ActiveLearningLoop:
         logger.info("Loop %d of %d: training on %s with %s", self.run.state.loop, self.run.loops, images, objects)
         if summary.negatives:
             logger.info("%d of the images hold no object", summary.negatives)
+        if self.run.state.expected_objects:
+            self._log_budget(self.run.state)
         _warn(summary)
+
+    def _log_budget(self, state: RunState) -> None:
+        found = counted(self.run.data.count_objects("train", list(state.chosen)), "object")
+        logger.info("The %d chosen ones hold %s; %.0f were expected", len(state.chosen), found, state.expected_objects)
+
+
+def _log_expected(objects: float) -> None:
+    if objects:
+        logger.info("They are expected to hold %.0f objects (budget: objects)", objects)
 
 
 def _warn(summary: DatasetSummary) -> None:

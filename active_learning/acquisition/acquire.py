@@ -16,6 +16,7 @@ from active_learning.acquisition.explain import explain_images, least_certain
 from active_learning.acquisition.explanation import is_explained
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles, write_pool_scores
+from active_learning.sampling.budget import expected_objects, images_for
 from active_learning.sampling.certainty import certainty_of
 from active_learning.sampling.pool import Pool
 from active_learning.sampling.pool_record import PoolRecord, record_of
@@ -37,10 +38,14 @@ NOTHING_DETECTED = (
 
 @dataclass(frozen=True)
 class ChosenImages:
-    """`certainty` of each image, first choice first, NaN where none was computed; `why_none` where it is empty."""
+    """`certainty` of each image, first choice first, NaN where none was computed; `why_none` where it is empty.
+
+    `expected_objects`: in all of them, where the budget counts objects.
+    """
 
     certainty: dict[str, float]
     why_none: str = ""
+    expected_objects: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,18 @@ class Acquisition:
     chosen_before: Sequence[str] = ()
 
     def choose(self, pool: Sequence[str], training_images: Sequence[str]) -> ChosenImages:
-        """At most pool_size images of the pool (sorted names). Where nothing is new since `score`, it takes no time."""
+        """At most pool_size images of the pool (sorted names), or images of about so many objects.
+
+        Where nothing is new since `score`, it takes no time.
+        """
         scored = self.score(pool)
         records = {name: scored[name] for name in pool if name in scored}
         if self._scores_pool and not records:
             return ChosenImages({}, f"none of the {len(pool)} images that are left can be read (the log says why)")
+        what_there_is = self._pool(list(records or pool), records, training_images)
         chosen = choose_images(
             self.experiment.strategy,
-            self._pool(list(records or pool), records, training_images),
+            what_there_is,
             images_without_detections=self.settings.images_without_detections,
             min_distance=self.settings.min_distance,
         )
@@ -82,7 +91,9 @@ class Acquisition:
             logger.info("%s held back as too like another (min_distance)", counted(len(chosen.held_back), "image"))
         if not chosen.names:
             return ChosenImages({}, ALL_TOO_ALIKE if chosen.held_back else NOTHING_DETECTED)
-        return ChosenImages({name: records[name].value if name in records else math.nan for name in chosen.names})
+        certainty = {name: records[name].value if name in records else math.nan for name in chosen.names}
+        expected = math.fsum(what_there_is.costs.get(name, 0.0) for name in chosen.names)
+        return ChosenImages(certainty, expected_objects=expected)
 
     def explain(self, certainty: Mapping[str, float]) -> None:
         """Keeps why the least certain of the chosen images are that; the run goes on where it cannot."""
@@ -141,18 +152,26 @@ class Acquisition:
 
     def _pool(self, names: Sequence[str], records: Mapping[str, PoolRecord], training_images: Sequence[str]) -> Pool:
         compares = self._strategy.needs_training_features or self.settings.min_distance > 0
-        counts = self.class_counts() if self._strategy.needs_class_counts else {}
+        by_objects = self.settings.budget == "objects"
+        counts = self.class_counts() if self._strategy.needs_class_counts or by_objects else {}
         number = self.for_loop - 1
+        size = self.experiment.pool_sizes[number]
+        costs: dict[str, float] = {}
+        if by_objects:
+            mean = sum(counts.values()) / len(training_images)
+            costs = expected_objects(names, records, mean)
         return Pool(
             names=names,
             records=records,
             mode=self.experiment.mode,
-            count=self.experiment.pool_sizes[number],
+            count=images_for(size, costs) if costs else size,
             rng=random.Random(f"{self.experiment.seed} {number}"),
             training_features=self._training_features(training_images) if compares else None,
             class_counts=[counts.get(name, 0) for name in self.settings.classes],
             loop=number,
             loops=len(self.experiment.pool_sizes),
+            costs=costs,
+            budget=size if costs else None,
         )
 
     def _training_features(self, images: Sequence[str]) -> npt.NDArray[np.float32]:

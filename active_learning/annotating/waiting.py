@@ -67,6 +67,8 @@ def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: 
     if not confirmed:
         lines += [f"  {name}: pre-labelled, to be corrected" for name in folder.awaited if name not in set(awaited)]
         lines.append(f"When all are corrected, put an empty file there and start again: {folder.confirmation.file}")
+    else:
+        lines.append("When all are annotated, start again with the same command; it goes on from there.")
     raise AnnotationsAwaited("\n".join(lines))
 
 

@@ -19,7 +19,7 @@ from active_learning.acquisition.explanation import Explanation, read_explanatio
 from active_learning.errors import MaskALError
 from active_learning.report import comparison, figures
 from active_learning.report.balance import ClassShare, class_balance
-from active_learning.report.curves import Curve, class_curve, map_curve
+from active_learning.report.curves import Curve, by_objects, class_curve, map_curve, object_curve
 from active_learning.report.figures import LoopCertainties, StrategyStyle
 from active_learning.report.runs import RunResult, by_label, class_names, read_runs
 from active_learning.report.svg import SERIES
@@ -64,13 +64,15 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
     styles, rarest = strategy_styles(runs), comparison.rarest_classes(runs)
     waiting = waiting_of(runs)
     curves = [map_curve(same) for same in by_label(runs).values()]
+    in_objects = [by_objects(map_curve(same), object_curve(same)) for same in by_label(runs).values()]
     return environment.get_template("report.html.jinja").render(
         name=name,
         written=f"{now:%Y-%m-%d %H:%M} UTC",
         colours={label: style.index for label, style in styles.items()},
         headline=headline(runs, rows),
         runs=map(_run_row, runs),
-        learning=_learning(curves, styles),
+        learning=_learning(curves, styles, "images"),
+        learning_in_objects=_learning(in_objects, styles, "objects"),
         comparison_headers=comparison.HEADERS,
         comparison=comparison.table_rows(rows),
         gains=comparison.gain_table(rows, rarest) if rows else [],
@@ -104,27 +106,29 @@ def headline(runs: Sequence[RunResult], rows: Sequence[comparison.Comparison]) -
         return "No network has been scored on the test images yet."
     run = max(scored, key=lambda one: (np.nan_to_num(one.scores[-1].mask_ap), one.label))
     now, rise = run.scores[-1], run.scores[-1].mask_ap - run.scores[0].mask_ap
-    result = f"mAP {now.mask_ap:.1f} % with {now.train_size} annotated images ({run.label})"
+    objects = f", {sum(now.objects.values())} objects" if now.objects else ""
+    result = f"mAP {now.mask_ap:.1f} % with {now.train_size} annotated images{objects} ({run.label})"
     result = f"{result}, {rise:+.1f} since the start." if len(run.scores) > 1 else f"{result}."
     return f"{result} {comparison.NOTHING_SAVED}" if rows else result
 
 
 def _run_row(run: RunResult) -> list[str]:
-    """Where a run stands: strategy, seed, state, images, and the first, the last and the best mAP."""
+    """Where a run stands: strategy, seed, state, images, objects, and the first, the last and the best mAP."""
     scores = [row.mask_ap for row in run.scores]
     texts = [f"{value:.1f}" for value in (scores[0], scores[-1], max(scores))] if scores else ["–"] * 3
     images = str(run.scores[-1].train_size) if run.scores else "–"
     state = "finished" if run.phase == "finished" else f"next: {run.phase}"
-    return [run.label, str(run.seed), state, images, *texts]
+    objects = str(sum(run.scores[-1].objects.values())) if run.scores and run.scores[-1].objects else "–"
+    return [run.label, str(run.seed), state, images, objects, *texts]
 
 
-def _learning(curves: Sequence[Curve], styles: dict[str, StrategyStyle]) -> str:
-    """Empty before the first score."""
+def _learning(curves: Sequence[Curve], styles: dict[str, StrategyStyle], cost: str) -> str:
+    """Against images or objects; empty before the first score."""
     if not any(len(curve.sizes) for curve in curves):
         return ""
-    ends = [f"{c.label}: {c.mean[-1]:.1f} % with {c.sizes[-1]:.0f} images" for c in curves if len(c.sizes)]
-    description = f"Learning curves, test mAP against annotated images. {'; '.join(ends)}."
-    return figures.learning_curves(curves, styles, name="learning", description=description)
+    ends = [f"{c.label}: {c.mean[-1]:.1f} % with {c.sizes[-1]:.0f} {cost}" for c in curves if len(c.sizes)]
+    description = f"Learning curves, test mAP against annotated {cost}. {'; '.join(ends)}."
+    return figures.learning_curves(curves, styles, name=f"learning-{cost}", description=description, cost=cost)
 
 
 def _class_panels(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> dict[str, str]:
@@ -152,10 +156,11 @@ def _histograms(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> 
     """Label of a strategy -> figure."""
     panels = {}
     for number, (label, same) in enumerate(by_label(runs).items()):
-        if not (loops := certainties(same)):
+        loops = [one for one in certainties(same) if len(one.pool)]  # else nothing was detected in any image
+        if not loops:
             continue
-        medians = ", ".join(f"{np.median(one.pool):.2f}" for one in loops if len(one.pool))
-        description = f"Histograms of the certainty of pool images, a loop a row; medians {medians or 'none'}."
+        medians = ", ".join(f"{np.median(one.pool):.2f}" for one in loops)
+        description = f"Histograms of the certainty of pool images, a loop a row; medians {medians}."
         name = f"certainty{number}"
         panels[label] = figures.certainty_histograms(loops, styles[label], name=name, description=description)
     return panels

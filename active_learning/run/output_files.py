@@ -81,6 +81,11 @@ class OutputFiles:
         """The same of the training images, for strategies that compare with them."""
         return self.results / f"training_records{loop:03d}.jsonl"
 
+    @property
+    def initial_records(self) -> Path:
+        """Features of all images, by which initial_choice diverse goes; of all experiments of an experiment_name."""
+        return self.results.parent / "initial_records.jsonl"
+
     def why_chosen(self, loop: int) -> Path:
         """Folder of what a network detected in some of the images that the next loop adds (write_explanations)."""
         return self.results / f"why_chosen{loop:03d}"
@@ -176,16 +181,18 @@ def _read_values(path: Path, remedy: str, *, value_needed: bool) -> dict[str, fl
 
 
 def write_scores(files: OutputFiles, history: Sequence[LoopScores], classes: Sequence[str]) -> None:
-    """Both csv files, at the settings' threshold and at that of COCO results: `train_size,mAP,mAP-<class>...`.
+    """Both csv files, at the settings' threshold and at that of COCO results: `train_size,mAP,mAP-<class>...,objects`.
 
-    Mask AP in percent with one decimal; a class without test objects has nan.
+    Mask AP in percent with one decimal; a class without test objects has nan. Objects are those of the training images,
+    or nan where an earlier version did not count them.
     """
 
-    def line(train_size: int, mask_ap: float, per_class: Mapping[str, float]) -> list[object]:
-        return [train_size, *(f"{value:.1f}" for value in (mask_ap, *(per_class[name] for name in classes)))]
+    def line(row: LoopScores, mask_ap: float, per_class: Mapping[str, float]) -> list[object]:
+        values = (f"{value:.1f}" for value in (mask_ap, *(per_class[name] for name in classes)))
+        return [row.train_size, *values, sum(row.objects.values()) if row.objects else "nan"]
 
-    headers = ["train_size", "mAP", *(f"mAP-{name}" for name in classes)]
-    scores = (line(row.train_size, row.mask_ap, row.per_class) for row in history)
+    headers = ["train_size", "mAP", *(f"mAP-{name}" for name in classes), "objects"]
+    scores = (line(row, row.mask_ap, row.per_class) for row in history)
     write_own(files.scores, csv_text([headers, *scores]))
-    standard = (line(row.train_size, row.standard_mask_ap, row.standard_per_class) for row in history)
+    standard = (line(row, row.standard_mask_ap, row.standard_per_class) for row in history)
     write_own(files.standard_scores, csv_text([headers, *standard]))

@@ -39,7 +39,8 @@ PHASES = get_args(Phase)
 REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
 # What the first runs did not record.
-LATER = ("experiment", "train_objects", "ahead", "chosen_ahead", "times", "times_ahead")
+LATER = ("experiment", "train_objects", "expected_objects", "ahead", "expected_ahead", "chosen_ahead", "times",
+         "times_ahead")  # fmt: skip
 LATER_SCORES = ("objects", "person_minutes", "computer_minutes")
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
@@ -90,10 +91,11 @@ class RunState:
     """Where a run stands.
 
     `chosen`: certainty of the images that this loop added (nan where none was computed); `train_size`: images that the
-    last training had; `settings`, `experiment`: those in use, as `recorded` gives them.
+    last training had; `settings`, `experiment`: those in use, as `recorded` gives them; `expected_objects`: in the
+    images of `chosen`, where the budget counts objects.
 
-    With work_ahead, `ahead` is `chosen` of the next loop; the network of the loop before this one chose it. So the one
-    that chose `chosen` is that of the loop before, or where `chosen_ahead` that of the loop before that.
+    With work_ahead, `ahead` is `chosen` of the next loop, with `expected_ahead` objects, by the network of the loop
+    before this one. So `chosen` is by that of the loop before, or where `chosen_ahead` by that of the loop before that.
     """
 
     classes: Annotated[list[RecordedText], Field(min_length=1, max_length=MOST_CLASSES)]
@@ -109,7 +111,9 @@ class RunState:
     settings: dict[str, Any] = field(default_factory=dict)
     experiment: dict[str, Any] = field(default_factory=dict)
     train_objects: dict[str, Count] = field(default_factory=dict)
+    expected_objects: Number = 0.0
     ahead: dict[ImageName, ShareOrNan] = field(default_factory=dict)
+    expected_ahead: Number = 0.0
     chosen_ahead: Annotated[bool, Strict()] = False
     times: BatchTimes = field(default_factory=BatchTimes)
     times_ahead: BatchTimes = field(default_factory=BatchTimes)
@@ -119,14 +123,17 @@ class RunState:
         """The loop whose images are chosen already, before it begins."""
         return self.loop + 1 if self.ahead else None
 
-    def begin_next_loop(self, chosen: dict[str, float]) -> None:
-        """With the images that were chosen; they may be those of `ahead`."""
-        self.chosen_ahead = chosen is self.ahead
-        self.times = self.times_ahead if self.chosen_ahead else BatchTimes(before=self.times.handed_in)
+    def choose_ahead(self, chosen: dict[str, float], expected_objects: float) -> None:
+        self.ahead, self.expected_ahead = chosen, expected_objects
+        self.times_ahead = BatchTimes(before=self.times.handed_in)
+
+    def begin_next_loop(self, chosen: dict[str, float], expected_objects: float, *, ahead: bool = False) -> None:
+        """With the images that were chosen for it."""
+        self.times = self.times_ahead if ahead else BatchTimes(before=self.times.handed_in)
         self.loop += 1
-        self.chosen = chosen
+        self.chosen, self.expected_objects, self.chosen_ahead = chosen, expected_objects, ahead
         self.train_images = [*self.train_images, *chosen]
-        self.ahead, self.times_ahead = {}, BatchTimes()
+        self.ahead, self.expected_ahead, self.times_ahead = {}, 0.0, BatchTimes()
 
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}

@@ -15,7 +15,7 @@ from active_learning.annotations import image_named_in
 from active_learning.dataset.absence import is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.folder_walk import ANNOTATE
-from active_learning.dataset.image_folder import find_annotations, find_images
+from active_learning.dataset.image_folder import find_annotations
 from active_learning.run.batch_times import minutes
 from active_learning.run.data import SPLITS, RunData
 from active_learning.run.output_files import output_files
@@ -103,17 +103,23 @@ def late_annotations(data: RunData, split: str) -> list[str]:
 def _images(what: str, data: RunData, split: str, images: Sequence[str] | None = None) -> list[str]:
     """How many have an annotation beside them or in the annotate folder, and how many have none; a line a fault."""
     folder, annotations = data.folder(split), data.annotations(split)
-    images = find_images(folder) if images is None else images
-    beside, _ = find_annotations(folder, images)
-    found = search_annotate_folder(folder, [name for name in images if name not in beside], image_named_in).files
+    images = data.walked(split).images if images is None else images
+    beside, faults = find_annotations(folder, images, annotations)
+    faults |= {name: fault for name, path in beside.items() if (fault := annotations.fault(path, name))}
+    left = [name for name in images if name in faults or name not in beside]
+    found = search_annotate_folder(folder, left, image_named_in).files
+    faults |= {name: _fault(annotations, files, name) for name, files in found.items()}
+    faulty = [fault for fault in faults.values() if fault]
     own = OwnFiles(folder / ANNOTATE)
     pre_labelled = sum(all(map(own.is_untouched, files)) for files in found.values())
-    faults = [fault for name, files in found.items() if (fault := _fault(annotations, files, name))]
-    annotated = len(beside) + len(found) - len(faults)
+    missing = len(set(left) - set(found) - set(faults))
     note = f" ({pre_labelled} of them pre-labelled, nothing corrected yet)" if pre_labelled else ""
-    faulty = f", {len(faults)} with a fault" if faults else ""
-    missing = len(images) - annotated - len(faults)
-    return [f"{len(images)} {what}: {annotated} annotated{note}{faulty}, {missing} missing", *faults]
+    with_fault = f", {len(faulty)} with a fault" if faulty else ""
+    annotated = len(images) - len(faulty) - missing
+    return [
+        f"{len(images)} {what}: {annotated} annotated{note}{with_fault}, {missing} missing",
+        *dict.fromkeys(faulty),
+    ]
 
 
 def _fault(annotations: AnnotationCache, files: Iterable[Path], image: str) -> str:

@@ -20,12 +20,14 @@ PATHS = (*FOLDERS, *FIXED, "experiment_name", "use_initial_train_dir", "initial_
          "annotator")  # fmt: skip
 OVER = (
     "initial_datasize",
+    "initial_choice",
     "use_initial_train_dir",
     "initial_train_dir",
     "duplicate_initial_model_and_data",
     "initial_train_file",
 )
-CHOOSING = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "equal_pool_size", "work_ahead",
+CHOOSING = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "equal_pool_size", "budget",
+            "work_ahead",
             "images_without_detections", "min_distance", "sampling_threshold", "confidence_threshold", "nms_threshold",
             "iou_thres")  # fmt: skip
 SECONDS_TO_SAVE = 1.0  # longer than an editor takes

@@ -130,8 +130,12 @@ def test_what_is_held_back_is_counted(settings, scored, caplog, monkeypatch):
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"min_distance": 99.0}, "too like one of the training set"), ({}, "sees nothing")],
-    ids=["duplicates", "blind"],
+    [
+        ({"min_distance": 99.0}, "too like one of the training set"),
+        ({}, "sees nothing in the images that are left, so none can be chosen; train longer, or set "),
+        ({}, "set images_without_detections to choose"),
+    ],
+    ids=["duplicates", "blind", "what to do"],
 )
 def test_no_image_can_be_chosen(settings, scored, monkeypatch, make_record, changes, reason):
     if not changes:

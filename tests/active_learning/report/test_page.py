@@ -91,7 +91,8 @@ def test_a_comparison_has_every_section_that_it_has_numbers_for(two_strategies: 
     assert shown.sections == SECTIONS - {"why"}
     text = " ".join(shown.words)
     assert "20 images chosen by uncertainty were as good as 30 by chance: 33 % fewer annotations" in text
-    assert "10 annotations saved" in text
+    assert "10 images saved" in text and "20 objects saved" in text
+    assert "annotated images" in text and "annotated objects" in text
     assert (two_strategies / "comparison.csv").exists()
     assert not list(two_strategies.rglob("*.maskal-draft"))
 
@@ -112,6 +113,20 @@ def test_runs_with_little_to_show(tmp_path: Path, make_run, scores: list[float],
     assert not (tmp_path / "comparison.csv").exists()
 
 
+def test_where_nothing_was_detected_there_is_no_histogram(tmp_path: Path, make_run):
+    make_run(tmp_path / "uncertainty", [0.0, 0.0], certainty=math.nan)
+    assert page_of(tmp_path).sections == {"learning-curve", "classes", "balance", "numbers"}
+
+
+def test_an_axis_has_whole_images_and_no_map_below_0(tmp_path: Path, make_run):
+    make_run(tmp_path / "uncertainty", [0.0, 0.0], first=4, step=1)
+    text = page.write_report(tmp_path).read_text(encoding="utf-8")
+    ticks = [one for one in re.findall(r"<text[^>]*>([^<]*)</text>", text) if re.fullmatch(r"[-−\d.]+", one)]
+    assert ticks and not [one for one in ticks if one.startswith(("-", "−"))]
+    learning = text[text.index('<svg class="figure"') : text.index("annotated images")]
+    assert not [one for one in re.findall(r">(\d+\.\d+)</text>", learning) if float(one) > 1]
+
+
 def test_an_experiment_without_runs(tmp_path: Path):
     assert page_of(tmp_path).sections == {"numbers"}
 
@@ -123,7 +138,7 @@ def test_names_stay_text(tmp_path: Path, make_run):
 
 def test_many_classes(tmp_path: Path, make_run):
     make_run(tmp_path / "uncertainty", [1.0, 2.0], classes=[f"class {index}" for index in range(12)], certainty=0.4)
-    assert page_of(tmp_path).tags["figure"] == 1 + 12 + 1
+    assert page_of(tmp_path).tags["figure"] == 2 + 12 + 1
 
 
 def test_the_histogram_counts_pool_and_choice(two_strategies: Path):

@@ -23,11 +23,11 @@ def test_train_files_have_the_value_of_the_images_chosen_in_this_loop(tmp_path: 
 def test_scores_have_one_decimal_and_a_column_a_class(tmp_path: Path):
     files = OutputFiles(tmp_path, tmp_path, "uncertainty")
     first, last = {"a": 20.0, "b, c": math.nan}, {"a": 50.0, "b, c": 50.0}
-    history = [LoopScores(6, 12.345, first, 50.0, last, 1.0), LoopScores(9, 50.0, last, 12.345, first, 1.0)]
-    write_scores(files, history, ["a", "b, c"])
-    headers, low, high = 'train_size,mAP,mAP-a,"mAP-b, c"', "12.3,20.0,nan", "50.0,50.0,50.0"
-    assert files.scores.read_text(encoding="utf-8") == f"{headers}\n6,{low}\n9,{high}\n"
-    assert files.standard_scores.read_text(encoding="utf-8") == f"{headers}\n6,{high}\n9,{low}\n"
+    counted = LoopScores(9, 50.0, last, 12.345, first, 1.0, objects={"a": 20, "b, c": 3})
+    write_scores(files, [LoopScores(6, 12.345, first, 50.0, last, 1.0), counted], ["a", "b, c"])
+    headers, low, high = 'train_size,mAP,mAP-a,"mAP-b, c",objects', "12.3,20.0,nan", "50.0,50.0,50.0"
+    assert files.scores.read_text(encoding="utf-8") == f"{headers}\n6,{low},nan\n9,{high},23\n"
+    assert files.standard_scores.read_text(encoding="utf-8") == f"{headers}\n6,{high},nan\n9,{low},23\n"
 
 
 def test_each_loop_has_its_own_names(tmp_path: Path):

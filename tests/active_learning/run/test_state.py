@@ -59,10 +59,11 @@ def test_what_was_chosen_ahead_is_checked(tmp_path: Path, changes: dict, field: 
 def test_what_was_chosen_ahead_is_that_of_the_next_loop():
     state = RunState(["a"], 1, "choose", ["x.png"], {"x.png": 0.1})
     state.times.handed_in = 60.0
-    state.ahead = {"z.png": 0.5}
+    state.choose_ahead({"z.png": 0.5}, 4.0)
     state.times_ahead.note_put(90.0)
-    state.begin_next_loop(state.ahead)
+    state.begin_next_loop(state.ahead, state.expected_ahead, ahead=True)
     assert (state.loop, state.train_images, state.chosen) == (2, ["x.png", "z.png"], {"z.png": 0.5})
     assert (state.chosen_ahead, state.ahead, state.times.put) == (True, {}, 90.0)
-    state.begin_next_loop({"u.png": 0.2})
+    assert (state.expected_objects, state.expected_ahead, state.times.person_minutes) == (4.0, 0.0, 0.5)
+    state.begin_next_loop({"u.png": 0.2}, 0.0)
     assert (state.chosen_ahead, state.times.put, state.times.before) == (False, 0.0, 0.0)
