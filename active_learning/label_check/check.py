@@ -1,5 +1,5 @@
 """The label check of a run: of the validation and test images after each training, and of new training images once they
-are collected, by the network that chose them. None of these networks was trained on what it checks.
+are collected, before a network is trained on them. No network was trained on what it checks.
 
 It changes no annotation, and what goes wrong in it is a warning: the run goes on.
 """
@@ -46,7 +46,7 @@ def check_measured_images(run: Run) -> None:
 
 
 def check_new_images(run: Run) -> None:
-    """The images that this loop has added, with the network that chose them; once a loop."""
+    """The images that this loop has added, with the newest network, of the loop before; once a loop."""
     if run.state.loop and run.state.chosen:
         _without_failing(run, _check_new)
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from active_learning.annotating.annotate_folder import AnnotateFolder
-from active_learning.annotating.offers import offer_annotations
 from active_learning.errors import MaskALError
 from active_learning.label_check.findings import LabelFinding
 from active_learning.label_check.results import Offer, read_results, write_results
 from active_learning.run.data import SPLITS
-from active_learning.run.lock import only_annotated_here
 from active_learning.run.run import Run
 from active_learning.system.log import logger
 from active_learning.system.wording import and_more, counted
@@ -23,43 +20,32 @@ FEWEST, SHARE = 3, 10  # images that are offered: this many, or one for so many 
 SHOWN = 5
 
 
-def offer_for_review(run: Run) -> bool:
-    """Whether images lie in the annotate folders for it; none where nobody is to annotate new ones."""
-    if run.settings.label_check != "review" or not _somebody_annotates(run):
+def offer_for_review(run: Run, images: Sequence[str], *, for_loop: int) -> bool:
+    """Whether images lie in the annotate folders for it; none where nobody is to annotate these images of a loop."""
+    if run.settings.label_check != "review":
         return False
     try:
+        if not (images and run.data.is_awaited("train", images)):
+            return False
         results = read_results(run.files)
-        offers = _offers(run, results.findings, results.offered)
+        offers = _offers(run, results.findings, results.offered, for_loop)
         write_results(run.files, replace(results, offered=tuple(dict.fromkeys((*results.offered, *offers)))))
-        there = {split: _offer(run, split, [one for one in offers if one.split == split]) for split in SPLITS}
+        wanted = {split: [one.image for one in offers if one.split == split] for split in SPLITS}
+        there = {split: run.data.offer(split, names) for split, names in wanted.items() if names}
     except (OSError, MaskALError) as error:
         logger.warning("No annotations are offered for correction: %s", error)
         return False
-    names = [f"{split}/{name}" for split, images in there.items() for name in images]
+    names = [f"{split}/{name}" for split, offered in there.items() for name in offered]
     if names:
         text = "%s whose annotations look wrong lie in the annotate folder once more, to be corrected or left: %s"
         logger.info(text, counted(len(names), "image"), and_more(names, SHOWN))
     return bool(names)
 
 
-def _somebody_annotates(run: Run) -> bool:
-    folder = AnnotateFolder(run.data.annotations("train"))
-    folder.await_annotations(run.present_train_images, run.data.snapshot("train"))
-    return bool(folder.awaited)
-
-
-def _offers(run: Run, findings: Sequence[LabelFinding], earlier: Sequence[Offer]) -> list[Offer]:
+def _offers(run: Run, findings: Sequence[LabelFinding], earlier: Sequence[Offer], loop: int) -> list[Offer]:
     """Those of this loop: such as an earlier start has chosen, then of the surest findings."""
-    loop, most = run.state.loop, max(FEWEST, len(run.state.chosen) // SHARE)
+    most = max(FEWEST, len(run.state.chosen) // SHARE)
     left = {(one.split, one.image, one.digest) for one in earlier if one.loop < loop}
     likely = [one for one in findings if one.is_likely and (one.split, one.image, one.digest) not in left]
     offers = dict.fromkeys(Offer(one.split, one.image, one.digest, loop) for one in likely)
     return list(offers)[:most]
-
-
-def _offer(run: Run, split: str, offers: Sequence[Offer]) -> list[str]:
-    if not offers:
-        return []
-    with only_annotated_here(run.data.folder(split), wait=False) as is_ours:
-        images = run.data.present(split, [one.image for one in offers])
-        return offer_annotations(run.data.annotations(split), images) if is_ours else []

@@ -70,7 +70,7 @@ def rows(run: Run) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_new_images_are_checked_by_the_network_that_chose_them(run: Run, passes: FakePasses):
+def test_new_images_are_checked_by_the_newest_network(run: Run, passes: FakePasses):
     check_new_images(run)
     names = [f"{number:02d}.png" for number in range(2)]
     assert passes.calls == [({"val": names, "test": names}, 0), ({"train": ["04.png", "05.png", "06.png"]}, 0)]

@@ -14,6 +14,10 @@ from active_learning.run.run import Run
 from active_learning.settings import Settings
 
 
+def offer(run: Run) -> bool:
+    return offer_for_review(run, run.state.train_images, for_loop=run.state.loop)
+
+
 @pytest.fixture
 def run(settings: Settings) -> Run:
     """In loop 1; the annotation of 06.png is awaited. Findings in val/00.png and in 00.png to 04.png."""
@@ -41,46 +45,46 @@ def offered(run: Run) -> set[str]:
 
 
 def test_images_of_the_surest_findings_are_offered(run: Run):
-    assert offer_for_review(run)
+    assert offer(run)
     assert FEWEST == 3
     assert offered(run) == {"val/00", "train/00", "train/01"}
 
 
 def test_a_start_in_the_same_loop_offers_the_same(run: Run):
-    offer_for_review(run)
+    offer(run)
     before = offered(run)
     (run.settings.valdir / "annotate" / "00.json").unlink()
-    assert offer_for_review(run)
+    assert offer(run)
     assert offered(run) == before
 
 
 def test_what_was_left_as_it_was_is_not_offered_again(run: Run):
-    offer_for_review(run)
+    offer(run)
     before = offered(run)
     run.state.loop = 2
-    offer_for_review(run)
+    offer(run)
     assert offered(run) - before == {"train/02", "train/03"}  # of those that are likely wrong, no more are left
 
 
 def test_where_nobody_annotates_nothing_is_offered(run: Run):
     run.state.train_images.remove("06.png")
-    assert not offer_for_review(run)
+    assert not offer(run)
     assert offered(run) == set()
 
 
 @pytest.mark.parametrize("value", [True, False])
 def test_only_review_offers(run: Run, value: bool):
     run.settings = run.settings.model_copy(update={"label_check": value})
-    assert not offer_for_review(run)
+    assert not offer(run)
 
 
 def test_a_damaged_file_is_a_warning(run: Run, caplog: pytest.LogCaptureFixture):
     (run.files.label_check / "findings.json").write_text("[", encoding="utf-8")
-    assert not offer_for_review(run)
+    assert not offer(run)
     assert "No annotations are offered for correction" in caplog.text
 
 
 def test_unlikely_findings_are_not_offered(run: Run):
     results = read_results(run.files)
     write_results(run.files, replace(results, findings=tuple(replace(one, certainty=0.3) for one in results.findings)))
-    assert not offer_for_review(run)
+    assert not offer(run)
