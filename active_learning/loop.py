@@ -205,7 +205,6 @@ class ActiveLearningLoop:
         if state.phase != "choose":
             return
         check_measured_images(run)
-        check_measured_images(run)
         run.reload_settings()
         run.data.refresh()
         run.data.log_changes("train", state.train_images)

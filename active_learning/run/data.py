@@ -368,12 +368,10 @@ class RunData:
 
     def annotated(self, split: str, images: Sequence[str]) -> dict[str, CocoImage]:
         """What is annotated in these images, less those without a good annotation."""
-        folder, annotations, found = self.folder(split), self.annotations(split), {}
-        pairs, _ = find_annotations(folder, images, annotations, self.snapshot(split))
-        for name, path in pairs.items():
-            with suppress(MaskALError):  # it is reported where it is needed
-                found[name] = annotations.read(path, name)
-        return found
+        annotations = self.annotations(split)
+        pairs, _ = find_annotations(self.folder(split), images, annotations, self.snapshot(split))
+        good = {name: path for name, path in pairs.items() if not annotations.fault(path, name)}
+        return {name: annotations.read(path, name) for name, path in good.items()}
 
     def json(self, split: str) -> Path:
         return self.settings.dataroot / f"{split}.json"
