@@ -188,10 +188,14 @@ def report(path: Path) -> str:
     ratios = [float(runs[s, "1"][-1]["wall_minutes"]) / float(runs[s, "0"][-1]["wall_minutes"]) for s in both]
     fair = [_in_trainings(runs[s, "1"]) / _in_trainings(runs[s, "0"]) for s in both]
     gains = [float(runs[s, "1"][-1]["map"]) - float(runs[s, "0"][-1]["map"]) for s in both]
-    text = "\n".join(lines)
+    text = (
+        "# What working ahead saves\n\nMade by benchmarks/work_ahead.py, whose protocol says how. Times in minutes.\n\n"
+    )
+    text += "\n".join(lines)
     if both:
         text += f"\n\nWall time with work_ahead beside without: {_mean_of(ratios, '.2f')}."
-        text += f"\n\nThe same in trainings: {_mean_of(fair, '.2f')}."
+        text += " Other programs made the machine slower now and then, so that this says little."
+        text += f"\n\nThe same in mean trainings of the run, which is fair: {_mean_of(fair, '.2f')}."
         text += f" Of trainings and batches of one length alone it would be {_bound(LOOPS):.2f}, for ten loops"
         text += f" {_bound(10):.2f}, for many near 0.5."
         text += f"\n\nLast mAP with work_ahead less that without: {_mean_of(gains, '+.1f')}."
