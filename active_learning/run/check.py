@@ -85,7 +85,8 @@ def _plan(settings: Settings, experiment: Experiment, start: Start, mean: float)
     for loop, pool_size in enumerate(experiment.pool_sizes[start.loop :], start=start.loop + 1):
         if size == start.images:
             break
-        size = min(size + max(round(pool_size / (mean or 1)), 1), start.images)
+        chosen = start.ahead if loop == start.loop + 1 else 0
+        size = min(size + (chosen or max(round(pool_size / (mean or 1)), 1)), start.images)
         rows.append([loop, size, training_iterations(size, settings)])
     title = (
         f"Experiment {settings.experiment_name}/{experiment.name}: strategy {experiment.strategy}, "

@@ -24,6 +24,7 @@ class Start:
     folder: str = "train"
     loop: int = 0
     phase: str = ""  # of a run that has begun
+    ahead: int = 0  # images that are chosen for the next loop already
 
 
 def find_start(project: Project, experiment: Experiment) -> Start:
@@ -34,7 +35,8 @@ def find_start(project: Project, experiment: Experiment) -> Start:
         apply_settings({"classes": state.classes, **state.settings}, settings, experiment, running=False)
         if state.train_images:
             present = data.present("train", state.train_images)
-            return Start(len(present), len(data.images("train")), present, loop=state.loop, phase=state.phase)
+            images, ahead = len(data.images("train")), len(state.ahead)
+            return Start(len(present), images, present, loop=state.loop, phase=state.phase, ahead=ahead)
     if settings.use_initial_train_dir:
         initial = images_to_copy(settings.initial_train_dir, settings.traindir)
         return Start(len(initial), len({*data.walked("train").images, *initial}), [*initial], INITIAL)

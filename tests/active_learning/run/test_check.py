@@ -150,6 +150,17 @@ def test_the_plan_starts_from_the_images_of_initial_train_dir(settings: Settings
         describe_run(changed(settings, {"initial_train_dir": own, "use_initial_train_dir": True}))
 
 
+def test_the_plan_counts_the_images_that_are_chosen_ahead(settings: Settings):
+    scores = LoopScores(4, 1.0, {"a": 1.0, "b": 1.0}, 1.0, {"a": 1.0, "b": 1.0}, 1.0)
+    names = [f"0{n}.png" for n in range(7)]
+    settings = changed(settings, {"loops": 3, "work_ahead": True})
+    state = RunState(["a", "b"], 1, "train", names, history=[scores], settings=recorded(settings))
+    state.choose_ahead({"08.png": 0.5, "09.png": 0.5}, 0.0)
+    state.save(output_files(settings, settings.experiments()[0]).state)
+    write_weights(settings.weightsroot / "exp1" / "uncertainty" / "best_model_000.pth")
+    assert [row[1] for row in loops(describe_run(settings))] == ["7", "9", "12"]
+
+
 @pytest.mark.parametrize(
     ("phase", "rows"),
     [("annotate", [["1", "7", "2500"], ["2", "10", "2500"]]), ("choose", [["2", "10", "2500"]])],
