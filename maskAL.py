@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def run_experiment(loop: ActiveLearningLoop) -> None:
     """Each method is a phase; one that an interrupted run has behind it is passed over."""
-    with loop.run.absence_explained():
+    with loop.run.going_on():
         loop.prepare_data()
         while not loop.finished:
             loop.annotate()

@@ -23,7 +23,8 @@ from active_learning.report.curves import Curve, by_objects, class_curve, map_cu
 from active_learning.report.figures import LoopCertainties, StrategyStyle
 from active_learning.report.runs import RunResult, by_label, class_names, read_runs
 from active_learning.report.svg import SERIES
-from active_learning.run.output_files import read_pool_scores, read_train_files
+from active_learning.report.waiting import waiting_in_words, waiting_of
+from active_learning.run.output_files import OutputFiles, read_network, read_pool_scores, read_train_files
 from active_learning.system.log import logger
 from active_learning.system.written_files import write_own
 
@@ -61,6 +62,7 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     styles, rarest = strategy_styles(runs), comparison.rarest_classes(runs)
+    waiting = waiting_of(runs)
     curves = [map_curve(same) for same in by_label(runs).values()]
     in_objects = [by_objects(map_curve(same), object_curve(same)) for same in by_label(runs).values()]
     return environment.get_template("report.html.jinja").render(
@@ -78,6 +80,8 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         balance=_balance(runs),
         certainty=_histograms(runs, styles),
         choices=_choices(runs),
+        waiting=waiting,
+        waiting_words=waiting_in_words(waiting),
         scores=[(run, row) for run in runs for row in run.scores],
         class_names=class_names(runs),
     )
@@ -165,19 +169,32 @@ def _histograms(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> 
 def certainties(runs: Sequence[RunResult]) -> list[LoopCertainties]:
     """Of each loop of one strategy, all seeds together; images in which nothing was detected are left out."""
     found: list[LoopCertainties] = []
-    for loop in count():
+    for loop in range(max(len(run.scores) for run in runs)):
         here = [run.files for run in runs if run.files.pool_scores(loop).exists()]
-        if not here:
-            return found
+        if not here:  # as of the last loop, and where images chosen ahead were enough
+            continue
         pool: list[float] = []
         chosen: list[float] = []
         for files in here:
             values = {k: v for k, v in read_pool_scores(files.pool_scores(loop)).items() if v == v}
             pool += values.values()
-            later = files.train_files(loop + 1)
-            taken = set(read_train_files(later)) if later.exists() else set()
+            taken = chosen_by_network(files, loop)
             chosen += [value for name, value in values.items() if name in taken]
         found.append(LoopCertainties(loop, pool, chosen))
+    return found
+
+
+def chosen_by_network(files: OutputFiles, loop: int) -> set[str]:
+    """The images that the network of a loop chose: those that the next loop adds or, with work_ahead, the one after."""
+    found: set[str] = set()
+    for later in (loop + 1, loop + 2):
+        path = files.train_files(later)
+        if not path.exists():
+            continue
+        network = read_network(path)
+        if (later - 1 if network is None else network) == loop:
+            before = files.train_files(later - 1)
+            found |= set(read_train_files(path)) - set(read_train_files(before) if before.exists() else ())
     return found
 
 

@@ -247,6 +247,7 @@ class SettingsKeys(pydantic.BaseModel):
     supervisely_meta_json: OptionalPath = None
     max_polygon_error: Annotated[Float, Field(ge=0, le=1000)] = 1.0  # nothing of an outline is left
     annotator: Text = ""
+    work_ahead: Bool = False
 
     @pydantic.model_validator(mode="before")
     @classmethod

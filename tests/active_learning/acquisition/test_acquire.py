@@ -45,8 +45,10 @@ def choose(settings: Settings, **changes: object) -> acquire.ChosenImages:
     experiment = settings.experiments()[0]
     files = output_files(settings, experiment)
     counts = {"a": 5, "b": 1}
-    acquisition = Acquisition(settings, experiment, files, 0, get_cfg, Path("best.pth"), counts)
-    return acquisition.choose(POOL, TRAINING)
+    acquisition = Acquisition(settings, experiment, files, 0, 1, get_cfg, Path("best.pth"), lambda: counts)
+    chosen = acquisition.choose(POOL, TRAINING)
+    acquisition.explain(chosen.certainty)
+    return chosen
 
 
 def test_the_least_certain_with_their_certainty(settings, scored):

@@ -16,6 +16,7 @@ import pytest
 from active_learning.acquisition.explanation import ExplainedObject, Explanation, write_explanations
 from active_learning.report import page
 from active_learning.report.runs import read_runs
+from active_learning.run.state import LoopScores, RunState
 
 NASTY = '<script>alert("x")</script> & $a_b$ Blüte 花'
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -194,3 +195,27 @@ def test_the_newest_choice_is_explained(tmp_path: Path, make_run: Callable[..., 
     assert text.count('<rect x="5.0" y="5.0" width="20.0" height="20.0"/>') == 2
     assert "objects are detected in some of the passes only" in text
     assert text.count("data:image/jpeg;base64,") == 1 and text.count("data:image/png;base64,") == 1
+
+
+def test_who_waited_for_whom(tmp_path: Path):
+    make_waiting(tmp_path / "uncertainty", [(0.0, 7.0), (10.0, 4.0)])
+    found = page_of(tmp_path)
+    assert "waiting" in found.ids
+    words = " ".join(" ".join(found.words).split())
+    assert "1.0 minutes of training; a person waited 10 minutes, the computer 11." in words
+
+
+def test_a_run_in_which_nobody_waited_has_no_such_section(tmp_path: Path, make_run: Callable[..., Path]):
+    make_run(tmp_path / "uncertainty", [30.0, 40.0])
+    assert "waiting" not in page_of(tmp_path).ids
+
+
+def make_waiting(folder: Path, waits: list[tuple[float, float]]) -> None:
+    rows = [
+        LoopScores(10, 30.0, {"a": 30.0}, 31.0, {"a": 31.0}, 0.5, {"a": 10}, person, computer)
+        for person, computer in waits
+    ]
+    folder.mkdir(parents=True)
+    state = RunState(["a"], len(rows) - 1, "finished", ["a.png"], history=rows)
+    state.experiment = {"label": folder.name, "strategy": "uncertainty", "seed": 0}
+    state.save(folder / "run_state.json")

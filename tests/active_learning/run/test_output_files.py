@@ -3,7 +3,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from active_learning.run.output_files import OutputFiles, read_train_files, write_scores, write_train_files
+from active_learning.run.output_files import (
+    OutputFiles,
+    read_network,
+    read_train_files,
+    write_scores,
+    write_train_files,
+)
 from active_learning.run.state import LoopScores
 
 
@@ -30,3 +36,13 @@ def test_each_loop_has_its_own_names(tmp_path: Path):
     assert files.train_files(0).name == "trainfiles_iteration000.txt"
     assert files.scores.name == "random.csv"
     assert len({files.pool_scores(loop) for loop in range(3)}) == 3
+
+
+def test_the_file_of_choices_names_the_network_where_it_is_not_that_of_the_loop_before(tmp_path: Path):
+    path, names = tmp_path / "trainfiles.txt", ["a.png", "b, network 3.png", "c, 0.5.png"]
+    write_train_files(path, names, {"b, network 3.png": 0.25, "c, 0.5.png": math.nan}, 12)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines == ["a.png, NaN", "b, network 3.png, 0.250000, network 12", "c, 0.5.png, NaN, network 12"]
+    assert (read_train_files(path), read_network(path)) == (names, 12)
+    write_train_files(path, names, {"a.png": 0.5})
+    assert (read_train_files(path), read_network(path)) == (names, None)
