@@ -81,13 +81,14 @@ def _labels(boxes: torch.Tensor) -> torch.Tensor:
 
 
 def _learn(heads: Any, pooled: torch.Tensor, labels: torch.Tensor) -> None:
-    layers = torch.nn.ModuleList([heads.box_head, heads.box_predictor]).train()
+    box_head = getattr(heads, "box_head", torch.nn.Identity())  # C4 networks have none
+    layers = torch.nn.ModuleList([box_head, heads.box_predictor]).train()
     optimizer = torch.optim.Adam(layers.parameters(), lr=5e-4)
     objects, background = (labels < CLASSES).nonzero().flatten(), (labels == CLASSES).nonzero().flatten()
     for _ in range(STEPS):
         others = background[torch.randperm(len(background), device=pooled.device)[:BACKGROUND_A_STEP]]
         rows = torch.cat([objects, others])
-        loss = F.cross_entropy(heads.box_predictor(heads.box_head(pooled[rows]))[0], labels[rows])
+        loss = F.cross_entropy(heads.box_predictor(box_head(pooled[rows]))[0], labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
