@@ -40,9 +40,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--weights", metavar="FILE",
         help="other trained weights (.pth, .pkl), or a config's name for its published COCO weights")  # fmt: skip
     add("--network_config", metavar="CONFIG",
-        help="the network of the weights: a name below configs/ or a yaml file; default: that of the settings")  # fmt: skip
+        help="the network of the weights: a name below configs/ or a file; default: as in the settings")  # fmt: skip
     add("--classes", nargs="+", default=[], metavar="NAME",
-        help="the classes of the training, in order; default: those of the settings, or of published weights")  # fmt: skip
+        help="the classes of the training, in order; default: as in the settings, or the published ones")  # fmt: skip
     add("--pasted_masks", action="store_true", help="a further output: masks in the size of the image")
     add("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace those of the file; before --classes")
     return parser.parse_intermixed_args(arguments)

@@ -74,12 +74,14 @@ def write_results(network: Network, image: np.ndarray, source: Path, folder: Pat
         name, colour = network.classes[label], np.array(PALETTE[label % len(PALETTE)])
         picture[mask] = (0.6 * picture[mask] + 0.4 * colour).astype(np.uint8)
         place = int(box[0]), max(int(box[1]) - 4, 12)
-        cv2.putText(picture, f"{name} {score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour.tolist(), 1, cv2.LINE_AA)
+        cv2.putText(
+            picture, f"{name} {score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour.tolist(), 1, cv2.LINE_AA
+        )
         for outline in outlines(mask):
             points = {"points": (outline + 0.5).tolist(), "shape_type": "polygon", "flags": {}}
             shapes.append({"label": name, "group_id": number, **points})
     where = {"imagePath": os.path.relpath(source, folder), "imageData": None}
-    document = {"version": "5.0.1", "flags": {}, "shapes": shapes, **where}
+    document: dict[str, object] = {"version": "5.0.1", "flags": {}, "shapes": shapes, **where}
     text = json.dumps({**document, "imageHeight": height, "imageWidth": width})
     (folder / f"{source.stem}.json").write_text(text, encoding="utf-8")
     (folder / f"{source.stem}.jpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
@@ -93,9 +95,13 @@ PALETTE = [(60, 180, 75), (48, 130, 245), (75, 25, 230), (200, 130, 0), (180, 30
 def main() -> None:
     parser = argparse.ArgumentParser(description="Predict with an exported network.")
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="model.onnx; model.yaml is beside it")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="for a picture and a json an image")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="for a picture and a json an image"
+    )
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     given = parser.parse_args()
+    if given.output.resolve() in {path.resolve().parent for path in given.images}:
+        parser.error(f"--output: {given.output} holds the images, which would be written over; give another folder")
     network = load(given.model)
     given.output.mkdir(parents=True, exist_ok=True)
     for path in given.images:

@@ -71,14 +71,16 @@ def export_network(
     write_own(out.with_suffix(".yaml"), f"{_HEADER}{text}")
 
 
-_HEADER = "# What is to be known of the network in the .onnx file beside this one; written by MaskAL's export_onnx.py.\n"
+_HEADER = (
+    "# What is to be known of the network in the .onnx file beside this one; written by MaskAL's export_onnx.py.\n"
+)
 
 
 def build_onnx(model: Any, cfg: CfgNode, *, version: str, pasted_masks: bool = False) -> Any:
     """The onnx.ModelProto of a network in evaluation mode.
 
-    Input `image` (height, width, 3) uint8; outputs `boxes` (n, 4), `scores` (n,), `classes` (n,), `masks` (n, S, S) and,
-    where wanted, `pasted_masks` (n, height, width).
+    Input `image` (height, width, 3) uint8; outputs `boxes` (n, 4), `scores` (n,), `classes` (n,), `masks` (n, S, S)
+    and, where wanted, `pasted_masks` (n, height, width).
 
     Raises:
         MaskALError: a part of it is not exported.

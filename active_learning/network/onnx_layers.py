@@ -46,8 +46,8 @@ class Layers:
         add = _ADD.get(type(layer))
         if add is None:
             raise MaskALError(
-                f"{self._names.get(layer, '')}: a layer {type(layer).__name__} cannot be exported to ONNX; choose a network "
-                "with FPN, C4 or DC5 from ResNet-18 to ResNeXt-101, and with batch normalisation"
+                f"{self._names.get(layer, '')}: a layer {type(layer).__name__} cannot be exported to ONNX; "
+                "choose a network with FPN, C4 or DC5 from ResNet-18 to ResNeXt-101, and with batch normalisation"
             )
         outer, self.graph.scope = self.graph.scope, f"{self._names.get(layer, '')}."
         output = add(self, layer, x)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import PIL
 
 from active_learning.network.onnx_graph import DOUBLE, FLOAT, INT64, Graph, Value
@@ -97,7 +98,7 @@ class OnnxNetwork:
         places = np.arange(count, 0, -1, dtype=np.float32) / count
         ranks = graph.where(_has_area(boxes, rpn.min_box_size), places, np.float32(0)).unsqueeze(1)
         most = graph.constant(np.array([count]))
-        found = graph.add("NonMaxSuppression", boxes, ranks, most, np.float32([rpn.nms_thresh]), np.float32([0]))
+        found = graph.add("NonMaxSuppression", boxes, ranks, most, _floats(rpn.nms_thresh), _floats(0))
         rows = found.rows(0, axis=1) * count + found.rows(2, axis=1)
         best = self._best(logits.rows(rows), kept)[1]
         number = graph.add("Min", rows.side(0), kept)
@@ -131,8 +132,8 @@ class OnnxNetwork:
         boxes = self._clip(corrected(graph, deltas, proposals.unsqueeze(1), predictor.box2box_transform), size)
         boxes = graph.add("Expand", boxes, np.array([1, classes, 4])).reshape(1, -1, 4)
         most = predictor.test_topk_per_image
-        limits = np.array([most if most >= 0 else 2**31 - 1]), np.float32([predictor.test_nms_thresh])
-        found = graph.add("NonMaxSuppression", boxes, scores, *limits, np.float32([predictor.test_score_thresh]))
+        limits = np.array([most if most >= 0 else 2**31 - 1]), _floats(predictor.test_nms_thresh)
+        found = graph.add("NonMaxSuppression", boxes, scores, *limits, _floats(predictor.test_score_thresh))
         pairs = found.rows(2, axis=1)  # row and class of a proposal, row by row
         return boxes.reshape(-1, 4).rows(pairs), scores.reshape(-1).rows(pairs), graph.add("Mod", pairs, classes)
 
@@ -220,6 +221,10 @@ def _size_for_network(graph: Graph, size: Size, shorter: int, longest: int) -> S
     return Size(*sides)
 
 
+def _floats(*values: float) -> npt.NDArray[np.float32]:
+    return np.array(values, np.float32)
+
+
 def _places(graph: Graph, condition: Value) -> Value:
     """Where a vector of bools is true. As numbers, since TensorRT looks for those that are not zero."""
     return graph.add("NonZero", condition.cast(FLOAT)).reshape(-1)
@@ -235,14 +240,15 @@ def _anchors(graph: Graph, feature: Value, generator: Any, level: int) -> Value:
     """(h' * w' * A, 4) of a feature map (1, C, h', w'), as DefaultAnchorGenerator has them."""
     stride, cell = float(generator.strides[level]), generator.cell_anchors[level].cpu().numpy()
     rows, columns = ((graph.count_to(feature.side(axis)).cast(FLOAT) + generator.offset) * stride for axis in (2, 3))
-    down = rows.unsqueeze(1, 2, 3) * np.float32([0, 1, 0, 1])
-    across = columns.unsqueeze(1, 2) * np.float32([1, 0, 1, 0])
-    return (down + across + cell).reshape(-1, 4)
+    down = rows.unsqueeze(1, 2, 3) * _floats(0, 1, 0, 1)
+    across = columns.unsqueeze(1, 2) * _floats(1, 0, 1, 0)
+    anchors: Value = down + across + cell
+    return anchors.reshape(-1, 4)
 
 
 def corrected(graph: Graph, deltas: Value, boxes: Value, transform: Any) -> Value:
     """Boxes (..., 4) corrected by deltas (..., 4), as Box2BoxTransform.apply_deltas."""
-    weights = np.float32(transform.weights)
+    weights = _floats(*transform.weights)
     start, end = boxes.halves()
     size = end - start
     shift, growth = deltas.halves()

@@ -203,7 +203,9 @@ def load_settings(path: Path | None, overrides: Sequence[str] = (), *, check_pat
         for key, message in _all_mistakes(raw.values, check_paths):
             raw.report(key, message)
     if raw.mistakes:
-        heading = f"{path or 'Command line'}: {counted(len(raw.mistakes), 'mistake')} in the settings; nothing was changed"
+        heading = (
+            f"{path or 'Command line'}: {counted(len(raw.mistakes), 'mistake')} in the settings; nothing was changed"
+        )
         raise SettingsError(heading, tuple(str(mistake) for mistake in sorted(raw.mistakes)))
     return Settings.model_validate(raw.values)
 

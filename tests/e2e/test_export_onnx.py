@@ -80,7 +80,9 @@ def test_the_example_of_the_page_runs(project, monkeypatch: pytest.MonkeyPatch, 
 
     (example,) = [block.text for block in blocks(ROOT / "ONNX.md") if block.language == "python"]
     monkeypatch.chdir(project.folder)
-    assert export_onnx.main(["--config", str(project.config), "--out", "model.onnx", "confidence_threshold", "0.3"]) == 0
+    assert (
+        export_onnx.main(["--config", str(project.config), "--out", "model.onnx", "confidence_threshold", "0.3"]) == 0
+    )
     cv2.imwrite("photo.jpg", np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8))
     capsys.readouterr()
     exec(compile(example, "ONNX.md", "exec"), {})  # noqa: S102

@@ -54,7 +54,9 @@ ONE_FOR_ALL = {"ROI_BOX_HEAD": {"CLS_AGNOSTIC_BBOX_REG": True}, "ROI_MASK_HEAD":
 UNALIGNED = {
     name: {"POOLER_TYPE": "ROIAlign", "POOLER_SAMPLING_RATIO": 2} for name in ("ROI_BOX_HEAD", "ROI_MASK_HEAD")
 }
-GROUPS = {"RESNETS": {"DEPTH": 50, "NUM_GROUPS": 4, "WIDTH_PER_GROUP": 2, "RES2_OUT_CHANNELS": 16, "STRIDE_IN_1X1": False}}
+GROUPS = {
+    "RESNETS": {"DEPTH": 50, "NUM_GROUPS": 4, "WIDTH_PER_GROUP": 2, "RES2_OUT_CHANNELS": 16, "STRIDE_IN_1X1": False}
+}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "FPN": (NETWORK, {}),
     "ResNeXt": (NETWORK, GROUPS),
@@ -189,7 +191,19 @@ def resizing(shorter: int, longest: int) -> Any:
 
 @pytest.mark.parametrize(
     ("height", "width"),
-    [(37, 53), (53, 37), (64, 64), (64, 20), (200, 300), (301, 999), (9, 400), (1, 1), (3, 1000), (151, 75), (900, 150)],
+    [
+        (37, 53),
+        (53, 37),
+        (64, 64),
+        (64, 20),
+        (200, 300),
+        (301, 999),
+        (9, 400),
+        (1, 1),
+        (3, 1000),
+        (151, 75),
+        (900, 150),
+    ],
 )
 def test_resized_as_pillow_does(height: int, width: int):
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)

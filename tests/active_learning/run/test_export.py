@@ -33,7 +33,7 @@ def request_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_newest_network_of_a_run(request_of):
     export = request_of("--config", "maskAL.yaml", "confidence_threshold", "0.3", "--pasted_masks")
     assert export.weights == "weights/exp1/uncertainty/best_model_001.pth"
-    assert (export.settings.classes, export.settings.network_config) == (["a", "b"], R50)
+    assert (list(export.settings.classes), export.settings.network_config) == (["a", "b"], R50)
     assert export.settings.confidence_threshold == 0.3 and export.settings.cuda_visible_devices == "cpu"
     assert export.pasted_masks and export.out == Path("m.onnx")
 
@@ -41,7 +41,7 @@ def test_the_newest_network_of_a_run(request_of):
 def test_given_weights(request_of):
     assert request_of("--config", "maskAL.yaml", "--weights", "other.pth").weights == "other.pth"
     export = request_of("--weights", "other.pth", "--network_config", "own.yaml", "--classes", "x", "é: y")
-    assert (export.settings.network_config, export.settings.classes) == ("own.yaml", ["x", "é: y"])
+    assert (export.settings.network_config, list(export.settings.classes)) == ("own.yaml", ["x", "é: y"])
 
 
 def test_published_weights(request_of):
