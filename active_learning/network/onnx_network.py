@@ -190,15 +190,16 @@ def _triangles(graph: Graph, old: Value, new: Value) -> tuple[Value, Value]:
     """The weight of each old pixel in each new one, in 22 bits: their higher and their lower half, (new, old) float32.
 
     A triangle reaches from its middle as far as one old or one new pixel, whichever is larger. In whole numbers, of
-    which 2 * old * new are the side of the image, nothing is rounded.
+    which 2 * old * new are the side of the image, nothing is rounded. They are small: some runtimes have 32 bits.
     """
     middles = ((graph.count_to(new) * 2 + 1) * old).unsqueeze(1)
     pixels = ((graph.count_to(old) * 2 + 1) * new).unsqueeze(0)
     heights = graph.add("Max", graph.add("Max", old, new) * 2 - graph.add("Abs", pixels - middles), 0)
     whole = graph.add("ReduceSum", heights, np.array([1]), keepdims=1)
-    weights = (heights * (2 * ONE) + whole) / (whole * 2)
-    higher = weights / HALF_OF_BITS
-    return higher.cast(FLOAT), (weights - higher * HALF_OF_BITS).cast(FLOAT)
+    higher = heights * HALF_OF_BITS / whole
+    rest = heights * HALF_OF_BITS - higher * whole
+    lower = (rest * (2 * HALF_OF_BITS) + whole) / (whole * 2)
+    return higher.cast(FLOAT), lower.cast(FLOAT)
 
 
 def _mean(graph: Graph, higher: Value, lower: Value) -> Value:
