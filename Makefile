@@ -31,8 +31,17 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The annotation tools themselves open what MaskAL writes. They need environments of their own: not all live together.
-test-tools: $(VENV)/installed $(patsubst %,$(TOOLS)/%/installed,main labelme30 supervisely)
+test-tools: $(VENV)/installed $(patsubst %,$(TOOLS)/%/installed,main labelme30 supervisely ultralytics)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m tools tests/tools
+
+# Ultralytics runs on the PyTorch of .venv, so that there are not two of several GB.
+PACKAGES_OF_TORCH := import pathlib, importlib.util as u; print(pathlib.Path(u.find_spec("torch").origin).parents[1])
+OWN_PACKAGES := import sysconfig; print(sysconfig.get_path("purelib"))
+$(TOOLS)/ultralytics/installed: tests/tools/requirements/ultralytics.txt $(VENV)/installed
+	$(BIN)/python -m venv $(TOOLS)/ultralytics
+	$(BIN)/python -c '$(PACKAGES_OF_TORCH)' > "$$($(TOOLS)/ultralytics/bin/python -c '$(OWN_PACKAGES)')/of_maskal.pth"
+	$(TOOLS)/ultralytics/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 $(TOOLS)/%/installed: tests/tools/requirements/%.txt
 	$(PYTHON) -m venv $(TOOLS)/$*

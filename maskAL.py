@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def run_experiment(loop: ActiveLearningLoop) -> None:
     """Each method is a phase; one that an interrupted run has behind it is passed over."""
-    with loop.run.absence_explained():
+    with loop.run.going_on():
         loop.prepare_data()
         while not loop.finished:
             loop.annotate()
@@ -102,6 +102,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parsed = parser.parse_intermixed_args(arguments)
     if parsed.deep and not parsed.check:
         parser.error("--deep belongs to --check")
+    if parsed.fresh and (parsed.status or parsed.find_batch_size):
+        parser.error("--fresh belongs to a run or to --check")
     return parsed
 
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from active_learning.acquisition.acquire import Acquisition
+from active_learning.acquisition.initial_images import diverse_images
+from active_learning.dataset.absence import is_there
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.report.page import try_to_write_report
 from active_learning.run.data import SPLITS
 from active_learning.run.output_files import write_scores, write_train_files
 from active_learning.run.run import Run
-from active_learning.run.state import LoopScores
+from active_learning.run.state import LoopScores, RunState
 from active_learning.run.status import late_annotations
 from active_learning.run.weights import earlier_initial_model, weights_of
 from active_learning.settings import Experiment, Settings
@@ -56,35 +58,79 @@ class ActiveLearningLoop:
         if state.train_images:
             logger.info("Going on with loop %d of %d: %s", state.loop, run.loops, state.phase)
         else:
-            state.train_images = run.data.initial_images(run.experiment.seed)
+            if run.settings.budget == "objects":
+                run.save(phase="annotate")  # the run has begun, though it may have to wait for a person here
+                self._prepare_val_and_test()  # these show how many objects an image holds
+            diverse = functools.partial(diverse_images, run) if run.settings.initial_choice == "diverse" else None
+            state.train_images = run.data.initial_images(run.experiment.seed, diverse)
             run.check_schedule()
             write_image_list(run.settings.dataroot / "initial_train.txt", state.train_images)
             run.save(phase="annotate")
         if state.phase == "train":  # an annotation may have been taken away meanwhile
             run.save(phase="annotate")
-        self._prepare_val_and_test()
+        if self._val_and_test_of_loop != state.loop:
+            self._prepare_val_and_test()
 
     def _prepare_val_and_test(self) -> None:
         data = self.run.data
         for split in ("val", "test"):
             images = data.images(split)
-            data.request_annotations(split, images, wait=self.wait)
+            begin_waiting = functools.partial(self.run.begin_waiting, split)
+            data.request_annotations(split, images, wait=self.wait, before_waiting=begin_waiting)
             _warn(data.write(split, data.present(split, images)))  # one added meanwhile is asked for in the next loop
+        self.run.end_waiting()
         self._val_and_test_of_loop = self.run.state.loop
 
     def annotate(self) -> None:
         """Requests annotations of the training images of this loop; those that have one are not asked for."""
-        run = self.run
-        if run.state.phase != "annotate":
+        run, state = self.run, self.run.state
+        if state.phase != "annotate":
             return
         run.reload_settings()
-        if self._val_and_test_of_loop != run.state.loop:
+        if self._val_and_test_of_loop != state.loop:
             run.data.refresh()
             self._prepare_val_and_test()
-        pre_labelled = run.settings.auto_annotate and run.state.loop > 0
-        predict = functools.partial(run.network.pre_label, run.state.loop - 1) if pre_labelled else None
-        run.data.request_annotations("train", run.state.train_images, wait=self.wait, predict=predict)
+        confirmed = run.data.request_annotations(
+            "train",
+            state.train_images,
+            wait=self.wait,
+            predict=run.predict,
+            later=run.present_ahead,
+            put_ahead=state.chosen_ahead,
+            hold=run.works_ahead or bool(state.ahead),
+            before_waiting=functools.partial(run.begin_waiting, "train"),
+        )
+        run.end_waiting(confirmed, batch=True)
+        self._work_ahead()
         run.save(phase="train")
+
+    def _work_ahead(self) -> None:
+        """Has the images of the next loop annotated while this one trains."""
+        run, state = self.run, self.run.state
+        if run.works_ahead and not state.ahead:
+            self._choose_ahead()
+        if not state.ahead:
+            run.data.let_go()
+            return
+        if run.data.request_ahead(run.present_ahead, open_tool=self.wait, predict=run.predict):
+            state.times_ahead.note_put(time.time())
+        self._acquisition(ahead=True).explain(state.ahead)
+
+    def _choose_ahead(self) -> None:
+        """The newest network does, that of the loop before; what it chose is kept before anyone is asked for it."""
+        run, state = self.run, self.run.state
+        if not (pool := run.pool):
+            return
+        choice = self._acquisition(ahead=True).choose(pool, run.present_train_images)
+        run.data.present("train", pool)  # what could not be read may have gone with its drive
+        if not choice.certainty:
+            logger.info("No images are chosen ahead for loop %d: %s", state.loop + 1, choice.why_none)
+            return
+        state.choose_ahead(choice.certainty, choice.expected_objects)
+        run.save(phase="annotate")
+        text = "%s chosen ahead for loop %d of %d, by the network of loop %d"
+        logger.info(text, counted(len(choice.certainty), "image"), state.loop + 1, run.loops, state.loop - 1)
+        _log_expected(state.expected_ahead)
 
     def train(self) -> None:
         """Trains on the images of this loop; keeps the weights that do best on the validation images."""
@@ -93,7 +139,8 @@ class ActiveLearningLoop:
             return
         run.reload_settings()
         images = run.present_train_images
-        write_train_files(run.files.train_files(state.loop), images, state.chosen)
+        network = state.loop - 2 if state.chosen_ahead else None
+        write_train_files(run.files.train_files(state.loop), images, state.chosen, network)
         summary = run.data.write("train", images)
         self._log_training_set(summary)
         state.train_size, state.train_objects = len(images), summary.objects
@@ -134,6 +181,8 @@ class ActiveLearningLoop:
                 standard_per_class=standard.per_class,
                 minutes=state.train_minutes,
                 objects=state.train_objects,
+                person_minutes=state.times.person_minutes,
+                computer_minutes=state.times.computer_minutes,
             )
         )
         write_scores(run.files, state.history, run.settings.classes)
@@ -143,7 +192,8 @@ class ActiveLearningLoop:
             logger.info("\n%s\n", run.table_of_loops())
 
     def choose_images(self) -> None:
-        """Chooses the images that the next loop adds; without a next loop the run is finished."""
+        """Chooses the images that the next loop adds, or takes those chosen ahead; without a next loop the run is
+        finished."""
         run, state = self.run, self.run.state
         if state.phase != "choose":
             return
@@ -151,34 +201,66 @@ class ActiveLearningLoop:
         run.data.refresh()
         run.data.log_changes("train", state.train_images)
         reason, pool = run.reason_to_stop, run.pool
-        if not reason and not pool:
+        if not reason and not pool and not state.ahead:
             reason = "every image of traindir is in the training set, the pool is empty"
+        if not reason:
+            reason = self._score_for_later(pool) if state.ahead else self._choose(pool)
         if reason:
-            run.finish(reason)
+            self._finish(reason)
             return
-        choice = self._acquisition().choose(pool, run.present_train_images)
-        run.data.present("train", pool)  # what could not be read may have gone with its drive
-        if not choice.certainty:
-            run.finish(choice.why_none)
-            return
-        state.loop += 1
-        state.chosen = choice.certainty
-        state.train_images = [*state.train_images, *choice.certainty]
         run.save(phase="annotate")
         self._write_report()
-        logger.info("%d images chosen for loop %d of %d", len(choice.certainty), state.loop, run.loops)
+        logger.info("%d images chosen for loop %d of %d", len(state.chosen), state.loop, run.loops)
+        _log_expected(state.expected_objects)
 
-    def _acquisition(self) -> Acquisition:
+    def _choose(self, pool: Sequence[str]) -> str:
+        """Why no image can be chosen; "" where some are."""
+        run, acquisition = self.run, self._acquisition()
+        choice = acquisition.choose(pool, run.present_train_images)
+        run.data.present("train", pool)  # what could not be read may have gone with its drive
+        if choice.certainty:
+            acquisition.explain(choice.certainty)
+            run.state.begin_next_loop(choice.certainty, choice.expected_objects)
+        return choice.why_none
+
+    def _score_for_later(self, pool: Sequence[str]) -> str:
+        """The images chosen ahead are those of the next loop. What comes after is chosen by the network of this one as
+        soon as they are annotated: the pool is scored now, so that nobody waits for it then."""
+        run, state = self.run, self.run.state
+        if pool and run.settings.work_ahead and state.loop + 1 < run.loops:
+            self._acquisition().score(pool)
+            run.data.present("train", pool)
+        state.begin_next_loop(state.ahead, state.expected_ahead, ahead=True)
+        return ""
+
+    def _finish(self, reason: str) -> None:
+        """What a person has annotated ahead is collected."""
         run = self.run
+        if run.state.ahead and (left := run.data.collect_ahead(run.present_ahead)):
+            logger.info("The images chosen ahead for loop %d are not needed now: %s", run.state.loop + 1, left)
+        run.finish(reason)
+
+    def _acquisition(self, *, ahead: bool = False) -> Acquisition:
+        """By the network of this loop; `ahead` by that of the loop before, which may have chosen the loop's images."""
+        run, state = self.run, self.run.state
+        loop = state.loop - ahead
+        scored = state.chosen if ahead and not state.chosen_ahead else {}
         return Acquisition(
             run.settings,
             run.experiment,
             run.files,
-            run.state.loop,
+            loop,
+            for_loop=state.loop + 1,
             network=lambda: run.network.config,
-            weights=weights_of(run.files, run.state.loop),
-            class_counts=run.state.train_objects,
+            weights=weights_of(run.files, loop),
+            class_counts=self._objects_annotated if ahead else lambda: state.train_objects,
+            chosen_before=[name for name in scored if is_there(run.settings.traindir / name)],
         )
+
+    def _objects_annotated(self) -> dict[str, int]:
+        """Of each class in the training set, before it is trained on."""
+        run = self.run
+        return run.data.write("train", run.present_train_images).objects
 
     def report(self) -> None:
         """The table of all loops, and where the files are."""
@@ -198,7 +280,18 @@ class ActiveLearningLoop:
         logger.info("Loop %d of %d: training on %s with %s", self.run.state.loop, self.run.loops, images, objects)
         if summary.negatives:
             logger.info("%d of the images hold no object", summary.negatives)
+        if self.run.state.expected_objects:
+            self._log_budget(self.run.state)
         _warn(summary)
+
+    def _log_budget(self, state: RunState) -> None:
+        found = counted(self.run.data.count_objects("train", list(state.chosen)), "object")
+        logger.info("The %d chosen ones hold %s; %.0f were expected", len(state.chosen), found, state.expected_objects)
+
+
+def _log_expected(objects: float) -> None:
+    if objects:
+        logger.info("They are expected to hold %.0f objects (budget: objects)", objects)
 
 
 def _warn(summary: DatasetSummary) -> None:

@@ -43,7 +43,7 @@ ALLOWED = {
     "network": {"annotations", "detectron2", "errors", "sampling", "settings", "system"},
     "annotating": {"annotations", "dataset", "errors", "network", "settings", "system"},
     "run": {"annotating", "annotations", "dataset", "detectron2", "errors", "network", "settings", "system"},
-    "acquisition": {"detectron2", "errors", "network", "run", "sampling", "settings", "system"},
+    "acquisition": {"dataset", "detectron2", "errors", "network", "run", "sampling", "settings", "system"},
     "report": {"acquisition", "errors", "run", "system"},
     "loop": {"acquisition", "dataset", "network", "report", "run", "settings", "system"},
     "utils": {"annotations", "dataset", "detectron2", "errors", "network", "run", "sampling", "settings", "system"},

@@ -408,7 +408,17 @@ def test_initial_images_may_fill_an_empty_folder(project: Project, capsys: pytes
     assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == FAILED
 
 
-def test_deep_goes_with_check(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ("--deep", "--deep belongs to --check"),
+        ("--status --fresh", "--fresh belongs to a run or to --check"),
+        ("--find-batch-size --fresh", "--fresh belongs to a run or to --check"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(
+    project: Project, capsys: pytest.CaptureFixture[str], flags: str, reason: str
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        maskAL.main(["--config", "maskAL.yaml", "--deep"])
-    assert "--deep belongs to --check" in capsys.readouterr().err
+        maskAL.main(["--config", "maskAL.yaml", *flags.split()])
+    assert reason in capsys.readouterr().err

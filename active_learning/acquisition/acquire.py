@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from active_learning.acquisition.explain import explain_images, least_certain
+from active_learning.acquisition.explanation import is_explained
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import OutputFiles, write_pool_scores
+from active_learning.sampling.budget import expected_objects, images_for
 from active_learning.sampling.certainty import certainty_of
 from active_learning.sampling.pool import Pool
 from active_learning.sampling.pool_record import PoolRecord, record_of
@@ -36,39 +38,52 @@ NOTHING_DETECTED = (
 
 @dataclass(frozen=True)
 class ChosenImages:
-    """`certainty` of each image, first choice first, NaN where none was computed; `why_none` where it is empty."""
+    """`certainty` of each image, first choice first, NaN where none was computed; `why_none` where it is empty.
+
+    `expected_objects`: in all of them, where the budget counts objects.
+    """
 
     certainty: dict[str, float]
     why_none: str = ""
+    expected_objects: float = 0.0
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Chooses the images of one loop.
+    """Chooses the images that one loop adds, by the network of an earlier one.
 
     Attributes:
+        loop: that of the network; its records of images are kept under this number.
+        for_loop: the one that adds the images, which gives their number and the random numbers.
         network: gives the network's config; called only where images are scored.
         weights: of the network.
-        class_counts: objects of each class in the training set.
+        class_counts: gives the objects of each class in the training set; called only where a strategy needs them.
+        chosen_before: images of this network's pool that it has chosen before; their records are kept.
     """
 
     settings: Settings
     experiment: Experiment
     files: OutputFiles
     loop: int
+    for_loop: int
     network: Callable[[], CfgNode]
     weights: Path
-    class_counts: Mapping[str, int]
+    class_counts: Callable[[], Mapping[str, int]]
+    chosen_before: Sequence[str] = ()
 
     def choose(self, pool: Sequence[str], training_images: Sequence[str]) -> ChosenImages:
-        """At most pool_size images of the pool (sorted names) for the next loop."""
-        records = self._score(pool)
+        """At most pool_size images of the pool (sorted names), or images of about so many objects.
+
+        Where nothing is new since `score`, it takes no time.
+        """
+        scored = self.score(pool)
+        records = {name: scored[name] for name in pool if name in scored}
         if self._scores_pool and not records:
             return ChosenImages({}, f"none of the {len(pool)} images that are left can be read (the log says why)")
-        names = [name for name in pool if name in records] if records else list(pool)
+        what_there_is = self._pool(list(records or pool), records, training_images)
         chosen = choose_images(
             self.experiment.strategy,
-            self._pool(names, records, training_images),
+            what_there_is,
             images_without_detections=self.settings.images_without_detections,
             min_distance=self.settings.min_distance,
         )
@@ -77,14 +92,15 @@ class Acquisition:
         if not chosen.names:
             return ChosenImages({}, ALL_TOO_ALIKE if chosen.held_back else NOTHING_DETECTED)
         certainty = {name: records[name].value if name in records else math.nan for name in chosen.names}
-        self._explain(certainty)
-        return ChosenImages(certainty)
+        expected = math.fsum(what_there_is.costs.get(name, 0.0) for name in chosen.names)
+        return ChosenImages(certainty, expected_objects=expected)
 
-    def _explain(self, certainty: Mapping[str, float]) -> None:
+    def explain(self, certainty: Mapping[str, float]) -> None:
         """Keeps why the least certain of the chosen images are that; the run goes on where it cannot."""
-        if not (images := least_certain(certainty)):
+        images, folder = least_certain(certainty), self.files.why_chosen(self.for_loop - 1)
+        if not images or is_explained(folder, images):
             return
-        where = (self.settings, self.experiment, self.files.why_chosen(self.loop))
+        where = (self.settings, self.experiment, folder)
         try:
             explain_images(*where, cfg=self._sampling_config(), weights=self.weights, images=images)
         except (OSError, MaskALError) as error:
@@ -98,14 +114,14 @@ class Acquisition:
     def _scores_pool(self) -> bool:
         return self._strategy.needs_forward_passes or self.settings.min_distance > 0
 
-    def _score(self, pool: Sequence[str]) -> dict[str, PoolRecord]:
-        """The record of each image that can be read; empty where the strategy needs none."""
+    def score(self, pool: Sequence[str]) -> dict[str, PoolRecord]:
+        """The record of each image that can be read, kept for `choose`; empty where the strategy needs none."""
         if not self._scores_pool:
             return {}
-        passes = self.experiment.mcd_iterations
+        passes, images = self.experiment.mcd_iterations, sorted({*pool, *self.chosen_before})
         text = "Looking %d times at each of the %d images of the pool (forward passes with dropout)"
-        logger.info(text, passes, len(pool))
-        records = self._records(pool, passes, self.files.pool_records(self.loop))
+        logger.info(text, passes, len(images))
+        records = self._records(images, passes, self.files.pool_records(self.loop))
         write_pool_scores(self.files.pool_scores(self.loop), {name: one.value for name, one in records.items()})
         return records
 
@@ -136,17 +152,26 @@ class Acquisition:
 
     def _pool(self, names: Sequence[str], records: Mapping[str, PoolRecord], training_images: Sequence[str]) -> Pool:
         compares = self._strategy.needs_training_features or self.settings.min_distance > 0
-        counts = self.class_counts if self._strategy.needs_class_counts else {}
+        by_objects = self.settings.budget == "objects"
+        counts = self.class_counts() if self._strategy.needs_class_counts or by_objects else {}
+        number = self.for_loop - 1
+        size = self.experiment.pool_sizes[number]
+        costs: dict[str, float] = {}
+        if by_objects:
+            mean = sum(counts.values()) / len(training_images)
+            costs = expected_objects(names, records, mean)
         return Pool(
             names=names,
             records=records,
             mode=self.experiment.mode,
-            count=self.experiment.pool_sizes[self.loop],
-            rng=random.Random(f"{self.experiment.seed} {self.loop}"),
+            count=images_for(size, costs) if costs else size,
+            rng=random.Random(f"{self.experiment.seed} {number}"),
             training_features=self._training_features(training_images) if compares else None,
             class_counts=[counts.get(name, 0) for name in self.settings.classes],
-            loop=self.loop,
+            loop=number,
             loops=len(self.experiment.pool_sizes),
+            costs=costs,
+            budget=size if costs else None,
         )
 
     def _training_features(self, images: Sequence[str]) -> npt.NDArray[np.float32]:

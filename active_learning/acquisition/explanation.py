@@ -8,7 +8,7 @@ pixels on which the passes disagree. So the report needs no network.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -115,6 +115,14 @@ def _write_picture(path: Path, pixels: Pixels) -> None:
     _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, code), options)
     with write_errors_named(path):
         path.write_bytes(content.tobytes())  # imwrite cannot write into a folder with an umlaut everywhere
+
+
+def is_explained(folder: Path, images: Sequence[str]) -> bool:
+    """Whether the folder holds the explanations of these images, as from an earlier start."""
+    try:
+        return [one.image for one in read_explanations(folder)] == list(images)
+    except MaskALError:  # they are made again
+        return False
 
 
 def read_explanations(folder: Path) -> list[Explanation]:

@@ -73,11 +73,13 @@ class AnnotateFolder:
 
     Attributes:
         awaited: the images of `fill` that had no good annotation beside them.
+        later: images that lie there, too, to be annotated meanwhile: theirs stays, and DONE while nothing is awaited.
     """
 
-    def __init__(self, annotations: AnnotationCache) -> None:
+    def __init__(self, annotations: AnnotationCache, later: Sequence[str] = ()) -> None:
         """`annotations` are those of the image folder."""
         self.folder = annotations.folder
+        self.later = tuple(later)
         self.path = self.folder / ANNOTATE
         self._annotations = annotations
         self._images: tuple[str, ...] = ()
@@ -222,12 +224,20 @@ class AnnotateFolder:
             for name in done:
                 remove_copy(self.path / name, self.folder / name)
             self.own_files.remove(done)
-            if len(done) == len(annotated):
+            if len(done) == len(annotated) and (self.awaited or not self.later):
                 self.confirmation.clear()
             remove_leftovers(self.path)
         except OSError as error:
             raise self._cannot_move(error) from error
         return moved
+
+    def collect_touched(self) -> list[str]:
+        """As `collect`, with those awaited images alone that a person has annotated or, if DONE is there, seen."""
+        annotated = [name for name in self.progress().annotated if name in self.awaited]
+        if not self.confirmation.file_is_there:
+            annotated = [name for name in annotated if not self.own_files.is_untouched(self._good_files[name])]
+        self._images = self.awaited = tuple(annotated)
+        return self.collect() if annotated else []
 
     def take_corrections(self) -> Corrections:
         """Moves what was saved in the annotate folder after its image was collected beside the image, too.
@@ -239,7 +249,7 @@ class AnnotateFolder:
         """
         images = [name for name in self._images if name not in set(self.awaited) and is_there(self.folder / name)]
         try:
-            found = find_corrections(self._annotations, self.own_files, images)
+            found = find_corrections(self._annotations, self.own_files, images, self.later)
             moved = self._move_beside(found.files)
             for copy, original in found.copies.items():
                 remove_copy(copy, original)

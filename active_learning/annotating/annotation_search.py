@@ -11,6 +11,8 @@ from pathlib import Path
 
 from active_learning.annotations import FORMATS
 from active_learning.annotations.supervisely_meta import META_FILE
+from active_learning.annotations.yolo_layout import SUFFIX, looks_like_labels
+from active_learning.annotations.yolo_names import DATA_FILE
 from active_learning.dataset.exports import convert_command, is_archive
 from active_learning.dataset.folder_walk import ANNOTATE, is_of_programs
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
@@ -76,6 +78,8 @@ def _why_unread(path: Path, bare: Sequence[str], named_in: Callable[[Path], str]
     """
     if is_archive(path.name):
         return f"{path}: is an archive, which is not read; unpack it there"
+    if path.suffix.lower() == SUFFIX and looks_like_labels(path):
+        return f"{path}: is a label file of YOLO; with its {DATA_FILE} there, too, turn it into another with: {command}"
     if annotation_key(path.name) is None:
         return f"{path}: is of a kind that is not read; export in one of: COCO, {', '.join(FORMATS)}"
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,10 +16,15 @@ _SPELLINGS = (DONE, f"{DONE}.txt")  # Windows' editor adds .txt
 
 
 class Confirmation:
-    """Of the annotations in a folder."""
+    """Of the annotations in a folder.
+
+    Attributes:
+        given_at: when it was given last, in seconds since 1970; 0 where it was not.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / DONE
+        self.given_at = 0.0
 
     @property
     def file_is_there(self) -> bool:
@@ -30,11 +36,23 @@ class Confirmation:
 
     def is_given(self) -> bool:
         """Whether there is such a file or, at a terminal, Enter was pressed since the last call. Does not wait."""
-        return self.file_is_there or _enter_pressed()
+        if self.file_is_there:
+            return True
+        pressed = _enter_pressed()
+        if pressed:
+            self.given_at = time.time()
+        return pressed
 
     def clear(self) -> bool:
         """Removes the file; whether there was one. One with content is not ours and stays."""
-        return sum(remove_if(path, _is_marker) for path in self._files()) > 0
+        return sum(remove_if(path, self._is_seen) for path in self._files()) > 0
+
+    def _is_seen(self, path: Path) -> bool:
+        is_marker = _is_marker(path)
+        if is_marker:
+            with suppress(FileNotFoundError):  # taken away at this moment
+                self.given_at = path.stat().st_mtime
+        return is_marker
 
     def _files(self) -> list[Path]:
         return [self.file.with_name(name) for name in _SPELLINGS]

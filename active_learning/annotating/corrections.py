@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,14 +23,20 @@ class Corrections:
     unused: list[str] = field(default_factory=list)
 
 
-def find_corrections(annotations: AnnotationCache, own_files: OwnFiles, images: Collection[str]) -> Corrections:
+def find_corrections(
+    annotations: AnnotationCache, own_files: OwnFiles, images: Collection[str], others: Sequence[str] = ()
+) -> Corrections:
     """Of images that are annotated: good files in the annotate folder that came later than those beside the images.
 
     Args:
         own_files: MaskAL's own, which are no corrections while nobody has changed them.
+        others: images that are annotated there at this time.
     """
     folder, corrections = annotations.folder, Corrections()
-    found = search_annotate_folder(folder, images, annotations.image_named_in, annotations.classes)
+    found = search_annotate_folder(folder, [*images, *others], annotations.image_named_in, annotations.classes)
+    for name in others:
+        found.files.pop(name, None)
+        found.faults.pop(name, None)
     beside, _ = find_annotations(folder, found.files, annotations) if found.files else ({}, {})
     for name in (name for name in found.files if name in beside):
         files = [path for path in found.files[name] if not own_files.is_untouched(path)]

@@ -48,7 +48,7 @@ def read_request(given: argparse.Namespace) -> Request:
     published = is_zoo_config(given.weights_file)
     network = given.network_config or (given.weights_file if published else ZOO_NETWORK)
     all_published = given.classes == USE_COCO or (published and not given.classes)
-    values = _settings_values(given, network, ["any"] if all_published else given.classes)
+    values = _settings_values(given, network, ["any"] if all_published or not given.classes else given.classes)
     _refuse([*_flag_mistakes(given), *_mistakes(values)])
     classes = _published_classes(network) if published or all_published else given.classes
     wanted = tuple(classes if all_published else given.classes)
@@ -87,6 +87,8 @@ def _flag_mistakes(given: argparse.Namespace) -> Iterator[str]:
         yield f"--img_dir: there is no folder {given.img_dir}; correct the path"
     if not given.weights_file:
         yield "--weights_file: is empty; give the weights of a trained network"
+    if not given.classes and not is_zoo_config(given.weights_file):
+        yield "--classes: is missing; give the classes of the training, in their order, or use_coco"
     if given.batch_size < 1:
         yield f"--batch_size: {given.batch_size} must be at least 1"
     if FORMATS[given.export_format].needs_meta and given.supervisely_meta_json is None:

@@ -12,7 +12,8 @@ from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotating.corrections import Corrections
 from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
-from active_learning.annotating.waiting import refuse_to_wait, wait_for_annotations
+from active_learning.annotating.tool import KeptTool
+from active_learning.annotating.waiting import log_request_ahead, refuse_to_wait, wait_for_annotations
 from active_learning.annotations import Annotation
 from active_learning.settings import Settings
 from active_learning.system.log import logger
@@ -28,30 +29,74 @@ Predict: TypeAlias = "Callable[[Path, Sequence[str]], Iterable[Annotation | Unre
 
 
 def request_annotations(
-    folder: AnnotateFolder, images: Sequence[str], settings: Settings, *, wait: bool, predict: Predict | None = None
+    folder: AnnotateFolder,
+    images: Sequence[str],
+    settings: Settings,
+    *,
+    wait: bool,
+    predict: Predict | None = None,
+    tool: KeptTool | None = None,
+    put_ahead: bool = False,
+    before_waiting: Callable[[], None] = lambda: None,
 ) -> None:
     """Returns when each image has an annotation beside it.
 
     Args:
         predict: makes pre-labels for images without annotation; a person then confirms that they are corrected, as with
             those that an earlier start has left.
+        tool: one that `request_ahead` may have opened.
+        put_ahead: the images were put there for a loop that was not begun yet.
+        before_waiting: called where images are awaited, once they lie in the annotate folder.
 
     Raises:
         AnnotationsAwaited: some have none, or pre-labels are not confirmed, and `wait` is off.
     """
-    folder.fill(images)
-    if folder.awaited and predict is not None:
-        write_pre_labels(folder, settings, predict)
-    pre_labelled = predict is not None or folder.has_pre_labels
+    pre_labelled = _put(folder, images, settings, predict)
+    tool = tool or KeptTool(logger.info)
+    if folder.awaited:
+        before_waiting()
     while True:
-        if folder.awaited:
-            (wait_for_annotations if wait else refuse_to_wait)(folder, settings, pre_labelled=pre_labelled)
+        if folder.awaited and wait:
+            wait_for_annotations(folder, settings, tool, pre_labelled=pre_labelled, put_ahead=put_ahead)
+        elif folder.awaited:
+            refuse_to_wait(folder, settings, pre_labelled=pre_labelled)
         folder.collect()
         folder.await_rest()
         if not folder.awaited:
             break
         time.sleep(SECONDS_TO_SAVE)
     _log_corrections(folder.take_corrections())
+
+
+def request_ahead(
+    folder: AnnotateFolder,
+    images: Sequence[str],
+    settings: Settings,
+    tool: KeptTool | None,
+    *,
+    predict: Predict | None = None,
+) -> None:
+    """Puts images into the annotate folder that are to be annotated meanwhile, and returns.
+
+    Args:
+        tool: is opened for them, and stays open; None: none is.
+        predict: as above.
+    """
+    pre_labelled = _put(folder, images, settings, predict)
+    if folder.progress().complete and (folder.confirmation.file_is_there or not pre_labelled):
+        return
+    has_tool = tool is not None and bool(settings.annotator.strip())
+    log_request_ahead(folder, settings, pre_labelled=pre_labelled, has_tool=has_tool)
+    if tool is not None:
+        tool.open(settings.annotator, folder.path, settings.classes)
+
+
+def _put(folder: AnnotateFolder, images: Sequence[str], settings: Settings, predict: Predict | None) -> bool:
+    """Whether they are pre-labelled."""
+    folder.fill(images)
+    if folder.awaited and predict is not None:
+        write_pre_labels(folder, settings, predict)
+    return predict is not None or folder.has_pre_labels
 
 
 def _log_corrections(corrections: Corrections) -> None:

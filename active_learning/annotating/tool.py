@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -158,3 +158,29 @@ def open_tool(
             yield tool
         finally:
             tool.end()
+
+
+class KeptTool:
+    """The tool on one annotate folder, open from when images are put there until they are annotated."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self.tool: AnnotatorTool | None = None
+        self._report = report
+        self._opened = ExitStack()
+
+    @property
+    def is_open(self) -> bool:
+        return self.tool is not None and self.tool.is_open
+
+    def open(self, annotator: str, folder: Path, classes: Sequence[str]) -> None:
+        """Once for the same images, also where a person has closed it since. Raises ValueError as `command_words`."""
+        if self.tool is None:
+            self.tool = self._opened.enter_context(open_tool(annotator, folder, classes, self._report))
+
+    def watch(self) -> None:
+        if self.tool is not None:
+            self.tool.watch()
+
+    def end(self) -> None:
+        self.tool = None
+        self._opened.close()

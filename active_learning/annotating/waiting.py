@@ -9,7 +9,7 @@ from pathlib import Path
 
 from active_learning.annotating.annotate_folder import AbsenceReport, AnnotateFolder
 from active_learning.annotating.confirmation import is_at_terminal
-from active_learning.annotating.tool import AnnotatorTool, open_tool
+from active_learning.annotating.tool import KeptTool
 from active_learning.dataset.absence import absence_error
 from active_learning.errors import AnnotationsAwaited
 from active_learning.settings import Settings
@@ -22,24 +22,33 @@ ANSWER_POLL_SECONDS = 0.5
 QUIET_SECONDS = 30.0  # longer than one shape takes
 
 
-def wait_for_annotations(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
+def wait_for_annotations(
+    folder: AnnotateFolder, settings: Settings, tool: KeptTool, *, pre_labelled: bool, put_ahead: bool = False
+) -> None:
     """Returns when all awaited images are annotated and a person has finished with the last one.
 
     Args:
+        tool: is opened, or stays open, until then.
         pre_labelled: a person confirms that the pre-labels are corrected.
+        put_ahead: the images have lain there for a while, so a person may be at the last one at this moment.
     """
-    if folder.progress().complete and (folder.confirmation.file_is_there or not pre_labelled):
-        return
-    log_request(folder, settings, pre_labelled=pre_labelled)
-    release_gpu_memory()
-    with open_tool(settings.annotator, folder.path, settings.classes, logger.info) as tool:
-        watch = tool.watch if tool is not None else lambda: None
+    try:
+        complete = folder.progress().complete
+        at_work = pre_labelled or (put_ahead and (tool.is_open or _has_changed_just_now(folder.path)))
+        if complete and (folder.confirmation.file_is_there or not at_work):
+            return
+        if pre_labelled or not complete:
+            log_request(folder, settings, pre_labelled=pre_labelled)
+            tool.open(settings.annotator, folder.path, settings.classes)
+        release_gpu_memory()
         if pre_labelled:
-            _wait_for_confirmation(folder, watch)
-        folder.wait(poll_seconds=POLL_SECONDS, report=logger.info, watch=watch)
+            _wait_for_confirmation(folder, tool)
+        folder.wait(poll_seconds=POLL_SECONDS, report=logger.info, watch=tool.watch)
         if not pre_labelled:
             _let_the_last_image_be_finished(folder, tool)
             folder.wait(poll_seconds=POLL_SECONDS, report=logger.info)
+    finally:
+        tool.end()
 
 
 def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
@@ -58,6 +67,8 @@ def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: 
     if not confirmed:
         lines += [f"  {name}: pre-labelled, to be corrected" for name in folder.awaited if name not in set(awaited)]
         lines.append(f"When all are corrected, put an empty file there and start again: {folder.confirmation.file}")
+    else:
+        lines.append("When all are annotated, start again with the same command; it goes on from there.")
     raise AnnotationsAwaited("\n".join(lines))
 
 
@@ -70,25 +81,34 @@ def log_request(folder: AnnotateFolder, settings: Settings, *, pre_labelled: boo
     logger.info("with these classes: %s", ", ".join(settings.classes))
 
 
-def _wait_for_confirmation(folder: AnnotateFolder, watch: Callable[[], None]) -> None:
+def log_request_ahead(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool, has_tool: bool) -> None:
+    """The same, of images that are annotated while the program goes on."""
+    log_request(folder, settings, pre_labelled=pre_labelled)
+    logger.info("They are of the next loop, so there is time: the training goes on meanwhile.")
+    closing = "close the annotation tool, or " if has_tool and not pre_labelled else ""
+    if pre_labelled or has_tool:
+        logger.info("When you are finished, %sput an empty file there: %s", closing, folder.confirmation.file)
+
+
+def _wait_for_confirmation(folder: AnnotateFolder, tool: KeptTool) -> None:
     key = "press Enter here, or " if is_at_terminal() else ""
     logger.info("When all are corrected, %sput an empty file there: %s", key, folder.confirmation.file)
     folder.confirmation.ask()
     lookout = AbsenceReport(folder, logger.info)
     while lookout.sees_absence() or not folder.confirmation.is_given():
-        watch()
+        tool.watch()
         time.sleep(ANSWER_POLL_SECONDS)
 
 
-def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: AnnotatorTool | None) -> None:
+def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: KeptTool) -> None:
     """With the first shape that a tool saves by itself an image counts as annotated, long before its person is done.
 
     An open tool is somebody who will close it; of one that a person has opened nothing is known but its files.
     """
-    opened = tool if tool is not None and tool.is_open else None
+    was_open = tool.is_open
     choices = ["press Enter here"] if is_at_terminal() else []
     choices.append(f"put an empty file there: {folder.confirmation.file}")
-    if opened:
+    if was_open:
         choices.insert(0, "close the annotation tool")
         logger.info("All images are annotated. When you are finished, %s", ", or ".join(choices))
     else:
@@ -99,7 +119,7 @@ def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: AnnotatorTool 
     lookout = AbsenceReport(folder, logger.info)
     while True:
         quiet = is_quiet()  # also while the folder is gone: that it is back is a change
-        if not lookout.sees_absence() and (folder.confirmation.is_given() or (not opened.is_open if opened else quiet)):
+        if not lookout.sees_absence() and (folder.confirmation.is_given() or (not tool.is_open if was_open else quiet)):
             return
         time.sleep(ANSWER_POLL_SECONDS)
 
@@ -116,6 +136,12 @@ def _quiet_check(folder: Path) -> Callable[[], bool]:
         return time.monotonic() - since >= QUIET_SECONDS
 
     return is_quiet
+
+
+def _has_changed_just_now(folder: Path) -> bool:
+    """Within QUIET_SECONDS, by a clock that may have been put back since."""
+    newest = max(_modification_times(folder).values(), default=0) / 1e9
+    return abs(time.time() - newest) < QUIET_SECONDS
 
 
 def _modification_times(folder: Path) -> dict[str, int]:

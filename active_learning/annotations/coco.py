@@ -168,7 +168,7 @@ def _read_object(entry: dict[str, Any], index: int, label: Any, canvas: Canvas) 
     if not label:
         raise ShapeError(f"category_id {brief(entry.get('category_id'))} is not in categories")
     if entry.get("iscrowd") not in (None, 0, False, "0") and not _is_of_cvat(entry):
-        raise ShapeError("is a crowd (iscrowd 1), not an object")
+        raise ShapeError("is a crowd (iscrowd 1), not an object; if it is one, set that to 0")
     region = entry.get("segmentation")
     regions, faults = _read_runs(region, canvas) if isinstance(region, dict) else _read_polygons(region, entry, canvas)
     canvas.warnings += [f"{canvas.place}: {_place(index, label)}: {fault}" for fault in faults]
@@ -183,16 +183,23 @@ def _is_of_cvat(entry: dict[str, Any]) -> bool:
 
 def _read_polygons(region: Any, entry: dict[str, Any], canvas: Canvas) -> Regions:
     """Raises ShapeError."""
-    parts: list[Part] = []
+    parts: list[Part | Bitmap] = []
     faults = []
     for number, polygon in enumerate(_polygons(region, entry)):
         try:
-            parts.append(canvas.part(_outline(polygon)))
+            regions, more = _read_part(polygon, canvas)
+            parts += regions
+            faults += more
         except ShapeError as fault:
             faults.append(f"segmentation[{number}]: {fault}; the polygon is left out")
     if not parts:
         raise ShapeError(faults[0].removesuffix("; the polygon is left out"))
     return tuple(parts), faults
+
+
+def _read_part(part: Any, canvas: Canvas) -> Regions:
+    """A polygon; some programs write run lengths in its place. Raises ShapeError."""
+    return _read_runs(part, canvas) if isinstance(part, dict) else ((canvas.part(_outline(part)),), [])
 
 
 def _polygons(region: Any, entry: dict[str, Any]) -> list[Any]:

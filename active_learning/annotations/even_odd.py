@@ -17,6 +17,7 @@ from active_learning.annotations.shapes import written_outline
 
 _TOUCHING = 0.02  # pixels; twice what rounding to 2 decimals moves a point
 _MOST_PATHS = 1000  # of an object: as many are compared pair by pair, more go through a bitmap
+_MOST_PAIRS = 2**18  # of points that are compared to join a path to others
 
 
 def region_of_paths(paths: Sequence[Polygon], height: int, width: int) -> tuple[Part, ...] | Bitmap:
@@ -52,6 +53,69 @@ def paths_of_bitmap(bitmap: Bitmap, max_error: float) -> list[Polygon]:
     else:
         parts = trace_mask(bitmap.mask, 0)  # along the pixel edges, outlines touch but never cross
     return [(path + (bitmap.x, bitmap.y)).round(2) for path in _paths(parts)]
+
+
+def join_paths(paths: Sequence[Polygon]) -> Polygon:
+    """One path that encloses what paths that nowhere cross do, for formats with one outline an object.
+
+    Each path is reached from a near point of those before it, and left the same way: such a line, run to and fro,
+    encloses nothing. Outlines of parts run one way round and those of holes the other, so that areas add up.
+    """
+    if len(paths) == 1:
+        return paths[0]
+    parts = _nested(paths)
+    turned = [
+        _turned(path, sign) for part in parts for path, sign in [(part.exterior, 1), *((h, -1) for h in part.holes)]
+    ]
+    first, *others = turned if len(turned) == len(paths) else paths
+    joined = first
+    for path in others:
+        here, there = _near_points(joined, path)
+        loop = np.roll(path, -there, axis=0)
+        joined = np.concatenate([joined[: here + 1], loop, loop[:1], joined[here:]])
+    return joined
+
+
+def _turned(path: Polygon, sign: int) -> Polygon:
+    """The path run the way round that gives its area that sign."""
+    following = np.roll(path, -1, axis=0)
+    area = float((path[:, 0] * following[:, 1] - following[:, 0] * path[:, 1]).sum())
+    return path if area * sign >= 0 else path[::-1]
+
+
+def _near_points(path: Polygon, other: Polygon) -> tuple[int, int]:
+    """The indices of the nearest points of two paths; of very long ones, of some of the points of the second."""
+    step = -(-len(path) * len(other) // _MOST_PAIRS)
+    distances = ((path[:, None] - other[None, ::step]) ** 2).sum(axis=2)
+    here, there = np.unravel_index(int(distances.argmin()), distances.shape)
+    return int(here), int(there) * step
+
+
+def split_path(path: Polygon) -> list[Polygon]:
+    """The opposite of `join_paths`: the rings that are left without the lines that are run to and fro.
+
+    They enclose the same under the even-odd rule; a path without such lines is one ring. Lines that meet nothing are
+    dropped, so that no ring may be left of a path without an area; then it is returned as it is.
+    """
+    rings: list[list[tuple[float, float]]] = []
+    walked: list[tuple[float, float]] = []
+    starts: dict[tuple[tuple[float, float], tuple[float, float]], int] = {}
+    for x, y in [*path.tolist(), path[0].tolist()]:
+        point = (x, y)
+        if walked and walked[-1] == point:
+            continue
+        start = starts.get((point, walked[-1])) if walked else None
+        if start is None:
+            if walked:
+                starts[walked[-1], point] = len(walked) - 1
+            walked.append(point)
+            continue
+        rings.append(walked[start + 1 : -1])
+        for at in range(start, len(walked) - 1):
+            starts.pop((walked[at], walked[at + 1]), None)
+        del walked[start + 1 :]
+    rings.append(walked[:-1] if len(walked) > 1 else walked)
+    return [np.array(ring) for ring in rings if len(ring) >= 3] or [path]
 
 
 def _paths(parts: Iterable[Part]) -> list[Polygon]:

@@ -58,6 +58,9 @@ FORMATS: dict[str, Format] = {
     "supervisely": Format("Supervisely", ("supervisely",), named_after_image=True, needs_meta=True),
 }
 
+# Read and written by the conversion alone: an image's own file, if there is one, does not say all about it.
+DATA_SETS = {"coco": "COCO", "yolo": "YOLO segmentation"}
+
 
 @cache
 def codecs() -> dict[str, Codec]:

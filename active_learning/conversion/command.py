@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from active_learning.annotations import FORMATS, Annotation, check_labels
+from active_learning.annotations.formats import DATA_SETS
 from active_learning.annotations.labels import leave_out_unknown, split_by_label
 from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
 from active_learning.conversion.report import Report
@@ -54,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--classes", required=True, nargs="+", metavar="CLASS", help="your class names, in order")
     convert.add_argument("--out", required=True, type=Path, help="the json file of coco, else a folder")
     convert.add_argument(
+        "--coco-masks",
+        choices=("polygons", "rle"),
+        help="all objects of coco as polygons, several for an object with holes, or as run lengths (RLE); without this "
+        "option masks and objects with holes are run lengths, the others polygons",
+    )
+    convert.add_argument(
         "--unknown-labels",
         choices=("skip", "error"),
         help="objects of other classes: skip leaves them out with a warning, error skips their file; without this "
@@ -76,9 +83,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _DESCRIPTION = (
-    f"Converts annotations of {', '.join(tool.title for tool in FORMATS.values())} or COCO. IN_DIR holds images with "
-    "their annotations beside them, or a tool's export, unpacked. Nothing in it is changed, and nothing that exists is "
-    "overwritten."
+    f"Converts annotations of {', '.join((*(tool.title for tool in FORMATS.values()), *DATA_SETS.values()))}. IN_DIR "
+    "holds images with their annotations beside them, or a tool's export, unpacked. Nothing in it is changed, and "
+    "nothing that exists is overwritten."
 )
 
 
@@ -94,6 +101,8 @@ def _fault(given: argparse.Namespace) -> str:
         return f"--classes: {' and '.join(map(ascii, alike[0]))} are one name in two forms; delete one of them"
     if not (given.max_polygon_error >= 0 and math.isfinite(given.max_polygon_error)):
         return f"--max-polygon-error: {given.max_polygon_error} must be 0 or more pixels"
+    if given.coco_masks and given.to != COCO:
+        return f"--coco-masks: goes with --to {COCO} alone; leave it out"
     if given.to == COCO and given.out.is_dir():
         return f"--out: {given.out} is a folder; coco is one json file"
     if given.to != COCO and given.out.exists() and not given.out.is_dir():
@@ -108,17 +117,16 @@ def _fault(given: argparse.Namespace) -> str:
 
 def _convert(given: argparse.Namespace, report: Report) -> int:
     root = given.in_dir
-    inside = given.out if root.absolute() in given.out.absolute().parents else None
-    sources, bare = find_sources(root, report, leave=inside)
+    sources, bare = find_sources(root, report, keep_bare=given.empty_images == "keep")
     if not sources:
         report.fail(f"{root}: holds no image with an annotation that is known here")
         return _FAULTS
-    names = names_in_data_set(sources, root)
+    names = _names(given, sources)
     images = {names[source.image]: root / source.image for source in sources}
     try:
         if given.to in FORMATS:
             FORMATS[given.to].check_names(root, images)
-        export = make_export(given.to, given.out, images, given.classes, given.max_polygon_error)
+        export = make_export(given.to, given.out, images, given.classes, given.max_polygon_error, given.coco_masks)
     except MaskALError as error:
         report.fail(f"{error}\nnothing was written")
         return _WRONG_USE
@@ -129,10 +137,19 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
     for source in sources:
         _convert_one(given, source, names[source.image], export, report)
     export.finish()
+    for warning in export.warnings:
+        report.warn(warning)
     report.warn_of_labels(given.classes)
     report.report_empty_images(given.empty_images)
     print_result(report.summary(given.classes, bare))
     return _FAULTS if report.errors else _DONE
+
+
+def _names(given: argparse.Namespace, sources: Sequence[Source]) -> dict[str, str]:
+    """The names of the images in the data set: those that they have, where annotations go beside them."""
+    if given.to == "labelme" and given.in_dir.resolve() == given.out.resolve():
+        return {source.image: source.image for source in sources}
+    return names_in_data_set(sources, given.in_dir)
 
 
 def _convert_one(given: argparse.Namespace, source: Source, name: str, export: Export, report: Report) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from active_learning.annotations import FORMATS, Format
+from active_learning.annotations.yolo_layout import IMAGES, label_path
 
 SUPERVISELY_IMAGES = frozenset([".jpg", ".jpeg", ".jpe", ".bmp", ".png"])  # all others are converted to PNG
+YOLO_IMAGES = frozenset([".jpg", ".jpeg", ".bmp", ".png", ".tif", ".tiff", ".webp"])  # of any Ultralytics; as above
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,26 @@ def supervisely(names: Sequence[str]) -> dict[str, Place]:
     return places
 
 
+def yolo(names: Sequence[str]) -> dict[str, Place]:
+    """Images in a folder of that name, label files where Ultralytics looks for them. As both share a stem, an image
+    whose stem is taken is named anew."""
+    owners: dict[str, str] = {}
+    for name in names:
+        owners.setdefault(_stem(name), name)
+    taken = set(owners)
+    places = {}
+    for name in names:
+        path = PurePosixPath(name)
+        stored = path if path.suffix.lower() in YOLO_IMAGES else path.with_suffix(".png")
+        if owners[_stem(name)] != name:
+            ends = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
+            free = (path.with_name(f"{path.name}{end}{stored.suffix}") for end in ends)
+            stored = next(one for one in free if _stem(str(one)) not in taken)
+            taken.add(_stem(str(stored)))
+        places[name] = Place(f"{IMAGES}/{stored}", label_path(f"{IMAGES}/{stored}"))
+    return places
+
+
 def _side_by_side(names: Sequence[str], tool: Format) -> dict[str, Place]:
     """In folders of the tool's own; annotations are named after the stems of the images, or after their names where
     several share a stem, or the stem is another image's name."""
@@ -64,4 +86,4 @@ def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix("")).casefold()
 
 
-OWN_LAYOUTS = {"supervisely": supervisely}  # of tools whose exports are more than two folders
+OWN_LAYOUTS = {"supervisely": supervisely, "yolo": yolo}  # of tools whose exports are more than two folders

@@ -26,8 +26,10 @@ from active_learning.annotations.coco import CocoFile, coco_image
 from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, ImageCollection
 from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
+from active_learning.annotations.yolo_layout import IMAGES, SUFFIX, label_path
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match
 from active_learning.conversion.report import Report
+from active_learning.conversion.yolo_files import LabelFile, find_label_files
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, find_annotations, take_snapshot
 from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError, MaskALError
@@ -66,43 +68,67 @@ class _Claim:
     is_one_of_many: bool = False
 
 
-def find_sources(root: Path, report: Report, *, leave: Path | None = None) -> tuple[list[Source], int]:
+def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tuple[list[Source], int]:
     """The annotated images of a folder and its sub-folders, in the order of their names, and the number of the others.
 
     An image that stands beside its annotation has that one. Of other files their place, or the name in them, gives the
     image. What is damaged or of no image here is reported and left out.
 
     Args:
-        leave: a folder that is not searched.
+        keep_bare: an image of a YOLO data set without a label file is one without objects, as Ultralytics takes it.
 
     Raises:
         MaskALError: there is no such folder.
     """
-    left = None if leave is None else leave.absolute()
     snapshot = take_snapshot(root)
     for note in snapshot.notes:
         report.warn(note)
-    images = [name for name in snapshot.images if left is None or left not in (root / name).absolute().parents]
+    images = snapshot.images
     beside, _ = find_annotations(root, images)
     beside = {name: path for name, path in beside.items() if not _is_of_several(path)}
     found = {name: Source(name, path, _reader(root, path)) for name, path in beside.items()}
     index, paired = ImageIndex(root, images), set(beside.values())
-    others = [path for path in _documents(snapshot, left) if path not in paired]
+    others = [path for path in _documents(snapshot) if path not in paired]
     claims = [claim for path in others for claim in _claims(root, path, index, report)]
+    yolo = find_label_files(snapshot, beside.keys(), report)
+    claims += [_claim_of_labels(root, file) for file in yolo.files]
     late: dict[Path, list[str]] = defaultdict(list)
     for claim in sorted(_unambiguous(claims, report), key=lambda claim: not claim.match.exact):
-        late[claim.path] += _settle(root, claim, found, set(beside), report)
+        is_of_yolo = claim.path.suffix.lower() == SUFFIX  # a file an image, so that their folder is named instead
+        place = claim.path.parent if is_of_yolo else claim.path
+        late[place] += _settle(root, claim, found, beside.keys(), report)
     for path, names in late.items():
         if names:
             first = found[names[0]].path
             report.warn(f"{path}: {and_more(names, what='images')}: annotated in {first} already; this is left out")
+    bare = {name: path for name, path in yolo.bare.items() if name not in found}
+    if keep_bare:
+        found |= {name: _without_objects(root, name, path) for name, path in bare.items()}
+    elif bare:
+        _warn_of_bare(list(bare), report)
     return [found[name] for name in sorted(found)], len(images) - len(found)
 
 
-def _documents(snapshot: FolderSnapshot, left: Path | None) -> list[Path]:
+def _claim_of_labels(root: Path, file: LabelFile) -> _Claim:
+    match = Match((file.image,), file.exact)
+    return _Claim(file.path, file.path.stem, match, partial(file.read, root), is_one_of_many=True)
+
+
+def _without_objects(root: Path, image: str, path: Path) -> Source:
+    """`path` is where the label file would be."""
+    return Source(image, path, lambda name: Annotation(name, *image_size(root / image)), is_one_of_many=True)
+
+
+def _warn_of_bare(images: Sequence[str], report: Report) -> None:
+    remedy = "Ultralytics takes such for images without objects; so does --empty-images keep"
+    report.warn(
+        f"{and_more(images, 3, 'images')}: without a label file of YOLO, so left out, as not annotated; {remedy}"
+    )
+
+
+def _documents(snapshot: FolderSnapshot) -> list[Path]:
     files = ((snapshot.folder / parent, name) for parent, names in snapshot.files.items() for name in names)
-    paths = [parent / name for parent, name in files if annotation_key(name) is not None]
-    return sorted(path for path in paths if left is None or left not in path.absolute().parents)
+    return sorted(parent / name for parent, name in files if annotation_key(name) is not None)
 
 
 def _reader(root: Path, path: Path) -> Reader:
@@ -300,8 +326,12 @@ def names_in_data_set(sources: Iterable[Source], root: Path) -> dict[str, str]:
 
 
 def _without_tool_folders(source: Source, root: Path) -> str:
-    """Supervisely: <data set>/datasets/<data set>/img/<image>, with the annotation in ann."""
+    """Supervisely: <data set>/datasets/<data set>/img/<image>, with the annotation in ann. YOLO: images, with labels,
+    before or after the folder of the split."""
     parts = PurePosixPath(source.image).parts
+    if source.path == root / label_path(source.image) and IMAGES in parts[:-1]:
+        at = len(parts) - 1 - parts[::-1].index(IMAGES, 1)
+        return "/".join((*parts[:at], *parts[at + 1 :]))
     if len(parts) < 2 or parts[-2] != "img" or source.path.parent != (root / source.image).parent.parent / "ann":
         return source.image
     return "/".join([*(part for part in parts[:-2] if part != "datasets"), parts[-1]])

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.annotations.coco import CocoImage, CocoWriter
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.image_folder import FolderSnapshot, pair_annotations
+from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, pair_annotations
 from active_learning.dataset.image_names import check_image_name
+from active_learning.dataset.near_duplicates import FILE as NEAR_DUPLICATES
 from active_learning.errors import MaskALError
 from active_learning.system.wording import counted
 from active_learning.system.written_files import write_own
 
 DATA_FILES = (
     "initial_train.txt",
+    NEAR_DUPLICATES,
     *(f"{split}.{suffix}" for split in ("train", "val", "test") for suffix in ("txt", "json")),
 )
 
@@ -69,6 +72,16 @@ def write_coco_json(
         writer.add_image(entry)
     write_own(output, writer.text())
     return _summary(entries, annotations.classes)
+
+
+def count_objects(annotations: AnnotationCache, images: Sequence[str], snapshot: FolderSnapshot) -> dict[str, int]:
+    """Objects in each of these images that has a good annotation."""
+    pairs, _ = find_annotations(annotations.folder, images, annotations, snapshot)
+    counts = {}
+    for name, path in pairs.items():
+        with suppress(MaskALError):  # reported where it is needed
+            counts[name] = len(annotations.read(path, name).labels)
+    return counts
 
 
 def _read_all(

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from active_learning.annotations.yolo_layout import LABELS, SUFFIX, looks_like_labels
+from active_learning.annotations.yolo_names import may_hold_names
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants, named_by_number
+from active_learning.dataset.image_names import normalised
 
 READ_BYTES = 65536  # from the start and from the end of a file
 MOST_FILES = 50  # are opened, the largest
@@ -48,6 +51,7 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
         by_parent[image.rpartition("/")[0]].append(image)
     everywhere, beside = claimants(snapshot.images), 0
     documents: list[Path] = []
+    labels: list[Path] = []
     found: list[Export] = []
     for parent, files in snapshot.files.items():
         place, images = snapshot.folder / parent, by_parent[parent]
@@ -59,12 +63,22 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
             elif key is None:
                 if is_archive(name) and _holds_annotations(place / name):
                     found.append(Export(place / name, "an archive with annotations", apart=True))
+                elif _may_be_of_yolo(name, parent, keys):
+                    labels.append(place / name)
             elif not images and key in everywhere:
                 found.append(Export(place / name, "an annotation that does not lie beside its image", apart=True))
             elif not named_by_number(name) and place / name not in leave:
                 documents.append(place / name)
+    if any(looks_like_labels(path) for path in labels[:MOST_FILES]):
+        found += [Export(path, "a label file of YOLO") for path in labels]
     kinds = ((path, _kind(path)) for path in heapq.nlargest(MOST_FILES, documents, key=_size))
     return FolderAnnotations(beside, (*found, *(Export(path, kind) for path, kind in kinds if kind)))
+
+
+def _may_be_of_yolo(filename: str, parent: str, keys: Collection[str]) -> bool:
+    """By its place: in a folder `labels`, or beside the image of its name."""
+    is_text = filename.lower().endswith(SUFFIX) and not (filename.startswith(".") or may_hold_names(filename))
+    return is_text and (LABELS in parent.split("/") or normalised(filename[: -len(SUFFIX)]) in keys)
 
 
 def convert_command(source: str, classes: Sequence[str], target: str) -> str:
@@ -105,8 +119,14 @@ def _holds_annotations(path: Path) -> bool:
     if not path.is_file():
         return False
     with suppress(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError):
-        return any(annotation_key(name.rpartition("/")[2]) is not None for name in _members(path))
+        return any(map(_is_of_annotations, _members(path)))
     return False
+
+
+def _is_of_annotations(member: str) -> bool:
+    parent, _, name = member.rpartition("/")
+    is_label_file = name.lower().endswith(SUFFIX) and LABELS in parent.split("/")
+    return annotation_key(name) is not None or may_hold_names(name) or is_label_file
 
 
 def _members(path: Path) -> Iterator[str]:

@@ -15,7 +15,8 @@ from active_learning.system.wording import and_more, counted
 ANNOTATE = "annotate"
 # Files that people and programs keep among images; all other kinds that are not read are counted.
 _OTHER_SUFFIXES = frozenset([".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".log", ".ini",
-                             ".db", ".tmp", ".lock", ".zip", ".py", ".sh", ".bat", DRAFT, ""])  # fmt: skip
+                             ".db", ".tmp", ".lock", ".zip", ".py", ".sh", ".bat", ".names", ".data", ".labels",
+                             ".cache", DRAFT, ""])  # fmt: skip
 # Folders of storage systems and archive programs, for previews of images, waste and remarks of their own.
 _OF_SYSTEMS = frozenset(["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX"])
 _NO_FILE = "no regular file (a pipe, device or socket); remove it"

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from active_learning.annotations import FileKind, file_kind, image_named_in
+from active_learning.annotations.yolo_layout import LABELS, SUFFIX
+from active_learning.annotations.yolo_names import may_hold_names
 from active_learning.dataset.folder_walk import FolderWalk, files_of, walk_notes
 from active_learning.dataset.image_names import check_image_name, check_names, normalised
 from active_learning.dataset.mask_files import mask_files
@@ -93,14 +95,14 @@ def take_snapshot(folder: Path) -> FolderSnapshot:
 
 def _that_matter(passed_over: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Images and annotations, and folders, whose names end with `/`."""
-    wanted = {
-        reason: [name for name in names if _matters(name.rpartition("/")[2])] for reason, names in passed_over.items()
-    }
+    wanted = {reason: [name for name in names if _matters(name)] for reason, names in passed_over.items()}
     return {reason: names for reason, names in wanted.items() if names}
 
 
-def _matters(filename: str) -> bool:
-    return not filename or is_image(filename) or annotation_key(filename) is not None
+def _matters(path: str) -> bool:
+    parent, _, filename = path.rpartition("/")
+    is_of_yolo = may_hold_names(filename) or (filename.lower().endswith(SUFFIX) and LABELS in parent.split("/"))
+    return not filename or is_image(filename) or annotation_key(filename) is not None or is_of_yolo
 
 
 def find_images(folder: Path) -> list[str]:

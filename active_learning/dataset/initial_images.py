@@ -5,25 +5,67 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.annotations import mask_files_of
 from active_learning.dataset.image_folder import pair_annotations, take_snapshot
-from active_learning.errors import MaskALError
+from active_learning.dataset.near_duplicates import Groups, one_of_each
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.system.file_moves import draft_of_new, same_content
 
+Choose = Callable[[Sequence[str], int], Sequence[str]]  # so many of these images
 
-def sample_initial_images(images: Sequence[str], size: int, seed: int) -> list[str]:
-    """`size` of the images at random, sorted; the same for the same seed and images.
 
-    Raises:
-        MaskALError: there are fewer images than that.
+@dataclass(frozen=True)
+class InitialImages:
+    """Names, sorted; `held_back` lists those that others took the place of, as near-duplicates of one that is taken.
+
+    `scenes`: where there are fewer than images wanted, near-duplicates are among the names all the same.
+    """
+
+    names: list[str]
+    held_back: list[str]
+    scenes: int
+
+
+def check_size(images: Sequence[str], size: int, wanted: str = "") -> None:
+    """Raises SettingsError where there are fewer images than that.
+
+    Args:
+        wanted: what it is called, where the settings do not name `size` itself.
     """
     if size > len(images):
-        raise MaskALError(f"initial_datasize is {size}, but traindir holds {len(images)} images; lower it")
-    return sorted(random.Random(seed).sample(sorted(images), size))
+        raise SettingsError(f"initial_datasize is {wanted or size}, but traindir holds {len(images)} images; lower it")
+
+
+def sample_initial_images(images: Sequence[str], size: int, seed: int, groups: Groups = ()) -> InitialImages:
+    """`size` of the images at random; the same for the same seed and images.
+
+    Args:
+        groups: of near-duplicates; of each, one image is sampled.
+
+    Raises:
+        SettingsError: there are fewer images than that.
+    """
+    check_size(images, size)
+    rng, images = random.Random(seed), sorted(images)
+    sample = rng.sample(images, size)
+    rest = sorted(set(images) - set(sample))
+    firsts, others = one_of_each([*sample, *rng.sample(rest, len(rest))], groups)
+    names = [*firsts, *others][:size]
+    return InitialImages(sorted(names), [name for name in sample if name not in names], len(firsts))
+
+
+def choose_initial_images(images: Sequence[str], size: int, choose: Choose, groups: Groups) -> InitialImages:
+    """As `sample_initial_images`, by `choose`; it is given the first image of each group alone."""
+    check_size(images, size)
+    firsts, others = one_of_each(sorted(images), groups)
+    candidates = sorted([*firsts, *others[: max(size - len(firsts), 0)]])
+    held_back = sorted(set(images) - set(candidates))
+    return InitialImages(sorted(choose(candidates, size)), held_back, len(firsts))
 
 
 def annotated_images(source: Path) -> dict[str, Path]:

@@ -12,8 +12,7 @@ T: passes. R: proposals. n: detections. K: foreground classes.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch import nn
 from active_learning.errors import MaskALError
 from active_learning.network.detection_crops import cut_detections
 from active_learning.network.dropout_heads import Features, RepeatedHeads
+from active_learning.network.image_features import channel_means
 from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.proposal_screening import log_odds, noise, screened
 from active_learning.network.seeded_dropout import SeededDropout, active_dropout, pass_streams
@@ -153,7 +153,7 @@ class MonteCarloDropout:
         if self.device.type != "cpu":
             # Pooling reads them channel by channel there; so they are laid out anew once and not in every call.
             features = {name: one.contiguous() for name, one in features.items()}
-        return features, proposals[0], _channel_means(features.values(), images.image_sizes[0], pixels.shape[-2:])
+        return features, proposals[0], channel_means(features.values(), images.image_sizes[0], pixels.shape[-2:])
 
     def _detect(self, features: Features, proposals: Instances, image_key: str) -> list[Instances]:
         """T times what the box head detects; coordinates of the network's input."""
@@ -217,13 +217,3 @@ class MonteCarloDropout:
         for first in range(0, self.passes, size):
             self._begun = ("passes", min(size, self.passes - first))
             yield range(first, min(first + size, self.passes))
-
-
-def _channel_means(maps: Iterable[torch.Tensor], image_size: tuple[int, int], padded: torch.Size) -> torch.Tensor:
-    """(C,) means over the image, without its padding, of the channels of each map (1, C, H, W), one after the other."""
-    means = []
-    for features in maps:
-        height, width = (math.ceil(s * f / p) for s, f, p in zip(image_size, features.shape[-2:], padded, strict=True))
-        pixels = features[0].permute(1, 2, 0)[:height, :width]  # with channels last, rows add up fastest
-        means.append(pixels.mean(0, dtype=torch.float32).mean(0))
-    return torch.cat(means)

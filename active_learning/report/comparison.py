@@ -55,7 +55,8 @@ class Comparison:
         rarest_gain: as `gain`, for the rarest classes.
         random_needs, random_needs_objects: images and objects that random needs to reach mask_ap; infinity where it
             never does.
-        needs: images that the strategy needs to reach what random has in the end; infinity where it never does.
+        needs, needs_objects: images and objects that the strategy needs to reach what random has in the end; infinity
+            where it never does.
         random_images, random_objects: of random's last loop.
     """
 
@@ -72,12 +73,17 @@ class Comparison:
     needs: Interval
     random_images: int
     random_objects: float
+    needs_objects: Interval
 
     @property
     def saved(self) -> Interval:
-        """Percent of random's annotations that the strategy does not need; minus infinity where it needs more."""
-        low, high = (_saved(count, self.random_images) for count in (self.needs.high, self.needs.low))
-        return Interval(_saved(self.needs.value, self.random_images), low, high)
+        """Percent of random's images that the strategy does not need; minus infinity where it needs more."""
+        return _saved(self.needs, self.random_images)
+
+    @property
+    def saved_objects(self) -> Interval:
+        """The same of annotated objects; NaN where they were not counted."""
+        return _saved(self.needs_objects, self.random_objects)
 
     @property
     def sentence(self) -> str:
@@ -88,11 +94,20 @@ class Comparison:
         bounds = f" (95 % interval {saved.low:.0f} to {saved.high:.0f} %)" if math.isfinite(saved.low) else ""
         found = (
             f"{self.needs.value:.0f} images chosen by {self.label} were as good as {self.random_images} by chance: "
-            f"{saved.value:.0f} % fewer annotations{bounds}."
+            f"{saved.value:.0f} % fewer annotations{bounds}.{self._sentence_of_objects}"
         )
         if not self.gain.known:
             return f"{found} With one seed this may be luck."
         return found if self.gain.low > 0 else f"{found} With these {self.seeds} seeds this may be luck."
+
+    @property
+    def _sentence_of_objects(self) -> str:
+        """Empty where they were not counted."""
+        if math.isnan(self.needs_objects.value):
+            return ""
+        share = self.saved_objects.value
+        fewer = f"{share:.0f} % fewer" if share > 0 else f"{-share:.0f} % more"
+        return f" Counted in objects: {self.needs_objects.value:.0f} instead of {self.random_objects:.0f}, {fewer}."
 
 
 def compare(runs: Sequence[RunResult]) -> list[Comparison]:
@@ -144,7 +159,8 @@ def compare_with(baseline: Learned, strategy: Learned) -> Comparison:
         rarest_gain=rarest,
         random_needs=_random_needs(others.sizes, ours, others),
         random_needs_objects=_random_needs(baseline.objects, ours, others),
-        needs=interval(lambda mine, random: images_needed(ours.sizes, mine, random[-1]), ours, others),
+        needs_objects=_needs(strategy.objects, ours, others),
+        needs=_needs(ours.sizes, ours, others),
         random_images=int(others.sizes[-1]),
         random_objects=float(baseline.objects[-1]),
     )
@@ -167,20 +183,30 @@ def _random_needs(costs: Values, ours: Curve, others: Curve) -> Interval:
     return interval(lambda mine, random: images_needed(costs, random, mine[-1]), ours, others)
 
 
-def _saved(needed: float, of: int) -> float:
-    return 100 * (1 - needed / of)
+def _needs(costs: Values, ours: Curve, others: Curve) -> Interval:
+    """The same of the strategy, for random's last value."""
+    if np.isnan(costs).any() or len(costs) != len(ours.sizes):
+        return Interval(math.nan)
+    return interval(lambda mine, random: images_needed(costs, mine, random[-1]), ours, others)
+
+
+def _saved(needs: Interval, of: float) -> Interval:
+    value, low, high = (100 * (1 - needed / of) for needed in (needs.value, needs.high, needs.low))
+    return Interval(value, low, high)
 
 
 HEADERS = (
     "strategy",
     "seeds",
+    "images saved (%)",
+    "objects saved (%)",
+    "images for random's last mAP",
+    "objects for that",
     "images",
     "mAP",
     "mAP above random",
     "random needs for that",
     "objects; random needs",
-    "images for random's last mAP",
-    "saved (%)",
 )
 
 
@@ -190,13 +216,15 @@ def table_rows(rows: Sequence[Comparison]) -> list[list[str]]:
         [
             row.label,
             str(row.seeds),
+            with_interval(row.saved, "{:.0f}"),
+            with_interval(row.saved_objects, "{:.0f}"),
+            with_interval(row.needs, "{:.0f}", most=row.images),
+            with_interval(row.needs_objects, "{:.0f}", most=round(np.nan_to_num(row.objects))),
             str(row.images),
             with_interval(row.mask_ap, "{:.1f}"),
             with_interval(row.gain, "{:+.1f}"),
             with_interval(row.random_needs, "{:.0f}", most=row.random_images),
             objects_needed(row),
-            with_interval(row.needs, "{:.0f}", most=row.images),
-            with_interval(row.saved, "{:.0f}"),
         ]
         for row in rows
     ]
@@ -238,17 +266,21 @@ def with_interval(found: Interval, form: str, *, most: int = 0) -> str:
 def as_csv(rows: Sequence[Comparison], rarest: Sequence[str]) -> str:
     """All numbers; `inf` where a curve never gets there, empty bounds where there is one seed only.
 
-    After the summary: the same for the rarest classes and for objects, and the gain with each number of images.
+    After the summary: the same for the rarest classes and for objects, the gain with each number of images, and what is
+    saved in objects.
     """
     sizes = sorted({size for row in rows for size in row.gains})
     measured = ["mAP", "mAP_above_random", "random_needs", "needs_for_random_mAP", "saved_percent"]
     further = ["rarest_above_random", "random_needs_objects", *(f"mAP_above_random_at_{size}" for size in sizes)]
+    in_objects = ["needs_objects_for_random_mAP", "saved_objects_percent"]
     headers = ["strategy", "seeds", "images", "random_images", *_with_bounds(measured)]
-    lines: list[list[object]] = [[*headers, "rarest", "objects", "random_objects", *_with_bounds(further)]]
+    lines: list[list[object]] = [
+        [*headers, "rarest", "objects", "random_objects", *_with_bounds([*further, *in_objects])]
+    ]
     for row in rows:
         found = (row.mask_ap, row.gain, row.random_needs, row.needs, row.saved)
         at_sizes = (row.gains.get(size, Interval(math.nan)) for size in sizes)
-        more = (row.rarest_gain, row.random_needs_objects, *at_sizes)
+        more = (row.rarest_gain, row.random_needs_objects, *at_sizes, row.needs_objects, row.saved_objects)
         summary = [row.label, row.seeds, row.images, row.random_images, *_numbers(found)]
         objects = [_number(row.objects), _number(row.random_objects)]
         lines.append([*summary, " ".join(rarest), *objects, *_numbers(more)])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,14 @@ def class_curve(runs: Sequence[RunResult], name: str) -> Curve:
     return _curve(runs, lambda scores: scores.per_class.get(name, math.nan))
 
 
+def by_objects(curve: Curve, objects: Curve) -> Curve:
+    """The curve against annotated objects, mean over the seeds; without a point where they were not counted."""
+    counts = objects.mean
+    if len(counts) != len(curve.sizes) or np.isnan(counts).any():
+        return replace(curve, sizes=curve.sizes[:0], values=curve.values[:, :0])
+    return replace(curve, sizes=counts)
+
+
 def object_curve(runs: Sequence[RunResult]) -> Curve:
     """Annotated objects in the training set; NaN where a run did not count them."""
     return _curve(runs, lambda scores: sum(scores.objects.values()) if scores.objects else math.nan)
@@ -72,10 +80,20 @@ def object_curve(runs: Sequence[RunResult]) -> Curve:
 def _curve(runs: Sequence[RunResult], score: Callable[..., float]) -> Curve:
     """Of the finished runs; while there is none, of those that have a score. So a seed that begins cuts no curve."""
     runs = [run for run in runs if run.phase == "finished"] or [run for run in runs if run.scores] or runs
+    if any(run.budget == "objects" for run in runs):
+        return _curve_by_loop(runs, score)
     tables = [{row.train_size: score(row) for row in run.scores} for run in runs]
     shared = sorted(set.intersection(*(set(table) for table in tables)))
     values = np.array([[table[size] for size in shared] for table in tables], dtype=np.float64)
     return Curve(runs[0].label, np.array(shared, dtype=np.float64), values, tuple(run.seed for run in runs))
+
+
+def _curve_by_loop(runs: Sequence[RunResult], score: Callable[..., float]) -> Curve:
+    """Of seeds that have other numbers of images in a loop each: sizes are their means."""
+    loops = min(len(run.scores) for run in runs)
+    sizes = np.array([[row.train_size for row in run.scores[:loops]] for run in runs], dtype=np.float64)
+    values = np.array([[score(row) for row in run.scores[:loops]] for run in runs], dtype=np.float64)
+    return Curve(runs[0].label, sizes.mean(axis=0), values, tuple(run.seed for run in runs))
 
 
 def images_needed(sizes: Values, values: Values, target: float) -> float:

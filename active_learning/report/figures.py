@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from active_learning.report.curves import Curve, band, images_needed
 from active_learning.report.svg import GRID, INK, MUTED, SERIES, new_figure, to_svg
@@ -42,23 +43,31 @@ class StrategyStyle:
 
 
 def learning_curves(
-    curves: Sequence[Curve], styles: Mapping[str, StrategyStyle], *, name: str, description: str, legend: bool = False
+    curves: Sequence[Curve],
+    styles: Mapping[str, StrategyStyle],
+    *,
+    name: str,
+    description: str,
+    legend: bool = False,
+    cost: str = "images",
 ) -> str:
     """Test mAP against annotated images: a line a strategy, its band, each seed by itself as a thin line.
 
     Args:
         legend: inside the figure, for one that stands alone.
+        cost: what the sizes of the curves count, images or objects.
     """
     figure, axes = new_figure(5.2, 3.3)
     for curve in curves:
         _plot_curve(axes, curve, styles[curve.label], seeds=len(curves) <= SEEDS_SHOWN)
-    axes.set_xlabel("annotated images")
+    axes.set_xlabel(f"annotated {cost}")
     axes.set_ylabel("mAP on the test images (%)")
     axes.grid(axis="x", visible=False)
     axes.margins(0.04, 0.08)
+    _show_shares_of_whole_images(axes)
     saving = saved_annotations(curves, styles)
     if saving:
-        _plot_saving(axes, saving)
+        _plot_saving(axes, saving, cost)
     if legend:
         axes.legend(frameon=False, loc="upper left", labelcolor=INK)
     return to_svg(figure, name=name, description=description)
@@ -73,8 +82,16 @@ def class_panel(
         _plot_curve(axes, curve, styles[curve.label], seeds=False)
     axes.grid(axis="x", visible=False)
     axes.margins(x=0.06)
+    _show_shares_of_whole_images(axes)
     axes.set_ylim(0, top)
     return to_svg(figure, name=name, description=description)
+
+
+def _show_shares_of_whole_images(axes: Any) -> None:
+    """No mAP lies below 0, and no image is annotated by half."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", steps=[1, 2, 5, 10]))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0), max(high, 1))
 
 
 def _plot_curve(axes: Any, curve: Curve, style: StrategyStyle, *, seeds: bool) -> None:
@@ -109,8 +126,8 @@ def saved_annotations(curves: Sequence[Curve], styles: Mapping[str, StrategyStyl
     return Saving(mask_ap, needed, last) if needed < last else None
 
 
-def _plot_saving(axes: Any, saving: Saving) -> None:
-    """Along random's last mAP, and down to the numbers of images at both ends."""
+def _plot_saving(axes: Any, saving: Saving, cost: str) -> None:
+    """Along random's last mAP, and down to the numbers of images or objects at both ends."""
     bottom = axes.get_ylim()[0]
     axes.set_ylim(bottom=bottom)
     left, right, height = saving.needed, saving.instead_of, saving.mask_ap
@@ -118,7 +135,7 @@ def _plot_saving(axes: Any, saving: Saving) -> None:
     axes.plot([left, left, right, right], [bottom, height, height, bottom], **dashes)
     start, end = axes.get_xlim()
     beside = right if right - left > 0.4 * (end - start) else left  # between the lines, where there is room
-    text = f"{right - left:.0f} annotations saved"
+    text = f"{right - left:.0f} {cost} saved"
     axes.annotate(text, (beside, bottom), (-5, 6), "data", "offset points", ha="right", color=INK)
 
 

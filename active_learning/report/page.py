@@ -19,11 +19,12 @@ from active_learning.acquisition.explanation import Explanation, read_explanatio
 from active_learning.errors import MaskALError
 from active_learning.report import comparison, figures
 from active_learning.report.balance import ClassShare, class_balance
-from active_learning.report.curves import Curve, class_curve, map_curve
+from active_learning.report.curves import Curve, by_objects, class_curve, map_curve, object_curve
 from active_learning.report.figures import LoopCertainties, StrategyStyle
 from active_learning.report.runs import RunResult, by_label, class_names, read_runs
 from active_learning.report.svg import SERIES
-from active_learning.run.output_files import read_pool_scores, read_train_files
+from active_learning.report.waiting import waiting_in_words, waiting_of
+from active_learning.run.output_files import OutputFiles, read_network, read_pool_scores, read_train_files
 from active_learning.system.log import logger
 from active_learning.system.written_files import write_own
 
@@ -61,14 +62,17 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     styles, rarest = strategy_styles(runs), comparison.rarest_classes(runs)
+    waiting = waiting_of(runs)
     curves = [map_curve(same) for same in by_label(runs).values()]
+    in_objects = [by_objects(map_curve(same), object_curve(same)) for same in by_label(runs).values()]
     return environment.get_template("report.html.jinja").render(
         name=name,
         written=f"{now:%Y-%m-%d %H:%M} UTC",
         colours={label: style.index for label, style in styles.items()},
         headline=headline(runs, rows),
         runs=map(_run_row, runs),
-        learning=_learning(curves, styles),
+        learning=_learning(curves, styles, "images"),
+        learning_in_objects=_learning(in_objects, styles, "objects"),
         comparison_headers=comparison.HEADERS,
         comparison=comparison.table_rows(rows),
         gains=comparison.gain_table(rows, rarest) if rows else [],
@@ -76,6 +80,8 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         balance=_balance(runs),
         certainty=_histograms(runs, styles),
         choices=_choices(runs),
+        waiting=waiting,
+        waiting_words=waiting_in_words(waiting),
         scores=[(run, row) for run in runs for row in run.scores],
         class_names=class_names(runs),
     )
@@ -100,27 +106,29 @@ def headline(runs: Sequence[RunResult], rows: Sequence[comparison.Comparison]) -
         return "No network has been scored on the test images yet."
     run = max(scored, key=lambda one: (np.nan_to_num(one.scores[-1].mask_ap), one.label))
     now, rise = run.scores[-1], run.scores[-1].mask_ap - run.scores[0].mask_ap
-    result = f"mAP {now.mask_ap:.1f} % with {now.train_size} annotated images ({run.label})"
+    objects = f", {sum(now.objects.values())} objects" if now.objects else ""
+    result = f"mAP {now.mask_ap:.1f} % with {now.train_size} annotated images{objects} ({run.label})"
     result = f"{result}, {rise:+.1f} since the start." if len(run.scores) > 1 else f"{result}."
     return f"{result} {comparison.NOTHING_SAVED}" if rows else result
 
 
 def _run_row(run: RunResult) -> list[str]:
-    """Where a run stands: strategy, seed, state, images, and the first, the last and the best mAP."""
+    """Where a run stands: strategy, seed, state, images, objects, and the first, the last and the best mAP."""
     scores = [row.mask_ap for row in run.scores]
     texts = [f"{value:.1f}" for value in (scores[0], scores[-1], max(scores))] if scores else ["–"] * 3
     images = str(run.scores[-1].train_size) if run.scores else "–"
     state = "finished" if run.phase == "finished" else f"next: {run.phase}"
-    return [run.label, str(run.seed), state, images, *texts]
+    objects = str(sum(run.scores[-1].objects.values())) if run.scores and run.scores[-1].objects else "–"
+    return [run.label, str(run.seed), state, images, objects, *texts]
 
 
-def _learning(curves: Sequence[Curve], styles: dict[str, StrategyStyle]) -> str:
-    """Empty before the first score."""
+def _learning(curves: Sequence[Curve], styles: dict[str, StrategyStyle], cost: str) -> str:
+    """Against images or objects; empty before the first score."""
     if not any(len(curve.sizes) for curve in curves):
         return ""
-    ends = [f"{c.label}: {c.mean[-1]:.1f} % with {c.sizes[-1]:.0f} images" for c in curves if len(c.sizes)]
-    description = f"Learning curves, test mAP against annotated images. {'; '.join(ends)}."
-    return figures.learning_curves(curves, styles, name="learning", description=description)
+    ends = [f"{c.label}: {c.mean[-1]:.1f} % with {c.sizes[-1]:.0f} {cost}" for c in curves if len(c.sizes)]
+    description = f"Learning curves, test mAP against annotated {cost}. {'; '.join(ends)}."
+    return figures.learning_curves(curves, styles, name=f"learning-{cost}", description=description, cost=cost)
 
 
 def _class_panels(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> dict[str, str]:
@@ -148,10 +156,11 @@ def _histograms(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> 
     """Label of a strategy -> figure."""
     panels = {}
     for number, (label, same) in enumerate(by_label(runs).items()):
-        if not (loops := certainties(same)):
+        loops = [one for one in certainties(same) if len(one.pool)]  # else nothing was detected in any image
+        if not loops:
             continue
-        medians = ", ".join(f"{np.median(one.pool):.2f}" for one in loops if len(one.pool))
-        description = f"Histograms of the certainty of pool images, a loop a row; medians {medians or 'none'}."
+        medians = ", ".join(f"{np.median(one.pool):.2f}" for one in loops)
+        description = f"Histograms of the certainty of pool images, a loop a row; medians {medians}."
         name = f"certainty{number}"
         panels[label] = figures.certainty_histograms(loops, styles[label], name=name, description=description)
     return panels
@@ -160,19 +169,32 @@ def _histograms(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> 
 def certainties(runs: Sequence[RunResult]) -> list[LoopCertainties]:
     """Of each loop of one strategy, all seeds together; images in which nothing was detected are left out."""
     found: list[LoopCertainties] = []
-    for loop in count():
+    for loop in range(max(len(run.scores) for run in runs)):
         here = [run.files for run in runs if run.files.pool_scores(loop).exists()]
-        if not here:
-            return found
+        if not here:  # as of the last loop, and where images chosen ahead were enough
+            continue
         pool: list[float] = []
         chosen: list[float] = []
         for files in here:
             values = {k: v for k, v in read_pool_scores(files.pool_scores(loop)).items() if v == v}
             pool += values.values()
-            later = files.train_files(loop + 1)
-            taken = set(read_train_files(later)) if later.exists() else set()
+            taken = chosen_by_network(files, loop)
             chosen += [value for name, value in values.items() if name in taken]
         found.append(LoopCertainties(loop, pool, chosen))
+    return found
+
+
+def chosen_by_network(files: OutputFiles, loop: int) -> set[str]:
+    """The images that the network of a loop chose: those that the next loop adds or, with work_ahead, the one after."""
+    found: set[str] = set()
+    for later in (loop + 1, loop + 2):
+        path = files.train_files(later)
+        if not path.exists():
+            continue
+        network = read_network(path)
+        if (later - 1 if network is None else network) == loop:
+            before = files.train_files(later - 1)
+            found |= set(read_train_files(path)) - set(read_train_files(before) if before.exists() else ())
     return found
 
 

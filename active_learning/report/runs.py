@@ -22,6 +22,7 @@ class RunResult:
     Attributes:
         label: the experiment's name without its seed (Experiment.label).
         phase: what comes next, `finished` at the end.
+        budget: what pool_size counts, images or objects.
     """
 
     folder: Path
@@ -31,6 +32,7 @@ class RunResult:
     classes: tuple[str, ...]
     phase: str
     scores: tuple[LoopScores, ...]
+    budget: str
 
     @property
     def files(self) -> OutputFiles:
@@ -68,6 +70,7 @@ def _read(path: Path) -> RunResult:
         tuple(state.classes),
         state.phase,
         tuple(state.history),
+        str(state.settings.get("budget", "images")),
     )
 
 

@@ -30,12 +30,20 @@ def describe_run(
         MaskALError: an image folder is empty, annotations are faulty, or the run could not begin or go on with these
             settings; one message names all faults. A SettingsError where one is of the settings.
     """
-    project = Project(settings, fresh, settings_file)
-    findings = find_all(project, deep=deep)
+    project = Project(settings, fresh, settings_file, deep)
+    findings = find_all(project)
     refuse(findings)
-    plans = [_plan(settings, experiment, find_start(project, experiment)) for experiment in settings.experiments()]
+    mean = project.data.mean_objects() if settings.budget == "objects" else 1.0
+    plans = [_plan(settings, one, find_start(project, one), mean) for one in settings.experiments()]
     notes, verdict = "\n".join(texts(findings, Kind.NOTE)), _verdict(texts(findings, Kind.WARNING))
-    return "\n\n".join(filter(None, [_table(project), notes, *plans, _network(settings), verdict]))
+    depth = _depth(project) if deep else ""
+    return "\n\n".join(filter(None, [_table(project), notes, *plans, _network(settings), depth, verdict]))
+
+
+def _depth(project: Project) -> str:
+    """What was done because of --deep; all of it went well."""
+    images = counted(sum(len(snapshot.images) for snapshot in project.snapshots.values()), "image")
+    return f"Looked at in depth: {images} decoded, the network built, its start weights loaded."
 
 
 def _network(settings: Settings) -> str:
@@ -65,15 +73,19 @@ def _verdict(warnings: list[str]) -> str:
     return "\n".join([*shown_warnings(warnings), verdict])
 
 
-def _plan(settings: Settings, experiment: Experiment, start: Start) -> str:
-    """Train size and iterations of each loop that is left."""
+def _plan(settings: Settings, experiment: Experiment, start: Start, mean: float) -> str:
+    """Train size and iterations of each loop that is left.
+
+    Args:
+        mean: of what the budget counts, in an image; 0 where that is not known yet.
+    """
     size, rows = start.size, []
     if start.phase in ("", "annotate", "train"):
         rows.append([start.loop, size, training_iterations(size, settings)])
     for loop, pool_size in enumerate(experiment.pool_sizes[start.loop :], start=start.loop + 1):
         if size == start.images:
             break
-        size = min(size + pool_size, start.images)
+        size = min(size + max(round(pool_size / (mean or 1)), 1), start.images)
         rows.append([loop, size, training_iterations(size, settings)])
     title = (
         f"Experiment {settings.experiment_name}/{experiment.name}: strategy {experiment.strategy}, "
@@ -81,4 +93,12 @@ def _plan(settings: Settings, experiment: Experiment, start: Start) -> str:
     )
     if start.phase:
         title += f"\nIt has begun: loop {start.loop} of {len(experiment.pool_sizes)}, phase {start.phase}"
+    if settings.budget == "objects":
+        title += f"\nThe budget counts objects; train sizes {_estimate(mean)}"
     return title + "\n" + (tabulate(rows, headers=["loop", "train size", "iterations"]) if rows else "No training left")
+
+
+def _estimate(mean: float) -> str:
+    if not mean:
+        return "are not known before images are annotated: these are the largest"
+    return f"are estimates by the images that are annotated, which hold {mean:.1f} objects on average"

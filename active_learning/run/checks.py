@@ -21,9 +21,10 @@ from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_imag
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import network_without_device, pretrained_weights, read_network
 from active_learning.run.data import MEASURED, SPLITS, without_object
+from active_learning.run.near_duplicates import describe_near_duplicates
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
-from active_learning.run.start import find_start
+from active_learning.run.start import find_start, initial_candidates
 from active_learning.run.status import late_annotations
 from active_learning.run.weights import next_weights
 from active_learning.settings import Experiment, Settings
@@ -83,9 +84,9 @@ def check_start(settings: Settings, *, fresh: bool = False, settings_file: Path 
         logger.warning("%s", warning)
 
 
-def find_all(project: Project, *, deep: bool) -> list[Finding]:
+def find_all(project: Project) -> list[Finding]:
     """What `--check` finds."""
-    return [finding for check in CHECKS if deep or not check.deep for finding in check.find(project)]
+    return [finding for check in CHECKS if project.deep or not check.deep for finding in check.find(project)]
 
 
 def refuse(findings: Sequence[Finding]) -> None:
@@ -282,6 +283,12 @@ def _pixels(project: Project) -> Iterator[Finding]:
                 yield Finding(image.fault)
 
 
+def _near_duplicates(project: Project) -> Iterator[Finding]:
+    if (snapshot := project.snapshots.get("train")) and snapshot.images:
+        text = describe_near_duplicates(snapshot.folder, len(snapshot.images), project.near_duplicates)
+        yield from [Finding(text, Kind.NOTE)] if text else []
+
+
 def _annotations(project: Project) -> Iterator[Finding]:
     for reading in project.readings.values():
         yield from map(Finding, reading.faults)
@@ -325,14 +332,15 @@ def _objects(project: Project) -> Iterator[Finding]:
 
 
 def _nothing_to_train_on(project: Project) -> Iterator[Finding]:
-    """Once all training images are annotated."""
-    classes, readings = project.settings.classes, project.readings
-    of_training = [reading for split, reading in readings.items() if split not in MEASURED]
-    images = sum(reading.images for reading in of_training)
-    if images > sum(reading.annotated for reading in of_training):
-        return
-    if images and not any(reading.objects[name] for reading in of_training for name in classes):
-        yield Finding(nothing_to_train_on(project.settings.traindir, images, classes))
+    """Once all images of the next training are annotated."""
+    for experiment in project.settings.experiments():
+        with suppress(MaskALError):  # which `_starts` reports
+            start = find_start(project, experiment)
+            images = start.training_images or initial_candidates(project, experiment)
+            objects = [project.readings[start.folder].objects_in.get(name) for name in images]
+            if not any(number is None or number for number in objects):
+                folder = project.snapshots[start.folder].folder
+                yield Finding(nothing_to_train_on(folder, len(objects), project.settings.classes))
 
 
 def _files_of_persons(project: Project) -> Iterator[Finding]:
@@ -362,5 +370,6 @@ CHECKS = (
     Check(_nothing_to_train_on, at_start=False),
     Check(_headers, at_start=False),
     Check(_not_writable, at_start=False),
+    Check(_near_duplicates, at_start=False),
     Check(_pixels, at_start=False, deep=True),
 )

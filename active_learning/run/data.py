@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
-from active_learning.annotating.request import Predict, request_annotations
+from active_learning.annotating.request import Predict, request_ahead, request_annotations
+from active_learning.annotating.tool import KeptTool
 from active_learning.dataset.absence import absence, absence_error, is_reachable, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.coco import DatasetSummary, write_coco_json, write_image_list
-from active_learning.dataset.image_folder import FolderSnapshot, take_snapshot
-from active_learning.dataset.initial_images import copy_initial_train_dir, sample_initial_images
+from active_learning.dataset.coco import DatasetSummary, count_objects, write_coco_json, write_image_list
+from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, take_snapshot
+from active_learning.dataset.initial_images import (
+    Choose,
+    InitialImages,
+    check_size,
+    choose_initial_images,
+    copy_initial_train_dir,
+    sample_initial_images,
+)
 from active_learning.dataset.whole_images import WholeImages
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
+from active_learning.run.near_duplicates import find_near_duplicates, near_duplicates_file
 from active_learning.run.output_files import read_train_files
 from active_learning.settings import Settings
 from active_learning.system.log import logger
@@ -41,6 +52,8 @@ class RunData:
         self._annotations: dict[str, AnnotationCache] = {}
         self._whole: dict[str, WholeImages] = {}
         self._logged: set[str] = set()
+        self._tool = KeptTool(logger.info)
+        self._held: dict[Path, ExitStack] = {}
 
     def apply(self, settings: Settings) -> None:
         """Uses these settings from now on; what is known of folders and annotations stays where they are the same."""
@@ -110,16 +123,72 @@ class RunData:
         """Raises MaskALError where the folder holds no image."""
         return list(self.snapshot(split).images)
 
-    def initial_images(self, seed: int) -> list[str]:
-        """The images that the run starts from: of initial_train_dir, of an earlier run, or sampled at random."""
-        settings = self.settings
-        if settings.use_initial_train_dir:
+    def initial_images(self, seed: int, choose: Choose | None = None) -> list[str]:
+        """The images that the run starts from: of initial_train_dir, of an earlier run, or sampled at random.
+
+        Args:
+            choose: takes the place of chance.
+        """
+        if self.settings.use_initial_train_dir:
             self.refresh("train")
-            return copy_initial_train_dir(settings.initial_train_dir, settings.traindir)
+            return copy_initial_train_dir(self.settings.initial_train_dir, self.settings.traindir)
         images = self.images("train")
-        if settings.duplicate_initial_model_and_data and settings.initial_train_file:
-            return self._images_of_earlier_run(settings.initial_train_file, images)
-        return sample_initial_images(images, settings.initial_datasize, seed)
+        if self._earlier_run:
+            return self._images_of_earlier_run(self._earlier_run, images)
+        size = self.initial_size()
+        groups = find_near_duplicates(self.settings, images) if size < len(images) else []
+        if choose is None:
+            found = sample_initial_images(images, size, seed, groups)
+        else:
+            found = choose_initial_images(images, size, choose, groups)
+        self._log_initial_images(found, size)
+        return found.names
+
+    def initial_size(self) -> int:
+        """Number of the images that `initial_images` gives; with a budget of objects, of so many objects on average.
+
+        Raises:
+            MaskALError: there are not so many, or nothing is annotated that would show how many objects an image holds.
+        """
+        images, size = self.images("train"), self.settings.initial_datasize
+        if self._earlier_run:
+            return len(self._images_of_earlier_run(self._earlier_run, images))
+        if self.settings.budget == "images":
+            check_size(images, size)
+            return size
+        mean = self.mean_objects()
+        if not mean:
+            raise MaskALError(
+                "A budget of objects needs to know how many objects an image holds, and no image is annotated yet that "
+                "holds one; annotate the validation and test images first, or set budget to images"
+            )
+        number = max(round(size / mean), 1)
+        check_size(images, number, f"{size} objects, {number} images of {mean:.1f}")
+        return number
+
+    def mean_objects(self) -> float:
+        """Objects an image, of all images of the run's folders that are annotated; 0 where there are none."""
+        found = [count_objects(self.annotations(split), self.images(split), self.snapshot(split)) for split in SPLITS]
+        counts = [count for counts in found for count in counts.values()]
+        return sum(counts) / len(counts) if counts else 0.0
+
+    def count_objects(self, split: str, images: Sequence[str]) -> int:
+        """In those of these images that are annotated."""
+        return sum(count_objects(self.annotations(split), images, self.snapshot(split)).values())
+
+    @property
+    def _earlier_run(self) -> Path | None:
+        """The list of the images of the run that this one starts as."""
+        return self.settings.initial_train_file if self.settings.duplicate_initial_model_and_data else None
+
+    def _log_initial_images(self, found: InitialImages, size: int) -> None:
+        file = near_duplicates_file(self.settings)
+        if found.held_back:
+            text = "%s held back from the initial images as near-duplicates of another (%s lists them), such as %s"
+            logger.info(text, counted(len(found.held_back), "image"), file, found.held_back[0])
+        if found.scenes < size:
+            text = "traindir shows %s, initial_datasize is %d: near-duplicates are among the initial images (%s)"
+            logger.warning(text, counted(found.scenes, "scene"), size, file)
 
     def _images_of_earlier_run(self, source: Path, images: Sequence[str]) -> list[str]:
         names = read_train_files(source)
@@ -132,18 +201,36 @@ class RunData:
         return names
 
     def request_annotations(
-        self, split: str, images: Sequence[str], *, wait: bool, predict: Predict | None = None
-    ) -> None:
-        """Returns when each image has an annotation beside it; see `request.request_annotations`."""
-        folder = AnnotateFolder(self.annotations(split))
+        self,
+        split: str,
+        images: Sequence[str],
+        *,
+        wait: bool,
+        predict: Predict | None = None,
+        later: Sequence[str] = (),
+        put_ahead: bool = False,
+        hold: bool = False,
+        before_waiting: Callable[[], None] = lambda: None,
+    ) -> float:
+        """Returns when each image has an annotation beside it; see `request.request_annotations`.
+
+        Args:
+            later: images that have been put there by `request_ahead`.
+            hold: the annotate folder stays this run's, for what `request_ahead` will put there.
+
+        Returns:
+            When a person confirmed, in seconds since 1970; 0 where nobody did.
+        """
+        folder = AnnotateFolder(self.annotations(split), later)
         folder.await_annotations(self.present(split, images), self.snapshot(split))
         self.log_changes(split, images)
         if folder.awaited or folder.path.exists():
             # Nobody else's meanwhile: a file DONE, or a half-made copy, could be that of another run with this folder.
-            with only_annotated_here(folder.folder, wait=wait and bool(folder.awaited)) as is_ours:
+            with self._annotated_here(folder.folder, wait=wait and bool(folder.awaited), hold=hold) as is_ours:
                 if is_ours:
                     present = self.present(split, images)
-                    request_annotations(folder, present, self.settings, wait=wait, predict=predict)
+                    how: dict[str, Any] = {"tool": self._tool, "put_ahead": put_ahead, "before_waiting": before_waiting}
+                    request_annotations(folder, present, self.settings, wait=wait, predict=predict, **how)
                 elif folder.awaited:
                     raise AnnotationsAwaited(
                         f"Another run has images annotated in {folder.path}, and this one needs "
@@ -151,6 +238,71 @@ class RunData:
                     )
             self.refresh()  # a person may have worked on all splits
             self._note_changes(split, images)  # what was annotated now is no news
+        return folder.confirmation.given_at
+
+    def request_ahead(self, images: Sequence[str], *, open_tool: bool, predict: Predict | None = None) -> bool:
+        """Puts training images of the next loop into the annotate folder, which stays this run's, and returns.
+
+        Returns:
+            Whether some are to be annotated, and lie there.
+        """
+        folder = AnnotateFolder(self.annotations("train"))
+        folder.await_annotations(images, self.snapshot("train"))
+        if not folder.awaited:
+            self.let_go()
+            return False
+        with self._annotated_here(folder.folder, wait=False, hold=True) as is_ours:
+            if is_ours:
+                request_ahead(folder, images, self.settings, self._tool if open_tool else None, predict=predict)
+            else:
+                logger.info("Another run has images annotated in %s: those of the next loop come later", folder.path)
+        return is_ours
+
+    def collect_ahead(self, images: Sequence[str]) -> str:
+        """Collects what a person has annotated by now of images of `request_ahead`, which are not needed any more.
+
+        Returns:
+            What was collected and what is left in the annotate folder, in words; "" for nothing.
+        """
+        self._tool.end()
+        folder, collected = AnnotateFolder(self.annotations("train")), 0
+        with self._annotated_here(folder.folder, wait=False, hold=False) as is_ours:
+            folder.await_annotations(images, self.snapshot("train"))
+            if is_ours and folder.path.exists():
+                collected = len(folder.collect_touched())
+                self.refresh("train")
+        self.let_go()
+        left = sum(is_there(folder.path / name) for name in images)
+        if not collected and not left:
+            return ""
+        return f"{counted(collected, 'annotation')} collected, {counted(left, 'image')} left in {folder.path}"
+
+    @contextmanager
+    def _annotated_here(self, folder: Path, *, wait: bool, hold: bool) -> Iterator[bool]:
+        """As `only_annotated_here`; with `hold` until `let_go`."""
+        with ExitStack() as taken:
+            is_ours = folder in self._held or taken.enter_context(only_annotated_here(folder, wait=wait))
+            yield is_ours
+            if hold and is_ours and folder not in self._held:
+                self._held[folder] = taken.pop_all()
+
+    def let_go(self) -> None:
+        """Ends the annotation tool, and leaves the annotate folder to other runs."""
+        self._tool.end()
+        for held in self._held.values():
+            held.close()
+        self._held.clear()
+
+    def last_saved(self, split: str, images: Sequence[str]) -> float:
+        """When the newest annotation beside these images was saved, in seconds since 1970; 0 where there is none."""
+        folder, there = self.folder(split), set(self.snapshot(split).images)
+        names = [name for name in images if name in there]
+        pairs, _ = find_annotations(folder, names, self.annotations(split), self.snapshot(split))
+        times = [0.0]
+        for path in pairs.values():
+            with suppress(OSError):  # removed at this moment
+                times.append(path.stat().st_mtime)
+        return max(times)
 
     def log_changes(self, split: str, images: Sequence[str]) -> None:
         """Logs what appeared, changed or vanished since the last time, and, once, what is passed over.

@@ -9,6 +9,7 @@ Loop 0 is the training on the initial images.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from active_learning.system.files import csv_text, write_atomically
 from active_learning.system.written_files import write_own
 
 _NAME: TypeAdapter[str] = TypeAdapter(ImageName)
+_NETWORK = re.compile(r", network (\d{1,9})$")
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,13 @@ class OutputFiles:
         """The same of the training images, for strategies that compare with them."""
         return self.results / f"training_records{loop:03d}.jsonl"
 
+    @property
+    def initial_records(self) -> Path:
+        """Features of all images, by which initial_choice diverse goes; of all experiments of an experiment_name."""
+        return self.results.parent / "initial_records.jsonl"
+
     def why_chosen(self, loop: int) -> Path:
-        """Folder of what the network of this loop detected in some of the images chosen (write_explanations)."""
+        """Folder of what a network detected in some of the images that the next loop adds (write_explanations)."""
         return self.results / f"why_chosen{loop:03d}"
 
     @property
@@ -106,12 +113,18 @@ def output_files(settings: Settings, experiment: Experiment) -> OutputFiles:
     return OutputFiles(settings.resultsroot / run, settings.weightsroot / run, experiment.strategy)
 
 
-def write_train_files(path: Path, images: Sequence[str], chosen: Mapping[str, float]) -> None:
-    """One line `name, value` an image: its certainty where it was chosen in this loop, else NaN."""
+def write_train_files(
+    path: Path, images: Sequence[str], chosen: Mapping[str, float], network: int | None = None
+) -> None:
+    """One line `name, value` an image: its certainty where it was chosen in this loop, else NaN.
+
+    Where another network than that of the loop before chose, the lines of the chosen images end in `, network <loop>`.
+    """
 
     def value(name: str) -> str:
         certainty = chosen.get(name, math.nan)
-        return "NaN" if math.isnan(certainty) else f"{certainty:.6f}"
+        text = "NaN" if math.isnan(certainty) else f"{certainty:.6f}"
+        return text if network is None or name not in chosen else f"{text}, network {network}"
 
     write_atomically(path, "".join(f"{name}, {value(name)}\n" for name in images))
 
@@ -123,6 +136,12 @@ def read_train_files(path: Path) -> list[str]:
         MaskALError: a line is neither `name, value` nor a name, or an image is listed twice.
     """
     return list(_read_values(path, "start from a whole copy of the file", value_needed=False))
+
+
+def read_network(path: Path) -> int | None:
+    """The loop whose network chose what this file of `write_train_files` adds; None for that of the loop before."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((int(found[1]) for line in lines if (found := _NETWORK.search(line.rstrip("\r")))), None)
 
 
 def write_pool_scores(path: Path, certainty: Mapping[str, float]) -> None:
@@ -145,6 +164,7 @@ def _read_values(path: Path, remedy: str, *, value_needed: bool) -> dict[str, fl
     for number, line in enumerate(lines, start=1):
         if not (line := line.rstrip("\r")).strip():
             continue
+        line = line if value_needed else _NETWORK.sub("", line)
         name, comma, value = line.rpartition(",") if value_needed or "," in line else (line, "", "nan")
         place = f"{path}: line {number}"
         try:
@@ -161,16 +181,18 @@ def _read_values(path: Path, remedy: str, *, value_needed: bool) -> dict[str, fl
 
 
 def write_scores(files: OutputFiles, history: Sequence[LoopScores], classes: Sequence[str]) -> None:
-    """Both csv files, at the settings' threshold and at that of COCO results: `train_size,mAP,mAP-<class>...`.
+    """Both csv files, at the settings' threshold and at that of COCO results: `train_size,mAP,mAP-<class>...,objects`.
 
-    Mask AP in percent with one decimal; a class without test objects has nan.
+    Mask AP in percent with one decimal; a class without test objects has nan. Objects are those of the training images,
+    or nan where an earlier version did not count them.
     """
 
-    def line(train_size: int, mask_ap: float, per_class: Mapping[str, float]) -> list[object]:
-        return [train_size, *(f"{value:.1f}" for value in (mask_ap, *(per_class[name] for name in classes)))]
+    def line(row: LoopScores, mask_ap: float, per_class: Mapping[str, float]) -> list[object]:
+        values = (f"{value:.1f}" for value in (mask_ap, *(per_class[name] for name in classes)))
+        return [row.train_size, *values, sum(row.objects.values()) if row.objects else "nan"]
 
-    headers = ["train_size", "mAP", *(f"mAP-{name}" for name in classes)]
-    scores = (line(row.train_size, row.mask_ap, row.per_class) for row in history)
+    headers = ["train_size", "mAP", *(f"mAP-{name}" for name in classes), "objects"]
+    scores = (line(row, row.mask_ap, row.per_class) for row in history)
     write_own(files.scores, csv_text([headers, *scores]))
-    standard = (line(row.train_size, row.standard_mask_ap, row.standard_per_class) for row in history)
+    standard = (line(row, row.standard_mask_ap, row.standard_per_class) for row in history)
     write_own(files.standard_scores, csv_text([headers, *standard]))

@@ -16,9 +16,11 @@ from active_learning.dataset.image_folder import (
     second_annotations,
     take_snapshot,
 )
+from active_learning.dataset.near_duplicates import Groups
 from active_learning.errors import MaskALError
 from active_learning.run.data import SPLITS, RunData, annotation_cache
 from active_learning.run.data_seen import DataSeen
+from active_learning.run.near_duplicates import known_near_duplicates
 from active_learning.run.output_files import OutputFiles, output_files
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
@@ -34,27 +36,32 @@ class Reading:
 
     Attributes:
         images: number of images.
-        annotated: number of those with a good annotation.
+        objects_in: of each image with a good annotation, how many objects it holds.
         objects: of each class, those that are found.
         bare: names of the images without an annotation.
         faults, warnings: of annotations and of their images, each with file, place and reason.
     """
 
     images: int
-    annotated: int
+    objects_in: dict[str, int]
     objects: Counter[str]
     bare: tuple[str, ...]
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def annotated(self) -> int:
+        return len(self.objects_in)
+
 
 @dataclass
 class Project:
-    """Where experiments begin or go on; `fresh` takes no notice of what has begun."""
+    """Where experiments begin or go on; `fresh` takes no notice of what has begun, `deep` is for what takes long."""
 
     settings: Settings
     fresh: bool = False
     settings_file: Path | None = None
+    deep: bool = False
     data: RunData = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +100,11 @@ class Project:
         return {name: walk for name, walk in self.walks.items() if isinstance(walk, FolderSnapshot)}
 
     @cached_property
+    def near_duplicates(self) -> Groups | None:
+        """Of the training images, which must be decoded for that; see `known_near_duplicates`."""
+        return known_near_duplicates(self.settings, self.data.images("train"), deep=self.deep)
+
+    @cached_property
     def readings(self) -> dict[str, Reading]:
         """Of all folders; takes seconds for thousands of files."""
         return {split: _read(self._annotations(split), one) for split, one in self.snapshots.items()}
@@ -106,14 +118,14 @@ class Project:
 def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
     pairs, doubtful = find_annotations(snapshot.folder, snapshot.images, annotations, snapshot)
     faults, warnings, objects = list(doubtful.values()), list[str](), Counter[str]()
-    annotated = 0
+    objects_in = {}
     for name, path in progress(pairs.items(), what=f"reading {snapshot.folder}", unit="file"):
         try:
             entry = annotations.read(path, name)
         except MaskALError as error:
             faults.append(str(error))
             continue
-        annotated += 1
+        objects_in[name] = len(entry.labels)
         objects.update(entry.labels)
         warnings += entry.warnings
     if foreign := foreign_files(snapshot, annotations):
@@ -121,4 +133,4 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot) -> Reading:
     if second := second_annotations(snapshot, set(pairs.values()), annotations):
         warnings.append(f"{and_more(second, what='files')}: not used, as the image has another annotation; leave one")
     bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
-    return Reading(len(snapshot.images), annotated, objects, bare, tuple(faults), tuple(warnings))
+    return Reading(len(snapshot.images), objects_in, objects, bare, tuple(faults), tuple(warnings))

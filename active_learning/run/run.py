@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tabulate import tabulate
 
+from active_learning.annotating.request import Predict
 from active_learning.dataset.absence import absence_error
 from active_learning.network.network_config import training_iterations
 from active_learning.run.data import RunData
@@ -30,7 +33,9 @@ class Run:
         self._read_settings = read_settings
         self.files = output_files(settings, experiment)
         self.state = self._open_state(settings.classes)
-        applied = apply_settings(self.state.settings, settings, experiment, running=False)
+        applied = apply_settings(
+            self.state.settings, settings, experiment, running=False, chosen_for=self.state.loop_ahead
+        )
         claim(self.files)
         start_log(self.files.log)
         self.data = RunData(applied.settings, DataSeen(self.files.data_seen))
@@ -47,8 +52,21 @@ class Run:
 
     @property
     def pool(self) -> list[str]:
-        """The images of traindir that are no training images, sorted."""
-        return sorted(set(self.data.images("train")) - set(self.state.train_images))
+        """The images of traindir that are no training images, sorted, less those that the next loop adds."""
+        return sorted(set(self.data.images("train")) - set(self.state.train_images) - set(self.state.ahead))
+
+    @property
+    def present_ahead(self) -> list[str]:
+        """The images that were chosen for the next loop, less those that a person has taken away."""
+        if not self.state.ahead:
+            return []
+        there = set(self.data.present("train", [*self.state.train_images, *self.state.ahead]))
+        return [name for name in self.state.ahead if name in there]
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether the images of the next loop are chosen before this one trains."""
+        return self.settings.work_ahead and self.state.loop > 0 and not self.reason_to_stop
 
     @property
     def reason_to_stop(self) -> str:
@@ -63,20 +81,30 @@ class Run:
             return f"mAP has not risen for {patience} loops (patience)"
         return ""
 
+    @property
+    def predict(self) -> Predict | None:
+        """Pre-labels images by the newest network, before this loop trains; None where they are not wanted."""
+        if not self.settings.auto_annotate or self.state.loop == 0:
+            return None
+        return functools.partial(self.network.pre_label, self.state.loop - 1)
+
     def check_schedule(self) -> None:
         """Raises SettingsError where the training of the last loop would never end."""
         chosen = sum(self.experiment.pool_sizes)
         training_iterations(min(len(self.state.train_images) + chosen, len(self.data.images("train"))), self.settings)
 
     def table_of_loops(self) -> str:
-        """A row a loop: train size, mAP and its change, AP of each class, minutes."""
+        """A row a loop: train size, mAP and its change, AP of each class, minutes; and of waiting, if there was any."""
         rows, history, classes = [], self.state.history, self.settings.classes
+        waited = any(scores.waited for scores in history)
         for loop, scores in enumerate(history):
             change = f"{scores.mask_ap - history[loop - 1].mask_ap:+.1f}" if loop else ""
             per_class = [scores.per_class[name] for name in classes]
             numbers = [f"{number:.1f}" for number in (*per_class, scores.standard_mask_ap, scores.minutes)]
+            numbers += [f"{number:.1f}" for number in scores.waiting] if waited else []
             rows.append([str(loop), str(scores.train_size), f"{scores.mask_ap:.1f}", change, *numbers])
         headers = ["loop", "train size", "mAP", "change", *classes, "mAP at 0.05", "minutes"]
+        headers += ["person waited", "computer waited"] if waited else []
         return tabulate(rows, headers=headers, disable_numparse=True, stralign="right")
 
     def reload_settings(self) -> None:
@@ -85,7 +113,11 @@ class Run:
             raise absence_error(found)
         if self._read_settings is not None:
             now = reload_settings(self._read_settings, self.settings)
-            self._use(apply_settings(self.state.settings, now, self.experiment, running=True))
+            self._use(
+                apply_settings(
+                    self.state.settings, now, self.experiment, running=True, chosen_for=self.state.loop_ahead
+                )
+            )
 
     def save(self, *, phase: Phase) -> None:
         """`phase` comes next."""
@@ -94,12 +126,43 @@ class Run:
         self.state.phase = phase
         self.state.save(self.files.state)
 
+    def begin_waiting(self, split: str) -> None:
+        """Images of a split lie in the annotate folder, and the run cannot go on before they are annotated."""
+        now = time.time()
+        if split == "train":
+            self.state.times.note_put(now)
+        self.state.times.begin_waiting(now)
+        self.save(phase=self.state.phase)
+
+    def end_waiting(self, confirmed: float = 0.0, *, batch: bool = False) -> None:
+        """The images are annotated; with `batch` those that this loop adds, which a person may have confirmed."""
+        times, now = self.state.times, time.time()
+        waited = times.end_waiting(now)
+        if batch and times.put and (waited or not times.handed_in):
+            saved = self.data.last_saved("train", list(self.state.chosen) or self.state.train_images)
+            times.note_handed_in(max(saved, confirmed), now)
+        if waited:
+            self.save(phase=self.state.phase)
+
     def absence(self) -> str:
         """Which folder of the run is gone with its drive, in words; "" for none."""
         for folder in (self.files.results, self.files.weights):
             if read_mark(folder) is None:
                 return f"{folder}: the folder of the run is not there any more"
         return self.data.absence()
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Inside it the phases go on. At the end the annotation tool ends, and others may use the annotate folder.
+
+        Raises:
+            MaskALError: as `absence_explained`.
+        """
+        try:
+            with self.absence_explained():
+                yield
+        finally:
+            self.data.let_go()
 
     @contextmanager
     def absence_explained(self) -> Iterator[None]:

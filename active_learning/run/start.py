@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from active_learning.dataset.initial_images import images_to_copy
-from active_learning.run.project import Project
+from active_learning.dataset.initial_images import images_to_copy, sample_initial_images
+from active_learning.run.project import INITIAL, Project
 from active_learning.settings import Experiment
 from active_learning.settings.changes import apply_settings
 
 
 @dataclass(frozen=True)
 class Start:
-    """With `size` training images of `images`, in this loop and phase."""
+    """With `size` training images of the number `images`, in this loop and phase.
+
+    `training_images`: lie in `folder` until they are copied; None where the run has still to choose them.
+    """
 
     size: int
     images: int
+    training_images: Sequence[str] | None = None
+    folder: str = "train"
     loop: int = 0
     phase: str = ""  # of a run that has begun
 
@@ -26,9 +32,28 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     if state := project.state(experiment):
         state.check_going_on(project.files(experiment).state)
         apply_settings({"classes": state.classes, **state.settings}, settings, experiment, running=False)
-        size = len(data.present("train", state.train_images))
-        return Start(size, len(data.images("train")), state.loop, state.phase)
+        if state.train_images:
+            present = data.present("train", state.train_images)
+            return Start(len(present), len(data.images("train")), present, loop=state.loop, phase=state.phase)
     if settings.use_initial_train_dir:
         initial = images_to_copy(settings.initial_train_dir, settings.traindir)
-        return Start(len(initial), len({*data.walked("train").images, *initial}))
-    return Start(len(data.initial_images(experiment.seed)), len(data.images("train")))
+        return Start(len(initial), len({*data.walked("train").images, *initial}), [*initial], INITIAL)
+    images = len(data.images("train"))
+    if settings.duplicate_initial_model_and_data:
+        earlier = data.initial_images(experiment.seed)
+        return Start(len(earlier), images, earlier)
+    if settings.budget == "objects" and not data.mean_objects():
+        return Start(min(settings.initial_datasize, images), images)  # at most; the run asks for annotations first
+    return Start(data.initial_size(), images)
+
+
+def initial_candidates(project: Project, experiment: Experiment) -> Sequence[str]:
+    """The images that a run which has not begun will start from; all of traindir where only the run finds that out.
+
+    Raises:
+        MaskALError: there are too few.
+    """
+    images, groups = project.data.images("train"), project.near_duplicates
+    if groups is None or project.settings.initial_choice != "random":
+        return images
+    return sample_initial_images(images, project.data.initial_size(), experiment.seed, groups).names

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic import BeforeValidator, Field, Strict, TypeAdapter
 from typing_extensions import TypedDict
 
 from active_learning.errors import MaskALError
+from active_learning.run.batch_times import BatchTimes
 from active_learning.run.recorded import (
     Count,
     ImageName,
@@ -37,8 +38,10 @@ Phase = Literal["annotate", "train", "evaluate", "choose", "finished"]
 PHASES = get_args(Phase)
 REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
-LATER = ("experiment", "train_objects")  # what the first runs did not record
-LATER_SCORES = ("objects",)
+# What the first runs did not record.
+LATER = ("experiment", "train_objects", "expected_objects", "ahead", "expected_ahead", "chosen_ahead", "times",
+         "times_ahead")  # fmt: skip
+LATER_SCORES = ("objects", "person_minutes", "computer_minutes")
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
 
@@ -57,7 +60,10 @@ class _Recorded(TypedDict, total=False):
 
 @dataclass
 class LoopScores:
-    """What one loop reached on the test images; mask AP in percent, nan where the test images hold no object."""
+    """What one loop reached on the test images; mask AP in percent, nan where the test images hold no object.
+
+    `minutes` are those of the training; how long each side waited for the loop's images: `BatchTimes`.
+    """
 
     train_size: Count
     mask_ap: PercentOrNan
@@ -66,6 +72,18 @@ class LoopScores:
     standard_per_class: dict[str, PercentOrNan]
     minutes: Number
     objects: dict[str, Count] = field(default_factory=dict)  # of each class in the training set
+    person_minutes: Number = 0.0
+    computer_minutes: Number = 0.0
+
+    @property
+    def waiting(self) -> tuple[float, float]:
+        """Minutes that the person, and the computer, waited."""
+        return self.person_minutes, self.computer_minutes
+
+    @property
+    def waited(self) -> bool:
+        """So long that it shows with one decimal."""
+        return max(self.waiting) >= 0.05
 
 
 @dataclass
@@ -73,7 +91,11 @@ class RunState:
     """Where a run stands.
 
     `chosen`: certainty of the images that this loop added (nan where none was computed); `train_size`: images that the
-    last training had; `settings`, `experiment`: those in use, as `recorded` gives them.
+    last training had; `settings`, `experiment`: those in use, as `recorded` gives them; `expected_objects`: in the
+    images of `chosen`, where the budget counts objects.
+
+    With work_ahead, `ahead` is `chosen` of the next loop, with `expected_ahead` objects, by the network of the loop
+    before this one. So `chosen` is by that of the loop before, or where `chosen_ahead` by that of the loop before that.
     """
 
     classes: Annotated[list[RecordedText], Field(min_length=1, max_length=MOST_CLASSES)]
@@ -89,6 +111,29 @@ class RunState:
     settings: dict[str, Any] = field(default_factory=dict)
     experiment: dict[str, Any] = field(default_factory=dict)
     train_objects: dict[str, Count] = field(default_factory=dict)
+    expected_objects: Number = 0.0
+    ahead: dict[ImageName, ShareOrNan] = field(default_factory=dict)
+    expected_ahead: Number = 0.0
+    chosen_ahead: Annotated[bool, Strict()] = False
+    times: BatchTimes = field(default_factory=BatchTimes)
+    times_ahead: BatchTimes = field(default_factory=BatchTimes)
+
+    @property
+    def loop_ahead(self) -> int | None:
+        """The loop whose images are chosen already, before it begins."""
+        return self.loop + 1 if self.ahead else None
+
+    def choose_ahead(self, chosen: dict[str, float], expected_objects: float) -> None:
+        self.ahead, self.expected_ahead = chosen, expected_objects
+        self.times_ahead = BatchTimes(before=self.times.handed_in)
+
+    def begin_next_loop(self, chosen: dict[str, float], expected_objects: float, *, ahead: bool = False) -> None:
+        """With the images that were chosen for it."""
+        self.times = self.times_ahead if ahead else BatchTimes(before=self.times.handed_in)
+        self.loop += 1
+        self.chosen, self.expected_objects, self.chosen_ahead = chosen, expected_objects, ahead
+        self.train_images = [*self.train_images, *chosen]
+        self.ahead, self.expected_ahead, self.times_ahead = {}, 0.0, BatchTimes()
 
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}
@@ -142,6 +187,7 @@ class RunState:
             raise MaskALError(f"{path}: train_images: names an image twice; {COPY}")
         if unknown := sorted(set(self.chosen) - set(self.train_images)):
             raise MaskALError(f"{path}: chosen: {unknown[0]!r} is not in train_images; {COPY}")
+        self._check_ahead(path)
         by_class = {"train_objects": self.train_objects}
         for number, row in enumerate(self.history):
             names = ("per_class", "standard_per_class", "objects")
@@ -149,6 +195,14 @@ class RunState:
         for place, values in by_class.items():
             if values and set(values) != set(self.classes):
                 raise MaskALError(f"{path}: {place}: is not of the classes of the run, {self.classes}; {COPY}")
+
+    def _check_ahead(self, path: Path) -> None:
+        if again := sorted(set(self.ahead) & set(self.train_images)):
+            raise MaskALError(f"{path}: ahead: {again[0]!r} is in train_images, too; {COPY}")
+        if self.ahead and self.loop == 0:
+            raise MaskALError(f"{path}: ahead: holds images, though no network has chosen any in loop 0; {COPY}")
+        if self.chosen_ahead and self.loop < 2:
+            raise MaskALError(f"{path}: chosen_ahead: is true in loop {self.loop}, can be from loop 2 on; {COPY}")
 
 
 _STATE = TypeAdapter(RunState)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.corrections import find_corrections, in_words
 from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import image_named_in
+from active_learning.dataset.absence import is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.folder_walk import ANNOTATE
-from active_learning.dataset.image_folder import find_annotations, find_images
+from active_learning.dataset.image_folder import find_annotations
+from active_learning.run.batch_times import minutes
 from active_learning.run.data import SPLITS, RunData
 from active_learning.run.output_files import output_files
-from active_learning.run.state import RunState
+from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
 
 
@@ -39,17 +42,50 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     data = RunData(settings)
     lines = [
         f"{title}: loop {state.loop} of {len(experiment.pool_sizes)}, phase {state.phase}",
-        *_images("training", data, "train", state.train_images),
-        *_images("validation", data, "val"),
-        *_images("test", data, "test"),
+        *_images("training images", data, "train", state.train_images),
+        *_ahead(data, state),
+        *_images("validation images", data, "val"),
+        *_images("test images", data, "test"),
     ]
     lines += [line for split in SPLITS for line in late_annotations(data, split)]
     if state.phase == "finished":
         lines.append(f"Finished: {state.why_finished}.")
+    lines += _waiting(state, time.time())
     if state.history:
-        rows = [[loop, scores.train_size, scores.mask_ap] for loop, scores in enumerate(state.history)]
-        lines += ["", tabulate(rows, headers=["loop", "train size", "mAP"], floatfmt=".1f")]
+        lines += ["", _table(state.history)]
     return "\n".join(lines)
+
+
+def _table(history: Sequence[LoopScores]) -> str:
+    """With minutes where somebody waited."""
+    waited = any(scores.waited for scores in history)
+    rows = [
+        [loop, scores.train_size, scores.mask_ap, *((scores.minutes, *scores.waiting) if waited else ())]
+        for loop, scores in enumerate(history)
+    ]
+    headers = ["loop", "train size", "mAP", *(["minutes", "person waited", "computer waited"] if waited else [])]
+    return tabulate(rows, headers=headers, floatfmt=".1f")
+
+
+def _waiting(state: RunState, now: float) -> list[str]:
+    """Who waits for whom at this time, be the program started or not."""
+    times, loop = state.times, state.loop
+    if state.phase == "finished":
+        return []
+    if times.needed:
+        return [f"The computer has waited {minutes(times.needed, now):.0f} minutes for the images of loop {loop}."]
+    if times.handed_in and not state.times_ahead.put:
+        since = minutes(times.handed_in, now)
+        return [f"The images of loop {loop} were handed in {since:.0f} minutes ago; a person waits for the next ones."]
+    return []
+
+
+def _ahead(data: RunData, state: RunState) -> list[str]:
+    """Images that lie there for the next loop already."""
+    there = [name for name in state.ahead if is_there(data.folder("train") / name)]
+    if not there:
+        return []
+    return _images(f"images of loop {state.loop + 1}, chosen ahead", data, "train", there)
 
 
 def late_annotations(data: RunData, split: str) -> list[str]:
@@ -67,17 +103,23 @@ def late_annotations(data: RunData, split: str) -> list[str]:
 def _images(what: str, data: RunData, split: str, images: Sequence[str] | None = None) -> list[str]:
     """How many have an annotation beside them or in the annotate folder, and how many have none; a line a fault."""
     folder, annotations = data.folder(split), data.annotations(split)
-    images = find_images(folder) if images is None else images
-    beside, _ = find_annotations(folder, images)
-    found = search_annotate_folder(folder, [name for name in images if name not in beside], image_named_in).files
+    images = data.walked(split).images if images is None else images
+    beside, faults = find_annotations(folder, images, annotations)
+    faults |= {name: fault for name, path in beside.items() if (fault := annotations.fault(path, name))}
+    left = [name for name in images if name in faults or name not in beside]
+    found = search_annotate_folder(folder, left, image_named_in).files
+    faults |= {name: _fault(annotations, files, name) for name, files in found.items()}
+    faulty = [fault for fault in faults.values() if fault]
     own = OwnFiles(folder / ANNOTATE)
     pre_labelled = sum(all(map(own.is_untouched, files)) for files in found.values())
-    faults = [fault for name, files in found.items() if (fault := _fault(annotations, files, name))]
-    annotated = len(beside) + len(found) - len(faults)
+    missing = len(set(left) - set(found) - set(faults))
     note = f" ({pre_labelled} of them pre-labelled, nothing corrected yet)" if pre_labelled else ""
-    faulty = f", {len(faults)} with a fault" if faults else ""
-    missing = len(images) - annotated - len(faults)
-    return [f"{len(images)} {what} images: {annotated} annotated{note}{faulty}, {missing} missing", *faults]
+    with_fault = f", {len(faulty)} with a fault" if faulty else ""
+    annotated = len(images) - len(faulty) - missing
+    return [
+        f"{len(images)} {what}: {annotated} annotated{note}{with_fault}, {missing} missing",
+        *dict.fromkeys(faulty),
+    ]
 
 
 def _fault(annotations: AnnotationCache, files: Iterable[Path], image: str) -> str:

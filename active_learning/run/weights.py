@@ -65,7 +65,9 @@ def next_weights(settings: Settings, experiment: Experiment, files: OutputFiles,
     if phase in ("annotate", "train"):
         if loop == 0 and settings.duplicate_initial_model_and_data:
             return {str(duplicated_initial_model(settings))}
-        return {_earlier_weights(settings, files, loop) or pretrained_weights(settings)} - {""}
+        chooses = settings.work_ahead and state is not None and loop > 0 and not state.ahead
+        ahead = {str(weights_of(files, loop - 1))} if chooses else set()
+        return {_earlier_weights(settings, files, loop) or pretrained_weights(settings), *ahead} - {""}
     if loop >= len(experiment.pool_sizes):
         return {str(weights_of(files, loop))} if phase == "evaluate" else set()
     following = _earlier_weights(settings, files, loop + 1) or pretrained_weights(settings)

@@ -27,7 +27,7 @@ class Coverage:
         self._features = features
         self.nearest = np.full(len(features), np.inf)
         for start in range(0, len(taken), _AT_ONCE):
-            rows = _distances(features, taken[start : start + _AT_ONCE])
+            rows = np.sqrt(squared_distances(features, taken[start : start + _AT_ONCE]))
             np.minimum(self.nearest, rows.min(axis=1), out=self.nearest)
 
     def take(self, index: int) -> None:
@@ -35,10 +35,10 @@ class Coverage:
         np.minimum(self.nearest, away, out=self.nearest)
 
 
-def _distances(a: Array, b: Array) -> Array:
+def squared_distances(a: Array, b: Array) -> Array:
     """(N, C) and (M, C) -> (N, M)"""
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    return np.asarray(np.sqrt(np.clip(squares, 0, None)))
+    return np.asarray(np.clip(squares, 0, None))
 
 
 def typical_distance(features: Array) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,12 @@ class Pool:
         names: of the images, sorted.
         records: of each of them; empty for a strategy that needs no forward passes.
         mode: mean, min or max of an image's objects.
-        count: how many are wanted.
+        count: how many are wanted; with a budget, about so many.
         rng: the source of random choices.
         training_features: (M, C), for strategies that need them.
         class_counts: (K,) objects of each class in the training set, for strategies that need them.
+        costs: objects that each image is expected to hold, for a budget of objects.
+        budget: images are chosen until their costs come to it; None: `count` of them.
         loop, loops: the images are chosen after this loop, counted from 0, of so many that choose.
     """
 
@@ -43,6 +45,8 @@ class Pool:
     class_counts: Sequence[int] = ()
     loop: int = 0
     loops: int = 1
+    costs: Mapping[str, float] = field(default_factory=dict)
+    budget: float | None = None
 
     @property
     def features(self) -> npt.NDArray[np.float64]:

@@ -49,7 +49,7 @@ def record_of(name: str, forward_passes: ForwardPasses, certainty: ImageCertaint
     """Values rounded as in a file, so that a continued run chooses as an uninterrupted one."""
     height, width = forward_passes.image_height, forward_passes.image_width
     objects = tuple(_object_record(observation) for observation in certainty.observations)
-    return PoolRecord(name, certainty.value, height, width, objects, _rounded(forward_passes.features))
+    return PoolRecord(name, certainty.value, height, width, objects, rounded(forward_passes.features))
 
 
 def _object_record(observation: Observation) -> ObjectRecord:
@@ -62,6 +62,7 @@ def _object_record(observation: Observation) -> ObjectRecord:
     )
 
 
-def _rounded(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def rounded(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """As a file of records holds them."""
     largest = float(np.finfo(FEATURE_TYPE).max)
     return np.clip(features, -largest, largest).astype(FEATURE_TYPE).astype(np.float32)

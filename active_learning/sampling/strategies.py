@@ -8,6 +8,7 @@ K: classes. C: features of an image. M: images of the training set.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from active_learning.sampling.diversity import Coverage, k_centre_greedy, k_mean
 from active_learning.sampling.pool import Pool, certainty
 
 SHORTLIST = 4  # hybrid picks among so many times the images that are wanted
+MOST_ROUNDS = 5  # of choosing for a budget of objects
 WEAK_DETECTIONS = 0.05  # of strategies for which detections below the confidence threshold count, too
 
 
@@ -161,7 +163,10 @@ class Chosen:
 def choose_images(
     strategy: str, pool: Pool, *, images_without_detections: str = "skip", min_distance: float = 0.0
 ) -> Chosen:
-    """At most `pool.count` images.
+    """At most `pool.count` images, or as many as the pool's budget of objects comes to.
+
+    Where there is such a budget, it is chosen again until the count that strategies heed (a shortlist of four times as
+    many, a share for each class) is that of the images chosen.
 
     Args:
         images_without_detections: `skip` leaves images in which nothing was detected out, `choose` counts them as
@@ -180,24 +185,44 @@ def choose_images(
         pool = replace(pool, names=[name for name in pool.names if pool.records[name].objects])
     if not pool.names or pool.count <= 0:
         return Chosen([], [])
-    order = STRATEGIES[strategy].order(pool)
-    if not min_distance:
-        return Chosen(list(itertools.islice(order, pool.count)), [])
-    return _apart(order, pool, min_distance)
+    chosen = _choose(strategy, pool, min_distance)
+    for _ in range(MOST_ROUNDS if pool.budget is not None else 0):
+        if len(chosen.names) == pool.count:
+            break
+        pool = replace(pool, count=len(chosen.names))
+        chosen = _choose(strategy, pool, min_distance)
+    return chosen
 
 
-def _apart(order: Iterator[str], pool: Pool, min_distance: float) -> Chosen:
-    features = pool.features
-    nearest_allowed = min_distance * typical_distance(features)
-    coverage = Coverage(features, pool.features_taken)
-    index = {name: number for number, name in enumerate(pool.names)}
-    chosen = Chosen([], [])
+def _choose(strategy: str, pool: Pool, min_distance: float) -> Chosen:
+    """In the strategy's order until the count, or the budget, is reached."""
+    order = STRATEGIES[strategy].order(replace(pool, rng=copy.copy(pool.rng)))  # a further round has the same chances
+    apart = _Apart(pool, min_distance) if min_distance else None
+    chosen, spent = Chosen([], []), 0.0
+    wanted = pool.count if pool.budget is None else pool.budget
     for name in order:
-        if coverage.nearest[index[name]] < nearest_allowed:
+        if apart and not apart.takes(name):
             chosen.held_back.append(name)
             continue
         chosen.names.append(name)
-        coverage.take(index[name])
-        if len(chosen.names) == pool.count:
+        spent += 1 if pool.budget is None else pool.costs[name]
+        if spent >= wanted:
             break
     return chosen
+
+
+class _Apart:
+    """Takes images that are not too like one of the training set or one taken before."""
+
+    def __init__(self, pool: Pool, min_distance: float) -> None:
+        features = pool.features
+        self._nearest_allowed = min_distance * typical_distance(features)
+        self._coverage = Coverage(features, pool.features_taken)
+        self._index = {name: number for number, name in enumerate(pool.names)}
+
+    def takes(self, name: str) -> bool:
+        index = self._index[name]
+        if self._coverage.nearest[index] < self._nearest_allowed:
+            return False
+        self._coverage.take(index)
+        return True

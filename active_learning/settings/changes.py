@@ -20,11 +20,16 @@ PATHS = (*FOLDERS, *FIXED, "experiment_name", "use_initial_train_dir", "initial_
          "annotator")  # fmt: skip
 OVER = (
     "initial_datasize",
+    "initial_choice",
     "use_initial_train_dir",
     "initial_train_dir",
     "duplicate_initial_model_and_data",
     "initial_train_file",
 )
+CHOOSING = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "equal_pool_size", "budget",
+            "work_ahead",
+            "images_without_detections", "min_distance", "sampling_threshold", "confidence_threshold", "nms_threshold",
+            "iou_thres")  # fmt: skip
 SECONDS_TO_SAVE = 1.0  # longer than an editor takes
 TRIES = 6
 ANOTHER_RUN = "set it back, choose another experiment_name, or start over with --fresh"
@@ -91,13 +96,19 @@ def _read(load: Callable[..., Settings], in_use: Settings) -> Settings | str:
 
 
 def apply_settings(
-    before: Mapping[str, Any], now: Settings, experiment: Experiment, *, running: bool
+    before: Mapping[str, Any],
+    now: Settings,
+    experiment: Experiment,
+    *,
+    running: bool,
+    chosen_for: int | None = None,
 ) -> AppliedSettings:
     """What is to be used of settings that may have been edited.
 
     Args:
         before: those the run used so far, as `recorded`; empty where it used none yet.
         running: the program has been going on meanwhile; else it is just starting.
+        chosen_for: the next loop, if its images are chosen already: these stay.
 
     Raises:
         SettingsError: an edit would break the run.
@@ -116,7 +127,7 @@ def apply_settings(
         now = now.model_copy(update={change.key: change.before})
     same = [one for one in now.experiments() if one.name == experiment.name]
     return AppliedSettings(
-        now, same[0] if same else experiment, tuple(_line(change, change in late) for change in changes)
+        now, same[0] if same else experiment, tuple(_line(change, change in late, chosen_for) for change in changes)
     )
 
 
@@ -142,9 +153,11 @@ def _is_another_folder(change: Change, running: bool) -> bool:
     return before.resolve() != now.resolve() and (running or before.exists())
 
 
-def _line(change: Change, late: bool) -> str:
+def _line(change: Change, late: bool, chosen_for: int | None) -> str:
     if late:
         return f"{change} (from the next start on)"
+    if chosen_for is not None and change.key in CHOOSING:
+        return f"{change} (the images of loop {chosen_for} are chosen already: they stay)"
     return f"{change} (of no effect: the run has its initial images)" if change.key in OVER else str(change)
 
 

@@ -97,7 +97,7 @@ def parse_settings(text: str) -> RawSettings:
         before = text[: error.position]
         line, column = before.count("\n") + 1, error.position - before.rfind("\n")
         return RawSettings.unreadable(f"not a YAML file: a character that no text holds at column {column}", line)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         return RawSettings.unreadable(f"not a YAML file: {error}")
 
 

@@ -228,7 +228,9 @@ class SettingsKeys(pydantic.BaseModel):
     experiment_name: Annotated[Text, AfterValidator(_folder_name)] = "exp1"
     strategy: OneOrMany[Strategy] = ("uncertainty",)
     mode: OneOrMany[Mode] = ("mean",)
+    budget: Literal["images", "objects"] = "images"
     initial_datasize: Images = 100
+    initial_choice: Literal["random", "diverse"] = "random"
     pool_size: OneOrMany[Images] = (200,)
     loops: OneOrMany[Annotated[Int, Field(ge=0, le=MOST_LOOPS)]] = (5,)
     equal_pool_size: Bool = True
@@ -245,6 +247,7 @@ class SettingsKeys(pydantic.BaseModel):
     supervisely_meta_json: OptionalPath = None
     max_polygon_error: Annotated[Float, Field(ge=0, le=1000)] = 1.0  # nothing of an outline is left
     annotator: Text = ""
+    work_ahead: Bool = False
 
     @pydantic.model_validator(mode="before")
     @classmethod

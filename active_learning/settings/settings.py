@@ -166,6 +166,13 @@ def _start_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...],
             "use_initial_train_dir: both it and duplicate_initial_model_and_data are True; a run has one start: set "
             "one of them to False",
         )
+    for key in ("use_initial_train_dir", "duplicate_initial_model_and_data"):
+        if keys.initial_choice == "diverse" and getattr(keys, key):
+            yield (
+                ("initial_choice", key),
+                f"initial_choice: diverse chooses the initial images, and {key} True brings them along; set it to "
+                f"random, or {key} to False",
+            )
     if FORMATS[keys.export_format].needs_meta and keys.supervisely_meta_json is None:
         yield (
             ("supervisely_meta_json", "export_format"),

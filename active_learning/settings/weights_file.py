@@ -14,6 +14,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
+from active_learning.system.wording import and_more
+
 ZIP_START = b"PK\x03\x04"
 PICKLE_START = b"\x80"
 AGAIN = "; fetch or copy it again"
@@ -51,7 +53,13 @@ def weights_fault(file: Path) -> str:
             stream.seek(0)
             return _fault(file, stream, start)
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return f"cannot be read: {error.strerror}{_weights_beside(file)}"
+
+
+def _weights_beside(file: Path) -> str:
+    """What may be meant by a name that is none."""
+    names = [] if file.exists() else sorted(other.name for other in file.parent.glob("*.pth"))
+    return f"; its folder holds {and_more(names)}" if names else ""
 
 
 def _fault(file: Path, stream: IO[bytes], start: bytes) -> str:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from active_learning.errors import MaskALError
@@ -20,9 +22,10 @@ from detectron2.utils.image_file import (
     eight_bits,
     read_pixels,
     read_size,
+    read_small,
 )
 
-__all__ = ["eight_bits", "image_error", "image_file", "pixels_fault", "read_pixels", "read_size"]
+__all__ = ["eight_bits", "grey_thumbnail", "image_error", "image_file", "pixels_fault", "read_pixels", "read_size"]
 
 
 @contextmanager
@@ -62,3 +65,10 @@ def pixels_fault(path: Path, most_pixels: int | None = None) -> str:
     except MaskALError as error:
         return str(error)
     return ""
+
+
+def grey_thumbnail(path: Path, side: int, most_pixels: int | None = None) -> npt.NDArray[np.uint8]:
+    """The upright image in greys, (side, side) whatever its shape. Raises as `image_file`."""
+    with image_file(path, most_pixels) as file:
+        small = read_small(file, 2 * side).convert("L")
+        return np.asarray(small.resize((side, side), Image.Resampling.BOX))

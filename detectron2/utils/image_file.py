@@ -246,6 +246,17 @@ def check_pixels(file: IO[bytes]) -> None:
     read_pixels(file)
 
 
+def read_small(file: IO[bytes], side: int) -> Image.Image:
+    """As `read_pixels`; of a JPEG file greys alone, and about `side` by `side` pixels, which is much faster."""
+    with contextlib.suppress(OSError), open_image(file) as image:  # read_pixels reads more kinds
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            image.draft("L", (side, side))
+            image.load()
+            _turn_upright(image)
+            return image
+    return read_pixels(file)
+
+
 def _turn_upright(image: Image.Image) -> None:
     # A damaged EXIF block does not affect the pixels, and Pillow may fail to write it back after turning them.
     with contextlib.suppress(*DAMAGED):

@@ -17,10 +17,11 @@ from active_learning.sampling.pool_record import ObjectRecord, PoolRecord
 from active_learning.settings import Settings
 
 
-def annotated_image(path: Path) -> None:
+def annotated_image(path: Path, objects: int = 1) -> None:
     Image.new("RGB", (32, 24), (90, 120, 60)).save(path)
     points = [[2, 2], [20, 2], [20, 20], [2, 20]]
-    shapes = [{"label": "a", "points": points, "shape_type": "polygon", "group_id": None, "flags": {}}]
+    shape = {"label": "a", "points": points, "shape_type": "polygon", "group_id": None, "flags": {}}
+    shapes = [shape] * objects
     document = {"version": "5.0.1", "shapes": shapes, "imagePath": path.name, "imageData": None}
     path.with_suffix(".json").write_text(
         json.dumps({**document, "imageHeight": 24, "imageWidth": 32, "flags": {}}), encoding="utf-8"

@@ -29,6 +29,7 @@ from active_learning.network.weights_files import begin_best
 from active_learning.report import page
 from active_learning.run import checks
 from active_learning.run import data as data_module
+from active_learning.run.check import describe_run
 from active_learning.run.data import RunData
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import start_over
@@ -167,7 +168,7 @@ def test_a_loop_reads_each_annotation_once(settings: Settings, network: FakeNetw
         per_loop.append((counts.parses - before.parses, counts.digests - before.digests, counts.walks - before.walks))
     assert (counts.parses, counts.digests) == (50 + 2, 50 + 2)  # and the two images that the second loop adds
     # Before a file is written first, what a killed run had taken is looked for.
-    first_lists, first_files = 5, 4  # in dataroot, and in the results
+    first_lists, first_files = 6, 4  # in dataroot, and in the results
     assert per_loop == [(10, 10, 1 + first_files), (2, 2, 4)]
     assert counts.walks == 3 + first_lists + 1 + first_files + 4
 
@@ -225,7 +226,12 @@ def test_a_stopped_run_goes_on_where_it_was(settings: Settings, network: FakeNet
     assert [row.train_size for row in loop.run.state.history] == [4, 7, 10]
     assert len(network.carried_ap) == 3
     rows = loop.run.files.scores.read_text(encoding="utf-8").splitlines()
-    assert rows == ["train_size,mAP,mAP-a,mAP-b", "4,30.0,30.0,nan", "7,40.0,40.0,nan", "10,40.0,40.0,nan"]
+    assert rows == [
+        "train_size,mAP,mAP-a,mAP-b,objects",
+        "4,30.0,30.0,nan,4",
+        "7,40.0,40.0,nan,7",
+        "10,40.0,40.0,nan,10",
+    ]
 
 
 def test_more_loops_can_be_asked_for_later(settings: Settings, network: FakeNetwork):
@@ -625,7 +631,7 @@ def test_the_report_is_rewritten_after_each_score_and_choice(settings: Settings,
     loop = go(settings)
     assert network.reports == [loop.run.files.results.parent] * 6  # 3 scores, 2 choices, the end
     report = page.write_report(network.reports[0]).read_text(encoding="utf-8")
-    assert "mAP 40.0 % with 10 annotated images (uncertainty), +10.0 since the start" in report
+    assert "mAP 40.0 % with 10 annotated images, 10 objects (uncertainty), +10.0 since the start" in report
     assert 'id="balance"' in report
 
 
@@ -699,3 +705,55 @@ def test_a_correction_that_comes_after_the_last_training_is_named(settings: Sett
         stream.write("\n")
     go(settings)
     assert "01.json: was saved after the annotation of 01.png had been collected" in capsys.readouterr().out
+
+
+def counts_of(run_state: RunState) -> list[tuple[int, int]]:
+    return [(row.train_size, sum(row.objects.values())) for row in run_state.history]
+
+
+def test_a_budget_of_objects_begins_and_goes_on_in_objects(settings, network, capsys):
+    """Each image holds one object; those of the pool are expected to hold one and are chosen by that."""
+    settings = changed(settings, {"budget": "objects"})
+    loop = go(settings)
+    text = capsys.readouterr().out
+    assert counts_of(loop.run.state) == [(4, 4), (7, 7), (10, 10)]
+    assert loop.run.state.expected_objects == 3
+    assert "They are expected to hold 3 objects" in text
+    assert "The 3 chosen ones hold 3 objects; 3 were expected" in text
+
+
+def test_initial_images_of_a_budget_of_objects_wait_for_val_and_test(settings, network):
+    settings = changed(settings, {"budget": "objects", "initial_datasize": 6})
+    for path in [*settings.valdir.glob("*.json"), *settings.testdir.glob("*.json")]:
+        path.unlink()
+    with pytest.raises(AnnotationsAwaited):
+        go(settings, wait=False)
+    assert "0 training images" in describe_status(settings)
+    assert "are not known before" not in describe_run(settings)  # training images are annotated
+    for path in [*settings.valdir.glob("*.png"), *settings.testdir.glob("*.png")]:
+        annotated_image(path, objects=3)
+    loop = go(settings, wait=False)
+    assert loop.run.state.history[0].train_size == 4  # 4 images of 3 objects and 14 of one: 1.44 an image
+
+
+@pytest.mark.parametrize("phase", ["train", "choose"])
+def test_diverse_initial_images_are_chosen_once_for_a_seed(settings, network, monkeypatch, phase):
+    asked = []
+
+    def diverse(run, images, count):
+        asked.append(run.experiment.name)
+        return list(images)[-count:]
+
+    monkeypatch.setattr(loop_module, "diverse_images", diverse)
+    settings = changed(settings, {"initial_choice": "diverse", "strategy": ["uncertainty", "random"], "loops": 1})
+    network.stop_at = phase
+    with pytest.raises(StopError):
+        go(settings)
+    state = RunState.load(output_files(settings, settings.experiments()[0]).state)
+    # The images are alike: the first of them, and others to fill up, are what there is to choose from.
+    assert go(settings).run.state.train_images[:4] == state.train_images[:4] == ["00.png", "01.png", "02.png", "03.png"]
+    assert RunData(settings).initial_images(0) != state.train_images[:4]
+    assert asked == ["uncertainty"]
+    other = ActiveLearningLoop(settings, settings.experiments()[1])
+    maskAL.run_experiment(other)
+    assert other.run.state.train_images[:4] == state.train_images[:4]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from active_learning.annotations.formats import FORMATS
+from active_learning.annotations.formats import DATA_SETS, FORMATS
 from active_learning.errors import MaskALError
 from active_learning.sampling.strategies import STRATEGIES
 from active_learning.settings import Settings, load_settings
@@ -198,7 +198,7 @@ def test_the_annotation_tools_are_those_of_the_table():
     text = " ".join(annotation.read_text(encoding="utf-8").split())
     assert f"| | {' | '.join(tool.title for tool in FORMATS.values())} |" in text
     assert f"| beside the image MaskAL reads | {' | '.join(f'`{file}`' for file in files.values())} |" in text
-    *others, last = (f"`{name}`" for name in (*FORMATS, "coco"))
+    *others, last = (f"`{name}`" for name in (*FORMATS, *DATA_SETS))
     assert f"`--to` is {', '.join(others)} or {last}." in text
     *others, last = FORMATS
     assert f"{', '.join(others)} or {last}\n" in (ROOT / "maskAL.yaml").read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ def test_a_whole_run_chooses_and_retrains(tiny_project):
     )
 
     header, *rows = rows_of(results / "uncertainty.csv")
-    assert header == ["train_size", "mAP", "mAP-disc", "mAP-square"]
+    assert header == ["train_size", "mAP", "mAP-disc", "mAP-square", "objects"]
     assert [row[0] for row in rows] == ["6", "9", "12"]
     assert float(rows[-1][1]) > 5, output
     lists = [train_files(results / f"trainfiles_iteration{loop:03d}.txt") for loop in range(3)]

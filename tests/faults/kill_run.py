@@ -1,6 +1,6 @@
 """Ends whole runs at random moments, over and over, and checks that nothing is lost.
 
-    python tests/faults/kill_run.py --kills 100 [--signal KILL TERM] [--workers 1] [--seed 1] [--folder DIR]
+    python tests/faults/kill_run.py --kills 100 [--signal KILL TERM] [--work-ahead] [--workers 1] [--seed 1]
 
 A run with two scripted persons is first let through undisturbed. Then runs of the same project are ended, by default
 with SIGKILL to their whole process group, and started again, until they are through: each must choose the same images,
@@ -63,11 +63,11 @@ class Report:
 class Run:
     """One run of a project, started as often as it takes."""
 
-    def __init__(self, folder: Path, seed: int, workers: int, drive: str = "one") -> None:
+    def __init__(self, folder: Path, seed: int, settings: dict[str, object], drive: str = "one") -> None:
         self.folder = folder
         self.rng = random.Random(seed)
         self.drive = drive
-        make_project(folder, num_workers=workers)
+        make_project(folder, **settings)
         if drive == "another":
             self.other = Path(tempfile.mkdtemp(prefix="maskal_kill_", dir=OTHER_DRIVE))
             for split in SPLITS:
@@ -240,7 +240,7 @@ def ended_by(signal_name: str, whole: Run, seconds: float, arguments: argparse.N
         report.runs += 1
         folder = whole.folder.with_name(f"{signal_name}{report.runs:03d}")
         kinds = drives(whole.folder)
-        run = Run(folder, arguments.seed + report.runs, arguments.workers, kinds[report.runs % len(kinds)])
+        run = Run(folder, arguments.seed + report.runs, settings_of(arguments), kinds[report.runs % len(kinds)])
         try:
             disturbed(run, seconds, signal.Signals[f"SIG{signal_name}"], report, arguments.kills)
             if not report.faults:
@@ -252,12 +252,19 @@ def ended_by(signal_name: str, whole: Run, seconds: float, arguments: argparse.N
     return report
 
 
+def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
+    """With work_ahead there are more loops, so that some have both batches."""
+    more = {"work_ahead": True, "loops": 4} if arguments.work_ahead else {}
+    return {"num_workers": arguments.workers, **more}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="by each signal")
     parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], nargs="+", default=["KILL"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes that read images")
+    parser.add_argument("--work-ahead", action="store_true", help="the next images are annotated while a loop trains")
     parser.add_argument("--folder", type=Path, help="where the projects go; default: a temporary folder")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -265,7 +272,7 @@ def main() -> int:
     waiting.QUIET_SECONDS = 0.3
     run_lock.SECONDS_FOR_THE_REST = 5.0
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="maskal_kill_"))
-    whole = Run(folder / "undisturbed", arguments.seed, arguments.workers)
+    whole = Run(folder / "undisturbed", arguments.seed, settings_of(arguments))
     try:
         seconds = undisturbed(whole)
     finally:

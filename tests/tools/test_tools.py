@@ -21,6 +21,7 @@ from active_learning.annotations import Annotation, Bitmap, Instance, Part, cvat
 from active_learning.annotations.contours import instance_mask
 from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.supervisely_meta import write_meta
+from active_learning.conversion.exports import CocoMasks, make_export
 
 OPENERS = Path(__file__).parent / "openers"
 ENVIRONMENTS = Path(__file__).parents[2] / ".venv-tools"
@@ -73,6 +74,24 @@ def _supervisely(annotation: Annotation, folder: Path) -> list[str]:
     return [str(folder)]
 
 
+def _ultralytics(annotation: Annotation, folder: Path) -> list[str]:
+    return [str(_exported("yolo", annotation, folder) / "data.yaml")]
+
+
+def _coco(masks: CocoMasks | None) -> Callable[[Annotation, Path], list[str]]:
+    return lambda annotation, folder: [str(_exported("coco", annotation, folder, masks))]
+
+
+def _exported(tool: str, annotation: Annotation, folder: Path, masks: CocoMasks | None = None) -> Path:
+    _image(folder / "images of a person")
+    image, out = folder / "images of a person" / NAME, folder / "out"
+    classes = sorted({one.label for one in annotation.instances} | {"unused"})
+    export = make_export(tool, out, {NAME: image}, classes, 0.5, masks)
+    assert export.add(annotation, NAME, image) == 0
+    export.finish()
+    return out
+
+
 def _image(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 60)).save(folder / NAME)
@@ -84,6 +103,10 @@ TOOLS = {
     "CVAT's reader of LabelMe 3.0": Tool("labelme30", "datumaro_folder.py", _cvat),
     "CVAT for images 1.1": Tool("main", "datumaro_folder.py", _cvat_images),
     "supervisely": Tool("supervisely", "supervisely_project.py", _supervisely),
+    "ultralytics": Tool("ultralytics", "ultralytics_data.py", _ultralytics),
+    "pycocotools": Tool("main", "coco_file.py", _coco(None)),
+    "pycocotools, polygons": Tool("main", "coco_file.py", _coco("polygons")),
+    "pycocotools, run lengths": Tool("main", "coco_file.py", _coco("rle")),
 }
 
 

@@ -45,8 +45,10 @@ def choose(settings: Settings, **changes: object) -> acquire.ChosenImages:
     experiment = settings.experiments()[0]
     files = output_files(settings, experiment)
     counts = {"a": 5, "b": 1}
-    acquisition = Acquisition(settings, experiment, files, 0, get_cfg, Path("best.pth"), counts)
-    return acquisition.choose(POOL, TRAINING)
+    acquisition = Acquisition(settings, experiment, files, 0, 1, get_cfg, Path("best.pth"), lambda: counts)
+    chosen = acquisition.choose(POOL, TRAINING)
+    acquisition.explain(chosen.certainty)
+    return chosen
 
 
 def test_the_least_certain_with_their_certainty(settings, scored):
@@ -128,8 +130,12 @@ def test_what_is_held_back_is_counted(settings, scored, caplog, monkeypatch):
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"min_distance": 99.0}, "too like one of the training set"), ({}, "sees nothing")],
-    ids=["duplicates", "blind"],
+    [
+        ({"min_distance": 99.0}, "too like one of the training set"),
+        ({}, "sees nothing in the images that are left, so none can be chosen; train longer, or set "),
+        ({}, "set images_without_detections to choose"),
+    ],
+    ids=["duplicates", "blind", "what to do"],
 )
 def test_no_image_can_be_chosen(settings, scored, monkeypatch, make_record, changes, reason):
     if not changes:

@@ -105,6 +105,7 @@ COCO = '{"images": [], "annotations": [], "categories": []}'
         pytest.param("annotations.xml", "<annotations/>", "is a 'CVAT for images' xml file", id="CVAT for images"),
         pytest.param("x/result.json", COCO, "is a COCO json file", id="COCO"),
         pytest.param("item.json", ITEM, "is an item of V7 Darwin with several images", id="slots"),
+        pytest.param("labels/c.txt", "0 .1 .1 .2 .1 .2 .2", "is a label file of YOLO; with its data.yaml", id="YOLO"),
     ],
 )
 def test_exports_of_all_images_are_named_with_the_command(train, add_image, place, text, words):
@@ -139,7 +140,9 @@ VIA_REGIONS = '{"a.jpg12": {"filename": "a.jpg", "regions": []}}'
         pytest.param("annotations.xml", "<annotations>", "damaged or half-written", id="damaged"),
         pytest.param("task.zip", "PK", "is an archive, which is not read; unpack it there", id="zip"),
         pytest.param("x/task.tar.gz", "", "is an archive, which is not read; unpack it there", id="tar.gz"),
-        pytest.param("labels/c.txt", "0 .1 .1", "is of a kind that is not read; export in one of: COCO, ", id="YOLO"),
+        pytest.param(
+            "labels/c.txt", "c on a table", "is of a kind that is not read; export in one of: COCO, ", id="a text"
+        ),
         pytest.param("via.csv", "", "is of a kind that is not read", id="csv"),
         pytest.param("export.ndjson", "", "is of a kind that is not read", id="ndjson"),
         pytest.param(
@@ -148,7 +151,7 @@ VIA_REGIONS = '{"a.jpg12": {"filename": "a.jpg", "regions": []}}'
             "names c.png inside, but bears another name; rename it c.json",
             id="under another name",
         ),
-        pytest.param("classes.txt", "", "", id="a text"),
+        pytest.param("classes.txt", "", "", id="class names"),
         pytest.param(".task.zip", "", "", id="a hidden archive"),
         pytest.param(".Trash-1000/c.json", '{"shapes": []}', "", id="thrown away"),
         pytest.param("#recycle/c.json", '{"shapes": []}', "", id="thrown away on a NAS"),

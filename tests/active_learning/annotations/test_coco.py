@@ -73,6 +73,8 @@ def areas(annotation: Annotation) -> list[tuple[str, int]]:
         pytest.param([[-5, -5, 3, -5, 3, 3, -5, 3]], 9, id="clipped"),
         pytest.param(packed(whole(RING)), 36, id="run lengths as text"),
         pytest.param(listed(whole(RING)), 36, id="run lengths as numbers"),
+        pytest.param([packed(whole(RING))], 36, id="run lengths in a list"),
+        pytest.param([packed(whole(RING)), [20, 3, 22, 3, 22, 5, 20, 5]], 40, id="run lengths and a polygon"),
     ],
 )
 def test_regions_are_read(segmentation, area):

@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from active_learning.annotations import Bitmap, Instance, Part
-from active_learning.annotations.contours import even_odd_mask, instance_mask
-from active_learning.annotations.even_odd import paths_of_bitmap, paths_of_parts, region_of_paths
+from active_learning.annotations.contours import even_odd_mask, instance_mask, polygon_area
+from active_learning.annotations.even_odd import (
+    join_paths,
+    paths_of_bitmap,
+    paths_of_parts,
+    region_of_paths,
+    split_path,
+)
 
 HEIGHT, WIDTH = 80, 100
 
@@ -119,3 +125,45 @@ def test_hundreds_of_specks_in_a_large_image_take_no_time():
     paths = paths_of_bitmap(Bitmap(0, 0, mask), 0.5)
     region = region_of_paths(paths, 3000, 4000)
     assert [len(part.holes) for part in region] == [20 * 28]
+
+
+@pytest.mark.parametrize(
+    ("paths", "area"),
+    [
+        pytest.param([square(10, 10, 20)], 400, id="one path"),
+        pytest.param([square(10, 10, 20), square(50, 10, 20)[::-1]], 800, id="two parts"),
+        pytest.param([square(10, 10, 30), square(15, 15, 10)], 800, id="hole"),
+        pytest.param([square(15, 15, 10)[::-1], square(10, 10, 30)], 800, id="hole first"),
+        pytest.param([square(10, 10, 30), square(15, 15, 5), square(25, 25, 5), square(60, 60, 5)], 875, id="all"),
+        pytest.param([square(5, 5, 60), square(10, 10, 40), square(20, 20, 20)], 2400, id="part within a hole"),
+        pytest.param([square(10, 10, 20), square(30, 30, 20)], 800, id="corners that touch"),
+        pytest.param([square(10, 10, 30), square(10, 10, 5)], 875, id="hole in the corner"),
+    ],
+)
+def test_paths_joined_to_one_enclose_the_same(paths, area):
+    joined = join_paths(paths)
+    assert np.array_equal(even_odd_mask([joined], HEIGHT, WIDTH), even_odd(paths))
+    assert polygon_area(joined) == pytest.approx(area)
+    rings = split_path(joined)
+    assert np.array_equal(even_odd(rings), even_odd(paths))
+    if len(np.unique(np.concatenate(paths), axis=0)) < sum(map(len, paths)):  # a shared corner needs no line
+        return
+    assert sorted(polygon_area(ring) for ring in rings) == pytest.approx(sorted(map(polygon_area, paths)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(points=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5)), min_size=1, max_size=30))
+def test_any_path_split_encloses_the_same(points):
+    """Points of a coarse grid run the same lines to and fro often."""
+    path = np.array(points, dtype=float) * 12
+    rings = split_path(path)
+    assert np.array_equal(even_odd(rings), even_odd([path]))
+
+
+def test_long_paths_are_joined_in_bounded_time():
+    turns = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    paths = [circle * radius + (50, 40) for radius in (39, 30, 20, 10)]
+    joined = join_paths(paths)
+    assert len(joined) == 4 * 20_000 + 3 * 2
+    assert (even_odd_mask([joined], HEIGHT, WIDTH) ^ even_odd(paths)).sum() <= 1

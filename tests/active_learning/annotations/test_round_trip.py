@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance, Part, cvat_images, read_annotation
 from active_learning.annotations.coco import CocoFile, CocoWriter
 from active_learning.annotations.contours import instance_mask, outlines_bitmap
+from active_learning.annotations.yolo import label_text, read_labels
 
 HEIGHT, WIDTH = 90, 120
 LABELS = ["healthy", "damaged", "ä b"]
@@ -84,7 +85,20 @@ def through_cvat_images(annotation: Annotation, folder: Path) -> Annotation:
     return read_annotation(path, image=annotation.image, size=(HEIGHT, WIDTH))
 
 
-TRIPS = {**{tool: through_tool(tool) for tool in FORMATS}, "coco": through_coco, "cvat images": through_cvat_images}
+def through_yolo(annotation: Annotation, folder: Path) -> Annotation:
+    path = folder / "a.txt"
+    numbers = {label: number for number, label in enumerate(LABELS)}
+    path.write_text(label_text(annotation, numbers, max_polygon_error=0.5).text, encoding="utf-8")
+    return read_labels(path, dict(enumerate(LABELS)), image=annotation.image, size=(HEIGHT, WIDTH))
+
+
+TRIPS = {
+    **{tool: through_tool(tool) for tool in FORMATS},
+    "coco": through_coco,
+    "cvat images": through_cvat_images,
+    "yolo": through_yolo,
+}
+WITHOUT_SCORES = ("cvat images", "yolo")
 
 
 @pytest.mark.parametrize("name", TRIPS)
@@ -102,12 +116,30 @@ def test_objects_come_back(tmp_path_factory, name, seed, count):
         assert (one ^ other).sum() <= max(1, 0.01 * (one | other).sum())
 
 
+@pytest.mark.parametrize("other", TRIPS)
+@pytest.mark.parametrize("name", ["yolo", "coco"])
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 4))
+def test_objects_come_back_through_two_formats(tmp_path_factory, name, other, seed, count):
+    """There and back again: name, other, name. Each may move a pixel's middle across an outline."""
+    rng = np.random.default_rng(seed)
+    annotation = Annotation("a.png", HEIGHT, WIDTH, tuple(random_instance(rng) for _ in range(count)))
+    read = annotation
+    for trip in (name, other, name):
+        read = TRIPS[trip](read, tmp_path_factory.mktemp("trip"))
+        assert read.warnings == ()
+    before, after = visible(annotation), visible(read)
+    assert [label for label, _ in after] == [label for label, _ in before]
+    for (_, one), (_, other_mask) in zip(before, after, strict=True):
+        assert (one ^ other_mask).sum() <= max(3, 0.02 * (one | other_mask).sum())
+
+
 @pytest.mark.parametrize("name", TRIPS)
 def test_scores_come_back(tmp_path, name):
     square = Part(np.array([[2.0, 2], [30, 2], [30, 30], [2, 30]]))
     annotation = Annotation("a.png", HEIGHT, WIDTH, (Instance("healthy", (square,), None, 0.875),))
     (instance,) = TRIPS[name](annotation, tmp_path).instances
-    assert instance.score == (None if name == "cvat images" else 0.875)  # that format has no place for it
+    assert instance.score == (None if name in WITHOUT_SCORES else 0.875)
 
 
 @pytest.mark.parametrize("name", TRIPS)

@@ -48,6 +48,16 @@ NAMES = ["a.jpg", "sub/a.jpg", "sub/b.TIF", "sub/deep/c.png"]
             ],
             id="supervisely",
         ),
+        pytest.param(
+            "yolo",
+            [
+                "images/a.jpg labels/a.txt",
+                "images/sub/a.jpg labels/sub/a.txt",
+                "images/sub/b.TIF labels/sub/b.txt",
+                "images/sub/deep/c.png labels/sub/deep/c.txt",
+            ],
+            id="yolo",
+        ),
     ],
 )
 def test_places(tool, places):
@@ -83,3 +93,25 @@ def test_nothing_shares_a_place(tool):
     names = [f"{folder}{stem}.{suffix}" for folder in ("", "s/", "s/t/") for stem in "ab" for suffix in ("png", "tif")]
     places = places_of(tool, names).values()
     assert len({place.image for place in places}) == len({place.annotation for place in places}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("names", "images"),
+    [
+        pytest.param(["a.jpg", "A.png", "s/a.jpg"], ["a.jpg", "A.png.png", "s/a.jpg"], id="one stem"),
+        pytest.param(
+            ["a.jpg", "a.png", "a.png.jpg"], ["a.jpg", "a.png_2.png", "a.png.jpg"], id="the new name is taken"
+        ),
+        pytest.param(["a.jp2", "b.PPM", "b.jpg"], ["a.png", "b.png", "b.jpg.jpg"], id="kinds that are not read"),
+    ],
+)
+def test_images_of_yolo_have_stems_of_their_own(names, images):
+    places = places_of("yolo", names)
+    assert [place.image.removeprefix("images/") for place in places.values()] == images
+    assert len({place.annotation.casefold() for place in places.values()}) == len(names)
+
+
+def test_a_folder_images_within_the_images_of_yolo():
+    assert places_of("yolo", ["x/images/a.jpg"])["x/images/a.jpg"] == Place(
+        "images/x/images/a.jpg", "images/x/labels/a.txt"
+    )

@@ -46,6 +46,7 @@ def packed(name: str, *members: str) -> Callable[[Path], object]:
 
 
 COCO_FILE, CVAT_FILE, ARCHIVE = "a COCO json file", "a 'CVAT for images' xml file", "an archive with annotations"
+LABELS = "a label file of YOLO"
 APART = "an annotation that does not lie beside its image"
 LARGE = {**COCO, "images": [{"file_name": "x" * 50, "id": number} for number in range(READ_BYTES // 20)]}
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -60,6 +61,9 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "zip of an export": (packed("export.zip", "images/a.png", "annotations.xml"), ARCHIVE),
     "tar of an export": (packed("project.tar", "meta.json", "ds/img/a.png"), ARCHIVE),
     "packed tar": (packed("export.tar.gz", "a.json"), ARCHIVE),
+    "zip of YOLO": (packed("yolo.zip", "train/images/a.jpg", "train/labels/a.txt"), ARCHIVE),
+    "tar of YOLO": (packed("yolo.tar", "data.yaml", "README.txt"), ARCHIVE),
+    "zip of images and texts": (packed("images.zip", "a.png", "a.txt"), ""),
     "zip of images": (packed("images.zip", "a.png", "b.png"), ""),
     "no zip": (write("export.zip", "hello"), ""),
     "no tar": (write("export.tar", "hello"), ""),
@@ -69,6 +73,13 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "another json file": (write("camera.json", {"images": 3}), ""),
     "a list of results": (write("results.json", "[]"), ""),
     "an empty file": (write("new.json", ""), ""),
+    "YOLO": (write("labels/train/b.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
+    "YOLO, a box": (write("train/labels/b.txt", "0 0.1 0.2 0.3 0.2\n"), LABELS),
+    "YOLO beside the image": (write("a.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
+    "a text beside the image": (write("a.txt", "a photo of 3 plants\n"), ""),
+    "class names": (write("classes.txt", "0 1 2\n"), ""),
+    "a list of images": (write("train.txt", "a.png\n"), ""),
+    "an empty text": (write("a.txt", ""), ""),
     "a file of the system": (write("._instances.json", COCO), ""),
 }
 
@@ -94,3 +105,11 @@ def test_annotations_beside_their_images(tmp_path: Path) -> None:
     write("a.json", {"shapes": []})(tmp_path)
     found = find_exports(take_snapshot(tmp_path))
     assert found.beside == 1 and not found.exports
+
+
+def test_all_label_files_of_yolo_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    for name, content in {"a": "", "b": "0 0.1 0.2 0.3 0.2 0.3 0.6", "c": "x"}.items():
+        write(f"labels/{name}.txt", content)(tmp_path)
+    found = find_exports(take_snapshot(tmp_path))
+    assert [export.path.name for export in found.exports] == ["a.txt", "b.txt", "c.txt"]

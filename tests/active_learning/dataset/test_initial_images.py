@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.annotations import read_annotation
-from active_learning.dataset.initial_images import copy_initial_train_dir, sample_initial_images
+from active_learning.dataset.initial_images import choose_initial_images, copy_initial_train_dir, sample_initial_images
 from active_learning.errors import MaskALError
 
 IMAGES = [f"{index:03d}.png" for index in range(50)]
@@ -16,8 +16,38 @@ def test_the_sample_depends_on_the_seed_alone():
     sampled = sample_initial_images(IMAGES, 10, seed=3)
     assert sampled == sample_initial_images(IMAGES[::-1], 10, seed=3)
     assert sampled != sample_initial_images(IMAGES, 10, seed=4)
-    assert sampled == sorted(set(sampled))
-    assert len(sampled) == 10
+    assert sampled.names == sorted(set(sampled.names))
+    assert (len(sampled.names), sampled.held_back, sampled.scenes) == (10, [], 50)
+
+
+def test_of_near_duplicates_one_is_sampled_and_the_others_stay():
+    plain = sample_initial_images(IMAGES, 10, seed=3).names
+    group = [plain[2], plain[5], next(name for name in IMAGES if name not in plain)]
+    sampled = sample_initial_images(IMAGES, 10, 3, [group])
+    assert len(set(group) & set(sampled.names)) == 1
+    assert len(set(sampled.names) & set(plain)) == 9
+    assert (len(sampled.names), len(sampled.held_back), sampled.scenes) == (10, 1, 48)
+    assert set(sampled.held_back) < set(group)
+
+
+def test_too_few_scenes_are_filled_up():
+    """A camera that stands still may see small objects that thumbnails do not show."""
+    sampled = sample_initial_images(IMAGES, 10, 3, [IMAGES])
+    assert sampled.names == sample_initial_images(IMAGES, 10, 3).names
+    assert sampled.scenes == 1
+
+
+def test_what_chooses_in_the_place_of_chance_is_given_one_image_of_each_scene():
+    given = []
+
+    def choose(images, size):
+        given.append(list(images))
+        return images[-size:][::-1]
+
+    found = choose_initial_images(IMAGES, 3, choose, [IMAGES[:40], IMAGES[48:]])
+    assert given == [[IMAGES[0], *IMAGES[40:49]]]
+    assert (found.names, found.scenes, len(found.held_back)) == (IMAGES[46:49], 10, 40)
+    assert choose_initial_images(IMAGES, 12, choose, [IMAGES[:40], IMAGES[48:]]).names == [*IMAGES[:3], *IMAGES[40:49]]
 
 
 def test_more_than_there_are_is_refused():

@@ -22,7 +22,9 @@ def test_a_strategy_against_random(tmp_path, make_run):
     assert row.gain.value == pytest.approx((5 + 10) / 2)
     assert row.random_needs.value == 35  # half-way from 30 images with 30 % to 40 with 50 %
     assert row.needs.value == math.inf
-    assert table_rows([row])[0] == ["uncertainty", "1", "30", "40.0", "+7.5", "35", "50; 60", "> 30", "–"]
+    assert table_rows([row])[0] == [
+        "uncertainty", "1", "–", "–", "> 30", "> 50", "30", "40.0", "+7.5", "35", "50; 60"
+    ]  # fmt: skip
     assert len(table_rows([row])[0]) == len(HEADERS)
 
 
@@ -34,7 +36,8 @@ def test_the_share_saved(tmp_path, make_run):
     assert row.needs.value == 20
     assert row.saved.value == pytest.approx(100 / 3)
     assert row.saved.low <= row.saved.value <= row.saved.high
-    assert table_rows([row])[0][-1].startswith("33 [33, 33]")
+    assert (row.needs_objects.value, row.saved_objects.value) == (30, pytest.approx(40))  # of 50
+    assert table_rows([row])[0][2:6] == ["33 [33, 33]", "40 [40, 40]", "20 [20, 20]", "30 [30, 30]"]
 
 
 def test_csv_has_every_number(tmp_path, make_run):
@@ -66,14 +69,19 @@ def test_a_sentence_for_everybody(tmp_path, make_run):
     make_run(tmp_path / "hybrid", [10.0, 30.0, 40.0])
     make_run(tmp_path / "random", [10.0, 20.0, 30.0])
     (alone,) = compare(read_runs(tmp_path))
-    found = "20 images chosen by hybrid were as good as 30 by chance: 33 % fewer annotations"
-    assert alone.sentence == f"{found}. With one seed this may be luck."
+    assert alone.sentence == (
+        "20 images chosen by hybrid were as good as 30 by chance: 33 % fewer annotations. Counted in objects: 30 "
+        "instead of 50, 40 % fewer. With one seed this may be luck."
+    )
 
 
 @pytest.mark.parametrize(
     ("ours", "ends"),
     [
-        ([[10.0, 30.0, 40.0], [10.0, 30.0, 40.0]], "annotations (95 % interval 33 to 33 %)."),
+        (
+            [[10.0, 30.0, 40.0], [10.0, 30.0, 40.0]],
+            "annotations (95 % interval 33 to 33 %). Counted in objects: 30 instead of 50, 40 % fewer.",
+        ),
         ([[10.0, 40.0, 45.0], [10.0, 12.0, 29.0]], "With these 2 seeds this may be luck."),
         ([[10.0, 12.0, 13.0], [10.0, 12.0, 13.0]], ""),
     ],
@@ -97,7 +105,8 @@ def test_runs_that_did_not_count_objects_are_compared_by_images(tmp_path, make_r
     runs = read_runs(tmp_path)
     (row,) = compare(runs)
     assert rarest_classes(runs) == [] and row.needs.value == 20
-    assert table_rows([row])[0][6] == "–" and gain_table([row], [])[0] == ["strategy", "at 10", "at 20"]
+    assert table_rows([row])[0][3] == table_rows([row])[0][-1] == "–" and "objects" not in row.sentence
+    assert gain_table([row], [])[0] == ["strategy", "at 10", "at 20"]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
-from active_learning.report.curves import Curve, band, images_needed, interval, map_curve
+from active_learning.report.curves import Curve, band, by_objects, images_needed, interval, map_curve, object_curve
 from active_learning.report.runs import read_runs
 
 
@@ -83,6 +84,18 @@ def test_a_curve_goes_as_far_as_its_seeds(tmp_path, make_run, phases: tuple, mea
     found = map_curve(read_runs(tmp_path))
     assert found.mean.tolist() == mean
     assert found.seeds == seeds
+
+
+def test_seeds_of_a_budget_of_objects_have_other_numbers_of_images(tmp_path, make_run):
+    for seed, step in enumerate((8, 12)):
+        state = make_run(tmp_path / f"random_seed{seed}", [10.0, 20.0 + seed], step=step) / "run_state.json"
+        document = json.loads(state.read_text("utf-8"))
+        document["settings"] = {"budget": "objects"}
+        state.write_text(json.dumps(document), encoding="utf-8")
+    runs = read_runs(tmp_path)
+    found = map_curve(runs)
+    assert (found.sizes.tolist(), found.mean.tolist()) == ([10, 20], [10, 20.5])
+    assert by_objects(found, object_curve(runs)).sizes.tolist() == [10, 30]
 
 
 def test_a_seed_without_a_score_is_left_out(tmp_path, make_run):

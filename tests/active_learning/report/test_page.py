@@ -16,6 +16,7 @@ import pytest
 from active_learning.acquisition.explanation import ExplainedObject, Explanation, write_explanations
 from active_learning.report import page
 from active_learning.report.runs import read_runs
+from active_learning.run.state import LoopScores, RunState
 
 NASTY = '<script>alert("x")</script> & $a_b$ Blüte 花'
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -90,7 +91,8 @@ def test_a_comparison_has_every_section_that_it_has_numbers_for(two_strategies: 
     assert shown.sections == SECTIONS - {"why"}
     text = " ".join(shown.words)
     assert "20 images chosen by uncertainty were as good as 30 by chance: 33 % fewer annotations" in text
-    assert "10 annotations saved" in text
+    assert "10 images saved" in text and "20 objects saved" in text
+    assert "annotated images" in text and "annotated objects" in text
     assert (two_strategies / "comparison.csv").exists()
     assert not list(two_strategies.rglob("*.maskal-draft"))
 
@@ -111,6 +113,20 @@ def test_runs_with_little_to_show(tmp_path: Path, make_run, scores: list[float],
     assert not (tmp_path / "comparison.csv").exists()
 
 
+def test_where_nothing_was_detected_there_is_no_histogram(tmp_path: Path, make_run):
+    make_run(tmp_path / "uncertainty", [0.0, 0.0], certainty=math.nan)
+    assert page_of(tmp_path).sections == {"learning-curve", "classes", "balance", "numbers"}
+
+
+def test_an_axis_has_whole_images_and_no_map_below_0(tmp_path: Path, make_run):
+    make_run(tmp_path / "uncertainty", [0.0, 0.0], first=4, step=1)
+    text = page.write_report(tmp_path).read_text(encoding="utf-8")
+    ticks = [one for one in re.findall(r"<text[^>]*>([^<]*)</text>", text) if re.fullmatch(r"[-−\d.]+", one)]
+    assert ticks and not [one for one in ticks if one.startswith(("-", "−"))]
+    learning = text[text.index('<svg class="figure"') : text.index("annotated images")]
+    assert not [one for one in re.findall(r">(\d+\.\d+)</text>", learning) if float(one) > 1]
+
+
 def test_an_experiment_without_runs(tmp_path: Path):
     assert page_of(tmp_path).sections == {"numbers"}
 
@@ -122,7 +138,7 @@ def test_names_stay_text(tmp_path: Path, make_run):
 
 def test_many_classes(tmp_path: Path, make_run):
     make_run(tmp_path / "uncertainty", [1.0, 2.0], classes=[f"class {index}" for index in range(12)], certainty=0.4)
-    assert page_of(tmp_path).tags["figure"] == 1 + 12 + 1
+    assert page_of(tmp_path).tags["figure"] == 2 + 12 + 1
 
 
 def test_the_histogram_counts_pool_and_choice(two_strategies: Path):
@@ -179,3 +195,27 @@ def test_the_newest_choice_is_explained(tmp_path: Path, make_run: Callable[..., 
     assert text.count('<rect x="5.0" y="5.0" width="20.0" height="20.0"/>') == 2
     assert "objects are detected in some of the passes only" in text
     assert text.count("data:image/jpeg;base64,") == 1 and text.count("data:image/png;base64,") == 1
+
+
+def test_who_waited_for_whom(tmp_path: Path):
+    make_waiting(tmp_path / "uncertainty", [(0.0, 7.0), (10.0, 4.0)])
+    found = page_of(tmp_path)
+    assert "waiting" in found.ids
+    words = " ".join(" ".join(found.words).split())
+    assert "1.0 minutes of training; a person waited 10 minutes, the computer 11." in words
+
+
+def test_a_run_in_which_nobody_waited_has_no_such_section(tmp_path: Path, make_run: Callable[..., Path]):
+    make_run(tmp_path / "uncertainty", [30.0, 40.0])
+    assert "waiting" not in page_of(tmp_path).ids
+
+
+def make_waiting(folder: Path, waits: list[tuple[float, float]]) -> None:
+    rows = [
+        LoopScores(10, 30.0, {"a": 30.0}, 31.0, {"a": 31.0}, 0.5, {"a": 10}, person, computer)
+        for person, computer in waits
+    ]
+    folder.mkdir(parents=True)
+    state = RunState(["a"], len(rows) - 1, "finished", ["a.png"], history=rows)
+    state.experiment = {"label": folder.name, "strategy": "uncertainty", "seed": 0}
+    state.save(folder / "run_state.json")

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 from active_learning.errors import MaskALError
+from active_learning.run import near_duplicates
 from active_learning.run.check import describe_run
 from active_learning.run.checks import check_start
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
+from active_learning.run.near_duplicates import find_near_duplicates
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
-from tests.active_learning.conftest import write_weights
+from tests.active_learning.conftest import annotated_image, write_weights
 
 
 def changed(settings: Settings, changes: dict) -> Settings:
@@ -69,10 +71,28 @@ def test_nothing_to_train_on_is_found(settings: Settings):
     annotations = sorted(settings.traindir.glob("*.json"))
     for file in annotations:
         _delete_objects(file)
-    with pytest.raises(MaskALError, match="14 training images hold no object of the classes .*nothing to train on"):
+    with pytest.raises(MaskALError, match="4 training images hold no object of the classes .*nothing to train on"):
         describe_run(settings)
     annotations[0].unlink()
-    assert "nothing to train on" not in describe_run(settings)
+    first = changed(settings, {"initial_datasize": 14})
+    assert "nothing to train on" not in describe_run(first)
+
+
+@pytest.mark.parametrize("from_folder", [False, True], ids=["sampled", "initial_train_dir"])
+def test_the_images_that_a_run_starts_from_must_hold_an_object(settings: Settings, tmp_path, from_folder: bool):
+    """Whatever the others hold, and whether these are annotated."""
+    initial, folder = RunData(settings).initial_images(settings.experiments()[0].seed), settings.traindir
+    if from_folder:
+        folder = tmp_path / "own"
+        folder.mkdir()
+        for path in [settings.traindir / name for name in initial]:
+            (folder / f"new_{path.name}").write_bytes(path.read_bytes())
+            (folder / f"new_{path.stem}.json").write_bytes(path.with_suffix(".json").read_bytes())
+    for name in initial:
+        _delete_objects((folder / (f"new_{name}" if from_folder else name)).with_suffix(".json"))
+    next(path for path in settings.traindir.glob("*.png") if path.name not in initial).with_suffix(".json").unlink()
+    with pytest.raises(MaskALError, match=f"{folder}: the {len(initial)} training images hold no object"):
+        describe_run(changed(settings, {"initial_train_dir": folder, "use_initial_train_dir": from_folder}))
 
 
 def test_the_plan_says_what_is_asked_for_first(settings: Settings):
@@ -260,3 +280,37 @@ def test_weights_that_are_gone_are_no_reason_to_begin_from_others(settings: Sett
         check_start(settings)
     if phase != "choose":
         check_start(changed(settings, {"transfer_learning_on_previous_models": False}))
+
+
+def test_near_duplicates_are_counted_and_nothing_is_kept(settings: Settings):
+    text = describe_run(settings)
+    assert (
+        f"{settings.traindir}: 14 of its 14 images are near-duplicates of another, in 1 group, such as 00.png" in text
+    )
+    assert not settings.dataroot.exists()
+
+
+def test_many_images_are_compared_with_deep_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(near_duplicates, "MOST_CHECKED", 13)
+    note = "holds 14 images; --check --deep looks for near-duplicates among them, too"
+    assert note in describe_run(settings)
+    find_near_duplicates(settings, RunData(settings).images("train"))  # as a run does, and keeps it
+    assert "14 of its 14 images" in describe_run(settings)
+
+
+def test_a_plan_in_objects_is_an_estimate(settings: Settings):
+    for number in range(2):
+        annotated_image(settings.valdir / f"{number:02d}.png", objects=10)  # 36 objects in 18 images
+    plan = describe_run(changed(settings, {"budget": "objects", "pool_size": 8}))
+    assert [row[:2] for row in loops(plan)] == [["0", "2"], ["1", "6"], ["2", "10"]]
+    assert "estimates by the images that are annotated, which hold 2.0 objects on average" in plan
+
+
+def test_a_plan_in_objects_before_anything_is_annotated(settings: Settings):
+    for folder in (settings.traindir, settings.valdir, settings.testdir):
+        for path in folder.glob("*.json"):
+            path.unlink()
+    plan = describe_run(changed(settings, {"budget": "objects"}))
+    assert "are not known before images are annotated" in plan
+    with pytest.raises(MaskALError, match="A budget of objects needs to know how many objects an image holds"):
+        RunData(changed(settings, {"budget": "objects"})).initial_size()

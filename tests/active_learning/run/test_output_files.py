@@ -3,7 +3,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from active_learning.run.output_files import OutputFiles, read_train_files, write_scores, write_train_files
+from active_learning.run.output_files import (
+    OutputFiles,
+    read_network,
+    read_train_files,
+    write_scores,
+    write_train_files,
+)
 from active_learning.run.state import LoopScores
 
 
@@ -17,11 +23,11 @@ def test_train_files_have_the_value_of_the_images_chosen_in_this_loop(tmp_path: 
 def test_scores_have_one_decimal_and_a_column_a_class(tmp_path: Path):
     files = OutputFiles(tmp_path, tmp_path, "uncertainty")
     first, last = {"a": 20.0, "b, c": math.nan}, {"a": 50.0, "b, c": 50.0}
-    history = [LoopScores(6, 12.345, first, 50.0, last, 1.0), LoopScores(9, 50.0, last, 12.345, first, 1.0)]
-    write_scores(files, history, ["a", "b, c"])
-    headers, low, high = 'train_size,mAP,mAP-a,"mAP-b, c"', "12.3,20.0,nan", "50.0,50.0,50.0"
-    assert files.scores.read_text(encoding="utf-8") == f"{headers}\n6,{low}\n9,{high}\n"
-    assert files.standard_scores.read_text(encoding="utf-8") == f"{headers}\n6,{high}\n9,{low}\n"
+    counted = LoopScores(9, 50.0, last, 12.345, first, 1.0, objects={"a": 20, "b, c": 3})
+    write_scores(files, [LoopScores(6, 12.345, first, 50.0, last, 1.0), counted], ["a", "b, c"])
+    headers, low, high = 'train_size,mAP,mAP-a,"mAP-b, c",objects', "12.3,20.0,nan", "50.0,50.0,50.0"
+    assert files.scores.read_text(encoding="utf-8") == f"{headers}\n6,{low},nan\n9,{high},23\n"
+    assert files.standard_scores.read_text(encoding="utf-8") == f"{headers}\n6,{high},nan\n9,{low},23\n"
 
 
 def test_each_loop_has_its_own_names(tmp_path: Path):
@@ -30,3 +36,13 @@ def test_each_loop_has_its_own_names(tmp_path: Path):
     assert files.train_files(0).name == "trainfiles_iteration000.txt"
     assert files.scores.name == "random.csv"
     assert len({files.pool_scores(loop) for loop in range(3)}) == 3
+
+
+def test_the_file_of_choices_names_the_network_where_it_is_not_that_of_the_loop_before(tmp_path: Path):
+    path, names = tmp_path / "trainfiles.txt", ["a.png", "b, network 3.png", "c, 0.5.png"]
+    write_train_files(path, names, {"b, network 3.png": 0.25, "c, 0.5.png": math.nan}, 12)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines == ["a.png, NaN", "b, network 3.png, 0.250000, network 12", "c, 0.5.png, NaN, network 12"]
+    assert (read_train_files(path), read_network(path)) == (names, 12)
+    write_train_files(path, names, {"a.png": 0.5})
+    assert (read_train_files(path), read_network(path)) == (names, None)

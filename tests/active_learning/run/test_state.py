@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,38 @@ def test_an_unreadable_state_is_named_with_the_remedy(tmp_path: Path, text: str)
     path.write_text(text, encoding="utf-8")
     with pytest.raises(MaskALError, match=r"run_state\.json.*--fresh"):
         RunState.load(path)
+
+
+AHEAD = {"ahead": {"z.png": 0.5}, "history": [LoopScores(6, 41.5, {}, 43.0, {}, 2.5)]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"ahead": {"x.png": 0.5}}, "ahead: 'x.png' is in train_images, too"),
+        ({"loop": 0, "history": []}, "ahead: holds images, though no network has chosen any in loop 0"),
+        ({"chosen_ahead": True}, "chosen_ahead: is true in loop 1"),
+    ],
+    ids=["trained on already", "in loop 0", "chosen ahead too early"],
+)
+def test_what_was_chosen_ahead_is_checked(tmp_path: Path, changes: dict, field: str):
+    path = tmp_path / "run_state.json"
+    state = RunState(["a", "b"], 1, "train", ["x.png", "y.png"], **AHEAD)
+    state.save(path)
+    RunState.load(path).check_going_on(path)
+    replace(state, **changes).save(path)
+    with pytest.raises(MaskALError, match=f"run_state.json: {field}"):
+        RunState.load(path).check_going_on(path)
+
+
+def test_what_was_chosen_ahead_is_that_of_the_next_loop():
+    state = RunState(["a"], 1, "choose", ["x.png"], {"x.png": 0.1})
+    state.times.handed_in = 60.0
+    state.choose_ahead({"z.png": 0.5}, 4.0)
+    state.times_ahead.note_put(90.0)
+    state.begin_next_loop(state.ahead, state.expected_ahead, ahead=True)
+    assert (state.loop, state.train_images, state.chosen) == (2, ["x.png", "z.png"], {"z.png": 0.5})
+    assert (state.chosen_ahead, state.ahead, state.times.put) == (True, {}, 90.0)
+    assert (state.expected_objects, state.expected_ahead, state.times.person_minutes) == (4.0, 0.0, 0.5)
+    state.begin_next_loop({"u.png": 0.2}, 0.0)
+    assert (state.chosen_ahead, state.times.put, state.times.before) == (False, 0.0, 0.0)

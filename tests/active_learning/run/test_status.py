@@ -35,11 +35,13 @@ def test_what_stands_in_the_annotate_folders_counts(settings: Settings):
     RunState(["a", "b"], 0, "annotate", ["01.png", "02.png", "03.png"]).save(
         output_files(settings, settings.experiments()[0]).state
     )
-    assert describe_status(settings).splitlines()[1:] == [
+    *lines, doubtful = describe_status(settings).splitlines()[1:]
+    assert lines == [
         "3 training images: 2 annotated (1 of them pre-labelled, nothing corrected yet), 1 missing",
         "2 validation images: 1 annotated, 1 missing",
-        "4 test images: 2 annotated, 2 missing",
+        "4 test images: 2 annotated, 2 with a fault, 0 missing",
     ]
+    assert "02.json: may be of 02.jpg or 02.png" in doubtful
 
 
 def test_a_faulty_annotation_is_named_and_not_counted(settings: Settings):
@@ -48,12 +50,14 @@ def test_a_faulty_annotation_is_named_and_not_counted(settings: Settings):
     good = (settings.traindir / "01.json").read_text()
     (settings.traindir / "01.json").unlink()
     (settings.traindir / "02.json").unlink()
+    (settings.traindir / "04.json").write_text("{", encoding="utf-8")
     (annotate / "01.json").write_text(good.replace('"label": "', '"label": "misspelt '))
-    RunState(["a", "b"], 0, "annotate", ["01.png", "02.png", "03.png"]).save(
+    RunState(["a", "b"], 0, "annotate", ["01.png", "02.png", "03.png", "04.png"]).save(
         output_files(settings, settings.experiments()[0]).state
     )
-    first, fault = describe_status(settings).splitlines()[1:3]
-    assert first == "3 training images: 1 annotated, 1 with a fault, 1 missing"
+    first, beside, fault = describe_status(settings).splitlines()[1:4]
+    assert first == "4 training images: 1 annotated, 2 with a fault, 1 missing"
+    assert str(settings.traindir / "04.json") in beside
     assert str(annotate / "01.json") in fault
     assert "misspelt" in fault
 

@@ -20,7 +20,7 @@ WITHOUT_A_NUMBER = {  # texts, paths, choices and lists of names
     *("unknown_labels", "learning_policy", "train_sampler", "minority_classes", "experiment_name", "strategy", "mode"),
     *("images_without_detections", "export_format", "supervisely_meta_json", "annotator"),
     *("use_initial_train_dir", "duplicate_initial_model_and_data", "transfer_learning_on_previous_models"),
-    *("equal_pool_size", "auto_annotate"),
+    *("equal_pool_size", "auto_annotate", "work_ahead", "budget", "initial_choice"),
 }
 NUMBERS = sorted(set(SettingsKeys.model_fields) - WITHOUT_A_NUMBER)
 BOUNDED = r"must be (at most [\d.]+|below \d|a whole number from 0 to \d+)"

@@ -21,6 +21,7 @@ from active_learning.settings.file import RawSettings, add_overrides, parse_sett
         pytest.param("just words\n", "must be of the form `key: value`", id="text"),
         pytest.param("a: 1\n---\nb: 2\n", "not a YAML file", id="two-documents"),
         pytest.param("a: !!python/object:os.system x\n", "not a YAML file", id="python-object"),
+        pytest.param('a: "\\Uffffffff"\n', "not a YAML file", id="impossible character"),
         pytest.param("a: " + "[" * 5000, "not a YAML file", id="too-deep"),
     ],
 )

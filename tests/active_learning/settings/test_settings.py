@@ -117,6 +117,11 @@ MISTAKES = [
     ("patience: 0", r"patience: 0 must be at least 1"),
     ("export_format: supervisely", r"supervisely_meta_json: is empty; export_format supervisely needs"),
     ("duplicate_initial_model_and_data: True", r"initial_train_file: is empty"),
+    (
+        "initial_choice: diverse\nuse_initial_train_dir: True",
+        r"initial_choice: diverse chooses the initial images, and use_initial_train_dir True brings them along",
+    ),
+    ("budget: object", r"budget: 'object' must be one of .*did you mean 'objects'"),
     ("image_min_size: 16", r"image_min_size: 16 must be at least 32"),
     ("image_min_size: 900\nimage_max_size: 800", r"image_min_size: 900 is above image_max_size 800"),
     ("equal_pool_size: False\npool_size: [1, 2]\nloops: [3]", r"holds 2 sizes, but loops holds 1"),

@@ -101,6 +101,13 @@ def test_weights_have_no_fault(tmp_path: Path, name: str) -> None:
     assert weights_fault(tmp_path / name) == ""
 
 
+def test_a_missing_file_names_those_beside_it(tmp_path: Path) -> None:
+    for name in ("model_final.pth", "best_model_000.pth"):
+        (tmp_path / name).touch()
+    assert weights_fault(tmp_path / "best_model_001.pth").endswith("; its folder holds best_model_000.pth and 1 more")
+    assert weights_fault(tmp_path / "other" / "best_model_001.pth") == "cannot be read: No such file or directory"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there are no named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.pth")
