@@ -84,10 +84,10 @@ class Value:
         """Those of a vector of indices, or without that axis the one of a single index."""
         return self.graph.add("Gather", self, indices, axis=axis)
 
-    def first(self, count: Value) -> Value:
-        """The first `count` () rows."""
-        zero, end = self.graph.constant(np.array([0])), count.reshape(1)
-        return self.graph.add("Slice", self, zero, end, zero)
+    def part(self, start: Operand, end: Value, axis: int = 0) -> Value:
+        """From `start` () up to `end` () along an axis."""
+        first = start.reshape(1) if isinstance(start, Value) else np.array([start])
+        return self.graph.add("Slice", self, first, end.reshape(1), np.array([axis]))
 
     def halves(self) -> list[Value]:
         """The two halves of the last axis, such as the corners of boxes."""
@@ -148,9 +148,9 @@ class Graph:
         """Numbers () as a vector."""
         return self.join([value.reshape(1) for value in values])
 
-    def count_to(self, count: Value) -> Value:
-        """0 to count - 1, int64."""
-        return self.add("Range", np.int64(0), count, np.int64(1))
+    def count(self, start: Value | int, end: Value) -> Value:
+        """start to end - 1, int64."""
+        return self.add("Range", start, end, np.int64(1))
 
     def where(self, condition: Value, yes: Operand, no: Operand) -> Value:
         return self.add("Where", condition, yes, no)

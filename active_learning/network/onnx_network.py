@@ -24,6 +24,7 @@ from detectron2.config import CfgNode
 LOWEST = -1e30  # a logit that no candidate has
 # Of Pillow's weights of pixels, which have 22 bits.
 ONE, HALF_OF_BITS = 2**22, 2**11
+BLOCKS = 16  # in which an axis is resized
 PILLOW, FIRST_THAT_MAY_GO_DOWN_FIRST = int(PIL.__version__.split(".")[0]), 13
 
 
@@ -102,7 +103,7 @@ class OnnxNetwork:
         rows = found.rows(0, axis=1) * count + found.rows(2, axis=1)
         best = self._best(logits.rows(rows), kept)[1]
         number = graph.add("Min", rows.side(0), kept)
-        return boxes.reshape(-1, 4).rows(rows.rows(best.first(number)))
+        return boxes.reshape(-1, 4).rows(rows.rows(best.part(0, number)))
 
     def _best(self, logits: Value, count: int) -> list[Value]:
         """The `count` highest of a vector, and their places; LOWEST, beyond its end, where it has fewer."""
@@ -155,7 +156,7 @@ class OnnxNetwork:
         else:
             regions = pooled(graph, heads.mask_pooler, maps, heads.mask_in_features, boxes)
         logits = self.layers(heads.mask_head, regions)  # (n, K or 1, S, S)
-        rows = graph.count_to(classes.side(0))
+        rows = graph.count(0, classes.side(0))
         channels = classes if heads.mask_head.predictor.out_channels > 1 else classes * 0
         places = graph.join([rows.unsqueeze(1), channels.unsqueeze(1)], axis=1)
         return graph.add("Sigmoid", graph.add("GatherND", logits, places))
@@ -165,20 +166,18 @@ def resized(graph: Graph, image: Value, size: Size, cfg: CfgNode) -> tuple[Value
     """(H, W, 3) uint8 -> (3, h, w) float32 as Pillow resizes it, to the last bit, and its size.
 
     Pillow's bilinear resizing of whole numbers takes the mean of the pixels below a triangle, first along rows, then
-    along columns, and rounds after each: two matrix products. What loses most of its height is the other way round.
+    along columns, and rounds after each. What loses most of its height is the other way round.
     """
     pixels = image.cast(FLOAT).transpose(2, 0, 1)
     if cfg.INPUT.MIN_SIZE_TEST == 0:
         return pixels, size
     new = _size_for_network(graph, size, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-    along_rows = [part.transpose(1, 0) for part in _triangles(graph, size.width, new.width)]
-    along_columns = _triangles(graph, size.height, new.height)
 
     def across(pixels: Value) -> Value:
-        return _mean(graph, *(graph.add("MatMul", pixels, part) for part in along_rows))
+        return _resized_along(graph, pixels, 2, size.width, new.width)
 
     def down(pixels: Value) -> Value:
-        return _mean(graph, *(graph.add("MatMul", part, pixels) for part in along_columns))
+        return _resized_along(graph, pixels, 1, size.height, new.height)
 
     if PILLOW < FIRST_THAT_MAY_GO_DOWN_FIRST:
         return down(across(pixels)), new
@@ -186,14 +185,33 @@ def resized(graph: Graph, image: Value, size: Size, cfg: CfgNode) -> tuple[Value
     return graph.choose(loses_height, lambda: across(down(pixels)), lambda: down(across(pixels))), new
 
 
-def _triangles(graph: Graph, old: Value, new: Value) -> tuple[Value, Value]:
-    """The weight of each old pixel in each new one, in 22 bits: their higher and their lower half, (new, old) float32.
+def _resized_along(graph: Graph, pixels: Value, axis: int, old: Value, new: Value) -> Value:
+    """Pixels (3, height, width) whose axis 1 or 2 becomes `new` long: block by block, a product of matrices each.
+
+    A block needs its own part of the old pixels alone: in one product nearly all weights would be 0.
+    """
+    parts, reach = [], old / new + 2
+    for block in range(BLOCKS):
+        start, end = new * block / BLOCKS, new * (block + 1) / BLOCKS
+        first = graph.add("Max", start * old / new - reach, 0)
+        last = graph.add("Min", end * old / new + reach, old)
+        own, weights = pixels.part(first, last, axis), _triangles(graph, old, new, (first, last), (start, end))
+        pairs = [(part, own) if axis == 1 else (own, part.transpose(1, 0)) for part in weights]
+        parts.append(_mean(graph, *(graph.add("MatMul", *pair) for pair in pairs)))
+    return graph.join(parts, axis)
+
+
+def _triangles(
+    graph: Graph, old: Value, new: Value, old_range: tuple[Value, Value], new_range: tuple[Value, Value]
+) -> tuple[Value, Value]:
+    """The weight of each old pixel in each new one, of ranges of both, in 22 bits: their higher and their lower half,
+    float32 of (new pixels, old pixels).
 
     A triangle reaches from its middle as far as one old or one new pixel, whichever is larger. In whole numbers, of
     which 2 * old * new are the side of the image, nothing is rounded. They are small: some runtimes have 32 bits.
     """
-    middles = ((graph.count_to(new) * 2 + 1) * old).unsqueeze(1)
-    pixels = ((graph.count_to(old) * 2 + 1) * new).unsqueeze(0)
+    middles = ((graph.count(*new_range) * 2 + 1) * old).unsqueeze(1)
+    pixels = ((graph.count(*old_range) * 2 + 1) * new).unsqueeze(0)
     heights = graph.add("Max", graph.add("Max", old, new) * 2 - graph.add("Abs", pixels - middles), 0)
     whole = graph.add("ReduceSum", heights, np.array([1]), keepdims=1)
     higher = heights * HALF_OF_BITS / whole
@@ -240,7 +258,7 @@ def _has_area(boxes: Value, least: float) -> Value:
 def _anchors(graph: Graph, feature: Value, generator: Any, level: int) -> Value:
     """(h' * w' * A, 4) of a feature map (1, C, h', w'), as DefaultAnchorGenerator has them."""
     stride, cell = float(generator.strides[level]), generator.cell_anchors[level].cpu().numpy()
-    rows, columns = ((graph.count_to(feature.side(axis)).cast(FLOAT) + generator.offset) * stride for axis in (2, 3))
+    rows, columns = ((graph.count(0, feature.side(axis)).cast(FLOAT) + generator.offset) * stride for axis in (2, 3))
     down = rows.unsqueeze(1, 2, 3) * _floats(0, 1, 0, 1)
     across = columns.unsqueeze(1, 2) * _floats(1, 0, 1, 0)
     anchors: Value = down + across + cell
@@ -271,7 +289,7 @@ def pooled(graph: Graph, pooler: Any, maps: Maps, names: Sequence[str], boxes: V
     rows = [_places(graph, own.equals(float(level))) for level in range(len(levels))]
     parts = [_aligned(graph, *level, boxes.rows(own_rows)) for level, own_rows in zip(levels, rows, strict=True)]
     order = graph.join(rows)
-    places = graph.add("ScatterElements", order, order, graph.count_to(order.side(0)), axis=0)
+    places = graph.add("ScatterElements", order, order, graph.count(0, order.side(0)), axis=0)
     return graph.join(parts).rows(places)
 
 
@@ -296,7 +314,7 @@ def pasted(graph: Graph, found: Detections, size: Size, mask_side: int) -> Value
 def _cell_weights(graph: Graph, start: Value, end: Value, length: Value, cells: int) -> Value:
     """(n, length, cells): of each cell of a mask at each pixel, bilinear."""
     start, end = start.unsqueeze(1), end.unsqueeze(1)
-    pixels = (graph.count_to(length).cast(FLOAT) + 0.5).unsqueeze(0)
+    pixels = (graph.count(0, length).cast(FLOAT) + 0.5).unsqueeze(0)
     places = (pixels - start) / (end - start) * float(cells) - 0.5
     distances = graph.add("Abs", places.unsqueeze(2) - np.arange(cells, dtype=np.float32))
     return graph.add("Relu", 1.0 - distances)
