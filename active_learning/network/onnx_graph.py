@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# Of the year 2022: the newest in which all operators here are as TensorRT 8.6, OpenVINO 2023 and later have them.
+# Of the year 2022: old enough for OpenVINO and TensorRT, new enough for RoiAlign that is aligned to pixels.
 OPSET = 17
 IR_VERSION = 8  # of the file, as old as the opset: readers refuse a newer one than they know
 
