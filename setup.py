@@ -27,10 +27,10 @@ class BuildWithConfigs(build_py):
 setup(
     packages=find_packages(include=["active_learning", "active_learning.*", "detectron2", "detectron2.*"]),
     package_data={
-        "active_learning": ["config/*.yaml", "report/*.jinja", "report/*.css"],
+        "active_learning": ["py.typed", "config/*.yaml", "report/*.jinja", "report/*.css"],
         "detectron2.config": ["defaults.yaml"],
     },
     include_package_data=False,  # package_data says all; otherwise setuptools warns of folders that hold no code
-    py_modules=["maskAL", "auto_annotate"],
+    py_modules=["maskAL", "auto_annotate", "export_onnx"],
     cmdclass={"build_py": BuildWithConfigs},
 )

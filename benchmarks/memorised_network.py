@@ -43,7 +43,7 @@ def drawn_image(height: int, width: int, file_height: int, file_width: int) -> G
     return {"image": pixels, "height": file_height, "width": file_width}
 
 
-def memorised_network(cfg: Any, given: Given) -> Any:
+def memorised_network(cfg: Any, given: Given, steps: int = STEPS) -> Any:
     from detectron2.modeling import build_model
 
     torch.manual_seed(0)
@@ -56,7 +56,7 @@ def memorised_network(cfg: Any, given: Given) -> Any:
         # Without biases the random trunk is linear in the scale of its input.
         model.pixel_std *= pooled.std()
         proposals, pooled = _pool(model, given)
-    _learn(model.roi_heads, pooled, _labels(proposals))
+    _learn(model.roi_heads, pooled, _labels(proposals), steps)
     predictor = model.roi_heads.mask_head.predictor
     torch.nn.init.normal_(predictor.weight, std=0.3)
     torch.nn.init.ones_(predictor.bias)
@@ -73,21 +73,24 @@ def _pool(model: Any, given: Given) -> tuple[torch.Tensor, torch.Tensor]:
 def _labels(boxes: torch.Tensor) -> torch.Tensor:
     """(R,) class of each proposal; proposals of a middling size that lie apart are the objects."""
     sides = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1)
-    middling = ((sides > sides.median()) & (sides < 4 * sides.median())).nonzero().flatten()
+    large = sides > sides.median()
+    large = large if large.any() else ~large  # those of a C4 network may be of one size
+    middling = (large & (sides < 4 * sides.median())).nonzero().flatten()
     order = torch.rand(len(middling), device=boxes.device)
     objects = middling[nms(boxes[middling], order, 0.01)][:OBJECTS]
     overlap, nearest = box_iou(boxes, boxes[objects]).max(dim=1)
     return torch.where(overlap > 0.5, nearest % CLASSES, CLASSES)
 
 
-def _learn(heads: Any, pooled: torch.Tensor, labels: torch.Tensor) -> None:
-    layers = torch.nn.ModuleList([heads.box_head, heads.box_predictor]).train()
+def _learn(heads: Any, pooled: torch.Tensor, labels: torch.Tensor, steps: int) -> None:
+    box_head = getattr(heads, "box_head", torch.nn.Identity())  # C4 networks have none
+    layers = torch.nn.ModuleList([box_head, heads.box_predictor]).train()
     optimizer = torch.optim.Adam(layers.parameters(), lr=5e-4)
     objects, background = (labels < CLASSES).nonzero().flatten(), (labels == CLASSES).nonzero().flatten()
-    for _ in range(STEPS):
+    for _ in range(steps):
         others = background[torch.randperm(len(background), device=pooled.device)[:BACKGROUND_A_STEP]]
         rows = torch.cat([objects, others])
-        loss = F.cross_entropy(heads.box_predictor(heads.box_head(pooled[rows]))[0], labels[rows])
+        loss = F.cross_entropy(heads.box_predictor(box_head(pooled[rows]))[0], labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = ("maskAL.py", "auto_annotate.py", "export_onnx.py")
 SOURCES = sorted(
     path
-    for place in ("maskAL.py", "auto_annotate.py", "active_learning", "detectron2", "demo", "benchmarks")
+    for place in (*PROGRAMS, "active_learning", "detectron2", "demo", "benchmarks")
     for path in ([ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py"))
     if path.exists()
 )
@@ -77,7 +78,7 @@ def wrong_imports(path: Path) -> Iterator[str]:
         if place[0] == "detectron2":
             if first == "active_learning" or not engine_import_ok(place, name):
                 yield where
-        elif place[0] in ("maskAL.py", "auto_annotate.py"):
+        elif place[0] in PROGRAMS:
             if first == "detectron2":
                 yield where
         elif place[0] == "active_learning" and not active_learning_import_ok(place, name):

@@ -16,7 +16,7 @@ from pydantic import model_validator
 from active_learning.annotations.formats import FORMATS
 from active_learning.errors import SettingsError
 from active_learning.settings import paths as settings_paths
-from active_learning.settings.file import add_overrides, read_settings_file
+from active_learning.settings.file import RawSettings, add_overrides, read_settings_file
 from active_learning.settings.keys import MOST_LOOPS, SettingsKeys, key_mistakes, usable_class_names, wrong
 from active_learning.system.wording import counted, did_you_mean
 
@@ -193,23 +193,26 @@ def _size_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], 
         )
 
 
-def load_settings(path: Path, overrides: Sequence[str] = (), *, check_paths: bool = False) -> Settings:
+def load_settings(path: Path | None, overrides: Sequence[str] = (), *, check_paths: bool = False) -> Settings:
     """Reads the file, lets KEY VALUE KEY VALUE... replace its values, and checks all of it.
 
     Args:
+        path: None where there is no file, and the overrides are all.
         overrides: values are read as YAML: `loops 3`, `strategy "[uncertainty, random]"`.
         check_paths: also checks that the folders and files named exist.
 
     Raises:
         SettingsError: every mistake in one message.
     """
-    raw = read_settings_file(Path(path))
+    raw = RawSettings() if path is None else read_settings_file(Path(path))
     add_overrides(raw, overrides, list(SettingsKeys.model_fields))
     if raw.readable:
         for key, message in _all_mistakes(raw.values, check_paths):
             raw.report(key, message)
     if raw.mistakes:
-        heading = f"{path}: {counted(len(raw.mistakes), 'mistake')} in the settings; nothing was changed"
+        heading = (
+            f"{path or 'Command line'}: {counted(len(raw.mistakes), 'mistake')} in the settings; nothing was changed"
+        )
         raise SettingsError(heading, tuple(str(mistake) for mistake in sorted(raw.mistakes)))
     return Settings.model_validate(raw.values)
 

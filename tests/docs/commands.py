@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import auto_annotate
+import export_onnx
 import maskAL
 from active_learning.settings import load_settings
 
@@ -123,6 +124,8 @@ def _script(script: Path, words: list[str]) -> Iterator[str]:
         load_settings(ROOT / parsed.config, parsed.overrides)
     elif script.name == "auto_annotate.py":
         auto_annotate.parse_arguments(words)
+    elif script.name == "export_onnx.py":
+        export_onnx.parse_arguments(words)
 
 
 def _make(targets: Sequence[str]) -> Iterator[str]:

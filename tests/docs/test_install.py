@@ -73,7 +73,7 @@ def test_docker_leaves_out_nothing_that_is_installed():
     patterns = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     named = re.findall(r'^(?:readme = |license-files = \[)"([\w.]+)"', project, re.M)
-    needed = ["maskAL.py", "auto_annotate.py", "setup.py", "pyproject.toml", *named]
+    needed = ["maskAL.py", "auto_annotate.py", "export_onnx.py", "setup.py", "pyproject.toml", *named]
     for folder in ("active_learning", "detectron2"):
         needed += [path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")]
     needed += [os.path.join("configs", name) for name in zoo_configs()]  # noqa: PTH118

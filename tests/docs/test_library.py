@@ -10,7 +10,7 @@ import yaml
 
 import active_learning
 from demo import make_dataset
-from tests.docs.markdown import blocks
+from tests.docs.markdown import blocks, rows
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,10 @@ def test_the_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert 0 < float(certainty) < 1
 
 
-def test_the_public_names_are_there():
+def test_the_public_names_are_there_and_documented():
+    documented = [name.strip("` ") for row in rows(ROOT / "README.md", "public name") for name in row[0].split(",")]
+    assert sorted(documented) == active_learning.__all__
+    assert (ROOT / "active_learning" / "py.typed").is_file()
     assert [name for name in active_learning.__all__ if not hasattr(active_learning, name)] == []
 
 

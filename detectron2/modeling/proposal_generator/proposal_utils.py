@@ -16,6 +16,7 @@ from detectron2.layers.nms import MOST_BOXES
 from detectron2.structures import Boxes, Instances
 from detectron2.structures.boxes import last_corners
 from detectron2.utils.errors import InputError
+from detectron2.utils.transfers import counting_waits
 
 __all__ = ["add_ground_truth_to_proposals", "find_top_rpn_proposals"]
 
@@ -24,11 +25,25 @@ GROUND_TRUTH_LOGIT = math.log((1.0 - 1e-10) / (1 - (1.0 - 1e-10)))
 
 
 def top_indices(logits: torch.Tensor, count: int) -> torch.Tensor:
-    """(N, min(count, K)) indices of the highest of (N, K) logits, falling."""
+    """(N, min(count, K)) indices of the highest of (N, K) logits, falling; on a processor the first of equal ones."""
     available: Any = logits.shape[1]
     # Under torch.jit.trace it is a tensor, and must stay one to hold for other inputs too.
     number = available.clamp(max=count) if isinstance(available, torch.Tensor) else min(available, count)
-    return logits.topk(number, dim=1).indices  # type: ignore[arg-type]
+    best, indices = logits.topk(number, dim=1)  # type: ignore[arg-type]
+    if counting_waits(logits) or torch.jit.is_tracing():
+        return indices
+    return torch.stack([_first_of_equal(*own) for own in zip(logits, best, indices, strict=True)])
+
+
+def _first_of_equal(logits: torch.Tensor, best: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    """Indices of the highest of (K,) logits where `topk` took any of those that are equal.
+
+    That many are equal is common: where all hidden units of the head are off, its biases alone are left.
+    """
+    above = indices[~(best <= best[-1:])]  # a NaN counts as the highest
+    tied = (logits == best[-1:]).nonzero().squeeze(1)[: len(best) - len(above)]
+    rows = torch.cat((above, tied)).sort().values
+    return rows[logits[rows].sort(descending=True, stable=True).indices]
 
 
 def find_top_rpn_proposals(

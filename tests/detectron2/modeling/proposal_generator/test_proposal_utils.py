@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from detectron2.modeling.proposal_generator import add_ground_truth_to_proposals, find_top_rpn_proposals
+from detectron2.modeling.proposal_generator.proposal_utils import top_indices
 from detectron2.structures import Boxes, Instances
 
 SIZE = (100, 200)
@@ -45,6 +46,15 @@ def test_overlaps_are_suppressed_inside_a_level_only() -> None:
 def test_limits(changes: dict, logits: list[float]) -> None:
     (found,) = top([[[A, NEAR_A, B]], [[NEAR_A]]], [[[1.0, 2.0, 0.5]], [[3.0]]], **changes)
     assert found.objectness_logits.tolist() == logits
+
+
+@pytest.mark.parametrize("count", [1, 3, 40, 100, 300])
+def test_of_equal_logits_the_first_are_taken(count: int) -> None:
+    logits = torch.randint(0, 5, (2, 200), generator=torch.Generator().manual_seed(0)).float()
+    logits[1, 7] = math.nan
+    expected = logits.sort(dim=1, descending=True, stable=True).indices[:, :count]
+    assert top_indices(logits, count).tolist() == expected.tolist()
+    assert top_indices(torch.full((1, 50), math.nan), count).shape == (1, min(count, 50))
 
 
 def test_images_are_kept_apart_and_clipped_to_their_own_size() -> None:

@@ -1,0 +1,116 @@
+"""Predict with an exported network: numpy, OpenCV and onnxruntime, nothing of MaskAL.
+
+    python demo/onnx_predict.py --model model.onnx --output predictions IMAGE ...
+
+Copy from here what your own program needs: `load`, `detect`, `paste`. For each image a picture of what is seen in it is
+written, and a json file that LabelMe opens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import yaml
+
+
+@dataclass
+class Network:
+    session: onnxruntime.InferenceSession
+    classes: list[str]
+    colour_order: str
+    mask_threshold: float
+
+
+def load(path: Path) -> Network:
+    """The network of model.onnx, with what the model.yaml beside it says. On a GPU: CUDAExecutionProvider."""
+    facts = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return Network(session, facts["classes"], facts["colour_order"], facts["mask_threshold"])
+
+
+def detect(network: Network, image: np.ndarray) -> dict[str, np.ndarray]:
+    """What is seen in an image (height, width, 3) uint8 as OpenCV reads it, best first.
+
+    `boxes` (n, 4): x0, y0, x1, y1 in pixels; `scores` (n,); `classes` (n,): places in network.classes; `masks`
+    (n, S, S): how probably each cell of the box is of the object.
+    """
+    given = image if network.colour_order == "BGR" else image[:, :, ::-1]
+    names = [output.name for output in network.session.get_outputs()]
+    return dict(zip(names, network.session.run(names, {"image": np.ascontiguousarray(given)}), strict=True))
+
+
+def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int, threshold: float) -> np.ndarray:
+    """The mask (S, S) of a box as (height, width) bool, interpolated between the middles of its cells."""
+    down = interpolation(box[1], box[3], height, len(mask))
+    across = interpolation(box[0], box[2], width, len(mask))
+    return down @ mask @ across.T >= threshold
+
+
+def interpolation(start: float, end: float, length: int, cells: int) -> np.ndarray:
+    """(length, cells): how much each cell between start and end counts at each pixel."""
+    places = (np.arange(length, dtype=np.float32) + 0.5 - start) / (end - start) * cells - 0.5
+    return np.maximum(1 - np.abs(places[:, None] - np.arange(cells, dtype=np.float32)), 0)
+
+
+def outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Polygons (points, 2) around the parts of a mask; holes are left out."""
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [contour[:, 0] for contour in found if len(contour) > 2]
+
+
+def write_results(network: Network, image: np.ndarray, source: Path, folder: Path) -> int:
+    """The picture and the json file of an image; returns how many objects are seen in it."""
+    height, width = image.shape[:2]
+    found, picture, shapes = detect(network, image), image.copy(), []
+    for number, (box, score, label) in enumerate(zip(found["boxes"], found["scores"], found["classes"], strict=True)):
+        mask = paste(found["masks"][number], box, height, width, network.mask_threshold)
+        name, colour = network.classes[label], np.array(PALETTE[label % len(PALETTE)])
+        picture[mask] = (0.6 * picture[mask] + 0.4 * colour).astype(np.uint8)
+        place = int(box[0]), max(int(box[1]) - 4, 12)
+        cv2.putText(
+            picture, f"{name} {score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour.tolist(), 1, cv2.LINE_AA
+        )
+        for outline in outlines(mask):
+            points = {"points": (outline + 0.5).tolist(), "shape_type": "polygon", "flags": {}}
+            shapes.append({"label": name, "group_id": number, **points})
+    where = {"imagePath": os.path.relpath(source, folder), "imageData": None}
+    document: dict[str, object] = {"version": "5.0.1", "flags": {}, "shapes": shapes, **where}
+    text = json.dumps({**document, "imageHeight": height, "imageWidth": width})
+    (folder / f"{source.stem}.json").write_text(text, encoding="utf-8")
+    (folder / f"{source.stem}.jpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+    return len(found["boxes"])
+
+
+# Blue, green, red.
+PALETTE = [(60, 180, 75), (48, 130, 245), (75, 25, 230), (200, 130, 0), (180, 30, 145), (240, 240, 70), (230, 50, 240)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Predict with an exported network.")
+    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="model.onnx; model.yaml is beside it")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="for a picture and a json an image"
+    )
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    given = parser.parse_args()
+    if given.output.resolve() in {path.resolve().parent for path in given.images}:
+        parser.error(f"--output: {given.output} holds the images, which would be written over; give another folder")
+    network = load(given.model)
+    given.output.mkdir(parents=True, exist_ok=True)
+    for path in given.images:
+        # Not imread, which does not take every name on Windows.
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            parser.error(f"{path} is no image that OpenCV reads")
+        print(f"{path}: {write_results(network, image, path, given.output)} objects")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What the flags of export_onnx.py mean; tests/e2e runs the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import export_onnx
+from active_learning.errors import MaskALError, SettingsError
+from active_learning.run.export import Export, read_request
+
+pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
+R50 = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+
+
+@pytest.fixture
+def request_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The request of such arguments, in a folder with the settings file of a run whose newest loop is 1."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "maskAL.yaml").write_text(f"classes: [a, b]\nnetwork_config: {R50}\n", encoding="utf-8")
+    weights = tmp_path / "weights" / "exp1" / "uncertainty"
+    weights.mkdir(parents=True)
+    for loop in (0, 1):
+        (weights / f"best_model_{loop:03d}.pth").touch()
+
+    def request(*words: str) -> Export:
+        return read_request(export_onnx.parse_arguments([*words, *([] if "--out" in words else ["--out", "m.onnx"])]))
+
+    return request
+
+
+def test_the_newest_network_of_a_run(request_of):
+    export = request_of("--config", "maskAL.yaml", "confidence_threshold", "0.3", "--pasted_masks")
+    assert export.weights == "weights/exp1/uncertainty/best_model_001.pth"
+    assert (list(export.settings.classes), export.settings.network_config) == (["a", "b"], R50)
+    assert export.settings.confidence_threshold == 0.3 and export.settings.cuda_visible_devices == "cpu"
+    assert export.pasted_masks and export.out == Path("m.onnx")
+
+
+def test_given_weights(request_of):
+    assert request_of("--config", "maskAL.yaml", "--weights", "other.pth").weights == "other.pth"
+    export = request_of("--weights", "other.pth", "--network_config", "own.yaml", "--classes", "x", "é: y")
+    assert (export.settings.network_config, list(export.settings.classes)) == ("own.yaml", ["x", "é: y"])
+
+
+def test_published_weights(request_of):
+    export = request_of("--weights", R50)
+    assert export.weights.startswith("https://") and export.weights.endswith(".pkl")
+    assert export.settings.network_config == R50
+    assert len(export.settings.classes) == 80 and export.settings.classes[0] == "person"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config", "maskAL.yaml", "--out", "m.pb"], "--out: m.pb must end in .onnx"),
+        ([], "--config: is missing, and so is --weights; give the settings file of a run, or the weights of a network"),
+        (["--weights", "x.pth"], "--classes: is missing; list those that the network was trained with, in order"),
+        (["--config", "maskAL.yaml", "confidence_threshold", "2"], "confidence_threshold"),
+        (["--weights", "x.pth", "--classes", "a", "a"], "classes"),
+        (["--config", "maskAL.yaml", "--out", "maskAL.onnx"], "maskAL.yaml is there, and not as MaskAL wrote it"),
+        (["--config", "maskAL.yaml", "--out", "weights.onnx"], "weights.onnx is there, and not as MaskAL wrote it"),
+    ],
+)
+def test_mistakes(request_of, tmp_path: Path, words: list[str], message: str):
+    (tmp_path / "weights.onnx").mkdir()
+    with pytest.raises(SettingsError, match="nothing was changed") as error:
+        request_of(*words)
+    assert message in str(error.value)
+
+
+def test_a_run_without_weights(request_of):
+    with pytest.raises(MaskALError, match="holds no weights yet; train first, or give a file with --weights"):
+        request_of("--config", "maskAL.yaml", "experiment_name", "other")
+
+
+def test_onnx_is_asked_for(request_of, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("active_learning.run.export.find_spec", lambda name: None)
+    with pytest.raises(MaskALError, match=r"export_onnx.py needs onnx; install it with: pip install onnx"):
+        request_of("--config", "maskAL.yaml")

@@ -1,0 +1,99 @@
+"""export_onnx.py as a user runs it, and demo/onnx_predict.py with what it wrote."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.docs.markdown import blocks
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).resolve().parents[2]
+pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
+
+
+def run(folder: Path, *words: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def project(tiny_project):
+    """With the weights of a run, random ones that see something."""
+    import torch
+
+    from active_learning.network.network_config import network_config
+    from active_learning.network.weights_files import save_weights
+    from active_learning.run.output_files import output_files
+    from active_learning.settings import load_settings
+    from detectron2.modeling import build_model
+
+    settings = load_settings(tiny_project.config)
+    experiment = settings.experiments()[0]
+    torch.manual_seed(3)
+    model = build_model(network_config(settings, experiment))
+    torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
+    torch.nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=0.5)
+    weights = tiny_project.folder / output_files(settings, experiment).best_model(0)
+    weights.parent.mkdir(parents=True)
+    save_weights(model, weights)
+    return tiny_project
+
+
+def test_a_run_is_exported_and_predicts_without_maskal(project):
+    folder = project.folder
+    words = ["--config", str(project.config), "--out", "robot.onnx", "confidence_threshold", "0.3"]
+    said = run(folder, str(ROOT / "export_onnx.py"), *words)
+    assert "best_model_000.pth to robot.onnx; what is to be known of it: robot.yaml" in said
+    images = sorted(str(path) for path in project.train.glob("*.png"))[:2]
+    said = run(folder, str(ROOT / "demo" / "onnx_predict.py"), "--model", "robot.onnx", "--output", "seen", *images)
+    assert said.count(" objects") == 2
+    written = json.loads((folder / "seen" / f"{Path(images[0]).stem}.json").read_text(encoding="utf-8"))
+    assert written["shapes"] and (folder / "seen" / written["imagePath"]).resolve() == Path(images[0]).resolve()
+    assert {shape["label"] for shape in written["shapes"]} <= {"disc", "square"}
+    picture = cv2.imread(str(folder / "seen" / f"{Path(images[0]).stem}.jpg"))
+    assert picture.shape == cv2.imread(images[0]).shape
+    run(folder, str(ROOT / "export_onnx.py"), *words)  # what MaskAL wrote may be written again
+
+
+def test_the_example_of_the_page_runs(project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    import export_onnx
+
+    (example,) = [block.text for block in blocks(ROOT / "ONNX.md") if block.language == "python"]
+    monkeypatch.chdir(project.folder)
+    assert (
+        export_onnx.main(["--config", str(project.config), "--out", "model.onnx", "confidence_threshold", "0.3"]) == 0
+    )
+    cv2.imwrite("photo.jpg", np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8))
+    capsys.readouterr()
+    exec(compile(example, "ONNX.md", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_example_needs_nothing_of_this_repository():
+    tree = ast.parse((ROOT / "demo" / "onnx_predict.py").read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in imports if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {
+        "cv2", "numpy", "onnxruntime", "yaml",
+    }  # fmt: skip
