@@ -73,9 +73,9 @@ def _pool(model: Any, given: Given) -> tuple[torch.Tensor, torch.Tensor]:
 def _labels(boxes: torch.Tensor) -> torch.Tensor:
     """(R,) class of each proposal; proposals of a middling size that lie apart are the objects."""
     sides = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1)
-    large = sides > sides.median()
-    large = large if large.any() else ~large  # those of a C4 network may be of one size
-    middling = (large & (sides < 4 * sides.median())).nonzero().flatten()
+    middling = ((sides > sides.median()) & (sides < 4 * sides.median())).nonzero().flatten()
+    if len(middling) == 0:  # those of a C4 network are nearly all of one size
+        middling = torch.arange(len(boxes), device=boxes.device)
     order = torch.rand(len(middling), device=boxes.device)
     objects = middling[nms(boxes[middling], order, 0.01)][:OBJECTS]
     overlap, nearest = box_iou(boxes, boxes[objects]).max(dim=1)

@@ -37,6 +37,7 @@ SIZES = [(200, 300), (300, 200), (480, 640), (500, 1000), (768, 1024), (1000, 66
          (1500, 2000), (2000, 1500)]  # fmt: skip
 WEIGHTS = ROOT / "demo" / "run" / "weights" / "demo" / "uncertainty" / "best_model_002.pth"
 STEPS = 40  # of learning by heart
+DETECTIONS = 15  # of such a network, in the image that it has learned
 
 
 @dataclass
@@ -105,7 +106,7 @@ def build(name: str, weights: Path, image: np.ndarray) -> tuple[Any, Any]:
     import torch
     from memorised_network import config, memorised_network
 
-    from active_learning.network.prediction import load_network
+    from active_learning.network.prediction import detect, load_network
 
     cfg = config(NETWORKS[name])
     cfg.MODEL.DEVICE = "cpu"
@@ -114,7 +115,11 @@ def build(name: str, weights: Path, image: np.ndarray) -> tuple[Any, Any]:
     model = memorised_network(cfg, network_input(image, cfg), STEPS)
     # Anchors as they are overlap by round numbers, such as the threshold: whether above or below, rounding decides.
     torch.nn.init.normal_(model.proposal_generator.rpn_head.anchor_deltas.weight, std=0.02)
-    torch.nn.init.normal_(model.roi_heads.box_predictor.bbox_pred.weight, std=0.02)
+    predictor = model.roi_heads.box_predictor
+    torch.nn.init.normal_(predictor.bbox_pred.weight, std=0.02)
+    predictor.test_score_thresh = 0.0
+    scores = detect(model, network_input(image, cfg)).scores
+    predictor.test_score_thresh = float(scores[: DETECTIONS + 1][-2:].mean())  # between two of them
     return model, cfg
 
 
