@@ -148,11 +148,11 @@ BAD: dict[str, tuple[Callable[[Project], object], str, int, str]] = {
         FAILED,
         "val: holds no image; put the images of valdir there",
     ),
-    "one image": (keep_one, "", FAILED, "initial_datasize is 4, but traindir holds 1 images; lower it"),
+    "one image": (keep_one, "", USAGE, "initial_datasize is 4, but traindir holds 1 images; lower it"),
     "initial_datasize over the pool": (
         lambda p: p.set(initial_datasize=15),
         "",
-        FAILED,
+        USAGE,
         "initial_datasize is 15, but traindir holds 14 images; lower it",
     ),
     "no annotated initial images": (

@@ -22,9 +22,9 @@ from detectron2.modeling.backbone import (
     BasicBlock,
     BasicStem,
     BottleneckBlock,
-    LastLevelMaxPool,
     ResNet,
 )
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
 Maps: TypeAlias = dict[str, Value]
 

@@ -68,7 +68,10 @@ def test_the_names_of_schedules_are_known(name: str) -> None:
 
 # Used where one of several processes trains alone; a run of one process needs no such name of upstream.
 # Image files outside of the network part are opened as our engine opens them.
-IMAGE_FILE = ("DAMAGED", "UnknownImageError", "check_file", "check_pixels", "eight_bits", "read_pixels", "read_size")
+IMAGE_FILE = (
+    *("DAMAGED", "UnknownImageError", "check_file", "check_pixels"),
+    *("eight_bits", "read_pixels", "read_size", "read_small"),
+)
 # What makes the processor wait for a GPU, or fills it, is handled as our engine handles it.
 GPU = (
     "modeling.roi_heads.detect_objects",

@@ -59,6 +59,8 @@ def test_an_odd_object_is_found(objects: tuple, oddity: str):
     assert (found.image, found.number, found.oddity) == ("odd.png", 1, oddity)
     assert found.certainty > LIKELY
     assert found.expected.startswith("Expected")
+    reason = {"tiny": ", and a mean width of ", "joined": " pixels apart, further than it is wide"}.get(oddity, "")
+    assert reason in found.expected
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from active_learning.errors import MaskALError
 from active_learning.label_check import check
 from active_learning.label_check.check import check_measured_images, check_new_images
 from active_learning.label_check.comparison import Match
+from active_learning.label_check.findings import LabelFinding
 from active_learning.label_check.passes import ComparedImage, digest_of
 from active_learning.label_check.pictures import read_pictures
 from active_learning.label_check.results import read_results
@@ -89,6 +90,15 @@ def test_a_finding_is_written_with_all_that_people_need(run: Run, passes: FakePa
     assert [row[key] for key in ("x0", "y0", "x1", "y1")] == ["22", "4", "30", "12"]
     assert row["expected"] == "Expected a, as 10 of 10 passes detect one here; nothing is annotated."
     assert 0.2 < float(row["certainty"]) <= 1
+
+
+def test_how_many_annotations_look_wrong_is_logged(run: Run, passes: FakePasses, caplog, monkeypatch):
+    passes.missing = {"train/05.png"}
+    monkeypatch.setattr(LabelFinding, "is_likely", True)
+    with caplog.at_level(logging.INFO):
+        check_new_images(run)
+    assert "1 annotation looks wrong (" in caplog.text
+    assert "/label_check.csv" in caplog.text.replace("\\", "/")
 
 
 def test_the_network_of_a_loop_sees_validation_and_test_images_once(run: Run, passes: FakePasses):
