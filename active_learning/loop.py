@@ -92,7 +92,7 @@ class ActiveLearningLoop:
         if self._val_and_test_of_loop != state.loop:
             run.data.refresh()
             self._prepare_val_and_test()
-        offered = offer_for_review(run, run.present_train_images, for_loop=state.loop)
+        offered = offer_for_review(run)
         confirmed = run.data.request_annotations(
             "train",
             state.train_images,
@@ -108,7 +108,7 @@ class ActiveLearningLoop:
             self._prepare_val_and_test()  # some of them are offered, too
         self._work_ahead()
         check_new_images(run)
-        offer_for_review(run, run.present_ahead, for_loop=state.loop + 1)
+        offer_for_review(run, ahead=True)
         run.save(phase="train")
 
     def _work_ahead(self) -> None:

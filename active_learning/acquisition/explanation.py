@@ -29,7 +29,8 @@ from active_learning.run.recorded import (
     check_values,
     read_json,
 )
-from active_learning.system.files import write_atomically, write_errors_named
+from active_learning.system.files import write_atomically
+from active_learning.system.pictures import write_small_picture
 
 LONGEST_SIDE = 640  # of the kept pictures, in pixels
 PARTS = ("semantic", "mask", "box", "occurrence")
@@ -94,26 +95,11 @@ def write_explanations(folder: Path, explained: Iterable[tuple[Explanation, Pixe
     for number, (explanation, picture, spread) in enumerate(explained):
         folder.mkdir(parents=True, exist_ok=True)
         names = f"{number:02d}.jpg", f"{number:02d}_spread.png"
-        for name, pixels in zip(names, (_small(picture), _small(spread)), strict=True):
-            _write_picture(folder / name, pixels)
+        bgr, bgra = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), cv2.cvtColor(spread, cv2.COLOR_RGBA2BGRA)
+        for name, pixels in zip(names, (bgr, bgra), strict=True):
+            write_small_picture(folder / name, np.asarray(pixels, dtype=np.uint8), LONGEST_SIDE)
         documents.append({**asdict(explanation), "picture": names[0], "spread": names[1]})
     write_atomically(folder / _FILE, json.dumps(documents, ensure_ascii=False, indent=1) + "\n")
-
-
-def _small(pixels: Pixels) -> Pixels:
-    factor = LONGEST_SIDE / max(pixels.shape[:2])
-    if factor >= 1:
-        return pixels
-    width, height = (max(round(side * factor), 1) for side in pixels.shape[1::-1])
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def _write_picture(path: Path, pixels: Pixels) -> None:
-    code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    options = [cv2.IMWRITE_JPEG_QUALITY, 82] if path.suffix == ".jpg" else []
-    _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, code), options)
-    with write_errors_named(path):
-        path.write_bytes(content.tobytes())  # imwrite cannot write into a folder with an umlaut everywhere
 
 
 def is_explained(folder: Path, images: Sequence[str]) -> bool:

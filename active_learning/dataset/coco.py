@@ -74,14 +74,16 @@ def write_coco_json(
     return _summary(entries, annotations.classes)
 
 
-def count_objects(annotations: AnnotationCache, images: Sequence[str], snapshot: FolderSnapshot) -> dict[str, int]:
-    """Objects in each of these images that has a good annotation."""
+def good_annotations(
+    annotations: AnnotationCache, images: Sequence[str], snapshot: FolderSnapshot
+) -> dict[str, CocoImage]:
+    """What is annotated in these images, less those without a good annotation."""
     pairs, _ = find_annotations(annotations.folder, images, annotations, snapshot)
-    counts = {}
+    found = {}
     for name, path in pairs.items():
         with suppress(MaskALError):  # reported where it is needed
-            counts[name] = len(annotations.read(path, name).labels)
-    return counts
+            found[name] = annotations.read(path, name)
+    return found
 
 
 def _read_all(

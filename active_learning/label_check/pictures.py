@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from active_learning.errors import MaskALError
 from active_learning.label_check.findings import LabelFinding
 from active_learning.label_check.results import REMEDY
 from active_learning.run.recorded import CountFromOne, FileName, Finite, check_values, read_json
-from active_learning.system.files import write_atomically, write_errors_named
+from active_learning.system.files import write_atomically
 from active_learning.system.log import logger
+from active_learning.system.pictures import write_small_picture
 
 MOST_PICTURES = 12
 LONGEST_SIDE = 360  # of a picture, in pixels
@@ -61,7 +60,7 @@ def write_pictures(
             continue
         name = f"{len(pictures):02d}.jpg"
         x0, y0, x1, y1 = _window(finding, *pixels.shape[:2])
-        _write(folder / name, pixels[y0:y1, x0:x1])
+        write_small_picture(folder / name, pixels[y0:y1, x0:x1], LONGEST_SIDE)
         pictures.append(FindingPicture(finding, name, float(x0), float(y0), x1 - x0, y1 - y0))
     write_atomically(folder / _FILE, json.dumps([asdict(one) for one in pictures], ensure_ascii=False) + "\n")
     for number in range(len(pictures), MOST_PICTURES):
@@ -76,16 +75,6 @@ def _window(finding: LabelFinding, height: int, width: int) -> tuple[int, int, i
     x0, y0 = np.clip(np.floor(low - margin), 0, (width - 1, height - 1)).astype(int).tolist()
     x1, y1 = np.clip(np.ceil(high + margin), 1, (width, height)).astype(int).tolist()
     return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)
-
-
-def _write(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    factor = LONGEST_SIDE / max(pixels.shape[:2])
-    if factor < 1:
-        width, height = (max(round(side * factor), 1) for side in pixels.shape[1::-1])
-        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    _, content = cv2.imencode(path.suffix, np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, 82])
-    with write_errors_named(path):
-        path.write_bytes(content.tobytes())  # imwrite cannot write into a folder with an umlaut everywhere
 
 
 def read_pictures(folder: Path) -> list[FindingPicture]:

@@ -20,10 +20,12 @@ FEWEST, SHARE = 3, 10  # images that are offered: this many, or one for so many 
 SHOWN = 5
 
 
-def offer_for_review(run: Run, images: Sequence[str], *, for_loop: int) -> bool:
-    """Whether images lie in the annotate folders for it; none where nobody is to annotate these images of a loop."""
+def offer_for_review(run: Run, *, ahead: bool = False) -> bool:
+    """Whether images lie in the annotate folders for it; none where nobody is to annotate the training images of the
+    loop or, with `ahead`, those chosen for the next one."""
     if run.settings.label_check != "review":
         return False
+    images, for_loop = run.present_ahead if ahead else run.present_train_images, run.state.loop + ahead
     try:
         if not (images and run.data.is_awaited("train", images)):
             return False

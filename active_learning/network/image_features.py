@@ -18,7 +18,6 @@ from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.inference_copy import inference_copy
 from active_learning.network.precision import use_exact_float32
-from active_learning.network.prediction import UNREADABLE
 from active_learning.network.training_failures import GO_ON, inference_remedy
 from active_learning.network.weights_files import backbone_filled
 from detectron2.checkpoint import DetectionCheckpointer
@@ -40,11 +39,8 @@ def start_network(cfg: CfgNode, weights: str) -> nn.Module:
     use_exact_float32()
     seed_all_rng(0)
     model = build_model(cfg)
-    try:
-        with backbone_filled(model, weights):
-            DetectionCheckpointer(model).load(weights)
-    except UNREADABLE as error:
-        raise MaskALError(f"{weights}: cannot be read as weights: {error}") from error
+    with backbone_filled(model, weights):
+        DetectionCheckpointer(model).load(weights)
     return model.eval()
 
 

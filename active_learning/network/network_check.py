@@ -10,7 +10,6 @@ from torch import nn
 
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
-from active_learning.network.prediction import UNREADABLE
 from active_learning.network.weights_files import backbone_filled
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
@@ -54,9 +53,6 @@ def check_weights(model: nn.Module, path: str) -> None:
     """
     checkpointer = DetectionCheckpointer(model)
     checkpointer.logger = logging.Logger("unheard", logging.CRITICAL)  # the training will report how they fit
-    try:
-        with warnings.catch_warnings(), backbone_filled(model, path):
-            warnings.simplefilter("ignore", UserWarning)  # that nothing is copied into what has no memory
-            checkpointer.load(path)
-    except UNREADABLE as error:
-        raise MaskALError(f"{path}: cannot be read as weights: {error}") from error
+    with warnings.catch_warnings(), backbone_filled(model, path):
+        warnings.simplefilter("ignore", UserWarning)  # that nothing is copied into what has no memory
+        checkpointer.load(path)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import detectron2.data.transforms as T
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.precision import use_exact_float32
-from active_learning.network.weights_files import missing_weights
+from active_learning.network.weights_files import UNREADABLE, missing_weights
 from active_learning.system.image_files import image_error
 from active_learning.system.pixel_limit import pixel_limit
 from detectron2.checkpoint import DetectionCheckpointer
@@ -30,17 +28,6 @@ from detectron2.structures import Instances
 
 # Of decoders; Pillow: SyntaxError for a broken header.
 IMAGE_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
-# What reading a file that holds no weights may end in; PyTorch's reader has no error of its own for it.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    struct.error,
-    pickle.UnpicklingError,
-)
 
 
 def load_network(cfg: CfgNode, weights: Path | str) -> nn.Module:

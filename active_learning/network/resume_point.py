@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from active_learning.errors import first_line
-from active_learning.network.prediction import UNREADABLE
-from active_learning.network.weights_files import write_failure_explained
+from active_learning.network.weights_files import UNREADABLE, write_failure_explained
 from active_learning.system.log import logger
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode

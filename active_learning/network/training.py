@@ -10,11 +10,9 @@ import torch
 from fvcore.common.param_scheduler import ExponentialParamScheduler
 from torch import nn
 
-from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.image_faults import NamingLoader, evaluation_loader, train_loader
 from active_learning.network.precision import use_exact_float32
-from active_learning.network.prediction import UNREADABLE
 from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
 from active_learning.network.training_hooks import KeepBest, KeepPeriodically, LossTrend, ProgressBar
@@ -156,11 +154,8 @@ class MaskALTrainer(DefaultTrainer):
 
     def load_weights(self) -> None:
         """Those that the config names. Raises MaskALError where they cannot be read, or are of another network."""
-        try:
-            with backbone_filled(self.checkpointer.model, self.cfg.MODEL.WEIGHTS):
-                self.resume_or_load(resume=False)
-        except UNREADABLE as error:
-            raise MaskALError(f"{self.cfg.MODEL.WEIGHTS}: cannot be read as weights: {error}") from error
+        with backbone_filled(self.checkpointer.model, self.cfg.MODEL.WEIGHTS):
+            self.resume_or_load(resume=False)
 
     def run_step(self) -> None:
         with failures_explained(self.cfg, self.data_loader, training=True):

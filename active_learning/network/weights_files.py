@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,18 @@ from torch import nn
 from active_learning.errors import MaskALError, first_line
 from active_learning.system.disk_space import disk_of
 from active_learning.system.files import copy_atomically, draft_of
+
+# What reading a file that holds no weights may end in; PyTorch's reader has no error of its own for it.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    struct.error,
+    pickle.UnpicklingError,
+)
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -50,10 +64,14 @@ def backbone_filled(model: nn.Module, weights: str) -> Iterator[None]:
     """Inside it `weights` are loaded; the heads may be of other classes, the backbone must be the same.
 
     Raises:
-        MaskALError: less than half of the backbone is in the file; training would start from noise.
+        MaskALError: they cannot be read, or less than half of the backbone is in the file; training would start from
+            noise.
     """
-    with missing_weights(model) as missing:
-        yield
+    try:
+        with missing_weights(model) as missing:
+            yield
+    except UNREADABLE as error:
+        raise MaskALError(f"{weights}: cannot be read as weights: {error}") from error
     backbone = [name for name, _ in model.named_parameters() if name.startswith("backbone.")]
     absent = [name for name in backbone if name in missing]
     if weights and 2 * len(absent) > len(backbone):

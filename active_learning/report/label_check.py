@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from active_learning.label_check.findings import LabelFinding
 from active_learning.label_check.pictures import FindingPicture, read_pictures
 from active_learning.label_check.results import read_results
+from active_learning.report.addresses import picture_address
 from active_learning.report.runs import RunResult
 from active_learning.system.wording import counted
 
@@ -40,14 +40,10 @@ def label_check_section(runs: Sequence[RunResult]) -> LabelCheckSection | None:
     verb = "looks" if len(likely) == 1 else "look"
     sentence = f"{counted(len(likely), 'annotation')} of {newest.folder.name} {verb} wrong, {sure} of them surely."
     folder = newest.files.label_check
-    pictures = [replace(one, picture=_address((folder / one.picture).read_bytes())) for one in read_pictures(folder)]
+    pictures = [replace(one, picture=picture_address(folder / one.picture)) for one in read_pictures(folder)]
     return LabelCheckSection(newest.folder.name, sentence, _rows(likely), pictures)
 
 
 def _rows(likely: Sequence[LabelFinding]) -> list[tuple[str, int, int]]:
     every, sure = Counter(one.finding for one in likely), Counter(one.finding for one in likely if one.is_sure)
     return [(kind, count, sure[kind]) for kind, count in every.most_common()]
-
-
-def _address(content: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"

@@ -5,7 +5,6 @@ It is made of what the runs have written (runs.py), so it can be made again at a
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -18,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from active_learning.acquisition.explanation import Explanation, read_explanations
 from active_learning.errors import MaskALError
 from active_learning.report import comparison, figures
+from active_learning.report.addresses import picture_address
 from active_learning.report.balance import ClassShare, class_balance
 from active_learning.report.curves import Curve, by_objects, class_curve, map_curve, object_curve
 from active_learning.report.figures import LoopCertainties, StrategyStyle
@@ -214,10 +214,7 @@ def _choices(runs: Sequence[RunResult]) -> list[ExplainedChoice]:
 
 
 def _with_pictures(folder: Path, explanation: Explanation) -> Explanation:
-    def address(file: str, kind: str) -> str:
-        return f"data:image/{kind};base64,{base64.b64encode((folder / file).read_bytes()).decode('ascii')}"
-
-    picture, spread = address(explanation.picture, "jpeg"), address(explanation.spread, "png")
+    picture, spread = (picture_address(folder / file) for file in (explanation.picture, explanation.spread))
     return replace(explanation, picture=picture, spread=spread)
 
 

@@ -14,7 +14,7 @@ from active_learning.annotating.tool import KeptTool
 from active_learning.annotations.coco import CocoImage
 from active_learning.dataset.absence import absence, absence_error, is_reachable, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.coco import DatasetSummary, count_objects, write_coco_json, write_image_list
+from active_learning.dataset.coco import DatasetSummary, good_annotations, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, take_snapshot
 from active_learning.dataset.initial_images import (
     Choose,
@@ -170,13 +170,12 @@ class RunData:
 
     def mean_objects(self) -> float:
         """Objects an image, of all images of the run's folders that are annotated; 0 where there are none."""
-        found = [count_objects(self.annotations(split), self.images(split), self.snapshot(split)) for split in SPLITS]
-        counts = [count for counts in found for count in counts.values()]
-        return sum(counts) / len(counts) if counts else 0.0
+        found = [one for split in SPLITS for one in self.annotated(split, self.images(split)).values()]
+        return sum(len(one.labels) for one in found) / len(found) if found else 0.0
 
     def count_objects(self, split: str, images: Sequence[str]) -> int:
         """In those of these images that are annotated."""
-        return sum(count_objects(self.annotations(split), images, self.snapshot(split)).values())
+        return sum(len(one.labels) for one in self.annotated(split, images).values())
 
     @property
     def _earlier_run(self) -> Path | None:
@@ -368,10 +367,7 @@ class RunData:
 
     def annotated(self, split: str, images: Sequence[str]) -> dict[str, CocoImage]:
         """What is annotated in these images, less those without a good annotation."""
-        annotations = self.annotations(split)
-        pairs, _ = find_annotations(self.folder(split), images, annotations, self.snapshot(split))
-        good = {name: path for name, path in pairs.items() if not annotations.fault(path, name)}
-        return {name: annotations.read(path, name) for name, path in good.items()}
+        return good_annotations(self.annotations(split), images, self.snapshot(split))
 
     def json(self, split: str) -> Path:
         return self.settings.dataroot / f"{split}.json"

@@ -13,9 +13,7 @@ from active_learning.label_check.review import FEWEST, offer_for_review
 from active_learning.run.run import Run
 from active_learning.settings import Settings
 
-
-def offer(run: Run) -> bool:
-    return offer_for_review(run, run.state.train_images, for_loop=run.state.loop)
+offer = offer_for_review
 
 
 @pytest.fixture
