@@ -36,6 +36,7 @@ ALLOWED = {
     "errors": set(),
     "system": {"errors", "detectron2"},
     "annotations": {"errors", "system"},
+    "tiles": set(),
     "dataset": {"annotations", "errors", "system"},
     "conversion": {"annotations", "dataset", "errors", "system"},
     "sampling": set(),
