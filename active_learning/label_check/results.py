@@ -27,6 +27,7 @@ from active_learning.run.recorded import (
     read_json,
 )
 from active_learning.system.files import csv_text, write_atomically
+from active_learning.system.log import logger
 from active_learning.system.written_files import write_own
 
 REMEDY = "delete the file: the annotations are then checked anew"
@@ -99,10 +100,14 @@ def read_results(files: OutputFiles) -> CheckResults:
 
 
 def write_results(files: OutputFiles, results: CheckResults) -> None:
-    """With the csv for people."""
-    write_own(files.label_findings, csv_text([COLUMNS, *map(csv_row, results.findings)]))
+    """With the csv for people, which another program may hold open: what is found is kept all the same."""
     text = json.dumps(asdict(results), ensure_ascii=False, indent=0)
     write_atomically(files.label_check / "findings.json", text + "\n")
+    try:
+        write_own(files.label_findings, csv_text([COLUMNS, *map(csv_row, results.findings)]))
+    except OSError as error:
+        reason = error.strerror or error
+        logger.warning("%s: cannot be written: %s; the next check writes it anew", files.label_findings, reason)
 
 
 def _matches_file(files: OutputFiles, loop: int) -> Path:

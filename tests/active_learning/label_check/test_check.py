@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from active_learning.errors import MaskALError
-from active_learning.label_check import check
+from active_learning.label_check import check, results
 from active_learning.label_check.check import check_measured_images, check_new_images
 from active_learning.label_check.comparison import Match
 from active_learning.label_check.findings import LabelFinding
@@ -90,6 +90,23 @@ def test_a_finding_is_written_with_all_that_people_need(run: Run, passes: FakePa
     assert [row[key] for key in ("x0", "y0", "x1", "y1")] == ["22", "4", "30", "12"]
     assert row["expected"] == "Expected a, as 10 of 10 passes detect one here; nothing is annotated."
     assert 0.2 < float(row["certainty"]) <= 1
+
+
+def test_a_csv_that_another_program_holds_is_no_reason_to_lose_findings(
+    run: Run, passes: FakePasses, monkeypatch, caplog
+):
+    def locked(path: Path, text: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    passes.missing = {"train/05.png"}
+    monkeypatch.setattr(results, "write_own", locked)
+    check_new_images(run)
+    assert "label_check.csv: cannot be written: Permission denied; the next check writes it anew" in caplog.text
+    assert [one.image for one in read_results(run.files).findings] == ["05.png"]
+    monkeypatch.undo()
+    monkeypatch.setattr(check, "_compared", passes)
+    check_measured_images(run)
+    assert [row["image"] for row in rows(run)] == ["05.png"]
 
 
 def test_how_many_annotations_look_wrong_is_logged(run: Run, passes: FakePasses, caplog, monkeypatch):
