@@ -82,7 +82,7 @@ def difference(expected: Any, found: dict[str, np.ndarray], threshold: float) ->
         apart = np.abs(found["boxes"] - boxes[index]).max(axis=1) + 1e6 * (found["classes"] != classes[index])
         near = int(apart.argmin())
         mask, whole = expected.pred_masks[index].numpy(), expected.image_size
-        own = paste(found["masks"][near], found["boxes"][near], *whole, threshold)
+        own = paste(found["masks"][near], found["boxes"][near], whole[0], whole[1], threshold)
         union = (mask | own).sum()
         iou = float((mask & own).sum() / union) if union else 1.0
         score = abs(float(found["scores"][near] - expected.scores[index]))
@@ -96,9 +96,16 @@ def photographs(folders: Sequence[Path]) -> list[np.ndarray]:
              for folder in folders]  # fmt: skip
     count = -(-len(SIZES) // len(folders))
     chosen = [own[place * len(own) // count] for own in files for place in range(count)]
-    images = [cv2.imread(str(path)) for path in chosen]
+    images = [_read(path) for path in chosen]
     return [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
             for image, (height, width) in zip(images, SIZES, strict=False)]  # fmt: skip
+
+
+def _read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise SystemExit(f"{path}: cannot be read as an image")
+    return image
 
 
 def build(name: str, weights: Path, image: np.ndarray) -> tuple[Any, Any]:
