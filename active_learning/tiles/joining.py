@@ -160,9 +160,9 @@ def _suppressed(
     better: dict[int, list[int]] = {}
     for one, other in map(sorted, _overlapping(boxes)):
         same_class = found[joined[one].source].label == found[joined[other].source].label
-        if same_class and not _share_a_tile(found, joined[one], joined[other]):
-            if _box_iou(boxes[one], boxes[other]) > nms_threshold:
-                better.setdefault(other, []).append(one)
+        rivals = same_class and _box_iou(boxes[one], boxes[other]) > nms_threshold
+        if rivals and not _share_a_tile(found, joined[one], joined[other]):
+            better.setdefault(other, []).append(one)
     kept: set[int] = set()
     for index in range(len(joined)):
         if kept.isdisjoint(better.get(index, ())):
