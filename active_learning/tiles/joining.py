@@ -30,6 +30,17 @@ class TileDetection:
     box: npt.NDArray[np.float64]
     mask: Mask
 
+    @classmethod
+    def in_image(
+        cls, tile: Tile, label: int, score: float, box: npt.NDArray[np.float64], mask: Mask, height: int, width: int
+    ) -> TileDetection:
+        """Of what was detected in pixels of the tile: moved to its place in an image of that size, and cut to that."""
+        corners = box + (tile.x, tile.y, tile.x, tile.y)
+        bounds = np.minimum(corners, (width, height, width, height))
+        x0, y0, x1, y1 = tile.bounds(height, width)
+        pixels = mask.pixels[: max(y1 - y0 - mask.y, 0), : max(x1 - x0 - mask.x, 0)]
+        return cls(tile, label, score, bounds, Mask.cut(tile.x + mask.x, tile.y + mask.y, pixels))
+
     def is_cut(self, height: int, width: int) -> bool:
         """Whether it reaches a side of its tile beyond which the image, of that size, goes on."""
         x0, y0, x1, y1 = self.mask.bounds
@@ -66,13 +77,15 @@ def join_tiles(
 
     Where one of the detections of an object is not cut, the best of these stands for it; else it is all of them
     together. What is not cut is one object with others of its class only, as the network's own suppression has it.
-    Fragments that lie inside an object of another tile go, and so does what the network would suppress in one image.
+    Fragments that lie inside an object of another tile go, what lies beyond the image, and what the network would
+    suppress in one image.
 
     Args:
         found: of all tiles; in each tile, suppression has been done.
         nms_threshold: IoU of boxes of one class above which the lower score is suppressed.
     """
     joined = [_joined(found, group) for group in _Groups(found, height, width).joined()]
+    joined = [one for one in joined if (one.box[2:] > one.box[:2]).all()]
     joined.sort(key=lambda one: (-found[one.source].score, one.source))
     return _suppressed(found, _without_fragments(found, joined), nms_threshold)
 
