@@ -19,7 +19,7 @@ from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.label_check.check import check_measured_images, check_new_images
 from active_learning.label_check.review import offer_for_review
 from active_learning.report.page import try_to_write_report
-from active_learning.run.data import SPLITS
+from active_learning.run.data import MEASURED, SPLITS
 from active_learning.run.output_files import write_scores, write_train_files
 from active_learning.run.run import Run
 from active_learning.run.state import LoopScores, RunState
@@ -242,10 +242,13 @@ class ActiveLearningLoop:
         return ""
 
     def _finish(self, reason: str) -> None:
-        """What a person has annotated ahead is collected."""
+        """What a person has annotated ahead, or corrected, is collected."""
         run = self.run
-        if run.state.ahead and (left := run.data.collect_ahead(run.present_ahead)):
-            logger.info("The images chosen ahead for loop %d are not needed now: %s", run.state.loop + 1, left)
+        used = {"train": run.state.train_images, **{split: run.data.walked(split).images for split in MEASURED}}
+        for split, images in used.items():
+            if left := run.data.collect_last(split, images, run.present_ahead if split == "train" else ()):
+                logger.info("The images chosen ahead for loop %d are not needed now: %s", run.state.loop + 1, left)
+        run.data.let_go()
         run.finish(reason)
 
     def _acquisition(self, *, ahead: bool = False) -> Acquisition:

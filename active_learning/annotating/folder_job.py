@@ -164,11 +164,13 @@ class FolderAnnotation:
         """Unreadable images are named at once. Raises MaskALError where a file cannot be written."""
         if predict is None:
             return
-        request = self.request
-        predictions = predict(request.folder, self.images)
-        for image, path in self.files.write_all(predictions, len(self.images), self._name_unreadable):
-            if self.meta_json is not None:
-                add_to_project(request.project, self.meta_json, request.folder, image, path)
+        predictions = predict(self.request.folder, self.images)
+        for _ in self.files.write_all(predictions, len(self.images), self._name_unreadable, self._add_to_project):
+            pass
+
+    def _add_to_project(self, image: str, annotation: Path) -> None:
+        if self.meta_json is not None:
+            add_to_project(self.request.project, self.meta_json, self.request.folder, image, annotation)
 
     def _name_unreadable(self, image: UnreadableImage) -> None:
         self.unreadable.append(image.name)

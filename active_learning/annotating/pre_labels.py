@@ -88,8 +88,11 @@ class PreLabelFolder:
         self.count = PreLabelCount()
         self._owners: dict[Path, dict[str, list[str]]] = {}
 
-    def write(self, annotation: Annotation) -> Path | None:
+    def write(self, annotation: Annotation, before: Callable[[str, Path], object] = lambda *_: None) -> Path | None:
         """Writes the annotation file of an image of the folder; None where one of that name is there already.
+
+        Args:
+            before: gets image and file before the file has its name: an image that has one is not pre-labelled again.
 
         Raises:
             MaskALError: it cannot be written.
@@ -98,6 +101,8 @@ class PreLabelFolder:
         try:
             with draft_of_new(target) as draft:
                 self.export.write(annotation, draft)
+                if not target.exists():
+                    before(annotation.image, draft)
         except FileExistsError:
             self.count.left += 1
             return None
@@ -114,8 +119,10 @@ class PreLabelFolder:
         predictions: Iterable[Annotation | UnreadableImage],
         total: int,
         report_unreadable: Callable[[UnreadableImage], None],
+        before: Callable[[str, Path], object] = lambda *_: None,
     ) -> Iterator[tuple[str, Path]]:
         """Writes the predictions as they come, with a progress bar; gives each image that got a file, and the file.
+        `before`: as of `write`.
 
         Raises:
             MaskALError: a file cannot be written.
@@ -123,7 +130,7 @@ class PreLabelFolder:
         for one in progress(predictions, what="pre-labelling", unit="image", total=total):
             if not isinstance(one, Annotation):
                 report_unreadable(one)
-            elif path := self.write(one):
+            elif path := self.write(one, before):
                 yield one.image, path
 
     def path_of(self, image: str) -> Path:

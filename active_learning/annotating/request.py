@@ -15,7 +15,9 @@ from active_learning.annotating.supervisely_project import add_to_project
 from active_learning.annotating.tool import KeptTool
 from active_learning.annotating.waiting import log_request_ahead, refuse_to_wait, wait_for_annotations
 from active_learning.annotations import Annotation
+from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.settings import Settings
+from active_learning.system.file_moves import give_back_all
 from active_learning.system.log import logger
 
 if TYPE_CHECKING:
@@ -83,12 +85,37 @@ def request_ahead(
         predict: as above.
     """
     pre_labelled = _put(folder, images, settings, predict)
-    if folder.progress().complete and (folder.confirmation.file_is_there or not pre_labelled):
+    if is_handed_in(folder, pre_labelled=pre_labelled):
         return
     has_tool = tool is not None and bool(settings.annotator.strip())
     log_request_ahead(folder, settings, pre_labelled=pre_labelled, has_tool=has_tool)
     if tool is not None:
         tool.open(settings.annotator, folder.path, settings.classes)
+
+
+def is_handed_in(folder: AnnotateFolder, *, pre_labelled: bool) -> bool:
+    """Whether nobody has to be waited for: all is annotated, and confirmed where it was pre-labelled."""
+    is_confirmed = folder.confirmation.file_is_there or not (pre_labelled or folder.has_pre_labels)
+    return folder.progress().complete and is_confirmed
+
+
+def collect_last(annotations: AnnotationCache, images: Sequence[str], ahead: Sequence[str]) -> int:
+    """What is not needed any more: the images `ahead`, of which those are collected that a person has annotated, and
+    annotated images that were offered for correction, of which those are that a person has changed.
+
+    Returns:
+        How many of the images `ahead` were collected.
+    """
+    folder = AnnotateFolder(annotations)
+    give_back_all(folder.path)
+    folder.await_annotations(ahead)
+    collected = folder.collect_touched()
+    offered = AnnotateFolder(annotations, ahead)
+    offered.await_annotations(images)
+    offered.await_annotations([name for name in images if name not in set(offered.awaited)])
+    offered.collect()
+    _log_corrections(offered.take_corrections())
+    return len(collected)
 
 
 def _put(folder: AnnotateFolder, images: Sequence[str], settings: Settings, predict: Predict | None) -> bool:

@@ -27,7 +27,7 @@ def offer_for_review(run: Run, *, ahead: bool = False) -> bool:
         return False
     images, for_loop = run.present_ahead if ahead else run.present_train_images, run.state.loop + ahead
     try:
-        if not (images and run.data.is_awaited("train", images)):
+        if not (images and run.data.is_awaited("train", images, pre_labelled=run.predict is not None)):
             return False
         results = read_results(run.files)
         offers = _offers(run, results.findings, results.offered, for_loop)

@@ -82,6 +82,12 @@ class TileInputs:
                     waiting = reader.submit(image.read, following, fill)
                 yield TileInput(tile, network_input(pixels, self.cfg))
 
+    def read(self, tile: Tile) -> dict[str, Any]:
+        """The network's input of one tile. Raises as the reading of all."""
+        settings = self.cfg.INPUT
+        with ImageTiles(self.path, settings.FORMAT, settings.get("MAX_PIXELS")) as image:
+            return network_input(image.read(tile, mean_colour(self.cfg)), self.cfg)
+
     def content(self) -> dict[str, Any]:
         """What stands for the input of the whole image: `tiles` in the place of `image`."""
         return {"tiles": self, "height": self.height, "width": self.width}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tabulate import tabulate
@@ -25,8 +27,8 @@ from active_learning.report.runs import RunResult, by_label, class_names, read_r
 from active_learning.system.files import csv_text
 from active_learning.system.log import logger
 
-NOTHING_SAVED = "No strategy reached with fewer images what random images reached in the end."
 RAREST = 2  # so many classes are looked at by themselves
+Cost = Literal["images", "objects"]  # what annotations are counted in
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +52,15 @@ class Comparison:
     Attributes:
         images, objects: of the strategy's last loop.
         mask_ap: mean over the seeds there, percent.
-        gain: mask AP above random's, averaged over the loops after the initial training.
-        gains: the same with each number of images that the strategy has had.
+        gain: mask AP above random's for the same cost, averaged over the loops after the initial training.
+        gains: the same with each number of images that the strategy has had, or of objects that random has had.
         rarest_gain: as `gain`, for the rarest classes.
         random_needs, random_needs_objects: images and objects that random needs to reach mask_ap; infinity where it
             never does.
         needs, needs_objects: images and objects that the strategy needs to reach what random has in the end; infinity
             where it never does.
         random_images, random_objects: of random's last loop.
+        cost: in which the runs' budgets are, so that gains are at equal numbers of it.
     """
 
     label: str
@@ -74,6 +77,7 @@ class Comparison:
     random_images: int
     random_objects: float
     needs_objects: Interval
+    cost: Cost = "images"
 
     @property
     def saved(self) -> Interval:
@@ -86,28 +90,45 @@ class Comparison:
         return _saved(self.needs_objects, self.random_objects)
 
     @property
+    def needed(self) -> dict[Cost, tuple[Interval, float, Interval]]:
+        """The strategy's need for random's last value, what random has then, percent saved; that of `cost` first."""
+        images = (self.needs, float(self.random_images), self.saved)
+        objects = (self.needs_objects, self.random_objects, self.saved_objects)
+        return (
+            {"objects": objects, "images": images} if self.cost == "objects" else {"images": images, "objects": objects}
+        )
+
+    @property
     def sentence(self) -> str:
         """What the strategy saves, for readers who know no statistics; empty where it saves nothing."""
-        if not self.needs.value < self.random_images:
+        needs, of, saved = self.needed[self.cost]
+        if not needs.value < of:
             return ""
-        saved = self.saved
         bounds = f" (95 % interval {saved.low:.0f} to {saved.high:.0f} %)" if math.isfinite(saved.low) else ""
+        what = "objects in images" if self.cost == "objects" else "images"
         found = (
-            f"{self.needs.value:.0f} images chosen by {self.label} were as good as {self.random_images} by chance: "
-            f"{saved.value:.0f} % fewer annotations{bounds}.{self._sentence_of_objects}"
+            f"{needs.value:.0f} {what} chosen by {self.label} were as good as {of:.0f} by chance: "
+            f"{saved.value:.0f} % fewer annotations{bounds}.{self._in_the_other_cost}"
         )
         if not self.gain.known:
             return f"{found} With one seed this may be luck."
         return found if self.gain.low > 0 else f"{found} With these {self.seeds} seeds this may be luck."
 
     @property
-    def _sentence_of_objects(self) -> str:
-        """Empty where they were not counted."""
-        if math.isnan(self.needs_objects.value):
+    def _in_the_other_cost(self) -> str:
+        """Empty where objects were not counted."""
+        other, (needs, of, saved) = list(self.needed.items())[1]
+        if math.isnan(needs.value):
             return ""
-        share = self.saved_objects.value
-        fewer = f"{share:.0f} % fewer" if share > 0 else f"{-share:.0f} % more"
-        return f" Counted in objects: {self.needs_objects.value:.0f} instead of {self.random_objects:.0f}, {fewer}."
+        fewer = f"{saved.value:.0f} % fewer" if saved.value > 0 else f"{-saved.value:.0f} % more"
+        return f" Counted in {other}: {needs.value:.0f} instead of {of:.0f}, {fewer}."
+
+
+def in_a_sentence(rows: Sequence[Comparison]) -> str:
+    """What choosing saves, of rows as `compare` gives them; "" for none."""
+    if not rows:
+        return ""
+    return rows[0].sentence or f"No strategy reached with fewer {rows[0].cost} what random images reached in the end."
 
 
 def compare(runs: Sequence[RunResult]) -> list[Comparison]:
@@ -119,8 +140,20 @@ def compare(runs: Sequence[RunResult]) -> list[Comparison]:
     baseline = next((one for one in usable if one.mean_ap.label in random_labels), None)
     if baseline is None:
         return []
-    rows = [compare_with(baseline, one) for one in usable if one.mean_ap.label not in random_labels]
-    return sorted(rows, key=lambda row: (row.needs.value, -row.gain.value))
+    ours = [one for one in usable if one.mean_ap.label not in random_labels]
+    at = _shared_objects(baseline, ours) if any(run.budget == "objects" for run in runs) else None
+    rows = [compare_with(baseline, one, at) for one in ours]
+    return sorted(rows, key=lambda row: (row.needed[row.cost][0].value, -row.gain.value))
+
+
+def _shared_objects(baseline: Learned, ours: Sequence[Learned]) -> Values | None:
+    """Numbers of objects at which strategies are compared: random's, as far as all go that have as many loops; None
+    where they were not counted."""
+    counts = [one.objects for one in (baseline, *ours)]
+    if any(np.isnan(one).any() for one in counts) or any(len(one.objects) != len(one.mean_ap.sizes) for one in ours):
+        return None
+    end = min(one[-1] for one in counts if len(one) >= len(baseline.objects))
+    return np.unique(np.minimum(baseline.objects, end))
 
 
 def rarest_classes(runs: Sequence[RunResult]) -> list[str]:
@@ -142,36 +175,44 @@ def _learned(runs: Sequence[RunResult], rarest: Sequence[str]) -> Learned:
     return Learned(map_curve(runs), mean, object_curve(runs).mean)
 
 
-def compare_with(baseline: Learned, strategy: Learned) -> Comparison:
-    """Differences are paired by seed where both have the same seeds."""
+def compare_with(baseline: Learned, strategy: Learned, objects: Values | None = None) -> Comparison:
+    """Differences are paired by seed where both have the same seeds.
+
+    Args:
+        objects: (n,) where mask AP is compared; None: at the strategy's numbers of images.
+    """
     ours, others = strategy.mean_ap, baseline.mean_ap
-    rarest = Interval(math.nan)
-    if strategy.rarest_ap is not None and baseline.rarest_ap is not None:
-        rarest = _gain(strategy.rarest_ap, baseline.rarest_ap, range(1, len(ours.sizes)))
+    at = ours.sizes if objects is None else objects[objects <= strategy.objects[-1]]
+    gain = functools.partial(_gain, baseline, strategy, in_objects=objects is not None)
     return Comparison(
         label=ours.label,
         seeds=len(ours.seeds),
         images=int(ours.sizes[-1]),
         objects=float(strategy.objects[-1]),
         mask_ap=interval(lambda mine: float(mine[-1]), ours),
-        gain=_gain(ours, others, range(1, len(ours.sizes))),
-        gains={int(size): _gain(ours, others, [index]) for index, size in enumerate(ours.sizes)},
-        rarest_gain=rarest,
+        gain=gain(at[1:]),
+        gains={round(one): gain(at[[index]]) for index, one in enumerate(at.tolist())},
+        rarest_gain=gain(at[1:], rarest=True),
         random_needs=_random_needs(others.sizes, ours, others),
         random_needs_objects=_random_needs(baseline.objects, ours, others),
         needs_objects=_needs(strategy.objects, ours, others),
         needs=_needs(ours.sizes, ours, others),
         random_images=int(others.sizes[-1]),
         random_objects=float(baseline.objects[-1]),
+        cost="images" if objects is None else "objects",
     )
 
 
-def _gain(ours: Curve, others: Curve, places: Sequence[int]) -> Interval:
-    """Mean difference at some of the strategy's sizes."""
-    chosen = list(places)
+def _gain(baseline: Learned, strategy: Learned, at: Values, *, in_objects: bool, rarest: bool = False) -> Interval:
+    """Mean difference at some costs (n,), between the points of a curve by a straight line; NaN for none."""
+    ours, others = ((one.rarest_ap if rarest else one.mean_ap) for one in (strategy, baseline))
+    if ours is None or others is None or not len(at):
+        return Interval(math.nan)
+    costs = [(one.objects if in_objects else one.mean_ap.sizes) for one in (strategy, baseline)]
+    mine, randoms = (np.maximum.accumulate(one) for one in costs)  # images may have been taken away
 
-    def gain(mine: Values, random: Values) -> float:
-        return float(np.mean((mine - np.interp(ours.sizes, others.sizes, random))[chosen]))
+    def gain(values: Values, random: Values) -> float:
+        return float(np.mean(np.interp(at, mine, values) - np.interp(at, randoms, random)))
 
     return interval(gain, ours, others)
 
@@ -266,12 +307,13 @@ def with_interval(found: Interval, form: str, *, most: int = 0) -> str:
 def as_csv(rows: Sequence[Comparison], rarest: Sequence[str]) -> str:
     """All numbers; `inf` where a curve never gets there, empty bounds where there is one seed only.
 
-    After the summary: the same for the rarest classes and for objects, the gain with each number of images, and what is
-    saved in objects.
+    After the summary: the same for the rarest classes and for objects, the gain with each number of images (of objects,
+    where the budget counts those), and what is saved in objects.
     """
     sizes = sorted({size for row in rows for size in row.gains})
+    unit = "_objects" if any(row.cost == "objects" for row in rows) else ""
     measured = ["mAP", "mAP_above_random", "random_needs", "needs_for_random_mAP", "saved_percent"]
-    further = ["rarest_above_random", "random_needs_objects", *(f"mAP_above_random_at_{size}" for size in sizes)]
+    further = ["rarest_above_random", "random_needs_objects", *(f"mAP_above_random_at_{size}{unit}" for size in sizes)]
     in_objects = ["needs_objects_for_random_mAP", "saved_objects_percent"]
     headers = ["strategy", "seeds", "images", "random_images", *_with_bounds(measured)]
     lines: list[list[object]] = [
@@ -304,7 +346,8 @@ def log_comparison(folder: Path) -> None:
     rows = compare(read_runs(folder))
     if not rows:
         return
-    logger.info("%s", rows[0].sentence or NOTHING_SAVED)
+    logger.info("%s", in_a_sentence(rows))
     table = tabulate(table_rows(rows), headers=HEADERS, disable_numparse=True, stralign="right")
-    logger.info("Compared with random, 95 %% intervals over seeds in brackets:\n\n%s\n", table)
+    text = "Compared with random at equal numbers of %s, 95 %% intervals over seeds in brackets:\n\n%s\n"
+    logger.info(text, rows[0].cost, table)
     logger.info("Comparison: %s\nReport: %s", folder / "comparison.csv", folder / "report.html")

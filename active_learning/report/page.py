@@ -77,6 +77,7 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         comparison_headers=comparison.HEADERS,
         comparison=comparison.table_rows(rows),
         gains=comparison.gain_table(rows, rarest) if rows else [],
+        cost=rows[0].cost if rows else "images",
         classes=_class_panels(runs, styles),
         balance=_balance(runs),
         certainty=_histograms(runs, styles),
@@ -111,7 +112,7 @@ def headline(runs: Sequence[RunResult], rows: Sequence[comparison.Comparison]) -
     objects = f", {sum(now.objects.values())} objects" if now.objects else ""
     result = f"mAP {now.mask_ap:.1f} % with {now.train_size} annotated images{objects} ({run.label})"
     result = f"{result}, {rise:+.1f} since the start." if len(run.scores) > 1 else f"{result}."
-    return f"{result} {comparison.NOTHING_SAVED}" if rows else result
+    return f"{result} {comparison.in_a_sentence(rows)}".rstrip()
 
 
 def _run_row(run: RunResult) -> list[str]:

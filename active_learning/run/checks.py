@@ -275,6 +275,7 @@ def _pixels(project: Project) -> Iterator[Finding]:
         cfg = network_without_device(settings, settings.experiments()[0])
     except MaskALError:  # which `_network` reports
         return
+    cfg.INPUT.TILE_SIZE = 0  # tiles are decoded later, where they are used
     for snapshot in project.snapshots.values():
         images = read_images(snapshot.folder, snapshot.images, cfg)
         total = len(snapshot.images)

@@ -9,12 +9,13 @@ from typing import Any
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotating.offers import offer_annotations
-from active_learning.annotating.request import Predict, request_ahead, request_annotations
+from active_learning.annotating.request import Predict, collect_last, is_handed_in, request_ahead, request_annotations
 from active_learning.annotating.tool import KeptTool
 from active_learning.annotations.coco import CocoImage
 from active_learning.dataset.absence import absence, absence_error, is_reachable, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import DatasetSummary, good_annotations, write_coco_json, write_image_list
+from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, take_snapshot
 from active_learning.dataset.initial_images import (
     Choose,
@@ -259,35 +260,34 @@ class RunData:
                 logger.info("Another run has images annotated in %s: those of the next loop come later", folder.path)
         return is_ours
 
-    def collect_ahead(self, images: Sequence[str]) -> str:
-        """Collects what a person has annotated by now of images of `request_ahead`, which are not needed any more.
+    def collect_last(self, split: str, images: Sequence[str], ahead: Sequence[str] = ()) -> str:
+        """Collects what a person has annotated of the images `ahead`, and corrected of `images`, and asks for no more.
 
         Returns:
-            What was collected and what is left in the annotate folder, in words; "" for nothing.
+            What was collected and what is left in the annotate folder of the images `ahead`, in words; "" for nothing.
         """
         self._tool.end()
-        folder, collected = AnnotateFolder(self.annotations("train")), 0
-        with self._annotated_here(folder.folder, wait=False, hold=False) as is_ours:
-            folder.await_annotations(images, self.snapshot("train"))
-            if is_ours and folder.path.exists():
-                collected = len(folder.collect_touched())
-                self.refresh("train")
-        self.let_go()
-        left = sum(is_there(folder.path / name) for name in images)
+        path, collected = self.folder(split) / ANNOTATE, 0
+        with self._annotated_here(path.parent, wait=False, hold=False) as is_ours:
+            if is_ours and path.exists():
+                collected = collect_last(self.annotations(split), self.present(split, images), ahead)
+                self.refresh(split)
+        left = sum(is_there(path / name) for name in ahead)
         if not collected and not left:
             return ""
-        return f"{counted(collected, 'annotation')} collected, {counted(left, 'image')} left in {folder.path}"
+        return f"{counted(collected, 'annotation')} collected, {counted(left, 'image')} left in {path}"
 
     def offer(self, split: str, images: Sequence[str]) -> list[str]:
         """Puts annotated images into the annotate folder for correction, unless it is another run's; see `offers`."""
         with self._annotated_here(self.folder(split), wait=False, hold=False) as is_ours:
             return offer_annotations(self.annotations(split), self.present(split, images)) if is_ours else []
 
-    def is_awaited(self, split: str, images: Sequence[str]) -> bool:
-        """Whether one of these images has no good annotation beside it."""
+    def is_awaited(self, split: str, images: Sequence[str], *, pre_labelled: bool) -> bool:
+        """Whether a person is to be waited for: one of these images has no good annotation, here or in the annotate
+        folder, or pre-labels are not confirmed."""
         folder = AnnotateFolder(self.annotations(split))
         folder.await_annotations(images, self.snapshot(split))
-        return bool(folder.awaited)
+        return bool(folder.awaited) and not is_handed_in(folder, pre_labelled=pre_labelled)
 
     @contextmanager
     def _annotated_here(self, folder: Path, *, wait: bool, hold: bool) -> Iterator[bool]:

@@ -95,16 +95,20 @@ class Run:
         training_iterations(min(len(self.state.train_images) + chosen, len(self.data.images("train"))), self.settings)
 
     def table_of_loops(self) -> str:
-        """A row a loop: train size, mAP and its change, AP of each class, minutes; and of waiting, if there was any."""
+        """A row a loop: train size, mAP and its change, AP of each class, minutes; and those of waiting, if there was
+        any, and objects, where the budget counts them."""
         rows, history, classes = [], self.state.history, self.settings.classes
         waited = any(scores.waited for scores in history)
+        in_objects = self.settings.budget == "objects"
         for loop, scores in enumerate(history):
             change = f"{scores.mask_ap - history[loop - 1].mask_ap:+.1f}" if loop else ""
             per_class = [scores.per_class[name] for name in classes]
             numbers = [f"{number:.1f}" for number in (*per_class, scores.standard_mask_ap, scores.minutes)]
             numbers += [f"{number:.1f}" for number in scores.waiting] if waited else []
-            rows.append([str(loop), str(scores.train_size), f"{scores.mask_ap:.1f}", change, *numbers])
-        headers = ["loop", "train size", "mAP", "change", *classes, "mAP at 0.05", "minutes"]
+            size = [str(scores.train_size), *([scores.all_objects] if in_objects else [])]
+            rows.append([str(loop), *size, f"{scores.mask_ap:.1f}", change, *numbers])
+        size_headers = ["train size", *(["objects"] if in_objects else [])]
+        headers = ["loop", *size_headers, "mAP", "change", *classes, "mAP at 0.05", "minutes"]
         headers += ["person waited", "computer waited"] if waited else []
         return tabulate(rows, headers=headers, disable_numparse=True, stralign="right")
 

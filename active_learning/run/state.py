@@ -76,6 +76,11 @@ class LoopScores:
     computer_minutes: Number = 0.0
 
     @property
+    def all_objects(self) -> str:
+        """The number of objects in the training set; a dash where they were not counted."""
+        return str(sum(self.objects.values())) if self.objects else "–"
+
+    @property
     def waiting(self) -> tuple[float, float]:
         """Minutes that the person, and the computer, waited."""
         return self.person_minutes, self.computer_minutes

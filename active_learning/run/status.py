@@ -52,18 +52,31 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
         lines.append(f"Finished: {state.why_finished}.")
     lines += _waiting(state, time.time())
     if state.history:
-        lines += ["", _table(state.history)]
+        lines += ["", _table(state.history, in_objects=state.settings.get("budget") == "objects")]
     return "\n".join(lines)
 
 
-def _table(history: Sequence[LoopScores]) -> str:
-    """With minutes where somebody waited."""
+def _table(history: Sequence[LoopScores], *, in_objects: bool) -> str:
+    """With minutes where somebody waited, and objects where the budget counts them."""
     waited = any(scores.waited for scores in history)
     rows = [
-        [loop, scores.train_size, scores.mask_ap, *((scores.minutes, *scores.waiting) if waited else ())]
+        [
+            loop,
+            scores.train_size,
+            *([scores.all_objects] if in_objects else []),
+            scores.mask_ap,
+            *((scores.minutes, *scores.waiting) if waited else ()),
+        ]
         for loop, scores in enumerate(history)
     ]
-    headers = ["loop", "train size", "mAP", *(["minutes", "person waited", "computer waited"] if waited else [])]
+    objects = ["objects"] if in_objects else []
+    headers = [
+        "loop",
+        "train size",
+        *objects,
+        "mAP",
+        *(["minutes", "person waited", "computer waited"] if waited else []),
+    ]
     return tabulate(rows, headers=headers, floatfmt=".1f")
 
 

@@ -722,6 +722,10 @@ def test_a_budget_of_objects_begins_and_goes_on_in_objects(settings, network, ca
     assert loop.run.state.expected_objects == 3
     assert "They are expected to hold 3 objects" in text
     assert "The 3 chosen ones hold 3 objects; 3 were expected" in text
+    for table in (loop.run.table_of_loops(), describe_status(settings).split("\n\n")[-1]):
+        header, _, *rows = table.splitlines()
+        assert header.split()[:4] == ["loop", "train", "size", "objects"]
+        assert [row.split()[:3] for row in rows] == [["0", "4", "4"], ["1", "7", "7"], ["2", "10", "10"]]
 
 
 def test_initial_images_of_a_budget_of_objects_wait_for_val_and_test(settings, network):

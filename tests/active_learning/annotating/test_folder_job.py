@@ -13,6 +13,7 @@ from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network import network_config, prediction
 from active_learning.network.image_batches import UnreadableImage
+from active_learning.system import file_moves
 from tests.active_learning.conftest import write_weights
 
 ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
@@ -136,6 +137,39 @@ def test_the_summary_counts(request_of):
         "Pre-labelled: 1 image, 0 objects, 1 image without detections; 0 images skipped (annotated already); "
         "1 image unreadable"
     )
+
+
+class StopError(Exception):
+    """The machine goes down."""
+
+
+@pytest.mark.parametrize("moment", range(7), ids="file {}".format)  # of the project's meta.json and three a image
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_an_image_is_in_the_project_wherever_the_program_stopped(request_of, tmp_path, monkeypatch, moment, after):
+    write_meta(tmp_path / "meta.json", ["a"])
+    rename, calls = file_moves.rename_new, []
+
+    def stops(source, target):
+        calls.append(target)
+        if not after and len(calls) == moment + 1:
+            raise StopError
+        rename(source, target)
+        if len(calls) == moment + 1:
+            raise StopError
+
+    def pre_label() -> None:
+        annotation = FolderAnnotation(request_of(f"{PROJECT} {tmp_path}/project"))
+        annotation.find_images()
+        annotation.write_pre_labels(lambda folder, names: (Annotation(name, 24, 32) for name in names[:2]))
+
+    monkeypatch.setattr(file_moves, "rename_new", stops)
+    with pytest.raises(StopError):
+        pre_label()
+    pre_label()
+    beside = {path.name for path in (tmp_path / "train").glob("*.json")}
+    assert len(beside) >= 2
+    assert {path.name for path in (tmp_path / "project/ds/ann").iterdir()} >= beside
+    assert {f"{path.name}.json" for path in (tmp_path / "project/ds/img").iterdir()} >= beside
 
 
 def test_a_folder_without_images(request_of, settings):

@@ -20,6 +20,7 @@ def write_run(
     step: int = 10,
     certainty: float | None = None,
     phase: str = "finished",
+    budget: str = "images",
 ) -> Path:
     """A run with these mAP values, one a loop; `certainty` of each pool image, None for a strategy that scores none.
 
@@ -49,6 +50,7 @@ def write_run(
     label, _, seed = folder.name.partition("_seed")
     experiment = {"label": label, "strategy": label.split("_")[0], "seed": int(seed or 0)}
     state = RunState(list(classes), phase=phase, train_images=names, history=history, experiment=experiment)
+    state.settings = {"budget": budget}
     state.save(files.state)
     return folder
 

@@ -9,7 +9,15 @@ import math
 
 import pytest
 
-from active_learning.report.comparison import HEADERS, as_csv, compare, gain_table, rarest_classes, table_rows
+from active_learning.report.comparison import (
+    HEADERS,
+    as_csv,
+    compare,
+    gain_table,
+    in_a_sentence,
+    rarest_classes,
+    table_rows,
+)
 from active_learning.report.runs import read_runs
 
 
@@ -107,6 +115,41 @@ def test_runs_that_did_not_count_objects_are_compared_by_images(tmp_path, make_r
     assert rarest_classes(runs) == [] and row.needs.value == 20
     assert table_rows([row])[0][3] == table_rows([row])[0][-1] == "–" and "objects" not in row.sentence
     assert gain_table([row], [])[0] == ["strategy", "at 10", "at 20"]
+
+
+@pytest.fixture
+def in_objects(tmp_path, make_run):
+    """Runs with a budget of objects: hybrid's training sets hold 10, 20 and 30, random's 10, 30 and 50."""
+    make_run(tmp_path / "hybrid", [10.0, 25.0, 40.0], step=5, budget="objects")
+    make_run(tmp_path / "random", [10.0, 20.0, 30.0], budget="objects")
+    return tmp_path
+
+
+def test_budgets_of_objects_are_compared_at_equal_objects(in_objects, make_run):
+    (row,) = rows = compare(read_runs(in_objects))
+    assert row.cost == "objects" and row.gains.keys() == {10, 30}  # random's, as far as hybrid goes
+    assert row.gain.value == row.gains[30].value == row.rarest_gain.value == 20
+    assert gain_table(rows, ["b"]) == [["strategy", "at 10", "at 30", "only b"], ["hybrid", "+0.0", "+20.0", "+20.0"]]
+    assert "mAP_above_random_at_30_objects" in as_csv(rows, ["b"])
+    assert row.sentence == (
+        "23 objects in images chosen by hybrid were as good as 50 by chance: 53 % fewer annotations. Counted in "
+        "images: 17 instead of 30, 44 % fewer. With one seed this may be luck."
+    )
+    make_run(in_objects / "entropy", [10.0, 12.0], step=40, budget="objects")  # one that goes on: 10 and 90 objects
+    found = {row.label: row for row in compare(read_runs(in_objects))}
+    assert found["hybrid"].gains == row.gains and found["entropy"].gains.keys() == {10, 30}
+    assert found["entropy"].gain.value == pytest.approx(10.5 - 20)
+    assert in_a_sentence([found["entropy"]]).startswith("No strategy reached with fewer objects what random")
+
+
+def test_objects_that_were_not_counted_are_no_axis(in_objects):
+    state = in_objects / "random" / "run_state.json"
+    document = json.loads(state.read_text("utf-8"))
+    for row in document["history"]:
+        del row["objects"]
+    state.write_text(json.dumps(document), encoding="utf-8")
+    (row,) = compare(read_runs(in_objects))
+    assert row.cost == "images" and row.gains.keys() == {10, 15, 20}
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,15 @@ def test_a_comparison_has_every_section_that_it_has_numbers_for(two_strategies: 
     assert "annotated images" in text and "annotated objects" in text
     assert (two_strategies / "comparison.csv").exists()
     assert not list(two_strategies.rglob("*.maskal-draft"))
+    assert "mAP above random, at each number of images" in text
+
+
+def test_runs_with_a_budget_of_objects_are_compared_at_equal_objects(tmp_path: Path, make_run: Callable[..., Path]):
+    for name in ("hybrid", "random"):
+        make_run(tmp_path / name, [10.0, 30.0], budget="objects")
+    text = " ".join(page_of(tmp_path).words)
+    assert "mAP above random, at each number of objects" in text
+    assert "compared at equal numbers of annotated objects" in text
 
 
 @pytest.mark.parametrize(
