@@ -17,6 +17,7 @@ from active_learning.annotations.shapes import written_outline
 
 _TOUCHING = 0.02  # pixels; twice what rounding to 2 decimals moves a point
 _MOST_PATHS = 1000  # of an object: as many are compared pair by pair, more go through a bitmap
+_MOST_OVERLAPS = 10_000  # of the boxes of two paths: a second to find out whether they cross
 _MOST_PAIRS = 2**18  # of points that are compared to join a path to others
 
 
@@ -179,10 +180,11 @@ def _encloses(outer: Polygon, inner: Polygon) -> bool:
 
 
 def _any_cross(paths: Sequence[Polygon]) -> bool:
+    """Whether two of them do; True as well where there are too many to find out."""
     low, high = _boxes(paths)
     overlap = (low[:, None] < high).all(axis=2) & (high[:, None] > low).all(axis=2)
     pairs = np.argwhere(np.triu(overlap, 1)).tolist()
-    return any(_cross(paths[one], paths[other]) for one, other in pairs)
+    return len(pairs) > _MOST_OVERLAPS or any(_cross(paths[one], paths[other]) for one, other in pairs)
 
 
 def _cross(first: Polygon, second: Polygon) -> bool:

@@ -19,10 +19,14 @@ from PIL import Image
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part, cvat, darwin, labelme, supervisely
 from active_learning.annotations.supervisely_meta import write_meta
+from active_learning.annotations.yolo import label_text
+from active_learning.annotations.yolo_names import names_text
 
-FORMATS = ("labelme", "darwin", "darwin1", "supervisely", "cvat", "cvat_images")
+FORMATS = ("labelme", "darwin", "darwin1", "supervisely", "cvat", "cvat_images", "yolo")
 HEIGHT, WIDTH = 40, 60
 SQUARE = [[10, 10], [30, 10], [30, 30], [10, 30]]
+NUMBERS = {"healthy": 0, "damaged": 1, "caf\u00e9": 2, "matured": 3}
+YOLO = "# remark\n0 0.1 0.1 0.5 0.1 0.5 0.6\n1 0.5 0.5 0.2 0.1\n0.0 1e-1 .2 1.05 0.2 -0.5 0.9 0.3 0.3\n1 0.2 0.2 0.3\n"
 HOLE = [[15, 15], [25, 15], [25, 25], [15, 25]]
 MASK = np.pad(np.zeros((2, 3), dtype=bool), 2, constant_values=True)
 
@@ -45,6 +49,7 @@ def corpus(shared: Path | None) -> dict[str, list[Sample]]:
         "supervisely": [_written_project(), _project(_supervisely()), _project(_supervisely_api())],
         "cvat": [_written(cvat, "a.xml"), _xml(CVAT)],
         "cvat_images": [_xml(CVAT_IMAGES)],
+        "yolo": [_yolo(label_text(_annotation(), NUMBERS).text), _yolo(YOLO, "names: [healthy, damaged]\n")],
     }
     if shared is not None and shared.is_dir():
         for name, paths in _SHARED.items():
@@ -123,6 +128,12 @@ def _in_project(content: bytes) -> Sample:
         meta = path.read_bytes()
     target = "project/ds/ann/a.png.json"
     return Sample({"project/meta.json": meta, target: content}, target, "a.png")
+
+
+def _yolo(labels: str, names: str = "") -> Sample:
+    """Beside the yaml file that names its classes."""
+    data = names or names_text(list(NUMBERS), {"train": "images/train", "val": "images/val"}, "a remark")
+    return Sample({"a.txt": labels.encode(), "data.yaml": data.encode()}, "a.txt", "a.png")
 
 
 def _png(mask: np.ndarray, mode: str = "L") -> bytes:

@@ -32,6 +32,7 @@ from byte_mutations import mutate_bytes  # noqa: E402
 from corpus import FORMATS, Sample, corpus  # noqa: E402
 from json_mutations import mutate_json  # noqa: E402
 from png_mutations import BOMBS, mutate_png  # noqa: E402
+from word_mutations import mutate_words  # noqa: E402
 from xml_mutations import mutate_xml  # noqa: E402
 
 from active_learning.annotations import Annotation, codec_of, load_document  # noqa: E402
@@ -39,6 +40,9 @@ from active_learning.annotations.codec import CollectionCodec  # noqa: E402
 from active_learning.annotations.contours import instance_bitmap  # noqa: E402
 from active_learning.annotations.documents import kind_of_document  # noqa: E402
 from active_learning.annotations.formats import codecs  # noqa: E402
+from active_learning.annotations.yolo import label_text, read_labels  # noqa: E402
+from active_learning.annotations.yolo_layout import looks_like_labels  # noqa: E402
+from active_learning.annotations.yolo_names import read_names  # noqa: E402
 from active_learning.errors import AnnotationError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +112,8 @@ def mutated(sample: Sample, rng: random.Random) -> dict[str, bytes]:
         return {**sample.files, name: mutate_bytes(content, rng)}
     if name.endswith(".png"):
         return {**sample.files, name: mutate_png(content, rng)}
+    if name.endswith((".txt", ".yaml")):
+        return {**sample.files, name: mutate_words(content, rng)}
     try:
         changed = mutate_xml(content, rng) if name.endswith(".xml") else mutate_json(content, rng)
     except (ParseError, ValueError, RecursionError):  # a mutation of a mutation need not be whole
@@ -117,6 +123,8 @@ def mutated(sample: Sample, rng: random.Random) -> dict[str, bytes]:
 
 def read_all(path: Path, image: str, size: tuple[int, int] | None) -> list[Annotation]:
     """As the program reads: by the codec that recognises the content; raises AnnotationError."""
+    if path.suffix == ".txt":
+        return [_read_yolo(path, image, size or (40, 60))]
     document = load_document(path)
     kind_of_document(document)
     codec = codec_of(document)
@@ -133,6 +141,15 @@ def read_all(path: Path, image: str, size: tuple[int, int] | None) -> list[Annot
     return found
 
 
+def _read_yolo(path: Path, image: str, size: tuple[int, int]) -> Annotation:
+    """With the names of classes that lie beside it; raises AnnotationError."""
+    looks_like_labels(path)
+    names = read_names(path.with_name("data.yaml"))
+    if names is None:
+        raise AnnotationError("no names of classes")
+    return read_labels(path, names, image=image, size=size)
+
+
 def use(annotation: Annotation, folder: Path, rng: random.Random) -> None:
     """Fills the objects' outlines and writes them in every format."""
     for instance in annotation.instances:
@@ -143,6 +160,8 @@ def use(annotation: Annotation, folder: Path, rng: random.Random) -> None:
     for name, codec in codecs().items():
         with contextlib.suppress(AnnotationError):
             codec.write(annotation, folder / f"{name}.out", max_polygon_error=rng.choice((0.0, 0.5, 1.0, 3.0)))
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(one.label for one in annotation.instances))}
+    label_text(annotation, numbers, max_polygon_error=rng.choice((0.0, 1.0)))
 
 
 class Fuzzer:

@@ -26,7 +26,7 @@ def test_damaged_files_of_every_format(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "labelme", "darwin", "darwin1", "supervisely", "cvat", "cvat_images",
+        "labelme", "darwin", "darwin1", "supervisely", "cvat", "cvat_images", "yolo",
     ]  # fmt: skip
     assert all(" read, " in line and " refused" in line for line in lines)
 
@@ -58,5 +58,5 @@ def test_the_same_numbers_give_the_same_files(tmp_path):
         "sys.exit(0)"
     )
     first, second = (run(tmp_path, before=code).stdout for _ in range(2))
-    assert len(first.splitlines()) == 6
+    assert len(first.splitlines()) == 7
     assert first == second
