@@ -43,7 +43,7 @@ ALLOWED = {
     "settings": {"annotations", "errors", "sampling", "system"},
     "network": {"annotations", "detectron2", "errors", "sampling", "settings", "system", "tiles"},
     "annotating": {"annotations", "dataset", "errors", "network", "settings", "system"},
-    "run": {"annotating", "annotations", "dataset", "detectron2", "errors", "network", "settings", "system"},
+    "run": {"annotating", "annotations", "dataset", "detectron2", "errors", "network", "settings", "system", "tiles"},
     "acquisition": {"dataset", "detectron2", "errors", "network", "run", "sampling", "settings", "system", "tiles"},
     "label_check": {"annotations", "detectron2", "errors", "network", "run", "sampling", "system", "tiles"},
     "report": {"acquisition", "errors", "label_check", "run", "system"},
