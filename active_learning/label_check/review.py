@@ -31,9 +31,10 @@ def offer_for_review(run: Run, *, ahead: bool = False) -> bool:
             return False
         results = read_results(run.files)
         offers = _offers(run, results.findings, results.offered, for_loop)
-        write_results(run.files, replace(results, offered=tuple(dict.fromkeys((*results.offered, *offers)))))
         wanted = {split: [one.image for one in offers if one.split == split] for split in SPLITS}
         there = {split: run.data.offer(split, names) for split, names in wanted.items() if names}
+        made = [one for one in offers if one.image in there.get(one.split, ())]  # not while another run has the folder
+        write_results(run.files, replace(results, offered=tuple(dict.fromkeys((*results.offered, *made)))))
     except (OSError, MaskALError) as error:
         logger.warning("No annotations are offered for correction: %s", error)
         return False

@@ -99,6 +99,7 @@ class TiledDetector(nn.Module):
     def __init__(self, network: Any, cfg: CfgNode) -> None:
         super().__init__()
         self.network = network
+        self.training = network.training  # which is as it was after an evaluation
         self.nms_threshold = float(cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST)
 
     def forward(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Instances]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from active_learning.label_check.findings import LabelFinding
 from active_learning.label_check.passes import digest_of
 from active_learning.label_check.results import CheckResults, read_results, write_results
 from active_learning.label_check.review import FEWEST, offer_for_review
+from active_learning.run.data import RunData
 from active_learning.run.run import Run
 from active_learning.settings import Settings
 
@@ -62,6 +64,32 @@ def test_what_was_left_as_it_was_is_not_offered_again(run: Run):
     run.state.loop = 2
     offer(run)
     assert offered(run) - before == {"train/02", "train/03"}  # of those that are likely wrong, no more are left
+
+
+class StopError(Exception):
+    """The machine goes down."""
+
+
+@pytest.mark.parametrize("fault", ["another run has the folder", "full disk", "stop"])
+def test_what_never_lay_there_is_offered_in_the_next_loop(run: Run, monkeypatch: pytest.MonkeyPatch, fault: str):
+    offers = RunData.offer
+    errors = {"full disk": OSError(28, "No space left on device"), "stop": StopError()}
+
+    def fails(data: RunData, split: str, images: list[str]) -> list[str]:
+        if split != "val":
+            return offers(data, split, images)
+        if fault in errors:
+            raise errors[fault]
+        return []
+
+    monkeypatch.setattr(RunData, "offer", fails)
+    with suppress(StopError):
+        offer(run)
+    assert "val/00" not in offered(run)
+    monkeypatch.setattr(RunData, "offer", offers)
+    run.state.loop = 2
+    assert offer(run)
+    assert "val/00" in offered(run)
 
 
 def test_where_nobody_annotates_nothing_is_offered(run: Run):

@@ -130,10 +130,12 @@ def test_a_large_image_that_is_damaged_further_on_is_left_out(cfgs: tuple[CfgNod
         MonteCarloDropout(model, cfgs[1], passes=1, seed=0).forward_passes("a.tif", read_input(path, cfgs[1]))
 
 
-def test_evaluation_of_one_tile_is_that_of_the_image(cfgs: tuple[CfgNode, CfgNode], dataset: Any):
-    model = build_model(cfgs[0])
+@pytest.mark.parametrize("training", [False, True])
+def test_evaluation_of_one_tile_is_that_of_the_image(cfgs: tuple[CfgNode, CfgNode], dataset: Any, training: bool):
+    model = build_model(cfgs[0]).train(training)
     whole, tiled = (evaluate(model, cfg, dataset, [0.05])[0] for cfg in cfgs)
     assert tiled.mask_ap == pytest.approx(whole.mask_ap)
+    assert all(layer.training == training for layer in model.modules())
 
 
 def test_run_lengths_are_those_of_whole_masks():
