@@ -21,9 +21,10 @@ first run (benchmarks/results/tiles.md has the results):
   tile cuts: how many were found once (one detection of score 0.5 with a mask IoU of 0.5), twice or more often, in
   pieces (no such detection, but two or more that lie in the head), or not. Beside it, the same heads in the image in
   one piece. Goal: none twice or in pieces, and as many found.
-- loop: twelve images of 4,000 x 3,000 pixels (100 scenes of 400 x 300 each), five classes; 6 to train on, 3 to
-  validate, 3 to test. maskAL.py itself, with a scripted person who annotates what it asks for: 2 images to start from,
-  2 loops of 1 image. Tiles as in `cost`, 250 iterations of 2 tiles. Reported: its table.
+- loop: twelve images of 4,000 x 3,000 pixels, each of 100 scenes of 400 x 300, five classes; 6 to train on, 3 to
+  validate, 3 to test, of 50, 20 and 30 different scenes. maskAL.py itself, with a scripted person who annotates what it
+  asks for: 2 images to start from, 2 loops of 1 image. Tiles as in `cost`, 250 iterations of 2 tiles. Reported: its
+  table.
 """
 
 from __future__ import annotations
@@ -322,10 +323,11 @@ class Person(threading.Thread):
 
 
 def loop(out: Path, weights: Path) -> str:
-    scenes, data = draw_scenes(out, LARGE, 600), out / "loop"
+    scenes, data, rng = draw_scenes(out, LARGE, 100), out / "loop", np.random.default_rng(0)
     shutil.rmtree(data, ignore_errors=True)
+    of_split = {"train": scenes[:50], "val": scenes[50:70], "test": scenes[70:]}
     for number, split in enumerate(["train"] * 6 + ["val"] * 3 + ["test"] * 3):
-        chosen = (scenes * 2)[number * 50 : number * 50 + 100]
+        chosen = [of_split[split][index] for index in rng.integers(0, len(of_split[split]), 100)]
         stitch(chosen, 10, 10, data / split / f"field{number:02d}.jpg", one_class=False)
     (data / "answers").mkdir()
     for path in (data / "train").glob("*.json"):

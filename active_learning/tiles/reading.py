@@ -131,7 +131,7 @@ class _TiffParts:
                 if parts._height * parts._width <= LARGEST_PART:
                     parts._part(0)
                     return parts
-        except (*DAMAGED, RuntimeError):  # among them: an unknown compression
+        except (*DAMAGED, RuntimeError, ImportError):  # among them: an unknown compression
             pass
         file.close()
         return None

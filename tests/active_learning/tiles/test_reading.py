@@ -49,6 +49,7 @@ WHOLE = {
     "TIFF, white is zero": lambda path: tiff(path, pixels(1), photometric="miniswhite"),
     "TIFF, planes": lambda path: tiff(path, np.moveaxis(pixels(3), 2, 0), photometric="rgb", planarconfig="separate"),
     "TIFF, LZW": lambda path: Image.fromarray(pixels(3)).save(path, compression="tiff_lzw"),
+    "TIFF, ZSTD": lambda path: Image.fromarray(pixels(3)).save(path, compression="zstd"),
     "TIFF, JPEG": lambda path: Image.fromarray(pixels(3)).save(path, compression="jpeg"),
     "TIFF, bits": lambda path: Image.fromarray(pixels(1)).convert("1").save(path),
     "PNG": lambda path: Image.fromarray(pixels(3)).save(path, "PNG"),
