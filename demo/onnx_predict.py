@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,11 +94,39 @@ def write_results(network: Network, image: np.ndarray, source: Path, folder: Pat
     return len(found["boxes"])
 
 
+def read(path: Path) -> np.ndarray:
+    """The image upright, with 8 bits a channel, as OpenCV reads it; raises OSError, ValueError or cv2.error.
+
+    Of 16 bits OpenCV takes the upper 8; MaskAL spreads what is there, so a network trained on such images needs that.
+    """
+    content = np.frombuffer(path.read_bytes(), np.uint8)  # not imread, which does not take every name on Windows
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    if image is None:
+        raise ValueError("is no image that OpenCV reads")
+    return image
+
+
+def where_to_write(images: list[Path], folder: Path) -> str:
+    """Why the results cannot be written into the folder; "" where they can. Nothing is written over."""
+    if folder.exists() and not folder.is_dir():
+        return f"{folder} is no folder; give another name"
+    if folder.resolve() in {path.resolve().parent for path in images}:
+        return f"{folder} holds the images, which would be written over; give another folder"
+    for path in images:
+        same = [other for other in images if other.stem.lower() == path.stem.lower()]
+        if len(same) > 1:
+            return f"{same[0]} and {same[1]} would be written to one file; predict them into two folders"
+        there = [one for suffix in (".json", ".jpg") if (one := folder / f"{path.stem}{suffix}").exists()]
+        if there:
+            return f"{there[0]} is there already and would be written over; give another folder"
+    return ""
+
+
 # Blue, green, red.
 PALETTE = [(60, 180, 75), (48, 130, 245), (75, 25, 230), (200, 130, 0), (180, 30, 145), (240, 240, 70), (230, 50, 240)]
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Predict with an exported network.")
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="model.onnx; model.yaml is beside it")
     parser.add_argument(
@@ -105,17 +134,22 @@ def main() -> None:
     )
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     given = parser.parse_args()
-    if given.output.resolve() in {path.resolve().parent for path in given.images}:
-        parser.error(f"--output: {given.output} holds the images, which would be written over; give another folder")
-    network = load(given.model)
+    if mistake := where_to_write(given.images, given.output):
+        parser.error(f"--output: {mistake}")
+    try:
+        network = load(given.model)
+    except Exception as error:  # noqa: BLE001 (those of onnxruntime are of no common class)
+        parser.error(f"--model: {given.model} with its model.yaml cannot be loaded: {error}")
     given.output.mkdir(parents=True, exist_ok=True)
+    failed = False
     for path in given.images:
-        # Not imread, which does not take every name on Windows.
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            parser.error(f"{path} is no image that OpenCV reads")
-        print(f"{path}: {write_results(network, image, path, given.output)} objects")
+        try:
+            print(f"{path}: {write_results(network, read(path), path, given.output)} objects")
+        except (OSError, ValueError, cv2.error) as error:
+            print(f"{path}: cannot be predicted: {error}", file=sys.stderr)
+            failed = True
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
+from demo import onnx_predict  # noqa: E402
 
 
 def run(folder: Path, *words: str, **environment: str) -> str:
@@ -73,6 +74,65 @@ def test_a_run_is_exported_and_predicts_without_maskal(project):
     picture = cv2.imread(str(folder / "seen" / f"{Path(images[0]).stem}.jpg"))
     assert picture.shape == cv2.imread(images[0]).shape
     run(folder, str(ROOT / "export_onnx.py"), *words)  # what MaskAL wrote may be written again
+
+
+def predict(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of the example program, here without a network that sees anything."""
+    seen = {
+        "boxes": np.zeros((0, 4)),
+        "scores": np.zeros(0),
+        "classes": np.zeros(0, int),
+        "masks": np.zeros((0, 28, 28)),
+    }
+    monkeypatch.setattr(onnx_predict, "detect", lambda network, image: seen)
+    monkeypatch.setattr("sys.argv", ["onnx_predict.py", *arguments])
+    try:
+        return onnx_predict.main()
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Good ones and bad ones."""
+    monkeypatch.chdir(tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    (tmp_path / "other").mkdir()
+    for name in ("good.png", "other/good.jpg", "a.png"):
+        cv2.imwrite(name, image)
+    cv2.imwrite("deep.png", image[..., 0].astype(np.uint16) * 257)
+    cv2.imwrite("alpha.png", np.dstack([image, image[..., :1]]))
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no image", encoding="utf-8")
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "seen" / "a.json").write_text("mine", encoding="utf-8")
+    return tmp_path
+
+
+def test_the_example_names_what_it_cannot_read_and_goes_on(photos: Path, monkeypatch, capsys):
+    monkeypatch.setattr(onnx_predict, "load", lambda path: None)
+    names = ["empty.png", "text.png", "gone.png", "other", "good.png", "deep.png", "alpha.png"]
+    assert predict(monkeypatch, "--model", "m.onnx", "--output", "new", *names) == 1
+    said = capsys.readouterr()
+    assert [line.split(":")[0] for line in said.err.splitlines()] == names[:4]
+    assert [line.split(":")[0] for line in said.out.splitlines()] == names[4:]
+    assert sorted(path.name for path in (photos / "new").glob("*.json")) == ["alpha.json", "deep.json", "good.json"]
+
+
+REFUSED = {
+    "images of one name": (["--output", "new", "good.png", "other/good.jpg"], "would be written to one file"),
+    "a person's file": (["--output", "seen", "a.png"], "is there already"),
+    "among the images": (["--output", ".", "a.png"], "holds the images"),
+    "a file": (["--output", "text.png", "a.png"], "is no folder"),
+    "no model": (["--output", "new", "a.png"], "cannot be loaded"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
+def test_the_example_refuses_before_it_writes(photos: Path, monkeypatch, capsys, arguments, message):
+    assert predict(monkeypatch, "--model", "text.png", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert (photos / "seen" / "a.json").read_text("utf-8") == "mine" and not (photos / "new").exists()
 
 
 def test_the_example_of_the_page_runs(project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
