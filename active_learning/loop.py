@@ -65,6 +65,9 @@ class ActiveLearningLoop:
                 self._prepare_val_and_test()  # these show how many objects an image holds
             diverse = functools.partial(diverse_images, run) if run.settings.initial_choice == "diverse" else None
             state.train_images = run.data.initial_images(run.experiment.seed, diverse)
+            if run.settings.budget == "objects":
+                logger.info("%s to start from", counted(len(state.train_images), "image"))
+                _log_expected(run.data.mean_objects() * len(state.train_images))
             run.check_schedule()
             write_image_list(run.settings.dataroot / "initial_train.txt", state.train_images)
             run.save(phase="annotate")

@@ -234,12 +234,14 @@ def _read_runs(region: dict[str, Any], canvas: Canvas) -> Regions:
 
 
 def _runs(counts: Any) -> np.ndarray | list[int]:
-    """From COCO's text, or its list of numbers. Raises ValueError."""
+    """From COCO's text, or its list of numbers, which some programs write as 7.0. Raises ValueError."""
     if isinstance(counts, str):
         return decode_runs(counts)
-    if not isinstance(counts, list) or not all(type(run) is int and 0 <= run <= MOST_PIXELS for run in counts):
-        raise ValueError(f"counts {brief(counts)} are no run lengths")
-    return counts
+    if isinstance(counts, list) and all(type(run) in (int, float) and 0 <= run <= MOST_PIXELS for run in counts):
+        runs = list(map(int, counts))
+        if runs == counts:
+            return runs
+    raise ValueError(f"counts {brief(counts)} are no run lengths")
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ def decode_runs(text: str) -> np.ndarray:
     Raises:
         ValueError: it is none.
     """
+    if text.startswith(("b'", 'b"')):
+        raise ValueError("counts are Python's bytes as a text, b'...'; write counts.decode('ascii') into the file")
     codes = np.frombuffer(text.encode("ascii", "ignore"), np.uint8).astype(np.int64) - 48
     if not text or not text.isascii() or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
         raise ValueError("no text of run lengths")

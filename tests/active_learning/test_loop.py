@@ -720,6 +720,7 @@ def test_a_budget_of_objects_begins_and_goes_on_in_objects(settings, network, ca
     text = capsys.readouterr().out
     assert counts_of(loop.run.state) == [(4, 4), (7, 7), (10, 10)]
     assert loop.run.state.expected_objects == 3
+    assert "4 images to start from\nThey are expected to hold 4 objects" in text
     assert "They are expected to hold 3 objects" in text
     assert "The 3 chosen ones hold 3 objects; 3 were expected" in text
     for table in (loop.run.table_of_loops(), describe_status(settings).split("\n\n")[-1]):

@@ -112,6 +112,10 @@ def test_fields_of_an_object():
         pytest.param(entry({"size": [30, 40], "counts": [1200]}), "mask is empty", id="nothing set"),
         pytest.param(entry({"size": [30, 40], "counts": [7, 5]}), "fill 12 of 1200", id="cut off"),
         pytest.param(entry({"size": [30, 40], "counts": [7.5, "x"]}), "no run lengths", id="no numbers"),
+        pytest.param(entry({"size": [30, 40], "counts": [7.5, 1192.5]}), "no run lengths", id="halves"),
+        pytest.param(entry({"size": [30, 40], "counts": [0, float("nan"), 1200]}), "no run lengths", id="nan runs"),
+        pytest.param(entry({"size": [30, 40], "counts": [0, True, 1199]}), "no run lengths", id="true"),
+        pytest.param(entry({"size": [30, 40], "counts": "b'0:[b0'"}), "counts.decode", id="bytes as text"),
         pytest.param(entry({"size": [30, 40], "counts": "\x01"}), "cannot be decoded", id="no text of runs"),
     ],
 )
@@ -127,6 +131,10 @@ def test_one_bad_polygon_never_costs_the_object():
     annotation = read(entry([[1, 2], SQUARE]))
     assert areas(annotation) == [("healthy", 100)]
     assert "segmentation[0]: a polygon needs 3 points, not 1; the polygon is left out" in annotation.warnings[0]
+
+
+def test_run_lengths_may_be_written_as_decimals():
+    assert areas(read(entry({"size": [30, 40], "counts": [0.0, 10.0, 1190.0]}))) == [("healthy", 10)]
 
 
 def test_a_mask_of_another_size_is_told():
