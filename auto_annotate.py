@@ -65,6 +65,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="how far an outline may lie from the mask; more means fewer points (default 1)")  # fmt: skip
     add("--image_min_size", type=int, metavar="PIXELS", help="as in the settings of the training")
     add("--image_max_size", type=int, metavar="PIXELS", help="as in the settings of the training")
+    add("--tile_size", type=int, metavar="PIXELS", help="as in the settings of the training")
+    add(
+        "--tile_overlap",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="as in the settings of the training (default 0.2)",
+    )
     add("--cuda_visible_devices", "--device", default="0", metavar="ID", help="the GPU, or cpu (default 0)")
     add("--batch_size", type=int, default=4, metavar="N", help="images at once; fewer need less memory (default 4)")
     add("--num_workers", type=int, default=2, metavar="N", help="processes that read images (default 2)")

@@ -160,7 +160,7 @@ class ActiveLearningLoop:
             self._take_initial_model(earlier)
         else:
             summary.require_objects(run.settings.traindir)
-            state.best_ap = run.network.train(state.loop, summary, state.best_ap)
+            state.best_ap = run.network.train(state.loop, images, summary, state.best_ap)
         state.train_minutes = (time.monotonic() - started) / 60
         run.save(phase="evaluate")
 

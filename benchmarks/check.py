@@ -32,7 +32,7 @@ def make_project(folder: Path) -> None:
             Image.fromarray(pixels).resize((WIDTH, HEIGHT)).save(name)
             if index < annotated:
                 write_annotation(name, rng)
-    settings = {f"{split}dir": split for split in SPLITS}
+    settings: dict[str, object] = {f"{split}dir": split for split in SPLITS}
     settings |= {
         "classes": ["head"],
         "network_config": NETWORK,
@@ -49,7 +49,13 @@ def write_annotation(image: Path, rng: np.random.Generator) -> None:
     for _ in range(OBJECTS):
         points = rng.uniform((80, 80), (WIDTH - 80, HEIGHT - 80)) + rng.uniform(20, 60) * circle
         shapes.append({"label": "head", "points": points.round(2).tolist(), "shape_type": "polygon"})
-    document = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": image.name, "imageData": None}
+    document: dict[str, object] = {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image.name,
+        "imageData": None,
+    }
     text = json.dumps({**document, "imageHeight": HEIGHT, "imageWidth": WIDTH})
     image.with_suffix(".json").write_text(text, encoding="utf-8")
 

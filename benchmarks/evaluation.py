@@ -42,7 +42,8 @@ def ellipse(centre: Any, axes: Any) -> dict[str, Any]:
 def drawn() -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Ground truth, and predictions: most objects found, shifted, some by the wrong class, some that are not there."""
     rng = np.random.default_rng(0)
-    objects, found = [], []
+    objects: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for image in range(1, IMAGES + 1):
         for _ in range(OBJECTS):
             centre, axes = rng.uniform((20, 20), (WIDTH - 20, HEIGHT - 20)), rng.uniform(3, 40, 2)

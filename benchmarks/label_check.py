@@ -193,8 +193,8 @@ class Trial:
             for one in corruptions:
                 done[split, one.image].append((len(numbered), one))
                 numbered.append(one)
-            for one in {one.image for one in corruptions}:
-                images[split, one] = compared(corrupted[one], (split, one), self.seen[split, one], self.classes)
+            for name in {one.image for one in corruptions}:
+                images[split, name] = compared(corrupted[name], (split, name), self.seen[split, name], self.classes)
         found = ranking(list(images.values()), len(self.classes))
         return figures(found, [named_by(one, done) for one in found], numbered)
 

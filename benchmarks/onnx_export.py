@@ -36,19 +36,27 @@ NETWORKS = {
 SIZES = [(200, 300), (300, 200), (480, 640), (500, 1000), (768, 1024), (1000, 667), (1080, 1920), (1500, 750),
          (1500, 2000), (2000, 1500)]  # fmt: skip
 WEIGHTS = ROOT / "demo" / "run" / "weights" / "demo" / "uncertainty" / "best_model_002.pth"
+LARGE = 1000
 STEPS = 40  # of learning by heart
 DETECTIONS = 15  # of such a network, in the image that it has learned
 
 
 @dataclass
 class Difference:
-    """Of the detections of one image; the largest of boxes in pixels and of scores, the smallest IoU of masks."""
+    """Of the detections of one image; the largest of boxes in pixels and of scores, the smallest IoU of masks.
+
+    `pixels` of all masks differ; there the probability is at most `doubt` from the threshold. `large` is as `masks`, of
+    those of LARGE pixels: a pixel on the outline of a smaller one is more than a thousandth of it.
+    """
 
     detections: int = 0
     unmatched: int = 0
     boxes: float = 0.0
     scores: float = 0.0
     masks: float = 1.0
+    pixels: int = 0
+    doubt: float = 0.0
+    large: float = 1.0
 
     def and_of(self, other: Difference) -> Difference:
         return Difference(
@@ -57,24 +65,15 @@ class Difference:
             max(self.boxes, other.boxes),
             max(self.scores, other.scores),
             min(self.masks, other.masks),
+            self.pixels + other.pixels,
+            max(self.doubt, other.doubt),
+            min(self.large, other.large),
         )
-
-
-def network_input(image: np.ndarray, cfg: Any) -> dict[str, Any]:
-    """As `prediction.read_input` has it, of an image (H, W, 3) uint8 that was read."""
-    import torch
-
-    import detectron2.data.transforms as T
-
-    resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
-    resized = resize.get_transform(image).apply_image(image)
-    pixels = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)))
-    return {"image": pixels, "height": image.shape[0], "width": image.shape[1]}
 
 
 def difference(expected: Any, found: dict[str, np.ndarray], threshold: float) -> Difference:
     """Detections of PyTorch (Instances) beside those of onnxruntime, each with that of the nearest box and class."""
-    from demo.onnx_predict import paste
+    from demo.onnx_predict import pasted_probabilities
 
     boxes, classes = expected.pred_boxes.tensor.numpy(), expected.pred_classes.numpy()
     result = Difference(len(boxes), abs(len(boxes) - len(found["boxes"])))
@@ -82,11 +81,14 @@ def difference(expected: Any, found: dict[str, np.ndarray], threshold: float) ->
         apart = np.abs(found["boxes"] - boxes[index]).max(axis=1) + 1e6 * (found["classes"] != classes[index])
         near = int(apart.argmin())
         mask, whole = expected.pred_masks[index].numpy(), expected.image_size
-        own = paste(found["masks"][near], found["boxes"][near], *whole, threshold)
-        union = (mask | own).sum()
+        probabilities = pasted_probabilities(found["masks"][near], found["boxes"][near], whole[0], whole[1])
+        own = probabilities >= threshold
+        union, differing = (mask | own).sum(), mask != own
         iou = float((mask & own).sum() / union) if union else 1.0
         score = abs(float(found["scores"][near] - expected.scores[index]))
-        result = result.and_of(Difference(0, 0, float(apart[near]), score, iou))
+        doubt = float(np.abs(probabilities[differing] - threshold).max(initial=0.0))
+        large = iou if union >= LARGE else 1.0
+        result = result.and_of(Difference(0, 0, float(apart[near]), score, iou, int(differing.sum()), doubt, large))
     return result
 
 
@@ -96,9 +98,16 @@ def photographs(folders: Sequence[Path]) -> list[np.ndarray]:
              for folder in folders]  # fmt: skip
     count = -(-len(SIZES) // len(folders))
     chosen = [own[place * len(own) // count] for own in files for place in range(count)]
-    images = [cv2.imread(str(path)) for path in chosen]
+    images = [_read(path) for path in chosen]
     return [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
             for image, (height, width) in zip(images, SIZES, strict=False)]  # fmt: skip
+
+
+def _read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise SystemExit(f"{path}: cannot be read as an image")
+    return image
 
 
 def build(name: str, weights: Path, image: np.ndarray) -> tuple[Any, Any]:
@@ -106,6 +115,7 @@ def build(name: str, weights: Path, image: np.ndarray) -> tuple[Any, Any]:
     import torch
     from memorised_network import config, memorised_network
 
+    from active_learning.network.model_input import network_input
     from active_learning.network.prediction import detect, load_network
 
     cfg = config(NETWORKS[name])
@@ -128,6 +138,7 @@ def measure(name: str, weights: Path, images: Sequence[np.ndarray]) -> str:
     import onnxruntime
     import torch
 
+    from active_learning.network.model_input import network_input
     from active_learning.network.onnx_export import MASK_THRESHOLD, build_onnx
     from active_learning.network.prediction import detect
 
@@ -152,7 +163,8 @@ def measure(name: str, weights: Path, images: Sequence[np.ndarray]) -> str:
     torch_time, onnx_time = (statistics.median(column) for column in zip(*times, strict=True))
     ratio = statistics.median(own / other for other, own in times)
     cells = [len(images), total.detections, total.unmatched, f"{total.boxes:.4f}", f"{total.scores:.1e}"]
-    cells += [f"{total.masks:.4f}", f"{torch_time:.2f}", f"{onnx_time:.2f}", f"{ratio:.2f}", f"{megabytes:.0f}"]
+    cells += [f"{total.masks:.4f}", f"{total.large:.4f}", total.pixels, f"{total.doubt:.0e}"]
+    cells += [f"{torch_time:.2f}", f"{onnx_time:.2f}", f"{ratio:.2f}", f"{megabytes:.0f}"]
     return f"| {name} | {' | '.join(map(str, cells))} |"
 
 
@@ -166,8 +178,9 @@ def main() -> None:
     images = photographs(given.images)[: given.count]
     print("## Exported to ONNX: onnxruntime beside PyTorch\n")
     print("| network | images | detections | unmatched | boxes off, pixels | scores off | least IoU of masks "
+          f"| of masks of {LARGE} pixels and more | pixels that differ | their distance from 0.5 "
           "| PyTorch, s | onnxruntime, s | ratio | MB |")  # fmt: skip
-    print(f"|{'---|' * 11}")
+    print(f"|{'---|' * 14}")
     for name in given.networks:
         print(measure(name, given.weights, images), flush=True)
 

@@ -8,7 +8,7 @@ T: passes. n: members of an observation. K: foreground classes. H, W: height, wi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from detectron2.modeling import detector_postprocess
 from detectron2.modeling.poolers import ROIPooler
 
 Passes = Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
-MODES = {"mean": np.mean, "min": np.min, "max": np.max}
+MODES: dict[str, Callable[..., Any]] = {"mean": np.mean, "min": np.min, "max": np.max}
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def engine_step(device: str) -> Call:
         image = torch.as_tensor(pixels(seed))
         polygons = [polygon * SHORTEST / HEIGHT for _, polygon in drawn_objects(seed)]
         corners = [[*polygon.min(0), *polygon.max(0)] for polygon in polygons]
-        truth = Instances(tuple(image.shape[1:]))
+        truth = Instances((image.shape[1], image.shape[2]))
         truth.gt_boxes = Boxes(torch.tensor(np.array(corners), dtype=torch.float32))
         truth.gt_classes = torch.tensor([label for label, _ in drawn_objects(seed)])
         truth.gt_masks = PolygonMasks([[polygon.reshape(-1)] for polygon in polygons])

@@ -48,10 +48,15 @@ def detect(network: Network, image: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int, threshold: float) -> np.ndarray:
-    """The mask (S, S) of a box as (height, width) bool, interpolated between the middles of its cells."""
+    """The mask (S, S) of a box as (height, width) bool."""
+    return pasted_probabilities(mask, box, height, width) >= threshold
+
+
+def pasted_probabilities(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(height, width), interpolated between the middles of the cells of the mask (S, S) of a box."""
     down = interpolation(box[1], box[3], height, len(mask))
     across = interpolation(box[0], box[2], width, len(mask))
-    return down @ mask @ across.T >= threshold
+    return np.asarray(down @ mask @ across.T)
 
 
 def interpolation(start: float, end: float, length: int, cells: int) -> np.ndarray:

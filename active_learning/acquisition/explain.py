@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from active_learning.acquisition.explanation import PARTS, ExplainedObject, Explanation, Pixels, write_explanations
 from active_learning.sampling.certainty import MEAN_MASK_QUORUM, Observation, certainty_of
-from active_learning.sampling.observations import ForwardPasses, Member, group_detections
+from active_learning.sampling.observations import ForwardPasses, Mask, Member, group_detections
 from active_learning.settings import Experiment, Settings
+from active_learning.tiles.grid import Tile
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 MOST_IMAGES = 6
+Window = tuple[int, int, int, int]  # x0, y0, x1, y1: columns x0..x1-1, rows y0..y1-1 of the image
 
 
 def least_certain(certainty: Mapping[str, float]) -> list[str]:
@@ -40,46 +43,87 @@ def explain_images(
     def explained() -> Iterator[tuple[Explanation, Pixels, Pixels]]:
         for name in images:
             model_input = read_input(settings.traindir / name, cfg)
-            explanation, spread = explain(name, sampler.forward_passes(name, model_input), settings.classes, **rule)
+            found, inputs = sampler.forward_passes(name, model_input), model_input.get("tiles")
+            explanation, spread = explain(name, found, settings.classes, tiles=inputs.tiles if inputs else (), **rule)
+            if inputs:
+                model_input = inputs.read(_shown_tile(explanation, inputs.tiles))
             yield explanation, picture_of(model_input, cfg), spread
 
     write_explanations(folder, explained())
 
 
 def explain(
-    image: str, forward_passes: ForwardPasses, classes: Sequence[str], *, iou_threshold: float, mode: str
+    image: str,
+    forward_passes: ForwardPasses,
+    classes: Sequence[str],
+    *,
+    iou_threshold: float,
+    mode: str,
+    tiles: Sequence[Tile] = (),
 ) -> tuple[Explanation, Pixels]:
-    """What was detected, the least certain object first, and the map of disagreement (`spread_map`)."""
+    """What was detected, the least certain object first, and the map of disagreement (`spread_map`).
+
+    Of an image of several tiles: what lies in that with the least certain object.
+    """
     passes = forward_passes.passes
     certainty = certainty_of(passes, iou_threshold=iou_threshold, mode=mode)
     groups = group_detections(passes, iou_threshold)
-    objects = [_explain(one, members, classes) for one, members in zip(certainty.observations, groups, strict=True)]
-    objects.sort(key=lambda one: one.certainty)
+    least = min(range(len(groups)), key=lambda index: certainty.observations[index].certainty, default=None)
+    tile = _tile_around(groups[least], tiles) if tiles and least is not None else None
     size = (forward_passes.image_height, forward_passes.image_width)
-    explanation = Explanation(image, certainty.value, mode, len(passes), *size, tuple(objects))
-    return explanation, spread_map(groups, len(passes), *size)
+    window = (0, 0, *size[::-1]) if tile is None else (tile.x, tile.y, tile.x + tile.size, tile.y + tile.size)
+    shown = [index for index, members in enumerate(groups) if _lies_in(members, window)]
+    objects = [_explain(certainty.observations[index], groups[index], classes, window) for index in shown]
+    objects.sort(key=lambda one: one.certainty)
+    sides = (window[3] - window[1], window[2] - window[0])
+    place = (tile.x, tile.y) if tile is not None and len(tiles) > 1 else None
+    explanation = Explanation(image, certainty.value, mode, len(passes), *sides, tuple(objects), tile=place)
+    return explanation, spread_map([groups[index] for index in shown], len(passes), window)
 
 
-def _explain(observation: Observation, members: Sequence[Member], classes: Sequence[str]) -> ExplainedObject:
+def _tile_around(members: Sequence[Member], tiles: Sequence[Tile]) -> Tile:
+    """The tile in whose middle a detected object lies best."""
+    x0, y0, x1, y1 = np.mean([detection.box for _, detection in members], axis=0)
+
+    def distance(tile: Tile) -> float:
+        half = tile.size / 2
+        return float(max(abs((x0 + x1) / 2 - tile.x - half), abs((y0 + y1) / 2 - tile.y - half)))
+
+    return min(tiles, key=distance)
+
+
+def _shown_tile(explanation: Explanation, tiles: Sequence[Tile]) -> Tile:
+    return next(tile for tile in tiles if explanation.tile in (None, (tile.x, tile.y)))
+
+
+def _lies_in(members: Sequence[Member], window: Window) -> bool:
+    x0, y0, x1, y1 = np.mean([detection.box for _, detection in members], axis=0)
+    return bool(x0 < window[2] and y0 < window[3] and x1 > window[0] and y1 > window[1])
+
+
+def _explain(
+    observation: Observation, members: Sequence[Member], classes: Sequence[str], window: Window
+) -> ExplainedObject:
     votes = Counter(classes[index] for index in observation.probabilities.argmax(axis=1))
+    corner = np.array([window[0], window[1], window[0], window[1]])
     return ExplainedObject(
         **{part: getattr(observation, part) for part in (*PARTS, "certainty")},
-        boxes=tuple(tuple(round(side, 1) for side in detection.box.tolist()) for _, detection in members),
+        boxes=tuple(tuple(round(side, 1) for side in (detection.box - corner).tolist()) for _, detection in members),
         votes=dict(votes.most_common()),
         passes=observation.passes,
     )
 
 
-def spread_map(groups: Sequence[Sequence[Member]], passes: int, height: int, width: int) -> Pixels:
-    """(H, W, 4) red, green, blue, opacity: the hotter, the more evenly the passes are divided on whether a pixel is
-    the object's; a white line is the outline of each mean mask."""
+def spread_map(groups: Sequence[Sequence[Member]], passes: int, window: Window) -> Pixels:
+    """(H, W, 4) red, green, blue, opacity of a window of the image: the hotter, the more evenly the passes are divided
+    on whether a pixel is the object's; a white line is the outline of each mean mask."""
+    height, width = window[3] - window[1], window[2] - window[0]
     spread = np.zeros((height, width), dtype=np.float32)
     outlines = np.zeros((height, width), dtype=bool)
     for members in groups:
         votes = np.zeros((height, width), dtype=np.float32)
         for _, detection in members:
-            x0, y0, x1, y1 = detection.mask.bounds
-            votes[y0:y1, x0:x1] += detection.mask.pixels
+            _vote(votes, detection.mask, window)
         share = votes / passes
         np.maximum(spread, 4 * share * (1 - share), out=spread)
         mean = np.pad((votes >= MEAN_MASK_QUORUM * len(members)).astype(np.uint8), 1)
@@ -90,3 +134,11 @@ def spread_map(groups: Sequence[Sequence[Member]], passes: int, height: int, wid
     heat[..., 3] = 180 * spread
     heat[outlines] = 255
     return heat
+
+
+def _vote(votes: npt.NDArray[np.float32], mask: Mask, window: Window) -> None:
+    """Adds the mask's pixels that lie in the window."""
+    (left, top, right, bottom), (x0, y0, x1, y1) = mask.bounds, window
+    near, upper, far, lower = max(left, x0), max(top, y0), min(right, x1), min(bottom, y1)
+    if near < far and upper < lower:
+        votes[upper - y0 : lower - y0, near - x0 : far - x0] += mask.window(near, upper, far, lower)

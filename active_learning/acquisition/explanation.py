@@ -44,7 +44,7 @@ class ExplainedObject:
 
     Attributes:
         semantic, mask, box, occurrence: the parts of its certainty; certainty is their product.
-        boxes: n boxes (x0, y0, x1, y1) in pixels of the image file.
+        boxes: n boxes (x0, y0, x1, y1) in pixels of the image file, from the corner of what is shown.
         votes: in how many of the passes each class was the likeliest.
         passes: which of them detected it, counted from 0.
     """
@@ -65,7 +65,12 @@ class ExplainedObject:
 
 @dataclass(frozen=True)
 class Explanation:
-    """An image that was chosen; height and width in pixels of its file. `picture` and `spread` are files."""
+    """An image that was chosen. `picture` and `spread` are files.
+
+    Attributes:
+        height, width: of what is shown, in pixels of the image file.
+        tile: column and row of the image at which that begins; None where it is the whole image.
+    """
 
     image: ImageName
     certainty: Share
@@ -76,6 +81,7 @@ class Explanation:
     objects: Annotated[tuple[ExplainedObject, ...], Field(min_length=1)]
     picture: FileName = ""
     spread: FileName = ""
+    tile: tuple[Count, Count] | None = None
 
     @property
     def lowest_part(self) -> str:

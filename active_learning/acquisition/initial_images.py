@@ -63,6 +63,7 @@ def _conditions(settings: Settings, weights: str, images: Sequence[str]) -> dict
     return {
         "network": files_digest(Path(), [settings.network_config, weights]),
         "image_sizes": [settings.image_min_size, settings.image_max_size],
+        **({"tiles": [settings.tile_size, settings.tile_overlap]} if settings.tile_size else {}),
         "images": files_digest(settings.traindir, images),
     }
 

@@ -17,6 +17,7 @@ from active_learning.sampling.pool_record import PoolRecord
 from active_learning.system.files import write_errors_named
 from active_learning.system.processes import Ranks
 from active_learning.system.progress import progress
+from active_learning.tiles.reading import UnreadableImageError
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +55,26 @@ def score_pool(
     bar = progress(read(share), what="sampling", unit="image", total=len(share), shown=ranks.rank == 0)
     with write_errors_named(own), own.open("a", encoding="utf-8", newline="\n") as stream, bar:
         for image in bar:
-            if isinstance(image, UnreadableImage):
-                unreadable.append(image)
-                _warn(image)
+            record = _scored(image, score)
+            if isinstance(record, UnreadableImage):
+                unreadable.append(record)
+                _warn(record)
             else:
-                found.append(score(image))
-                stream.write(record_files.to_line(found[-1]) + "\n")
+                found.append(record)
+                stream.write(record_files.to_line(record) + "\n")
                 stream.flush()
     return _gathered(images, known, found, unreadable, records_file, conditions, ranks)
+
+
+def _scored(
+    image: ImageInput | UnreadableImage, score: Callable[[ImageInput], PoolRecord]
+) -> PoolRecord | UnreadableImage:
+    if isinstance(image, UnreadableImage):
+        return image
+    try:
+        return score(image)
+    except UnreadableImageError as error:  # of a large image, whose tiles are read while it is scored
+        return UnreadableImage(image.name, str(error))
 
 
 def _continue(records_file: Path, conditions: Conditions, ranks: Ranks) -> dict[str, PoolRecord]:

@@ -73,7 +73,7 @@ def _project_mistakes(project: Path, folder: Path) -> Iterator[str]:
 
 def _settings_values(given: argparse.Namespace, network: str, classes: Sequence[str]) -> dict[str, Any]:
     same = ("export_format", "supervisely_meta_json", "max_polygon_error", "image_min_size", "image_max_size",
-            "cuda_visible_devices", "num_workers")  # fmt: skip
+            "tile_size", "tile_overlap", "cuda_visible_devices", "num_workers")  # fmt: skip
     return {
         **{key: getattr(given, key) for key in same},
         **{key: getattr(given, flag) for key, flag in FLAGS.items()},

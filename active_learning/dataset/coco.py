@@ -66,12 +66,12 @@ def write_coco_json(
     Raises:
         MaskALError: names every image that has no annotation or a faulty one; then nothing is written.
     """
-    entries = list(_read_all(annotations, images, snapshot))
+    entries = list(read_all(annotations, images, snapshot))
     writer = CocoWriter(annotations.classes)
     for entry in entries:
         writer.add_image(entry)
     write_own(output, writer.text())
-    return _summary(entries, annotations.classes)
+    return summary_of(entries, annotations.classes)
 
 
 def good_annotations(
@@ -86,7 +86,7 @@ def good_annotations(
     return found
 
 
-def _read_all(
+def read_all(
     annotations: AnnotationCache, images: Sequence[str], snapshot: FolderSnapshot | None
 ) -> Iterator[CocoImage]:
     """Raises one MaskALError for all faulty files, after the last."""
@@ -105,7 +105,7 @@ def _read_all(
         raise MaskALError("\n".join(faults))
 
 
-def _summary(entries: Sequence[CocoImage], classes: Sequence[str]) -> DatasetSummary:
+def summary_of(entries: Sequence[CocoImage], classes: Sequence[str]) -> DatasetSummary:
     objects, images_with = Counter(dict.fromkeys(classes, 0)), Counter(dict.fromkeys(classes, 0))
     for entry in entries:
         objects.update(entry.labels)

@@ -20,6 +20,7 @@ from active_learning.network.image_batches import UnreadableImage
 from active_learning.sampling.observations import Mask
 from active_learning.system.processes import ranks
 from active_learning.system.progress import progress
+from active_learning.tiles.reading import UnreadableImageError
 
 if TYPE_CHECKING:
     from active_learning.network.mc_dropout import MonteCarloDropout
@@ -95,7 +96,10 @@ def _compare(
     for image, one in zip(annotated.images, inputs, strict=True):
         if isinstance(one, UnreadableImage):
             continue
-        seen = observe(sampler.forward_passes(one.name, one.content).passes, iou_threshold)
+        try:
+            seen = observe(sampler.forward_passes(one.name, one.content).passes, iou_threshold)
+        except UnreadableImageError:
+            continue
         matches = compare(labelled_objects(image, classes), seen, len(classes))
         kept = tuple(map(_without_good_masks, matches))
         yield ComparedImage(annotated.split, image.name, image.height, image.width, kept, digest_of(image))

@@ -56,9 +56,10 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
 
 
 def largest_size(cfg: CfgNode) -> tuple[int, int]:
-    """(height, width) of the largest image of a training."""
+    """(height, width) of the largest image, or tile, of a training."""
     longest = cfg.INPUT.MAX_SIZE_TRAIN
-    return min(max(cfg.INPUT.MIN_SIZE_TRAIN), longest), longest
+    shortest = min(max(cfg.INPUT.MIN_SIZE_TRAIN), longest)
+    return shortest, shortest if cfg.INPUT.get("TILE_SIZE") else longest  # tiles are squares
 
 
 def _largest_image(cfg: CfgNode) -> dict[str, Any]:

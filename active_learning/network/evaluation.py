@@ -13,7 +13,9 @@ from torch import nn
 
 from active_learning.network.image_faults import NamingLoader, evaluation_loader
 from active_learning.network.inference_copy import for_inference
+from active_learning.network.model_input import is_tiled
 from active_learning.network.prediction import load_network
+from active_learning.network.tiled_inference import TiledDetector
 from active_learning.network.training_failures import failures_explained
 from active_learning.system.log import logger
 from detectron2.config import CfgNode
@@ -21,6 +23,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_context, inference_on_dataset
 from detectron2.utils import comm
 from detectron2.utils.memory import retry_with_empty_cache
+
+MOST_IN_TILES = 10**6  # detections of a large image, more than there are
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def evaluate(model: nn.Module, cfg: CfgNode, dataset: str, thresholds: Sequence[
     Raises:
         MaskALError: names the image that cannot be read, or at which the network failed.
     """
-    evaluators = _ForEachThreshold([COCOEvaluator(dataset, tasks=("bbox", "segm")) for _ in thresholds], thresholds)
+    evaluators = _ForEachThreshold([coco_evaluator(cfg, dataset) for _ in thresholds], thresholds)
     loader = evaluation_loader(cfg, dataset, "testing")
     logger.info("Measuring the mAP on %d images", len(loader))
     with _score_threshold(model, min(thresholds)):
@@ -54,6 +58,12 @@ def evaluate(model: nn.Module, cfg: CfgNode, dataset: str, thresholds: Sequence[
     if not comm.is_main_process():
         return []
     return [scores_of(results[str(index)].get("segm", {}), dataset) for index in range(len(thresholds))]
+
+
+def coco_evaluator(cfg: CfgNode, dataset: str) -> COCOEvaluator:
+    """Of boxes and masks; in large images more objects count than COCO's 100."""
+    most = MOST_IN_TILES if is_tiled(cfg) else None
+    return COCOEvaluator(dataset, tasks=("bbox", "segm"), max_dets_per_image=most)
 
 
 def run_inference(model: nn.Module, cfg: CfgNode, loader: NamingLoader, evaluator: DatasetEvaluator) -> dict[str, Any]:
@@ -64,6 +74,8 @@ def run_inference(model: nn.Module, cfg: CfgNode, loader: NamingLoader, evaluato
     """
     with failures_explained(cfg, loader, training=False):
         network = for_inference(model, cfg)
+        if is_tiled(cfg):
+            network = TiledDetector(network, cfg)
         with inference_context(network):
             return inference_on_dataset(retry_with_empty_cache(network), loader, evaluator)
 

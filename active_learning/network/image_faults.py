@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from active_learning.errors import MaskALError, first_line
+from active_learning.network.model_input import TileInputs, is_tiled
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.progress import progress
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_test_loader, build_detection_train_loader
+from detectron2.data.detection_utils import check_image_size
 from detectron2.utils import comm
 
 FAULT = "fault"  # the key of a record whose image cannot be used
@@ -24,13 +28,28 @@ class FaultKeepingMapper:
     """A `DatasetMapper` that adds the fault to the record where the image, or an annotation of it, cannot be used."""
 
     def __init__(self, cfg: CfgNode, is_train: bool) -> None:
-        self._map: Callable[[dict[str, Any]], dict[str, Any]] = DatasetMapper(cfg, is_train)
+        self._map: Callable[[dict[str, Any]], dict[str, Any]] = (
+            TileMapper(cfg) if is_tiled(cfg) and not is_train else DatasetMapper(cfg, is_train)
+        )
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         try:
             return self._map(record)
         except Exception as error:  # noqa: BLE001 (decoders raise what they like; all of it is reported)
             return {**record, FAULT: _fault(str(record["file_name"]), error)}
+
+
+class TileMapper:
+    """Adds the tiles of a large image to its record: `TileInputs`, in the place of pixels."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self.cfg = cfg
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Raises as `DatasetMapper`."""
+        inputs = TileInputs(Path(record["file_name"]), self.cfg)
+        check_image_size(dict(record), np.empty((inputs.height, inputs.width, 0)))
+        return {key: value for key, value in record.items() if key != "annotations"} | inputs.content()
 
 
 def _fault(image: str, error: Exception) -> str:

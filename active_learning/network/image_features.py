@@ -17,6 +17,7 @@ from torch import nn
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.inference_copy import inference_copy
+from active_learning.network.model_input import TileInputs, tile_name
 from active_learning.network.precision import use_exact_float32
 from active_learning.network.training_failures import GO_ON, inference_remedy
 from active_learning.network.weights_files import backbone_filled
@@ -60,6 +61,8 @@ class ImageFeatures:
         Raises:
             MaskALError: the GPU's memory is too small for it.
         """
+        if "tiles" in model_input:
+            return self._of_tiles(name, model_input["tiles"])
         found = none_if_cuda_oom(self._features, model_input)
         if found is None:
             raise MaskALError(
@@ -67,6 +70,11 @@ class ImageFeatures:
                 f"{inference_remedy(self._cfg)}, or set initial_choice: random. {GO_ON}"
             )
         return found
+
+    def _of_tiles(self, name: str, inputs: TileInputs) -> npt.NDArray[np.float32]:
+        areas = [tile.visible_area(inputs.height, inputs.width) for tile in inputs.tiles]
+        features = [self(tile_name(name, one.tile, inputs.tiles), one.content) for one in inputs]
+        return np.average(np.stack(features), axis=0, weights=areas).astype(np.float32)
 
     @torch.no_grad()
     def _features(self, model_input: Mapping[str, Any]) -> npt.NDArray[np.float32]:

@@ -23,8 +23,10 @@ from active_learning.network.detection_crops import cut_detections
 from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.image_features import channel_means
 from active_learning.network.inference_copy import half_type, inference_copy
+from active_learning.network.model_input import is_tiled, tile_settings
 from active_learning.network.proposal_screening import log_odds, noise, screened
 from active_learning.network.seeded_dropout import SeededDropout, active_dropout, pass_streams
+from active_learning.network.tiled_inference import forward_passes_of_tiles
 from active_learning.network.training_failures import GO_ON, inference_remedy
 from active_learning.sampling.observations import Detection, ForwardPasses
 from active_learning.system.log import logger
@@ -90,6 +92,7 @@ class MonteCarloDropout:
             "nms_threshold": heads.NMS_THRESH_TEST,
             "image_sizes": [self.cfg.INPUT.MIN_SIZE_TEST, self.cfg.INPUT.MAX_SIZE_TEST],
             "mixed_precision": self.cfg.SOLVER.AMP.ENABLED,
+            **({"tiles": tile_settings(self.cfg)} if is_tiled(self.cfg) else {}),
         }
 
     @torch.no_grad()
@@ -97,12 +100,15 @@ class MonteCarloDropout:
         """The passes over one image; where the GPU's memory is too small, with less of it at once from then on.
 
         Args:
-            name: of the image; what is dropped depends on it, beside the seed.
+            name: of the image; what is dropped depends on it, beside the seed, and in a large image on the tile.
             model_input: of the image (`read_input`); detections are in pixels of its file.
 
         Raises:
-            MaskALError: the memory is too small for what cannot be divided, such as the backbone on the whole image.
+            MaskALError: the memory is too small for what cannot be divided, such as the backbone on the whole image;
+                UnreadableImageError: of a large image, a tile cannot be read.
         """
+        if "tiles" in model_input:
+            return forward_passes_of_tiles(self, name, model_input["tiles"])
         was_whole = False
         while True:
             found = none_if_cuda_oom(self._forward_passes, name, model_input)

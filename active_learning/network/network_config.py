@@ -95,6 +95,7 @@ def network_without_device(settings: Settings, experiment: Experiment) -> CfgNod
     heads.NMS_THRESH_TEST = float(settings.nms_threshold)
     _set_image_sizes(cfg, settings)
     cfg.INPUT.MAX_PIXELS = settings.most_pixels
+    cfg.INPUT.TILE_SIZE, cfg.INPUT.TILE_OVERLAP = settings.tile_size or 0, float(settings.tile_overlap)  # 0: no tiles
     cfg.DATALOADER.NUM_WORKERS = settings.num_workers
     cfg.SEED = experiment.seed
     return cfg

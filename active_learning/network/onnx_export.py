@@ -11,6 +11,7 @@ import yaml
 
 from active_learning.errors import MaskALError
 from active_learning.network.inference_copy import inference_copy
+from active_learning.network.model_input import is_tiled, tile_settings
 from active_learning.network.prediction import load_network
 from active_learning.system.written_files import own_draft, write_own
 from detectron2.config import CfgNode
@@ -138,5 +139,6 @@ def describe(cfg: CfgNode, classes: Sequence[str], file: str, *, pasted_masks: b
         "nms_threshold": heads.NMS_THRESH_TEST,
         "mask_threshold": MASK_THRESHOLD,
         "most_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
+        **({"tiles": dict(zip(("size", "overlap"), tile_settings(cfg), strict=True))} if is_tiled(cfg) else {}),
         "outputs": outputs,
     }

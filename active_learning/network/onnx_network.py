@@ -99,7 +99,7 @@ class OnnxNetwork:
         places = np.arange(count, 0, -1, dtype=np.float32) / count
         ranks = graph.where(_has_area(boxes, rpn.min_box_size), places, np.float32(0)).unsqueeze(1)
         most = graph.constant(np.array([count]))
-        found = graph.add("NonMaxSuppression", boxes, ranks, most, _floats(rpn.nms_thresh), _floats(0))
+        found = graph.add("NonMaxSuppression", boxes, ranks, most, overlap_limit(rpn.nms_thresh), _floats(0))
         rows = found.rows(0, axis=1) * count + found.rows(2, axis=1)
         best = self._best(logits.rows(rows), kept)[1]
         number = graph.add("Min", rows.side(0), kept)
@@ -133,7 +133,7 @@ class OnnxNetwork:
         boxes = self._clip(corrected(graph, deltas, proposals.unsqueeze(1), predictor.box2box_transform), size)
         boxes = graph.add("Expand", boxes, np.array([1, classes, 4])).reshape(1, -1, 4)
         most = predictor.test_topk_per_image
-        limits = np.array([most if most >= 0 else 2**31 - 1]), _floats(predictor.test_nms_thresh)
+        limits = np.array([most if most >= 0 else 2**31 - 1]), overlap_limit(predictor.test_nms_thresh)
         found = graph.add("NonMaxSuppression", boxes, scores, *limits, _floats(predictor.test_score_thresh))
         pairs = found.rows(2, axis=1)  # row and class of a proposal, row by row
         return boxes.reshape(-1, 4).rows(pairs), scores.reshape(-1).rows(pairs), graph.add("Mod", pairs, classes)
@@ -242,6 +242,13 @@ def _size_for_network(graph: Graph, size: Size, shorter: int, longest: int) -> S
 
 def _floats(*values: float) -> npt.NDArray[np.float32]:
     return np.array(values, np.float32)
+
+
+def overlap_limit(threshold: float) -> npt.NDArray[np.float32]:
+    """Suppression's threshold (1,), rounded down: torchvision compares an overlap with a float64 on a processor, so
+    that one of float32(0.2), which is above 0.2, is too much."""
+    rounded = np.float32(threshold)
+    return _floats(float(np.nextafter(rounded, np.float32(-1)) if float(rounded) > threshold else rounded))
 
 
 def _places(graph: Graph, condition: Value) -> Value:

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from active_learning.annotations import Annotation, Bitmap, Instance
-from active_learning.errors import MaskALError
-from active_learning.network.detection_crops import cut_masks
+from active_learning.network.batch_inference import detect_batch, masks_as_crops
 from active_learning.network.image_batches import ImageInput, UnreadableImage, read_images, same_shape_batches
 from active_learning.network.inference_copy import for_inference
+from active_learning.network.model_input import is_tiled
+from active_learning.network.tiled_inference import TiledDetector
+from active_learning.tiles.reading import UnreadableImageError
 from detectron2.config import CfgNode
 from detectron2.structures import Instances
-from detectron2.utils.memory import is_cuda_out_of_memory, none_if_cuda_oom
 
 
 class PreLabeller:
@@ -59,40 +59,24 @@ class PreLabeller:
                 else:
                     unreadable.append(image)
 
-        for batch in same_shape_batches(readable(), self.batch_size):
-            for image, detections in zip(batch, self._detect(batch), strict=True):
-                yield self._annotation(image, detections)
+        if is_tiled(self.cfg):
+            yield from map(self._of_tiles, readable())
+        else:
+            for batch in same_shape_batches(readable(), self.batch_size):
+                for image, detections in zip(batch, detect_batch(self.model, batch), strict=True):
+                    yield self._annotation(image, detections)
         yield from unreadable
 
-    def _detect(self, batch: Sequence[ImageInput]) -> list[Instances]:
-        """Image by image where the memory is too small for the batch, and each once more with the cache emptied."""
-        found = none_if_cuda_oom(self._infer, batch)
-        if found is not None:
-            return found
-        if len(batch) > 1:
-            return [self._detect([image])[0] for image in batch]
-        try:
-            return self._infer(batch)
-        except RuntimeError as error:
-            if not is_cuda_out_of_memory(error):
-                raise
-            raise MaskALError(
-                f"{batch[0].name}: the GPU's memory is too small for this image; "
-                "lower image_max_size and image_min_size, or use the CPU"
-            ) from error
-
-    @torch.no_grad()
-    def _infer(self, batch: Sequence[ImageInput]) -> list[Instances]:
-        """At the network's resolution, masks inside their boxes: whole masks of all images would take much memory."""
-        found: list[Instances] = self.model.inference([image.content for image in batch], do_postprocess=False)
-        return found
-
     def _annotation(self, image: ImageInput, detections: Instances) -> Annotation:
-        height, width = image.content["height"], image.content["width"]
-        found = none_if_cuda_oom(cut_masks, detections, height, width)
-        if found is None:
-            found = cut_masks(detections.to("cpu"), height, width)
-        return Annotation(image.name, height, width, tuple(instances_of(found, self.classes, self.wanted)))
+        found = masks_as_crops(detections, image.content["height"], image.content["width"])
+        return Annotation(image.name, *found.image_size, tuple(instances_of(found, self.classes, self.wanted)))
+
+    def _of_tiles(self, image: ImageInput) -> Annotation | UnreadableImage:
+        try:
+            found = TiledDetector(self.model, self.cfg).detect(image.content["tiles"])
+        except UnreadableImageError as error:
+            return UnreadableImage(image.name, str(error))
+        return Annotation(image.name, *found.image_size, tuple(instances_of(found, self.classes, self.wanted)))
 
 
 def instances_of(detections: Instances, classes: Sequence[str], wanted: frozenset[str]) -> Iterator[Instance]:

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-import detectron2.data.transforms as T
 from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+from active_learning.network.model_input import TileInputs, is_tiled, network_input
 from active_learning.network.precision import use_exact_float32
 from active_learning.network.weights_files import UNREADABLE, missing_weights
 from active_learning.system.image_files import image_error
@@ -71,24 +71,20 @@ def load_all_weights(model: nn.Module, path: str) -> None:
 def read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
     """The model's input: `image` (3, h, w) uint8, resized as for testing, `height` and `width` of the file in pixels.
 
+    Where the network sees images tile by tile, `tiles`, a `TileInputs`, stands in the place of `image`.
+
     Raises:
         MaskALError: the file is no image that can be read.
     """
+    if is_tiled(cfg):
+        return TileInputs(path, cfg).content()
     most_pixels = cfg.INPUT.get("MAX_PIXELS")
     try:
         with pixel_limit(most_pixels):
-            return _read_input(path, cfg)
+            return network_input(detection_utils.read_image(os.fspath(path), format=cfg.INPUT.FORMAT), cfg)
     except IMAGE_ERRORS as error:
         reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise image_error(path, reason, most_pixels) from error
-
-
-def _read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
-    image = detection_utils.read_image(os.fspath(path), format=cfg.INPUT.FORMAT)
-    resize = T.ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
-    resized = resize.get_transform(image).apply_image(image)
-    tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)))
-    return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
 
 
 def read_picture(path: Path, most_pixels: int) -> npt.NDArray[np.uint8]:

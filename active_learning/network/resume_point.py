@@ -107,5 +107,8 @@ def _description(cfg: CfgNode) -> str:
     cfg = cfg.clone()
     cfg.MODEL.pop("CPU_KERNELS", None)  # only rounding depends on it
     cfg.INPUT.pop("MAX_PIXELS", None)  # only which images are refused
+    if not cfg.INPUT.get("TILE_SIZE"):
+        for key in ("TILE_SIZE", "TILE_OVERLAP"):  # of no effect, and unknown to earlier versions
+            cfg.INPUT.pop(key, None)
     text: str = cfg.dump()
     return text

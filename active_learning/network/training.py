@@ -11,6 +11,7 @@ from fvcore.common.param_scheduler import ExponentialParamScheduler
 from torch import nn
 
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
+from active_learning.network.evaluation import coco_evaluator
 from active_learning.network.image_faults import NamingLoader, evaluation_loader, train_loader
 from active_learning.network.precision import use_exact_float32
 from active_learning.network.resume_point import KEPT, ResumePoint
@@ -171,7 +172,7 @@ class MaskALTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:
-        return COCOEvaluator(dataset_name, tasks=("bbox", "segm"))
+        return coco_evaluator(cfg, dataset_name)
 
     @classmethod
     def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:

@@ -96,6 +96,8 @@ def _plan(settings: Settings, experiment: Experiment, start: Start, mean: float)
         title += f"\nIt has begun: loop {start.loop} of {len(experiment.pool_sizes)}, phase {start.phase}"
     if settings.budget == "objects":
         title += f"\nThe budget counts objects; train sizes {_estimate(mean)}"
+    if settings.tile_size:
+        title += "\nIterations are those of so many images; a training counts tiles, so that it may have more"
     return title + "\n" + (tabulate(rows, headers=["loop", "train size", "iterations"]) if rows else "No training left")
 
 

@@ -21,6 +21,7 @@ from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_imag
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import network_without_device, pretrained_weights, read_network
 from active_learning.run.data import MEASURED, SPLITS, without_object
+from active_learning.run.large_images import describe_large_images, describe_tiles
 from active_learning.run.near_duplicates import describe_near_duplicates
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
@@ -36,6 +37,7 @@ from active_learning.system.written_files import files_of_others
 from detectron2.utils.file_io import cached_file
 
 HEADERS_READ = 1000  # of the images of a folder that have no annotation; the others' are read with it
+SIZES_READ = 100  # the same, to find large ones
 WARNINGS_SHOWN = 20
 GOES_ON_FROM_IT = (
     "The run goes on from these weights: put the file back (is its drive connected?), or start over with --fresh"
@@ -266,6 +268,21 @@ def _headers(project: Project) -> Iterator[Finding]:
                 yield Finding(str(error))
 
 
+def _large_images(project: Project) -> Iterator[Finding]:
+    """Of images without an annotation, a few are looked at."""
+    try:
+        cfg = network_without_device(project.settings, project.settings.experiments()[0])
+    except MaskALError:  # which `_network` reports
+        return
+    yield from (Finding(text, Kind.NOTE) for text in describe_tiles(cfg))
+    for split, reading in project.readings.items():
+        folder, sizes = project.snapshots[split].folder, dict(reading.sizes)
+        for name in reading.bare[:: max(len(reading.bare) // SIZES_READ, 1)]:
+            with suppress(MaskALError):  # which `_headers` reports
+                sizes[name] = image_size(folder / name, project.settings.most_pixels)
+        yield from (Finding(text, Kind.NOTE) for text in describe_large_images(folder, sizes, cfg))
+
+
 def _pixels(project: Project) -> Iterator[Finding]:
     """All images, decoded and resized as for the network."""
     from active_learning.network.image_batches import UnreadableImage, read_images
@@ -275,6 +292,7 @@ def _pixels(project: Project) -> Iterator[Finding]:
         cfg = network_without_device(settings, settings.experiments()[0])
     except MaskALError:  # which `_network` reports
         return
+    cfg.INPUT.TILE_SIZE = 0  # tiles are decoded later, where they are used
     for snapshot in project.snapshots.values():
         images = read_images(snapshot.folder, snapshot.images, cfg)
         total = len(snapshot.images)
@@ -376,6 +394,7 @@ CHECKS = (
     Check(_nothing_to_train_on, at_start=False),
     Check(_headers, at_start=False),
     Check(_not_writable, at_start=False),
+    Check(_large_images, at_start=False),
     Check(_near_duplicates, at_start=False),
     Check(_pixels, at_start=False, deep=True),
 )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from active_learning.dataset.coco import DatasetSummary
 from active_learning.run.data import RunData
 from active_learning.run.output_files import OutputFiles
+from active_learning.run.training_tiles import NAME as TILES
+from active_learning.run.training_tiles import cut_training_images
 from active_learning.run.weights import start_weights, weights_of
 from active_learning.settings import Experiment, Settings
 from active_learning.system.processes import run_on_all_ranks
@@ -37,8 +39,9 @@ class RunNetwork:
 
         return network_config(self.settings, self.experiment)
 
-    def train(self, loop: int, summary: DatasetSummary, best_ap: float) -> float:
-        """Trains on the images of `train.json`, which `summary` counts; the best weights become those of the loop.
+    def train(self, loop: int, images: Sequence[str], summary: DatasetSummary, best_ap: float) -> float:
+        """Trains on the images of `train.json`, which `summary` counts, or on their tiles; the best weights become
+        those of the loop.
 
         Args:
             best_ap: the best mask AP on the validation images so far, in percent.
@@ -51,22 +54,26 @@ class RunNetwork:
         before = self.files.best_model(loop - 1) if loop > 0 else None
         return run_on_all_ranks(
             train,
-            self._training_config(loop, summary),
+            self._training_config(loop, images, summary),
             best_model=self.files.best_model(loop),
             best_ap=best_ap,
             final_model=self.files.final_model,
             best_before=before if before and before.exists() else None,
         )
 
-    def _training_config(self, loop: int, summary: DatasetSummary) -> CfgNode:
+    def _training_config(self, loop: int, images: Sequence[str], summary: DatasetSummary) -> CfgNode:
         from active_learning.network.network_config import training_config
 
+        dataset = self.data.register("train")
+        if self.settings.tile_size:
+            dataset, folder = TILES, self.files.training_tiles
+            summary = cut_training_images(self.data, images, folder, self.config, self.experiment.seed)
         config = training_config(
             self.config,
             self.settings,
             image_count=summary.images,
             class_images=summary.images_with,
-            train_dataset=self.data.register("train"),
+            train_dataset=dataset,
             val_dataset=self.data.register("val"),
             weights=start_weights(self.settings, self.files, loop),
             output_dir=self.files.training_log(loop),

@@ -66,6 +66,11 @@ class OutputFiles:
         """Folder of metrics.json and the TensorBoard events of one training."""
         return self.weights / f"training{loop:03d}"
 
+    @property
+    def training_tiles(self) -> Path:
+        """Folder of the tiles of the training images; it goes when the run has finished."""
+        return self.weights / "tiles"
+
     def train_files(self, loop: int) -> Path:
         return self.results / f"trainfiles_iteration{loop:03d}.txt"
 

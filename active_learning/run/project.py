@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ class Reading:
         objects: of each class, those that are found.
         bare: names of the images without an annotation.
         faults, warnings: of annotations and of their images, each with file, place and reason.
+        sizes: (height, width) of the images with a good annotation.
         odd: annotated objects that look wrong, each with file, place and reason, the surest first.
     """
 
@@ -52,6 +53,7 @@ class Reading:
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
     odd: tuple[str, ...] = ()
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def annotated(self) -> int:
@@ -142,4 +144,5 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot, checks_labels:
     bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
     odd = [f"{pairs[one.image]}: {named(entries[one.image], one.number)}: {one.oddity}: {one.expected}"
            for one in odd_objects(entries.values() if checks_labels else ()) if one.certainty >= LIKELY]  # fmt: skip
-    return Reading(len(snapshot.images), objects_in, objects, bare, tuple(faults), tuple(warnings), tuple(odd))
+    sizes = {name: (entry.height, entry.width) for name, entry in entries.items()}
+    return Reading(len(snapshot.images), objects_in, objects, bare, tuple(faults), tuple(warnings), tuple(odd), sizes)

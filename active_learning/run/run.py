@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from active_learning.annotating.request import Predict
 from active_learning.dataset.absence import absence_error
+from active_learning.dataset.tile_files import remove_tiles
 from active_learning.network.network_config import training_iterations
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
@@ -183,6 +184,7 @@ class Run:
             raise
 
     def finish(self, reason: str) -> None:
+        remove_tiles(self.files.training_tiles)
         self.state.why_finished = reason
         self.save(phase="finished")
 

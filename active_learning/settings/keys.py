@@ -31,6 +31,7 @@ MOST_IN_A_LIST = 100  # experiments, steps of a schedule, seeds: each is a run o
 MOST_CLASSES = 2_000  # a mask of each for every detection: some GB; LVIS has 1203
 MOST_PASSES = 1_000  # detections of all passes over an image are held together
 LARGEST_SIDE = 8_192  # pixels; feature maps of larger images take more memory than machines have
+SMALLEST_TILE = 64  # pixels; an image of smaller ones is ten thousands of tiles
 LARGEST_BATCH = 1_024  # of images that are held, and passed through the network, together
 MOST_WORKERS = 128  # processes of some hundred MB
 LONGEST_TEXT = 1_000  # bytes; file systems take paths of 1024 and more
@@ -166,6 +167,7 @@ Iterations = Annotated[Int, Field(ge=1, le=MOST_ITERATIONS)]
 IterationsOrNone = Annotated[Int, Field(ge=0, le=MOST_ITERATIONS)]
 Images = Annotated[Int, Field(ge=1, le=MOST_IMAGES)]
 Side = Annotated[Int, Field(ge=32, le=LARGEST_SIDE)]
+TileSide = Annotated[Int, Field(ge=SMALLEST_TILE, le=LARGEST_SIDE)]
 Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 FilePath = Annotated[Path, PlainValidator(_path)]
@@ -199,6 +201,8 @@ class SettingsKeys(pydantic.BaseModel):
     pretrained_weights: Text = ZOO_NETWORK
     image_min_size: Side | None = None
     image_max_size: Side | None = None
+    tile_size: TileSide | None = None
+    tile_overlap: Annotated[Float, Field(ge=0, le=0.5)] = 0.2  # a share of tile_size
     max_image_megapixels: Annotated[Int, Field(ge=1, le=1000)] = 250
 
     cuda_visible_devices: Annotated[str, PlainValidator(_devices)] = "0"

@@ -21,6 +21,11 @@ class Tile:
         """x0, y0, x1, y1: its columns x0..x1-1 and rows y0..y1-1 that lie in an image of that size."""
         return self.x, self.y, min(self.x + self.size, width), min(self.y + self.size, height)
 
+    def visible_area(self, height: int, width: int) -> int:
+        """Pixels of it that lie in an image of that size."""
+        x0, y0, x1, y1 = self.bounds(height, width)
+        return (x1 - x0) * (y1 - y0)
+
 
 def tiles_of(height: int, width: int, size: int, overlap: float) -> list[Tile]:
     """Tiles that cover an image of that size, row by row.

@@ -74,7 +74,9 @@ def find_objects(study: Study) -> list[Match]:
     from active_learning.network.object_features import object_features
     from active_learning.network.prediction import detect, load_network, read_input
 
-    model = load_network(study.cfg, study.weights)
+    cfg = study.cfg.clone()
+    cfg.INPUT.TILE_SIZE = 0  # objects of large images are compared as they are in the whole image
+    model = load_network(cfg, study.weights)
     classes = study.settings.classes
     found = []
     files = pair_annotations(study.folder, study.images)
@@ -82,7 +84,7 @@ def find_objects(study: Study) -> list[Match]:
         path = study.folder / name
         annotation = read_annotation(files[name], image=name, size=image_size(path), within=study.folder)
         objects = [one for one in annotation.instances if one.label in classes]
-        model_input = read_input(path, study.cfg)
+        model_input = read_input(path, cfg)
         detected = detect(model, model_input)
         size = model_input["height"], model_input["width"]
         masks = np.stack([instance_mask(one, *size) for one in objects]) if objects else np.zeros((0, *size), bool)

@@ -285,15 +285,18 @@ def _precision_of(evaluation: Any, max_dets: list[int], img_ids: Sequence[int] |
 def instances_to_coco_json(instances: Instances, img_id: int) -> list[dict]:
     """The N instances of one image in COCO's results format.
 
-    They have pred_boxes, scores (N), pred_classes (N) and perhaps pred_masks (NxHxW, bool). Gives N dicts: image_id,
-    category_id, bbox (x0, y0, width, height), score and, with masks, segmentation (run lengths).
+    They have pred_boxes, scores (N), pred_classes (N) and perhaps pred_masks: NxHxW bool, or something that has N
+    `run_lengths`, where images are too large for that. Gives N dicts: image_id, category_id, bbox (x0, y0, width,
+    height), score and, with masks, segmentation (run lengths).
     """
     instances = instances.to("cpu")
     boxes = BoxMode.convert(instances.pred_boxes.tensor, BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
     columns = zip(instances.pred_classes.tolist(), boxes.tolist(), instances.scores.tolist(), strict=True)
     results = [{"image_id": img_id, "category_id": kind, "bbox": box, "score": score} for kind, box, score in columns]
     if results and instances.has("pred_masks"):
-        for result, run_lengths in zip(results, _encode(instances.pred_masks), strict=True):
+        masks = instances.pred_masks
+        encoded = masks.run_lengths if hasattr(masks, "run_lengths") else _encode(masks)
+        for result, run_lengths in zip(results, encoded, strict=True):
             result["segmentation"] = run_lengths
     return results
 

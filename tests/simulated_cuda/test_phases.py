@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import warnings
 
+import cv2
 import pytest
 import torch
 
@@ -204,6 +205,23 @@ def test_pre_labels(cuda, make_cfg, make_model, image_folder):
     annotations = list(label(image_folder, IMAGES))
     check(cuda, PRE_LABELS, units=len(IMAGES))
     assert all(annotation.instances for annotation in annotations)
+
+
+def test_tiles(cuda, make_cfg, make_model, tmp_path):
+    """An image of four tiles, pre-labelled and sampled: for each tile as for an image."""
+    cfg = make_cfg(tile_size=64, tile_overlap=0.2)
+    pixels = torch.randint(0, 255, (100, 100, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    cv2.imwrite(str(tmp_path / "large.png"), pixels.numpy())
+    model = make_model(cfg)
+    cuda.reset()
+    (annotation,) = PreLabeller(model, cfg, CLASSES)(tmp_path, ["large.png"])
+    check(cuda, INFERENCE, units=4)
+    assert (annotation.height, annotation.width) == (100, 100) and annotation.instances
+    sampler = MonteCarloDropout(model, cfg, passes=2, seed=0)
+    cuda.reset()
+    found = sampler.forward_passes("large.png", read_input(tmp_path / "large.png", cfg))
+    check(cuda, SAMPLING["FPN", 4], units=4)
+    assert all(found.passes)
 
 
 def test_auto_annotate(cuda, project):

@@ -10,6 +10,7 @@ import pytest
 from active_learning.acquisition.explain import explain
 from active_learning.acquisition.explanation import Explanation, Pixels
 from active_learning.sampling.observations import Detection, ForwardPasses, Mask
+from active_learning.tiles.grid import tiles_of
 
 CLASSES = ["healthy", "Blüte <b>"]
 RULE = {"iou_threshold": 0.5, "mode": "mean"}
@@ -61,6 +62,27 @@ def test_votes_and_boxes_of_the_passes():
 def test_the_least_certain_object_comes_first():
     explanation, _ = explained((detection(5, 5, 10, 10), detection(30, 5, 20, 20)), (detection(5, 5, 10, 10),))
     assert [one.occurrence for one in explanation.objects] == [0.5, 1.0]
+
+
+def test_of_a_large_image_the_tile_with_the_least_certain_object_is_shown():
+    sure, unsure = detection(5, 5, 10, 10), detection(44, 8, 10, 10)
+    forward_passes = ForwardPasses(((sure, unsure), (sure,)), np.zeros(3, dtype=np.float32), 40, 60)
+    tiles = tiles_of(40, 60, 30, 0.2)
+    explanation, heat = explain("a.png", forward_passes, CLASSES, tiles=tiles, **RULE)
+    assert (explanation.tile, explanation.height, explanation.width) == ((30, 0), 30, 30)
+    assert [one.boxes for one in explanation.objects] == [((14, 8, 24, 18),)]
+    assert heat.shape == (30, 30, 4)
+    assert heat[12, 18, 3] == 180
+    assert explanation.certainty == pytest.approx(explained((sure, unsure), (sure,))[0].certainty)
+
+
+def test_an_image_of_one_tile_is_shown_whole():
+    passes = ((detection(5, 5, 10, 10),),)
+    whole = explained(*passes)[0]
+    forward_passes = ForwardPasses(passes, np.zeros(3, dtype=np.float32), 40, 60)
+    tiled, heat = explain("a/b ü.png", forward_passes, CLASSES, tiles=tiles_of(40, 60, 64, 0.2), **RULE)
+    assert (tiled.tile, tiled.objects) == (None, whole.objects)
+    assert heat.shape == (64, 64, 4)  # with what lies beyond the image
 
 
 def test_the_map_is_hot_where_half_of_the_passes_agree():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,19 @@ def test_fields_stay_as_they_are(tmp_path: Path):
     write_explanations(tmp_path, [(EXPLANATION, PICTURE, SPREAD)])
     (document,) = json.loads((tmp_path / "why.json").read_text(encoding="utf-8"))
     assert list(document) == [
-        *("image", "certainty", "mode", "passes", "height", "width", "objects", "picture", "spread"),
+        *("image", "certainty", "mode", "passes", "height", "width", "objects", "picture", "spread", "tile"),
     ]
     assert list(document["objects"][0]) == [
         *("semantic", "mask", "box", "occurrence", "certainty", "boxes", "votes", "passes"),
     ]
+    del document["tile"]  # an earlier version knew none
+    (tmp_path / "why.json").write_text(json.dumps([document]), encoding="utf-8")
+    assert [one.tile for one in read_explanations(tmp_path)] == [None]
+
+
+def test_the_place_of_a_tile_is_kept(tmp_path: Path):
+    write_explanations(tmp_path, [(replace(EXPLANATION, tile=(30, 0)), PICTURE, SPREAD)])
+    assert [one.tile for one in read_explanations(tmp_path)] == [(30, 0)]
 
 
 def test_a_folder_that_is_not_complete_is_passed_over(tmp_path: Path):

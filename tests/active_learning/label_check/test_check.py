@@ -188,18 +188,3 @@ def test_a_persons_file_of_that_name_is_kept(run: Run, passes: FakePasses):
     run.files.label_findings.write_text("mine", encoding="utf-8")
     check_measured_images(run)
     assert Path(f"{run.files.label_findings}.orig").read_text(encoding="utf-8") == "mine"
-
-
-def test_what_the_network_detected_is_read_back_as_it_was(run: Run, passes: FakePasses):
-    from active_learning.label_check.results import read_detected, write_detected
-
-    passes.missing = {"val/00.png"}
-    images = passes(run, {"val": ["00.png", "01.png"]}, 0)
-    write_detected(run.files, 0, images)
-    again = read_detected(run.files, 0, 2)
-    assert again is not None
-    for one, other in zip(images, again, strict=True):
-        assert (one.split, one.name, one.height, one.width) == (other.split, other.name, other.height, other.width)
-        for match, same in zip(one.matches, other.matches, strict=True):
-            assert np.allclose(match.probabilities, same.probabilities)
-            assert (match.number, match.box, match.passes, match.iou) == (same.number, same.box, same.passes, same.iou)

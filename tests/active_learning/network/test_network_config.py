@@ -63,6 +63,8 @@ def test_settings_reach_the_network(make_settings):
         dropout_probability=0.3,
         image_min_size=96,
         image_max_size=128,
+        tile_size=512,
+        tile_overlap=0.25,
         seed=7,
         precision="fp32",
     )
@@ -74,6 +76,7 @@ def test_settings_reach_the_network(make_settings):
     assert cfg.MODEL.ROI_MASK_HEAD.NAME == "DropoutMaskHead"
     assert (cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST) == ((96,), 96)
     assert (cfg.INPUT.MAX_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TEST) == (128, 128)
+    assert (cfg.INPUT.TILE_SIZE, cfg.INPUT.TILE_OVERLAP) == (512, 0.25)
     assert (cfg.SEED, cfg.MODEL.DEVICE, cfg.SOLVER.AMP.ENABLED) == (7, "cpu", False)
 
 

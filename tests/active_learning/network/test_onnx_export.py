@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from torch import nn
+from torchvision.ops import nms
 
 import detectron2.data.transforms as T
 from active_learning.errors import MaskALError
@@ -19,10 +20,12 @@ from detectron2.modeling import build_model
 from tests.active_learning.network.conftest import NETWORK
 from tests.docs.markdown import rows
 
-pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
 
-from benchmarks.onnx_export import difference, network_input  # noqa: E402
+from active_learning.network.model_input import network_input  # noqa: E402
+from active_learning.network.onnx_network import overlap_limit  # noqa: E402
+from benchmarks.onnx_export import difference  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZES = [(64, 64), (40, 60), (151, 75), (90, 200), (1, 30)]
@@ -290,3 +293,24 @@ def test_what_is_written_beside_it(make, tmp_path: Path):
     found = run(session_of(exported(model, cfg)), image)
     again = run(onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"]), image)
     assert all(np.array_equal(found[name], again[name]) for name in found) and set(found) == set(facts["outputs"])
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.3, 0.5, 0.7])
+def test_boxes_that_overlap_by_the_threshold_go_as_in_torchvision(threshold: float):
+    """Whole numbers of pixels, as those of anchors, overlap by round numbers."""
+    tenths = round(threshold * 10)
+    apart = 10 - tenths  # of two boxes whose union is 10 wide, and of which 10 x threshold is shared
+    pair = np.array([[0, 0, tenths + apart / 2, 8], [apart / 2, 0, 10, 8]], np.float32) * 16
+    scores = np.array([0.9, 0.8], np.float32)
+    kept = nms(torch.from_numpy(pair), torch.from_numpy(scores), threshold)
+    names = ["boxes", "scores", "most", "overlap"]
+    given = [pair[None], scores[None, None], np.array([10], np.int64), overlap_limit(threshold)]
+    node = onnx.helper.make_node("NonMaxSuppression", names, ["kept"])
+    of = [onnx.helper.np_dtype_to_tensor_dtype(array.dtype) for array in given]
+    inputs = [onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in zip(names, of, strict=True)]
+    outputs = [onnx.helper.make_tensor_value_info("kept", onnx.TensorProto.INT64, None)]
+    graph = onnx.helper.make_graph([node], "suppression", inputs, outputs)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(["kept"], dict(zip(names, given, strict=True)))
+    assert found[:, 2].tolist() == kept.tolist()

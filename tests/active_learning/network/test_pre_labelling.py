@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import weakref
-
 import cv2
 import numpy as np
 import pytest
@@ -9,8 +7,7 @@ import torch
 
 from active_learning.annotations import Annotation
 from active_learning.annotations.contours import instance_mask
-from active_learning.errors import MaskALError
-from active_learning.network.image_batches import ImageInput, UnreadableImage
+from active_learning.network.image_batches import UnreadableImage
 from active_learning.network.pre_labelling import PreLabeller, instances_of
 from active_learning.network.prediction import detect, read_input
 from active_learning.sampling.observations import Mask
@@ -66,35 +63,3 @@ def test_a_folder_is_predicted_as_image_by_image(make_cfg, tmp_path):
         for one, mask in zip(annotation.instances, visible, strict=True):
             differing = instance_mask(one, *alone.image_size) != mask.numpy()
             assert differing.mean() < 0.01
-
-
-class SmallMemory:
-    """Stands for a model on a GPU that holds `room` images."""
-
-    def __init__(self, room: int) -> None:
-        self.room, self.calls = room, []
-        self.made: list[weakref.ref] = []
-
-    def eval(self):
-        return self
-
-    def inference(self, batch, do_postprocess):
-        self.calls.append(len(batch))
-        assert not any(made() is not None for made in self.made)  # nothing of a failed batch is held
-        features = torch.zeros(1)
-        self.made.append(weakref.ref(features))
-        if len(batch) > self.room:
-            raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
-        return [one["number"] for one in batch]
-
-
-def test_too_large_a_batch_goes_image_by_image(make_cfg):
-    batch = [ImageInput(str(number), {"number": number}) for number in range(3)]
-    model = SmallMemory(1)
-    assert PreLabeller(model, make_cfg(), CLASSES)._detect(batch) == [0, 1, 2]
-    assert model.calls == [3, 1, 1, 1]
-
-
-def test_an_image_too_large_for_the_memory_is_named(make_cfg):
-    with pytest.raises(MaskALError, match=r"big\.png: the GPU's memory is too small"):
-        PreLabeller(SmallMemory(0), make_cfg(), CLASSES)._detect([ImageInput("big.png", {})])

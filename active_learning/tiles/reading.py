@@ -1,0 +1,191 @@
+"""The pixels of a tile: of a TIFF only the parts of the file that hold them are decoded, else the whole image, once."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from active_learning.errors import MaskALError
+from active_learning.system.image_files import image_error, image_file, read_size
+from active_learning.system.pixel_limit import pixel_limit
+from active_learning.tiles.grid import Tile
+from detectron2.data.detection_utils import read_image
+from detectron2.utils.image_file import DAMAGED
+
+Pixels = npt.NDArray[np.uint8]
+LARGEST_PART = 2**24  # pixels; of files in larger strips or tiles than that, reading parts saves no memory
+
+
+class UnreadableImageError(MaskALError):
+    """An image file that cannot be read, or cannot be read to its end."""
+
+
+class ImageTiles:
+    """An image file that is open for reading tiles, best row by row: use it in a `with` block.
+
+    A TIFF of 8 bits, grey or RGB, is read in parts, where it is stored in strips or tiles and its compression is known
+    to tifffile (which knows more of them where imagecodecs is installed). Every other image is decoded as a whole. The
+    pixels are in either case those of the engine's `read_image`.
+
+    Args:
+        image_format: "BGR" or "RGB".
+        most_pixels: a larger image is refused; None: the engine's limit.
+
+    Raises:
+        UnreadableImageError: the file cannot be read; so may `read`, where it is damaged further on.
+    """
+
+    def __init__(self, path: Path, image_format: str, most_pixels: int | None = None) -> None:
+        self.path = path
+        self.height, self.width = tiled_size(path, most_pixels)
+        self._most_pixels = most_pixels
+        self._format = image_format
+        self._parts = _TiffParts.of(path, self.height, self.width)
+        self._whole = None if self._parts else self._decoded()
+
+    def __enter__(self) -> ImageTiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._whole = None
+        if self._parts:
+            self._parts.close()
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the file is decoded in parts."""
+        return self._parts is not None
+
+    def read(self, tile: Tile, fill: Sequence[int]) -> Pixels:
+        """(size, size, 3) in the channels of `image_format`; what lies outside of the image has the colour `fill`."""
+        x0, y0, x1, y1 = tile.bounds(self.height, self.width)
+        pixels = np.empty((tile.size, tile.size, 3), dtype=np.uint8)
+        pixels[:] = fill
+        pixels[: y1 - y0, : x1 - x0] = self._window(x0, y0, x1, y1)
+        return pixels
+
+    def _window(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
+        if self._whole is not None:
+            return self._whole[y0:y1, x0:x1]
+        assert self._parts is not None
+        try:
+            window = self._parts.read(x0, y0, x1, y1)
+        except (*DAMAGED, RuntimeError) as error:  # imagecodecs raises RuntimeErrors
+            raise _unreadable(self.path, error) from error
+        return window[..., ::-1] if self._format == "BGR" else window
+
+    def _decoded(self) -> Pixels:
+        try:
+            with pixel_limit(self._most_pixels):
+                return np.asarray(read_image(os.fspath(self.path), format=self._format), dtype=np.uint8)
+        except DAMAGED as error:
+            reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            raise _unreadable(self.path, reason, self._most_pixels) from error
+
+
+def tiled_size(path: Path, most_pixels: int | None = None) -> tuple[int, int]:
+    """(height, width) of an image file, upright, from its header. Raises UnreadableImageError."""
+    try:
+        with image_file(path, most_pixels) as file:
+            return read_size(file)
+    except MaskALError as error:
+        raise UnreadableImageError(str(error)) from error
+
+
+def _unreadable(path: Path, error: Exception, most_pixels: int | None = None) -> UnreadableImageError:
+    return UnreadableImageError(str(image_error(path, error, most_pixels)))
+
+
+class _TiffParts:
+    """A TIFF file that is decoded strip by strip, or tile by tile. Those of the rows that were read last are kept."""
+
+    def __init__(self, file: tifffile.TiffFile) -> None:
+        self._file = file
+        self._page = file.pages.first
+        page = self._page
+        self._height, self._width = (page.tilelength, page.tilewidth) if page.is_tiled else (
+            min(page.rowsperstrip, page.imagelength), page.imagewidth
+        )  # fmt: skip
+        self._columns = math.ceil(page.imagewidth / self._width)
+        self._decoded: dict[int, Pixels] = {}
+
+    @classmethod
+    def of(cls, path: Path, height: int, width: int) -> _TiffParts | None:
+        """None where the file is another, or is not read in parts."""
+        try:
+            file = tifffile.TiffFile(path)
+        except (*DAMAGED, tifffile.TiffFileError):
+            return None
+        try:
+            if _is_plain(file.pages.first, height, width):
+                parts = cls(file)
+                if parts._height * parts._width <= LARGEST_PART:
+                    parts._part(0)
+                    return parts
+        except (*DAMAGED, RuntimeError, ImportError):  # among them: an unknown compression
+            pass
+        file.close()
+        return None
+
+    def close(self) -> None:
+        self._decoded.clear()
+        self._file.close()
+
+    def read(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
+        """(y1 - y0, x1 - x0, 3) red, green, blue."""
+        rows = range(y0 // self._height, math.ceil(y1 / self._height))
+        columns = range(x0 // self._width, math.ceil(x1 / self._width))
+        needed_rows = {index for index in self._decoded if index // self._columns in rows}
+        self._decoded = {index: self._decoded[index] for index in needed_rows}
+        window = np.empty((y1 - y0, x1 - x0, 3), dtype=np.uint8)
+        for row in rows:
+            for column in columns:
+                self._copy(row, column, x0, y0, window)
+        return window
+
+    def _copy(self, row: int, column: int, x0: int, y0: int, window: Pixels) -> None:
+        """What a part and the window, whose corner is at x0, y0, have in common."""
+        part = self._part(row * self._columns + column)
+        top, left = row * self._height, column * self._width
+        upper, lower = max(top, y0), min(top + len(part), y0 + len(window))
+        near, far = max(left, x0), min(left + part.shape[1], x0 + window.shape[1])
+        window[upper - y0 : lower - y0, near - x0 : far - x0] = part[
+            upper - top : lower - top, near - left : far - left
+        ]
+
+    def _part(self, index: int) -> Pixels:
+        """(h, w, 3), or (h, w, 1) of greys."""
+        if index not in self._decoded:
+            page, handle = self._page, self._file.filehandle
+            handle.seek(page.dataoffsets[index])
+            data = handle.read(page.databytecounts[index])
+            if len(data) < page.databytecounts[index]:
+                raise OSError("image file is truncated")
+            decoded, _, shape = page.decode(data, index)
+            if decoded is None:  # a part that is not stored holds zeros
+                decoded = np.zeros(shape, dtype=np.uint8)
+            self._decoded[index] = decoded[0, : shape[1], : shape[2]]
+        return self._decoded[index]
+
+
+def _is_plain(page: tifffile.TiffPage, height: int, width: int) -> bool:
+    """Whether the pixels stand in the file as they are shown: 8 bits, upright, grey from black on, or RGB."""
+    colours = {int(tifffile.PHOTOMETRIC.MINISBLACK): 1, int(tifffile.PHOTOMETRIC.RGB): 3}.get(page.photometric)
+    orientation = page.tags.get(274)
+    return (
+        page.dtype == np.uint8
+        and page.bitspersample == 8
+        and page.samplesperpixel == colours
+        and (colours == 1 or page.planarconfig == tifffile.PLANARCONFIG.CONTIG)
+        and (page.imagelength, page.imagewidth, page.imagedepth) == (height, width, 1)
+        and (orientation is None or orientation.value == 1)
+    )

@@ -1,0 +1,377 @@
+"""What do tiles cost, and what do they find? Large images are stitched from the demo's scenes.
+
+    python benchmarks/tiles.py cost|ap|borders|loop --weights start.pth --out DIR
+
+`--weights` knows heads: benchmarks/savings.py makes such (start.pth in <out>/../start), on scenes of 160 x 120 pixels.
+All networks see heads at the size of that training. Nothing is trained but for `loop`. Protocol, written before the
+first run (benchmarks/results/tiles.md has the results):
+
+- cost: an image of 12,000 x 9,000 pixels, 900 scenes of 400 x 300 (100 different ones), about 2,000 heads; as a JPEG
+  (quality 92), and as a TIFF in tiles of 512 x 512 pixels, compressed (deflate). Tiles of 1,000 pixels, overlap 0.2,
+  seen at 400. Each measurement is a process of its own, on one core. Peak memory (ru_maxrss) beside that of the same
+  for one tile, saved as a file. Time of detecting in the image file, beside the time that the network, and cutting its
+  masks, take for the same tiles, which are then in memory already. Goal: memory grows by no more than the decoded image
+  (324 MB; TIFF: by much less), time by no more than a fifth.
+- ap: 100 scenes of 160 x 120 pixels, none of the training. Mask AP (score threshold 0.05) on the single scenes; on one
+  image of all of them, 1,600 x 1,200, in tiles of 320 with an overlap of 0.2; and on that image in one piece. Goal: in
+  tiles within 1 point of the single scenes. Seams between scenes, where heads stop short, are in the image, in tiles or
+  not: the image in one piece shows what they cost. (They cost more than the tiles. So, after the first run, the same
+  was added with 40 pixels of the network's mean colour between scenes, as each single scene has it around it.)
+- borders: the same image, with tiles of 320 and of 160 (heads have 25 to 65 pixels). Of the heads that at least one
+  tile cuts: how many were found once (one detection of score 0.5 with a mask IoU of 0.5), twice or more often, in
+  pieces (no such detection, but two or more that lie in the head), or not. Beside it, the same heads in the image in
+  one piece. Goal: none twice or in pieces, and as many found.
+- loop: twelve images of 4,000 x 3,000 pixels, each of 100 scenes of 400 x 300, five classes; 6 to train on, 3 to
+  validate, 3 to test, of 50, 20 and 30 different scenes. maskAL.py itself, with a scripted person who annotates what it
+  asks for: 2 images to start from, a loop of 1 image. Tiles as in `cost`, 60 iterations of 2 tiles. Reported: its
+  table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tifffile
+import yaml
+from tabulate import tabulate
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from active_learning.annotations import Annotation, Instance, Part, labelme, read_annotation  # noqa: E402
+from active_learning.annotations.contours import instance_bitmap  # noqa: E402
+from active_learning.dataset.annotation_cache import AnnotationCache  # noqa: E402
+from active_learning.dataset.coco import write_coco_json  # noqa: E402
+from active_learning.dataset.image_folder import find_images  # noqa: E402
+from active_learning.sampling.observations import Mask  # noqa: E402
+from active_learning.settings import Settings  # noqa: E402
+from active_learning.tiles.grid import Tile, tiles_of  # noqa: E402
+from demo.heads import CLASSES  # noqa: E402
+
+HEAD = ("head",)
+SMALL, LARGE = (160, 120), (400, 300)  # width, height of a scene
+TILE, SEEN = 1000, 400
+OVERLAP = 0.2
+SCORE, IOU = 0.5, 0.5
+GREY, GAP = (104, 117, 124), 40  # the network's mean colour, which it takes for nothing
+
+
+def draw_scenes(out: Path, size: tuple[int, int], count: int) -> list[Path]:
+    """Images of different scenes with LabelMe files beside them, drawn once."""
+    folder = out / f"scenes_{size[0]}x{size[1]}"
+    options = {
+        "--out": folder,
+        "--images": 1,
+        "--val": 1,
+        "--test": count,
+        "--seed": 7,
+        "--size": f"{size[0]}x{size[1]}",
+    }
+    words = [str(word) for option in options.items() for word in option]
+    subprocess.run([sys.executable, str(ROOT / "demo" / "make_dataset.py"), *words], check=True)
+    return sorted((folder / "test").glob("*.jpg"))
+
+
+def stitch(scenes: Sequence[Path], columns: int, rows: int, target: Path, *, one_class: bool, gap: int = 0) -> int:
+    """Writes an image of these scenes, which repeat where they are too few, and its annotation; returns its objects.
+
+    Args:
+        gap: pixels of grey to the right of each scene and below it.
+    """
+    pictures, instances = [], []
+    for place in range(columns * rows):
+        path = scenes[place % len(scenes)]
+        picture = cv2.imread(str(path))
+        assert picture is not None
+        size = picture.shape[:2]
+        picture = cv2.copyMakeBorder(picture, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=GREY)
+        height, width = picture.shape[:2]
+        pictures.append(picture)
+        offset = np.array([place % columns * width, place // columns * height], dtype=np.float64)
+        for one in read_annotation(path.with_suffix(".json"), image=path.name, size=size).instances:
+            parts = tuple(Part(part.exterior + offset) for part in one.parts)
+            instances.append(Instance(HEAD[0] if one_class else one.label, parts))
+    pixels = np.vstack([np.hstack(pictures[row * columns : (row + 1) * columns]) for row in range(rows)])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix == ".tif":
+        tifffile.imwrite(target, pixels[..., ::-1], tile=(512, 512), compression="zlib", photometric="rgb")
+    else:
+        options = [cv2.IMWRITE_JPEG_QUALITY, 92] if target.suffix == ".jpg" else []
+        target.write_bytes(cv2.imencode(target.suffix, pixels, options)[1].tobytes())
+    height, width = pixels.shape[:2]
+    labelme.write(Annotation(target.name, height, width, tuple(instances)), target.with_suffix(".json"))
+    return len(instances)
+
+
+def network_file(out: Path, proposals: int) -> Path:
+    """The network of start.pth, with proposals and detections for many more heads."""
+    most = {
+        "PRE_NMS_TOPK_TEST": 1000,
+        "POST_NMS_TOPK_TEST": proposals,
+        "PRE_NMS_TOPK_TRAIN": 500,
+        "POST_NMS_TOPK_TRAIN": 300,
+    }
+    base = str(ROOT / "benchmarks" / "savings_network.yaml")
+    document = {"_BASE_": base, "MODEL": {"RPN": most}, "TEST": {"DETECTIONS_PER_IMAGE": 1000}}
+    path = out / f"network{proposals}.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return path
+
+
+def config_of(out: Path, score: float, proposals: int = 1000, **values: Any) -> Any:
+    from active_learning.network.network_config import network_config
+
+    same: dict[str, Any] = {
+        "network_config": str(network_file(out, proposals)),
+        "pretrained_weights": "",
+        "cuda_visible_devices": "cpu",
+    }
+    settings = Settings(**same, classes=HEAD, confidence_threshold=score, num_workers=0, precision="fp32", **values)
+    return network_config(settings, settings.experiments()[0])
+
+
+def in_tiles(size: int, seen: int) -> dict[str, Any]:
+    return {"tile_size": size, "tile_overlap": OVERLAP, "image_min_size": seen, "image_max_size": seen}
+
+
+def detect(cfg: Any, weights: Path, image: Path) -> Any:
+    """Instances with `masks`."""
+    from active_learning.network.model_input import TileInputs
+
+    return _detector(cfg, weights).detect(TileInputs(image, cfg))
+
+
+def _detector(cfg: Any, weights: Path) -> Any:
+    from active_learning.network.inference_copy import for_inference
+    from active_learning.network.prediction import load_network
+    from active_learning.network.tiled_inference import TiledDetector
+
+    return TiledDetector(for_inference(load_network(cfg, weights), cfg), cfg)
+
+
+def measure(cfg: Any, weights: Path, image: Path) -> dict[str, float]:
+    """Of this process: seconds, also those of the processor, and peak memory in MB of detecting in an image file."""
+    from active_learning.network.model_input import TileInputs
+
+    detector = _detector(cfg, weights)
+    started = time.monotonic(), time.process_time()
+    found = detector.detect(TileInputs(image, cfg))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {**_since(*started), "MB": peak, "objects": len(found)}
+
+
+def _since(clock: float, processor: float) -> dict[str, float]:
+    return {"seconds": time.monotonic() - clock, "processor": time.process_time() - processor}
+
+
+def measure_tiles(cfg: Any, weights: Path, image: Path) -> dict[str, float]:
+    """The same of its tiles alone, which are read before."""
+    from active_learning.network.model_input import TileInputs
+    from active_learning.network.tiled_inference import TILES_AT_ONCE
+
+    inputs = TileInputs(image, cfg)
+    detector, tiles = _detector(cfg, weights), list(inputs)
+    started = time.monotonic(), time.process_time()
+    waiting, found = iter(tiles), 0
+    while batch := list(islice(waiting, TILES_AT_ONCE)):
+        found += sum(1 for _ in detector._in_tiles(batch, inputs))
+    return {**_since(*started), "tiles": len(tiles), "objects": found}
+
+
+def cost(out: Path, weights: Path) -> str:
+    scenes = draw_scenes(out, LARGE, 100)
+    for name in ("large.jpg", "large.tif"):
+        if not (out / name).exists():
+            print(name, stitch(scenes, 30, 30, out / name, one_class=True), "heads")
+    if not (out / "tile.jpg").exists():
+        pixels = cv2.imread(str(out / "large.jpg"))
+        assert pixels is not None
+        cv2.imwrite(str(out / "tile.jpg"), pixels[:TILE, :TILE])
+    rows = []
+    for what, image in (("one tile", "tile.jpg"), ("JPEG", "large.jpg"), ("TIFF", "large.tif"), ("tiles", "large.tif")):
+        found = _in_a_process(out, weights, out / image, alone=what == "tiles")
+        times = (f"{found[key]:.1f}" for key in ("seconds", "processor"))
+        rows.append([what, found["objects"], *times, f"{found['MB']:.0f}" if "MB" in found else ""])
+    return tabulate(rows, headers=["", "detections", "seconds", "of the processor", "peak MB"])
+
+
+def _in_a_process(out: Path, weights: Path, image: Path, *, alone: bool) -> dict[str, float]:
+    command = [sys.executable, __file__, "alone" if alone else "measure", "--image", str(image)]
+    command += ["--out", str(out), "--weights", str(weights)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def average_precision(cfg: Any, weights: Path, folder: Path) -> float:
+    """Mask AP in percent on the images of a folder."""
+    from active_learning.network.evaluation import evaluate_weights
+    from active_learning.network.training import register_dataset
+
+    file = folder.with_suffix(".coco.json")
+    write_coco_json(AnnotationCache(folder, HEAD), find_images(folder), file)
+    register_dataset(folder.name, file, folder, HEAD)
+    (scores,) = evaluate_weights(cfg, weights, folder.name, [cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST])
+    return scores.mask_ap
+
+
+def stitched(out: Path) -> Path:
+    """A folder of one image of 100 small scenes, beside one of the scenes."""
+    scenes = draw_scenes(out, SMALL, 100)
+    for number, path in enumerate(scenes):
+        if not (out / "singles" / f"{number}.png").exists():
+            stitch([path], 1, 1, out / "singles" / f"{number}.png", one_class=True)
+    if not (out / "stitched" / "all.png").exists():
+        stitch(scenes, 10, 10, out / "stitched" / "all.png", one_class=True)
+    return out / "stitched"
+
+
+ONE_PIECE = 1600
+
+
+def ap(out: Path, weights: Path) -> str:
+    folder = stitched(out)
+    single = {"image_min_size": SMALL[1], "image_max_size": SMALL[0]}
+    cases = [("single scenes", out / "singles", single), ("tiles of 320", folder, in_tiles(320, 320))]
+    cases.append(("one piece", folder, in_tiles(ONE_PIECE, ONE_PIECE)))
+    apart, piece = out / "apart", (SMALL[0] + GAP) * 10
+    if not (apart / "all.png").exists():
+        stitch(draw_scenes(out, SMALL, 100), 10, 10, apart / "all.png", one_class=True, gap=GAP)
+    cases.append(("scenes apart, tiles of 320", apart, in_tiles(320, 320)))
+    cases.append(("scenes apart, one piece", apart, in_tiles(piece, piece)))
+    rows = [[what, average_precision(config_of(out, 0.05, **how), weights, place)] for what, place, how in cases]
+    return tabulate(rows, headers=["", "mask AP"], floatfmt=".2f")
+
+
+@dataclass(frozen=True)
+class Head:
+    mask: Mask
+    is_cut: bool
+
+
+def heads_of(image: Path, tiles: Sequence[Tile]) -> list[Head]:
+    """Those annotated; `is_cut` where a tile holds a part of one."""
+    pixels = cv2.imread(str(image))
+    assert pixels is not None
+    height, width = pixels.shape[:2]
+    found = []
+    for one in read_annotation(image.with_suffix(".json"), image=image.name, size=(height, width)).instances:
+        bitmap = instance_bitmap(one, height, width)
+        mask = Mask.cut(bitmap.x, bitmap.y, bitmap.mask)
+        x0, y0, x1, y1 = mask.bounds
+        found.append(Head(mask, any(_cuts(tile.bounds(height, width), x0, y0, x1, y1) for tile in tiles)))
+    return found
+
+
+def _cuts(tile: tuple[int, int, int, int], x0: int, y0: int, x1: int, y1: int) -> bool:
+    left, top, right, bottom = tile
+    meets = x0 < right and x1 > left and y0 < bottom and y1 > top
+    return meets and not (x0 >= left and x1 <= right and y0 >= top and y1 <= bottom)
+
+
+def how_found(head: Head, masks: Sequence[Mask]) -> str:
+    near = [mask for mask in masks if head.mask.intersection(mask)]
+    same = sum(head.mask.iou(mask) >= IOU for mask in near)
+    inside = sum(head.mask.intersection(mask) > mask.area / 2 for mask in near)
+    if same:
+        return "once" if same == 1 else "twice"
+    return "in pieces" if inside > 1 else "not"
+
+
+def borders(out: Path, weights: Path) -> str:
+    image = stitched(out) / "all.png"
+    masks = {
+        size: detect(config_of(out, SCORE, **in_tiles(size, size)), weights, image).masks
+        for size in (320, 160, ONE_PIECE)
+    }
+    rows = []
+    for size in (320, 160):
+        cut = [head for head in heads_of(image, tiles_of(1200, 1600, size, OVERLAP)) if head.is_cut]
+        for what, found in (("tiles", masks[size]), ("one piece", masks[ONE_PIECE])):
+            counts = Counter(how_found(head, found) for head in cut)
+            rows.append([size, len(cut), what, *(counts[kind] for kind in ("once", "twice", "in pieces", "not"))])
+    return tabulate(rows, headers=["tile", "heads cut", "seen in", "once", "twice", "in pieces", "not"])
+
+
+class Person(threading.Thread):
+    """Annotates what lies in the annotate folder."""
+
+    def __init__(self, folder: Path, answers: Path) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.answers = folder, answers
+
+    def run(self) -> None:
+        while True:
+            time.sleep(1)
+            for image in self.folder.glob("annotate/*.jpg"):
+                shutil.copy(self.answers / f"{image.stem}.json", image.with_suffix(".json"))
+                (self.folder / "annotate" / "DONE").touch()
+
+
+def loop(out: Path, weights: Path) -> str:
+    scenes, data, rng = draw_scenes(out, LARGE, 100), out / "loop", np.random.default_rng(0)
+    shutil.rmtree(data, ignore_errors=True)
+    of_split = {"train": scenes[:50], "val": scenes[50:70], "test": scenes[70:]}
+    for number, split in enumerate(["train"] * 6 + ["val"] * 3 + ["test"] * 3):
+        chosen = [of_split[split][index] for index in rng.integers(0, len(of_split[split]), 100)]
+        stitch(chosen, 10, 10, data / split / f"field{number:02d}.jpg", one_class=False)
+    (data / "answers").mkdir()
+    for path in (data / "train").glob("*.json"):
+        path.rename(data / "answers" / path.name)
+    folders = {f"{split}dir": str(data / split) for split in ("train", "val", "test")}
+    roots = {f"{root}root": str(data / root) for root in ("weights", "results", "data")}
+    values = {**folders, **roots, **in_tiles(TILE, SEEN), "classes": list(CLASSES), "pretrained_weights": str(weights)}
+    values |= {
+        "network_config": str(network_file(out, 300)),
+        "cuda_visible_devices": "cpu",
+        "num_workers": 1,
+        "loops": 1,
+    }
+    values |= {"initial_datasize": 2, "pool_size": 1, "mcd_iterations": 3, "train_iterations_base": 60, "seed": 0}
+    values |= {"train_batch_size": 2, "eval_period": 60, "warmup_iterations": 20, "strategy": "uncertainty"}
+    config = data / "maskAL.yaml"
+    config.write_text(yaml.safe_dump(values), encoding="utf-8")
+    Person(data / "train", data / "answers").start()
+    command = [sys.executable, str(ROOT / "maskAL.py"), "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=out)
+    (data / "output.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
+    return "\n".join((done.stdout + done.stderr).splitlines()[-25:])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    questions = {"cost": cost, "ap": ap, "borders": borders, "loop": loop}
+    parser.add_argument("question", choices=(*questions, "measure", "alone"))
+    parser.add_argument("--weights", type=Path, required=True, help="that know heads (benchmarks/savings.py)")
+    parser.add_argument("--out", type=Path, default=ROOT / "demo" / "run" / "tiles")
+    parser.add_argument("--image", type=Path, help="of measure and alone, which cost starts as processes")
+    given = parser.parse_args(arguments)
+    out, weights = given.out.resolve(), given.weights.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    if given.question in questions:
+        print(questions[given.question](out, weights))
+        return
+    cfg = config_of(out, SCORE, 300, **in_tiles(TILE, SEEN))
+    print(json.dumps((measure if given.question == "measure" else measure_tiles)(cfg, weights, given.image)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The tiles that a network trains on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from active_learning.annotations import Annotation, Instance, Part, labelme
+from active_learning.dataset import tile_files
+from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.coco import DatasetSummary
+from active_learning.dataset.image_folder import take_snapshot
+from active_learning.dataset.tile_files import TilePlan, remove_tiles, write_tiles
+from active_learning.errors import MaskALError
+from active_learning.system import disk_space
+
+HEIGHT, WIDTH = 150, 200
+PLAN = TilePlan(size=100, overlap=0.2, fill=(1, 2, 3), seed=0, most_pixels=10**6)
+SQUARE = (10, 10, 40, 40)
+CUT = (95, 10, 130, 40)  # 5 of its 35 columns lie in the tile at 0, 0
+
+
+def add(train: Path, name: str, *boxes: tuple[int, int, int, int], seed: int = 0) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    Image.fromarray(pixels).save(train / name)
+    annotate(train, name, *boxes)
+
+
+def annotate(train: Path, name: str, *boxes: tuple[int, int, int, int]) -> None:
+    outlines = (np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64) for x0, y0, x1, y1 in boxes)
+    instances = tuple(Instance("a", (Part(outline),)) for outline in outlines)
+    labelme.write(Annotation(name, HEIGHT, WIDTH, instances), (train / name).with_suffix(".json"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "tiles"
+
+
+@pytest.fixture
+def cut(train: Path, folder: Path):
+    def write(images: Sequence[str] = ("a.png",), plan: TilePlan = PLAN) -> DatasetSummary:
+        return write_tiles(AnnotationCache(train, ["a", "b"]), images, take_snapshot(train), folder, plan)
+
+    return write
+
+
+def tiles(folder: Path) -> dict[str, int]:
+    """The names of the tile files and when they were written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+
+
+def pixels_of(folder: Path, name: str) -> np.ndarray:
+    (path,) = folder.rglob(name)
+    return np.asarray(Image.open(path))
+
+
+def test_tiles_with_objects_and_some_without(train, folder, cut):
+    add(train, "a.png", SQUARE, CUT)
+    summary = cut()
+    assert (summary.images, summary.negatives, summary.objects) == (4, 1, {"a": 3, "b": 0})
+    document = json.loads((folder / "tiles.json").read_text(encoding="utf-8"))
+    assert {(one["height"], one["width"]) for one in document["images"]} == {(100, 100)}
+    assert len(tiles(folder)) == 4 and {"a_0_0.png", "a_0_50.png", "a_0_100.png"} < set(tiles(folder))
+    assert sorted(one["bbox"] for one in document["annotations"]) == [
+        [0, 10, 30, 30],
+        [10, 10, 30, 30],
+        [45, 10, 35, 30],
+    ]
+
+
+def test_pixels_are_those_of_the_image_and_slivers_are_hidden(train, folder, cut):
+    add(train, "a.png", SQUARE, CUT)
+    cut()
+    image = np.asarray(Image.open(train / "a.png"))
+    expected = image[:100, :100].copy()
+    expected[10:40, 95:] = (3, 2, 1)
+    assert np.array_equal(pixels_of(folder, "a_0_0.png"), expected)
+    assert np.array_equal(pixels_of(folder, "a_0_50.png"), image[:100, 50:150])
+
+
+def test_small_images_are_padded(train, folder, cut):
+    add(train, "a.png", SQUARE)
+    cut(plan=replace(PLAN, size=256))
+    pixels = pixels_of(folder, "a_0_0.png")
+    assert np.array_equal(pixels[:HEIGHT, :WIDTH], np.asarray(Image.open(train / "a.png")))
+    assert (pixels[HEIGHT:] == (3, 2, 1)).all() and (pixels[:, WIDTH:] == (3, 2, 1)).all()
+
+
+def test_what_is_there_is_kept(train, folder, cut, monkeypatch):
+    add(train, "a.png", SQUARE)
+    add(train, "b.png", SQUARE, seed=1)
+    first = cut(["a.png"])
+    before = tiles(folder)
+    monkeypatch.setattr(tile_files.ImageTiles, "__enter__", lambda image: pytest.fail("an image was read again"))
+    assert cut(["a.png"]) == first
+    monkeypatch.undo()
+    cut(["a.png", "b.png"])
+    assert {name: time for name, time in tiles(folder).items() if name in before} == before
+    assert len(tiles(folder)) == 2 * len(before)
+
+
+@pytest.mark.parametrize("change", ["annotation", "image", "size", "seed", "image left out"])
+def test_what_has_changed_is_cut_anew(train, folder, cut, change):
+    add(train, "a.png", SQUARE)
+    add(train, "b.png", SQUARE, seed=1)
+    cut(["a.png", "b.png"])
+    (folder / "a person's").mkdir()
+    before = {path.parent.name for path in folder.rglob("a_*.png")}
+    images, plan = ["a.png", "b.png"], PLAN
+    if change == "annotation":
+        annotate(train, "a.png", SQUARE, CUT)
+    elif change == "image":
+        add(train, "a.png", SQUARE, seed=2)
+    elif change == "image left out":
+        images = ["b.png"]
+    else:
+        plan = replace(PLAN, **{change: {"size": 120, "seed": 1}[change]})
+    cut(images, plan)
+    after = {path.parent.name for path in folder.rglob("a_*.png")}
+    assert before.isdisjoint(after) and len(after) == (change != "image left out")
+    assert (folder / "a person's").is_dir()
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut off", "empty", "draft"])
+def test_what_a_kill_or_a_power_cut_left_is_made_whole(train, folder, cut, damage):
+    add(train, "a.png", SQUARE)
+    cut()
+    path = next(folder.rglob("a_0_0.png"))
+    whole = path.read_bytes()
+    if damage in ("gone", "draft"):
+        path.unlink()
+        path.with_name(f"{path.name}.maskal-draft").write_bytes(whole[:100] if damage == "draft" else b"")
+    else:
+        path.write_bytes(whole[:-100] if damage == "cut off" else b"")
+    cut()
+    assert path.read_bytes() == whole
+    assert not list(folder.rglob("*.maskal-draft"))
+
+
+def test_an_image_without_objects_gives_one_tile(train, folder, cut):
+    add(train, "a.png")
+    assert (cut().images, len(tiles(folder))) == (1, 1)
+
+
+def test_all_is_removed_but_what_is_a_persons(train, folder, cut):
+    add(train, "a.png", SQUARE)
+    cut()
+    remove_tiles(folder)
+    assert not folder.exists()
+    remove_tiles(folder)
+    cut()
+    (folder / "notes.txt").touch()
+    remove_tiles(folder)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("fault", ["image", "annotation", "disk"])
+def test_faults_are_named(train, folder, cut, fault, monkeypatch):
+    add(train, "a.png", SQUARE)
+    if fault == "image":
+        content = (train / "a.png").read_bytes()
+        (train / "a.png").write_bytes(content[: len(content) // 2])
+        message = "a.png: .*truncated"
+    elif fault == "annotation":
+        (train / "a.json").unlink()
+        message = "a.png: there is no annotation beside it"
+    else:
+        usage = type(shutil.disk_usage(train))
+        monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: usage(10**9, 10**9, 50_000))
+        message = r"60.0 KB are needed for the tiles of the training images, its disk has 50.0 KB left"
+    with pytest.raises(MaskALError, match=message):
+        cut()
+    assert not (folder / "tiles.json").exists()
