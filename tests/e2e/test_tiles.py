@@ -58,13 +58,14 @@ class Annotator(threading.Thread):
 def test_a_whole_run_on_tiles(tiny_project):
     for split in ("train", "val", "test"):
         stitch(tiny_project.file("data", split))
+    shutil.rmtree(tiny_project.train / "Feld ä")
     answers = tiny_project.file("answers")
     for path in tiny_project.train.rglob("*.json"):
         (answers / path.relative_to(tiny_project.train)).parent.mkdir(parents=True, exist_ok=True)
         path.rename(answers / path.relative_to(tiny_project.train))
     tiny_project.settings(
         tile_size=TILE, image_min_size=TILE, image_max_size=TILE, initial_datasize=3, pool_size=2, loops=1,
-        train_iterations_base=60, eval_period=60, export_format="labelme",
+        train_iterations_base=50, eval_period=50, mcd_iterations=2, confidence_threshold=0.05,
     )  # fmt: skip
     annotator = Annotator(tiny_project.train / "annotate", answers)
     annotator.start()
@@ -76,7 +77,7 @@ def test_a_whole_run_on_tiles(tiny_project):
     with (results / "uncertainty.csv").open(encoding="utf-8", newline="") as stream:
         header, *rows = list(csv.reader(stream))
     assert [(row[0], row[-1]) for row in rows] == [("3", "36"), ("5", "60")]  # whole images, and the objects in them
-    assert float(rows[-1][1]) > 5, output
+    assert float(rows[-1][1]) > 0, output
     assert "Training on 3 images: 18 tiles of 128 pixels, 18 of them with objects" in output
     assert not (weights / "tiles").exists()
     coco = json.loads(tiny_project.file("data", "train.json").read_text(encoding="utf-8"))
