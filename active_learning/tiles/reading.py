@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +10,11 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 import tifffile
+from PIL import Image
 
 from active_learning.errors import MaskALError
-from active_learning.system.image_files import image_error, image_file, read_size
-from active_learning.system.pixel_limit import pixel_limit
+from active_learning.system.image_files import eight_bits, image_error, image_file, read_pixels, read_size
 from active_learning.tiles.grid import Tile
-from detectron2.data.detection_utils import read_image
 from detectron2.utils.image_file import DAMAGED
 
 Pixels = npt.NDArray[np.uint8]
@@ -45,10 +43,9 @@ class ImageTiles:
     def __init__(self, path: Path, image_format: str, most_pixels: int | None = None) -> None:
         self.path = path
         self.height, self.width = tiled_size(path, most_pixels)
-        self._most_pixels = most_pixels
         self._format = image_format
         self._parts = _TiffParts.of(path, self.height, self.width)
-        self._whole = None if self._parts else self._decoded()
+        self._whole = None if self._parts else _decoded(path, most_pixels)
 
     def __enter__(self) -> ImageTiles:
         return self
@@ -74,22 +71,24 @@ class ImageTiles:
         return pixels
 
     def _window(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
-        if self._whole is not None:
-            return self._whole[y0:y1, x0:x1]
-        assert self._parts is not None
         try:
-            window = self._parts.read(x0, y0, x1, y1)
+            if self._parts is not None:
+                window = self._parts.read(x0, y0, x1, y1)
+            else:
+                assert self._whole is not None
+                window = np.asarray(self._whole.crop((x0, y0, x1, y1)).convert("RGB"))
         except (*DAMAGED, RuntimeError) as error:  # imagecodecs raises RuntimeErrors
-            raise _unreadable(self.path, error) from error
+            raise UnreadableImageError(str(image_error(self.path, error))) from error
         return window[..., ::-1] if self._format == "BGR" else window
 
-    def _decoded(self) -> Pixels:
-        try:
-            with pixel_limit(self._most_pixels):
-                return np.asarray(read_image(os.fspath(self.path), format=self._format), dtype=np.uint8)
-        except DAMAGED as error:
-            reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
-            raise _unreadable(self.path, reason, self._most_pixels) from error
+
+def _decoded(path: Path, most_pixels: int | None) -> Image.Image:
+    """In its own mode, of which windows are brought to colours: so there is never a second array of the whole."""
+    try:
+        with image_file(path, most_pixels) as file:
+            return eight_bits(read_pixels(file))
+    except MaskALError as error:
+        raise UnreadableImageError(str(error)) from error
 
 
 def tiled_size(path: Path, most_pixels: int | None = None) -> tuple[int, int]:
@@ -99,10 +98,6 @@ def tiled_size(path: Path, most_pixels: int | None = None) -> tuple[int, int]:
             return read_size(file)
     except MaskALError as error:
         raise UnreadableImageError(str(error)) from error
-
-
-def _unreadable(path: Path, error: Exception, most_pixels: int | None = None) -> UnreadableImageError:
-    return UnreadableImageError(str(image_error(path, error, most_pixels)))
 
 
 class _TiffParts:
