@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from active_learning.network import batch_size
-from active_learning.network.batch_size import largest, largest_batch_that_fits
+from active_learning.network.batch_size import largest, largest_batch_that_fits, largest_size
 from detectron2.engine import SimpleTrainer
 
 
@@ -20,6 +20,15 @@ def test_the_largest_number_that_fits(room, most):
     assert largest(fits, most) == min(room, most)
     assert max(tried) <= most
     assert len(tried) <= 10
+
+
+@pytest.mark.parametrize(
+    ("values", "size"),
+    [({}, (64, 96)), ({"tile_size": 512}, (64, 64)), ({"tile_size": 512, "image_min_size": 96}, (96, 96))],
+    ids=["images", "tiles", "larger tiles"],
+)
+def test_tiles_are_squares(make_cfg, values, size):
+    assert largest_size(make_cfg(**{"image_min_size": 64, "image_max_size": 96, **values})) == size
 
 
 def test_steps_on_the_largest_images_are_tried(make_cfg, monkeypatch):
