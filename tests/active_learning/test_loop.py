@@ -699,14 +699,16 @@ def test_an_image_that_loses_all_its_objects_is_asked_for_again(settings: Settin
     assert network.started_from == []
 
 
-def test_a_correction_that_comes_after_the_last_training_is_named(settings: Settings, network: FakeNetwork, capsys):
+def test_a_correction_that_comes_after_the_last_training_is_collected(settings: Settings, network: FakeNetwork, capsys):
     go(settings)
     (settings.traindir / "annotate").mkdir()
-    shutil.copy(settings.traindir / "01.json", settings.traindir / "annotate/01.json")
-    with (settings.traindir / "annotate/01.json").open("a", encoding="utf-8") as stream:
-        stream.write("\n")
+    corrected = settings.traindir / "annotate/01.json"
+    corrected.write_bytes((settings.traindir / "01.json").read_bytes() + b"\n")
+    content = corrected.read_bytes()
     go(settings)
-    assert "01.json: was saved after the annotation of 01.png had been collected" in capsys.readouterr().out
+    assert f"01.png was annotated anew in {corrected}: that is used now" in capsys.readouterr().out
+    assert (settings.traindir / "01.json").read_bytes() == content
+    assert (settings.traindir / "01.json.orig").exists()
 
 
 def counts_of(run_state: RunState) -> list[tuple[int, int]]:
