@@ -20,14 +20,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from active_learning.annotations.annotation import Annotation
 from active_learning.annotations.coco import CocoImage, CocoWriter, coco_image
 from active_learning.dataset.annotation_cache import AnnotationCache, signature
 from active_learning.dataset.coco import DatasetSummary, read_all, summary_of
 from active_learning.dataset.image_folder import FolderSnapshot
+from active_learning.errors import MaskALError
 from active_learning.system.disk_space import check_space
 from active_learning.system.files import draft_of, write_if_changed
+from active_learning.system.image_files import image_file
 from active_learning.system.progress import progress
 from active_learning.tiles.cutting import CutTile, cut_annotation, tiles_to_train_on
 from active_learning.tiles.grid import tiles_of
@@ -36,7 +39,6 @@ from active_learning.tiles.reading import ImageTiles, Pixels
 FILE = "tiles.json"
 VERSION = 1  # of what is in the files of a key
 _KEY = re.compile(r"[0-9a-f]{32}")
-_PNG_END = b"IEND\xaeB`\x82"
 _COMPRESSION = [cv2.IMWRITE_PNG_COMPRESSION, 1]  # quick, and hardly larger than the strongest
 
 
@@ -141,10 +143,10 @@ def _hide(pixels: Pixels, one: CutTile, fill: tuple[int, int, int]) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a PNG file is there to its end, which a power cut may have taken."""
+    """Whether a PNG file is there as it was written, by the checksums in it: a training would end at a damaged one."""
     try:
-        with path.open("rb") as file:
-            file.seek(-len(_PNG_END), 2)
-            return file.read() == _PNG_END
-    except OSError:
+        with image_file(path) as file, Image.open(file, formats=["PNG"]) as image:
+            image.verify()
+    except MaskALError:
         return False
+    return True

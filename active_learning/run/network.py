@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from active_learning.dataset.coco import DatasetSummary
+from active_learning.dataset.tile_files import remove_tiles
 from active_learning.run.data import RunData
 from active_learning.run.output_files import OutputFiles
 from active_learning.run.training_tiles import NAME as TILES
@@ -68,6 +69,8 @@ class RunNetwork:
         if self.settings.tile_size:
             dataset, folder = TILES, self.files.training_tiles
             summary = cut_training_images(self.data, images, folder, self.config, self.experiment.seed)
+        else:
+            remove_tiles(self.files.training_tiles)  # of a loop before, with other settings
         config = training_config(
             self.config,
             self.settings,

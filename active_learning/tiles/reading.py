@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import lzma
 import math
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +21,10 @@ from active_learning.tiles.grid import Tile
 from detectron2.utils.image_file import DAMAGED
 
 Pixels = npt.NDArray[np.uint8]
+PART_DAMAGED = (*DAMAGED, RuntimeError, zlib.error, lzma.LZMAError)  # imagecodecs raises RuntimeErrors
 LARGEST_PART = 2**24  # pixels; of files in larger strips or tiles than that, reading parts saves no memory
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds odd is read as a whole, or reported here
 
 
 class UnreadableImageError(MaskALError):
@@ -77,7 +83,7 @@ class ImageTiles:
             else:
                 assert self._whole is not None
                 window = np.asarray(self._whole.crop((x0, y0, x1, y1)).convert("RGB"))
-        except (*DAMAGED, RuntimeError) as error:  # imagecodecs raises RuntimeErrors
+        except PART_DAMAGED as error:
             raise UnreadableImageError(str(image_error(self.path, error))) from error
         return window[..., ::-1] if self._format == "BGR" else window
 
@@ -126,7 +132,7 @@ class _TiffParts:
                 if parts._height * parts._width <= LARGEST_PART:
                     parts._part(0)
                     return parts
-        except (*DAMAGED, RuntimeError, ImportError):  # among them: an unknown compression
+        except (*PART_DAMAGED, ImportError):  # among them: an unknown compression
             pass
         file.close()
         return None
@@ -175,12 +181,19 @@ class _TiffParts:
 def _is_plain(page: tifffile.TiffPage, height: int, width: int) -> bool:
     """Whether the pixels stand in the file as they are shown: 8 bits, upright, grey from black on, or RGB."""
     colours = {int(tifffile.PHOTOMETRIC.MINISBLACK): 1, int(tifffile.PHOTOMETRIC.RGB): 3}.get(page.photometric)
-    orientation = page.tags.get(274)
     return (
         page.dtype == np.uint8
         and page.bitspersample == 8
         and page.samplesperpixel == colours
         and (colours == 1 or page.planarconfig == tifffile.PLANARCONFIG.CONTIG)
         and (page.imagelength, page.imagewidth, page.imagedepth) == (height, width, 1)
-        and (orientation is None or orientation.value == 1)
+        and _is_upright(page)
     )
+
+
+def _is_upright(page: tifffile.TiffPage) -> bool:
+    """By the tag of its own, or else by XMP, as the engine has it."""
+    orientation, xmp = page.tags.get(274), page.tags.get(700)
+    if orientation is not None:
+        return bool(orientation.value == 1)
+    return xmp is None or "Orientation" not in str(xmp.value)

@@ -129,7 +129,7 @@ def test_what_has_changed_is_cut_anew(train, folder, cut, change):
     assert (folder / "a person's").is_dir()
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut off", "empty", "draft"])
+@pytest.mark.parametrize("damage", ["gone", "cut off", "empty", "draft", "inside"])
 def test_what_a_kill_or_a_power_cut_left_is_made_whole(train, folder, cut, damage):
     add(train, "a.png", SQUARE)
     cut()
@@ -138,6 +138,8 @@ def test_what_a_kill_or_a_power_cut_left_is_made_whole(train, folder, cut, damag
     if damage in ("gone", "draft"):
         path.unlink()
         path.with_name(f"{path.name}.maskal-draft").write_bytes(whole[:100] if damage == "draft" else b"")
+    elif damage == "inside":
+        path.write_bytes(whole[:5000] + bytes(600) + whole[5600:])
     else:
         path.write_bytes(whole[:-100] if damage == "cut off" else b"")
     cut()

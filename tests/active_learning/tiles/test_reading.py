@@ -43,6 +43,9 @@ IN_PARTS = {
 }
 WHOLE = {
     "TIFF, turned": lambda path: tiff(path, pixels(3), photometric="rgb", extratags=[(274, 3, 1, 6, True)]),
+    "TIFF, turned by XMP": lambda path: tiff(
+        path, pixels(3), photometric="rgb", extratags=[(700, 1, None, b'<a tiff:Orientation="3"/>', True)]
+    ),
     "TIFF, 16 bits": lambda path: tiff(path, pixels(1, np.uint16), photometric="minisblack"),
     "TIFF, alpha": lambda path: Image.fromarray(pixels(4)).save(path),
     "TIFF, palette": lambda path: Image.fromarray(pixels(3)).quantize(64).save(path),
@@ -97,6 +100,21 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path, kind: str):
     path = tmp_path / "image.tif"
     {**IN_PARTS, **WHOLE}[kind](path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableImageError, match=r"image\.tif: "), ImageTiles(path, "BGR") as image:
+        for tile in tiles_of(image.height, image.width, 50, 0.2):
+            image.read(tile, FILL)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzma"])
+@pytest.mark.parametrize("part", [0, 5, -1])
+def test_a_file_that_is_damaged_inside_is_named(tmp_path: Path, compression: str, part: int):
+    path = tmp_path / "image.tif"
+    tiff(path, pixels(3), photometric="rgb", rowsperstrip=16, compression=compression)
+    with tifffile.TiffFile(path) as file:
+        middle = file.pages.first.dataoffsets[part] + file.pages.first.databytecounts[part] // 2
+    content = bytearray(path.read_bytes())
+    content[middle : middle + 40] = b"U" * 40
+    path.write_bytes(content)
     with pytest.raises(UnreadableImageError, match=r"image\.tif: "), ImageTiles(path, "BGR") as image:
         for tile in tiles_of(image.height, image.width, 50, 0.2):
             image.read(tile, FILL)
