@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from active_learning.acquisition.acquire import Acquisition
 from active_learning.acquisition.initial_images import diverse_images
@@ -31,6 +32,7 @@ from active_learning.system.log import logger
 from active_learning.system.wording import counted
 
 STANDARD_THRESHOLD = 0.05
+MEASURING = ("tile_size", "tile_overlap", "image_min_size", "image_max_size", "confidence_threshold", "nms_threshold")
 
 
 class ActiveLearningLoop:
@@ -160,17 +162,38 @@ class ActiveLearningLoop:
             self._take_initial_model(earlier)
         else:
             summary.require_objects(run.settings.traindir)
+            self._compare_alike()
             state.best_ap = run.network.train(state.loop, images, summary, state.best_ap)
+        state.best_ap_settings = self._measuring_settings
         state.train_minutes = (time.monotonic() - started) / 60
         run.save(phase="evaluate")
+
+    @property
+    def _measuring_settings(self) -> dict[str, Any]:
+        return {key: self.run.state.settings.get(key) for key in MEASURING}
+
+    def _compare_alike(self) -> None:
+        """Measures the best weights again where the settings have changed that the mAP depends on: else no training
+        might reach what was measured with others, in tiles of another size, say."""
+        run, state = self.run, self.run.state
+        known = state.best_ap_settings in ({}, self._measuring_settings)  # {}: an earlier version has left
+        if known or state.loop == 0 or not run.files.best_model(state.loop - 1).exists():
+            return
+        before = state.best_ap
+        self._measure_best(state.loop - 1)
+        text = "Settings that the mAP depends on were changed: the best weights have %.1f with them (before: %.1f)"
+        logger.info(text, state.best_ap, before)
+
+    def _measure_best(self, loop: int) -> None:
+        mask_ap = self.run.network.evaluate(loop, "val", [self.run.settings.confidence_threshold])[0].mask_ap
+        self.run.state.best_ap = 0.0 if math.isnan(mask_ap) else mask_ap  # no later one would be above NaN
 
     def _take_initial_model(self, model: Path) -> None:
         """It stands in for the first training."""
         run = self.run
         logger.info("Taking the initial model of an earlier run: %s", model)
         copy_atomically(model, run.files.best_model(0))
-        mask_ap = run.network.evaluate(0, "val", [run.settings.confidence_threshold])[0].mask_ap
-        run.state.best_ap = 0.0 if math.isnan(mask_ap) else mask_ap  # no later one would be above NaN
+        self._measure_best(0)
 
     def evaluate(self) -> None:
         """Scores the weights of this loop on the test images; one row in the csv files."""

@@ -97,7 +97,7 @@ class RunState:
 
     `chosen`: certainty of the images that this loop added (nan where none was computed); `train_size`: images that the
     last training had; `settings`, `experiment`: those in use, as `recorded` gives them; `expected_objects`: in the
-    images of `chosen`, where the budget counts objects.
+    images of `chosen`, where the budget counts objects; `best_ap_settings`: those that `best_ap` was measured with.
 
     With work_ahead, `ahead` is `chosen` of the next loop, with `expected_ahead` objects, by the network of the loop
     before this one. So `chosen` is by that of the loop before, or where `chosen_ahead` by that of the loop before that.
@@ -109,6 +109,7 @@ class RunState:
     train_images: list[ImageName] = field(default_factory=list)
     chosen: dict[ImageName, ShareOrNan] = field(default_factory=dict)
     best_ap: ZeroIfNull = 0.0
+    best_ap_settings: dict[str, Any] = field(default_factory=dict)
     train_minutes: Number = 0.0
     train_size: Count = 0
     history: list[LoopScores] = field(default_factory=list)

@@ -207,6 +207,30 @@ def test_best_weights_and_best_ap_carry_over(settings: Settings, network: FakeNe
     assert [row.mask_ap for row in loop.run.state.history] == [30.0, 40.0, 40.0]
 
 
+@pytest.mark.parametrize(
+    ("changes", "carried", "weights"),
+    [
+        ({"image_min_size": 64}, [0.0, 10.0, 40.0], "1"),  # it had 30 before
+        ({"tile_overlap": 0.5}, [0.0, 10.0, 40.0], "1"),
+        ({"nms_threshold": 0.1}, [0.0, 10.0, 40.0], "1"),
+        ({"learning_rate": 0.002}, [0.0, 30.0, 40.0], "1"),
+    ],
+)
+def test_the_best_is_measured_anew_with_other_settings(settings, network, monkeypatch, changes, carried, weights):
+    def read(**_: bool) -> Settings:
+        return changed(settings, changes if network.carried_ap else {})
+
+    def evaluate(config: object, path: Path, dataset: str, thresholds: list[float]) -> list[Scores]:
+        scores = network.evaluate(config, path, dataset, thresholds)
+        return [Scores(10.0, {"a": 10.0, "b": math.nan})] if dataset == "maskal_val" else scores
+
+    monkeypatch.setattr(evaluation, "evaluate_weights", evaluate)
+    loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=read)
+    maskAL.run_experiment(loop)
+    assert network.carried_ap == carried
+    assert loop.run.files.best_model(2).read_text(encoding="utf-8") == weights
+
+
 def test_without_transfer_each_training_starts_anew(settings: Settings, network: FakeNetwork):
     go(changed(settings, {"transfer_learning_on_previous_models": False}))
     assert network.started_from == ["pretrained"] * 3
