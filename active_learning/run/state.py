@@ -109,7 +109,6 @@ class RunState:
     train_images: list[ImageName] = field(default_factory=list)
     chosen: dict[ImageName, ShareOrNan] = field(default_factory=dict)
     best_ap: ZeroIfNull = 0.0
-    best_ap_settings: dict[str, Any] = field(default_factory=dict)
     train_minutes: Number = 0.0
     train_size: Count = 0
     history: list[LoopScores] = field(default_factory=list)
@@ -123,6 +122,7 @@ class RunState:
     chosen_ahead: Annotated[bool, Strict()] = False
     times: BatchTimes = field(default_factory=BatchTimes)
     times_ahead: BatchTimes = field(default_factory=BatchTimes)
+    best_ap_settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def loop_ahead(self) -> int | None:
