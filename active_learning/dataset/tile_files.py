@@ -20,17 +20,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from active_learning.annotations.annotation import Annotation
 from active_learning.annotations.coco import CocoImage, CocoWriter, coco_image
 from active_learning.dataset.annotation_cache import AnnotationCache, signature
 from active_learning.dataset.coco import DatasetSummary, read_all, summary_of
 from active_learning.dataset.image_folder import FolderSnapshot
-from active_learning.errors import MaskALError
 from active_learning.system.disk_space import check_space
 from active_learning.system.files import draft_of, write_if_changed
-from active_learning.system.image_files import image_file
+from active_learning.system.image_files import pixels_fault
 from active_learning.system.progress import progress
 from active_learning.tiles.cutting import CutTile, cut_annotation, tiles_to_train_on
 from active_learning.tiles.grid import tiles_of
@@ -143,10 +141,5 @@ def _hide(pixels: Pixels, one: CutTile, fill: tuple[int, int, int]) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a PNG file is there as it was written, by the checksums in it: a training would end at a damaged one."""
-    try:
-        with image_file(path) as file, Image.open(file, formats=["PNG"]) as image:
-            image.verify()
-    except MaskALError:
-        return False
-    return True
+    """Whether a PNG file is there and can be decoded: a training would end at a damaged one."""
+    return path.exists() and not pixels_fault(path)

@@ -40,7 +40,7 @@ REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
 # What the first runs did not record.
 LATER = ("experiment", "train_objects", "expected_objects", "ahead", "expected_ahead", "chosen_ahead", "times",
-         "times_ahead")  # fmt: skip
+         "times_ahead", "best_ap_settings")  # fmt: skip
 LATER_SCORES = ("objects", "person_minutes", "computer_minutes")
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
