@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from active_learning.acquisition.explanation import PARTS, ExplainedObject, Explanation, Pixels, write_explanations
 from active_learning.sampling.certainty import MEAN_MASK_QUORUM, Observation, certainty_of
-from active_learning.sampling.observations import ForwardPasses, Mask, Member, group_detections
+from active_learning.sampling.observations import ForwardPasses, Member, group_detections
 from active_learning.settings import Experiment, Settings
 from active_learning.tiles.grid import Tile
 
@@ -105,7 +104,7 @@ def _explain(
     observation: Observation, members: Sequence[Member], classes: Sequence[str], window: Window
 ) -> ExplainedObject:
     votes = Counter(classes[index] for index in observation.probabilities.argmax(axis=1))
-    corner = np.array([window[0], window[1], window[0], window[1]])
+    corner = np.array(window[:2] * 2)
     return ExplainedObject(
         **{part: getattr(observation, part) for part in (*PARTS, "certainty")},
         boxes=tuple(tuple(round(side, 1) for side in (detection.box - corner).tolist()) for _, detection in members),
@@ -118,12 +117,15 @@ def spread_map(groups: Sequence[Sequence[Member]], passes: int, window: Window) 
     """(H, W, 4) red, green, blue, opacity of a window of the image: the hotter, the more evenly the passes are divided
     on whether a pixel is the object's; a white line is the outline of each mean mask."""
     height, width = window[3] - window[1], window[2] - window[0]
+    corner = np.array(window[:2] * 2)
     spread = np.zeros((height, width), dtype=np.float32)
     outlines = np.zeros((height, width), dtype=bool)
     for members in groups:
         votes = np.zeros((height, width), dtype=np.float32)
         for _, detection in members:
-            _vote(votes, detection.mask, window)
+            part = detection.mask.within(*window)
+            x0, y0, x1, y1 = np.array(part.bounds) - corner
+            votes[y0:y1, x0:x1] += part.pixels
         share = votes / passes
         np.maximum(spread, 4 * share * (1 - share), out=spread)
         mean = np.pad((votes >= MEAN_MASK_QUORUM * len(members)).astype(np.uint8), 1)
@@ -134,11 +136,3 @@ def spread_map(groups: Sequence[Sequence[Member]], passes: int, window: Window) 
     heat[..., 3] = 180 * spread
     heat[outlines] = 255
     return heat
-
-
-def _vote(votes: npt.NDArray[np.float32], mask: Mask, window: Window) -> None:
-    """Adds the mask's pixels that lie in the window."""
-    (left, top, right, bottom), (x0, y0, x1, y1) = mask.bounds, window
-    near, upper, far, lower = max(left, x0), max(top, y0), min(right, x1), min(bottom, y1)
-    if near < far and upper < lower:
-        votes[upper - y0 : lower - y0, near - x0 : far - x0] += mask.window(near, upper, far, lower)

@@ -144,10 +144,9 @@ def _covered(mask: Mask, others: Sequence[Mask]) -> float:
     """The share of a mask that lies in the others together."""
     covered = np.zeros_like(mask.pixels)
     for one in others:
-        x0, y0 = max(one.x, mask.x), max(one.y, mask.y)
-        x1, y1 = min(one.bounds[2], mask.bounds[2]), min(one.bounds[3], mask.bounds[3])
-        if x0 < x1 and y0 < y1:
-            covered[y0 - mask.y : y1 - mask.y, x0 - mask.x : x1 - mask.x] |= one.window(x0, y0, x1, y1)
+        part = one.within(*mask.bounds)
+        x0, y0, x1, y1 = np.array(part.bounds) - (mask.x, mask.y, mask.x, mask.y)
+        covered[y0:y1, x0:x1] |= part.pixels
     return float(np.count_nonzero(covered & mask.pixels) / max(mask.area, 1))
 
 

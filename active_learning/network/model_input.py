@@ -35,9 +35,10 @@ def tile_settings(cfg: CfgNode) -> list[float]:
     return [cfg.INPUT.TILE_SIZE, cfg.INPUT.TILE_OVERLAP]
 
 
-def mean_colour(cfg: CfgNode) -> tuple[int, ...]:
-    """What the network takes for nothing, in the channels of INPUT.FORMAT."""
-    return tuple(round(value) for value in cfg.MODEL.PIXEL_MEAN)
+def mean_colour(cfg: CfgNode) -> tuple[int, int, int]:
+    """What the network takes for nothing, in the channels of INPUT.FORMAT, as 8 bits have it."""
+    first, second, third = (min(max(round(value), 0), 255) for value in cfg.MODEL.PIXEL_MEAN)
+    return first, second, third
 
 
 def tile_name(image: str, tile: Tile, tiles: Sequence[Tile]) -> str:

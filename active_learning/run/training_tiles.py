@@ -39,6 +39,8 @@ def cut_training_images(
 
 
 def _plan(config: CfgNode, most_pixels: int, seed: int) -> TilePlan:
-    mean = [min(max(round(value), 0), 255) for value in config.MODEL.PIXEL_MEAN]
+    from active_learning.network.model_input import mean_colour
+
+    mean = mean_colour(config)
     blue, green, red = mean if config.INPUT.FORMAT == "BGR" else mean[::-1]
     return TilePlan(config.INPUT.TILE_SIZE, config.INPUT.TILE_OVERLAP, (blue, green, red), seed, most_pixels)

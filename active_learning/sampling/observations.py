@@ -39,6 +39,13 @@ class Mask:
         """The pixels in columns x0..x1-1 and rows y0..y1-1 of the image; the window must lie inside this mask."""
         return self.pixels[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
 
+    def within(self, x0: int, y0: int, x1: int, y1: int) -> Mask:
+        """What lies in columns x0..x1-1 and rows y0..y1-1 of the image, wherever that window is."""
+        left, top, right, bottom = self.bounds
+        left, top = max(left, x0), max(top, y0)
+        pixels = self.window(left, top, max(min(right, x1), left), max(min(bottom, y1), top))
+        return Mask(left, top, pixels, int(np.count_nonzero(pixels)))
+
     def iou(self, other: Mask) -> float:
         """Intersection over union; 0 where both are empty."""
         shared = self.intersection(other)

@@ -208,14 +208,8 @@ def _shared_iou(one: TileDetection, other: TileDetection, height: int, width: in
         return 0.0
     both = zip(one.tile.bounds(height, width), other.tile.bounds(height, width), strict=True)
     x0, y0, x1, y1 = (max(pair) if place < 2 else min(pair) for place, pair in enumerate(both))
-    areas = _area_in(one.mask, x0, y0, x1, y1) + _area_in(other.mask, x0, y0, x1, y1)
+    areas = one.mask.within(x0, y0, x1, y1).area + other.mask.within(x0, y0, x1, y1).area
     return shared / (areas - shared)
-
-
-def _area_in(mask: Mask, x0: int, y0: int, x1: int, y1: int) -> int:
-    left, top, right, bottom = mask.bounds
-    window = max(left, x0), max(top, y0), max(min(right, x1), left, x0), max(min(bottom, y1), top, y0)
-    return int(np.count_nonzero(mask.window(*window)))
 
 
 def _inside(one: Mask, other: Mask) -> float:

@@ -107,3 +107,24 @@ def test_cut_keeps_every_pixel(seed: int, height: int, width: int) -> None:
     assert np.array_equal(whole[4:, 3:], pixels)
     assert mask.area == pixels.sum()
     assert not mask.area or (mask.pixels[[0, -1]].any(axis=1).all() and mask.pixels[:, [0, -1]].any(axis=0).all())
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        pytest.param((0, 0, 60, 40), (10, 5, 20, 11), id="all of it"),
+        pytest.param((12, 8, 18, 10), (12, 8, 18, 10), id="inside"),
+        pytest.param((0, 0, 13, 7), (10, 5, 13, 7), id="a corner"),
+        pytest.param((0, 0, 10, 40), None, id="left of it"),
+        pytest.param((20, 0, 60, 40), None, id="right of it"),
+        pytest.param((0, 11, 60, 40), None, id="below it"),
+        pytest.param((0, 0, 60, 5), None, id="above it"),
+    ],
+)
+def test_a_mask_within_a_window(window: tuple[int, int, int, int], expected: tuple[int, int, int, int] | None):
+    found = Mask(10, 5, np.ones((6, 10), dtype=bool), 60).within(*window)
+    if expected is None:
+        assert found.area == 0 and not found.pixels.size
+    else:
+        assert found.bounds == expected
+        assert found.area == found.pixels.size
