@@ -19,6 +19,10 @@ class SettingsError(MaskALError):
         self.mistakes = mistakes
 
 
+class UnreadableImageError(MaskALError):
+    """An image file that cannot be read, or cannot be read to its end."""
+
+
 class AnnotationError(MaskALError):
     """A file that cannot be read as an annotation."""
 

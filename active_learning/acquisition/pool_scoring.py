@@ -12,12 +12,12 @@ from pathlib import Path
 
 from active_learning.acquisition import record_files
 from active_learning.acquisition.record_files import Conditions
+from active_learning.errors import UnreadableImageError
 from active_learning.network.image_batches import ImageInput, UnreadableImage
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.system.files import write_errors_named
 from active_learning.system.processes import Ranks
 from active_learning.system.progress import progress
-from active_learning.tiles.reading import UnreadableImageError
 
 logger = logging.getLogger(__name__)
 

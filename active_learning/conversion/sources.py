@@ -31,8 +31,8 @@ from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Mat
 from active_learning.conversion.report import Report
 from active_learning.conversion.yolo_files import LabelFile, find_label_files
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, find_annotations, take_snapshot
-from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError, MaskALError
+from active_learning.system.image_files import image_size
 from active_learning.system.wording import and_more
 
 # Where a tool keeps images apart from their annotations: folder of annotations -> folder of images.

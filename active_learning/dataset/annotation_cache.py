@@ -24,8 +24,8 @@ from active_learning.annotations.coco import CocoImage, coco_image
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.documents import parse_document, read_content
 from active_learning.dataset.exports import convert_command
-from active_learning.dataset.image_size import image_size
 from active_learning.errors import AnnotationError, ManyImagesError, MaskALError
+from active_learning.system.image_files import image_size
 from active_learning.system.pixel_limit import MOST_PIXELS
 
 # Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from active_learning.annotations.coco import CocoImage
 from active_learning.annotations.odd_objects import region_bitmap
-from active_learning.errors import first_line
+from active_learning.errors import UnreadableImageError, first_line
 from active_learning.label_check.comparison import LabelledObject, Match, compare, observe
 from active_learning.network.image_batches import UnreadableImage
 from active_learning.sampling.observations import Mask
 from active_learning.system.processes import ranks
 from active_learning.system.progress import progress
-from active_learning.tiles.reading import UnreadableImageError
 
 if TYPE_CHECKING:
     from active_learning.network.mc_dropout import MonteCarloDropout

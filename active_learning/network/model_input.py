@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 import detectron2.data.transforms as T
+from active_learning.system.image_files import image_size
 from active_learning.tiles.grid import Tile, tiles_of
-from active_learning.tiles.reading import ImageTiles, tiled_size
+from active_learning.tiles.reading import ImageTiles
 from detectron2.config import CfgNode
 
 
@@ -67,7 +68,7 @@ class TileInputs:
 
     def __init__(self, path: Path, cfg: CfgNode) -> None:
         self.path, self.cfg = path, cfg
-        self.height, self.width = tiled_size(path, cfg.INPUT.get("MAX_PIXELS"))
+        self.height, self.width = image_size(path, cfg.INPUT.get("MAX_PIXELS"))
         self.tiles = tiles_of(self.height, self.width, cfg.INPUT.TILE_SIZE, cfg.INPUT.TILE_OVERLAP)
 
     def __iter__(self) -> Iterator[TileInput]:

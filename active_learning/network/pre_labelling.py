@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from active_learning.annotations import Annotation, Bitmap, Instance
+from active_learning.errors import UnreadableImageError
 from active_learning.network.batch_inference import detect_batch, masks_as_crops
 from active_learning.network.image_batches import ImageInput, UnreadableImage, read_images, same_shape_batches
 from active_learning.network.inference_copy import for_inference
 from active_learning.network.model_input import is_tiled
 from active_learning.network.tiled_inference import TiledDetector
-from active_learning.tiles.reading import UnreadableImageError
 from detectron2.config import CfgNode
 from detectron2.structures import Instances
 

@@ -16,7 +16,6 @@ from active_learning.dataset.coco import DATA_FILES, nothing_to_train_on
 from active_learning.dataset.exports import convert_command, find_exports
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import take_snapshot
-from active_learning.dataset.image_size import image_size
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_images
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import network_without_device, pretrained_weights, read_network
@@ -30,6 +29,7 @@ from active_learning.run.status import late_annotations
 from active_learning.run.weights import next_weights
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.weights_file import weights_fault
+from active_learning.system.image_files import image_size
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
 from active_learning.system.wording import and_more, counted

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from active_learning.errors import MaskALError
+from active_learning.errors import UnreadableImageError
 from active_learning.system.disk_space import REMEDIES, reason_and_remedy
 from active_learning.system.pixel_limit import pixel_limit
 from detectron2.utils.image_file import (
@@ -25,16 +25,16 @@ from detectron2.utils.image_file import (
     read_small,
 )
 
-__all__ = ["eight_bits", "grey_thumbnail", "image_error", "image_file", "pixels_fault", "read_pixels", "read_size"]
+__all__ = ["eight_bits", "grey_thumbnail", "image_error", "image_file", "image_size", "pixels_fault", "read_pixels"]
 
 
 @contextmanager
 def image_file(path: Path, most_pixels: int | None = None) -> Iterator[IO[bytes]]:
-    """An image file to read in the block, by `read_size`, `read_pixels` or `check_pixels`.
+    """An image file to read in the block, by `read_pixels` or `check_pixels`.
 
     Raises:
-        MaskALError: it cannot be read, is of another format, damaged, or has more pixels (None: than the engine's
-            limit).
+        UnreadableImageError: it cannot be read, is of another format, damaged, or has more pixels (None: than the
+            engine's limit).
     """
     try:
         check_file(str(path))
@@ -44,17 +44,23 @@ def image_file(path: Path, most_pixels: int | None = None) -> Iterator[IO[bytes]
         raise image_error(path, error, most_pixels) from error
 
 
-def image_error(path: Path, error: Exception, most_pixels: int | None = None) -> MaskALError:
+def image_size(path: Path, most_pixels: int | None = None) -> tuple[int, int]:
+    """(height, width) in pixels as the image is shown, EXIF-rotated, from its header alone. Raises as `image_file`."""
+    with image_file(path, most_pixels) as file:
+        return read_size(file)
+
+
+def image_error(path: Path, error: Exception, most_pixels: int | None = None) -> UnreadableImageError:
     """What is wrong with an image file, in words, of what opening or decoding it has raised."""
     if isinstance(error, Image.DecompressionBombError):
         remedy = "make the image smaller" if most_pixels is None else "raise max_image_megapixels"
-        return MaskALError(f"{path}: {error}; {remedy}")
+        return UnreadableImageError(f"{path}: {error}; {remedy}")
     if isinstance(error, UnknownImageError):
-        return MaskALError(f"{path}: {error}; replace or remove it")
+        return UnreadableImageError(f"{path}: {error}; replace or remove it")
     reason = reason_and_remedy(error) if isinstance(error, OSError) else str(error)
     is_systems = isinstance(error, OSError) and error.errno in REMEDIES  # else the file itself is wrong
     remedy = "" if is_systems else "; replace or remove it"
-    return MaskALError(f"{path}: cannot be read as an image: {reason}{remedy}")
+    return UnreadableImageError(f"{path}: cannot be read as an image: {reason}{remedy}")
 
 
 def pixels_fault(path: Path, most_pixels: int | None = None) -> str:
@@ -62,7 +68,7 @@ def pixels_fault(path: Path, most_pixels: int | None = None) -> str:
     try:
         with image_file(path, most_pixels) as file:
             check_pixels(file)
-    except MaskALError as error:
+    except UnreadableImageError as error:
         return str(error)
     return ""
 

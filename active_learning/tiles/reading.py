@@ -15,8 +15,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from active_learning.errors import MaskALError
-from active_learning.system.image_files import eight_bits, image_error, image_file, read_pixels, read_size
+from active_learning.system.image_files import eight_bits, image_error, image_file, image_size, read_pixels
 from active_learning.tiles.grid import Tile
 from detectron2.utils.image_file import DAMAGED
 
@@ -25,10 +24,6 @@ PART_DAMAGED = (*DAMAGED, RuntimeError, zlib.error, lzma.LZMAError)  # imagecode
 LARGEST_PART = 2**24  # pixels; of files in larger strips or tiles than that, reading parts saves no memory
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it finds odd is read as a whole, or reported here
-
-
-class UnreadableImageError(MaskALError):
-    """An image file that cannot be read, or cannot be read to its end."""
 
 
 class ImageTiles:
@@ -48,7 +43,7 @@ class ImageTiles:
 
     def __init__(self, path: Path, image_format: str, most_pixels: int | None = None) -> None:
         self.path = path
-        self.height, self.width = tiled_size(path, most_pixels)
+        self.height, self.width = image_size(path, most_pixels)
         self._format = image_format
         self._parts = _TiffParts.of(path, self.height, self.width)
         self._whole = None if self._parts else _decoded(path, most_pixels)
@@ -84,26 +79,14 @@ class ImageTiles:
                 assert self._whole is not None
                 window = np.asarray(self._whole.crop((x0, y0, x1, y1)).convert("RGB"))
         except PART_DAMAGED as error:
-            raise UnreadableImageError(str(image_error(self.path, error))) from error
+            raise image_error(self.path, error) from error
         return window[..., ::-1] if self._format == "BGR" else window
 
 
 def _decoded(path: Path, most_pixels: int | None) -> Image.Image:
     """In its own mode, of which windows are brought to colours: so there is never a second array of the whole."""
-    try:
-        with image_file(path, most_pixels) as file:
-            return eight_bits(read_pixels(file))
-    except MaskALError as error:
-        raise UnreadableImageError(str(error)) from error
-
-
-def tiled_size(path: Path, most_pixels: int | None = None) -> tuple[int, int]:
-    """(height, width) of an image file, upright, from its header. Raises UnreadableImageError."""
-    try:
-        with image_file(path, most_pixels) as file:
-            return read_size(file)
-    except MaskALError as error:
-        raise UnreadableImageError(str(error)) from error
+    with image_file(path, most_pixels) as file:
+        return eight_bits(read_pixels(file))
 
 
 class _TiffParts:

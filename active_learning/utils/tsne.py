@@ -25,10 +25,10 @@ if __name__ == "__main__":
 from active_learning.annotations import read_annotation
 from active_learning.annotations.contours import instance_mask
 from active_learning.dataset.image_folder import pair_annotations
-from active_learning.dataset.image_size import image_size
 from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import csv_text
+from active_learning.system.image_files import image_size
 from active_learning.system.written_files import write_own
 from active_learning.utils.study import Study, open_study, save_figure, study_parser
 

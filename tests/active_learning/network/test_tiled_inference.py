@@ -15,6 +15,7 @@ import torch
 
 from active_learning.annotations import Annotation
 from active_learning.annotations.contours import instance_mask
+from active_learning.errors import UnreadableImageError
 from active_learning.network.evaluation import evaluate
 from active_learning.network.image_batches import UnreadableImage
 from active_learning.network.image_features import ImageFeatures
@@ -24,7 +25,6 @@ from active_learning.network.pre_labelling import PreLabeller
 from active_learning.network.prediction import read_input
 from active_learning.network.tiled_inference import RunLengthMasks, TiledDetector
 from active_learning.sampling.observations import ForwardPasses, Mask
-from active_learning.tiles.reading import UnreadableImageError
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Instances

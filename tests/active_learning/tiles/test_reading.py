@@ -9,8 +9,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from active_learning.errors import UnreadableImageError
 from active_learning.tiles.grid import Tile, tiles_of
-from active_learning.tiles.reading import ImageTiles, UnreadableImageError
+from active_learning.tiles.reading import ImageTiles
 from detectron2.data.detection_utils import read_image
 
 HEIGHT, WIDTH = 130, 170
