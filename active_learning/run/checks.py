@@ -18,7 +18,7 @@ from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import take_snapshot
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_images
 from active_learning.errors import MaskALError, SettingsError
-from active_learning.network.network_config import network_without_device, pretrained_weights, read_network
+from active_learning.network.network_config import pretrained_weights
 from active_learning.run.data import MEASURED, SPLITS, without_object
 from active_learning.run.large_images import describe_large_images, describe_tiles
 from active_learning.run.near_duplicates import describe_near_duplicates
@@ -111,8 +111,10 @@ def texts(findings: Sequence[Finding], *kinds: Kind) -> list[str]:
 
 
 def _network(project: Project) -> Iterator[Finding]:
+    if isinstance(project.network, MaskALError):
+        yield Finding(str(project.network), Kind.MISTAKE)
+        return
     try:
-        read_network(project.settings.network_config)
         pretrained_weights(project.settings)
     except MaskALError as error:
         yield Finding(str(error), Kind.MISTAKE)
@@ -169,10 +171,10 @@ def local_weights(path: str) -> Path | None:
 def _fit(project: Project) -> Iterator[Finding]:
     from active_learning.network.network_check import build_without_memory, check_weights
 
-    settings = project.settings
+    if isinstance(project.network, MaskALError):  # which `_network` reports
+        return
     try:
-        cfg = network_without_device(settings, settings.experiments()[0])
-        model = build_without_memory(cfg, settings.network_config)
+        model = build_without_memory(project.network, project.settings.network_config)
     except MaskALError as error:
         yield Finding(str(error), Kind.MISTAKE)
         return
@@ -270,9 +272,8 @@ def _headers(project: Project) -> Iterator[Finding]:
 
 def _large_images(project: Project) -> Iterator[Finding]:
     """Of images without an annotation, a few are looked at."""
-    try:
-        cfg = network_without_device(project.settings, project.settings.experiments()[0])
-    except MaskALError:  # which `_network` reports
+    cfg = project.network
+    if isinstance(cfg, MaskALError):  # which `_network` reports
         return
     yield from (Finding(text, Kind.NOTE) for text in describe_tiles(cfg))
     for split, reading in project.readings.items():
@@ -287,11 +288,9 @@ def _pixels(project: Project) -> Iterator[Finding]:
     """All images, decoded and resized as for the network."""
     from active_learning.network.image_batches import UnreadableImage, read_images
 
-    settings = project.settings
-    try:
-        cfg = network_without_device(settings, settings.experiments()[0])
-    except MaskALError:  # which `_network` reports
+    if isinstance(project.network, MaskALError):  # which `_network` reports
         return
+    cfg = project.network.clone()
     cfg.INPUT.TILE_SIZE = 0  # tiles are decoded later, where they are used
     for snapshot in project.snapshots.values():
         images = read_images(snapshot.folder, snapshot.images, cfg)

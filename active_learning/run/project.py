@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from active_learning.annotations.coco import CocoImage
 from active_learning.annotations.odd_objects import LIKELY, named, odd_objects
@@ -20,6 +21,7 @@ from active_learning.dataset.image_folder import (
 )
 from active_learning.dataset.near_duplicates import Groups
 from active_learning.errors import MaskALError
+from active_learning.network.network_config import network_without_device
 from active_learning.run.data import SPLITS, RunData, annotation_cache
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.near_duplicates import known_near_duplicates
@@ -28,6 +30,9 @@ from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.system.progress import progress
 from active_learning.system.wording import and_more
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 INITIAL = "initial_train_"  # folders go by the names of their settings, less `dir`
 
@@ -82,6 +87,15 @@ class Project:
         """None where the experiment has not begun; raises MaskALError where its state cannot be used."""
         path = self.files(experiment).state
         return RunState.load(path) if path.exists() and not self.fresh else None
+
+    @cached_property
+    def network(self) -> CfgNode | MaskALError:
+        """The network's config, the same for all experiments but for dropout and seed; the error of one that cannot be
+        read."""
+        try:
+            return network_without_device(self.settings, self.settings.experiments()[0])
+        except MaskALError as error:
+            return error
 
     def folders(self) -> Iterator[tuple[str, Path]]:
         for split in SPLITS:
