@@ -21,6 +21,7 @@ from active_learning.label_check.check import check_measured_images, check_new_i
 from active_learning.label_check.review import offer_for_review
 from active_learning.report.page import try_to_write_report
 from active_learning.run.data import MEASURED, SPLITS
+from active_learning.run.initial_images import initial_images
 from active_learning.run.output_files import write_scores, write_train_files
 from active_learning.run.run import Run
 from active_learning.run.state import LoopScores, RunState
@@ -66,7 +67,7 @@ class ActiveLearningLoop:
                 run.save(phase="annotate")  # the run has begun, though it may have to wait for a person here
                 self._prepare_val_and_test()  # these show how many objects an image holds
             diverse = functools.partial(diverse_images, run) if run.settings.initial_choice == "diverse" else None
-            state.train_images = run.data.initial_images(run.experiment.seed, diverse)
+            state.train_images = initial_images(run.data, run.experiment.seed, diverse)
             if run.settings.budget == "objects":
                 logger.info("%s to start from", counted(len(state.train_images), "image"))
                 _log_expected(run.data.mean_objects() * len(state.train_images))

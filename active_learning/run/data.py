@@ -17,20 +17,10 @@ from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import DatasetSummary, good_annotations, write_coco_json, write_image_list
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, take_snapshot
-from active_learning.dataset.initial_images import (
-    Choose,
-    InitialImages,
-    check_size,
-    choose_initial_images,
-    copy_initial_train_dir,
-    sample_initial_images,
-)
 from active_learning.dataset.whole_images import WholeImages
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
-from active_learning.run.near_duplicates import find_near_duplicates, near_duplicates_file
-from active_learning.run.output_files import read_train_files
 from active_learning.settings import Settings
 from active_learning.system.log import logger
 from active_learning.system.processes import run_on_all_ranks
@@ -126,49 +116,6 @@ class RunData:
         """Raises MaskALError where the folder holds no image."""
         return list(self.snapshot(split).images)
 
-    def initial_images(self, seed: int, choose: Choose | None = None) -> list[str]:
-        """The images that the run starts from: of initial_train_dir, of an earlier run, or sampled at random.
-
-        Args:
-            choose: takes the place of chance.
-        """
-        if self.settings.use_initial_train_dir:
-            self.refresh("train")
-            return copy_initial_train_dir(self.settings.initial_train_dir, self.settings.traindir)
-        images = self.images("train")
-        if self._earlier_run:
-            return self._images_of_earlier_run(self._earlier_run, images)
-        size = self.initial_size()
-        groups = find_near_duplicates(self.settings, images) if size < len(images) else []
-        if choose is None:
-            found = sample_initial_images(images, size, seed, groups)
-        else:
-            found = choose_initial_images(images, size, choose, groups)
-        self._log_initial_images(found, size)
-        return found.names
-
-    def initial_size(self) -> int:
-        """Number of the images that `initial_images` gives; with a budget of objects, of so many objects on average.
-
-        Raises:
-            MaskALError: there are not so many, or nothing is annotated that would show how many objects an image holds.
-        """
-        images, size = self.images("train"), self.settings.initial_datasize
-        if self._earlier_run:
-            return len(self._images_of_earlier_run(self._earlier_run, images))
-        if self.settings.budget == "images":
-            check_size(images, size)
-            return size
-        mean = self.mean_objects()
-        if not mean:
-            raise MaskALError(
-                "A budget of objects needs to know how many objects an image holds, and no image is annotated yet that "
-                "holds one; annotate the validation and test images first, or set budget to images"
-            )
-        number = max(round(size / mean), 1)
-        check_size(images, number, f"{size} objects, {number} images of {mean:.1f}")
-        return number
-
     def mean_objects(self) -> float:
         """Objects an image, of all images of the run's folders that are annotated; 0 where there are none."""
         found = [one for split in SPLITS for one in self.annotated(split, self.images(split)).values()]
@@ -177,30 +124,6 @@ class RunData:
     def count_objects(self, split: str, images: Sequence[str]) -> int:
         """In those of these images that are annotated."""
         return sum(len(one.labels) for one in self.annotated(split, images).values())
-
-    @property
-    def _earlier_run(self) -> Path | None:
-        """The list of the images of the run that this one starts as."""
-        return self.settings.initial_train_file if self.settings.duplicate_initial_model_and_data else None
-
-    def _log_initial_images(self, found: InitialImages, size: int) -> None:
-        file = near_duplicates_file(self.settings)
-        if found.held_back:
-            text = "%s held back from the initial images as near-duplicates of another (%s lists them), such as %s"
-            logger.info(text, counted(len(found.held_back), "image"), file, found.held_back[0])
-        if found.scenes < size:
-            text = "traindir shows %s, initial_datasize is %d: near-duplicates are among the initial images (%s)"
-            logger.warning(text, counted(found.scenes, "scene"), size, file)
-
-    def _images_of_earlier_run(self, source: Path, images: Sequence[str]) -> list[str]:
-        names = read_train_files(source)
-        absent = sorted(set(names) - set(images))
-        if absent:
-            raise MaskALError(
-                f"{source}: {len(absent)} of its images are not in {self.settings.traindir}, "
-                f"such as {absent[0]}; set traindir to the folder of that run"
-            )
-        return names
 
     def request_annotations(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from active_learning.dataset.initial_images import images_to_copy, sample_initial_images
+from active_learning.run.initial_images import initial_images, initial_size
 from active_learning.run.project import INITIAL, Project
 from active_learning.settings import Experiment
 from active_learning.settings.changes import apply_settings
@@ -42,11 +43,11 @@ def find_start(project: Project, experiment: Experiment) -> Start:
         return Start(len(initial), len({*data.walked("train").images, *initial}), [*initial], INITIAL)
     images = len(data.images("train"))
     if settings.duplicate_initial_model_and_data:
-        earlier = data.initial_images(experiment.seed)
+        earlier = initial_images(data, experiment.seed)
         return Start(len(earlier), images, earlier)
     if settings.budget == "objects" and not data.mean_objects():
         return Start(min(settings.initial_datasize, images), images)  # at most; the run asks for annotations first
-    return Start(data.initial_size(), images)
+    return Start(initial_size(data), images)
 
 
 def initial_candidates(project: Project, experiment: Experiment) -> Sequence[str]:
@@ -58,4 +59,4 @@ def initial_candidates(project: Project, experiment: Experiment) -> Sequence[str
     images, groups = project.data.images("train"), project.near_duplicates
     if groups is None or project.settings.initial_choice != "random":
         return images
-    return sample_initial_images(images, project.data.initial_size(), experiment.seed, groups).names
+    return sample_initial_images(images, initial_size(project.data), experiment.seed, groups).names

@@ -32,6 +32,7 @@ from active_learning.run import checks
 from active_learning.run import data as data_module
 from active_learning.run.check import describe_run
 from active_learning.run.data import RunData
+from active_learning.run.initial_images import initial_images
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import start_over
 from active_learning.run.state import RunState
@@ -347,7 +348,7 @@ def test_chosen_images_are_pre_labelled_by_the_weights_of_the_last_loop(
 
     monkeypatch.setattr(pre_labelling, "PreLabeller", pre_labeller)
     settings = changed(settings, {"auto_annotate": True})
-    initial = RunData(settings).initial_images(0)
+    initial = initial_images(RunData(settings), 0)
     for path in settings.traindir.glob("*.json"):
         if path.with_suffix(".png").name not in initial:
             path.unlink()
@@ -391,7 +392,7 @@ def test_a_run_whose_pool_grows_and_whose_settings_are_edited_meanwhile(
     file, folder, train = tmp_path / "maskAL.yaml", settings.traindir, network.train
     values = yaml_values(settings)
     edits = [{"loops": 3, "pool_size": 2, "learning_rate": 0.002}, {"mcd_iterations": 3}]
-    initial = RunData(settings).initial_images(0)
+    initial = initial_images(RunData(settings), 0)
     unwanted = next(name for name in reversed(RunData(settings).images("train")) if name not in initial)
 
     def write_settings(**changes: object) -> None:
@@ -462,7 +463,7 @@ def test_an_image_that_vanished_is_left_out_until_it_is_back(settings: Settings,
     network.stop_at = "train"
     with pytest.raises(StopError):
         go(settings)
-    first = RunData(settings).initial_images(0)[0]
+    first = initial_images(RunData(settings), 0)[0]
     content = (settings.traindir / first).read_bytes()
     (settings.traindir / first).unlink()
     network.stop_at = "choose"
@@ -508,7 +509,7 @@ def test_a_validation_image_that_comes_while_another_is_awaited_is_for_the_next_
 def test_a_training_annotation_that_comes_while_validation_is_awaited_counts(
     settings: Settings, network: FakeNetwork, monkeypatch: pytest.MonkeyPatch
 ):
-    first = RunData(settings).initial_images(0)[0]
+    first = initial_images(RunData(settings), 0)[0]
     (settings.valdir / "01.json").unlink()
     annotation = settings.traindir / first
     annotation.with_suffix(".json").rename(annotation.with_name(f"{annotation.stem}.xml"))
@@ -543,7 +544,7 @@ def test_all_training_images_gone_is_no_reason_to_go_on(settings: Settings, netw
     network.stop_at = "choose"
     with pytest.raises(StopError):
         go(settings)
-    for name in RunData(settings).initial_images(0):
+    for name in initial_images(RunData(settings), 0):
         (settings.traindir / name).unlink()
     with pytest.raises(MaskALError, match="none of the 4 train images of the run is there any more"):
         go(settings)
@@ -553,7 +554,7 @@ def test_an_annotation_that_vanished_before_the_training_is_asked_for_again(sett
     network.stop_at = "train"
     with pytest.raises(StopError):
         go(settings)
-    victim = settings.traindir / RunData(settings).initial_images(0)[1]
+    victim = settings.traindir / initial_images(RunData(settings), 0)[1]
     victim.with_suffix(".json").unlink()
     with pytest.raises(AnnotationsAwaited, match=f"{victim.name}: not annotated yet"):
         go(settings, wait=False)
@@ -785,7 +786,7 @@ def test_diverse_initial_images_are_chosen_once_for_a_seed(settings, network, mo
     state = RunState.load(output_files(settings, settings.experiments()[0]).state)
     # The images are alike: the first of them, and others to fill up, are what there is to choose from.
     assert go(settings).run.state.train_images[:4] == state.train_images[:4] == ["00.png", "01.png", "02.png", "03.png"]
-    assert RunData(settings).initial_images(0) != state.train_images[:4]
+    assert initial_images(RunData(settings), 0) != state.train_images[:4]
     assert asked == ["uncertainty"]
     other = ActiveLearningLoop(settings, settings.experiments()[1])
     maskAL.run_experiment(other)

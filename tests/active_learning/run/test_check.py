@@ -13,6 +13,7 @@ from active_learning.run.check import describe_run
 from active_learning.run.checks import check_start
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
+from active_learning.run.initial_images import initial_images, initial_size
 from active_learning.run.near_duplicates import find_near_duplicates
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim
@@ -81,7 +82,7 @@ def test_nothing_to_train_on_is_found(settings: Settings):
 @pytest.mark.parametrize("from_folder", [False, True], ids=["sampled", "initial_train_dir"])
 def test_the_images_that_a_run_starts_from_must_hold_an_object(settings: Settings, tmp_path, from_folder: bool):
     """Whatever the others hold, and whether these are annotated."""
-    initial, folder = RunData(settings).initial_images(settings.experiments()[0].seed), settings.traindir
+    initial, folder = initial_images(RunData(settings), settings.experiments()[0].seed), settings.traindir
     if from_folder:
         folder = tmp_path / "own"
         folder.mkdir()
@@ -324,4 +325,4 @@ def test_a_plan_in_objects_before_anything_is_annotated(settings: Settings):
     plan = describe_run(changed(settings, {"budget": "objects"}))
     assert "are not known before images are annotated" in plan
     with pytest.raises(MaskALError, match="A budget of objects needs to know how many objects an image holds"):
-        RunData(changed(settings, {"budget": "objects"})).initial_size()
+        initial_size(RunData(changed(settings, {"budget": "objects"})))

@@ -12,68 +12,7 @@ from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
-from active_learning.run.output_files import write_train_files
-from active_learning.run.weights import duplicated_initial_model
 from active_learning.settings import Settings
-
-
-def data_with(settings: Settings, **changes: object) -> RunData:
-    return RunData(Settings(**{**settings.model_dump(), **changes}))
-
-
-def earlier_run(settings: Settings, names: list[str]) -> Path:
-    """The train list of an earlier run below resultsroot."""
-    path = settings.resultsroot / "exp0" / "random" / "trainfiles_iteration000.txt"
-    write_train_files(path, names, {})
-    return path
-
-
-def test_initial_images_depend_on_the_seed(settings: Settings):
-    data = RunData(settings)
-    assert data.initial_images(1) == data.initial_images(1)
-    assert len(data.initial_images(1)) == 4
-    assert data.initial_images(1) != data.initial_images(2)
-
-
-def test_initial_images_come_from_their_own_folder(settings: Settings, tmp_path: Path):
-    own = tmp_path / "own"
-    own.mkdir()
-    for suffix in (".png", ".json"):
-        (own / f"new{suffix}").write_bytes((settings.traindir / f"00{suffix}").read_bytes())
-    data = data_with(settings, use_initial_train_dir=True, initial_train_dir=own)
-    assert data.initial_images(0) == ["new.png"]
-    assert (settings.traindir / "new.json").is_file()
-
-
-def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
-    changes = {
-        "duplicate_initial_model_and_data": True,
-        "initial_train_file": earlier_run(settings, ["03.png", "01.png"]),
-    }
-    data = data_with(settings, **changes)
-    assert data.initial_images(0) == ["03.png", "01.png"]
-    with pytest.raises(MaskALError, match="initial model of that run is not there"):
-        duplicated_initial_model(data.settings)
-    model = settings.weightsroot / "exp0" / "random" / "best_model_000.pth"
-    model.parent.mkdir(parents=True)
-    model.write_bytes(b"weights")
-    assert duplicated_initial_model(data.settings) == model
-
-
-def test_images_of_an_earlier_run_that_are_gone_are_named(settings: Settings):
-    changes = {
-        "duplicate_initial_model_and_data": True,
-        "initial_train_file": earlier_run(settings, ["03.png", "x.png"]),
-    }
-    with pytest.raises(MaskALError, match=r"1 of its images are not in .*, such as x\.png"):
-        data_with(settings, **changes).initial_images(0)
-
-
-def test_an_earlier_run_outside_resultsroot_is_refused(settings: Settings, tmp_path: Path):
-    write_train_files(tmp_path / "elsewhere.txt", ["03.png"], {})
-    data = data_with(settings, duplicate_initial_model_and_data=True, initial_train_file=tmp_path / "elsewhere.txt")
-    with pytest.raises(MaskALError, match="is not below resultsroot"):
-        duplicated_initial_model(data.settings)
 
 
 def test_an_empty_folder_is_named(settings: Settings):
