@@ -28,6 +28,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pictures import read_picture
 from tabulate import tabulate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,13 +57,6 @@ def resized(pixels: Pixels, factor: float) -> Pixels:
 
 def brighter(pixels: Pixels, factor: float) -> Pixels:
     return _pixels(cv2.convertScaleAbs(pixels, alpha=factor))
-
-
-def _read(path: Path) -> Pixels:
-    pixels = cv2.imread(str(path))
-    if pixels is None:
-        raise SystemExit(f"{path}: cannot be read as an image")
-    return _pixels(pixels)
 
 
 def _pixels(values: npt.NDArray[np.generic]) -> Pixels:
@@ -102,7 +96,7 @@ def make_folder(sources: Sequence[Path], folder: Path, seed: int) -> None:
     """Originals as 0000.jpg, copies as 0000 <change>.jpg, other scenes as disc0000.jpg."""
     rng = np.random.default_rng(seed)
     for number, path in enumerate(sources):
-        pixels = _read(path)
+        pixels = read_picture(path)
         _save(folder / f"{number:04d}.jpg", pixels, 92)
         for change, make in CHANGES.items() if number < COPIED else ():
             copy = make(pixels, float(rng.random()))

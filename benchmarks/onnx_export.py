@@ -21,6 +21,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pictures import read_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -98,16 +99,9 @@ def photographs(folders: Sequence[Path]) -> list[np.ndarray]:
              for folder in folders]  # fmt: skip
     count = -(-len(SIZES) // len(folders))
     chosen = [own[place * len(own) // count] for own in files for place in range(count)]
-    images = [_read(path) for path in chosen]
+    images = [read_picture(path) for path in chosen]
     return [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
             for image, (height, width) in zip(images, SIZES, strict=False)]  # fmt: skip
-
-
-def _read(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise SystemExit(f"{path}: cannot be read as an image")
-    return image
 
 
 def build(name: str, weights: Path, image: np.ndarray) -> tuple[Any, Any]:

@@ -50,6 +50,7 @@ import cv2
 import numpy as np
 import tifffile
 import yaml
+from pictures import read_picture
 from tabulate import tabulate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +63,7 @@ from active_learning.dataset.coco import write_coco_json  # noqa: E402
 from active_learning.dataset.image_folder import find_images  # noqa: E402
 from active_learning.sampling.observations import Mask  # noqa: E402
 from active_learning.settings import Settings  # noqa: E402
+from active_learning.system.image_files import image_size  # noqa: E402
 from active_learning.tiles.grid import Tile, tiles_of  # noqa: E402
 from demo.heads import CLASSES  # noqa: E402
 
@@ -98,8 +100,7 @@ def stitch(scenes: Sequence[Path], columns: int, rows: int, target: Path, *, one
     pictures, instances = [], []
     for place in range(columns * rows):
         path = scenes[place % len(scenes)]
-        picture = cv2.imread(str(path))
-        assert picture is not None
+        picture = read_picture(path)
         size = picture.shape[:2]
         picture = cv2.copyMakeBorder(picture, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=GREY)
         height, width = picture.shape[:2]
@@ -201,9 +202,7 @@ def cost(out: Path, weights: Path) -> str:
         if not (out / name).exists():
             print(name, stitch(scenes, 30, 30, out / name, one_class=True), "heads")
     if not (out / "tile.jpg").exists():
-        pixels = cv2.imread(str(out / "large.jpg"))
-        assert pixels is not None
-        cv2.imwrite(str(out / "tile.jpg"), pixels[:TILE, :TILE])
+        cv2.imwrite(str(out / "tile.jpg"), read_picture(out / "large.jpg")[:TILE, :TILE])
     rows = []
     for what, image in (("one tile", "tile.jpg"), ("JPEG", "large.jpg"), ("TIFF", "large.tif"), ("tiles", "large.tif")):
         found = _in_a_process(out, weights, out / image, alone=what == "tiles")
@@ -270,9 +269,7 @@ class Head:
 
 def heads_of(image: Path, tiles: Sequence[Tile]) -> list[Head]:
     """Those annotated; `is_cut` where a tile holds a part of one."""
-    pixels = cv2.imread(str(image))
-    assert pixels is not None
-    height, width = pixels.shape[:2]
+    height, width = image_size(image)
     found = []
     for one in read_annotation(image.with_suffix(".json"), image=image.name, size=(height, width)).instances:
         bitmap = instance_bitmap(one, height, width)
