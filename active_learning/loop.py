@@ -157,15 +157,16 @@ class ActiveLearningLoop:
         summary = run.data.write("train", images)
         self._log_training_set(summary)
         state.train_size, state.train_objects = len(images), summary.objects
+        measured_on = run.data.content_digest("val")
         started = time.monotonic()
         earlier = earlier_initial_model(run.settings, run.experiment, state.train_images) if state.loop == 0 else None
         if earlier:
             self._take_initial_model(earlier)
         else:
             summary.require_objects(run.settings.traindir)
-            self._compare_alike()
+            self._compare_alike(measured_on)
             state.best_ap = run.network.train(state.loop, images, summary, state.best_ap)
-        state.best_ap_settings = self._measuring_settings
+        state.best_ap_settings, state.best_ap_images = self._measuring_settings, measured_on
         state.train_minutes = (time.monotonic() - started) / 60
         run.save(phase="evaluate")
 
@@ -173,17 +174,21 @@ class ActiveLearningLoop:
     def _measuring_settings(self) -> dict[str, Any]:
         return {key: self.run.state.settings.get(key) for key in MEASURING}
 
-    def _compare_alike(self) -> None:
-        """Measures the best weights again where the settings have changed that the mAP depends on: else no training
-        might reach what was measured with others, in tiles of another size, say."""
+    def _compare_alike(self, measured_on: str) -> None:
+        """Measures the best weights again where that has changed what the mAP depends on, settings or validation data:
+        else no training might reach what was measured with others, in tiles of another size or on easier images."""
         run, state = self.run, self.run.state
-        known = state.best_ap_settings in ({}, self._measuring_settings)  # {}: an earlier version has left
-        if known or state.loop == 0 or not run.files.best_model(state.loop - 1).exists():
+        changed = []
+        if state.best_ap_settings not in ({}, self._measuring_settings):  # {}: an earlier version has left
+            changed.append("Settings that the mAP depends on")
+        if state.best_ap_images not in ("", measured_on):  # the same
+            changed.append("Validation images or their annotations")
+        if not changed or state.loop == 0 or not run.files.best_model(state.loop - 1).exists():
             return
         before = state.best_ap
         self._measure_best(state.loop - 1)
-        text = "Settings that the mAP depends on were changed: the best weights have %.1f with them (before: %.1f)"
-        logger.info(text, state.best_ap, before)
+        text = "%s were changed: the best weights have %.1f with them (before: %.1f)"
+        logger.info(text, ", ".join(changed), state.best_ap, before)
 
     def _measure_best(self, loop: int) -> None:
         mask_ap = self.run.network.evaluate(loop, "val", [self.run.settings.confidence_threshold])[0].mask_ap

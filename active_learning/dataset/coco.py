@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -14,6 +16,7 @@ from active_learning.dataset.image_folder import FolderSnapshot, find_annotation
 from active_learning.dataset.image_names import check_image_name
 from active_learning.dataset.near_duplicates import FILE as NEAR_DUPLICATES
 from active_learning.errors import MaskALError
+from active_learning.system.image_files import image_file
 from active_learning.system.wording import counted
 from active_learning.system.written_files import write_own
 
@@ -22,6 +25,7 @@ DATA_FILES = (
     NEAR_DUPLICATES,
     *(f"{split}.{suffix}" for split in ("train", "val", "test") for suffix in ("txt", "json")),
 )
+READ_BYTES = 2**20  # of an image at a time
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,21 @@ def write_coco_json(
         writer.add_image(entry)
     write_own(output, writer.text())
     return summary_of(entries, annotations.classes)
+
+
+def content_digest(file: Path, folder: Path) -> str:
+    """Of a file of `write_coco_json`, and of the image files in `folder` that it names: changes with any byte of them.
+
+    Raises:
+        UnreadableImageError: an image cannot be opened.
+    """
+    content = file.read_bytes()
+    digest = hashlib.blake2b(content, digest_size=20)
+    for image in json.loads(content)["images"]:
+        with image_file(folder / image["file_name"]) as stream:
+            while part := stream.read(READ_BYTES):
+                digest.update(part)
+    return digest.hexdigest()
 
 
 def good_annotations(

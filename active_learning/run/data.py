@@ -14,7 +14,13 @@ from active_learning.annotating.tool import KeptTool
 from active_learning.annotations.coco import CocoImage
 from active_learning.dataset.absence import absence, absence_error, is_reachable, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.coco import DatasetSummary, good_annotations, write_coco_json, write_image_list
+from active_learning.dataset.coco import (
+    DatasetSummary,
+    content_digest,
+    good_annotations,
+    write_coco_json,
+    write_image_list,
+)
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, take_snapshot
 from active_learning.dataset.whole_images import WholeImages
@@ -294,6 +300,10 @@ class RunData:
 
     def json(self, split: str) -> Path:
         return self.settings.dataroot / f"{split}.json"
+
+    def content_digest(self, split: str) -> str:
+        """Of what `write` wrote last, and of its images: what is measured on them can be compared while it stays."""
+        return content_digest(self.json(split), self.folder(split))
 
     def register(self, split: str) -> str:
         """Names the split in the engine's catalog; returns that name."""

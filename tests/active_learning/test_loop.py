@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import json
 import math
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 import maskAL
 from active_learning import loop as loop_module
@@ -218,8 +220,20 @@ def test_best_weights_and_best_ap_carry_over(settings: Settings, network: FakeNe
     ],
 )
 def test_the_best_is_measured_anew_with_other_settings(settings, network, monkeypatch, changes, carried, weights):
+    loop = go_measuring_ten(settings, network, monkeypatch, changes, lambda: None)
+    assert network.carried_ap == carried
+    assert loop.run.files.best_model(2).read_text(encoding="utf-8") == weights
+
+
+def go_measuring_ten(settings, network, monkeypatch, changes: dict, change: Callable[[], object]) -> ActiveLearningLoop:
+    """A run in which settings, and with `change` whatever else, change after the first training; all measuring on the
+    validation images but that in a training finds 10."""
+    done: list[object] = []
+
     def read(**_: bool) -> Settings:
-        return changed(settings, changes if network.carried_ap else {})
+        if network.carried_ap and not done:
+            done.append(change())
+        return changed(settings, changes if done else {})
 
     def evaluate(config: object, path: Path, dataset: str, thresholds: list[float]) -> list[Scores]:
         scores = network.evaluate(config, path, dataset, thresholds)
@@ -228,8 +242,71 @@ def test_the_best_is_measured_anew_with_other_settings(settings, network, monkey
     monkeypatch.setattr(evaluation, "evaluate_weights", evaluate)
     loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=read)
     maskAL.run_experiment(loop)
-    assert network.carried_ap == carried
-    assert loop.run.files.best_model(2).read_text(encoding="utf-8") == weights
+    return loop
+
+
+def rewrite(path: Path, change: Callable[[bytes], bytes] = lambda content: content) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+DATA = "Validation images or their annotations"
+SETTINGS = "Settings that the mAP depends on"
+
+
+@pytest.fixture
+def log_text(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """What a run has logged."""
+    monkeypatch.setattr("active_learning.run.run.start_log", lambda path: None)
+    caplog.set_level("INFO", "active_learning")
+    return lambda: caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda settings: annotated_image(settings.valdir / "new.png"), DATA),
+        (lambda settings: [(settings.valdir / f"00{suffix}").unlink() for suffix in (".png", ".json")], DATA),
+        (lambda settings: annotated_image(settings.valdir / "00.png", objects=2), DATA),
+        (lambda settings: Image.new("RGB", (32, 24), (90, 120, 61)).save(settings.valdir / "00.png"), DATA),
+        (lambda settings: rewrite(settings.valdir / "00.png"), ""),
+        (lambda settings: rewrite(settings.valdir / "00.json", lambda content: content + b" \n"), ""),
+        (lambda settings: annotated_image(settings.testdir / "new.png"), ""),
+        (lambda settings: annotated_image(settings.traindir / "50.png"), ""),
+    ],
+    ids=["added", "gone", "annotated anew", "other pixels", "written alike", "saved alike", "test", "train"],
+)
+def test_the_best_is_measured_anew_on_other_validation_data(settings, network, monkeypatch, log_text, change, what):
+    go_measuring_ten(settings, network, monkeypatch, {}, lambda: change(settings))
+    assert network.carried_ap == [0.0, 10.0 if what else 30.0, 40.0]
+    line = f"{what} were changed: the best weights have 10.0 with them (before: 30.0)"
+    assert (line in log_text()) == bool(what)
+    assert ("were changed: the best weights" in log_text()) == bool(what)
+
+
+def test_one_measurement_is_enough_for_settings_and_data(settings, network, monkeypatch, log_text):
+    def change() -> None:
+        annotated_image(settings.valdir / "new.png")
+
+    go_measuring_ten(settings, network, monkeypatch, {"nms_threshold": 0.1}, change)
+    line = f"{SETTINGS}, {DATA} were changed: the best weights have 10.0"
+    assert log_text().count("were changed: the best weights") == 1 and line in log_text()
+
+
+def test_an_earlier_version_has_not_recorded_what_the_best_was_measured_on(settings, network, monkeypatch, log_text):
+    def forget() -> None:
+        state = output_files(settings, settings.experiments()[0]).state
+        document = json.loads(state.read_text(encoding="utf-8"))
+        del document["best_ap_images"]
+        state.write_text(json.dumps(document), encoding="utf-8")
+
+    network.stop_at = "evaluate"
+    with pytest.raises(StopError):
+        go(settings)
+    forget()
+    annotated_image(settings.valdir / "new.png")
+    loop = go(settings)
+    assert network.carried_ap == [0.0, 30.0, 40.0]
+    assert loop.run.state.best_ap_images and "were changed" not in log_text()
 
 
 def test_without_transfer_each_training_starts_anew(settings: Settings, network: FakeNetwork):

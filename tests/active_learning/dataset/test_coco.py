@@ -15,9 +15,9 @@ from pycocotools.coco import COCO
 from active_learning.annotations import Annotation, Instance, Part, labelme
 from active_learning.annotations.png import encode_mask
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.coco import write_coco_json, write_image_list
+from active_learning.dataset.coco import content_digest, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import find_images
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, UnreadableImageError
 
 CLASSES = ["healthy", "damaged"]
 RING = np.pad(np.zeros((2, 3), dtype=bool), 2, constant_values=True)
@@ -144,3 +144,21 @@ def test_an_image_list_has_one_name_a_line(tmp_path):
 def test_names_that_cannot_be_listed(tmp_path, name):
     with pytest.raises(MaskALError, match="image name"):
         write_image_list(tmp_path / "train.txt", [name])
+
+
+def test_a_digest_of_what_is_measured_on(tmp_path, train, add_image, annotate, coco):
+    image, file = add_image("sub/ä c.png"), tmp_path / "data" / "train.json"
+    annotate("sub/ä c.json")
+    coco()
+    before, content = content_digest(file, train), image.read_bytes()
+    add_image("of_no_annotation.png")
+    assert content_digest(file, train) == before
+    image.write_bytes(content + b"\0")
+    assert content_digest(file, train) != before
+    image.write_bytes(content)
+    annotate("sub/ä c.json", ["damaged"])
+    write_coco_json(AnnotationCache(train, CLASSES), ["sub/ä c.png"], file)
+    assert content_digest(file, train) != before
+    image.unlink()
+    with pytest.raises(UnreadableImageError, match=r"ä c\.png: cannot be read as an image"):
+        content_digest(file, train)
