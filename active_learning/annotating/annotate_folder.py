@@ -156,7 +156,7 @@ class AnnotateFolder:
         wanted = set(self.awaited)
         awaited = [name for name in images if name in wanted]
         cache = self._annotations
-        found = search_annotate_folder(self.folder, awaited, cache.image_named_in, cache.classes)
+        found = search_annotate_folder(self.folder, awaited, cache.image_named_in, cache.classes, beside)
         annotated, missing, faulty = [], [], {}
         for name in images:
             candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]

@@ -13,6 +13,7 @@ from active_learning.annotations import FORMATS
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.annotations.yolo_layout import SUFFIX, looks_like_labels
 from active_learning.annotations.yolo_names import DATA_FILE
+from active_learning.dataset.exported_images import is_converted
 from active_learning.dataset.exports import convert_command, is_archive
 from active_learning.dataset.folder_walk import ANNOTATE, is_of_programs
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
@@ -33,16 +34,22 @@ class Found:
 
 
 def search_annotate_folder(
-    folder: Path, images: Iterable[str], named_in: Callable[[Path], str], classes: Sequence[str] = ()
+    folder: Path,
+    images: Iterable[str],
+    named_in: Callable[[Path], str],
+    classes: Sequence[str] = (),
+    annotated: Collection[str] = (),
 ) -> Found:
     """Searches the annotate folder of an image folder.
 
     A file is of the image whose name or stem it bears. It may lie elsewhere than its image (LabelMe's `--output` puts
     all in one place); then, as where several images bear that name, the image that it names inside decides. A file of
-    no image that cannot be used as it is, such as an export of all images, is a fault of the last without a file.
+    no image that cannot be used as it is, such as an export of all images, is a fault of the last without a file, but
+    not where the images in it have files already.
 
     Args:
         classes: for the command that makes such an export readable.
+        annotated: further images, which have an annotation beside them.
     """
     owners = claimants(images := list(images))
     found = Found(defaultdict(list), {})
@@ -62,10 +69,13 @@ def search_annotate_folder(
                 found.faults[other] = f"{path}: {fault}; save the annotation of {other} as {other}.json"
     bare = [image for image in images if image not in found.files and image not in found.faults]
     command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
-    faults = [fault for path in unread if bare and (fault := _why_unread(path, bare, named_in, command))]
+    faults = {path: fault for path in unread if bare and (fault := _why_unread(path, bare, named_in, command))}
+    if faults:
+        all_owners, done = claimants({*images, *annotated}), {*found.files, *annotated}
+        faults = {path: fault for path, fault in faults.items() if not is_converted(path, all_owners, done)}
     if faults:
         more = [f"{len(faults) - _SHOWN} more such files"] if len(faults) > _SHOWN else []
-        found.faults[bare[-1]] = "\n".join([*faults[:_SHOWN], *more])
+        found.faults[bare[-1]] = "\n".join([*list(faults.values())[:_SHOWN], *more])
     return found
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX, looks_like_labels
 from active_learning.annotations.yolo_names import may_hold_names
+from active_learning.dataset.exported_images import MEMBERS, is_converted
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants, named_by_number
 from active_learning.dataset.image_names import normalised
 
 READ_BYTES = 65536  # from the start and from the end of a file
 MOST_FILES = 50  # are opened, the largest
-MEMBERS = 50  # of a tar file, which has no list of its content
 _TAR = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
 _COCO_KEY = re.compile(rb'"(image_id|category_id|categories)"\s*:')
@@ -38,18 +38,19 @@ class Export:
 
 @dataclass(frozen=True)
 class FolderAnnotations:
-    """`beside`: the number of annotation files that have the name of an image beside them."""
+    """`beside`: the number of images beside which lies an annotation file of their name."""
 
     beside: int
     exports: tuple[Export, ...]
 
 
 def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> FolderAnnotations:
-    """Of the files that are of no image beside them, those that hold annotations; files of `leave` are passed over."""
+    """Of the files that are of no image beside them, those that hold annotations; files of `leave` are passed over, and
+    so is what has been converted."""
     by_parent: dict[str, list[str]] = defaultdict(list)
     for image in snapshot.images:
         by_parent[image.rpartition("/")[0]].append(image)
-    everywhere, beside = claimants(snapshot.images), 0
+    everywhere, beside = claimants(snapshot.images), set[str]()
     documents: list[Path] = []
     labels: list[Path] = []
     found: list[Export] = []
@@ -59,7 +60,7 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
         for name in files:
             key = annotation_key(name)
             if key in keys:
-                beside += 1
+                beside.update(keys[key])
             elif key is None:
                 if is_archive(name) and _holds_annotations(place / name):
                     found.append(Export(place / name, "an archive with annotations", apart=True))
@@ -72,7 +73,9 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
     if any(looks_like_labels(path) for path in labels[:MOST_FILES]):
         found += [Export(path, "a label file of YOLO") for path in labels]
     kinds = ((path, _kind(path)) for path in heapq.nlargest(MOST_FILES, documents, key=_size))
-    return FolderAnnotations(beside, (*found, *(Export(path, kind) for path, kind in kinds if kind)))
+    found += [Export(path, kind) for path, kind in kinds if kind]
+    left = [one for one in found if not (beside and is_converted(one.path, everywhere, beside))]
+    return FolderAnnotations(len(beside), tuple(left))
 
 
 def _may_be_of_yolo(filename: str, parent: str, keys: Collection[str]) -> bool:

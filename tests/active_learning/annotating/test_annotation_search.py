@@ -114,6 +114,29 @@ def test_exports_of_all_images_are_named_with_the_command(train, add_image, plac
     assert words in fault and fault.endswith(command)
 
 
+COCO_OF_B = '{"images": [{"id": 1, "file_name": "b.jpg"}], "annotations": [{"image_id": 1}], "categories": []}'
+CVAT_OF_B = '<annotations><image name="sub/b.jpg"><box/></image><image name="d.jpg"><box/></image></annotations>'
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        pytest.param("annotations.xml", CVAT_OF_B, id="CVAT for images"),
+        pytest.param("x/result.json", COCO_OF_B, id="COCO"),
+        pytest.param("labels/b.txt", "0 .1 .1 .2 .1 .2 .2", id="YOLO"),
+    ],
+)
+@pytest.mark.parametrize("collected", [False, True])
+def test_an_export_that_was_converted_is_named_no_more(train, add_image, annotate, place, text, collected):
+    """Its images have files now; c.png, which is in no export, is still to be annotated."""
+    (fault,) = faults_of(train, add_image, place, text)
+    assert "convert" in fault
+    annotate("sub/b.json" if collected else "annotate/sub/b.json")
+    awaited = [name for name in AWAITED if not collected or name != "sub/b.jpg"]
+    annotated = ["sub/b.jpg"] if collected else []
+    assert search_annotate_folder(train, awaited, image_named_in, ["healthy"], annotated).faults == {}
+
+
 def faults_of(train, add_image, place, text):
     for name in AWAITED:
         add_image(name)

@@ -1,0 +1,111 @@
+"""Whether an export has been converted: then all images that it has objects of are annotated, and it can stay."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import suppress
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from active_learning.annotations.documents import is_coco, parse_document
+from active_learning.annotations.yolo_layout import LABELS, SUFFIX
+from active_learning.dataset.image_folder import annotation_key
+from active_learning.dataset.image_names import normalised
+from active_learning.errors import AnnotationError
+
+MOST_BYTES = 2**27  # of a file that is parsed for this
+MEMBERS = 50  # of a tar file, which has no list of its content
+
+Owners = Mapping[str, list[str]]
+"""From names and stems to images, as `image_folder.claimants` gives them."""
+
+
+def is_converted(path: Path, owners: Owners, annotated: Set[str]) -> bool:
+    """Whether an export is of images of a folder that are all annotated.
+
+    Of images that share a name all must be. Images without objects do not count, as they may be left out on purpose.
+
+    Args:
+        owners: of all images of the folder.
+        annotated: of these, the ones with an annotation.
+    """
+    images = exported_images(path, owners)
+    return bool(images) and images <= annotated
+
+
+def exported_images(path: Path, owners: Owners) -> set[str]:
+    """The images of a folder that an export has objects of; none where that cannot be seen quickly."""
+    try:
+        status = path.stat()
+    except OSError:
+        return set()
+    own = _owners(_name_of_one(path.name), owners)
+    if own or path.suffix.lower() == SUFFIX:
+        return own if status.st_size else set()
+    names = _names(path, status.st_size, status.st_mtime_ns)
+    return {image for name in names for image in _owners(name, owners)}
+
+
+def _owners(name: str, owners: Owners) -> set[str]:
+    key = normalised(PurePosixPath(name.replace("\\", "/")).name)
+    return set(owners.get(key) or owners.get(PurePosixPath(key).stem) or ())
+
+
+def _name_of_one(filename: str) -> str:
+    """The name or stem of the image that an annotation or label file is of, if it is of one."""
+    if filename.lower().endswith(SUFFIX):
+        return filename[: -len(SUFFIX)]
+    return annotation_key(filename) or ""
+
+
+@lru_cache(maxsize=8)
+def _names(path: Path, size: int, time: int) -> frozenset[str]:  # noqa: ARG001 (a file that changed is read again)
+    """Of the images in a file of many, or in an archive."""
+    with suppress(OSError, EOFError, ValueError, AnnotationError, zipfile.BadZipFile, tarfile.TarError):
+        if path.suffix.lower() == ".zip":
+            return frozenset(_names_in_zip(path))
+        if annotation_key(path.name) is None:
+            with tarfile.open(path) as package:
+                return frozenset(_names_of_members(member.name for member in islice(package, MEMBERS)))
+        if size <= MOST_BYTES:
+            return frozenset(_names_in(parse_document(path.read_bytes(), path)))
+    return frozenset()
+
+
+def _names_in_zip(path: Path) -> Iterator[str]:
+    """Of its members, and of the images in the largest of those that are annotations."""
+    with zipfile.ZipFile(path) as package:
+        yield from _names_of_members(package.namelist())
+        documents = [one for one in package.infolist() if annotation_key(PurePosixPath(one.filename).name) is not None]
+        largest = max(documents, key=lambda one: one.file_size, default=None)
+        if largest is not None and largest.file_size <= MOST_BYTES:
+            yield from _names_in(parse_document(package.read(largest), path))
+
+
+def _names_of_members(members: Iterable[str]) -> Iterator[str]:
+    for member in map(PurePosixPath, members):
+        if annotation_key(member.name) is not None or (LABELS in member.parts and member.suffix.lower() == SUFFIX):
+            yield _name_of_one(member.name)
+
+
+def _names_in(document: Any) -> Iterator[str]:
+    """Of the images with objects in a COCO or 'CVAT for images' document; of another kind none."""
+    if isinstance(document, Element):
+        for element in document.findall("image"):
+            if len(element):
+                yield element.get("name", "")
+    elif is_coco(document):
+        ids = {str(one.get("image_id")) for one in _entries(document, "annotations")}
+        for image in _entries(document, "images"):
+            if str(image.get("id")) in ids and isinstance(name := image.get("file_name"), str):
+                yield name
+
+
+def _entries(document: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+    entries = document.get(key)
+    yield from (one for one in (entries if isinstance(entries, list) else ()) if isinstance(one, dict))

@@ -1,0 +1,125 @@
+"""What an export has objects of, of all kinds of exports; and that nothing is advised once it is converted."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from active_learning.dataset import exported_images as module
+from active_learning.dataset.exported_images import exported_images, is_converted
+from active_learning.dataset.exports import find_exports
+from active_learning.dataset.image_folder import claimants, take_snapshot
+
+IMAGES = ["a.png", "b.png", "sub/ä.jpg", "c.png"]
+COCO = {
+    "images": [{"id": 1, "file_name": "train\\a.png"}, {"id": "2", "file_name": "sub/ä.jpg"}, {"id": 3}, "odd",
+               {"id": 4, "file_name": "b.png"}],
+    "annotations": [{"image_id": 1}, {"image_id": 2}, {"image_id": 3}, "odd"],
+    "categories": [],
+}  # fmt: skip
+SHAPE = '<polygon points="1,1;2,1;2,2"/>'
+CVAT = f'<annotations><image name="x/a.png">{SHAPE}</image><image name="ä">{SHAPE}</image><image name="b.png"/>'
+CVAT += "<image/></annotations>"
+LABEL = "0 0.1 0.2 0.3 0.2 0.3 0.6\n"
+
+
+def text(name: str, content: object, encoding: str = "utf-8") -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding=encoding)
+        return path
+
+    return write
+
+
+def packed(name: str, **members: str) -> Callable[[Path], Path]:
+    """`__` in names of members stands for /, `_1` for a point."""
+
+    def pack(folder: Path) -> Path:
+        contents = {key.replace("__", "/").replace("_1", "."): value.encode() for key, value in members.items()}
+        if name.endswith(".zip"):
+            with zipfile.ZipFile(folder / name, "w") as package:
+                for member, content in contents.items():
+                    package.writestr(member, content)
+        else:
+            with tarfile.open(folder / name, "w:gz" if name.endswith("gz") else "w") as package:
+                for member, content in contents.items():
+                    info = tarfile.TarInfo(member)
+                    info.size = len(content)
+                    package.addfile(info, BytesIO(content))
+        return folder / name
+
+    return pack
+
+
+BOTH = {"a.png", "sub/ä.jpg"}
+EXPORTS: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
+    "COCO": (text("all.json", COCO), BOTH),
+    "COCO with a byte order mark": (text("all.json", COCO, "utf-8-sig"), BOTH),
+    "COCO without objects": (text("all.json", {**COCO, "annotations": []}), set()),
+    "COCO, damaged": (text("all.json", json.dumps(COCO)[:-9]), set()),
+    "COCO with odd lists": (text("all.json", {"images": 3, "annotations": {}}), set()),
+    "CVAT for images": (text("annotations.xml", CVAT), BOTH),
+    "YOLO": (text("labels/a.txt", LABEL), {"a.png"}),
+    "YOLO, of no image here": (text("labels/z.txt", LABEL), set()),
+    "YOLO without objects": (text("labels/a.txt", ""), set()),
+    "folders of Darwin": (text("annotations/a.json", {}), {"a.png"}),
+    "folders of Supervisely": (text("ann/a.png.json", {}), {"a.png"}),
+    "zip of CVAT for images": (packed("x.zip", images__b_1png="", annotations_1xml=CVAT), BOTH),
+    "zip of COCO": (packed("x.zip", annotations__default_1json=json.dumps(COCO)), BOTH),
+    "zip of CVAT's LabelMe": (packed("x.zip", default__a_1xml="<annotation/>", default__b_1png=""), {"a.png"}),
+    "zip of YOLO": (packed("x.zip", data_1yaml="", labels__train__a_1txt=LABEL, train_1txt=""), {"a.png"}),
+    "zip, damaged": (text("x.zip", "PK"), set()),
+    "tar of Supervisely": (packed("x.tar", meta_1json="{}", ds__ann__a_1png_1json="{}", ds__img__b_1png=""), {"a.png"}),
+    "packed tar": (packed("x.tar.gz", a_1json="{}"), {"a.png"}),
+}
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+def test_the_images_of_an_export(tmp_path: Path, kind: str) -> None:
+    write, images = EXPORTS[kind]
+    path, owners = write(tmp_path), claimants(IMAGES)
+    assert exported_images(path, owners) == images
+    assert is_converted(path, owners, {*IMAGES}) == bool(images)
+    assert not is_converted(path, owners, {"b.png", "sub/ä.jpg"})
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+def test_what_was_converted_is_advised_no_more(tmp_path: Path, kind: str) -> None:
+    write, images = EXPORTS[kind]
+    for image in (IMAGES[0], IMAGES[1], IMAGES[3]):
+        (tmp_path / image).touch()
+    text("c.json", {"shapes": []})(tmp_path)  # which a person has made
+    write(tmp_path)
+    before = find_exports(take_snapshot(tmp_path)).exports
+    if "damaged" not in kind and "odd" not in kind:
+        assert before or not images
+    (tmp_path / "a.json").write_text('{"shapes": []}', encoding="utf-8")
+    after = find_exports(take_snapshot(tmp_path))
+    assert after.beside == 2 and after.exports == (() if images else before)
+
+
+def test_images_of_one_name_must_all_be_annotated(tmp_path: Path) -> None:
+    path, owners = text("all.json", COCO)(tmp_path), claimants(["x/a.png", "y/a.png"])
+    assert not is_converted(path, owners, {"x/a.png"})
+    assert is_converted(path, owners, {"x/a.png", "y/a.png"})
+
+
+def test_a_file_that_is_gone_or_large_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exported_images(tmp_path / "all.json", claimants(IMAGES)) == set()
+    monkeypatch.setattr(module, "MOST_BYTES", 5)
+    for write in (text("large.json", COCO), packed("large.zip", large_1json=json.dumps(COCO))):
+        assert exported_images(write(tmp_path), claimants(IMAGES)) == set()
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    write, owners = text("all.json", COCO), claimants(IMAGES)
+    assert exported_images(write(tmp_path), owners) == BOTH
+    assert exported_images(text("all.json", {**COCO, "annotations": [{"image_id": 4}]})(tmp_path), owners) == {"b.png"}
