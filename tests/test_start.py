@@ -346,6 +346,13 @@ def truncated(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 300)
 
 
+def with_hole(path: Path) -> None:
+    """Its middle is missing, its end is there."""
+    scene(path, 1)
+    content = path.read_bytes()
+    path.write_bytes(content[:-300] + content[-40:])
+
+
 # What a run finds at the image, and reports there: in `--check`, and what needs its pixels with --deep.
 IMAGES: dict[str, tuple[Prepare, str, str]] = {
     "no image, and no annotation": (
@@ -353,8 +360,11 @@ IMAGES: dict[str, tuple[Prepare, str, str]] = {
         "--check",
         "new.png: is no image or is damaged; replace or remove it",
     ),
-    "a cut image": (lambda p: truncated(p.train / "new.png"), "--deep", "new.png: cannot be read as an image"),
-    "a cut image of the test": (lambda p: truncated(p.folder / "test" / "new.png"), "--deep", "new.png: cannot be"),
+    "a cut image": (lambda p: truncated(p.train / "new.png"), "--check", "new.png: cannot be read as an image"),
+    "a cut image of the test": (lambda p: truncated(p.folder / "test" / "new.png"), "--check", "new.png: cannot be"),
+    "a cut image with an annotation": (lambda p: truncated(p.train / "00.png"), "--check", "00.png: cannot be"),
+    "a cut image, in depth": (lambda p: truncated(p.train / "new.png"), "--deep", "new.png: cannot be read as an"),
+    "an image with a hole": (lambda p: with_hole(p.train / "new.png"), "--deep", "new.png: cannot be read as an"),
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from active_learning.annotating.request import PROJECT
 from active_learning.annotations import FORMATS
 from active_learning.dataset.coco import DATA_FILES, nothing_to_train_on
-from active_learning.dataset.exports import convert_command, find_exports
+from active_learning.dataset.exports import find_exports
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import take_snapshot
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_images
@@ -26,9 +26,11 @@ from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
 from active_learning.run.start import find_start, initial_candidates
 from active_learning.run.status import late_annotations
+from active_learning.run.unconverted import describe_exports
 from active_learning.run.weights import next_weights
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.weights_file import weights_fault
+from active_learning.system.image_ends import cut_off_fault
 from active_learning.system.image_files import image_size
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
@@ -243,21 +245,9 @@ def _exports(project: Project) -> Iterator[Finding]:
         annotations = find_exports(snapshot, lists)
         if annotations.beside >= len(snapshot.images):
             continue
-        kinds = dict.fromkeys((export.kind, export.apart) for export in annotations.exports)
-        for kind, apart in kinds:
-            paths = [export.path for export in annotations.exports if export.kind == kind]
-            command = _command(project, snapshot.folder, paths[0], apart=apart, into_itself=not annotations.beside)
-            text = f"{paths[0]}: is {kind}" + (f", as {counted(len(paths) - 1, 'other')}" if len(paths) > 1 else "")
-            yield Finding(f"{text}; {command}", Kind.WARNING if annotations.beside else Kind.FAULT)
-
-
-def _command(project: Project, folder: Path, path: Path, *, apart: bool, into_itself: bool) -> str:
-    source = "EXPORT" if apart else str(folder)
-    target = str(folder) if apart or into_itself else f"{folder}_converted"
-    command = convert_command(source, project.settings.classes, target)
-    if apart:
-        return f"put what belongs to it into a folder EXPORT of its own, unpacked, and convert that: {command}"
-    return f"convert it: {command}; or move it away"
+        kind = Kind.WARNING if annotations.beside else Kind.FAULT
+        for text in describe_exports(project.settings, snapshot.folder, annotations):
+            yield Finding(text, kind)
 
 
 def _headers(project: Project) -> Iterator[Finding]:
@@ -268,6 +258,14 @@ def _headers(project: Project) -> Iterator[Finding]:
                 image_size(folder / name, project.settings.most_pixels)
             except MaskALError as error:
                 yield Finding(str(error))
+
+
+def _ends(project: Project) -> Iterator[Finding]:
+    """Of all images, as a copy that has ended early has its header. With --deep all is decoded."""
+    for snapshot in project.snapshots.values() if not project.deep else ():
+        for name in progress(snapshot.images, what=f"checking {snapshot.folder}", unit="image"):
+            if fault := cut_off_fault(snapshot.folder / name, project.settings.most_pixels):
+                yield Finding(fault)
 
 
 def _large_images(project: Project) -> Iterator[Finding]:
@@ -392,6 +390,7 @@ CHECKS = (
     Check(_objects, at_start=False),
     Check(_nothing_to_train_on, at_start=False),
     Check(_headers, at_start=False),
+    Check(_ends, at_start=False),
     Check(_not_writable, at_start=False),
     Check(_large_images, at_start=False),
     Check(_near_duplicates, at_start=False),

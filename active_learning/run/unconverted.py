@@ -1,0 +1,29 @@
+"""Exports of annotation tools that lie in an image folder and have not been converted, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from active_learning.dataset.exports import FolderAnnotations, convert_command
+from active_learning.settings import Settings
+from active_learning.system.wording import counted
+
+
+def describe_exports(settings: Settings, folder: Path, annotations: FolderAnnotations) -> Iterator[str]:
+    """What each kind of export in an image folder is, and the command that converts it."""
+    kinds = dict.fromkeys((export.kind, export.apart) for export in annotations.exports)
+    for kind, apart in kinds:
+        paths = [export.path for export in annotations.exports if export.kind == kind]
+        others = f", as {counted(len(paths) - 1, 'other')}" if len(paths) > 1 else ""
+        command = _command(settings, folder, apart=apart, into_itself=not annotations.beside)
+        yield f"{paths[0]}: is {kind}{others}; {command}"
+
+
+def _command(settings: Settings, folder: Path, *, apart: bool, into_itself: bool) -> str:
+    source = "EXPORT" if apart else str(folder)
+    target = str(folder) if apart or into_itself else f"{folder}_converted"
+    command = convert_command(source, settings.classes, target)
+    if apart:
+        return f"put what belongs to it into a folder EXPORT of its own, unpacked, and convert that: {command}"
+    return f"convert it: {command}; or move it away"
