@@ -10,8 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from active_learning.system.file_moves import remove_if
 from active_learning.system.files import write_errors_named
-
-RECORD = ".maskal-files"  # hidden, so that annotation tools do not list it
+from active_learning.system.written_files import RECORD
 
 
 class OwnFiles:

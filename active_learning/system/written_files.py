@@ -16,7 +16,7 @@ from active_learning.system.file_moves import draft_of_new, give_back_taken, kee
 from active_learning.system.files import write_atomically
 from active_learning.system.log import logger
 
-RECORD = ".maskal-files"
+RECORD = ".maskal-files"  # hidden, so that annotation tools do not list it
 
 
 def write_own(path: Path, text: str) -> None:
