@@ -49,14 +49,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import tifffile
 import yaml
 from tabulate import tabulate
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from active_learning.annotations import Annotation, Instance, Part, labelme, read_annotation  # noqa: E402
+from active_learning.annotations import read_annotation  # noqa: E402
 from active_learning.annotations.contours import instance_bitmap  # noqa: E402
 from active_learning.dataset.annotation_cache import AnnotationCache  # noqa: E402
 from active_learning.dataset.coco import write_coco_json  # noqa: E402
@@ -64,61 +63,14 @@ from active_learning.dataset.image_folder import find_images  # noqa: E402
 from active_learning.sampling.observations import Mask  # noqa: E402
 from active_learning.settings import Settings  # noqa: E402
 from active_learning.tiles.grid import Tile, tiles_of  # noqa: E402
+from benchmarks.stitched_scenes import HEAD, draw_scenes, stitch  # noqa: E402
 from demo.heads import CLASSES  # noqa: E402
 
-HEAD = ("head",)
 SMALL, LARGE = (160, 120), (400, 300)  # width, height of a scene
 TILE, SEEN = 1000, 400
 OVERLAP = 0.2
 SCORE, IOU = 0.5, 0.5
-GREY, GAP = (104, 117, 124), 40  # the network's mean colour, which it takes for nothing
-
-
-def draw_scenes(out: Path, size: tuple[int, int], count: int) -> list[Path]:
-    """Images of different scenes with LabelMe files beside them, drawn once."""
-    folder = out / f"scenes_{size[0]}x{size[1]}"
-    options = {
-        "--out": folder,
-        "--images": 1,
-        "--val": 1,
-        "--test": count,
-        "--seed": 7,
-        "--size": f"{size[0]}x{size[1]}",
-    }
-    words = [str(word) for option in options.items() for word in option]
-    subprocess.run([sys.executable, str(ROOT / "demo" / "make_dataset.py"), *words], check=True)
-    return sorted((folder / "test").glob("*.jpg"))
-
-
-def stitch(scenes: Sequence[Path], columns: int, rows: int, target: Path, *, one_class: bool, gap: int = 0) -> int:
-    """Writes an image of these scenes, which repeat where they are too few, and its annotation; returns its objects.
-
-    Args:
-        gap: pixels of grey to the right of each scene and below it.
-    """
-    pictures, instances = [], []
-    for place in range(columns * rows):
-        path = scenes[place % len(scenes)]
-        picture = cv2.imread(str(path))
-        assert picture is not None
-        size = picture.shape[:2]
-        picture = cv2.copyMakeBorder(picture, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=GREY)
-        height, width = picture.shape[:2]
-        pictures.append(picture)
-        offset = np.array([place % columns * width, place // columns * height], dtype=np.float64)
-        for one in read_annotation(path.with_suffix(".json"), image=path.name, size=size).instances:
-            parts = tuple(Part(part.exterior + offset) for part in one.parts)
-            instances.append(Instance(HEAD[0] if one_class else one.label, parts))
-    pixels = np.vstack([np.hstack(pictures[row * columns : (row + 1) * columns]) for row in range(rows)])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.suffix == ".tif":
-        tifffile.imwrite(target, pixels[..., ::-1], tile=(512, 512), compression="zlib", photometric="rgb")
-    else:
-        options = [cv2.IMWRITE_JPEG_QUALITY, 92] if target.suffix == ".jpg" else []
-        target.write_bytes(cv2.imencode(target.suffix, pixels, options)[1].tobytes())
-    height, width = pixels.shape[:2]
-    labelme.write(Annotation(target.name, height, width, tuple(instances)), target.with_suffix(".json"))
-    return len(instances)
+GAP = 40
 
 
 def network_file(out: Path, proposals: int) -> Path:
@@ -144,7 +96,7 @@ def config_of(out: Path, score: float, proposals: int = 1000, **values: Any) -> 
         "pretrained_weights": "",
         "cuda_visible_devices": "cpu",
     }
-    settings = Settings(**same, classes=HEAD, confidence_threshold=score, num_workers=0, precision="fp32", **values)
+    settings = Settings(**same, classes=(HEAD,), confidence_threshold=score, num_workers=0, precision="fp32", **values)
     return network_config(settings, settings.experiments()[0])
 
 
@@ -257,8 +209,8 @@ def average_precision(cfg: Any, weights: Path, folder: Path) -> float:
     from active_learning.network.training import register_dataset
 
     file = folder.with_suffix(".coco.json")
-    write_coco_json(AnnotationCache(folder, HEAD), find_images(folder), file)
-    register_dataset(folder.name, file, folder, HEAD)
+    write_coco_json(AnnotationCache(folder, (HEAD,)), find_images(folder), file)
+    register_dataset(folder.name, file, folder, (HEAD,))
     (scores,) = evaluate_weights(cfg, weights, folder.name, [cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST])
     return scores.mask_ap
 
