@@ -44,9 +44,9 @@ def stitch(scenes: Sequence[Path], columns: int, rows: int, target: Path, *, one
     pictures, instances = [], []
     for place in range(columns * rows):
         path = scenes[place % len(scenes)]
-        picture = read_picture(path)
-        size = picture.shape[:2]
-        picture = cv2.copyMakeBorder(picture, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=GREY)
+        scene = read_picture(path)
+        size = scene.shape[:2]
+        picture = cv2.copyMakeBorder(scene, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=GREY)
         height, width = picture.shape[:2]
         pictures.append(picture)
         offset = np.array([place % columns * width, place // columns * height], dtype=np.float64)
