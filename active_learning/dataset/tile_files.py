@@ -26,8 +26,9 @@ from active_learning.annotations.coco import CocoImage, CocoWriter, coco_image
 from active_learning.dataset.annotation_cache import AnnotationCache, signature
 from active_learning.dataset.coco import DatasetSummary, read_all, summary_of
 from active_learning.dataset.image_folder import FolderSnapshot
+from active_learning.errors import MaskALError
 from active_learning.system.disk_space import check_space
-from active_learning.system.files import draft_of, write_if_changed
+from active_learning.system.files import DRAFT, draft_of, with_ending, write_if_changed
 from active_learning.system.image_files import pixels_fault
 from active_learning.system.progress import progress
 from active_learning.tiles.cutting import CutTile, cut_annotation, tiles_to_train_on
@@ -87,25 +88,26 @@ def write_tiles(
 def remove_tiles(folder: Path) -> None:
     """Those of `write_tiles`; what else lies in the folder stays."""
     _remove(folder, keep=set())
-    (folder / FILE).unlink(missing_ok=True)
+    for file in (folder / FILE, with_ending(folder / FILE, DRAFT)):  # the draft of a run that was killed
+        file.unlink(missing_ok=True)
     with suppress(OSError):  # it is not there, or holds other files
         folder.rmdir()
 
 
 def _remove(folder: Path, keep: set[str]) -> None:
-    for place in folder.glob("*/"):
-        if _KEY.fullmatch(place.name) and place.name not in keep:
+    for place in folder.glob("*"):
+        if _KEY.fullmatch(place.name) and place.name not in keep and place.is_dir():
             shutil.rmtree(place)
 
 
 class _CutImage:
     def __init__(self, images: Path, entry: CocoImage, folder: Path, plan: TilePlan) -> None:
         self.path = images / entry.name
-        self.name = entry.name
+        self.name, self.size = entry.name, (entry.height, entry.width)
         self.plan = plan
         tiles = cut_annotation(entry, tiles_of(entry.height, entry.width, plan.size, plan.overlap))
         self.tiles = tiles_to_train_on(tiles, entry.name, plan.seed)
-        what = (VERSION, entry.name, signature(self.path), *astuple(plan)[:-1], entry.height, entry.width)
+        what = (VERSION, entry.name, signature(self.path), *astuple(plan)[:-1], *self.size)
         text = repr((what, entry.labels, entry.regions))
         self.key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         self.folder = folder / self.key
@@ -120,6 +122,8 @@ class _CutImage:
 
     def write_missing(self) -> None:
         with ImageTiles(self.path, "BGR", self.plan.most_pixels) as image:
+            if (image.height, image.width) != self.size:
+                raise MaskALError(f"{self.path}: was replaced by an image of another size at this moment; start again")
             for one in self.missing:
                 pixels = image.read(one.tile, self.plan.fill)
                 _hide(pixels, one, self.plan.fill)

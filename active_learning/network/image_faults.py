@@ -16,6 +16,7 @@ from active_learning.errors import MaskALError, first_line
 from active_learning.network.model_input import TileInputs, is_tiled
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.progress import progress
+from active_learning.tiles.reading import UnreadableImageError
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper, build_detection_test_loader, build_detection_train_loader
 from detectron2.data.detection_utils import check_image_size
@@ -53,6 +54,8 @@ class TileMapper:
 
 
 def _fault(image: str, error: Exception) -> str:
+    if isinstance(error, UnreadableImageError):  # which names the remedy
+        return str(error)
     if isinstance(error, FileNotFoundError):
         return f"{image}: is not there any more; put it back, or check that the drive is connected"
     if isinstance(error, MemoryError):
