@@ -75,6 +75,7 @@ def write_tiles(
     missing = [one for one in cut if one.missing]
     needed = sum(len(one.missing) for one in missing) * plan.size**2 * 3  # photographs take half of it
     check_space(folder, needed, "the tiles of the training images", "set weightsroot to another disk")
+    folder.mkdir(parents=True, exist_ok=True)
     for one in progress(missing, what="cutting tiles", unit="image"):
         one.write_missing()
     entries = [entry for one in cut for entry in one.entries()]
@@ -87,6 +88,8 @@ def write_tiles(
 
 def remove_tiles(folder: Path) -> None:
     """Those of `write_tiles`; what else lies in the folder stays."""
+    if not folder.is_dir():
+        return
     _remove(folder, keep=set())
     for file in (folder / FILE, with_ending(folder / FILE, DRAFT)):  # the draft of a run that was killed
         file.unlink(missing_ok=True)

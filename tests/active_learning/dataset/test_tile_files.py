@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +22,8 @@ from active_learning.dataset.image_folder import take_snapshot
 from active_learning.dataset.tile_files import TilePlan, remove_tiles, write_tiles
 from active_learning.errors import MaskALError
 from active_learning.system import disk_space
+from active_learning.system.exit_code import exit_code_of
+from active_learning.system.files import DRAFT
 
 HEIGHT, WIDTH = 150, 200
 PLAN = TilePlan(size=100, overlap=0.2, fill=(1, 2, 3), seed=0, most_pixels=10**6)
@@ -181,3 +185,73 @@ def test_faults_are_named(train, folder, cut, fault, monkeypatch):
     with pytest.raises(MaskALError, match=message):
         cut()
     assert not (folder / "tiles.json").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_disk_that_takes_no_tile_is_named_and_the_next_start_goes_on(train, folder, cut, monkeypatch, capsys, number):
+    add(train, "a.png", SQUARE)
+    whole, second = Path.write_bytes, 2
+
+    def write(path: Path, content: bytes) -> int:
+        nonlocal second
+        second -= 1
+        if not second:
+            whole(path, content[:50])
+            raise OSError(number, os.strerror(number))
+        return whole(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", write)
+        assert exit_code_of(cut) == 1
+    (first,) = tiles(folder)
+    message = capsys.readouterr().err
+    assert f"{os.strerror(number)}; {disk_space.REMEDIES[number]}" in message
+    assert message.startswith(f"\n{folder}/") and ".png: " in message and DRAFT not in message
+    assert not list(folder.rglob(f"*{DRAFT}"))
+    before = tiles(folder)[first]
+    assert cut().images == len(tiles(folder)) == 2
+    assert tiles(folder)[first] == before
+
+
+@pytest.mark.parametrize("place", ["tiles", "key", "tile", "tile with content", "tiles.json", "tiles.json, full"])
+def test_what_stands_in_the_way_is_named_and_stays(train, folder, cut, capsys, place):
+    add(train, "a.png", SQUARE)
+    first = cut()
+    tile = next(folder.rglob("a_0_0.png"))
+    others = {"tiles": folder, "key": tile.parent, "tiles.json": folder / "tiles.json"}
+    target = others.get(place.removesuffix(", full"), tile)
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    if place in ("tiles", "key"):
+        target.write_text("a person's")
+    elif place == "tiles.json, full":
+        target = target.with_name(f"tiles.json{DRAFT}")
+        target.symlink_to("/dev/full")
+    else:
+        target.mkdir()
+        if "content" in place:
+            (target / "notes.txt").touch()
+    assert exit_code_of(cut) == 1
+    message = capsys.readouterr().err
+    assert f"\n{str(target).removesuffix(DRAFT)}: " in message and "Nothing is lost" in message
+    if "full" not in place:
+        assert "rename" in message
+        target.rename(folder.with_name("renamed"))
+    assert cut() == first
+    assert not list(folder.rglob(f"*{DRAFT}"))
+
+
+@pytest.mark.parametrize("left", ["a draft of tiles.json", "a file as the folder", "a link as the folder"])
+def test_what_is_no_tile_is_no_reason_to_end_when_they_are_removed(train, folder, cut, left):
+    add(train, "a.png", SQUARE)
+    cut()
+    if left == "a draft of tiles.json":
+        (folder / "tiles.json").rename(folder / f"tiles.json{DRAFT}")
+    elif left == "a file as the folder":
+        shutil.rmtree(folder)
+        folder.write_text("a person's")
+    else:
+        folder.rename(folder.with_name("other disk"))
+        folder.symlink_to(folder.with_name("other disk"))
+    remove_tiles(folder)
+    assert not any(path.suffix == ".png" for path in folder.rglob("*"))
+    assert folder.exists() == ("as the folder" in left)
