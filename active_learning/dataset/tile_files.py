@@ -28,7 +28,7 @@ from active_learning.dataset.coco import DatasetSummary, read_all, summary_of
 from active_learning.dataset.image_folder import FolderSnapshot
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import check_space
-from active_learning.system.files import draft_of, remove_draft, write_if_changed
+from active_learning.system.files import draft_of, write_if_changed
 from active_learning.system.image_files import pixels_fault
 from active_learning.system.progress import progress
 from active_learning.tiles.cutting import CutTile, cut_annotation, tiles_to_train_on
@@ -92,7 +92,6 @@ def remove_tiles(folder: Path) -> None:
         return
     _remove(folder, keep=set())
     (folder / FILE).unlink(missing_ok=True)
-    remove_draft(folder / FILE)
     with suppress(OSError):  # it is not there, or holds other files
         folder.rmdir()
 

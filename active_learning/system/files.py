@@ -99,13 +99,6 @@ def write_if_changed(path: Path, text: str) -> None:
     content = text.encode("utf-8")
     if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
         write_atomically(path, text)
-    else:
-        remove_draft(path)
-
-
-def remove_draft(path: Path) -> None:
-    """That which a program that was killed has left beside a file that is as it should be."""
-    with_ending(path, DRAFT).unlink(missing_ok=True)
 
 
 def copy_atomically(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from active_learning.system.file_moves import draft_of_new, give_back_taken, keep_aside, remove_if
-from active_learning.system.files import remove_draft, write_atomically
+from active_learning.system.files import write_atomically
 from active_learning.system.log import logger
 
 RECORD = ".maskal-files"
@@ -25,8 +25,6 @@ def write_own(path: Path, text: str) -> None:
     if _digest_of(path) != _digest(content):
         with own_draft(path) as draft:
             draft.write_bytes(content)
-    else:
-        remove_draft(path)
 
 
 @contextmanager

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from active_learning.system import written_files
-from active_learning.system.files import DRAFT, write_if_changed
 from active_learning.system.written_files import RECORD, files_of_others, write_own
 
 
@@ -86,11 +83,3 @@ def test_what_a_killed_run_had_taken_is_given_back(tmp_path: Path, edited: bool)
     write_own(path, "two")
     kept = {"train.json.orig": "mine"} if edited else {}
     assert contents(tmp_path) == {"train.json": "two", **kept}
-
-
-@pytest.mark.parametrize("write", [write_own, write_if_changed])
-def test_the_draft_of_a_killed_run_goes_where_the_file_is_as_it_should_be(tmp_path: Path, write: Callable[..., None]):
-    write(tmp_path / "a.json", "text")
-    os.link(tmp_path / "a.json", tmp_path / f"a.json{DRAFT}")  # killed between a name and the next
-    write(tmp_path / "a.json", "text")
-    assert not list(tmp_path.glob(f"*{DRAFT}"))
