@@ -8,7 +8,9 @@ from active_learning.system.files import DRAFT
 
 def test_what_a_killed_start_left_half_written_goes(settings):
     experiment = settings.experiments()[0]
-    files = Run(settings, experiment).files
+    run = Run(settings, experiment)
+    run.save(phase="annotate")
+    files = run.files
     own = [files.results, files.results / "label_check", files.weights / "tiles" / "key", files.results.parent]
     drafts = [folder / f"a.json{DRAFT}" for folder in (*own, files.weights.parent, settings.dataroot)]
     others = [settings.dataroot / "images" / f"a.png{DRAFT}", files.results / "a.json"]
