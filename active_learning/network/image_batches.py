@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from active_learning.errors import MaskALError, first_line
 from active_learning.network.prediction import read_input
 from detectron2.config import CfgNode
+from detectron2.data.worker_start import worker_start_method
 
 WAITING_BATCHES = 4  # as many batches of images may wait for others of their shape, so that memory stays bounded
 
@@ -48,7 +49,8 @@ def read_images(folder: Path, names: Sequence[str], cfg: CfgNode) -> Iterator[Im
         MaskALError: a process was ended from outside, or the system lets no more files be opened.
     """
     workers = min(cfg.DATALOADER.NUM_WORKERS, len(names))
-    images = iter(DataLoader(_Images(folder, names, cfg), batch_size=None, num_workers=workers))
+    processes: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": worker_start_method(workers)}
+    images = iter(DataLoader(_Images(folder, names, cfg), batch_size=None, **processes))
     while True:
         try:
             image = next(images, None)

@@ -20,6 +20,7 @@ from detectron2.data.dataset_mapper import DatasetMapper
 from detectron2.data.detection_utils import check_metadata_consistency
 from detectron2.data.resumable_loader import ResumableLoader
 from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.data.worker_start import worker_start_method
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.errors import InputError
@@ -127,6 +128,7 @@ def build_batch_data_loader(
         # Workers take whole batches, so that their number does not change which images make a batch.
         dataset = ToIterableDataset(dataset, sampler, shard_chunk_size=1 if aspect_ratio_grouping else batch_size)
     kind: Any = ResumableLoader if isinstance(dataset, ToIterableDataset) else torchdata.DataLoader
+    kwargs.setdefault("multiprocessing_context", worker_start_method(num_workers))
     loader = partial(kind, num_workers=num_workers, worker_init_fn=worker_init_reset_seed, **kwargs)
     if not aspect_ratio_grouping:
         collate = collate_fn or trivial_batch_collator
@@ -275,6 +277,7 @@ def build_detection_test_loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
+        multiprocessing_context=worker_start_method(num_workers),
         collate_fn=collate_fn or trivial_batch_collator,
         worker_init_fn=_limit_worker_threads,
         persistent_workers=num_workers > 0,
