@@ -37,7 +37,7 @@ ALLOWED = {
     "system": {"errors", "detectron2"},
     "annotations": {"errors", "system"},
     "sampling": set(),
-    "tiles": {"annotations", "detectron2", "sampling", "system"},
+    "tiles": {"annotations", "detectron2", "errors", "sampling", "system"},
     "dataset": {"annotations", "errors", "system", "tiles"},
     "conversion": {"annotations", "dataset", "errors", "system"},
     "settings": {"annotations", "errors", "sampling", "system"},

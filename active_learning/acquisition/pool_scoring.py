@@ -119,4 +119,4 @@ def _report(unreadable: Sequence[UnreadableImage], total: int, reported: Sequenc
 
 
 def _warn(image: UnreadableImage) -> None:
-    logger.warning("%s: cannot be read (%s); it is left out", image.name, image.fault)
+    logger.warning("%s; until then it is left out", image.fault)

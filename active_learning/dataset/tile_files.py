@@ -26,6 +26,7 @@ from active_learning.annotations.coco import CocoImage, CocoWriter, coco_image
 from active_learning.dataset.annotation_cache import AnnotationCache, signature
 from active_learning.dataset.coco import DatasetSummary, read_all, summary_of
 from active_learning.dataset.image_folder import FolderSnapshot
+from active_learning.errors import MaskALError
 from active_learning.system.disk_space import check_space
 from active_learning.system.files import draft_of, write_if_changed
 from active_learning.system.image_files import pixels_fault
@@ -74,6 +75,7 @@ def write_tiles(
     missing = [one for one in cut if one.missing]
     needed = sum(len(one.missing) for one in missing) * plan.size**2 * 3  # photographs take half of it
     check_space(folder, needed, "the tiles of the training images", "set weightsroot to another disk")
+    folder.mkdir(parents=True, exist_ok=True)
     for one in progress(missing, what="cutting tiles", unit="image"):
         one.write_missing()
     entries = [entry for one in cut for entry in one.entries()]
@@ -86,6 +88,8 @@ def write_tiles(
 
 def remove_tiles(folder: Path) -> None:
     """Those of `write_tiles`; what else lies in the folder stays."""
+    if not folder.is_dir():
+        return
     _remove(folder, keep=set())
     (folder / FILE).unlink(missing_ok=True)
     with suppress(OSError):  # it is not there, or holds other files
@@ -93,19 +97,19 @@ def remove_tiles(folder: Path) -> None:
 
 
 def _remove(folder: Path, keep: set[str]) -> None:
-    for place in folder.glob("*/"):
-        if _KEY.fullmatch(place.name) and place.name not in keep:
+    for place in folder.glob("*"):
+        if _KEY.fullmatch(place.name) and place.name not in keep and place.is_dir():
             shutil.rmtree(place)
 
 
 class _CutImage:
     def __init__(self, images: Path, entry: CocoImage, folder: Path, plan: TilePlan) -> None:
         self.path = images / entry.name
-        self.name = entry.name
+        self.name, self.size = entry.name, (entry.height, entry.width)
         self.plan = plan
         tiles = cut_annotation(entry, tiles_of(entry.height, entry.width, plan.size, plan.overlap))
         self.tiles = tiles_to_train_on(tiles, entry.name, plan.seed)
-        what = (VERSION, entry.name, signature(self.path), *astuple(plan)[:-1], entry.height, entry.width)
+        what = (VERSION, entry.name, signature(self.path), *astuple(plan)[:-1], *self.size)
         text = repr((what, entry.labels, entry.regions))
         self.key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         self.folder = folder / self.key
@@ -120,6 +124,8 @@ class _CutImage:
 
     def write_missing(self) -> None:
         with ImageTiles(self.path, "BGR", self.plan.most_pixels) as image:
+            if (image.height, image.width) != self.size:
+                raise MaskALError(f"{self.path}: was replaced by an image of another size at this moment; start again")
             for one in self.missing:
                 pixels = image.read(one.tile, self.plan.fill)
                 _hide(pixels, one, self.plan.fill)

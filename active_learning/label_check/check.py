@@ -127,11 +127,11 @@ def _update(run: Run, results: CheckResults, found: Sequence[Suspicion], checked
     new = [_finding(run, one, image) for one, image in now if image and digest_of(image) == one.image.digest]
     odd = [one for split in SPLITS for one in _odd(run, split, annotated[split])]
     findings = ranked([*kept, *new, *odd])
-    write_results(run.files, replace(results, findings=tuple(findings)))
     likely = [one for one in findings if one.is_likely]
     write_pictures(
         run.files.label_check, likely, lambda one: run.data.folder(one.split) / one.image, run.settings.most_pixels
     )
+    write_results(run.files, replace(results, findings=tuple(findings)))
     if likely:
         sure = sum(one.is_sure for one in likely)
         verb = "looks" if len(likely) == 1 else "look"

@@ -100,14 +100,17 @@ def read_results(files: OutputFiles) -> CheckResults:
 
 
 def write_results(files: OutputFiles, results: CheckResults) -> None:
-    """With the csv for people, which another program may hold open: what is found is kept all the same."""
-    text = json.dumps(asdict(results), ensure_ascii=False, indent=0)
-    write_atomically(files.label_check / "findings.json", text + "\n")
+    """With the csv for people, which another program may hold open: what is found is kept all the same.
+
+    What is kept comes last: a check that is ended before is made again.
+    """
     try:
         write_own(files.label_findings, csv_text([COLUMNS, *map(csv_row, results.findings)]))
     except OSError as error:
         reason = error.strerror or error
         logger.warning("%s: cannot be written: %s; the next check writes it anew", files.label_findings, reason)
+    text = json.dumps(asdict(results), ensure_ascii=False, indent=0)
+    write_atomically(files.label_check / "findings.json", text + "\n")
 
 
 def _matches_file(files: OutputFiles, loop: int) -> Path:

@@ -35,6 +35,12 @@ class UnreadableImage:
     name: str
     fault: str
 
+    @classmethod
+    def of(cls, name: str, path: Path, error: Exception) -> UnreadableImage:
+        """Errors of MaskAL name the file themselves."""
+        ours = isinstance(error, MaskALError)
+        return cls(name, str(error) if ours else f"{path}: {type(error).__name__}: {first_line(error)}")
+
 
 def read_images(folder: Path, names: Sequence[str], cfg: CfgNode) -> Iterator[ImageInput | UnreadableImage]:
     """The images in that order, read by DATALOADER.NUM_WORKERS processes (0: by this one).
@@ -70,8 +76,7 @@ class _Images(Dataset[ImageInput | UnreadableImage]):
         try:
             return ImageInput(name, read_input(self.folder / name, self.cfg))
         except Exception as error:  # noqa: BLE001 (decoders raise what they like; all of it is reported)
-            reason = str(error) if isinstance(error, MaskALError) else f"{type(error).__name__}: {first_line(error)}"
-            return UnreadableImage(name, reason)
+            return UnreadableImage.of(name, self.folder / name, error)
 
 
 def same_shape_batches(inputs: Iterable[ImageInput], size: int) -> Iterator[list[ImageInput]]:

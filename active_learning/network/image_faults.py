@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from active_learning.errors import MaskALError, first_line
+from active_learning.errors import MaskALError, UnreadableImageError, first_line
 from active_learning.network.model_input import TileInputs, is_tiled
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.progress import progress
@@ -53,6 +53,8 @@ class TileMapper:
 
 
 def _fault(image: str, error: Exception) -> str:
+    if isinstance(error, UnreadableImageError):  # which names the remedy
+        return str(error)
     if isinstance(error, FileNotFoundError):
         return f"{image}: is not there any more; put it back, or check that the drive is connected"
     if isinstance(error, MemoryError):

@@ -24,6 +24,7 @@ from active_learning.system.files import csv_text, write_atomically
 from active_learning.system.written_files import write_own
 
 _NAME: TypeAdapter[str] = TypeAdapter(ImageName)
+TILES = "tiles"
 _NETWORK = re.compile(r", network (\d{1,9})$")
 
 
@@ -69,7 +70,7 @@ class OutputFiles:
     @property
     def training_tiles(self) -> Path:
         """Folder of the tiles of the training images; it goes when the run has finished."""
-        return self.weights / "tiles"
+        return self.weights / TILES
 
     def train_files(self, loop: int) -> Path:
         return self.results / f"trainfiles_iteration{loop:03d}.txt"

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from active_learning.dataset.tile_files import remove_tiles
 from active_learning.errors import SettingsError
-from active_learning.run.output_files import OutputFiles, output_files
+from active_learning.run.output_files import TILES, OutputFiles, output_files
 from active_learning.settings import Settings
 from active_learning.settings.overlaps import start_weights_copy
 from active_learning.system.file_moves import copy_beside
@@ -159,6 +160,7 @@ def _other_run(results: Path, weights: Path) -> str:
 
 def start_over(settings: Settings) -> None:
     """Moves the runs of that experiment_name aside, and no other file; weights to start from are copied before.
+    Tiles to train on, which may be many gigabytes, are removed: a run that goes on cuts them anew.
 
     Results go first: what is left of a run after a kill is not taken for one that can go on.
     """
@@ -169,6 +171,8 @@ def start_over(settings: Settings) -> None:
     results, weights = _runs(settings)
     if results:
         results += [results[0].parent / name for name in SUMMARY]
+    for folder in weights:
+        remove_tiles(folder / TILES)
     _move_aside(results)
     _move_aside(weights)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from tabulate import tabulate
 
@@ -21,6 +22,7 @@ from active_learning.run.own_folders import claim, read_mark
 from active_learning.run.state import Phase, RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import AppliedSettings, apply_settings, recorded, reload_settings
+from active_learning.system.files import DRAFT
 from active_learning.system.log import logger, start_log
 
 
@@ -38,6 +40,7 @@ class Run:
             self.state.settings, settings, experiment, running=False, chosen_for=self.state.loop_ahead
         )
         claim(self.files)
+        self._remove_drafts(settings.dataroot)
         start_log(self.files.log)
         self.data = RunData(applied.settings, DataSeen(self.files.data_seen))
         self._use(applied)
@@ -197,6 +200,16 @@ class Run:
         if state.phase == "finished":
             state.phase = "choose"  # more loops may have been asked for since
         return state
+
+    def _remove_drafts(self, dataroot: Path) -> None:
+        """Those of a start that was killed; nobody else writes there now."""
+        own = (self.files.results, self.files.weights)
+        shared = {dataroot, *(folder.parent for folder in own)}
+        drafts = [draft for folder in own for draft in folder.rglob(f"*{DRAFT}")]
+        drafts += [draft for folder in shared for draft in folder.glob(f"*{DRAFT}")]
+        for draft in drafts:
+            with suppress(OSError):  # it does no harm
+                draft.unlink()
 
     def _use(self, applied: AppliedSettings) -> None:
         self.settings, self.experiment = applied.settings, applied.experiment

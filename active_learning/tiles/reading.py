@@ -7,6 +7,7 @@ import lzma
 import math
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
+from active_learning.errors import UnreadableImageError
 from active_learning.system.image_files import eight_bits, image_error, image_file, image_size, read_pixels
 from active_learning.tiles.grid import Tile
 from detectron2.utils.image_file import DAMAGED
@@ -30,8 +32,9 @@ class ImageTiles:
     """An image file that is open for reading tiles, best row by row: use it in a `with` block.
 
     A TIFF of 8 bits, grey or RGB, is read in parts, where it is stored in strips or tiles and its compression is known
-    to tifffile (which knows more of them where imagecodecs is installed). Every other image is decoded as a whole. The
-    pixels are in either case those of the engine's `read_image`.
+    to tifffile (which knows more of them where imagecodecs is installed). Every other image is decoded as a whole, also
+    one whose parts turn out to be damaged: what can be read without tiles can be read here. The pixels are in either
+    case those of the engine's `read_image`.
 
     Args:
         image_format: "BGR" or "RGB".
@@ -44,7 +47,7 @@ class ImageTiles:
     def __init__(self, path: Path, image_format: str, most_pixels: int | None = None) -> None:
         self.path = path
         self.height, self.width = image_size(path, most_pixels)
-        self._format = image_format
+        self._format, self._most_pixels = image_format, most_pixels
         self._parts = _TiffParts.of(path, self.height, self.width)
         self._whole = None if self._parts else _decoded(path, most_pixels)
 
@@ -55,8 +58,12 @@ class ImageTiles:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._whole = None
+        self._close_parts()
+
+    def _close_parts(self) -> None:
         if self._parts:
             self._parts.close()
+            self._parts = None
 
     @property
     def in_parts(self) -> bool:
@@ -72,21 +79,34 @@ class ImageTiles:
         return pixels
 
     def _window(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
-        try:
-            if self._parts is not None:
-                window = self._parts.read(x0, y0, x1, y1)
-            else:
-                assert self._whole is not None
-                window = np.asarray(self._whole.crop((x0, y0, x1, y1)).convert("RGB"))
-        except PART_DAMAGED as error:
-            raise image_error(self.path, error) from error
+        window = self._read_parts(x0, y0, x1, y1)
+        if window is None:
+            self._whole = self._whole or _decoded(self.path, self._most_pixels)
+            window = np.asarray(self._whole.crop((x0, y0, x1, y1)).convert("RGB"))
         return window[..., ::-1] if self._format == "BGR" else window
+
+    def _read_parts(self, x0: int, y0: int, x1: int, y1: int) -> Pixels | None:
+        """None where the file is not read in parts, or not any more: whole decoders also read some damaged ones."""
+        if self._parts is not None:
+            with suppress(*PART_DAMAGED):
+                return self._parts.read(x0, y0, x1, y1)
+            self._close_parts()
+        return None
 
 
 def _decoded(path: Path, most_pixels: int | None) -> Image.Image:
     """In its own mode, of which windows are brought to colours: so there is never a second array of the whole."""
-    with image_file(path, most_pixels) as file:
-        return eight_bits(read_pixels(file))
+    try:
+        with image_file(path, most_pixels) as file:
+            return eight_bits(read_pixels(file))
+    except UnreadableImageError:
+        raise
+    except MemoryError as error:
+        remedy = "save it as a TIFF in tiles, which is read in parts, or use a smaller copy"
+        text = f"{path}: the machine's memory is too small for this image; {remedy}"
+        raise UnreadableImageError(text) from error
+    except Exception as error:  # noqa: BLE001 (decoders raise what they like; all of it is reported)
+        raise image_error(path, error) from error
 
 
 class _TiffParts:

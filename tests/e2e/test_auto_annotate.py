@@ -188,3 +188,27 @@ def test_help_is_quick():
     assert done.returncode == 0
     assert "--weights_file" in done.stdout
     assert time.monotonic() - started < 3  # on a busy machine; else a fraction of a second
+
+
+def test_a_folder_of_all_kinds_is_pre_labelled_in_tiles(folder: Folder, run_here):
+    """Images smaller than a tile, larger, thin, turned, of 16 bits, in strips; one is damaged, another no image."""
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 65, 3), dtype=np.uint8)
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(pixels[:40]).save(folder.images / "turned.jpg", exif=turned)
+    Image.fromarray(pixels[:, :64]).save(folder.images / "a tile.webp")
+    Image.fromarray(pixels).save(folder.images / "one more column.tif")
+    Image.fromarray(pixels[:1]).save(folder.images / "thread.png")
+    Image.fromarray(np.tile(pixels, (2, 2, 1))).save(folder.images / "cut.png")
+    (folder.images / "cut.png").write_bytes((folder.images / "cut.png").read_bytes()[:9000])
+    (folder.images / "empty.jpg").touch()
+    code, output, errors = run_here(tile_size="64", tile_overlap="0.3", image_min_size="64", image_max_size="64")
+    assert code == 1 and "Pre-labelled: 18 images, " in output and "2 images unreadable" in output
+    for name in ("cut.png", "empty.jpg"):
+        assert errors.count(name) == 1
+        assert not (folder.images / name).with_suffix(".json").exists()
+    sizes = {"turned.jpg": (65, 40), "a tile.webp": (64, 64), "one more column.tif": (64, 65), "thread.png": (1, 65)}
+    sizes |= {"wide.jpg": (60, 140), "Feld ä/grey.tif": (50, 80), "train00.png": (96, 96)}
+    for name, size in sizes.items():
+        found = read_annotation((folder.images / name).with_suffix(".json"), image=name, size=None)
+        assert (found.height, found.width) == size, name

@@ -1,10 +1,11 @@
 """Ends whole runs at random moments, over and over, and checks that nothing is lost.
 
-    python tests/faults/kill_run.py --kills 100 [--signal KILL TERM] [--work-ahead] [--workers 1] [--seed 1]
+    python tests/faults/kill_run.py --kills 100 [--signal KILL TERM] [--work-ahead] [--tiles] [--workers 1] [--seed 1]
 
 A run with two scripted persons is first let through undisturbed. Then runs of the same project are ended, by default
 with SIGKILL to their whole process group, and started again, until they are through: each must choose the same images,
-have each loop once in its csv, and every annotation of the persons must be there, byte for byte. One of them saves just
+have each loop once in its csv, the same weights and no other files, and every annotation of the persons must be there,
+byte for byte. One of them saves just
 when files are collected, and once more afterwards. The runs take turns: all on one drive, the annotate folders on
 another drive, a drive without hard links. The newest checkpoint of some training is cut short between two starts, as by
 a power cut. Each signal has its own runs, kills and report.
@@ -15,6 +16,7 @@ Starts are forks of this process, which has imported everything: that saves most
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -36,8 +38,9 @@ import maskAL  # noqa: E402
 from active_learning.annotating import waiting  # noqa: E402
 from active_learning.network import evaluation, mc_dropout, network_config, training  # noqa: E402, F401
 from active_learning.run import lock as run_lock  # noqa: E402
+from active_learning.system.files import DRAFT  # noqa: E402
 from tests.faults.hasty_person import HastyPerson, is_of_hasty_person  # noqa: E402
-from tests.faults.project import SPLITS, Person, make_project  # noqa: E402
+from tests.faults.project import SIZE, SPLITS, Person, make_project  # noqa: E402
 
 SECONDS_TO_END = 15.0
 LONGEST_RUN = 300.0
@@ -155,9 +158,15 @@ class Run:
         return True
 
     def chosen(self) -> dict[str, str]:
-        """The scores and the images of each loop, and what they scored."""
+        """The scores and the images of each loop, what they scored, and a checksum of the weights."""
         files = [*self.results.glob("*.csv"), *self.results.glob("trainfiles_*.txt"), *self.results.glob("pool_*.csv")]
-        return {path.name: path.read_text(encoding="utf-8") for path in sorted(files)}
+        found = {path.name: path.read_text(encoding="utf-8") for path in sorted(files)}
+        weights = sorted((self.folder / "weights").rglob("*.pth"))
+        return found | {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in weights}
+
+    def left_over(self) -> list[Path]:
+        """Tiles and drafts, of which none is needed any more."""
+        return [*(self.folder / "weights").rglob("tiles"), *self.folder.rglob(f"*{DRAFT}")]
 
     def last_output(self) -> str:
         return (self.folder / "output.txt").read_text(encoding="utf-8")[-3000:]
@@ -226,6 +235,7 @@ def compare(run: Run, expected: dict[str, str], report: Report) -> None:
     report.drives[run.drive] += 1
     if lost := run.person.lost() | run.hasty.lost():
         report.faults.append(f"{run.folder.name}: {len(lost)} annotations lost, such as {sorted(lost)[0]!r}")
+    report.faults += [f"{path} was left" for path in run.left_over()]
     found = run.chosen()
     for name in sorted({*expected, *found}):
         if found.get(name) != expected.get(name):
@@ -254,8 +264,9 @@ def ended_by(signal_name: str, whole: Run, seconds: float, arguments: argparse.N
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
     """With work_ahead there are more loops, so that some have both batches."""
-    more = {"work_ahead": True, "loops": 4} if arguments.work_ahead else {}
-    return {"num_workers": arguments.workers, **more}
+    ahead = {"work_ahead": True, "loops": 4} if arguments.work_ahead else {}
+    tiles = {"tile_size": SIZE} if arguments.tiles else {}
+    return {"num_workers": arguments.workers, **ahead, **tiles}
 
 
 def main() -> int:
@@ -265,6 +276,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0, help="processes that read images")
     parser.add_argument("--work-ahead", action="store_true", help="the next images are annotated while a loop trains")
+    parser.add_argument("--tiles", action="store_true", help="images are larger than the network sees at once")
     parser.add_argument("--folder", type=Path, help="where the projects go; default: a temporary folder")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

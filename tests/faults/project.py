@@ -86,13 +86,14 @@ SPLITS = {"train": 14, "val": 3, "test": 2}
 
 
 def make_project(folder: Path, **changes: object) -> None:
-    """Images without annotations, a network and settings."""
+    """Images without annotations, a network and settings; with tiles of SIZE, two an image."""
     rng = np.random.default_rng(7)
+    width = SIZE * 3 // 2 if "tile_size" in changes else SIZE
     for split, count in SPLITS.items():
         for index in range(count):
             place = folder / "data" / split / ("Feld ä" if split == "train" and index % 4 == 3 else "")
             place.mkdir(parents=True, exist_ok=True)
-            picture = rng.integers(20, 60, (SIZE, SIZE, 3)).astype(np.uint8)
+            picture = rng.integers(20, 60, (SIZE, width, 3)).astype(np.uint8)
             name = f"{split}{index:02d}.png"
             for shape in shapes_of(name):
                 corners = np.array(shape["points"], np.int32)
@@ -126,7 +127,7 @@ def annotation_of(image: str, *, faulty: bool = False, **more: object) -> bytes:
     if faulty:
         shapes[0]["label"] = "sqare"
     document = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": image, **more}
-    return json.dumps({**document, "imageData": None, "imageHeight": SIZE, "imageWidth": SIZE}).encode()
+    return json.dumps({**document, "imageData": None}).encode()
 
 
 @dataclass

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +20,17 @@ import pytest
 import maskAL
 from active_learning import loop as loop_module
 from active_learning.acquisition import acquire
+from active_learning.dataset.tile_files import TilePlan
 from active_learning.errors import AnnotationsAwaited
 from active_learning.loop import ActiveLearningLoop
 from active_learning.network import evaluation, network_config, training
 from active_learning.network.evaluation import Scores
 from active_learning.network.weights_files import begin_best
+from active_learning.run import training_tiles
 from active_learning.run.lock import only_run
 from active_learning.settings import Settings
-from active_learning.system.files import write_atomically
+from active_learning.system.files import DRAFT, write_atomically
+from active_learning.system.image_files import pixels_fault
 
 EVENTS = ("os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
 STRIDE = int(os.environ.get("STEPS_BETWEEN_DEATHS", "23"))  # each takes a run; 1 in `make test-faults`
@@ -50,7 +53,7 @@ class Death:
             return
         if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
             return
-        if isinstance(arguments[0], (str, os.PathLike)) and os.fspath(arguments[0]).startswith(self.folder):
+        if _place(event, arguments).startswith(self.folder):
             self.steps += 1
             if 0 < self.at_step <= self.steps:
                 raise DeadError
@@ -64,6 +67,15 @@ class Death:
             self.folder = ""
 
 
+def _place(event: str, arguments: tuple[object, ...]) -> str:
+    """Folders that are removed with all they hold are numbers for what lies in them."""
+    path = os.fspath(arguments[0]) if isinstance(arguments[0], (str, os.PathLike)) else ""
+    if event in ("os.remove", "os.rmdir") and isinstance(arguments[1], int) and arguments[1] >= 0:
+        with suppress(OSError):  # not of this system
+            return str(Path(f"/proc/self/fd/{arguments[1]}").readlink() / path)
+    return path
+
+
 DEATH = Death()
 sys.addaudithook(DEATH)  # stays for good, and does nothing unless it is asked
 
@@ -73,6 +85,8 @@ def network(monkeypatch, make_record):
     """Each loop has its own mAP and its own certainties."""
 
     def train(config, *, best_model, best_ap, final_model, best_before):
+        if (tiles := best_model.with_name("tiles")).exists():
+            check_tiles(tiles)
         begin_best(best_model, best_before)
         ap = {"000": 30.0, "001": 20.0, "002": 40.0, "003": 41.0}[best_model.stem[-3:]]
         if ap > best_ap:
@@ -92,6 +106,7 @@ def network(monkeypatch, make_record):
     monkeypatch.setattr(network_config, "network_config", lambda *arguments: None)
     monkeypatch.setattr(network_config, "training_config", lambda *arguments, **options: config())
     monkeypatch.setattr(training, "register_dataset", lambda *arguments: None)
+    monkeypatch.setattr(training_tiles, "_plan", lambda *arguments: TilePlan(24, 0.2, (1, 2, 3), 0, 10**6))
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(evaluation, "evaluate_weights", evaluate)
     monkeypatch.setattr(acquire, "score_images", score_images)
@@ -100,6 +115,14 @@ def network(monkeypatch, make_record):
     monkeypatch.setattr(
         loop_module, "try_to_write_report", lambda folder: write_atomically(folder / "report.html", "report")
     )
+
+
+def check_tiles(folder: Path) -> None:
+    """What a training would read: each is whole, and there are no others."""
+    names = [one["file_name"] for one in json.loads((folder / "tiles.json").read_text(encoding="utf-8"))["images"]]
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*.*")]
+    assert sorted(files) == sorted([*names, "tiles.json"])
+    assert not any(pixels_fault(folder / name) for name in names)
 
 
 class Annotated:
@@ -149,7 +172,11 @@ def go(settings: Settings, person: Annotated, at_step: int) -> ActiveLearningLoo
     raise AssertionError("the run does not come to its end")
 
 
-@pytest.mark.parametrize("changes", [{}, {"work_ahead": True, "loops": 3}], ids=["", "work_ahead"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"work_ahead": True, "loops": 3}, {"tile_size": 64, "loops": 1}],
+    ids=["", "work_ahead", "tiles"],
+)
 def test_a_run_that_dies_at_any_step_goes_on(settings, network, tmp_path, changes):
     template = tmp_path / "template"
     template.mkdir()
@@ -169,6 +196,7 @@ def test_a_run_that_dies_at_any_step_goes_on(settings, network, tmp_path, change
         person.begin()
         loop = go(Settings(**{**settings.model_dump(), **folders, **changes}), person, at_step)
         assert not person.lost(), f"at step {at_step}"
+        assert not [*(folder / "weights").rglob("tiles"), *folder.rglob(f"*{DRAFT}")], f"at step {at_step}"
         state = json.loads(loop.run.files.state.read_text(encoding="utf-8"))
         kept = sorted(path.name for path in (folder / "train").rglob("*") if path.is_file())
         return state["train_images"], loop.run.files.scores.read_text(encoding="utf-8"), kept

@@ -133,10 +133,10 @@ def test_other_settings_score_again(file: Path, caplog: pytest.LogCaptureFixture
 
 def test_corrupt_image_is_named_once_and_left_out(file: Path, caplog):
     with caplog.at_level(logging.WARNING):
-        records = score(Network({"a.jpg": "broken PNG file"}), file)
+        records = score(Network({"a.jpg": "train/a.jpg: is damaged; replace it"}), file)
     assert list(records) == NAMES[1:]
     assert caplog.messages == [
-        "a.jpg: cannot be read (broken PNG file); it is left out",
+        "train/a.jpg: is damaged; replace it; until then it is left out",
         "1 of 7 pool images could not be read and were left out",
     ]
     mended = Network()
@@ -217,5 +217,5 @@ def test_the_first_rank_names_what_the_second_could_not_read(tmp_path: Path, cap
     assert len(values) == 6
     assert second == ["sub/b, c.jpg", "d.png"]
     logged = capfd.readouterr().err
-    assert logged.count("f.png: cannot be read (torn)") == 2  # the second rank's log is not muted here
+    assert logged.count("torn; until then it is left out") == 2  # the second rank's log is not muted here
     assert logged.count("1 of 7 pool images") == 1

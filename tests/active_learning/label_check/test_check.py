@@ -188,3 +188,24 @@ def test_a_persons_file_of_that_name_is_kept(run: Run, passes: FakePasses):
     run.files.label_findings.write_text("mine", encoding="utf-8")
     check_measured_images(run)
     assert Path(f"{run.files.label_findings}.orig").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("step", ["pictures", "csv", "findings"])
+def test_a_check_that_is_ended_while_it_is_written_is_made_again(run: Run, passes: FakePasses, monkeypatch, step: str):
+    file = run.settings.traindir / "01.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**document, "shapes": document["shapes"] * 2}), encoding="utf-8")
+    place, name = {
+        "pictures": (check, "write_pictures"), "csv": (results, "write_own"), "findings": (results, "write_atomically"),
+    }[step]  # fmt: skip
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(place, name, die)
+        check_measured_images(run)
+    check_measured_images(run)
+    assert [row["finding"] for row in rows(run)] == ["drawn twice"]
+    assert len(read_pictures(run.files.label_check)) == 1
+    assert read_results(run.files).measured == 1

@@ -153,6 +153,8 @@ def test_fresh_moves_a_run_and_leaves_what_a_person_put_beside_it(settings: Sett
     files = ran(settings, marked=marked)
     (files.results.parent / "photos").mkdir()
     (files.results.parent / "photos" / "a.png").write_bytes(b"mine")
+    (files.training_tiles / ("0" * 32)).mkdir(parents=True)
+    (files.training_tiles / ("0" * 32) / "a_0_0.png").touch()  # it is removed
     assert not list(output_mistakes(settings, fresh=True))
     start_over(settings)
     assert contents(settings.resultsroot / "exp1") == {"photos/a.png": b"mine"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,17 @@ def pixels(channels: int, dtype: type = np.uint8) -> np.ndarray:
 
 def tiff(path: Path, array: np.ndarray, **options: object) -> None:
     tifffile.imwrite(path, array, **options)  # type: ignore[arg-type]
+
+
+def miscounted(path: Path, count: Callable[[int], int], part: int = -1, **options: object) -> None:
+    """Without compression the length that a TIFF gives for a part is not needed, and may be wrong."""
+    tiff(path, pixels(3), photometric="rgb", **options)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        tag = next(file.pages.first.tags[name] for name in ("StripByteCounts", "TileByteCounts")
+                   if name in file.pages.first.tags)  # fmt: skip
+        counts = list(tag.value)
+        counts[part] = count(counts[part])
+        tag.overwrite(counts)
 
 
 IN_PARTS = {
@@ -55,6 +67,13 @@ WHOLE = {
     "TIFF, LZW": lambda path: Image.fromarray(pixels(3)).save(path, compression="tiff_lzw"),
     "TIFF, ZSTD": lambda path: Image.fromarray(pixels(3)).save(path, compression="zstd"),
     "TIFF, JPEG": lambda path: Image.fromarray(pixels(3)).save(path, compression="jpeg"),
+    "TIFF, first strip too short": lambda path: miscounted(path, lambda count: count // 2, 0, rowsperstrip=7),
+    "TIFF, last strip too short": lambda path: miscounted(path, lambda count: count - 1, rowsperstrip=7),
+    "TIFF, strip without length": lambda path: miscounted(path, lambda count: 0, 5, rowsperstrip=7),
+    "TIFF, last strip too long": lambda path: miscounted(path, lambda count: 60_000, rowsperstrip=7),
+    "TIFF, strip too long": lambda path: miscounted(path, lambda count: count + 9, 3, rowsperstrip=7),
+    "TIFF, tile too short": lambda path: miscounted(path, lambda count: count // 2, 5, tile=(32, 48)),
+    "TIFF, tile too long": lambda path: miscounted(path, lambda count: count + 9, 5, tile=(32, 48)),
     "TIFF, bits": lambda path: Image.fromarray(pixels(1)).convert("1").save(path),
     "PNG": lambda path: Image.fromarray(pixels(3)).save(path, "PNG"),
     "PNG, alpha": lambda path: Image.fromarray(pixels(4)).save(path, "PNG"),
