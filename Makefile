@@ -52,6 +52,7 @@ $(TOOLS)/%/installed: tests/tools/requirements/%.txt
 # Whole runs are ended a hundred times by each signal, at random moments, and once at each step on the disk.
 test-faults: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill_run.py --kills 100 --signal KILL TERM
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill_run.py --kills 20 --signal KILL TERM --tiles --work-ahead
 	STEPS_BETWEEN_DEATHS=1 $(BIN)/python -m pytest tests/faults/test_every_step.py --timeout 3600
 
 # Each script prints one table; together they are benchmarks/RESULTS.md.
