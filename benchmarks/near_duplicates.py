@@ -28,7 +28,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pictures import read_picture
 from tabulate import tabulate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 
 from active_learning.dataset.image_folder import find_images  # noqa: E402
 from active_learning.dataset.near_duplicates import near_duplicates  # noqa: E402
+from benchmarks.pictures import read_picture  # noqa: E402
 
 Pixels = npt.NDArray[np.uint8]
 DIFFERENT, COPIED, ALL = 1000, 200, 10_000

@@ -21,10 +21,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pictures import read_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from benchmarks.pictures import read_picture  # noqa: E402
+
 TRAINED = "R-18 FPN"
 NETWORKS = {
     TRAINED: str(ROOT / "demo" / "network.yaml"),

@@ -70,7 +70,7 @@ def test_the_names_of_schedules_are_known(name: str) -> None:
 # Image files outside of the network part are opened as our engine opens them.
 IMAGE_FILE = (
     *("DAMAGED", "UnknownImageError", "check_file", "check_pixels"),
-    *("eight_bits", "read_pixels", "read_size", "read_small"),
+    *("eight_bits", "open_image", "read_pixels", "read_size", "read_small"),
 )
 # What makes the processor wait for a GPU, or fills it, is handled as our engine handles it.
 GPU = (
@@ -79,6 +79,7 @@ GPU = (
     *(f"utils.transfers.{name}" for name in ("host_copies", "to_device")),
 )
 BEYOND_UPSTREAM = {
+    "detectron2.data.worker_start.worker_start_method",  # forks of a rank could stand still
     "detectron2.utils.comm.single_process",
     "detectron2.utils.file_io.cached_file",  # where --check finds weights that were fetched before
     *(f"detectron2.utils.image_file.{name}" for name in IMAGE_FILE),
