@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,7 @@ from tabulate import tabulate
 from torch import nn
 
 from detectron2.checkpoint import c2_model_loading
-from detectron2.checkpoint.restricted_pickle import load_restricted_pickle
+from detectron2.checkpoint.restricted_pickle import DAMAGED_PICKLE, load_restricted_pickle
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager, write_whole
 
@@ -165,7 +166,7 @@ def _read_pickle(filename: str) -> dict[str, Any]:
 def _read_tensors(filename: str) -> dict[str, Any]:
     try:
         content = torch.load(filename, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+    except (*DAMAGED_PICKLE, RuntimeError, AssertionError, struct.error) as error:
         raise pickle.UnpicklingError(
             f"{filename}: refused to load: it is damaged or holds more than tensors and plain containers, which could "
             f"run code. Save state dicts only. ({error})"

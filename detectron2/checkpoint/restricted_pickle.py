@@ -96,8 +96,8 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 }
 
 
-# What broken or hostile files make the unpickler and the constructors above raise.
-_DAMAGED = (
+# What broken or hostile files make an unpickler and its constructors raise.
+DAMAGED_PICKLE = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError,
     MemoryError,
 )  # fmt: skip
@@ -119,7 +119,7 @@ def load_restricted_pickle(path: str | os.PathLike[str]) -> Any:
     with Path(path).open("rb") as file:
         try:
             return _finished(_RestrictedUnpickler(file, encoding="latin1").load(), {})
-        except _DAMAGED as error:
+        except DAMAGED_PICKLE as error:
             raise pickle.UnpicklingError(
                 f"{path}: refused to load: {error}. A pickle can run code, so only numpy arrays in plain containers "
                 "are read; convert the file to a .pth of tensors where you trust it"

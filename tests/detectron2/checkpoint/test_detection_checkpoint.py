@@ -154,6 +154,16 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, suffix: str) -> N
     assert not marker.exists()
 
 
+# What PyTorch's unpickler says of these: nothing, a word of its own, "pop from empty list", "index out of range".
+@pytest.mark.parametrize("content", [b"", b"x", b"text\n", b"ab", b"\x80", b"<html>", b"(lp0", b"\x80\x02J", b"PK\3\4"])
+@pytest.mark.parametrize("suffix", [".pkl", ".pth"])
+def test_what_is_no_checkpoint_is_refused_by_name(tmp_path: Path, suffix: str, content: bytes) -> None:
+    file = tmp_path / f"odd{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(pickle.UnpicklingError, match=r"odd.*refused to load"):
+        DetectionCheckpointer(Net()).load(str(file))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "error", "words"),
     [
