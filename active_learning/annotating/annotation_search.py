@@ -13,8 +13,9 @@ from active_learning.annotations import FORMATS
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.annotations.yolo_layout import SUFFIX, looks_like_labels
 from active_learning.annotations.yolo_names import DATA_FILE
+from active_learning.dataset.archives import is_archive
 from active_learning.dataset.exported_images import is_converted
-from active_learning.dataset.exports import convert_command, is_archive
+from active_learning.dataset.exports import convert_command
 from active_learning.dataset.folder_walk import ANNOTATE, is_of_programs
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
 from active_learning.dataset.image_names import normalised

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from active_learning.annotations.documents import is_coco, parse_document
-from active_learning.annotations.yolo_layout import LABELS, SUFFIX
+from active_learning.annotations.yolo_layout import SUFFIX
+from active_learning.dataset.archives import DAMAGED_ARCHIVE, ZIP, is_archive, is_of_an_image, members
 from active_learning.dataset.image_folder import annotation_key
 from active_learning.dataset.image_names import normalised
 from active_learning.errors import AnnotationError
 
 MOST_BYTES = 2**27  # of a file that is parsed for this
-MEMBERS = 50  # of a tar file, which has no list of its content
 
 Owners = Mapping[str, list[str]]
 """From names and stems to images, as `image_folder.claimants` gives them."""
@@ -66,31 +64,24 @@ def _name_of_one(filename: str) -> str:
 @lru_cache(maxsize=8)
 def _names(path: Path, size: int, time: int) -> frozenset[str]:  # noqa: ARG001 (a file that changed is read again)
     """Of the images in a file of many, or in an archive."""
-    with suppress(OSError, EOFError, ValueError, AnnotationError, zipfile.BadZipFile, tarfile.TarError):
-        if path.suffix.lower() == ".zip":
-            return frozenset(_names_in_zip(path))
-        if annotation_key(path.name) is None:
-            with tarfile.open(path) as package:
-                return frozenset(_names_of_members(member.name for member in islice(package, MEMBERS)))
+    with suppress(AnnotationError, *DAMAGED_ARCHIVE):
+        if is_archive(path.name):
+            return frozenset(_names_in_archive(path))
         if size <= MOST_BYTES:
             return frozenset(_names_in(parse_document(path.read_bytes(), path)))
     return frozenset()
 
 
-def _names_in_zip(path: Path) -> Iterator[str]:
-    """Of its members, and of the images in the largest of those that are annotations."""
+def _names_in_archive(path: Path) -> Iterator[str]:
+    """Of its members and, of a zip file, of the images in the largest of those that are annotations."""
+    yield from (_name_of_one(member.name) for member in members(path) if is_of_an_image(member))
+    if path.suffix.lower() != ZIP:
+        return
     with zipfile.ZipFile(path) as package:
-        yield from _names_of_members(package.namelist())
         documents = [one for one in package.infolist() if annotation_key(PurePosixPath(one.filename).name) is not None]
         largest = max(documents, key=lambda one: one.file_size, default=None)
         if largest is not None and largest.file_size <= MOST_BYTES:
             yield from _names_in(parse_document(package.read(largest), path))
-
-
-def _names_of_members(members: Iterable[str]) -> Iterator[str]:
-    for member in map(PurePosixPath, members):
-        if annotation_key(member.name) is not None or (LABELS in member.parts and member.suffix.lower() == SUFFIX):
-            yield _name_of_one(member.name)
 
 
 def _names_in(document: Any) -> Iterator[str]:

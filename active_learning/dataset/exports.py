@@ -5,24 +5,21 @@ from __future__ import annotations
 import heapq
 import re
 import shlex
-import tarfile
-import zipfile
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX, looks_like_labels
 from active_learning.annotations.yolo_names import may_hold_names
-from active_learning.dataset.exported_images import MEMBERS, is_converted
+from active_learning.dataset.archives import DAMAGED_ARCHIVE, is_archive, is_of_an_image, members
+from active_learning.dataset.exported_images import is_converted
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants, named_by_number
 from active_learning.dataset.image_names import normalised
 
 READ_BYTES = 65536  # from the start and from the end of a file
 MOST_FILES = 50  # are opened, the largest
-_TAR = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
 _COCO_KEY = re.compile(rb'"(image_id|category_id|categories)"\s*:')
 
@@ -90,10 +87,6 @@ def convert_command(source: str, classes: Sequence[str], target: str) -> str:
     return f"python -m active_learning.annotations convert {shlex.join(words)}"
 
 
-def is_archive(filename: str) -> bool:
-    return not filename.startswith(".") and filename.lower().endswith((".zip", *_TAR))
-
-
 def _size(path: Path) -> int:
     with suppress(OSError):
         return path.stat().st_size
@@ -121,21 +114,6 @@ def _holds_annotations(path: Path) -> bool:
     """An archive of nothing but images is none of ours to name."""
     if not path.is_file():
         return False
-    with suppress(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError):
-        return any(map(_is_of_annotations, _members(path)))
+    with suppress(*DAMAGED_ARCHIVE):
+        return any(is_of_an_image(member) or may_hold_names(member.name) for member in members(path))
     return False
-
-
-def _is_of_annotations(member: str) -> bool:
-    parent, _, name = member.rpartition("/")
-    is_label_file = name.lower().endswith(SUFFIX) and LABELS in parent.split("/")
-    return annotation_key(name) is not None or may_hold_names(name) or is_label_file
-
-
-def _members(path: Path) -> Iterator[str]:
-    if path.suffix.lower() == ".zip":
-        with zipfile.ZipFile(path) as package:
-            yield from package.namelist()
-    else:
-        with tarfile.open(path, "r|*") as package:
-            yield from (member.name for member in islice(package, MEMBERS))

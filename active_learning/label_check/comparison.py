@@ -145,7 +145,7 @@ def _covered(mask: Mask, others: Sequence[Mask]) -> float:
     covered = np.zeros_like(mask.pixels)
     for one in others:
         part = one.within(*mask.bounds)
-        x0, y0, x1, y1 = np.array(part.bounds) - (mask.x, mask.y, mask.x, mask.y)
+        x0, y0, x1, y1 = np.array(part.bounds) - np.array(mask.bounds[:2] * 2)
         covered[y0:y1, x0:x1] |= part.pixels
     return float(np.count_nonzero(covered & mask.pixels) / max(mask.area, 1))
 

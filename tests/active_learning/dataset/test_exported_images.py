@@ -59,6 +59,21 @@ def packed(name: str, **members: str) -> Callable[[Path], Path]:
     return pack
 
 
+def locked(name: str, **members: str) -> Callable[[Path], Path]:
+    """A zip whose members say that they are encrypted."""
+
+    def pack(folder: Path) -> Path:
+        path = packed(name, **members)(folder)
+        content = path.read_bytes()
+        for header, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # of a member, and of its entry in the list
+            start = content.index(header) + place
+            content = content[:start] + b"\1" + content[start + 1 :]
+        path.write_bytes(content)
+        return path
+
+    return pack
+
+
 BOTH = {"a.png", "sub/ä.jpg"}
 EXPORTS: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
     "COCO": (text("all.json", COCO), BOTH),
@@ -77,6 +92,8 @@ EXPORTS: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
     "zip of CVAT's LabelMe": (packed("x.zip", default__a_1xml="<annotation/>", default__b_1png=""), {"a.png"}),
     "zip of YOLO": (packed("x.zip", data_1yaml="", labels__train__a_1txt=LABEL, train_1txt=""), {"a.png"}),
     "zip, damaged": (text("x.zip", "PK"), set()),
+    "zip with a password": (locked("x.zip", annotations_1xml=CVAT), set()),
+    "tar, damaged": (text("x.tgz", "\x1f\x8b\x08", "latin-1"), set()),
     "tar of Supervisely": (packed("x.tar", meta_1json="{}", ds__ann__a_1png_1json="{}", ds__img__b_1png=""), {"a.png"}),
     "packed tar": (packed("x.tar.gz", a_1json="{}"), {"a.png"}),
 }

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from active_learning.acquisition.pool_scoring import score_pool
@@ -26,6 +25,7 @@ from active_learning.tiles import reading
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tests.active_learning.network.conftest import CLASSES, SIZE
+from tests.active_learning.tiff_files import write_tiff_with_part
 
 HEIGHT, WIDTH = 100, 150
 PIXELS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -38,13 +38,7 @@ def cut(path: Path, **options: Any) -> None:
 
 def with_part(path: Path, change: Callable[[int], int], tag: str, **options: Any) -> None:
     """A TIFF of which the offset, or the length, of the fourth part is another."""
-    tifffile.imwrite(path, PIXELS, photometric="rgb", **options)
-    with tifffile.TiffFile(path) as file:
-        found = file.pages.first.tags[tag]
-        values = list(found.value)
-    values[3] = change(values[3])
-    with tifffile.TiffFile(path, mode="r+b") as file:
-        file.pages.first.tags[tag].overwrite(values)
+    write_tiff_with_part(path, PIXELS, tag, 3, change, **options)
 
 
 STRIPS: dict[str, Any] = {"rowsperstrip": 8}

@@ -14,6 +14,7 @@ from active_learning.errors import UnreadableImageError
 from active_learning.tiles.grid import Tile, tiles_of
 from active_learning.tiles.reading import ImageTiles
 from detectron2.data.detection_utils import read_image
+from tests.active_learning.tiff_files import write_tiff_with_part
 
 HEIGHT, WIDTH = 130, 170
 FILL = (1, 2, 3)
@@ -31,13 +32,8 @@ def tiff(path: Path, array: np.ndarray, **options: object) -> None:
 
 def miscounted(path: Path, count: Callable[[int], int], part: int = -1, **options: object) -> None:
     """Without compression the length that a TIFF gives for a part is not needed, and may be wrong."""
-    tiff(path, pixels(3), photometric="rgb", **options)
-    with tifffile.TiffFile(path, mode="r+b") as file:
-        tag = next(file.pages.first.tags[name] for name in ("StripByteCounts", "TileByteCounts")
-                   if name in file.pages.first.tags)  # fmt: skip
-        counts = list(tag.value)
-        counts[part] = count(counts[part])
-        tag.overwrite(counts)
+    tag = "TileByteCounts" if "tile" in options else "StripByteCounts"
+    write_tiff_with_part(path, pixels(3), tag, part, count, **options)
 
 
 IN_PARTS = {
