@@ -14,7 +14,7 @@ from active_learning.errors import MaskALError
 from active_learning.network.inference_copy import inference_copy
 from active_learning.network.model_input import is_tiled, tile_settings
 from active_learning.network.prediction import load_network
-from active_learning.system.written_files import own_draft, write_own
+from active_learning.system.written_files import only_writer, own_draft, write_own
 from detectron2.config import CfgNode
 
 MASK_THRESHOLD = 0.5
@@ -70,11 +70,12 @@ def export_network(
     # In both files: an export that was killed, or two at a time, may leave one of each, and classes be misread.
     facts[FINGERPRINT] = hashlib.blake2b(repr(facts).encode() + model.SerializeToString(), digest_size=16).hexdigest()
     model.metadata_props.add(key=FINGERPRINT, value=facts[FINGERPRINT])
-    with own_draft(out) as draft:
-        draft.write_bytes(model.SerializeToString())
     made_of = {"maskal": version, "torch": str(torch.__version__), "opset": model.opset_import[0].version}
     text = yaml.safe_dump({**facts, "made_with": made_of}, sort_keys=False, allow_unicode=True)
-    write_own(out.with_suffix(".yaml"), f"{_HEADER}{text}")
+    with only_writer(out.parent):
+        with own_draft(out) as draft:
+            draft.write_bytes(model.SerializeToString())
+        write_own(out.with_suffix(".yaml"), f"{_HEADER}{text}")
 
 
 _HEADER = (
