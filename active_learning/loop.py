@@ -47,7 +47,13 @@ class ActiveLearningLoop:
         wait: bool = True,
         read_settings: Callable[..., Settings] | None = None,
     ) -> None:
-        """`read_settings` reads them again, with `check_paths` or without: people edit the file between loops."""
+        """`read_settings` reads them again, with `check_paths` or without: people edit the file between loops.
+
+        Raises:
+            TypeError: `settings` are not those of load_settings, or `experiment` is not one of theirs.
+        """
+        if not isinstance(settings, Settings) or experiment not in settings.experiments():
+            raise TypeError("give the settings of load_settings(...), and one of their settings.experiments()")
         self.wait = wait
         self.run = Run(settings, experiment, read_settings)
         self._val_and_test_of_loop = -1

@@ -30,9 +30,16 @@ class Network:
 
 
 def load(path: Path) -> Network:
-    """The network of model.onnx, with what the model.yaml beside it says. On a GPU: CUDAExecutionProvider."""
-    facts = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
+    """The network of model.onnx, with what the model.yaml beside it says. On a GPU: CUDAExecutionProvider.
+
+    Raises ValueError where the two are not of one export: the classes would be those of another network.
+    """
+    twin = path.with_suffix(".yaml")
+    facts = yaml.safe_load(twin.read_text(encoding="utf-8"))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    fingerprint = session.get_modelmeta().custom_metadata_map.get("fingerprint")
+    if not isinstance(facts, dict) or "classes" not in facts or facts.get("fingerprint") != fingerprint:
+        raise ValueError(f"{twin} is not of this network; copy both files of one export, or export again")
     return Network(session, facts["classes"], facts["colour_order"], facts["mask_threshold"])
 
 
@@ -66,13 +73,14 @@ def interpolation(start: float, end: float, length: int, cells: int) -> np.ndarr
 
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
-    """Polygons (points, 2) around the parts of a mask; holes are left out."""
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [contour[:, 0] for contour in found if len(contour) > 2]
+    """Polygons (points, 2) in pixels of the image that hold the middles of a part's pixels; holes are left out."""
+    doubled = mask.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)  # so that a single pixel has an area, too
+    found, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [(contour[:, 0] + 0.5) / 2 for contour in found]
 
 
-def write_results(network: Network, image: np.ndarray, source: Path, folder: Path) -> int:
-    """The picture and the json file of an image; returns how many objects are seen in it."""
+def write_results(network: Network, image: np.ndarray, source: Path, folder: Path) -> str:
+    """The picture and the json file of an image; returns how many objects are seen in it, in words."""
     height, width = image.shape[:2]
     found, picture, shapes = detect(network, image), image.copy(), []
     for number, (box, score, label) in enumerate(zip(found["boxes"], found["scores"], found["classes"], strict=True)):
@@ -84,14 +92,23 @@ def write_results(network: Network, image: np.ndarray, source: Path, folder: Pat
             picture, f"{name} {score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour.tolist(), 1, cv2.LINE_AA
         )
         for outline in outlines(mask):
-            points = {"points": (outline + 0.5).tolist(), "shape_type": "polygon", "flags": {}}
+            points = {"points": outline.tolist(), "shape_type": "polygon", "flags": {}}
             shapes.append({"label": name, "group_id": number, **points})
-    where = {"imagePath": os.path.relpath(source, folder), "imageData": None}
+    where = {"imagePath": path_from(folder, source), "imageData": None}
     document: dict[str, object] = {"version": "5.0.1", "flags": {}, "shapes": shapes, **where}
     text = json.dumps({**document, "imageHeight": height, "imageWidth": width})
     (folder / f"{source.stem}.json").write_text(text, encoding="utf-8")
     (folder / f"{source.stem}.jpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
-    return len(found["boxes"])
+    lost = len(found["boxes"]) - len({shape["group_id"] for shape in shapes})
+    return f"{len(found['boxes'])} objects" + (f", {lost} of them without a mask, not in the json file" if lost else "")
+
+
+def path_from(folder: Path, path: Path) -> str:
+    """As seen from the folder; the whole path where that lies on another drive of Windows."""
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:
+        return str(path.absolute())
 
 
 def read(path: Path) -> np.ndarray:
@@ -134,18 +151,22 @@ def main() -> int:
     )
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     given = parser.parse_args()
+    given.images = list(dict.fromkeys(given.images))
     if mistake := where_to_write(given.images, given.output):
         parser.error(f"--output: {mistake}")
     try:
         network = load(given.model)
     except Exception as error:  # noqa: BLE001 (those of onnxruntime are of no common class)
-        parser.error(f"--model: {given.model} with its model.yaml cannot be loaded: {error}")
-    given.output.mkdir(parents=True, exist_ok=True)
+        parser.error(f"--model: {given.model} with its {given.model.stem}.yaml cannot be loaded: {error}")
+    try:
+        given.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--output: {given.output} cannot be made ({error.strerror}); give another folder")
     failed = False
     for path in given.images:
         try:
-            print(f"{path}: {write_results(network, read(path), path, given.output)} objects")
-        except (OSError, ValueError, cv2.error) as error:
+            print(f"{path}: {write_results(network, read(path), path, given.output)}")
+        except Exception as error:  # noqa: BLE001 (as above: one image must not cost the others)
             print(f"{path}: cannot be predicted: {error}", file=sys.stderr)
             failed = True
     return int(failed)

@@ -6,6 +6,7 @@ wanted too. What that gives is then handed to the functions here.
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ __all__ = [
 
 
 def read_annotation(
-    path: Path, *, image: str, size: Size | None, within: Path | None = None, document: Any = None
+    path: Path | str, *, image: str, size: Size | None, within: Path | str | None = None, document: Any = None
 ) -> Annotation:
     """Reads an annotation file of any tool in FORMATS, recognised by its content.
 
@@ -57,8 +58,23 @@ def read_annotation(
         AnnotationError: the file cannot be read, is damaged or is something else; names file, place and reason. A
             faulty object does not cost the file: it is left out, with a line in the annotation's `warnings`; where it
             leaves an image without any, that is the file's fault.
+        ValueError: `size` is no size of an image.
     """
+    path, size, within = Path(path), _whole_size(size), None if within is None else Path(within)
     return refuse_loss_of_all(read_leniently(path, image=image, size=size, within=within, document=document), path)
+
+
+def _whole_size(size: Any) -> Size | None:
+    """Raises ValueError."""
+    if size is None:
+        return None
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) <= 0:
+        raise ValueError(f"size must be (height, width) of the image in whole pixels, or None, not {size!r}")
+    return height, width
 
 
 def read_leniently(

@@ -219,9 +219,9 @@ def _outline(numbers: Any) -> Polygon:
 
 def _read_runs(region: dict[str, Any], canvas: Canvas) -> Regions:
     """Raises ShapeError."""
-    size, counts = region.get("size"), region.get("counts")
-    if not isinstance(size, list) or len(size) != 2 or not all(type(one) is int and one > 0 for one in size):
-        raise ShapeError(f"size {brief(size)} is no height and width")
+    size, counts = _lengths(region.get("size")), region.get("counts")
+    if len(size) != 2 or not all(isinstance(one, int) and one > 0 for one in size):
+        raise ShapeError(f"size {brief(region.get('size'))} is no height and width")
     if size[0] * size[1] > MOST_PIXELS:
         raise ShapeError(f"size {brief(size)} is no image of this world")
     try:
@@ -231,6 +231,11 @@ def _read_runs(region: dict[str, Any], canvas: Canvas) -> Regions:
     sizes = f"height {size[0]}, width {size[1]}, the image {canvas.height} and {canvas.width}"
     faults = [] if size == [canvas.height, canvas.width] else [f"the mask has {sizes}; it is not scaled"]
     return (clipped_bitmap(bitmap, canvas.height, canvas.width),), faults
+
+
+def _lengths(size: Any) -> list[Any]:
+    """As whole numbers, which some programs write as 50.0 or "50"."""
+    return [_key(one) for one in size] if isinstance(size, list) else []
 
 
 def _runs(counts: Any) -> np.ndarray | list[int]:

@@ -57,7 +57,8 @@ def _names_of_yaml(text: str, path: Path) -> dict[int, str] | None:
         root = yaml.compose(text, Loader=yaml.BaseLoader)  # nodes: no alias is expanded, and `no` stays a text
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise AnnotationError(f"{path}: {line}is no YAML: {error.problem or error.context}; correct it") from error
+        remedy = "write / for \\ between folders" if "escape" in (error.problem or "") else "correct it"
+        raise AnnotationError(f"{path}: {line}is no YAML: {error.problem or error.context}; {remedy}") from error
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         raise AnnotationError(f"{path}: is no YAML: {error}; correct it") from error
     if not isinstance(root, yaml.MappingNode):

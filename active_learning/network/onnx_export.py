@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from active_learning.errors import MaskALError
 from active_learning.network.inference_copy import inference_copy
 from active_learning.network.model_input import is_tiled, tile_settings
 from active_learning.network.prediction import load_network
-from active_learning.system.written_files import own_draft, write_own
+from active_learning.system.written_files import only_writer, own_draft, write_own
 from detectron2.config import CfgNode
 
 MASK_THRESHOLD = 0.5
+FINGERPRINT = "fingerprint"
 # Of MODEL: what an exported network has.
 _EXPORTED: dict[str, tuple[object, ...]] = {
     "ROI_HEADS.NAME": ("DropoutROIHeads", "DropoutRes5ROIHeads"),
@@ -64,12 +66,16 @@ def export_network(
         MaskALError: there are no such weights, or a part of the network is not exported.
     """
     model = build_onnx(load_network(cfg, weights), cfg, version=version, pasted_masks=pasted_masks)
-    with own_draft(out) as draft:
-        draft.write_bytes(model.SerializeToString())
     facts = describe(cfg, classes, out.name, pasted_masks=pasted_masks)
+    # In both files: an export that was killed, or two at a time, may leave one of each, and classes be misread.
+    facts[FINGERPRINT] = hashlib.blake2b(repr(facts).encode() + model.SerializeToString(), digest_size=16).hexdigest()
+    model.metadata_props.add(key=FINGERPRINT, value=facts[FINGERPRINT])
     made_of = {"maskal": version, "torch": str(torch.__version__), "opset": model.opset_import[0].version}
     text = yaml.safe_dump({**facts, "made_with": made_of}, sort_keys=False, allow_unicode=True)
-    write_own(out.with_suffix(".yaml"), f"{_HEADER}{text}")
+    with only_writer(out.parent):
+        with own_draft(out) as draft:
+            draft.write_bytes(model.SerializeToString())
+        write_own(out.with_suffix(".yaml"), f"{_HEADER}{text}")
 
 
 _HEADER = (

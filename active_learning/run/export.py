@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from active_learning.errors import MaskALError, SettingsError
-from active_learning.run.output_files import output_files
-from active_learning.run.weights import newest_weights
+from active_learning.run.weights import weights_of_run
 from active_learning.settings import Settings, load_settings
 from active_learning.settings.paths import is_zoo_config
 from active_learning.system.written_files import files_of_others
@@ -80,7 +79,7 @@ def _published_classes(network: str) -> list[str]:
 def _weights(settings: Settings, given: str | None) -> str:
     """A file, or an address of published weights."""
     if not given:
-        return str(newest_weights(output_files(settings, settings.experiments()[0])))
+        return str(weights_of_run(settings, settings.experiments()[0]))
     if not is_zoo_config(given):
         return given
     from active_learning.network.network_config import pretrained_weights

@@ -10,6 +10,7 @@ from active_learning.run.output_files import OutputFiles, output_files, read_tra
 from active_learning.run.own_folders import start_weights_mistakes
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
+from active_learning.settings.changes import fixed_changes
 
 
 def weights_of(files: OutputFiles, loop: int) -> Path:
@@ -25,6 +26,26 @@ def newest_weights(files: OutputFiles) -> Path:
     if not newest.exists():
         raise MaskALError(f"{files.weights}: holds no weights yet; train first, or give a file with --weights")
     return newest
+
+
+def weights_of_run(settings: Settings, experiment: Experiment) -> Path:
+    """The newest weights of a run, for other programs than itself.
+
+    Raises:
+        MaskALError: it has none, or its state cannot be read.
+        SettingsError: the settings name other classes, or another network, than the weights are of.
+    """
+    files = output_files(settings, experiment)
+    weights = newest_weights(files)
+    if files.state.exists():
+        state = RunState.load(files.state)
+        if changes := fixed_changes({"classes": state.classes, **state.settings}, settings):
+            remedy = "the weights belong to the former; set it back"
+            raise SettingsError(
+                f"{weights}: was trained with other settings (--weights takes any file with any settings)",
+                tuple(f"{change}: {remedy}" for change in changes),
+            )
+    return weights
 
 
 def start_weights(settings: Settings, files: OutputFiles, loop: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,7 +75,7 @@ def image_certainty(passes: Passes, *, iou_threshold: float, mode: str) -> Image
         mode: mean, min or max of the objects' certainties.
 
     Raises:
-        ValueError: unknown mode, no pass at all, or tensors of other shapes.
+        ValueError: unknown mode, a threshold that is no share, no pass at all, or tensors of other shapes or values.
     """
     from active_learning.sampling.tensors import read_passes
 
@@ -85,9 +86,11 @@ def certainty_of(passes: Sequence[Sequence[Detection]], *, iou_threshold: float,
     """`image_certainty` of T passes whose masks are cut already (ForwardPasses.passes).
 
     Raises:
-        ValueError: unknown mode, or no pass at all.
+        ValueError: unknown mode, a threshold that is no share, or no pass at all.
     """
-    if mode not in MODES:
+    if not (isinstance(iou_threshold, Real) and 0 <= iou_threshold <= 1):
+        raise ValueError(f"iou_threshold must be from 0 to 1, not {iou_threshold!r}")
+    if mode not in list(MODES):
         raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
     if not passes:
         raise ValueError("passes is empty: at least one pass is needed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from active_learning.sampling.observations import Detection, Mask
 
+_ROUNDING = 1e-3  # of probabilities in 16 bits
 Passes = Sequence[tuple[Tensor, Tensor, Tensor]]
 """One tuple a pass: masks (n, H, W) bool, boxes (n, 4) as (x0, y0, x1, y1) in pixels, probabilities (n, K) of the
 foreground classes; detections in order of falling score, as the network gives them."""
@@ -24,8 +26,9 @@ def read_passes(passes: Passes) -> list[list[Detection]]:
     """The detections of each pass.
 
     Raises:
-        ValueError: a tensor has another shape or type than that of `Passes`.
+        ValueError: a tensor has another shape or type than that of `Passes`, or values that are no boxes or shares.
     """
+    passes = list(passes)
     for index, one_pass in enumerate(passes):
         _check_shapes(index, one_pass)
     filled = [one_pass for one_pass in passes if len(one_pass[0])]
@@ -37,11 +40,24 @@ def read_passes(passes: Passes) -> list[list[Detection]]:
     probabilities = torch.cat([row for _, _, row in filled]).detach().cpu().double().numpy()
     if not (np.isfinite(boxes).all() and np.isfinite(probabilities).all()):
         raise ValueError("boxes or probabilities hold NaN or infinity; the network that gave them is unusable")
+    _check_values(boxes, probabilities)
     detections = (Detection(*row) for row in zip(masks, boxes, probabilities, strict=True))
     return [list(itertools.islice(detections, len(one_pass[0]))) for one_pass in passes]
 
 
-def _check_shapes(index: int, one_pass: tuple[Tensor, Tensor, Tensor]) -> None:
+def _check_values(boxes: np.ndarray, probabilities: np.ndarray) -> None:
+    lowest, highest = probabilities.min(), probabilities.max()
+    if not -_ROUNDING <= lowest <= highest <= 1 + _ROUNDING:
+        raise ValueError(f"probabilities must be from 0 to 1, not {lowest:g} to {highest:g}; logits go through softmax")
+    if (wrong := boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)]).size:
+        raise ValueError(f"boxes must be x0, y0, x1, y1 with x0 <= x1 and y0 <= y1, not {wrong[0].tolist()}")
+
+
+def _check_shapes(index: int, one_pass: Any) -> None:
+    if not isinstance(one_pass, (tuple, list)) or [isinstance(one, Tensor) for one in one_pass] != [True] * 3:
+        kinds = ", ".join(type(one).__name__ for one in one_pass) if isinstance(one_pass, (tuple, list)) else ""
+        told = f"({kinds})" if kinds else type(one_pass).__name__
+        raise ValueError(f"pass {index}: must be masks, boxes and probabilities, three tensors of PyTorch, not {told}")
     masks, boxes, probabilities = one_pass
     count = len(masks)
     if len(boxes) != count or len(probabilities) != count:

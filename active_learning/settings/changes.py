@@ -60,6 +60,16 @@ def recorded(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", warnings=False)
 
 
+def fixed_changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
+    """Those that weights which were trained with the settings `before` do not allow."""
+    return [change for change in _changes(before, now) if change.key in FIXED]
+
+
+def _changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
+    after = recorded(now)
+    return [Change(key, before[key], after[key]) for key in after if key in before and before[key] != after[key]]
+
+
 def reload_settings(load: Callable[..., Settings], in_use: Settings) -> Settings:
     """The settings file as it is by now; one that was edited is read until it is the same twice, as a half-saved one
     may be wrong, or right and lack its end.
@@ -113,8 +123,7 @@ def apply_settings(
     Raises:
         SettingsError: an edit would break the run.
     """
-    after = recorded(now)
-    changes = [Change(key, before[key], after[key]) for key in after if key in before and before[key] != after[key]]
+    changes = _changes(before, now)
     mistakes = tuple(_mistakes(changes, now, experiment, running))
     if mistakes:
         raise SettingsError(

@@ -193,7 +193,7 @@ def _size_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], 
         )
 
 
-def load_settings(path: Path | None, overrides: Sequence[str] = (), *, check_paths: bool = False) -> Settings:
+def load_settings(path: Path | str | None, overrides: Sequence[str] = (), *, check_paths: bool = False) -> Settings:
     """Reads the file, lets KEY VALUE KEY VALUE... replace its values, and checks all of it.
 
     Args:
@@ -203,7 +203,11 @@ def load_settings(path: Path | None, overrides: Sequence[str] = (), *, check_pat
 
     Raises:
         SettingsError: every mistake in one message.
+        TypeError: the overrides are no list of texts.
     """
+    listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
+    if not listed or not all(isinstance(word, str) for word in overrides):
+        raise TypeError(f"overrides must be a list of texts, such as ['loops', '3'], not {overrides!r}")
     raw = RawSettings() if path is None else read_settings_file(Path(path))
     add_overrides(raw, overrides, list(SettingsKeys.model_fields))
     if raw.readable:

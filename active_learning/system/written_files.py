@@ -9,8 +9,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from active_learning.system.file_moves import draft_of_new, give_back_taken, keep_aside, remove_if
 from active_learning.system.files import write_atomically
@@ -43,6 +45,19 @@ def own_draft(path: Path) -> Iterator[Path]:
         while os.path.lexists(path):
             if not remove_if(path, lambda file: _digest_of(file) in known):
                 logger.warning("%s was not written by MaskAL: it is kept as %s", path, keep_aside(path).name)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Inside it no other program that asks for this writes into the folder, which is made; waits until it has ended."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{RECORD}.lock")
+    with suppress(NotImplementedError, OSError):  # no locks on this disk, or a folder that may only be read
+        lock.acquire(poll_interval=0.2)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def files_of_others(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import output_files
-from active_learning.run.weights import newest_weights
+from active_learning.run.weights import weights_of_run
 from active_learning.settings import Settings, load_settings
 from active_learning.system.devices import show_devices
 from active_learning.system.files import lies_in
@@ -59,7 +59,7 @@ def open_study(parsed: argparse.Namespace) -> Study:
     images = find_images(folder)
     if not images:
         raise MaskALError(f"{folder}: holds no image; give another folder with --img_dir")
-    weights = parsed.weights or newest_weights(files)
+    weights = parsed.weights or weights_of_run(settings, experiment)
     out = parsed.out or files.results / "study"
     for place in (folder, settings.traindir, settings.valdir, settings.testdir):
         if lies_in(out, place):

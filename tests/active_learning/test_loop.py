@@ -869,3 +869,12 @@ def test_diverse_initial_images_are_chosen_once_for_a_seed(settings, network, mo
     other = ActiveLearningLoop(settings, settings.experiments()[1])
     maskAL.run_experiment(other)
     assert other.run.state.train_images[:4] == state.train_images[:4]
+
+
+@pytest.mark.parametrize("given", ["path", "number", "of other settings"])
+def test_a_loop_of_another_kind_is_refused(settings: Settings, given: str):
+    other = settings.model_copy(update={"seed": 9}).experiments()[0]
+    what = {"path": ("maskAL.yaml", other), "number": (settings, 0), "of other settings": (settings, other)}[given]
+    with pytest.raises(TypeError, match="settings of load_settings.*one of their settings.experiments"):
+        ActiveLearningLoop(*what)
+    assert not settings.resultsroot.exists() and not settings.weightsroot.exists()

@@ -8,17 +8,21 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from active_learning import read_annotation
+from active_learning.annotations.contours import instance_bitmap
 from tests.docs.markdown import blocks
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
-pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
 from demo import onnx_predict  # noqa: E402
 
 
@@ -76,15 +80,17 @@ def test_a_run_is_exported_and_predicts_without_maskal(project):
     run(folder, str(ROOT / "export_onnx.py"), *words)  # what MaskAL wrote may be written again
 
 
-def predict(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+NOTHING = {
+    "boxes": np.zeros((0, 4)),
+    "scores": np.zeros(0),
+    "classes": np.zeros(0, int),
+    "masks": np.zeros((0, 28, 28)),
+}
+
+
+def predict(monkeypatch: pytest.MonkeyPatch, *arguments: str, detect: Any = lambda *_: NOTHING) -> int:
     """The exit code of the example program, here without a network that sees anything."""
-    seen = {
-        "boxes": np.zeros((0, 4)),
-        "scores": np.zeros(0),
-        "classes": np.zeros(0, int),
-        "masks": np.zeros((0, 28, 28)),
-    }
-    monkeypatch.setattr(onnx_predict, "detect", lambda network, image: seen)
+    monkeypatch.setattr(onnx_predict, "detect", detect)
     monkeypatch.setattr("sys.argv", ["onnx_predict.py", *arguments])
     try:
         return onnx_predict.main()
@@ -124,15 +130,107 @@ REFUSED = {
     "a person's file": (["--output", "seen", "a.png"], "is there already"),
     "among the images": (["--output", ".", "a.png"], "holds the images"),
     "a file": (["--output", "text.png", "a.png"], "is no folder"),
+    "below a file": (["--output", "text.png/new", "a.png"], "--output: text.png/new cannot be made (Not a directory)"),
     "no model": (["--output", "new", "a.png"], "cannot be loaded"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
 def test_the_example_refuses_before_it_writes(photos: Path, monkeypatch, capsys, arguments, message):
+    if "cannot be loaded" not in message:
+        monkeypatch.setattr(onnx_predict, "load", lambda path: None)
     assert predict(monkeypatch, "--model", "text.png", *arguments) == 2
     assert message in capsys.readouterr().err
     assert (photos / "seen" / "a.json").read_text("utf-8") == "mine" and not (photos / "new").exists()
+
+
+def network(**changes: Any) -> onnx_predict.Network:
+    return onnx_predict.Network(
+        **{"session": None, "classes": ["a"], "colour_order": "BGR", "mask_threshold": 0.5} | changes
+    )
+
+
+def test_an_image_that_the_network_fails_on_costs_no_other(photos: Path, monkeypatch, capsys):
+    monkeypatch.setattr(onnx_predict, "load", lambda path: network())
+    error = onnxruntime.capi.onnxruntime_pybind11_state.Fail
+    seen = []
+
+    def fail_first(*given: Any) -> Any:
+        seen.append(given)
+        if len(seen) == 1:
+            raise error("no memory")
+        return NOTHING
+
+    assert (
+        predict(monkeypatch, "--model", "m.onnx", "--output", "new", "a.png", "good.png", "a.png", detect=fail_first)
+        == 1
+    )
+    said = capsys.readouterr()
+    assert "a.png: cannot be predicted: no memory" in said.err and said.out == "good.png: 0 objects\n"
+
+
+SMALL = {
+    "a pixel": [(4, 5)],
+    "two": [(4, 5), (4, 6)],
+    "a slanting line": [(1, 1), (2, 2), (3, 3)],
+    "two parts": [(0, 0), (8, 11)],
+    "a corner": [(0, 0), (0, 1), (1, 0)],
+}
+
+
+@pytest.mark.parametrize("pixels", SMALL.values(), ids=SMALL)
+def test_no_object_is_too_small_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels):
+    """And each is read back by MaskAL as the pixels that it is."""
+    mask = np.zeros((9, 12), bool)
+    mask[tuple(np.transpose(pixels))] = True
+    found = {"boxes": np.array([[0, 0, 12, 9.0]]), "scores": [0.9], "classes": [0], "masks": [mask]}
+    monkeypatch.setattr(onnx_predict, "detect", lambda *_: found)
+    monkeypatch.setattr(onnx_predict, "paste", lambda mask, *_: mask)
+    image = np.zeros((9, 12, 3), np.uint8)
+    assert onnx_predict.write_results(network(), image, tmp_path / "x.png", tmp_path) == "1 objects"
+    (instance,) = read_annotation(tmp_path / "x.json", image="x.png", size=(9, 12)).instances
+    bitmap, read = instance_bitmap(instance, 9, 12), np.zeros_like(mask)
+    rows, columns = bitmap.mask.shape
+    read[bitmap.y : bitmap.y + rows, bitmap.x : bitmap.x + columns] = bitmap.mask
+    assert np.array_equal(read, mask)
+
+
+def test_an_object_without_a_mask_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    found = {"boxes": np.zeros((1, 4)), "scores": [0.9], "classes": [0], "masks": [np.zeros((9, 12), bool)]}
+    monkeypatch.setattr(onnx_predict, "detect", lambda *_: found)
+    monkeypatch.setattr(onnx_predict, "paste", lambda mask, *_: mask)
+    said = onnx_predict.write_results(network(), np.zeros((9, 12, 3), np.uint8), tmp_path / "x.png", tmp_path)
+    assert said == "1 objects, 1 of them without a mask, not in the json file"
+
+
+def test_an_image_on_another_drive(monkeypatch: pytest.MonkeyPatch):
+    def on_another(*_: Any) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr(os.path, "relpath", on_another)
+    assert onnx_predict.path_from(Path("seen"), Path("a.png")) == str(Path("a.png").absolute())
+
+
+OTHER_FACTS = {
+    "of another export": "classes: [a, b]\ncolour_order: BGR\nmask_threshold: 0.5\nfingerprint: other\n",
+    "of an export without a fingerprint": "classes: [a, b]\ncolour_order: BGR\nmask_threshold: 0.5\n",
+    "empty": "",
+    "a list": "[a]\n",
+    "without classes": "fingerprint: FINGERPRINT\n",
+}
+
+
+@pytest.mark.parametrize("text", OTHER_FACTS.values(), ids=OTHER_FACTS)
+def test_facts_of_another_network_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str):
+    meta = SimpleNamespace(custom_metadata_map={"fingerprint": "FINGERPRINT"})
+    session = SimpleNamespace(get_modelmeta=lambda: meta)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: session)
+    (tmp_path / "m.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="m.yaml is not of this network; copy both files of one export"):
+        onnx_predict.load(tmp_path / "m.onnx")
+    facts = OTHER_FACTS["of another export"].replace("other", "FINGERPRINT")
+    (tmp_path / "m.yaml").write_text(facts, encoding="utf-8")
+    assert onnx_predict.load(tmp_path / "m.onnx").classes == ["a", "b"]
 
 
 def test_the_example_of_the_page_runs(project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

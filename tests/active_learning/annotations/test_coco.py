@@ -133,6 +133,18 @@ def test_one_bad_polygon_never_costs_the_object():
     assert "segmentation[0]: a polygon needs 3 points, not 1; the polygon is left out" in annotation.warnings[0]
 
 
+@pytest.mark.parametrize("size", [[30.0, 40.0], ["30", "40"]], ids=["decimals", "texts"])
+def test_a_size_may_be_written_as_decimals_or_texts(size):
+    assert areas(read(entry({"size": size, "counts": [0, 10, 1190]}))) == [("healthy", 10)]
+
+
+@pytest.mark.parametrize("size", [[30.5, 40], [True, 1200], [0, 0], [-30, -40], ["a", 40], [30], "30", {}, None])
+def test_a_size_that_is_none_is_named(size):
+    annotation = read(entry({"size": size, "counts": [0, 10, 1190]}), entry([SQUARE]))
+    assert areas(annotation) == [("healthy", 100)]
+    assert f"size {size!r} is no height and width" in annotation.warnings[0]
+
+
 def test_run_lengths_may_be_written_as_decimals():
     assert areas(read(entry({"size": [30, 40], "counts": [0.0, 10.0, 1190.0]}))) == [("healthy", 10)]
 

@@ -204,3 +204,17 @@ def test_labels_with_a_lone_surrogate_are_written(tool, tmp_path):
         assert "ud800" in str(fault)
     else:
         assert read_annotation(tmp_path / "a.json", image="a.jpg", size=(20, 20)).instances[0].label == "\ud800x"
+
+
+@pytest.mark.parametrize("size", [(3, 4), [3, 4], np.array([3, 4]), None], ids=["tuple", "list", "array", "none"])
+def test_paths_as_texts_and_sizes_of_any_kind(tmp_path: Path, size):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(GOOD), encoding="utf-8")
+    annotation = read_annotation(str(path), image="a.jpg", size=size, within=str(tmp_path))
+    assert (annotation.height, annotation.width, annotation.warnings[1:]) == (3, 4, ())
+
+
+@pytest.mark.parametrize("size", [(3, 4, 3), (3,), (0, 4), (3, -4), (3.0, 4.0), "3x4", 3, (None, None)])
+def test_a_size_that_is_none(tmp_path: Path, size):
+    with pytest.raises(ValueError, match=r"size must be \(height, width\) of the image in whole pixels, or None, not"):
+        read_annotation(tmp_path / "a.json", image="a.jpg", size=size)

@@ -70,6 +70,9 @@ def test_an_empty_file_is_an_image_without_objects(tmp_path, content):
         pytest.param("0 0.1 0.2", "a polygon needs 3 points, not 1", id="a point"),
         pytest.param("0 0.1 0.2 0.3 0.4 0.2 0.3", "has no area", id="a line"),
         pytest.param("0 0,1 0,2 0,3 0,2 0,3 0,6", "'0,1' is no number; write decimal points", id="decimal comma"),
+        pytest.param(
+            "0,0.1,0.2,0.3,0.2,0.3,0.6", "is no number of a class; write decimal points, and blanks", id="csv"
+        ),
         pytest.param("0 0.1 0.2 0.3 x 0.3 0.6", "'x' is no number", id="a word"),
         pytest.param("0 0.1 0.2 nan 0.2 0.3 0.6", "a coordinate is not a number", id="NaN"),
         pytest.param("0 0.1 0.2 inf 0.2 0.3 0.6", "a coordinate is not a number", id="infinity"),
@@ -112,7 +115,7 @@ def test_what_hangs_over_the_border_is_cut_off(tmp_path, row, area):
     [
         pytest.param(b"0 0.1 0.2\xff", "byte 9 is not UTF-8 text", id="unreadable bytes"),
         pytest.param(
-            f"1 {SQUARE}\n4 {SQUARE}", "line 2: class 4 has no name, as 0 to 3 have; give the data.yaml", id="class"
+            f"1 {SQUARE}\n4 {SQUARE}", "line 2: class 4 has no name, as 0, 1, 3 have; give the data.yaml", id="class"
         ),
         pytest.param(f"2.0 {SQUARE}", "line 1: class 2 has no name", id="class in a gap"),
         pytest.param("0 0.1".encode("utf-16"), "byte 0 is not UTF-8 text", id="UTF-16"),

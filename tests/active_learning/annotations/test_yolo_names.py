@@ -96,6 +96,8 @@ def test_names(tmp_path: Path, name: str, content: str, expected: dict[int, str]
         pytest.param("names: \x00", "is no YAML", id="characters that no text holds"),
         pytest.param("names: " + "[" * 5000, "is no YAML", id="nested too deep"),
         pytest.param('names: ["\\Uffffffff"]', "is no YAML", id="an impossible character"),
+        pytest.param('path: "C:\\data"\nnames: [a]', "line 1: is no YAML: found unknown escape", id="path of Windows"),
+        pytest.param('path: "C:\\data"\nnames: [a]', "; write / for \\ between folders", id="its remedy"),
         pytest.param("names: [*gone]\n", "is no YAML", id="an alias of nothing"),
         pytest.param(b"names: [\xff]", "byte 8 is not UTF-8 text", id="unreadable bytes"),
     ],

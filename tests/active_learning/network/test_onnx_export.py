@@ -291,8 +291,14 @@ def test_what_is_written_beside_it(make, tmp_path: Path):
     assert facts["made_with"]["maskal"] == "1.2" and facts["made_with"]["opset"] == 17
     image = picture(40, 60)
     found = run(session_of(exported(model, cfg)), image)
-    again = run(onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"]), image)
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    again = run(session, image)
     assert all(np.array_equal(found[name], again[name]) for name in found) and set(found) == set(facts["outputs"])
+    assert session.get_modelmeta().custom_metadata_map["fingerprint"] == facts["fingerprint"]
+    export_network(cfg, tmp_path / "w.pth", ["square", "disc", "nie"], out, version="1.2")
+    assert yaml.safe_load(out.with_suffix(".yaml").read_text(encoding="utf-8")) == facts
+    export_network(cfg, tmp_path / "w.pth", ["disc", "square", "nie"], out, version="1.2")
+    assert yaml.safe_load(out.with_suffix(".yaml").read_text(encoding="utf-8"))["fingerprint"] != facts["fingerprint"]
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.3, 0.5, 0.7])

@@ -9,8 +9,10 @@ import pytest
 import export_onnx
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.run.export import Export, read_request
+from active_learning.run.state import RunState
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
+R101 = "COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x.yaml"
 R50 = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 
 
@@ -73,6 +75,26 @@ def test_mistakes(request_of, tmp_path: Path, words: list[str], message: str):
 def test_a_run_without_weights(request_of):
     with pytest.raises(MaskALError, match="holds no weights yet; train first, or give a file with --weights"):
         request_of("--config", "maskAL.yaml", "experiment_name", "other")
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        (["classes", "[b, a]"], "classes: [a, b] -> [b, a]"),
+        (["classes", "[a, c]"], "classes: [a, b] -> [a, c]"),
+        (["--classes", "b", "a"], "classes: [a, b] -> [b, a]"),
+        (["--network_config", R101], f"network_config: {R50} -> {R101}"),
+    ],
+)
+def test_settings_that_are_not_those_of_the_training(request_of, tmp_path: Path, words: list[str], change: str):
+    results = tmp_path / "results" / "exp1" / "uncertainty"
+    results.mkdir(parents=True)
+    RunState(["a", "b"], settings={"network_config": R50}).save(results / "run_state.json")
+    with pytest.raises(SettingsError, match="was trained with other settings .--weights takes any file") as error:
+        request_of("--config", "maskAL.yaml", *words)
+    assert error.value.mistakes == (f"{change}: the weights belong to the former; set it back",)
+    assert request_of("--config", "maskAL.yaml", "confidence_threshold", "0.3").weights.endswith("_001.pth")
+    assert request_of("--config", "maskAL.yaml", "--weights", "other.pth", *words).weights == "other.pth"
 
 
 def test_onnx_is_asked_for(request_of, monkeypatch: pytest.MonkeyPatch):

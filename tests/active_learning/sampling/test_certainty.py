@@ -4,6 +4,7 @@ import json
 import math
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,41 @@ def test_cut_masks_have_the_certainty_of_whole_masks() -> None:
 def test_faulty_forward_passes(passes: tuple[tuple[()], ...], mode: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         certainty_of(passes, iou_threshold=0.5, mode=mode)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan, "0.5", None])
+def test_a_threshold_that_is_no_share(threshold: Any) -> None:
+    with pytest.raises(ValueError, match="iou_threshold must be from 0 to 1, not "):
+        image_certainty([], iou_threshold=threshold, mode="mean")
+
+
+WRONG_PASSES: dict[str, tuple[Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Any], str]] = {
+    "arrays": (lambda *one: tuple(tensor.numpy() for tensor in one), "not .ndarray, ndarray, ndarray."),
+    "lists": (lambda *one: tuple(tensor.tolist() for tensor in one), "not .list, list, list."),
+    "two": (lambda mask, box, _: (mask, box), "not .Tensor, Tensor."),
+    "a dict": (lambda mask, *_: {"masks": mask}, "not dict"),
+    "a tensor": (lambda mask, *_: mask, "not Tensor"),
+    "masks of 8 bits": (lambda mask, *others: (mask.byte(), *others), r"masks must be \(n, H, W\) bool"),
+    "logits": (lambda mask, box, _: (mask, box, torch.tensor([[3.0, -2.0]])), "from 0 to 1, not -2 to 3; logits"),
+    "per cent": (lambda mask, box, _: (mask, box, torch.tensor([[80.0, 5.0]])), "from 0 to 1, not 0.1 to 80"),
+    "a box turned round": (lambda mask, box, p: (mask, box.flip(1), p), "boxes must be x0, y0, x1, y1 with x0 <= x1"),
+    "width and height": (
+        lambda mask, _, p: (mask, torch.tensor([[9.0, 9, 4, 5]]), p), r"not \[9.0, 9.0, 4.0, 5.0\]",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG_PASSES.values(), ids=WRONG_PASSES)
+def test_passes_of_another_kind_are_named(change: Callable[..., Any], words: str) -> None:
+    good = detection(box_mask(0, 0, 9, 9), [0.8, 0.1])
+    with pytest.raises(ValueError, match=words):
+        image_certainty([good, change(*good)], iou_threshold=0.5, mode="mean")
+
+
+def test_passes_may_come_one_by_one() -> None:
+    good = detection(box_mask(0, 0, 9, 9), [0.8, 1.0005])  # as rounded in 16 bits
+    expected = image_certainty([good] * 3, iou_threshold=0.5, mode="mean")
+    assert image_certainty(iter([good] * 3), iou_threshold=0.5, mode="mean") == expected
 
 
 def box_mask(x0: int, y0: int, x1: int, y1: int, size: int = 20) -> torch.Tensor:

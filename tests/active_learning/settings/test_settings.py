@@ -345,3 +345,11 @@ def test_wrong_file_is_reported_fast_and_without_torch(tmp_path: Path, project_r
     torch_loaded, seconds = result.stdout.split()
     assert torch_loaded == "False"
     assert float(seconds) < 0.5
+
+
+@pytest.mark.parametrize(
+    "overrides", ["loops 3", {"loops": "3"}, ["loops", 3], 3], ids=["text", "dict", "number", "none"]
+)
+def test_overrides_that_are_no_list_of_texts(overrides):
+    with pytest.raises(TypeError, match="overrides must be a list of texts, such as .'loops', '3'., not"):
+        load_settings(None, overrides)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from active_learning.system import written_files
-from active_learning.system.written_files import RECORD, files_of_others, write_own
+from active_learning.system.written_files import RECORD, files_of_others, only_writer, write_own
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -83,3 +84,29 @@ def test_what_a_killed_run_had_taken_is_given_back(tmp_path: Path, edited: bool)
     write_own(path, "two")
     kept = {"train.json.orig": "mine"} if edited else {}
     assert contents(tmp_path) == {"train.json": "two", **kept}
+
+
+def test_programs_that_write_at_a_time_wait_for_each_other(tmp_path: Path):
+    """Each file is of one of them, whole, and both are of the same; none is taken for a person's."""
+
+    def write(text: str) -> None:
+        for _ in range(20):
+            with only_writer(tmp_path):
+                for name in ("a.onnx", "a.yaml"):
+                    write_own(tmp_path / name, text * 50_000)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, "abc"))
+    left = {name: text for name, text in contents(tmp_path).items() if not name.endswith(".lock")}
+    assert set(left) == {"a.onnx", "a.yaml"}
+    assert left["a.onnx"] == left["a.yaml"] and left["a.onnx"] in {text * 50_000 for text in "abc"}
+
+
+def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def no_locks(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(written_files.FileLock, "acquire", no_locks)
+    with only_writer(tmp_path / "new"):
+        write_own(tmp_path / "new" / "a", "one")
+    assert contents(tmp_path / "new") == {"a": "one"}

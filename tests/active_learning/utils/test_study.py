@@ -9,8 +9,9 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from active_learning.errors import MaskALError
-from active_learning.run.output_files import OutputFiles
+from active_learning.errors import MaskALError, SettingsError
+from active_learning.run.output_files import OutputFiles, output_files
+from active_learning.run.state import RunState
 from active_learning.run.weights import newest_weights
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
@@ -48,6 +49,20 @@ def test_pictures_of_a_study_are_not_put_among_images(settings: Settings, tmp_pa
     with pytest.raises(MaskALError, match="--out: .* lies in .*, among images; give another folder"):
         open_study(study_parser("", images=1).parse_intermixed_args(given))
     assert not (tmp_path / "val/study").exists()
+
+
+def test_a_run_is_studied_with_the_classes_of_its_training(settings: Settings, tmp_path: Path):
+    files = output_files(settings, settings.experiments()[0])
+    files.weights.mkdir(parents=True)
+    write_weights(files.best_model(0))
+    files.results.mkdir(parents=True)
+    RunState([*reversed(settings.classes)]).save(files.state)
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(recorded(settings)), encoding="utf-8")
+    given = ["--config", str(tmp_path / "settings.yaml"), "--out", str(tmp_path / "study")]
+    with pytest.raises(SettingsError, match="was trained with other settings .*\n.*classes: .*set it back"):
+        open_study(study_parser("", images=1).parse_intermixed_args(given))
+    assert not (tmp_path / "study").exists()
+    open_study(study_parser("", images=1).parse_intermixed_args([*given, "--weights", str(files.best_model(0))]))
 
 
 def test_a_persons_figure_is_kept(tmp_path: Path):
