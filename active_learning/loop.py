@@ -256,7 +256,7 @@ class ActiveLearningLoop:
             return
         run.save(phase="annotate")
         self._write_report()
-        logger.info("%d images chosen for loop %d of %d", len(state.chosen), state.loop, run.loops)
+        logger.info("%s chosen for loop %d of %d", counted(len(state.chosen), "image"), state.loop, run.loops)
         _log_expected(state.expected_objects)
 
     def _choose(self, pool: Sequence[str]) -> str:

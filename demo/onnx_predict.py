@@ -99,8 +99,10 @@ def write_results(network: Network, image: np.ndarray, source: Path, folder: Pat
     text = json.dumps({**document, "imageHeight": height, "imageWidth": width})
     (folder / f"{source.stem}.json").write_text(text, encoding="utf-8")
     (folder / f"{source.stem}.jpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
-    lost = len(found["boxes"]) - len({shape["group_id"] for shape in shapes})
-    return f"{len(found['boxes'])} objects" + (f", {lost} of them without a mask, not in the json file" if lost else "")
+    count = len(found["boxes"])
+    lost = count - len({shape["group_id"] for shape in shapes})
+    missing = f", {lost} of them without a mask, not in the json file" if lost else ""
+    return f"{count} object{'' if count == 1 else 's'}{missing}"
 
 
 def path_from(folder: Path, path: Path) -> str:

@@ -61,7 +61,12 @@ def read_annotation(
         ValueError: `size` is no size of an image.
     """
     path, size, within = Path(path), _whole_size(size), None if within is None else Path(within)
-    return refuse_loss_of_all(read_leniently(path, image=image, size=size, within=within, document=document), path)
+    try:
+        annotation = read_leniently(path, image=image, size=size, within=within, document=document)
+    except ManyImagesError as error:
+        remedy = "turn it into a file for each image with: python -m active_learning.annotations convert"
+        raise ManyImagesError(f"{error}; {remedy}") from error
+    return refuse_loss_of_all(annotation, path)
 
 
 def _whole_size(size: Any) -> Size | None:

@@ -77,6 +77,12 @@ class Canvas:
         self.pixels -= placed.mask.size
         return placed
 
+    def check_mask(self, height: int, width: int) -> None:
+        """Raises ShapeError for a mask of another size, as of a resized image: it is of other pixels."""
+        if (height, width) != (self.height, self.width):
+            sizes = f"height {height}, width {width}, the image {self.height} and {self.width}"
+            raise ShapeError(f"the mask has {sizes}; export it for this image, or put the image back that it is of")
+
     def objects(
         self,
         entries: Iterable[tuple[int, Entry]],

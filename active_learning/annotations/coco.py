@@ -228,9 +228,8 @@ def _read_runs(region: dict[str, Any], canvas: Canvas) -> Regions:
         bitmap = bitmap_of(_runs(counts), *size)
     except ValueError as error:
         raise ShapeError(f"the mask cannot be decoded: {error}") from error
-    sizes = f"height {size[0]}, width {size[1]}, the image {canvas.height} and {canvas.width}"
-    faults = [] if size == [canvas.height, canvas.width] else [f"the mask has {sizes}; it is not scaled"]
-    return (clipped_bitmap(bitmap, canvas.height, canvas.width),), faults
+    canvas.check_mask(*size)
+    return (clipped_bitmap(bitmap, canvas.height, canvas.width),), []
 
 
 def _lengths(size: Any) -> list[Any]:

@@ -128,7 +128,7 @@ def _read_object(element: Element, index: int, firsts: Sequence[int], file: _Fil
     if _is_outlined(element):
         region = file.canvas.part(_read_polygon(element, attributes))
     elif element.find("segm") is not None:
-        region = _read_mask(element, index, file)
+        region = _read_mask(element, file)
     else:
         raise ShapeError("has no points" if element.find("polygon") is not None else "has neither polygon nor segm")
     score = shapes.read_score(_number(attributes.get("score", "")))
@@ -169,7 +169,7 @@ def read_attributes(text: str) -> dict[str, str]:
     return found
 
 
-def _read_mask(element: Element, index: int, file: _File) -> Bitmap:
+def _read_mask(element: Element, file: _File) -> Bitmap:
     """Raises ShapeError."""
     name, canvas = _mask_name(element), file.canvas
     if not name:
@@ -184,10 +184,7 @@ def _read_mask(element: Element, index: int, file: _File) -> Bitmap:
         raise ShapeError(f"mask {brief(name)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ShapeError(f"mask {brief(name)} cannot be decoded: {error}") from error
-    if mask.shape != (canvas.height, canvas.width):
-        sizes = f"height {mask.shape[0]}, width {mask.shape[1]}, the image {canvas.height} and {canvas.width}"
-        where = f"{file.path}: {_place(element, index)}"
-        canvas.warnings.append(f"{where}: mask {brief(name)} has {sizes}; it is not scaled")
+    canvas.check_mask(*mask.shape)
     return canvas.bitmap(Bitmap(0, 0, mask))
 
 

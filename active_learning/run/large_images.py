@@ -29,14 +29,15 @@ def describe_large_images(folder: Path, sizes: Mapping[str, tuple[int, int]], co
         return
     name, (height, width) = max(large.items(), key=lambda one: max(one[1]))
     such = f"{folder}: {len(large)} of {counted(len(sizes), 'image')}, such as {name} ({width} x {height} pixels)"
+    verb = "is" if len(large) == 1 else "are"
     if tile:
         count = sum(len(tiles_of(*size, tile, config.INPUT.TILE_OVERLAP)) for size in sizes.values())
-        yield f"{such}, are larger than a tile; the network sees {count / len(sizes):.1f} tiles an image on average"
+        yield f"{such}, {verb} larger than a tile; the network sees {count / len(sizes):.1f} tiles an image on average"
     else:
         times = max(height, width) / config.INPUT.MAX_SIZE_TEST
         yield (
-            f"{such}, are shrunk before the network sees them, up to {times:.1f} times; where objects are small, set "
-            "tile_size"
+            f"{such}, {verb} shrunk before the network sees them, up to {times:.1f} times; where objects are small, "
+            "set tile_size"
         )
 
 

@@ -15,7 +15,7 @@ from active_learning.run.weights import weights_of_run
 from active_learning.settings import Settings, load_settings
 from active_learning.system.devices import show_devices
 from active_learning.system.files import lies_in
-from active_learning.system.written_files import own_draft
+from active_learning.system.written_files import only_writer, own_draft
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,6 +76,6 @@ def evenly(names: Sequence[str], count: int) -> list[str]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    with own_draft(path) as draft:
+    with only_writer(path.parent), own_draft(path) as draft:
         figure.savefig(draft, dpi=150, facecolor="white", format="png")
     print(f"Written: {path}")

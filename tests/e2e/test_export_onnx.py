@@ -71,7 +71,7 @@ def test_a_run_is_exported_and_predicts_without_maskal(project):
     assert "best_model_000.pth to robot.onnx; what is to be known of it: robot.yaml" in said
     images = sorted(str(path) for path in project.train.glob("*.png"))[:2]
     said = run(folder, str(ROOT / "demo" / "onnx_predict.py"), "--model", "robot.onnx", "--output", "seen", *images)
-    assert said.count(" objects") == 2
+    assert [line.partition(".png: ")[2].rstrip("s").endswith(" object") for line in said.splitlines()] == [True, True]
     written = json.loads((folder / "seen" / f"{Path(images[0]).stem}.json").read_text(encoding="utf-8"))
     assert written["shapes"] and (folder / "seen" / written["imagePath"]).resolve() == Path(images[0]).resolve()
     assert {shape["label"] for shape in written["shapes"]} <= {"disc", "square"}
@@ -187,7 +187,7 @@ def test_no_object_is_too_small_to_be_written(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(onnx_predict, "detect", lambda *_: found)
     monkeypatch.setattr(onnx_predict, "paste", lambda mask, *_: mask)
     image = np.zeros((9, 12, 3), np.uint8)
-    assert onnx_predict.write_results(network(), image, tmp_path / "x.png", tmp_path) == "1 objects"
+    assert onnx_predict.write_results(network(), image, tmp_path / "x.png", tmp_path) == "1 object"
     (instance,) = read_annotation(tmp_path / "x.json", image="x.png", size=(9, 12)).instances
     bitmap, read = instance_bitmap(instance, 9, 12), np.zeros_like(mask)
     rows, columns = bitmap.mask.shape
@@ -200,7 +200,7 @@ def test_an_object_without_a_mask_is_counted(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(onnx_predict, "detect", lambda *_: found)
     monkeypatch.setattr(onnx_predict, "paste", lambda mask, *_: mask)
     said = onnx_predict.write_results(network(), np.zeros((9, 12, 3), np.uint8), tmp_path / "x.png", tmp_path)
-    assert said == "1 objects, 1 of them without a mask, not in the json file"
+    assert said == "1 object, 1 of them without a mask, not in the json file"
 
 
 def test_an_image_on_another_drive(monkeypatch: pytest.MonkeyPatch):

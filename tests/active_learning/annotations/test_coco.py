@@ -18,6 +18,7 @@ from active_learning.annotations import Annotation, Bitmap, Instance, Part
 from active_learning.annotations.coco import CocoFile, CocoWriter, coco_image, region_fields
 from active_learning.annotations.contours import instance_mask
 from active_learning.annotations.documents import is_coco
+from active_learning.annotations.labels import refuse_loss_of_all
 from active_learning.errors import AnnotationError
 
 HEIGHT, WIDTH = 30, 40
@@ -149,10 +150,15 @@ def test_run_lengths_may_be_written_as_decimals():
     assert areas(read(entry({"size": [30, 40], "counts": [0.0, 10.0, 1190.0]}))) == [("healthy", 10)]
 
 
-def test_a_mask_of_another_size_is_told():
-    annotation = read(entry({"size": [40, 30], "counts": [0, 1200]}))
-    assert areas(annotation) == [("healthy", 900)]
-    assert "height 40, width 30, the image 30 and 40; it is not scaled" in annotation.warnings[0]
+@pytest.mark.parametrize("size", [[40, 30], [15, 80], [60, 80], [30, 41]], ids=["turned", "as many", "larger", "near"])
+def test_a_mask_of_another_size_is_left_out(size):
+    """Its pixels are those of another image, and would be a wrong mask here."""
+    runs = {"size": size, "counts": [0, size[0] * size[1]]}
+    annotation = read(entry(runs), entry([SQUARE]))
+    assert areas(annotation) == [("healthy", 100)]
+    assert f"the mask has height {size[0]}, width {size[1]}, the image 30 and 40; export it" in annotation.warnings[0]
+    with pytest.raises(AnnotationError, match="the mask has height"):
+        refuse_loss_of_all(read(entry(runs)), Path("a.json"))
 
 
 @pytest.mark.parametrize(

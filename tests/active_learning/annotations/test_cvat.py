@@ -27,6 +27,7 @@ from active_learning.annotations import (
 )
 from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.documents import kind_of_document, load_document
+from active_learning.annotations.labels import refuse_loss_of_all
 from active_learning.errors import AnnotationError
 
 SIZE = (80, 100)
@@ -340,11 +341,14 @@ def test_links_that_lead_nowhere_are_told(save, entries, warning):
     assert [warning in one for one in annotation.warnings] == [True]
 
 
-def test_masks_of_another_size_are_told(save, tmp_path):
-    save_mask(tmp_path / "Masks" / "m.png", RING, size=(40, 50))
-    annotation = read(save(thing(segm("m.png"))))
-    assert areas(annotation) == [("healthy", 36)]
-    assert "has height 40, width 50, the image 80 and 100" in annotation.warnings[0]
+@pytest.mark.parametrize("size", [(40, 50), (100, 80), (160, 200)], ids=["smaller", "turned", "larger"])
+def test_masks_of_another_size_are_left_out(save, tmp_path, size):
+    save_mask(tmp_path / "Masks" / "m.png", RING, size=size)
+    annotation = read(save(thing(segm("m.png")), GOOD))
+    assert [label for label, _ in areas(annotation)] == ["good"]
+    assert f"the mask has height {size[0]}, width {size[1]}, the image 80 and 100" in "\n".join(annotation.warnings)
+    with pytest.raises(AnnotationError, match="the mask has height"):
+        refuse_loss_of_all(read(save(thing(segm("m.png")))), tmp_path / "a.xml")
 
 
 def test_no_size_at_all(save):

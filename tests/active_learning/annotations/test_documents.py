@@ -218,3 +218,10 @@ def test_paths_as_texts_and_sizes_of_any_kind(tmp_path: Path, size):
 def test_a_size_that_is_none(tmp_path: Path, size):
     with pytest.raises(ValueError, match=r"size must be \(height, width\) of the image in whole pixels, or None, not"):
         read_annotation(tmp_path / "a.json", image="a.jpg", size=size)
+
+
+def test_a_file_of_many_images_is_named_with_its_remedy(tmp_path: Path):
+    path = tmp_path / "all.json"
+    path.write_text('{"images": [], "annotations": [], "categories": []}', encoding="utf-8")
+    with pytest.raises(AnnotationError, match=r"all\.json: is a COCO json file; turn it into a file .* convert$"):
+        read_annotation(path, image="a.jpg", size=None)

@@ -56,7 +56,7 @@ def test_published_weights(request_of):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--config", "maskAL.yaml", "--out", "m.pb"], "--out: m.pb must end in .onnx"),
+        (["--config", "maskAL.yaml", "--out", "m.pb"], "--out: m.pb: the name must end in .onnx"),
         ([], "--config: is missing, and so is --weights; give the settings file of a run, or the weights of a network"),
         (["--weights", "x.pth"], "--classes: is missing; list those that the network was trained with, in order"),
         (["--config", "maskAL.yaml", "confidence_threshold", "2"], "confidence_threshold"),

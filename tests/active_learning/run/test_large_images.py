@@ -32,7 +32,7 @@ def changed(settings: Settings, **changes: object) -> Settings:
         (
             {"a": (1024, 1024), "b": (3000, 4000)},
             {"tile_size": 1024},
-            ["train: 1 of 2 images, such as b (4000 x 3000 pixels), are larger than a tile; the network sees 10.5 "
+            ["train: 1 of 2 images, such as b (4000 x 3000 pixels), is larger than a tile; the network sees 10.5 "
              "tiles an image on average"],
         ),
     ],
@@ -65,9 +65,9 @@ def test_the_check_has_these_notes(settings):
     chosen = changed(settings, image_min_size=32, image_max_size=32)
     Image.new("RGB", (100, 50)).save(settings.traindir / "large.png")
     plan = describe_run(chosen)
-    assert "1 of 15 images, such as large.png (100 x 50 pixels), are shrunk before" in plan
+    assert "1 of 15 images, such as large.png (100 x 50 pixels), is shrunk before" in plan
     assert "a training counts tiles" not in plan
     plan = describe_run(changed(chosen, tile_size=64))
-    assert "are larger than a tile; the network sees 1.1 tiles an image on average" in plan
+    assert "is larger than a tile; the network sees 1.1 tiles an image on average" in plan
     assert "tiles of 64 pixels are shrunk to 32 before" in plan
     assert "a training counts tiles, so that it may have more" in plan
