@@ -148,7 +148,7 @@ BAD: dict[str, tuple[Callable[[Project], object], str, int, str]] = {
         FAILED,
         "val: holds no image; put the images of valdir there",
     ),
-    "one image": (keep_one, "", USAGE, "initial_datasize is 4, but traindir holds 1 images; lower it"),
+    "one image": (keep_one, "", USAGE, "initial_datasize is 4, but traindir holds 1 image; lower it"),
     "initial_datasize over the pool": (
         lambda p: p.set(initial_datasize=15),
         "",

@@ -15,6 +15,7 @@ from active_learning.dataset.image_folder import pair_annotations, take_snapshot
 from active_learning.dataset.near_duplicates import Groups, one_of_each
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.system.file_moves import draft_of_new, same_content
+from active_learning.system.wording import counted
 
 Choose = Callable[[Sequence[str], int], Sequence[str]]  # so many of these images
 
@@ -38,7 +39,8 @@ def check_size(images: Sequence[str], size: int, wanted: str = "") -> None:
         wanted: what it is called, where the settings do not name `size` itself.
     """
     if size > len(images):
-        raise SettingsError(f"initial_datasize is {wanted or size}, but traindir holds {len(images)} images; lower it")
+        held = counted(len(images), "image")
+        raise SettingsError(f"initial_datasize is {wanted or size}, but traindir holds {held}; lower it")
 
 
 def sample_initial_images(images: Sequence[str], size: int, seed: int, groups: Groups = ()) -> InitialImages:

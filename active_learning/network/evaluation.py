@@ -18,6 +18,7 @@ from active_learning.network.prediction import load_network
 from active_learning.network.tiled_inference import TiledDetector
 from active_learning.network.training_failures import failures_explained
 from active_learning.system.log import logger
+from active_learning.system.wording import counted
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_context, inference_on_dataset
@@ -52,7 +53,7 @@ def evaluate(model: nn.Module, cfg: CfgNode, dataset: str, thresholds: Sequence[
     """
     evaluators = _ForEachThreshold([coco_evaluator(cfg, dataset) for _ in thresholds], thresholds)
     loader = evaluation_loader(cfg, dataset, "testing")
-    logger.info("Measuring the mAP on %d images", len(loader))
+    logger.info("Measuring the mAP on %s", counted(len(loader), "image"))
     with _score_threshold(model, min(thresholds)):
         results = run_inference(model, cfg, loader, evaluators)
     if not comm.is_main_process():
