@@ -12,7 +12,8 @@ first run (benchmarks/results/tiles.md has the results):
   for one tile, saved as a file. Time of detecting in the image file, beside the time that the network, and cutting its
   masks, take for the same tiles, which are then in memory already. Goal: memory grows by no more than the decoded image
   (324 MB; TIFF: by much less), time by no more than a fifth. (Tiles in memory need not be read and resized, which any
-  image needs. So, later, the same tiles were added as image files of their own, PNG, each detected in by itself.)
+  image needs. So, later, the same tiles were added as image files of their own, PNG, each detected in by itself. And
+  memory is read as VmHWM: ru_maxrss begins with that of the program which starts the measurement.)
 - ap: 100 scenes of 160 x 120 pixels, none of the training. Mask AP (score threshold 0.05) on the single scenes; on one
   image of all of them, 1,600 x 1,200, in tiles of 320 with an overlap of 0.2; and on that image in one piece. Goal: in
   tiles within 1 point of the single scenes. Seams between scenes, where heads stop short, are in the image, in tiles or
@@ -34,7 +35,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -64,6 +64,7 @@ from active_learning.sampling.observations import Mask  # noqa: E402
 from active_learning.settings import Settings  # noqa: E402
 from active_learning.system.image_files import image_size  # noqa: E402
 from active_learning.tiles.grid import Tile, tiles_of  # noqa: E402
+from benchmarks.pairs import peak_kib  # noqa: E402
 from benchmarks.pictures import read_picture  # noqa: E402
 from benchmarks.stitched_scenes import HEAD, draw_scenes, stitch  # noqa: E402
 from demo.heads import CLASSES  # noqa: E402
@@ -128,8 +129,7 @@ def measure(cfg: Any, weights: Path, image: Path) -> dict[str, float]:
     detector = _detector(cfg, weights)
     started = time.monotonic(), time.process_time()
     found = detector.detect(TileInputs(image, cfg))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return {**_since(*started), "MB": peak, "objects": len(found)}
+    return {**_since(*started), "MB": peak_kib() / 1e3, "objects": len(found)}
 
 
 def _since(clock: float, processor: float) -> dict[str, float]:
