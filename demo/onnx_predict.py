@@ -38,7 +38,8 @@ def load(path: Path) -> Network:
     facts = yaml.safe_load(twin.read_text(encoding="utf-8"))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     fingerprint = session.get_modelmeta().custom_metadata_map.get("fingerprint")
-    if not isinstance(facts, dict) or "classes" not in facts or facts.get("fingerprint") != fingerprint:
+    needed = {"classes", "colour_order", "mask_threshold"}
+    if not isinstance(facts, dict) or not needed <= facts.keys() or facts.get("fingerprint") != fingerprint:
         raise ValueError(f"{twin} is not of this network; copy both files of one export, or export again")
     return Network(session, facts["classes"], facts["colour_order"], facts["mask_threshold"])
 
@@ -108,7 +109,7 @@ def write_results(network: Network, image: np.ndarray, source: Path, folder: Pat
 def path_from(folder: Path, path: Path) -> str:
     """As seen from the folder; the whole path where that lies on another drive of Windows."""
     try:
-        return os.path.relpath(path, folder)
+        return os.path.relpath(path.parent.resolve() / path.name, folder.resolve())
     except ValueError:
         return str(path.absolute())
 
@@ -153,7 +154,10 @@ def main() -> int:
     )
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     given = parser.parse_args()
-    given.images = list(dict.fromkeys(given.images))
+    images: dict[Path, Path] = {}
+    for path in given.images:  # one that is given twice is predicted once
+        images.setdefault(path.parent.resolve() / path.name, path)
+    given.images = list(images.values())
     if mistake := where_to_write(given.images, given.output):
         parser.error(f"--output: {mistake}")
     try:

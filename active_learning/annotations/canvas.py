@@ -77,11 +77,13 @@ class Canvas:
         self.pixels -= placed.mask.size
         return placed
 
-    def check_mask(self, height: int, width: int) -> None:
+    def check_mask(self, height: int, width: int, name: str = "") -> None:
         """Raises ShapeError for a mask of another size, as of a resized image: it is of other pixels."""
         if (height, width) != (self.height, self.width):
+            mask = f"mask {brief(name)}" if name else "the mask"
             sizes = f"height {height}, width {width}, the image {self.height} and {self.width}"
-            raise ShapeError(f"the mask has {sizes}; export it for this image, or put the image back that it is of")
+            remedy = "export it for this image, or put the image back that it is of"
+            raise ShapeError(f"{mask} has {sizes}; {remedy}{_of_exif((height, width), (self.height, self.width))}")
 
     def objects(
         self,
@@ -169,10 +171,14 @@ def open_canvas(declared: tuple[Any, Any], size: Size | None, place: Path | str,
         return Canvas(*_declared_size(declared, place, fields), place)
     if declared in (size, (None, None)):
         return Canvas(*size, place)
-    reason = "; was it annotated without regard to its EXIF rotation?" if declared == size[::-1] else ""
+    reason = _of_exif(declared, size)
     heights = f"{fields[0]} {brief(declared[0])}, {fields[1]} {brief(declared[1])}"
     warning = f"{place}: {heights}: the image has height {size[0]}, width {size[1]}, which is used{reason}"
     return Canvas(*size, place, [warning])
+
+
+def _of_exif(size: tuple[Any, Any], of_image: Size) -> str:
+    return "; was it annotated without regard to its EXIF rotation?" if size == of_image[::-1] else ""
 
 
 def _declared_size(declared: tuple[Any, Any], place: Path | str, fields: tuple[str, str]) -> tuple[int, int]:

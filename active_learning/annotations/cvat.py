@@ -184,7 +184,8 @@ def _read_mask(element: Element, file: _File) -> Bitmap:
         raise ShapeError(f"mask {brief(name)} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ShapeError(f"mask {brief(name)} cannot be decoded: {error}") from error
-    canvas.check_mask(*mask.shape)
+    height, width = mask.shape
+    canvas.check_mask(height, width, name)
     return canvas.bitmap(Bitmap(0, 0, mask))
 
 

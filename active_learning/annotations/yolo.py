@@ -32,7 +32,6 @@ from active_learning.errors import AnnotationError
 _DECIMALS = 7  # of a share: a hundredth of a pixel in an image of 100,000
 _LOWEST, _HIGHEST = -1.0, 2.0  # an object may hang over the border, by the size of the image; beyond are no shares
 _BOX = (4, 5)  # numbers of a box, without and with its confidence or track
-_COMMAS = "; write decimal points, and blanks between numbers"
 _CORNERS = 8  # numbers of an outline with four, which an oriented box has, too
 
 
@@ -107,11 +106,21 @@ def _check_classes(rows: Iterable[tuple[int, list[str]]], names: Mapping[int, st
     for number, words in rows:
         label = _class_number(words[0])
         if label >= 0 and not names.get(label, "").strip():
-            numbers = sorted(names)
-            gapless = numbers == [*range(numbers[0], numbers[-1] + 1)]
-            known = f"{numbers[0]} to {numbers[-1]}" if gapless else ", ".join(map(str, numbers[:20]))
-            reason = f"has no name, as {known} have; give the data.yaml (or classes.txt) that belongs to these labels"
-            raise AnnotationError(f"{path}: line {number}: class {label} {reason}")
+            remedy = "give the data.yaml (or classes.txt) that belongs to these labels"
+            raise AnnotationError(f"{path}: line {number}: class {label} has no name{_others(names)}; {remedy}")
+
+
+def _others(names: Mapping[int, str]) -> str:
+    numbers = sorted(number for number, name in names.items() if name.strip())
+    if not numbers:
+        return ""
+    if numbers == [*range(numbers[0], numbers[-1] + 1)]:
+        return f", as {numbers[0]} to {numbers[-1]} have"
+    return f", as {', '.join(map(str, numbers[:20]))} have"
+
+
+def _remedy(word: str) -> str:
+    return "; write decimal points, and blanks between numbers" if "," in word or ";" in word else ""
 
 
 def _place(words: list[str], number: int) -> str:
@@ -135,7 +144,7 @@ def _read_row(words: list[str], number: int, names: Mapping[int, str], canvas: C
     """Raises ShapeError."""
     label = _label(words, names)
     if not label:
-        raise ShapeError(f"is no number of a class{_COMMAS if ',' in words[0] else ''}")
+        raise ShapeError(f"is no number of a class{_remedy(words[0])}")
     rings = split_path(_outline(words[1:]) * (canvas.width, canvas.height))
     regions = (canvas.part(rings[0]),) if len(rings) == 1 else _region(rings, canvas)
     return Shape((number,), label, regions, None, f"line {number}")
@@ -151,7 +160,7 @@ def _outline(words: list[str]) -> Polygon:
         numbers = [float(word) for word in words]
     except ValueError as error:
         odd = next(word for word in words if not _is_number(word))
-        raise ShapeError(f"{brief(odd)} is no number{_COMMAS if ',' in odd else ''}") from error
+        raise ShapeError(f"{brief(odd)} is no number{_remedy(odd)}") from error
     points = read_polygon([numbers[at : at + 2] for at in range(0, len(numbers), 2)])
     if not _LOWEST <= points.min() <= points.max() <= _HIGHEST:
         worst = max(numbers, key=lambda value: abs(value - 0.5))

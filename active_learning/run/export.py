@@ -59,6 +59,7 @@ def _twin(out: Path) -> Path:
 def _mistakes(given: argparse.Namespace) -> Iterator[str]:
     if given.out.suffix != ".onnx":
         yield f"--out: {given.out}: the name must end in .onnx, such as model.onnx"
+        return
     for path in files_of_others(given.out.parent, (given.out.name, _twin(given.out).name)):
         yield f"--out: {path} is there, and not as MaskAL wrote it; move it away, or give another name"
     if given.config is not None:

@@ -38,11 +38,15 @@ def weights_of_run(settings: Settings, experiment: Experiment) -> Path:
     files = output_files(settings, experiment)
     weights = newest_weights(files)
     if files.state.exists():
-        state = RunState.load(files.state)
+        try:
+            state = RunState.load(files.state)
+        except MaskALError as error:
+            remedy = f"give the weights, which are then used with the settings as they are: --weights {weights}"
+            raise MaskALError(f"{error}; or {remedy}") from error
         if changes := fixed_changes({"classes": state.classes, **state.settings}, settings):
             remedy = "the weights belong to the former; set it back"
             raise SettingsError(
-                f"{weights}: was trained with other settings (--weights takes any file with any settings)",
+                f"{weights}: was trained with other settings (--weights FILE is used with the settings as they are)",
                 tuple(f"{change}: {remedy}" for change in changes),
             )
     return weights

@@ -59,8 +59,8 @@ def _check_shapes(index: int, one_pass: Any) -> None:
         told = f"({kinds})" if kinds else type(one_pass).__name__
         raise ValueError(f"pass {index}: must be masks, boxes and probabilities, three tensors of PyTorch, not {told}")
     masks, boxes, probabilities = one_pass
-    count = len(masks)
-    if len(boxes) != count or len(probabilities) != count:
+    count = len(masks) if masks.dim() else -1
+    if any(not one.dim() or len(one) != count for one in one_pass):
         shapes = f"{tuple(masks.shape)}, {tuple(boxes.shape)} and {tuple(probabilities.shape)}"
         raise ValueError(f"pass {index}: masks, boxes and probabilities must be equally many, not of shape {shapes}")
     if count == 0:

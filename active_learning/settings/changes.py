@@ -10,6 +10,7 @@ from typing import Any
 
 from active_learning.errors import SettingsError
 from active_learning.settings import Experiment, Settings
+from active_learning.settings.paths import network_file
 
 FIXED = ("classes", "network_config")  # the weights so far are of these
 FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir")
@@ -62,7 +63,7 @@ def recorded(settings: Settings) -> dict[str, Any]:
 
 def fixed_changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
     """Those that weights which were trained with the settings `before` do not allow."""
-    return [change for change in _changes(before, now) if change.key in FIXED]
+    return [change for change in _changes(before, now) if _is_of_other_weights(change)]
 
 
 def _changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
@@ -142,7 +143,7 @@ def apply_settings(
 
 def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, running: bool) -> Iterator[str]:
     for change in changes:
-        if change.key in FIXED:
+        if _is_of_other_weights(change):
             yield f"{change}: the weights so far belong to the former; {ANOTHER_RUN}"
         elif change.key == "experiment_name":
             yield f"{change}: this run is going on; set it back, and start the other one when it has ended"
@@ -154,6 +155,14 @@ def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, runn
             f"{'; '.join(map(str, lists))}: they ask no longer for the experiment {experiment.name}, which is going "
             "on; set them back, or stop it and start again"
         )
+
+
+def _is_of_other_weights(change: Change) -> bool:
+    """A network file may be named by another path, or have been moved with its run."""
+    if change.key != "network_config":
+        return change.key in FIXED
+    before, now = network_file(change.before), network_file(change.now)
+    return before != now and (before.exists() or before.name != now.name)
 
 
 def _is_another_folder(change: Change, running: bool) -> bool:

@@ -134,6 +134,12 @@ def is_zoo_config(name: str) -> bool:
     return name.endswith(".yaml") and not leads_out and any((place / name).is_file() for place in _config_folders())
 
 
+def network_file(name: str) -> Path:
+    """The file that network_config names, however it is written."""
+    places = _config_folders() if is_zoo_config(name) else []
+    return next((place / name for place in places if (place / name).is_file()), Path(name)).resolve()
+
+
 def zoo_configs() -> list[str]:
     """Names as network_config takes them, such as `COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml`."""
     return sorted(

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from active_learning.system.file_moves import draft_of_new, give_back_taken, keep_aside, remove_if
 from active_learning.system.files import write_atomically
 from active_learning.system.log import logger
 
+SECONDS_UNTOLD = 2.0  # as others mostly end by then
 RECORD = ".maskal-files"  # hidden, so that annotation tools do not list it
 
 
@@ -53,7 +54,11 @@ def only_writer(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{RECORD}.lock")
     with suppress(NotImplementedError, OSError):  # no locks on this disk, or a folder that may only be read
-        lock.acquire(poll_interval=0.2)
+        try:
+            lock.acquire(timeout=SECONDS_UNTOLD, poll_interval=0.2)
+        except Timeout:  # an OSError, too
+            logger.warning("%s: another program of MaskAL writes here; waiting until it has ended", folder)
+            lock.acquire(poll_interval=0.2)
     try:
         yield
     finally:

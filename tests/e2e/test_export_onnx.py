@@ -203,6 +203,21 @@ def test_an_object_without_a_mask_is_counted(tmp_path: Path, monkeypatch: pytest
     assert said == "1 object, 1 of them without a mask, not in the json file"
 
 
+def test_an_image_as_seen_from_a_folder_behind_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "seen").symlink_to(tmp_path / "disk" / "deep")
+    monkeypatch.chdir(tmp_path)
+    Path("a.png").touch()
+    assert Path("seen", onnx_predict.path_from(Path("seen"), Path("a.png"))).exists()
+
+
+def test_an_image_that_is_given_twice(photos: Path, monkeypatch, capsys):
+    monkeypatch.setattr(onnx_predict, "load", lambda path: network())
+    paths = ["good.png", "./good.png", str(photos / "good.png")]
+    assert predict(monkeypatch, "--model", "m.onnx", "--output", "new", *paths) == 0
+    assert capsys.readouterr().out == "good.png: 0 objects\n"
+
+
 def test_an_image_on_another_drive(monkeypatch: pytest.MonkeyPatch):
     def on_another(*_: Any) -> str:
         raise ValueError("path is on mount 'D:', start on mount 'C:'")
@@ -217,6 +232,7 @@ OTHER_FACTS = {
     "empty": "",
     "a list": "[a]\n",
     "without classes": "fingerprint: FINGERPRINT\n",
+    "without the order of colours": "classes: [a]\nmask_threshold: 0.5\nfingerprint: FINGERPRINT\n",
 }
 
 

@@ -157,6 +157,7 @@ def test_a_mask_of_another_size_is_left_out(size):
     annotation = read(entry(runs), entry([SQUARE]))
     assert areas(annotation) == [("healthy", 100)]
     assert f"the mask has height {size[0]}, width {size[1]}, the image 30 and 40; export it" in annotation.warnings[0]
+    assert ("EXIF rotation" in annotation.warnings[0]) == (size == [40, 30])
     with pytest.raises(AnnotationError, match="the mask has height"):
         refuse_loss_of_all(read(entry(runs)), Path("a.json"))
 

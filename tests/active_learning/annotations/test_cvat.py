@@ -346,8 +346,8 @@ def test_masks_of_another_size_are_left_out(save, tmp_path, size):
     save_mask(tmp_path / "Masks" / "m.png", RING, size=size)
     annotation = read(save(thing(segm("m.png")), GOOD))
     assert [label for label, _ in areas(annotation)] == ["good"]
-    assert f"the mask has height {size[0]}, width {size[1]}, the image 80 and 100" in "\n".join(annotation.warnings)
-    with pytest.raises(AnnotationError, match="the mask has height"):
+    assert f"mask 'm.png' has height {size[0]}, width {size[1]}, the image 80 and 100" in "\n".join(annotation.warnings)
+    with pytest.raises(AnnotationError, match="mask 'm.png' has height"):
         refuse_loss_of_all(read(save(thing(segm("m.png")))), tmp_path / "a.xml")
 
 

@@ -73,6 +73,7 @@ def test_an_empty_file_is_an_image_without_objects(tmp_path, content):
         pytest.param(
             "0,0.1,0.2,0.3,0.2,0.3,0.6", "is no number of a class; write decimal points, and blanks", id="csv"
         ),
+        pytest.param("0;.1;.2;.3;.2;.3;.6", "is no number of a class; write decimal points", id="semicolons"),
         pytest.param("0 0.1 0.2 0.3 x 0.3 0.6", "'x' is no number", id="a word"),
         pytest.param("0 0.1 0.2 nan 0.2 0.3 0.6", "a coordinate is not a number", id="NaN"),
         pytest.param("0 0.1 0.2 inf 0.2 0.3 0.6", "a coordinate is not a number", id="infinity"),
@@ -124,6 +125,21 @@ def test_what_hangs_over_the_border_is_cut_off(tmp_path, row, area):
 def test_a_file_that_is_no_text_or_of_other_classes_is_an_error(tmp_path, content, fault):
     with pytest.raises(AnnotationError, match=fault):
         read(tmp_path / "a.txt", content)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({0: "a", 1: "b"}, "class 4 has no name, as 0 to 1 have; give"),
+        ({0: "a", 1: "", 2: "c"}, "class 4 has no name, as 0, 2 have; give"),
+        ({0: " "}, "class 4 has no name; give the data.yaml"),
+    ],
+    ids=["all", "one without a name", "none"],
+)
+def test_the_classes_with_a_name_are_told(tmp_path, names, words):
+    (tmp_path / "a.txt").write_text(f"4 {SQUARE}", encoding="utf-8")
+    with pytest.raises(AnnotationError, match=words):
+        read_labels(tmp_path / "a.txt", names, image="a.png", size=(HEIGHT, WIDTH))
 
 
 def test_a_file_that_is_far_too_large_is_not_read(tmp_path):

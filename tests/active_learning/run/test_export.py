@@ -90,11 +90,27 @@ def test_settings_that_are_not_those_of_the_training(request_of, tmp_path: Path,
     results = tmp_path / "results" / "exp1" / "uncertainty"
     results.mkdir(parents=True)
     RunState(["a", "b"], settings={"network_config": R50}).save(results / "run_state.json")
-    with pytest.raises(SettingsError, match="was trained with other settings .--weights takes any file") as error:
+    with pytest.raises(SettingsError, match="was trained with other settings .--weights FILE is used") as error:
         request_of("--config", "maskAL.yaml", *words)
     assert error.value.mistakes == (f"{change}: the weights belong to the former; set it back",)
     assert request_of("--config", "maskAL.yaml", "confidence_threshold", "0.3").weights.endswith("_001.pth")
     assert request_of("--config", "maskAL.yaml", "--weights", "other.pth", *words).weights == "other.pth"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]"], ids=["empty", "cut", "another"])
+def test_a_state_that_cannot_be_read_does_not_end_in_fresh_alone(request_of, tmp_path: Path, content: str):
+    results = tmp_path / "results" / "exp1" / "uncertainty"
+    results.mkdir(parents=True)
+    (results / "run_state.json").write_text(content, encoding="utf-8")
+    with pytest.raises(MaskALError, match=r"run_state\.json.*; or give the weights, .*--weights .*_001\.pth"):
+        request_of("--config", "maskAL.yaml")
+    assert request_of("--config", "maskAL.yaml", "--weights", "other.pth").weights == "other.pth"
+
+
+@pytest.mark.parametrize("out", [".", "", "..", "/"])
+def test_a_folder_to_write_to(request_of, out: str):
+    with pytest.raises(SettingsError, match=r"--out: .*: the name must end in \.onnx"):
+        request_of("--config", "maskAL.yaml", "--out", out)
 
 
 def test_onnx_is_asked_for(request_of, monkeypatch: pytest.MonkeyPatch):

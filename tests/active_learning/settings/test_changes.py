@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from active_learning.errors import SettingsError
 from active_learning.settings import Settings, changes, load_settings
-from active_learning.settings.changes import apply_settings, recorded, reload_settings
+from active_learning.settings.changes import apply_settings, fixed_changes, recorded, reload_settings
 
 BEFORE = {"classes": ["a", "b"], "strategy": ["uncertainty", "random"], "loops": 2, "cuda_visible_devices": "cpu"}
 
@@ -93,6 +95,38 @@ def test_a_folder_that_was_moved_is_taken_up_at_a_start(tmp_path):
     with pytest.raises(SettingsError, match="Move a folder"):
         apply_settings(recorded(settings), now, experiment, running=True)
     assert apply_settings(recorded(settings), now, experiment, running=False).lines == (f"traindir: {old} -> {new}",)
+
+
+ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        ("nets/own.yaml", "./nets/own.yaml", True),
+        ("nets/own.yaml", "nets/../nets/own.yaml", True),
+        ("nets/own.yaml", "{here}/nets/own.yaml", True),
+        ("{here}/nets/own.yaml", "link/own.yaml", True),
+        (ZOO, f"{ROOT}/configs/{ZOO}", True),
+        ("old/own.yaml", "nets/own.yaml", True),  # which was moved, or is named as from another folder
+        ("old/other.yaml", "nets/own.yaml", False),
+        ("copy/own.yaml", "nets/own.yaml", False),
+        (ZOO, "nets/own.yaml", False),
+        (ZOO, ZOO.replace("R_50", "R_101"), False),
+    ],
+)
+@pytest.mark.parametrize("running", [True, False])
+def test_a_network_file_may_be_named_by_another_path(tmp_path, monkeypatch, before, now, same, running):
+    for folder in ("nets", "copy"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own.yaml").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nets")
+    monkeypatch.chdir(tmp_path)
+    old, new = (Settings(**BEFORE, network_config=name.replace("{here}", str(tmp_path))) for name in (before, now))
+    assert bool(fixed_changes(recorded(old), new)) != same
+    with nullcontext() if same else pytest.raises(SettingsError, match="the weights so far belong to the former"):
+        apply_settings(recorded(old), new, old.experiments()[0], running=running)
 
 
 @pytest.fixture

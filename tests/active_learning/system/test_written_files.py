@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -100,6 +102,23 @@ def test_programs_that_write_at_a_time_wait_for_each_other(tmp_path: Path):
     left = {name: text for name, text in contents(tmp_path).items() if not name.endswith(".lock")}
     assert set(left) == {"a.onnx", "a.yaml"}
     assert left["a.onnx"] == left["a.yaml"] and left["a.onnx"] in {text * 50_000 for text in "abc"}
+
+
+def test_waiting_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(written_files, "SECONDS_UNTOLD", 0.01)
+
+    def write(others: Barrier) -> None:
+        with only_writer(tmp_path):
+            others.wait(10)
+            time.sleep(0.5)
+
+    begun = Barrier(2)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(write, begun)
+        begun.wait(10)
+        with only_writer(tmp_path):
+            assert first.done() or first.result(10) is None
+    assert caplog.messages == [f"{tmp_path}: another program of MaskAL writes here; waiting until it has ended"]
 
 
 def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
