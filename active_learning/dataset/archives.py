@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX
+from active_learning.dataset.folder_walk import ARCHIVE_SUFFIXES
 from active_learning.dataset.image_folder import annotation_key
 
 MEMBERS = 50  # of a tar file, which has no list of its content
 ZIP = ".zip"
-_TAR = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 DAMAGED_ARCHIVE = (
     OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
 )  # fmt: skip
@@ -23,7 +23,7 @@ DAMAGED_ARCHIVE = (
 
 
 def is_archive(filename: str) -> bool:
-    return not filename.startswith(".") and filename.lower().endswith((ZIP, *_TAR))
+    return not filename.startswith(".") and filename.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def members(path: Path) -> Iterator[PurePosixPath]:

@@ -15,8 +15,9 @@ from active_learning.system.wording import and_more, counted
 ANNOTATE = "annotate"
 # Files that people and programs keep among images; all other kinds that are not read are counted.
 _OTHER_SUFFIXES = frozenset([".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".log", ".ini",
-                             ".db", ".tmp", ".lock", ".zip", ".py", ".sh", ".bat", ".names", ".data", ".labels",
+                             ".db", ".tmp", ".lock", ".py", ".sh", ".bat", ".names", ".data", ".labels",
                              ".cache", DRAFT, ""])  # fmt: skip
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 # Folders of storage systems and archive programs, for previews of images, waste and remarks of their own.
 _OF_SYSTEMS = frozenset(["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX"])
 _NO_FILE = "no regular file (a pipe, device or socket); remove it"
@@ -113,5 +114,6 @@ def walk_notes(folder: Path, passed_over: Mapping[str, Iterable[str]], files: It
 
 
 def _unread_suffix(name: str) -> str:
-    suffix = "" if name.startswith(".") else os.path.splitext(name)[1].lower()  # noqa: PTH122
+    is_known = name.startswith(".") or name.lower().endswith(ARCHIVE_SUFFIXES)
+    suffix = "" if is_known else os.path.splitext(name)[1].lower()  # noqa: PTH122
     return "" if suffix in _OTHER_SUFFIXES or suffix.startswith(".orig") else suffix

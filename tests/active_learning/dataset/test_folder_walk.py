@@ -81,7 +81,20 @@ def test_the_folder_itself_may_be_a_link(train: Path, tmp_path: Path) -> None:
 
 
 def test_files_that_mean_nothing_here_are_not_named(train: Path, tmp_path: Path) -> None:
-    touch(train, "a.png", "a.json", "a.json.orig2", "a.txt", "Thumbs.db", ".DS_Store", "._a.heic", "README", "x.zip")
+    touch(
+        train,
+        "a.png",
+        "a.json",
+        "a.json.orig2",
+        "a.txt",
+        "Thumbs.db",
+        ".DS_Store",
+        "._a.heic",
+        "README",
+        "x.zip",
+        "x.tar.gz",
+        "X.TGZ",
+    )
     os.mkfifo(train / "pipe")
     (train / "notes.txt").symlink_to(tmp_path / "notes.txt")
     assert take_snapshot(train).notes == ()
