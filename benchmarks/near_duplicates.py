@@ -16,7 +16,6 @@ The protocol, written before the first run:
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 
 from active_learning.dataset.image_folder import find_images  # noqa: E402
 from active_learning.dataset.near_duplicates import near_duplicates  # noqa: E402
+from benchmarks.pairs import peak_kib  # noqa: E402
 from benchmarks.pictures import read_picture  # noqa: E402
 
 Pixels = npt.NDArray[np.uint8]
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         groups = near_duplicates(folder, names)
         seconds, processor = time.perf_counter() - start, time.process_time() - processor
     missed, false = judge(groups)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_kib() / 1024
     print("## Near-duplicates\n")
     headers = [
         "images",

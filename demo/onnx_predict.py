@@ -109,9 +109,14 @@ def write_results(network: Network, image: np.ndarray, source: Path, folder: Pat
 def path_from(folder: Path, path: Path) -> str:
     """As seen from the folder; the whole path where that lies on another drive of Windows."""
     try:
-        return os.path.relpath(path.parent.resolve() / path.name, folder.resolve())
+        return os.path.relpath(place_of(path), folder.resolve())
     except ValueError:
         return str(path.absolute())
+
+
+def place_of(path: Path) -> Path:
+    """The whole path, with its folders as they are behind links, under its own name."""
+    return path.parent.resolve() / path.name
 
 
 def read(path: Path) -> np.ndarray:
@@ -156,7 +161,7 @@ def main() -> int:
     given = parser.parse_args()
     images: dict[Path, Path] = {}
     for path in given.images:  # one that is given twice is predicted once
-        images.setdefault(path.parent.resolve() / path.name, path)
+        images.setdefault(place_of(path), path)
     given.images = list(images.values())
     if mistake := where_to_write(given.images, given.output):
         parser.error(f"--output: {mistake}")

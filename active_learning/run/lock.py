@@ -10,8 +10,9 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 from active_learning.errors import MaskALError
 from active_learning.settings import Settings
 from active_learning.system.files import write_atomically
+from active_learning.system.locks import locked
 from active_learning.system.log import logger
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
@@ -49,19 +51,9 @@ def only_annotated_here(folder: Path, *, wait: bool) -> Iterator[bool]:
 
     Two runs may share their images. True where the folder is this run's; with `wait` it gets it when the other is done.
     """
-    lock, is_ours = FileLock(folder / ".annotate.lock"), True
-    with suppress(NotImplementedError, OSError):  # no locks on this disk, or a folder that may only be read
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            is_ours = wait
-            if wait:
-                logger.info("Another run has images of %s annotated. This one goes on when that is done.", folder)
-                lock.acquire(poll_interval=1.0)
-    try:
+    text = "Another run has images of %s annotated. This one goes on when that is done."
+    with locked(folder / ".annotate.lock", partial(logger.info, text, folder), wait=wait) as is_ours:
         yield is_ours
-    finally:
-        lock.release()
 
 
 @contextmanager

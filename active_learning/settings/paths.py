@@ -130,14 +130,19 @@ def _config_folders() -> list[Path]:
 
 def is_zoo_config(name: str) -> bool:
     """Whether it names a file below configs/; a name does not lead out of there."""
-    leads_out = Path(name).is_absolute() or ".." in name.replace("\\", "/").split("/")
-    return name.endswith(".yaml") and not leads_out and any((place / name).is_file() for place in _config_folders())
+    return _zoo_file(name) is not None
 
 
 def network_file(name: str) -> Path:
-    """The file that network_config names, however it is written."""
-    places = _config_folders() if is_zoo_config(name) else []
-    return next((place / name for place in places if (place / name).is_file()), Path(name)).resolve()
+    """The file that network_config names, however it is written: as for the network, one of that path comes first."""
+    own = Path(name)
+    return (own if own.is_file() else _zoo_file(name) or own).resolve()
+
+
+def _zoo_file(name: str) -> Path | None:
+    if not name.endswith(".yaml") or Path(name).is_absolute() or ".." in name.replace("\\", "/").split("/"):
+        return None
+    return next((place / name for place in _config_folders() if (place / name).is_file()), None)
 
 
 def zoo_configs() -> list[str]:

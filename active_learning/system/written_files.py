@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from active_learning.system.file_moves import draft_of_new, give_back_taken, keep_aside, remove_if
 from active_learning.system.files import write_atomically
+from active_learning.system.locks import locked
 from active_learning.system.log import logger
 
 SECONDS_UNTOLD = 2.0  # as others mostly end by then
@@ -52,17 +52,10 @@ def own_draft(path: Path) -> Iterator[Path]:
 def only_writer(folder: Path) -> Iterator[None]:
     """Inside it no other program that asks for this writes into the folder, which is made; waits until it has ended."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{RECORD}.lock")
-    with suppress(NotImplementedError, OSError):  # no locks on this disk, or a folder that may only be read
-        try:
-            lock.acquire(timeout=SECONDS_UNTOLD, poll_interval=0.2)
-        except Timeout:  # an OSError, too
-            logger.warning("%s: another program of MaskAL writes here; waiting until it has ended", folder)
-            lock.acquire(poll_interval=0.2)
-    try:
+    text = "%s: another program of MaskAL writes here; waiting until it has ended"
+    tell = partial(logger.warning, text, folder)
+    with locked(folder / f"{RECORD}.lock", tell, seconds_untold=SECONDS_UNTOLD):
         yield
-    finally:
-        lock.release()
 
 
 def files_of_others(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -98,6 +98,7 @@ def test_a_folder_that_was_moved_is_taken_up_at_a_start(tmp_path):
 
 
 ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+R101 = ZOO.replace("R_50", "R_101")
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -113,7 +114,8 @@ ROOT = Path(__file__).resolve().parents[3]
         ("old/other.yaml", "nets/own.yaml", False),
         ("copy/own.yaml", "nets/own.yaml", False),
         (ZOO, "nets/own.yaml", False),
-        (ZOO, ZOO.replace("R_50", "R_101"), False),
+        (f"{ROOT}/configs/{R101}", R101, False),  # a file of that path comes first
+        (ZOO, ZOO.replace("R_50", "X_101_32x8d"), False),
     ],
 )
 @pytest.mark.parametrize("running", [True, False])
@@ -121,6 +123,8 @@ def test_a_network_file_may_be_named_by_another_path(tmp_path, monkeypatch, befo
     for folder in ("nets", "copy"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "own.yaml").touch()
+    (tmp_path / R101).parent.mkdir()
+    (tmp_path / R101).touch()
     (tmp_path / "link").symlink_to(tmp_path / "nets")
     monkeypatch.chdir(tmp_path)
     old, new = (Settings(**BEFORE, network_config=name.replace("{here}", str(tmp_path))) for name in (before, now))

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from filelock import FileLock
 
 from active_learning.system import written_files
 from active_learning.system.written_files import RECORD, files_of_others, only_writer, write_own
@@ -125,7 +126,7 @@ def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def no_locks(*_: object, **__: object) -> None:
         raise NotImplementedError
 
-    monkeypatch.setattr(written_files.FileLock, "acquire", no_locks)
+    monkeypatch.setattr(FileLock, "acquire", no_locks)
     with only_writer(tmp_path / "new"):
         write_own(tmp_path / "new" / "a", "one")
     assert contents(tmp_path / "new") == {"a": "one"}
