@@ -4,7 +4,8 @@
 
 savings_protocol.md, written before the first run, says what is done and what counts. Results go to benchmarks/results:
 savings_<data>.csv (raw: a line a run and loop, added as runs end), .svg and .md. A study that was stopped goes on with
-the same command. With --probe it trains on random images only: how long must a training be? (savings_probe.csv)
+the same command. With --probe it trains on random images only, to find how long a training must be, and how large its
+images (savings_probe_<data>.csv).
 """
 
 from __future__ import annotations
@@ -109,8 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = (given.out or ROOT / "demo" / "run" / "savings" / name).resolve()
     study = prepare(given.data, out, given.weights, given.device)
     if given.probe:
+        if size := given.image_size:
+            study = replace(study, settings={**study.settings, "image_min_size": size, "image_max_size": size})
         images = given.images or (study.budgets[0], study.budgets[-1])
-        probe(study, given.results / "savings_probe.csv", images, given.iterations, range(given.seeds))
+        probe(study, given.results / f"savings_probe_{name}.csv", images, given.iterations, range(given.seeds))
         return
     columns = ["strategy", "seed", "sample", "loop", "images", *SCORE_COLUMNS, *study.data.classes, "seconds", "status"]
     results = Results(given.results / f"savings_{name}.csv", columns)
@@ -125,13 +128,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--weights", type=Path, help="of ResNet-18 to res4 (backbone.bottom_up.*), to start from")
     add("--strategies", nargs="+", choices=strategies, default=strategies, metavar="NAME", help="beside random")
     add("--seeds", type=int, default=SEEDS, help=f"of random and {' and '.join(PRIMARY)}; others: {FEWER_SEEDS}")
-    add("--jobs", type=int, default=1, help="seeds at a time, each on one core")
+    add("--jobs", type=int, default=1, help="runs at a time, each on one core")
     add("--device", default="cpu", help="cpu, or the number of a GPU")
     add("--out", type=Path, help="images, weights, results of the runs (default demo/run/savings/<data>)")
     add("--results", type=Path, default=ROOT / "benchmarks" / "results", help="for csv, table and figure")
     add("--probe", action="store_true", help="only find how long trainings must be, on random images")
     add("--images", type=int, nargs="+", help="of the trainings of --probe; else the smallest and the largest budget")
     add("--iterations", type=int, nargs="+", default=[600, 1200], help="of the trainings of --probe")
+    add("--image-size", type=int, help="pixels of the longer side in --probe; else as in the study")
     return parser.parse_args(arguments)
 
 

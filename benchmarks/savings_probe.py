@@ -1,4 +1,4 @@
-"""How long must a training be? Trainings on random images, of several budgets and numbers of iterations."""
+"""How long must a training be, how large its images? Trainings on random images, of several budgets and lengths."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def probe(study: Study, path: Path, images: Sequence[int], iterations: Sequence[
         "images",
         "seed",
         "iterations",
+        "image_size",
         *SCORE_COLUMNS,
         *study.data.classes,
         *LOSSES,
@@ -34,15 +35,16 @@ def probe(study: Study, path: Path, images: Sequence[int], iterations: Sequence[
         "status",
     ]
     results = Results(path, columns)
-    done = {(row["data"], row["images"], row["seed"], row["iterations"]) for row in read_rows(path)}
+    done = {tuple(row[name] for name in columns[:5]) for row in read_rows(path)}
+    size = study.settings["image_max_size"]
     for seed, budget, count in itertools.product(seeds, images, iterations):
-        key = {"data": study.data.name, "images": budget, "seed": seed, "iterations": count}
+        key = {"data": study.data.name, "images": budget, "seed": seed, "iterations": count, "image_size": size}
         if tuple(map(str, key.values())) not in done:
             results.add([{**key, **_train(study, budget, seed, count)}])
 
 
 def _train(study: Study, images: int, seed: int, iterations: int) -> dict[str, object]:
-    name = f"probe_{images}_seed{SEED + seed}_{iterations}"
+    name = f"probe_{images}_seed{SEED + seed}_{iterations}_{study.settings['image_max_size']}"
     once = replace(study, initial=images, settings={**study.settings, "train_iterations_base": iterations})
     start = time.monotonic()
     code = run_or_stop(write_settings(once, name, strategy=RANDOM, seed=SEED + seed, pool_size=[1], loops=[0]))

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,24 +183,36 @@ def runs_of_seed(seed: int, strategies: Sequence[str]) -> list[Run]:
 
 
 def study_runs(study: Study, strategies: Sequence[str], seeds: int, results: Results, jobs: int) -> None:
-    """All runs that are not in the results as done; one that failed is tried again."""
+    """All runs that are not in the results as done, seed after seed; one that failed is tried again.
+
+    `jobs` of them go on side by side, those of one seed, too, so that few seeds are in pieces when a study is stopped.
+    """
     rows = [row for row in read_rows(results.path) if row["status"] == DONE]
     done = {Run(row["strategy"], int(row["seed"]), int(row["sample"])) for row in rows}
-
     stopped = threading.Event()
 
-    def run_seed(seed: int) -> None:
-        left = [] if stopped.is_set() else [run for run in runs_of_seed(seed, strategies) if run not in done]
+    def unless_stopped(work: Callable[..., Path | None], *arguments: Any) -> Path | None:
         try:
-            images = initial_model(study, seed) if left else None
-            if left and images is None:
-                results.add([{**_run_columns(Run(INITIAL, seed)), "status": "failed: no initial model"}])
-            for run in left:
-                if images and not stopped.is_set():
-                    results.add(run_one(study, run, images))
+            return None if stopped.is_set() else work(*arguments)
         except BaseException:
             stopped.set()
             raise
 
+    def initial(seed: int) -> Path | None:
+        images = initial_model(study, seed)
+        if images is None:
+            results.add([{**_run_columns(Run(INITIAL, seed)), "status": "failed: no initial model"}])
+        return images
+
+    def after(images: Future[Path | None], run: Run) -> None:
+        if (found := images.result()) and not stopped.is_set():
+            results.add(run_one(study, run, found))
+
+    futures: list[Future[Path | None]] = []
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run_seed, range(seeds)))
+        for seed in range(seeds):
+            if left := [run for run in runs_of_seed(seed, strategies) if run not in done]:
+                images = pool.submit(unless_stopped, initial, seed)  # begun before what waits for it: no deadlock
+                futures += [images, *(pool.submit(unless_stopped, after, images, run) for run in left)]
+    for future in futures:
+        future.result()

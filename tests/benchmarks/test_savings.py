@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def study(tmp_path: Path) -> Study:
     data = Data("made_up", tmp_path / "out" / "datasets", CLASSES)
     for split in ("train", "val", "test"):
         annotated_image(data.folder / split / "0.jpg", "common", "common", "rare")
-    return Study(data, tmp_path / "out", 4, (2, 3), {"train_iterations_base": 1})
+    return Study(data, tmp_path / "out", 4, (2, 3), {"train_iterations_base": 1, "image_max_size": 32})
 
 
 def annotated_image(path: Path, *labels: str) -> None:
@@ -192,6 +193,9 @@ def test_the_probe_has_a_line_a_training_and_goes_on(study: Study, use: Callable
     assert len(went_on.runs) == 2
     assert float(rows[0]["loss_third_quarter"]) > float(rows[0]["loss_last_quarter"])
     assert all("random" in str(path) for path in (study.out / "results").glob("*/*"))
+    larger = replace(study, settings={**study.settings, "image_max_size": 64})
+    probe(larger, path, [4], [1], range(1))
+    assert [row["image_size"] for row in read_rows(path)] == ["32"] * 4 + ["64"]
 
 
 def test_photographs_are_split_as_their_file_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
