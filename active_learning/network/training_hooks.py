@@ -78,15 +78,19 @@ class KeepPeriodically(hooks.PeriodicCheckpointer):
 
 
 class LossTrend(HookBase):
-    """Warns at the end of a training whose loss was still falling: a longer one would have learned more."""
+    """Warns at the end of a training whose loss was still falling: a longer one may learn more.
+
+    The loss of a training on few images falls long after the AP has stopped to rise: only a second training can tell.
+    """
 
     def after_train(self) -> None:
         history = self.trainer.storage.histories().get("total_loss")  # none, where the training failed at once
         losses = [loss for loss, _ in history.values()] if history else []
         if fall := still_falling(losses):
             logger.warning(
-                "The loss was still falling when the training ended (%.3f in its third quarter, %.3f in its last): "
-                "train longer (train_epochs, train_iterations_base). Choosing saves most where trainings settle",
+                "The loss was still falling when the training ended (%.3f in its third quarter, %.3f in its last). Choosing "
+                "saves most where trainings are long enough (train_epochs, train_iterations_base): if you have not done so "
+                "for these data, compare the AP of one that is twice as long",
                 *fall,
             )
 
