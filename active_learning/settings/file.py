@@ -82,6 +82,8 @@ def read_settings_file(path: Path) -> RawSettings:
         return RawSettings.unreadable(f"not a YAML file: byte {error.start} is not UTF-8; save it as UTF-8 text")
     except OSError as error:
         return RawSettings.unreadable(f"cannot be read: {error.strerror}")
+    except ValueError as error:  # a null character in the path
+        return RawSettings.unreadable(f"cannot be read: {error}")
     return parse_settings(text)
 
 

@@ -214,9 +214,8 @@ def load_settings(path: Path | str | None, overrides: Sequence[str] = (), *, che
         for key, message in _all_mistakes(raw.values, check_paths):
             raw.report(key, message)
     if raw.mistakes:
-        heading = (
-            f"{path or 'Command line'}: {counted(len(raw.mistakes), 'mistake')} in the settings; nothing was changed"
-        )
+        place = "Command line" if path is None else Path(path)
+        heading = f"{place}: {counted(len(raw.mistakes), 'mistake')} in the settings; nothing was changed"
         raise SettingsError(heading, tuple(str(mistake) for mistake in sorted(raw.mistakes)))
     return Settings.model_validate(raw.values)
 

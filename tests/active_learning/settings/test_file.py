@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from active_learning.errors import SettingsError
+from active_learning.settings import load_settings
 from active_learning.settings.file import RawSettings, add_overrides, parse_settings, read_settings_file
 
 
@@ -77,8 +79,13 @@ def test_unreadable_file(tmp_path: Path, content: bytes | None, words: str) -> N
     assert words in str(raw.mistakes[0])
 
 
-def test_folder_instead_of_file(tmp_path: Path) -> None:
-    assert "cannot be read" in str(read_settings_file(tmp_path).mistakes[0])
+@pytest.mark.parametrize("path", ["", "folder", "null\0"])
+def test_no_file_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SettingsError, match="cannot be read") as raised:
+        load_settings(path)
+    assert "Command line" not in str(raised.value), "a path was given"
 
 
 def test_file_of_windows_notepad(tmp_path: Path) -> None:
