@@ -55,8 +55,8 @@ test-faults: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill_run.py --kills 20 --signal KILL TERM --tiles --work-ahead
 	STEPS_BETWEEN_DEATHS=1 $(BIN)/python -m pytest tests/faults/test_every_step.py --timeout 3600
 
-# Each script prints one table; together they are benchmarks/RESULTS.md.
+# Each script prints one table. benchmarks/RESULTS.md has what ours gave, and what slower scripts did.
 bench: $(VENV)/installed
 	@for name in device start_up annotations check data_loading inference training floor evaluation sampling dropout; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; \
-	done | tee benchmarks/RESULTS.md
+	done

@@ -1,4 +1,4 @@
-"""Predict with an exported network: numpy, OpenCV and onnxruntime, nothing of MaskAL.
+"""Predict with an exported network: numpy, OpenCV, onnxruntime and PyYAML, nothing of MaskAL.
 
     python demo/onnx_predict.py --model model.onnx --output predictions IMAGE ...
 

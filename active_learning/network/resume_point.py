@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.utils import comm
 
 KEPT = 2  # should the last be damaged, as by a power cut, the one before is there
+LONGEST = 600.0  # seconds without one: where an evaluation is hours away, a power cut shall not cost them
 
 
 class ResumePoint(HookBase):
-    """Keeps checkpoints of everything, one with each evaluation and one after the last iteration.
+    """Keeps checkpoints of everything: with each evaluation, after the last iteration, and where LONGEST has passed.
 
     They belong to one config: a training with another one (another loop, other settings) does not use them. They
     stay until `remove_resume_points`, so that a training that was finished, but not noted as such, is not redone.
@@ -38,12 +40,20 @@ class ResumePoint(HookBase):
             trainer.checkpointer.model, str(self._folder), trainer=weakref.proxy(trainer)
         )
 
+    def before_train(self) -> None:
+        self._saved = time.monotonic()
+
     def after_step(self) -> None:
         done = self.trainer.iter + 1
-        if done % self._period == 0 or done == self.trainer.max_iter:
+        if done % self._period == 0 or done == self.trainer.max_iter or self._is_overdue():
             self.trainer.storage.settle()  # a loss that is not finite must stop the training before this is saved
             self._save(f"{self._prefix}_{self.trainer.iter:07d}")
+            self._saved = time.monotonic()
             comm.synchronize()
+
+    def _is_overdue(self) -> bool:
+        """In a process alone: several would have to agree on the iteration, and to collect their states for it."""
+        return comm.get_world_size() == 1 and time.monotonic() - self._saved >= LONGEST
 
     def _save(self, name: str) -> None:
         if not comm.is_main_process():

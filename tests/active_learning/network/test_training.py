@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from active_learning.errors import MaskALError
-from active_learning.network import training, training_hooks
+from active_learning.network import resume_point, training, training_hooks
 from active_learning.network.network_config import network_config, training_config
 from active_learning.network.resume_point import remove_resume_points
 from active_learning.network.training import MaskALTrainer, register_dataset, train
@@ -276,7 +276,18 @@ def test_a_failure_of_the_gpu_is_reported_with_its_remedy(make_training, monkeyp
         train(cfg, **arguments)
 
 
-def test_interrupted_training_equals_an_uninterrupted_one(make_training, validation_scores, tmp_path):
+@pytest.mark.parametrize(
+    ("longest", "repeated"),
+    [
+        pytest.param(600, [2, 3, 4, 5], id="with-each-evaluation"),
+        pytest.param(0, [3, 4, 5], id="long-between-evaluations"),
+    ],
+)
+def test_interrupted_training_equals_an_uninterrupted_one(
+    make_training, validation_scores, tmp_path, monkeypatch, longest, repeated
+):
+    monkeypatch.setattr(resume_point, "LONGEST", longest)
+    steps = count_steps(monkeypatch)
     finals = []
     for stop_at in (None, 3):
         remove_resume_points(tmp_path / "out")
@@ -288,8 +299,10 @@ def test_interrupted_training_equals_an_uninterrupted_one(make_training, validat
                 with pytest.raises(InterruptedByTestError):
                     train(cfg, **arguments)
         torch.manual_seed(9)
+        steps.clear()
         train(cfg, **arguments)
         finals.append(weights_of(tmp_path / "final.pth"))
+    assert steps == repeated
     whole, resumed = finals
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
