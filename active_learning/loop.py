@@ -171,7 +171,7 @@ class ActiveLearningLoop:
         else:
             summary.require_objects(run.settings.traindir)
             self._compare_alike(measured_on)
-            state.best_ap = run.network.train(state.loop, images, summary, state.best_ap)
+            state.best_ap = run.network.train(state.loop, images, summary, state.best_ap, measured_on)
         state.best_ap_settings, state.best_ap_images = self._measuring_settings, measured_on
         state.train_minutes = (time.monotonic() - started) / 60
         run.save(phase="evaluate")

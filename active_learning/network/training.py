@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -40,7 +41,13 @@ def register_dataset(name: str, json_file: Path, image_dir: Path, classes: Seque
 
 
 def train(
-    cfg: CfgNode, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None = None
+    cfg: CfgNode,
+    *,
+    best_model: Path,
+    best_ap: float,
+    final_model: Path,
+    best_before: Path | None = None,
+    measured_on: str = "",
 ) -> float:
     """Trains by `cfg` (of `training_config`); a training that was interrupted goes on.
 
@@ -52,6 +59,7 @@ def train(
         best_ap: the best so far, in percent.
         final_model: the weights of the last iteration.
         best_before: the weights that reached `best_ap`; `best_model` begins as a copy of them.
+        measured_on: stands for the validation images. Where an interrupted training had others, its best does not count.
 
     Returns:
         The best so far after this training.
@@ -60,13 +68,14 @@ def train(
         MaskALError: an image cannot be used (it is named), the loss became infinite or NaN, the weights to start from
             cannot be read, or the GPU's memory or the disk is too small.
     """
+    keep_best = partial(KeepBest, cfg, best_model, best_ap, measured_on)
     if reason := _why_single_process(cfg):
         logger.warning("%s: one of %d processes trains, the others wait", reason, comm.get_world_size())
         if not comm.is_main_process():
             return best_ap
         with comm.single_process():
-            return _train(cfg, best_model, best_ap, final_model, best_before)
-    return _train(cfg, best_model, best_ap, final_model, best_before)
+            return _train(cfg, keep_best, final_model, best_before)
+    return _train(cfg, keep_best, final_model, best_before)
 
 
 def _why_single_process(cfg: CfgNode) -> str:
@@ -82,17 +91,20 @@ def _why_single_process(cfg: CfgNode) -> str:
     return ""
 
 
-def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None) -> float:
+def _train(cfg: CfgNode, keep_best: Callable[[], KeepBest], final_model: Path, best_before: Path | None) -> float:
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
-    trainer = _make_trainer(cfg, best_model, best_ap)
+    trainer = _make_trainer(cfg, keep_best())
     if comm.is_main_process():
         _check_space(cfg, trainer.model)
-    if not trainer.go_on():
+    goes_on = trainer.go_on()
+    if not goes_on:
         if trainer.resume_point.damaged:
-            trainer = _make_trainer(cfg, best_model, best_ap)
+            trainer = _make_trainer(cfg, keep_best())
         trainer.load_weights()
-        if comm.is_main_process():
-            begin_best(best_model, best_before)
+    elif trainer.keep_best.is_of_others:
+        logger.info("The validation images are others than before: the best weights are those from here on")
+    if comm.is_main_process() and (not goes_on or trainer.keep_best.is_of_others):
+        begin_best(trainer.keep_best.best_model, best_before)
     with write_errors_named(Path(cfg.OUTPUT_DIR)):  # of the engine's records of losses
         trainer.train()
     if comm.is_main_process():
@@ -100,10 +112,10 @@ def _train(cfg: CfgNode, best_model: Path, best_ap: float, final_model: Path, be
     return float(comm.all_gather(trainer.keep_best.best_ap)[0])
 
 
-def _make_trainer(cfg: CfgNode, best_model: Path, best_ap: float) -> MaskALTrainer:
+def _make_trainer(cfg: CfgNode, keep_best: KeepBest) -> MaskALTrainer:
     # Random numbers differ between processes; that they agree on the order of the images is the sampler's part.
     seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
-    return MaskALTrainer(cfg, KeepBest(cfg, best_model, best_ap))
+    return MaskALTrainer(cfg, keep_best)
 
 
 def _check_space(cfg: CfgNode, model: nn.Module) -> None:

@@ -28,14 +28,18 @@ class KeepBest(hooks.EvalHook):
 
     Attributes:
         best_ap: the best mask AP so far, in percent.
+        measured_on: stands for the validation images; a best AP on others is not taken from a checkpoint.
+        is_of_others: whether a checkpoint had such a one.
     """
 
     trainer: DefaultTrainer
 
-    def __init__(self, cfg: CfgNode, best_model: Path, best_ap: float) -> None:
+    def __init__(self, cfg: CfgNode, best_model: Path, best_ap: float, measured_on: str = "") -> None:
         super().__init__(cfg.TEST.EVAL_PERIOD, self._validate)
         self.best_model = best_model
         self.best_ap = best_ap
+        self.measured_on = measured_on
+        self.is_of_others = False
         self._validation: tuple[NamingLoader, DatasetEvaluator] | None = None
 
     def _validate(self) -> Mapping[str, Any]:
@@ -61,10 +65,13 @@ class KeepBest(hooks.EvalHook):
         logger.info(text, done, shown, self.best_ap, kept)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_ap": self.best_ap}
+        return {"best_ap": self.best_ap, "measured_on": self.measured_on}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        self.best_ap = state_dict["best_ap"]
+        measured_on = state_dict.get("measured_on", self.measured_on)  # an earlier version has left none
+        self.is_of_others = measured_on != self.measured_on
+        if not self.is_of_others:
+            self.best_ap = state_dict["best_ap"]
 
 
 class KeepPeriodically(hooks.PeriodicCheckpointer):

@@ -40,12 +40,15 @@ class RunNetwork:
 
         return network_config(self.settings, self.experiment)
 
-    def train(self, loop: int, images: Sequence[str], summary: DatasetSummary, best_ap: float) -> float:
+    def train(
+        self, loop: int, images: Sequence[str], summary: DatasetSummary, best_ap: float, measured_on: str
+    ) -> float:
         """Trains on the images of `train.json`, which `summary` counts, or on their tiles; the best weights become
         those of the loop.
 
         Args:
             best_ap: the best mask AP on the validation images so far, in percent.
+            measured_on: their digest.
 
         Returns:
             The best so far after this training.
@@ -60,6 +63,7 @@ class RunNetwork:
             best_ap=best_ap,
             final_model=self.files.final_model,
             best_before=before if before and before.exists() else None,
+            measured_on=measured_on,
         )
 
     def _training_config(self, loop: int, images: Sequence[str], summary: DatasetSummary) -> CfgNode:

@@ -78,7 +78,9 @@ class FakeNetwork:
         self.started_from.append(Path(weights).name)
         return type("Config", (), {"SEED": -1})()
 
-    def train(self, config, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None) -> float:
+    def train(
+        self, config, *, best_model: Path, best_ap: float, final_model: Path, best_before: Path | None, measured_on: str
+    ) -> float:
         self.stop("train")
         begin_best(best_model, best_before)
         self.carried_ap.append(best_ap)

@@ -84,7 +84,7 @@ sys.addaudithook(DEATH)  # stays for good, and does nothing unless it is asked
 def network(monkeypatch, make_record):
     """Each loop has its own mAP and its own certainties."""
 
-    def train(config, *, best_model, best_ap, final_model, best_before):
+    def train(config, *, best_model, best_ap, final_model, best_before, measured_on):
         if (tiles := best_model.with_name("tiles")).exists():
             check_tiles(tiles)
         begin_best(best_model, best_before)

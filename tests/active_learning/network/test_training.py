@@ -126,6 +126,32 @@ def test_best_score_carries_over(make_training, validation_scores, tmp_path):
     assert not (tmp_path / "best.pth").exists()
 
 
+@pytest.mark.parametrize(
+    ("others", "best", "kept"),
+    [
+        pytest.param("easy", 90.0, "of before", id="the same images"),
+        pytest.param("hard", 45.0, "from here on", id="others, on which it gets better"),
+        pytest.param("hardest", 40.0, "of the loop before", id="others, on which it gets no better"),
+    ],
+)
+def test_the_best_of_an_interrupted_training_counts_on_its_own_validation_images(
+    make_training, validation_scores, tmp_path, others, best, kept
+):
+    cfg, arguments = make_training(train_iterations_base=6)
+    arguments["best_before"] = tmp_path / "loop_before.pth"
+    arguments["best_before"].write_bytes(b"best of the loop before")
+    validation_scores(90.0, *{"easy": (5.0, 6.0), "hard": (44.0, 45.0), "hardest": (5.0, 6.0)}[others])
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(3, patch)
+        with pytest.raises(InterruptedByTestError):
+            train(cfg, **{**arguments, "best_ap": 50.0}, measured_on="easy")
+    at_first = (tmp_path / "best.pth").read_bytes()
+    assert train(cfg, **{**arguments, "best_ap": 40.0}, measured_on=others) == best
+    now = (tmp_path / "best.pth").read_bytes()
+    is_kept = {"of before": now == at_first, "of the loop before": now == b"best of the loop before"}
+    assert [name for name, holds in is_kept.items() if holds] == [kept] * (kept != "from here on")
+
+
 def test_mixed_precision_trains_on_the_cpu(make_training, validation_scores, tmp_path):
     validation_scores(1.0, 1.0)
     cfg, arguments = make_training(precision="amp")
