@@ -18,8 +18,9 @@ from active_learning.annotations import FORMATS
 from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Settings
-from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys, key_mistakes
+from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys
 from active_learning.settings.paths import is_zoo_config, meta_mistakes, network_mistakes
+from active_learning.settings.settings import settings_mistakes
 from active_learning.system.files import lies_in
 from active_learning.system.wording import counted, did_you_mean
 
@@ -57,7 +58,7 @@ def read_request(given: argparse.Namespace) -> Request:
     faults = meta_mistakes(SettingsKeys.model_validate({**values, "classes": wanted}))
     _refuse([*unknown, *(_as_flag(key, message) for key, message in faults)])
     folder = given.img_dir.resolve()
-    project = given.supervisely_project or folder.with_name(f"{folder.name}_supervisely")
+    project = given.supervisely_project or folder.parent / f"{folder.name}_supervisely"
     settings = Settings.model_validate({**values, "classes": classes})
     if FORMATS[given.export_format].needs_meta:
         _refuse(list(_project_mistakes(project, folder)))
@@ -97,7 +98,8 @@ def _flag_mistakes(given: argparse.Namespace) -> Iterator[str]:
 
 def _mistakes(values: dict[str, Any]) -> Iterator[str]:
     """In the words of the settings, with the names of the flags."""
-    found = key_mistakes(values) or network_mistakes(SettingsKeys.model_validate(values))
+    found = list(settings_mistakes(values, check_paths=False))
+    found = found or list(network_mistakes(SettingsKeys.model_validate(values)))
     yield from (_as_flag(key, message) for key, message in found)
 
 

@@ -142,15 +142,19 @@ class AnnotatorTool:
 def open_tool(
     annotator: str, folder: Path, classes: Sequence[str], report: Callable[[str], None]
 ) -> Iterator[AnnotatorTool | None]:
-    """The tool of the setting on the folder, until the end of the block; None for "".
+    """The tool of the setting on the folder, until the end of the block.
 
-    Raises:
-        ValueError: as `command_words`.
+    None for "", and where there is no such program (any more), which is reported.
     """
-    if not annotator.strip():
+    try:
+        words = command_words(annotator) if annotator.strip() else []
+    except ValueError as error:
+        report(f"annotator: {error}. MaskAL goes on without it: open {folder} in your tool")
+        words = []
+    if not words:
         yield None
         return
-    command = tool_command(command_words(annotator), folder, classes)
+    command = tool_command(words, folder, classes)
     report(f"Starting {command}")
     with tempfile.TemporaryFile() as output:
         tool = AnnotatorTool(command, classes, output, report)
@@ -173,7 +177,7 @@ class KeptTool:
         return self.tool is not None and self.tool.is_open
 
     def open(self, annotator: str, folder: Path, classes: Sequence[str]) -> None:
-        """Once for the same images, also where a person has closed it since. Raises ValueError as `command_words`."""
+        """Once for the same images, also where a person has closed it since."""
         if self.tool is None:
             self.tool = self._opened.enter_context(open_tool(annotator, folder, classes, self._report))
 

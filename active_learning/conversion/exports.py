@@ -162,7 +162,7 @@ class CvatExport(FolderExport):
 
     def finish(self) -> None:
         path = self.out / CVAT_ZIP
-        with _new_file(path) as draft, zipfile.ZipFile(draft, "w") as package:
+        with _new_file(path) as draft, zipfile.ZipFile(draft, "w", strict_timestamps=False) as package:
             package.writestr("annotations.xml", self._writer.text(path), zipfile.ZIP_DEFLATED)
             for name, file in self._packed.items():
                 package.write(file, name)

@@ -59,7 +59,7 @@ def train(
         best_ap: the best so far, in percent.
         final_model: the weights of the last iteration.
         best_before: the weights that reached `best_ap`; `best_model` begins as a copy of them.
-        measured_on: stands for the validation images. Where an interrupted training had others, its best does not count.
+        measured_on: stands for the validation images; the best of an interrupted training on others does not count.
 
     Returns:
         The best so far after this training.

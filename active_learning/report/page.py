@@ -25,7 +25,13 @@ from active_learning.report.label_check import label_check_section
 from active_learning.report.runs import RunResult, by_label, class_names, read_runs
 from active_learning.report.svg import SERIES
 from active_learning.report.waiting import waiting_in_words, waiting_of
-from active_learning.run.output_files import OutputFiles, read_network, read_pool_scores, read_train_files
+from active_learning.run.output_files import (
+    OutputFiles,
+    files_by_loop,
+    read_network,
+    read_pool_scores,
+    read_train_files,
+)
 from active_learning.system.log import logger
 from active_learning.system.written_files import write_own
 
@@ -205,12 +211,9 @@ def _choices(runs: Sequence[RunResult]) -> list[ExplainedChoice]:
     """Of each strategy the newest choice of its first seed that has one."""
     choices = []
     for label, same in by_label(runs).items():
-        folders = ((run, sorted(run.folder.glob("why_chosen[0-9][0-9][0-9]*"))) for run in same)
-        newest = next((found[-1] for _, found in folders if found), None)
-        explanations = read_explanations(newest) if newest else []
-        if newest and explanations:
-            loop = int(newest.name.removeprefix("why_chosen"))
-            choices.append(ExplainedChoice(label, loop, [_with_pictures(newest, one) for one in explanations]))
+        loops = next(filter(None, (files_by_loop(run.folder, "why_chosen*") for run in same)), {})
+        if loops and (explanations := read_explanations(newest := loops[max(loops)])):
+            choices.append(ExplainedChoice(label, max(loops), [_with_pictures(newest, one) for one in explanations]))
     return choices
 
 

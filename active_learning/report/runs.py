@@ -37,7 +37,7 @@ class RunResult:
     @property
     def files(self) -> OutputFiles:
         """Of the run; the report asks for none of its weights."""
-        return OutputFiles(self.folder, self.folder, self.label)
+        return OutputFiles(self.folder, self.folder, self.strategy)
 
     @property
     def is_random(self) -> bool:

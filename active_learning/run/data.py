@@ -160,7 +160,10 @@ class RunData:
             with self._annotated_here(folder.folder, wait=wait and bool(folder.awaited), hold=hold) as is_ours:
                 if is_ours:
                     present = self.present(split, images)
-                    how: dict[str, Any] = {"tool": self._tool, "put_ahead": put_ahead, "before_waiting": before_waiting}
+                    tool = (
+                        self._tool if split == "train" else KeptTool(logger.info)
+                    )  # it may be open on what lies ahead
+                    how: dict[str, Any] = {"tool": tool, "put_ahead": put_ahead, "before_waiting": before_waiting}
                     request_annotations(folder, present, self.settings, wait=wait, predict=predict, **how)
                 elif folder.awaited:
                     raise AnnotationsAwaited(

@@ -120,6 +120,14 @@ class OutputFiles:
         return self.results / "maskAL.log"
 
 
+def files_by_loop(folder: Path, name: str) -> dict[int, Path]:
+    """From loop to what a run has written there, `name` with `*` for its number; copies that a person made beside them
+    are passed over."""
+    before, after = map(re.escape, name.split("*"))
+    loops = ((re.fullmatch(f"{before}([0-9]{{3,}}){after}", path.name), path) for path in folder.glob(name))
+    return {int(match[1]): path for match, path in loops if match}
+
+
 def _first(folder: Path, patterns: Sequence[str]) -> Path | None:
     return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
 

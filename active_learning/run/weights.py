@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.errors import MaskALError, SettingsError
-from active_learning.run.output_files import OutputFiles, output_files, read_train_files
+from active_learning.run.output_files import OutputFiles, files_by_loop, output_files, read_train_files
 from active_learning.run.own_folders import start_weights_mistakes
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
@@ -21,8 +21,8 @@ def weights_of(files: OutputFiles, loop: int) -> Path:
 
 def newest_weights(files: OutputFiles) -> Path:
     """Of the last loop that has any. Raises MaskALError where the run has none."""
-    best = sorted(files.weights.glob("best_model_*.pth"))
-    newest = best[-1] if best else files.final_model
+    best = files_by_loop(files.weights, "best_model_*.pth")
+    newest = best[max(best)] if best else files.final_model
     if not newest.exists():
         raise MaskALError(f"{files.weights}: holds no weights yet; train first, or give a file with --weights")
     return newest

@@ -6,7 +6,7 @@ keys.py has each key's type, default and range.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -211,7 +211,7 @@ def load_settings(path: Path | str | None, overrides: Sequence[str] = (), *, che
     raw = RawSettings() if path is None else read_settings_file(Path(path))
     add_overrides(raw, overrides, list(SettingsKeys.model_fields))
     if raw.readable:
-        for key, message in _all_mistakes(raw.values, check_paths):
+        for key, message in settings_mistakes(raw.values, check_paths=check_paths):
             raw.report(key, message)
     if raw.mistakes:
         place = "Command line" if path is None else Path(path)
@@ -220,8 +220,8 @@ def load_settings(path: Path | str | None, overrides: Sequence[str] = (), *, che
     return Settings.model_validate(raw.values)
 
 
-def _all_mistakes(values: dict[str, Any], check_paths: bool) -> Iterator[tuple[str, str]]:
-    """Keys that are right by themselves are checked further, whatever is wrong with others."""
+def settings_mistakes(values: Mapping[str, Any], *, check_paths: bool) -> Iterator[tuple[str, str]]:
+    """Key and message of each. Keys that are right by themselves are checked further, whatever is wrong with others."""
     found = key_mistakes(values)
     yield from found
     faulty = {key for key, _ in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -67,11 +68,21 @@ WRONG = [
     pytest.param("--weights_file Cityscapes/mask_rcnn_R_50_FPN.yaml", "--classes: the names of", id="names unknown"),
     pytest.param("--weights_file {tmp}/w.pth --classes a --batch_size 0", "--batch_size: 0 must be", id="batch"),
     pytest.param("--weights_file {tmp}/w.pth --classes a --device x", "--cuda_visible_devices: 'x'", id="device"),
+    pytest.param(
+        "--weights_file {tmp}/w.pth --classes a --image_min_size 90 --image_max_size 50",
+        "--image_min_size: 90 is above",
+        id="sizes",
+    ),
     pytest.param("--weights_file {tmp}/w.pth --classes a --nms_thres 2", "--nms_thres: 2.0 must be", id="nms"),
     pytest.param(
         "--weights_file {tmp}/w.pth --classes a --export_format supervisely --supervisely_meta_json {tmp}/no.json",
         "--supervisely_meta_json: there is no file",
         id="meta",
+    ),
+    pytest.param(
+        f"{PROJECT.removesuffix(' --supervisely_project')} --img_dir {Path('/').absolute()}",
+        "--supervisely_project: .* lies in .*, among the images",
+        id="a whole disk",
     ),
     pytest.param(
         f"{PROJECT} {{tmp}}/train/project", "--supervisely_project: .* lies in .*, among the images", id="in images"

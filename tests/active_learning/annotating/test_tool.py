@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.annotating import tool as annotator
-from active_learning.annotating.tool import AnnotatorTool, ToolCommand, open_tool, tool_command
+from active_learning.annotating.tool import AnnotatorTool, KeptTool, ToolCommand, open_tool, tool_command
 
 HELP_5 = "usage: labelme [--nodata] [--autosave] [--labels LABELS] [--validatelabel {exact}] [filename]"
 HELP_6 = "usage: labelme [--with-image-data] [--no-auto-save] [--labels LABELS] [--validate-label {exact}] [path]"
@@ -124,6 +124,18 @@ def test_a_tool_that_cannot_be_started_is_logged(tmp_path):
         tool.end()
     assert len(logged) == 1
     assert "cannot be started: No such file" in logged[0]
+
+
+@pytest.mark.parametrize("annotator", ["no_such_program", "paint 'a"])
+def test_a_tool_that_is_not_there_any_more_is_logged(tmp_path, annotator):
+    logged = []
+    tool = KeptTool(logged.append)
+    tool.open(annotator, tmp_path, CLASSES)
+    tool.watch()
+    assert not tool.is_open
+    tool.end()
+    assert len(logged) == 1
+    assert logged[0].startswith("annotator: ") and str(tmp_path) in logged[0]
 
 
 def test_no_tool_is_wanted(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from contextlib import contextmanager
 from xml.etree import ElementTree
@@ -134,6 +135,14 @@ def test_floats_which_png_does_not_hold_become_what_is_seen(root, annotate, tmp_
     assert convert("supervisely").code == 0
     with Image.open(tmp_path / "out/ds0/img/a.png") as copy:
         assert (copy.mode, copy.getextrema()) == ("L", (0, 255))
+
+
+def test_an_image_that_is_older_than_zip_files_is_packed(add_image, annotate, tmp_path, convert):
+    os.utime(add_image("a.png"), (0, 0))
+    annotate("a.json", "a.png", "healthy")
+    assert convert("cvat").code == 0
+    with zipfile.ZipFile(tmp_path / "out" / "cvat_images_1.1.zip") as package:
+        assert "images/a.png" in package.namelist()
 
 
 def test_a_picture_that_cannot_be_decoded_is_an_error(root, annotate, tmp_path, convert):

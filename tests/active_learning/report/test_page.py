@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -198,6 +199,8 @@ def test_the_newest_choice_is_explained(tmp_path: Path, make_run: Callable[..., 
     for loop in range(2):
         explanation = Explanation("a/b ü.png", 0.6, "mean", 3, 40, 60, (one,))
         write_explanations(run / f"why_chosen{loop:03d}", [(explanation, *pictures)])
+    shutil.copytree(run / "why_chosen001", run / "why_chosen001_copy")
+    shutil.copytree(run / "why_chosen001", run / "why_chosen (copy)")
     text = page.write_report(tmp_path).read_text(encoding="utf-8")
     assert "uncertainty, loop 1" in text and "uncertainty, loop 0" not in text
     assert "Blüte &lt;b&gt;&nbsp;1" in text and "Blüte <b>" not in text

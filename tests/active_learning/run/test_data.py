@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from active_learning.errors import AnnotationsAwaited, MaskALError
+from active_learning.run import data as run_data
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
@@ -63,6 +64,18 @@ def test_the_second_run_at_an_annotate_folder_waits_for_the_first(settings: Sett
             assert not second.done()
         second.result(timeout=20)
     assert not (settings.traindir / "annotate").exists()
+
+
+def test_the_tool_on_what_lies_ahead_is_not_asked_for_other_images(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    given = []
+    monkeypatch.setattr(run_data, "request_annotations", lambda *_, tool, **how: given.append(tool))
+    data = RunData(settings)
+    for split, folder in (("train", settings.traindir), ("val", settings.valdir)):
+        for path in folder.glob("*.json"):
+            path.unlink()
+        data.request_annotations(split, data.images(split), wait=True)
+    ahead, other = given
+    assert ahead is data._tool is not other
 
 
 def test_an_annotated_folder_gets_no_lock(settings: Settings):

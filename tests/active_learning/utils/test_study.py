@@ -39,6 +39,14 @@ def test_the_newest_weights(tmp_path: Path):
     assert newest_weights(files) == files.best_model(2)
 
 
+@pytest.mark.parametrize("beside", ["best_model_002_old.pth", "best_model_final.pth", "best_model_999.pth"])
+def test_the_newest_weights_are_of_the_last_loop(tmp_path: Path, beside: str):
+    files = OutputFiles(tmp_path / "results", tmp_path, "uncertainty")
+    (tmp_path / beside).touch()
+    files.best_model(1000).touch()
+    assert newest_weights(files) == files.best_model(1000)
+
+
 @pytest.mark.parametrize("out", ["train", "val/study", "photos"])
 def test_pictures_of_a_study_are_not_put_among_images(settings: Settings, tmp_path: Path, out: str):
     shutil.copytree(settings.testdir, tmp_path / "photos")
