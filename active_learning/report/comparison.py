@@ -110,9 +110,9 @@ class Comparison:
             f"{needs.value:.0f} {what} chosen by {self.label} were as good as {of:.0f} by chance: "
             f"{saved.value:.0f} % fewer annotations{bounds}.{self._in_the_other_cost}"
         )
-        if not self.gain.known:
-            return f"{found} With one seed this may be luck."
-        return found if self.gain.low > 0 else f"{found} With these {self.seeds} seeds this may be luck."
+        if self.gain.known and self.gain.low > 0:
+            return found
+        return f"{found} With {'one seed' if self.seeds == 1 else f'these {self.seeds} seeds'} this may be luck."
 
     @property
     def _in_the_other_cost(self) -> str:
@@ -179,10 +179,10 @@ def compare_with(baseline: Learned, strategy: Learned, objects: Values | None = 
     """Differences are paired by seed where both have the same seeds.
 
     Args:
-        objects: (n,) where mask AP is compared; None: at the strategy's numbers of images.
+        objects: (n,) where mask AP is compared; None: at the strategy's numbers of images, as far as random goes.
     """
     ours, others = strategy.mean_ap, baseline.mean_ap
-    at = ours.sizes if objects is None else objects[objects <= strategy.objects[-1]]
+    at = ours.sizes[ours.sizes <= others.sizes[-1]] if objects is None else objects[objects <= strategy.objects[-1]]
     gain = functools.partial(_gain, baseline, strategy, in_objects=objects is not None)
     return Comparison(
         label=ours.label,

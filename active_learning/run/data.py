@@ -160,9 +160,8 @@ class RunData:
             with self._annotated_here(folder.folder, wait=wait and bool(folder.awaited), hold=hold) as is_ours:
                 if is_ours:
                     present = self.present(split, images)
-                    tool = (
-                        self._tool if split == "train" else KeptTool(logger.info)
-                    )  # it may be open on what lies ahead
+                    # Ours may be open on training images that lie ahead.
+                    tool = self._tool if split == "train" else KeptTool(logger.info)
                     how: dict[str, Any] = {"tool": tool, "put_ahead": put_ahead, "before_waiting": before_waiting}
                     request_annotations(folder, present, self.settings, wait=wait, predict=predict, **how)
                 elif folder.awaited:

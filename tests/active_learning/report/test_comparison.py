@@ -36,6 +36,21 @@ def test_a_strategy_against_random(tmp_path, make_run):
     assert len(table_rows([row])[0]) == len(HEADERS)
 
 
+@pytest.mark.parametrize(
+    ("random", "gain"),
+    [
+        pytest.param([10.0, 20.0], 5.0, id="random in its first loop"),
+        pytest.param([10.0, 20.0, 30.0], 7.5, id="random stopped early"),
+    ],
+)
+def test_what_random_has_not_reached_is_not_compared(tmp_path, make_run, random, gain):
+    make_run(tmp_path / "uncertainty", [10.0, 25.0, 40.0, 90.0])
+    make_run(tmp_path / "random", random)
+    (row,) = compare(read_runs(tmp_path))
+    assert row.gain.value == pytest.approx(gain)
+    assert list(row.gains) == [10, 20, 30][: len(random)]
+
+
 def test_the_share_saved(tmp_path, make_run):
     for seed in range(3):
         make_run(tmp_path / f"hybrid_seed{seed}", [10.0, 30.0 + seed, 40.0])
