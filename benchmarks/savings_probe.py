@@ -14,7 +14,7 @@ import numpy as np
 from active_learning.run.state import RunState
 from benchmarks.gains import RANDOM, read_rows
 from benchmarks.savings_data import keep_only
-from benchmarks.savings_runs import SCORE_COLUMNS, Results, Study, run_or_stop, score_columns, write_settings
+from benchmarks.savings_runs import DONE, SCORE_COLUMNS, Results, Study, run_or_stop, score_columns, write_settings
 
 SEED = 9000  # and the next: no run of the study has them
 LOSSES = ("loss_third_quarter", "loss_last_quarter", "class_loss_third_quarter", "class_loss_last_quarter")
@@ -35,7 +35,7 @@ def probe(study: Study, path: Path, images: Sequence[int], iterations: Sequence[
         "status",
     ]
     results = Results(path, columns)
-    done = {tuple(row[name] for name in columns[:5]) for row in read_rows(path)}
+    done = {tuple(row[name] for name in columns[:5]) for row in read_rows(path) if row["status"] == DONE}
     size = study.settings["image_max_size"]
     for seed, budget, count in itertools.product(seeds, images, iterations):
         key = {"data": study.data.name, "images": budget, "seed": seed, "iterations": count, "image_size": size}

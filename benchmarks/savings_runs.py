@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from active_learning.errors import MaskALError
 from active_learning.run.state import LoopScores, RunState
 from active_learning.system.files import copy_atomically, csv_text, write_atomically
 from benchmarks.gains import RANDOM, Run, read_rows, runs_of
@@ -128,9 +129,7 @@ def run_one(study: Study, run: Run, images: Path) -> list[dict[str, object]]:
         duplicate_initial_model_and_data=True,
         initial_train_file=str(images),
     )
-    start = time.monotonic()
-    code = run_or_stop(config)
-    seconds = time.monotonic() - start
+    code, seconds = _timed(config)
     state = study.out / "results" / name / run.strategy / "run_state.json"
     history = RunState.load(state).history if state.exists() else []
     rows = [{"loop": loop, "images": one.train_size, **score_columns(study, one)} for loop, one in enumerate(history)]
@@ -140,6 +139,19 @@ def run_one(study: Study, run: Run, images: Path) -> list[dict[str, object]]:
         keep_only(study.out / "weights" / name / run.strategy)
     rows[-1]["seconds"] = f"{seconds:.1f}"
     return [{**_run_columns(run), "seconds": 0, **row} for row in rows]
+
+
+def _timed(config: Path) -> tuple[int, float]:
+    """Exit code of the run, and its seconds, with those of its starts that were interrupted."""
+    record = config.with_suffix(".seconds")
+    start = time.monotonic() - (float(record.read_text(encoding="utf-8")) if record.exists() else 0.0)
+    try:
+        code = run_or_stop(config)
+    except SystemExit:
+        write_atomically(record, str(time.monotonic() - start))
+        raise
+    record.unlink(missing_ok=True)
+    return code, time.monotonic() - start
 
 
 def _run_columns(run: Run) -> dict[str, object]:
@@ -168,6 +180,8 @@ class Results:
         self.path, self.columns, self._lock = path, columns, threading.Lock()
         if not path.exists():
             write_atomically(path, csv_text([columns]))
+        if path.read_text(encoding="utf-8").partition("\n")[0] != csv_text([columns]).strip():
+            raise MaskALError(f"{path}: has other columns than {', '.join(columns)}; move it away")
 
     def add(self, rows: Sequence[Mapping[str, object]]) -> None:
         """In one piece: a run is in the file whole or not at all."""

@@ -16,7 +16,7 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, `
 from active_learning.annotations import Annotation, Instance, Part, labelme  # noqa: E402
 from active_learning.errors import SettingsError  # noqa: E402
 from active_learning.system.exit_code import exit_code_of  # noqa: E402
-from active_learning.system.files import write_errors_named  # noqa: E402
+from active_learning.system.files import draft_of  # noqa: E402
 from active_learning.system.progress import progress  # noqa: E402
 from demo.scene import Scene, draw_views  # noqa: E402
 
@@ -128,12 +128,12 @@ def _parse(arguments: list[str] | None) -> tuple[Path, Order]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Draw the demo data set: images with LabelMe files beside them.")
-    add = parser.add_argument
+    add, count = parser.add_argument, partial(_number, highest=1_000_000, kind=int)
     add("--out", type=Path, default=Path("demo/run/datasets"), help="folder for train, val and test")
-    add("--images", type=int, default=160, help="training images, all annotated (default 160)")
-    add("--val", type=int, default=20, help="validation images (default 20)")
-    add("--test", type=int, default=40, help="test images (default 40)")
-    add("--seed", type=int, default=0, help="another seed draws other images")
+    add("--images", type=count, default=160, help="training images, all annotated (default 160)")
+    add("--val", type=count, default=20, help="validation images (default 20)")
+    add("--test", type=count, default=40, help="test images (default 40)")
+    add("--seed", type=partial(_number, highest=2**32 - 1, kind=int), default=0, help="another seed draws other images")
     sizes = "WIDTHxHEIGHT in pixels, or the side of a square (default 320x240); objects shrink with it"
     add("--size", type=_size, default=(320, 240), help=sizes)
     usual = list(SHARES.values())
@@ -145,11 +145,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _number(text: str, highest: int) -> float:
+def _number(text: str, highest: int, kind: Callable[[str], float] = float) -> float:
     try:
-        number = float(text)
+        number = kind(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' if kind is int else ''}number") from error
     if not 0 <= number <= highest:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and {highest:,}")
     return number
@@ -269,10 +269,8 @@ def _annotation(image: Path, scene: Scene) -> Annotation:
 
 
 def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + ".tmp")
-    with write_errors_named(path):
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+    with draft_of(path) as draft:
+        draft.write_bytes(content)
 
 
 if __name__ == "__main__":

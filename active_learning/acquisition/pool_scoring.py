@@ -47,13 +47,15 @@ def score_pool(
     ranks = ranks or Ranks()
     known = _continue(records_file, conditions, ranks)
     left = [name for name in images if name not in known]
+    if ranks.rank == 0 and len(left) < len(images):
+        logger.info("%d of them have been looked at before", len(images) - len(left))
     share = left[ranks.rank :: ranks.count]
     own = record_files.part(records_file, ranks.rank)
     record_files.begin_part(own, conditions)
     unreadable: list[UnreadableImage] = []
     found: list[PoolRecord] = []
     bar = progress(read(share), what="sampling", unit="image", total=len(share), shown=ranks.rank == 0)
-    with write_errors_named(own), own.open("a", encoding="utf-8", newline="\n") as stream, bar:
+    with own.open("a", encoding="utf-8", newline="\n") as stream, bar:
         for image in bar:
             record = _scored(image, score)
             if isinstance(record, UnreadableImage):
@@ -61,8 +63,9 @@ def score_pool(
                 _warn(record)
             else:
                 found.append(record)
-                stream.write(record_files.to_line(record) + "\n")
-                stream.flush()
+                with write_errors_named(own):
+                    stream.write(record_files.to_line(record) + "\n")
+                    stream.flush()
     return _gathered(images, known, found, unreadable, records_file, conditions, ranks)
 
 

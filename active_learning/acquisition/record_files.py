@@ -87,7 +87,7 @@ def part(path: Path, rank: int) -> Path:
 
 
 def remove_parts(path: Path) -> None:
-    for file in path.parent.glob(f"{path.name}.part*"):
+    for file in _parts(path):
         file.unlink(missing_ok=True)
 
 
@@ -112,7 +112,12 @@ def _heading(conditions: Conditions) -> str:
 def _files(path: Path) -> Iterator[Path]:
     if path.exists():
         yield path
-    yield from sorted(path.parent.glob(f"{path.name}.part*"))
+    yield from _parts(path)
+
+
+def _parts(path: Path) -> list[Path]:
+    """Of all processes; not copies that a person made of them."""
+    return sorted(file for file in path.parent.glob(f"{path.name}.part*") if file.suffix[len(".part") :].isdecimal())
 
 
 def _whole_lines(path: Path) -> bytes:

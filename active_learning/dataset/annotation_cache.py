@@ -112,11 +112,6 @@ class AnnotationCache:
             raise MaskALError(entry.fault)
         return entry.image
 
-    def warnings(self, path: Path, image: str) -> tuple[str, ...]:
-        """What was left out or corrected in an annotation file of an image; of many such, the first and their count."""
-        entry = self._entry(path, image)
-        return () if entry.image is None else entry.image.warnings
-
     def _entry(self, path: Path, image: str) -> _Entry:
         known = self._entries.get((path, image))
         if known is None or known.signatures != self._signatures(path, image, known.masks):

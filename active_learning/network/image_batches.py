@@ -50,18 +50,13 @@ def read_images(folder: Path, names: Sequence[str], cfg: CfgNode) -> Iterator[Im
     """
     workers = min(cfg.DATALOADER.NUM_WORKERS, len(names))
     processes: dict[str, Any] = {"num_workers": workers, "multiprocessing_context": worker_start_method(workers)}
-    images = iter(DataLoader(_Images(folder, names, cfg), batch_size=None, **processes))
-    while True:
-        try:
-            image = next(images, None)
-        except RuntimeError as error:  # PyTorch's loader has no other for what happens to its processes
-            raise MaskALError(
-                f"{folder}: images could not be loaded ({first_line(error)}); lower num_workers ({workers}). "
-                "Start again: the run goes on"
-            ) from error
-        if image is None:
-            return
-        yield image
+    try:
+        yield from DataLoader(_Images(folder, names, cfg), batch_size=None, **processes)
+    except (OSError, RuntimeError) as error:  # of starting processes; what happens to them later is RuntimeError
+        raise MaskALError(
+            f"{folder}: images could not be loaded ({first_line(error)}); lower num_workers ({workers}). "
+            "Start again: the run goes on"
+        ) from error
 
 
 class _Images(Dataset[ImageInput | UnreadableImage]):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,19 +80,21 @@ def read_input(path: Path, cfg: CfgNode) -> dict[str, Any]:
     if is_tiled(cfg):
         return TileInputs(path, cfg).content()
     most_pixels = cfg.INPUT.get("MAX_PIXELS")
-    try:
-        with pixel_limit(most_pixels):
-            return network_input(detection_utils.read_image(os.fspath(path), format=cfg.INPUT.FORMAT), cfg)
-    except IMAGE_ERRORS as error:
-        reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        raise image_error(path, reason, most_pixels) from error
+    with _decoder_errors_explained(path, most_pixels):
+        return network_input(detection_utils.read_image(os.fspath(path), format=cfg.INPUT.FORMAT), cfg)
 
 
 def read_picture(path: Path, most_pixels: int) -> npt.NDArray[np.uint8]:
     """The image (H, W, 3) blue, green, red, in its own size; raises MaskALError as `read_input`."""
+    with _decoder_errors_explained(path, most_pixels):
+        return np.asarray(detection_utils.read_image(os.fspath(path), format="BGR"), dtype=np.uint8)
+
+
+@contextmanager
+def _decoder_errors_explained(path: Path, most_pixels: int | None) -> Iterator[None]:
     try:
         with pixel_limit(most_pixels):
-            return np.asarray(detection_utils.read_image(os.fspath(path), format="BGR"), dtype=np.uint8)
+            yield
     except IMAGE_ERRORS as error:
         reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise image_error(path, reason, most_pixels) from error

@@ -96,8 +96,8 @@ class LossTrend(HookBase):
         if fall := still_falling(losses):
             logger.warning(
                 "The loss was still falling when the training ended (%.3f in its third quarter, %.3f in its last). "
-                "Choosing saves most where trainings are long enough (train_epochs, train_iterations_base): if you have not "
-                "done so for these data, compare the AP of one that is twice as long",
+                "Choosing saves most where trainings are long enough (train_epochs, train_iterations_base): compare, "
+                "once for your data, the AP of a training that is twice as long",
                 *fall,
             )
 

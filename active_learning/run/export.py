@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,7 +48,8 @@ def read_request(given: argparse.Namespace) -> Export:
         network = network or given.weights
         classes = classes or _published_classes(network)
     values = {"network_config": network, "classes": classes, "cuda_visible_devices": "cpu"}
-    overrides = [word for key, value in values.items() if value for word in (key, json.dumps(value))]
+    as_yaml = partial(json.dumps, ensure_ascii=False)  # else two \u for one character, which YAML takes for two
+    overrides = [word for key, value in values.items() if value for word in (key, as_yaml(value))]
     settings = load_settings(given.config, [*overrides, *given.overrides])
     return Export(settings, _weights(settings, given.weights), given.out, given.pasted_masks)
 

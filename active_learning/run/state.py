@@ -10,7 +10,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Strict, TypeAdapter
 from typing_extensions import TypedDict
@@ -35,7 +35,6 @@ from active_learning.system.files import write_atomically
 
 VERSION = 1
 Phase = Literal["annotate", "train", "evaluate", "choose", "finished"]
-PHASES = get_args(Phase)
 REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
 # What the first runs did not record.

@@ -65,11 +65,6 @@ class ImageTiles:
             self._parts.close()
             self._parts = None
 
-    @property
-    def in_parts(self) -> bool:
-        """Whether the file is decoded in parts."""
-        return self._parts is not None
-
     def read(self, tile: Tile, fill: Sequence[int]) -> Pixels:
         """(size, size, 3) in the channels of `image_format`; what lies outside of the image has the colour `fill`."""
         x0, y0, x1, y1 = tile.bounds(self.height, self.width)

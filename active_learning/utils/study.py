@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from active_learning.run.weights import weights_of_run
 from active_learning.settings import Settings, load_settings
 from active_learning.system.devices import show_devices
 from active_learning.system.files import lies_in
-from active_learning.system.written_files import only_writer, own_draft
+from active_learning.system.written_files import only_writer, own_draft, write_own
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,10 +42,18 @@ def study_parser(description: str, *, images: int) -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file of the run")
     parser.add_argument("--weights", type=Path, help="a weights file; without it the newest of the run")
     parser.add_argument("--img_dir", type=Path, help="a folder of images; without it the settings' testdir")
-    parser.add_argument("--images", type=int, default=images, metavar="N", help=f"at most so many (default {images})")
+    count = f"at most so many, 1 or more (default {images})"
+    parser.add_argument("--images", type=partial(at_least, 1), default=images, metavar="N", help=count)
     parser.add_argument("--out", type=Path, help="folder to write into; without it `study` in the run's results")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="settings that replace those of the file")
     return parser
+
+
+def at_least(least: int, text: str) -> int:
+    """For argparse."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least {least}")
+    return int(text)
 
 
 def open_study(parsed: argparse.Namespace) -> Study:
@@ -73,6 +82,12 @@ def evenly(names: Sequence[str], count: int) -> list[str]:
     if count >= len(names):
         return list(names)
     return [names[place * len(names) // count] for place in range(count)]
+
+
+def save_csv(text: str, path: Path) -> None:
+    with only_writer(path.parent):
+        write_own(path, text)
+    print(f"Written: {path}")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

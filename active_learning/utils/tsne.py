@@ -29,8 +29,7 @@ from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import csv_text
 from active_learning.system.image_files import image_size
-from active_learning.system.written_files import write_own
-from active_learning.utils.study import Study, open_study, save_figure, study_parser
+from active_learning.utils.study import Study, open_study, save_csv, save_figure, study_parser
 
 LEAST_OBJECTS = 5  # fewer make no map
 COLOURS = ("#0b6e99", "#c2410c", "#15803d", "#8b2fd6", "#be185d", "#8a5a00", "#0f766e", "#4f46e5", "#7f1d1d", "#767f79")
@@ -155,8 +154,7 @@ def run(arguments: Sequence[str] | None) -> None:
     places = embed(np.stack([one.features for one in found]), study.settings.experiments()[0].seed)
     right = sum(one.annotated == one.predicted for one in found)
     print(f"{len(found)} objects found, {right} of them with their annotated class")
-    write_own(study.out / "tsne.csv", objects_csv(found, places))
-    print(f"Written: {study.out / 'tsne.csv'}")
+    save_csv(objects_csv(found, places), study.out / "tsne.csv")
     plot(found, places, study.settings.classes, study.out / "tsne.png")
 
 

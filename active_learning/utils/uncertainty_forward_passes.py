@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,7 @@ if __name__ == "__main__":
 
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import csv_text
-from active_learning.system.written_files import write_own
-from active_learning.utils.study import Study, open_study, save_figure, study_parser
+from active_learning.utils.study import Study, at_least, open_study, save_csv, save_figure, study_parser
 
 if TYPE_CHECKING:
     from active_learning.sampling.observations import ForwardPasses
@@ -151,17 +151,15 @@ def plot(found: Sequence[Settling], rows: Sequence[Sequence[float]], used: int, 
 
 def run(arguments: Sequence[str] | None) -> None:
     parser = study_parser("How the certainty of each object settles as the number of passes grows.", images=20)
-    parser.add_argument("--passes", type=int, default=500, metavar="T", help="2 or more (default 500)")
+    parser.add_argument("--passes", type=partial(at_least, 2), default=500, metavar="T", help="2 or more (default 500)")
     parsed = parser.parse_intermixed_args(arguments)
-    if parsed.passes < 2 or parsed.images < 1:
-        parser.error("--passes must be at least 2, --images at least 1")
     study = open_study(parsed)
     found = settle_images(study, parsed.passes)
     rows = summary(found)
     print(tabulate(rows, headers=HEADERS, floatfmt=("g", "g", ".4f", ".4f", ".4f", ".3f")))
-    write_own(study.out / "forward_passes.csv", objects_csv(found))
+    save_csv(objects_csv(found), study.out / "forward_passes.csv")
     lines = ([f"{value:g}" for value in row] for row in rows)
-    write_own(study.out / "forward_passes_summary.csv", csv_text([HEADERS, *lines]))
+    save_csv(csv_text([HEADERS, *lines]), study.out / "forward_passes_summary.csv")
     plot(found, rows, study.settings.mcd_iterations[0], study.out / "forward_passes.png")
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ import torch
 import yaml
 
 from active_learning.annotations import Annotation, Instance, Part, labelme
+from active_learning.errors import MaskALError
 from active_learning.run.state import LoopScores, RunState
 from benchmarks import savings, savings_data, savings_runs
 from benchmarks.gains import RANDOM_SAMPLES, read_rows
@@ -181,21 +183,40 @@ def test_further_strategies_have_fewer_seeds() -> None:
     assert {run.strategy for run in runs_of_seed(5, strategies)} == {"random", *PRIMARY}
 
 
+def test_a_csv_of_other_columns_is_not_added_to(study: Study) -> None:
+    results_of(study)
+    with pytest.raises(MaskALError, match="has other columns than "):
+        Results(study.out.parent / "savings_made_up.csv", [*COLUMNS[:-2], "status", "seconds"])
+
+
+def test_seconds_are_those_of_all_starts(study: Study, use: Callable[..., Program], monkeypatch) -> None:
+    clock = iter([0.0, 100.0, 200.0, 250.0])
+    monkeypatch.setattr(savings_runs, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    use(130)
+    with pytest.raises(SystemExit):
+        run_one(study, Run("random", 0), Path("images.txt"))
+    use()
+    assert run_one(study, Run("random", 0), Path("images.txt"))[-1]["seconds"] == "150.0"
+    assert not list((study.out / "settings").glob("*.seconds"))
+
+
 def test_the_probe_has_a_line_a_training_and_goes_on(study: Study, use: Callable[..., Program], tmp_path: Path) -> None:
-    use(0, 0, 130)
+    use(0, 1, 0, 130)
     path = tmp_path / "savings_probe.csv"
     with pytest.raises(SystemExit):
         probe(study, path, [4, 9], [1, 2], range(1))
+    assert [row["status"] for row in read_rows(path)] == ["done", "failed: exit code 1", "done"]
     went_on = use()
     probe(study, path, [4, 9], [1, 2], range(1))
-    rows = read_rows(path)
+    assert went_on.runs[0].startswith("probe_4_") and len(went_on.runs) == 2
+    done = (row for row in read_rows(path) if row["status"] == "done")
+    rows = sorted(done, key=lambda row: (row["images"], row["iterations"]))
     assert [(row["images"], row["iterations"]) for row in rows] == [("4", "1"), ("4", "2"), ("9", "1"), ("9", "2")]
-    assert len(went_on.runs) == 2
     assert float(rows[0]["loss_third_quarter"]) > float(rows[0]["loss_last_quarter"])
     assert all("random" in str(path) for path in (study.out / "results").glob("*/*"))
     larger = replace(study, settings={**study.settings, "image_max_size": 64})
     probe(larger, path, [4], [1], range(1))
-    assert [row["image_size"] for row in read_rows(path)] == ["32"] * 4 + ["64"]
+    assert [row["image_size"] for row in read_rows(path)] == ["32"] * 5 + ["64"]
 
 
 def test_photographs_are_split_as_their_file_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

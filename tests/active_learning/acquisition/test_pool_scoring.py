@@ -114,12 +114,14 @@ def test_a_half_written_line_is_cut(file: Path, whole: bytes):
         own.with_name("kept").replace(own)
 
 
-def test_a_finished_pool_is_not_scored_again(file: Path, whole: bytes):
+def test_a_finished_pool_is_not_scored_again(file: Path, whole: bytes, caplog: pytest.LogCaptureFixture):
     score(Network(), file)
     again = Network()
-    score(again, file)
+    with caplog.at_level("INFO"):
+        score(again, file)
     assert again.seen == []
     assert file.read_bytes() == whole
+    assert f"{len(NAMES)} of them have been looked at before" in caplog.text
 
 
 def test_other_settings_score_again(file: Path, caplog: pytest.LogCaptureFixture):

@@ -38,9 +38,11 @@ def test_the_whole_and_the_parts_are_read(path: Path, make_record):
     begin_part(part(path, 11), CONDITIONS)
     add(part(path, 11), make_record("b.png"), make_record("half"), end="")
     assert list(read_records(path)) == ["a.png", "b.png"]
+    copy = path.with_name(f"{path.name}.part0 (copy)")
+    copy.write_bytes(b"a person's")
     write_records(path, CONDITIONS, read_records(path).values())
     remove_parts(path)
-    assert [file.name for file in path.parent.iterdir()] == ["pool.jsonl"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["pool.jsonl", copy.name]
     assert list(read_records(path)) == ["a.png", "b.png"]
 
 

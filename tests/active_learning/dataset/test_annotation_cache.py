@@ -120,8 +120,7 @@ def test_warnings_of_a_file_are_few(train, add_image, annotate):
     lines = [{"label": "healthy", "points": [[1, 1], [5, 5]], "shape_type": "line"}] * 50
     good = {"label": "healthy", "points": [[2, 3], [12, 3], [12, 13]], "shape_type": "polygon"}
     path, cache = annotate("a.json", shapes=[good, *lines]), AnnotationCache(train, ["healthy"])
-    *first, last = cache.warnings(path, "a.jpg")
+    *first, last = cache.read(path, "a.jpg").warnings
     assert (len(first), last) == (annotation_cache.MOST_WARNINGS, f"{path}: 30 more warnings")
     annotate("a.json", shapes=lines)
     assert "no object is left of a.jpg" in cache.fault(path, "a.jpg")
-    assert cache.warnings(path, "a.jpg") == ()

@@ -7,6 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from active_learning.errors import MaskALError
+from active_learning.network import image_batches
 from active_learning.network.image_batches import (
     WAITING_BATCHES,
     ImageInput,
@@ -32,6 +34,16 @@ def test_images_come_in_order_and_faults_beside_them(make_cfg, tmp_path, workers
         expected = read_input(tmp_path / one.name, cfg)
         assert torch.equal(one.content["image"], expected["image"])
         assert one.content["height"] == expected["height"]
+
+
+@pytest.mark.parametrize("error", [OSError(12, "Cannot allocate memory"), RuntimeError("worker (pid 7) was killed")])
+def test_processes_that_cannot_be_started_are_named(make_cfg, tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(image_batches.DataLoader, "__iter__", fail)
+    with pytest.raises(MaskALError, match=rf"{tmp_path}: images could not be loaded .*; lower num_workers \(1\)"):
+        list(read_images(tmp_path, ["a.png"], make_cfg(num_workers=2)))
 
 
 def test_no_image_needs_no_process(make_cfg, tmp_path):

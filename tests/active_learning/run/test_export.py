@@ -42,8 +42,8 @@ def test_the_newest_network_of_a_run(request_of):
 
 def test_given_weights(request_of):
     assert request_of("--config", "maskAL.yaml", "--weights", "other.pth").weights == "other.pth"
-    export = request_of("--weights", "other.pth", "--network_config", "own.yaml", "--classes", "x", "é: y")
-    assert (export.settings.network_config, list(export.settings.classes)) == ("own.yaml", ["x", "é: y"])
+    export = request_of("--weights", "other.pth", "--network_config", "own.yaml", "--classes", "x", "é: y", "🥦")
+    assert (export.settings.network_config, list(export.settings.classes)) == ("own.yaml", ["x", "é: y", "🥦"])
 
 
 def test_published_weights(request_of):

@@ -88,7 +88,7 @@ def test_tiles_have_the_pixels_of_the_image(tmp_path: Path, kind: str, image_for
     expected = read_image(str(path), format=image_format)
     with ImageTiles(path, image_format) as image:
         assert (image.height, image.width) == expected.shape[:2]
-        assert image.in_parts or kind in WHOLE
+        assert image._parts or kind in WHOLE
         for tile in (*tiles_of(image.height, image.width, 50, 0.2), Tile(3, 5, 20), Tile(0, 0, 200)):
             x0, y0, x1, y1 = tile.bounds(image.height, image.width)
             found = image.read(tile, FILL)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -15,7 +18,9 @@ from active_learning.run.state import RunState
 from active_learning.run.weights import newest_weights
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
-from active_learning.utils.study import evenly, open_study, save_figure, study_parser
+from active_learning.system.written_files import only_writer
+from active_learning.utils import tsne, uncertainty_forward_passes
+from active_learning.utils.study import evenly, open_study, save_csv, save_figure, study_parser
 from tests.active_learning.conftest import write_weights
 
 
@@ -71,6 +76,26 @@ def test_a_run_is_studied_with_the_classes_of_its_training(settings: Settings, t
         open_study(study_parser("", images=1).parse_intermixed_args(given))
     assert not (tmp_path / "study").exists()
     open_study(study_parser("", images=1).parse_intermixed_args([*given, "--weights", str(files.best_model(0))]))
+
+
+@pytest.mark.parametrize(
+    ("program", "option"),
+    [(tsne, "--images 0"), (uncertainty_forward_passes, "--images -1"), (uncertainty_forward_passes, "--passes 1")],
+)
+def test_numbers_that_are_too_small(program: ModuleType, option: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        program.main(["--config", "settings.yaml", *option.split()])
+    assert f"argument {option.split()[0]}: '{option.split()[1]}' must be a whole number" in capsys.readouterr().err
+
+
+def test_tables_wait_for_another_program_as_figures_do(tmp_path: Path):
+    with ThreadPoolExecutor(1) as pool:
+        with only_writer(tmp_path):
+            written = pool.submit(save_csv, "a\n", tmp_path / "tsne.csv")
+            time.sleep(0.3)
+            assert not (tmp_path / "tsne.csv").exists()
+        written.result(timeout=20)
+    assert (tmp_path / "tsne.csv").read_text(encoding="utf-8") == "a\n"
 
 
 def test_a_persons_figure_is_kept(tmp_path: Path):
