@@ -22,6 +22,7 @@ from active_learning.sampling.pool import Pool
 from active_learning.sampling.pool_record import PoolRecord, record_of
 from active_learning.sampling.strategies import STRATEGIES, Strategy, choose_images
 from active_learning.settings import Experiment, Settings
+from active_learning.system.files import file_stamp
 from active_learning.system.log import logger
 from active_learning.system.processes import ranks, run_on_all_ranks
 from active_learning.system.wording import counted
@@ -205,7 +206,8 @@ def score_images(
 
     def score(image: ImageInput) -> PoolRecord:
         found = sampler.forward_passes(image.name, image.content)
-        return record_of(image.name, found, certainty_of(found.passes, iou_threshold=iou_threshold, mode=mode))
+        certainty = certainty_of(found.passes, iou_threshold=iou_threshold, mode=mode)
+        return record_of(image.name, found, certainty, file_stamp(folder / image.name))
 
     return score_pool(
         images,
@@ -213,5 +215,6 @@ def score_images(
         score,
         records_file=records_file,
         conditions={**sampler.conditions, "iou_threshold": iou_threshold, "mode": mode},
+        is_current=lambda record: not record.stamp or record.stamp == file_stamp(folder / record.name),  # earlier: none
         ranks=ranks(),
     )

@@ -18,6 +18,7 @@ from active_learning.sampling.pool_record import PoolRecord
 from active_learning.system.files import write_errors_named
 from active_learning.system.processes import Ranks
 from active_learning.system.progress import progress
+from active_learning.system.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def score_pool(
     *,
     records_file: Path,
     conditions: Conditions,
+    is_current: Callable[[PoolRecord], bool] = lambda record: True,
     ranks: Ranks | None = None,
 ) -> dict[str, PoolRecord]:
     """The record of each image, in the order of `images`, in every rank; they also stand in `records_file`.
@@ -40,15 +42,14 @@ def score_pool(
         read: names of images -> each image or its fault, in that order (network/image_batches.py).
         score: an image -> its record, by forward passes.
         conditions: what the values depend on beside the weights; records made under others are not used.
+        is_current: whether a record that stands there is of the file that is there now.
 
     Raises:
         MaskALError: `records_file` cannot be continued.
     """
     ranks = ranks or Ranks()
-    known = _continue(records_file, conditions, ranks)
+    known = _continue(records_file, conditions, is_current, ranks)
     left = [name for name in images if name not in known]
-    if ranks.rank == 0 and len(left) < len(images):
-        logger.info("%d of them have been looked at before", len(images) - len(left))
     share = left[ranks.rank :: ranks.count]
     own = record_files.part(records_file, ranks.rank)
     record_files.begin_part(own, conditions)
@@ -80,12 +81,21 @@ def _scored(
         return UnreadableImage(image.name, str(error))
 
 
-def _continue(records_file: Path, conditions: Conditions, ranks: Ranks) -> dict[str, PoolRecord]:
+def _continue(
+    records_file: Path, conditions: Conditions, is_current: Callable[[PoolRecord], bool], ranks: Ranks
+) -> dict[str, PoolRecord]:
     """What any rank finds on its disk; all read before one writes."""
-    found = ranks.gather(record_files.read_matching(records_file, conditions))
-    if ranks.rank == 0 and any(others for _, others in found):
+    records, has_others = record_files.read_matching(records_file, conditions)
+    current = {name: record for name, record in records.items() if is_current(record)}
+    found = ranks.gather((current, has_others, len(records) - len(current)))
+    if ranks.rank == 0 and any(others for _, others, _ in found):
         logger.info("The settings have changed since the pool was scored: it is scored again")
-    return {name: record for records, _ in found for name, record in records.items()}
+    if ranks.rank == 0 and (replaced := max(count for *_, count in found)):
+        logger.info("%s replaced or removed since the pool was scored", counted(replaced, "image"))
+    known = {name: record for records, *_ in found for name, record in records.items()}
+    if ranks.rank == 0 and known:
+        logger.info("%s looked at before", counted(len(known), "image"))
+    return known
 
 
 def _gathered(

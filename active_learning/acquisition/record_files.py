@@ -18,10 +18,19 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from active_learning.errors import MaskALError
-from active_learning.run.recorded import ROUNDING, CountFromOne, Finite, ImageName, Share, ShareOrNan, first_mistake
+from active_learning.run.recorded import (
+    ROUNDING,
+    CountFromOne,
+    Finite,
+    ImageName,
+    RecordedText,
+    Share,
+    ShareOrNan,
+    first_mistake,
+)
 from active_learning.sampling.pool_record import FEATURE_TYPE, ObjectRecord, PoolRecord
 from active_learning.settings.keys import short
 from active_learning.system.files import write_atomically, write_errors_named
@@ -59,6 +68,7 @@ class _Document(TypedDict):
     width: CountFromOne
     objects: list[_Object]
     features: Annotated[str, Strict()]
+    stamp: NotRequired[RecordedText]
 
 
 _DOCUMENT = TypeAdapter(_Document)
@@ -177,7 +187,7 @@ def to_line(record: PoolRecord) -> str:
         "objects": [asdict(one) for one in record.objects],
         "features": base64.b64encode(record.features.astype(FEATURE_TYPE).tobytes()).decode("ascii"),
     }
-    return json.dumps(document, ensure_ascii=False)
+    return json.dumps({**document, "stamp": record.stamp} if record.stamp else document, ensure_ascii=False)
 
 
 def from_line(line: str) -> PoolRecord:
@@ -190,7 +200,8 @@ def from_line(line: str) -> PoolRecord:
         raise ValueError("it is no record of an image") from error
     features = _features(document["features"])
     objects = tuple(ObjectRecord(**one) for one in document["objects"])
-    return PoolRecord(document["name"], document["value"], document["height"], document["width"], objects, features)
+    size, stamp = (document["height"], document["width"]), document.get("stamp", "")
+    return PoolRecord(document["name"], document["value"], *size, objects, features, stamp)
 
 
 def _features(text: str) -> npt.NDArray[np.float32]:

@@ -35,7 +35,10 @@ class ObjectRecord(CertaintyParts):
 
 @dataclass(frozen=True, eq=False)
 class PoolRecord:
-    """An image: `value` is its certainty, NaN without a detection; `features` (C,) are ForwardPasses.features."""
+    """An image: `value` is its certainty, NaN without a detection; `features` (C,) are ForwardPasses.features.
+
+    `stamp` tells the file that was looked at from another that takes its name; empty where nobody asks.
+    """
 
     name: str
     value: float
@@ -43,13 +46,14 @@ class PoolRecord:
     width: int
     objects: tuple[ObjectRecord, ...]
     features: npt.NDArray[np.float32]
+    stamp: str = ""
 
 
-def record_of(name: str, forward_passes: ForwardPasses, certainty: ImageCertainty) -> PoolRecord:
+def record_of(name: str, forward_passes: ForwardPasses, certainty: ImageCertainty, stamp: str = "") -> PoolRecord:
     """Values rounded as in a file, so that a continued run chooses as an uninterrupted one."""
     height, width = forward_passes.image_height, forward_passes.image_width
     objects = tuple(_object_record(observation) for observation in certainty.observations)
-    return PoolRecord(name, certainty.value, height, width, objects, rounded(forward_passes.features))
+    return PoolRecord(name, certainty.value, height, width, objects, rounded(forward_passes.features), stamp)
 
 
 def _object_record(observation: Observation) -> ObjectRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 from active_learning.errors import MaskALError
 
 DRAFT = ".maskal-draft"  # only this package makes files of that suffix
+READ_BYTES = 1 << 20
 LONGEST_NAME = 255  # bytes of a file's name, on most disks
 
 
@@ -105,6 +107,18 @@ def copy_atomically(source: Path, target: Path) -> None:
     """Copies a file over what stands at the target; makes the folder."""
     with draft_of(target) as draft:
         shutil.copy2(source, draft)
+
+
+def file_stamp(path: Path) -> str:
+    """A digest of the content, which tells a file from another that takes its name; "" where it cannot be read."""
+    digest = hashlib.blake2b(digest_size=10)
+    try:
+        with path.open("rb") as stream:
+            while part := stream.read(READ_BYTES):
+                digest.update(part)
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
 def folder_aside(folder: Path) -> Path:

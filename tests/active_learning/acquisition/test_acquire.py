@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from active_learning.acquisition import acquire
-from active_learning.acquisition.acquire import Acquisition
+from active_learning.acquisition.acquire import Acquisition, score_images
 from active_learning.errors import MaskALError
+from active_learning.network import mc_dropout, prediction
 from active_learning.run.output_files import output_files
+from active_learning.sampling.observations import ForwardPasses
 from active_learning.sampling.strategies import WEAK_DETECTIONS
 from active_learning.settings import Settings
 from active_learning.system.log import logger
@@ -150,3 +154,29 @@ def test_a_pool_of_damaged_images_is_as_good_as_empty(settings, scored, monkeypa
     chosen = choose(settings)
     assert chosen.certainty == {}
     assert chosen.why_none == "none of the 8 images that are left can be read (the log says why)"
+
+
+def test_an_image_that_takes_the_name_of_another_is_scored_anew(settings, tmp_path, monkeypatch):
+    looked_at = []
+
+    class Sampler:
+        conditions: Mapping[str, object] = {}
+
+        def __init__(self, *_, **__) -> None:
+            pass
+
+        def forward_passes(self, name: str, _: object) -> ForwardPasses:
+            looked_at.append(name)
+            return ForwardPasses(((),), np.zeros(2, np.float32), 30, 40)
+
+    monkeypatch.setattr(mc_dropout, "MonteCarloDropout", Sampler)
+    monkeypatch.setattr(prediction, "load_network", lambda *_: None)
+    cfg, names = get_cfg(), ["00.png", "01.png", "02.png"]
+    cfg.DATALOADER.NUM_WORKERS = 0
+    what = {"passes": 1, "seed": 0, "iou_threshold": 0.5, "mode": "mean", "records_file": tmp_path / "records.jsonl"}
+    score_images(cfg, Path("best.pth"), settings.traindir, names, **what)
+    (settings.traindir / "00.png").touch()
+    Image.new("RGB", (40, 30), "red").save(settings.traindir / "01.png")
+    looked_at.clear()
+    score_images(cfg, Path("best.pth"), settings.traindir, names, **what)
+    assert looked_at == ["01.png"]

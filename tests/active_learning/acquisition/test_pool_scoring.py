@@ -121,7 +121,17 @@ def test_a_finished_pool_is_not_scored_again(file: Path, whole: bytes, caplog: p
         score(again, file)
     assert again.seen == []
     assert file.read_bytes() == whole
-    assert f"{len(NAMES)} of them have been looked at before" in caplog.text
+    assert f"{len(NAMES)} images looked at before" in caplog.text
+
+
+def test_an_image_that_was_replaced_is_looked_at_again(file: Path, whole: bytes, caplog: pytest.LogCaptureFixture):
+    score(Network(), file)
+    again = Network()
+    with caplog.at_level("INFO"):
+        score(again, file, is_current=lambda record: record.name != NAMES[1])
+    assert again.seen == [NAMES[1]]
+    assert file.read_bytes() == whole
+    assert "1 image replaced or removed since the pool was scored" in caplog.text
 
 
 def test_other_settings_score_again(file: Path, caplog: pytest.LogCaptureFixture):

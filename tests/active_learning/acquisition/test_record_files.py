@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,13 @@ OBJECT_FIELDS = [
     *("size", "semantic", "mask", "box", "occurrence", "certainty"),
     *("mean_box", "probabilities", "entropy", "margin", "mutual_information"),
 ]
+
+
+@pytest.mark.parametrize("stamp", ["", "0a1b"])
+def test_a_stamp_is_kept_and_one_of_an_earlier_version_is_unknown(make_record, stamp: str):
+    line = to_line(replace(make_record("a.png", [0.5]), stamp=stamp))
+    assert ("stamp" in line) == bool(stamp)
+    assert from_line(line).stamp == stamp
 
 
 def test_a_line_is_plain_json_whose_fields_stay_as_they_are(make_record):
