@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
 from active_learning.annotations import FORMATS
+from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Settings
@@ -61,15 +62,20 @@ def read_request(given: argparse.Namespace) -> Request:
     project = given.supervisely_project or folder.parent / f"{folder.name}_supervisely"
     settings = Settings.model_validate({**values, "classes": classes})
     if FORMATS[given.export_format].needs_meta:
-        _refuse(list(_project_mistakes(project, folder)))
+        _refuse(list(_project_mistakes(project, folder, {**values, "classes": wanted})))
     return Request(given.img_dir, settings, wanted, given.batch_size, project)
 
 
-def _project_mistakes(project: Path, folder: Path) -> Iterator[str]:
+def _project_mistakes(project: Path, folder: Path, values: Mapping[str, Any]) -> Iterator[str]:
     if lies_in(project, folder):
         yield f"--supervisely_project: {project} lies in {folder}, among the images; give another folder"
     elif os.path.lexists(project) and not project.is_dir():
         yield f"--supervisely_project: {project} is no folder; give another one"
+    elif (meta := project / META_FILE).is_file():  # it is kept, and Supervisely refuses a class that it lacks
+        faults = meta_mistakes(SettingsKeys.model_validate({**values, "supervisely_meta_json": meta}))
+        for _, message in faults:
+            fault = message.removeprefix("supervisely_meta_json: ")
+            yield f"--supervisely_project: {fault}, then put its meta.json there: the project keeps the one it has"
 
 
 def _settings_values(given: argparse.Namespace, network: str, classes: Sequence[str]) -> dict[str, Any]:

@@ -107,10 +107,12 @@ def _fault(given: argparse.Namespace) -> str:
         return f"--out: {given.out} is a folder; coco is one json file"
     if given.to != COCO and given.out.exists() and not given.out.is_dir():
         return f"--out: {given.out} is a file; {given.to} is a folder"
-    if given.to != COCO and lies_in(given.out, given.in_dir) and not lies_in(given.in_dir, given.out):
+    beside = given.to == "labelme" and lies_in(given.in_dir, given.out)  # copies nothing where out is in_dir itself
+    if given.to != COCO and lies_in(given.out, given.in_dir) and not beside:
+        itself = f", or {given.in_dir} itself" if given.to == "labelme" else ""
         return (
             f"--out: {given.out} lies in {given.in_dir}, whose images would then be there twice; give a folder "
-            f"outside, or {given.in_dir} itself"
+            f"outside{itself}"
         )
     return ""
 

@@ -8,8 +8,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from active_learning.dataset.image_folder import IMAGE_SUFFIXES
 from active_learning.dataset.image_names import normalised
 
+_SUFFIXES = IMAGE_SUFFIXES | {
+    ".arw",
+    ".avif",
+    ".cr2",
+    ".dng",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".jfif",
+    ".nef",
+}  # or converted
 TOOL_FOLDERS = frozenset(["images", "Images", "img", "default"])  # tools put them before the names of images
 
 
@@ -74,7 +86,9 @@ class ImageIndex:
 
 
 def _stem(path: str) -> str:
-    return posixpath.splitext(path)[0]
+    """Without the suffix of an image: in plot_1.5m there is none."""
+    stem, suffix = posixpath.splitext(path)
+    return stem if suffix.lower() in _SUFFIXES else path
 
 
 def _nearest(images: Sequence[str], tail: str, place: str) -> Match:

@@ -170,7 +170,8 @@ def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_
             report.warn(f"{path}: is {kind_of_document(document)}; it is left as it is")
         return []
     named = codec.image_name(document) or key
-    names = [f"{codec.image_folder(document)}/{named}", named] if isinstance(codec, FolderTreeCodec) else [named]
+    inside = f"{codec.image_folder(document)}/{named}".lstrip("/") if isinstance(codec, FolderTreeCodec) else named
+    names = dict.fromkeys((inside, named))
     match = _in_twin_folder(place, named, index)
     return [_Claim(path, named, _first_match(match, names, place, index), _reader(root, path))]
 
@@ -198,7 +199,7 @@ def _in_twin_folder(place: str, key: str, index: ImageIndex) -> Match:
 
 def _first_match(match: Match, names: Iterable[str], place: str, index: ImageIndex) -> Match:
     for name in names:
-        match = match if match.images else index.find(name.lstrip("/"), place)
+        match = match if match.images else index.find(name, place)
     return match
 
 
@@ -214,7 +215,8 @@ def _claims_of_collection(
         return replace(collection.read(name, size=image_size(root / image)), image=image)
 
     place = path.parent.relative_to(root).as_posix()
-    matches = {name: _first_match(Match(), collection.paths_of(name), place, index) for name in collection.images}
+    inside = {name: [path.lstrip("/") for path in collection.paths_of(name)] for name in collection.images}
+    matches = {name: _first_match(Match(), paths, place, index) for name, paths in inside.items()}
     return [
         _Claim(path, name, _or_by_end(name, match, place, index), partial(read, name), is_one_of_many=True)
         for name, match in matches.items()

@@ -191,10 +191,10 @@ def find_annotations(
 
 
 def _related_files(filenames: Iterable[str], images: Iterable[str]) -> list[str]:
-    """The files of a folder that are named by number or share the stem of an image, be it as `<image name>.json`."""
-    stems = {_stem(image) for image in images}
+    """The files of a folder that are named by number, or after an image: its stem, its name, that in Supervisely."""
+    names = set(claimants(images))
     named = ((filename, _stem(normalised(filename))) for filename in filenames)
-    return [filename for filename, stem in named if stem in stems or _stem(stem) in stems or named_by_number(filename)]
+    return [filename for filename, stem in named if stem in names or _stem(stem) in names or named_by_number(filename)]
 
 
 def foreign_files(snapshot: FolderSnapshot, files: AnnotationFiles = ANNOTATION_FILES) -> list[Path]:

@@ -83,16 +83,37 @@ def images_to_copy(source: Path, target: Path) -> dict[str, Path]:
     """As `annotated_images`.
 
     Raises:
-        MaskALError: `source` holds no annotated image, or `target` another image of the same name: the annotation would
-            be put on that one.
+        MaskALError: `source` holds no annotated image, or `target` another image or mask of the same name: the
+            annotation would be put on that one.
     """
     pairs = annotated_images(source)
-    clashes = [name for name in pairs if (target / name).exists() and not same_content(source / name, target / name)]
-    if clashes:
-        raise MaskALError(
-            "\n".join(f"{target / name}: is another image than {source / name}; rename one of them" for name in clashes)
-        )
+    new = [file for file in pairs.values() if not os.path.lexists(target / file.relative_to(source))]
+    masks = [mask.relative_to(source.absolute()) for annotation in new for mask in _masks_of(annotation, source)]
+    faults = [
+        f"{target / name}: is another {kind} than {source / name}"
+        for kind, names in (("image", pairs), ("mask", masks))
+        for name in names
+        if _differ(source, target, name)
+    ]
+    if faults:
+        raise MaskALError("\n".join(f"{fault}; rename one of them" for fault in faults))
     return pairs
+
+
+def annotations_kept(source: Path, target: Path) -> list[str]:
+    """A line for each annotation of `target` that is used in the place of another one, in `source`."""
+    files = (file.relative_to(source) for file in annotated_images(source).values())
+    return [
+        f"{target / file}: is kept and used; {source / file} differs" for file in files if _differ(source, target, file)
+    ]
+
+
+def _differ(source: Path, target: Path, name: str | Path) -> bool:
+    return (target / name).exists() and not same_content(source / name, target / name)
+
+
+def _masks_of(annotation: Path, source: Path) -> list[Path]:
+    return [mask for mask in mask_files_of(annotation, within=source).values() if mask]
 
 
 def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
@@ -106,7 +127,7 @@ def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
     pairs = images_to_copy(source, target)
     for name, annotation in pairs.items():
         _copy_if_absent(source / name, target / name)
-        for mask in filter(None, mask_files_of(annotation, within=source).values()):
+        for mask in _masks_of(annotation, source):
             _copy_if_absent(mask, target / mask.relative_to(source.absolute()))
         _copy_if_absent(annotation, target / annotation.relative_to(source))
     return sorted(pairs)

@@ -8,6 +8,7 @@ from pathlib import Path
 from active_learning.dataset.initial_images import (
     Choose,
     InitialImages,
+    annotations_kept,
     check_size,
     choose_initial_images,
     copy_initial_train_dir,
@@ -31,6 +32,8 @@ def initial_images(data: RunData, seed: int, choose: Choose | None = None) -> li
     settings = data.settings
     if settings.use_initial_train_dir:
         data.refresh("train")
+        for line in annotations_kept(settings.initial_train_dir, settings.traindir):
+            logger.warning(line)
         return copy_initial_train_dir(settings.initial_train_dir, settings.traindir)
     images = data.images("train")
     if earlier := _earlier_run(settings):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from active_learning.dataset.tile_files import remove_tiles
-from active_learning.errors import SettingsError
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.run.output_files import TILES, OutputFiles, output_files
 from active_learning.settings import Settings
 from active_learning.settings.overlaps import start_weights_copy
@@ -191,9 +192,15 @@ def _move_aside(places: list[Path]) -> None:
     if not places:
         return
     folder = places[0].parent
-    aside = folder_aside(folder)
+    aside = folder_aside(folder.resolve())  # a link may lead to another drive
     for place in places:
-        place.rename(aside / place.name)
+        try:
+            place.rename(aside / place.name)
+        except OSError as error:
+            with suppress(OSError):
+                aside.rmdir()  # if nothing could be moved
+            reason = f"cannot be moved to {aside} ({error.strerror})"
+            raise MaskALError(f"{place}: {reason}; move it away yourself, or take another experiment_name") from error
     print(f"The earlier run is kept in {aside}")
-    if not any(folder.iterdir()):
+    if not folder.is_symlink() and not any(folder.iterdir()):
         folder.rmdir()

@@ -6,6 +6,7 @@ a name that nobody else knows (`taken`). A save that comes then makes another fi
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import shutil
@@ -198,9 +199,12 @@ def _put(mine: Path, target: Path) -> None:
 
 
 def _put_new(mine: Path, target: Path) -> None:
-    if mine.stat().st_dev == target.parent.stat().st_dev:
+    try:
         rename_new(mine, target)
         return
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # another drive, or the same one mounted twice
+            raise
     with draft_of_new(target) as draft:
         _copy_at_rest(mine, draft)
         with suppress(OSError):

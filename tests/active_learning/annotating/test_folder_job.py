@@ -107,6 +107,18 @@ def test_only_the_predicted_classes_must_be_in_the_project(request_of, tmp_path)
         request_of(words)
 
 
+def test_the_project_that_is_there_must_know_the_classes_too(request_of, tmp_path):
+    write_meta(tmp_path / "meta.json", ["a", "new"])
+    (tmp_path / "train_supervisely").mkdir()
+    write_meta(tmp_path / "train_supervisely" / "meta.json", ["a"])
+    words = PROJECT.removesuffix(" --supervisely_project")
+    assert request_of(words)
+    with pytest.raises(
+        SettingsError, match=r"train_supervisely.meta\.json: class 'new' is not .* put its meta.json there"
+    ):
+        request_of(words.replace("--classes a", "--classes a new"))
+
+
 def test_published_weights_are_fetched_by_their_address(request_of, monkeypatch):
     loaded = []
     monkeypatch.setattr(prediction, "load_network", lambda cfg, weights: loaded.append((cfg, weights)) or Model())

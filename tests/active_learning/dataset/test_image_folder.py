@@ -102,6 +102,13 @@ def test_what_is_left_of_a_shared_stem(train, annotate):
     assert pair_annotations(train, ["a.png"]) == {"a.png": path}
 
 
+@pytest.mark.parametrize("own", ["a.tif.png.json", "a.tif.json", "a.json"])
+def test_an_image_that_its_tool_has_as_png(train, annotate, own):
+    touch(train, "a.tif")
+    assert pair_annotations(train, find_images(train)) == {} and annotate(own, image="a.tif.png")
+    assert pair_annotations(train, find_images(train)) == {"a.tif": train / own}
+
+
 @pytest.mark.parametrize("named", ["b.png.png", "B.PNG.png", "x.png", ""])
 def test_a_name_that_is_the_stem_of_another(train, annotate, named):
     """As where a.png is also there as a.png.png: LabelMe's file of that is a.png.json."""

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from active_learning.annotations import read_annotation
-from active_learning.dataset.initial_images import choose_initial_images, copy_initial_train_dir, sample_initial_images
+from active_learning.dataset.initial_images import (
+    annotations_kept,
+    choose_initial_images,
+    copy_initial_train_dir,
+    sample_initial_images,
+)
 from active_learning.errors import MaskALError
 
 IMAGES = [f"{index:03d}.png" for index in range(50)]
@@ -80,6 +86,31 @@ def test_another_image_of_the_same_name_does_not_get_the_annotation(train, add_i
     with pytest.raises(MaskALError, match=r"target.a\.png: is another image than .*train.a\.png; rename one of them"):
         copy_initial_train_dir(train, target)
     assert [path.name for path in target.iterdir()] == ["a.png"]
+
+
+def test_annotations_that_are_kept_in_the_place_of_others_are_named(train, add_image, annotate, tmp_path):
+    for name in ("a.png", "b.png"):
+        add_image(name)
+        annotate(name.replace("png", "json"), image=name)
+    target = tmp_path / "target"
+    shutil.copytree(train, target)
+    assert annotations_kept(train, target) == []
+    (target / "b.json").write_text("a person's own", encoding="utf-8")
+    assert annotations_kept(train, target) == [f"{target / 'b.json'}: is kept and used; {train / 'b.json'} differs"]
+
+
+def test_another_mask_of_the_same_name_does_not_get_into_the_annotation(train, tmp_path, annotate_in_cvat):
+    (train / "a.png").write_bytes(b"image")
+    annotate_in_cvat("a.xml", "a.png")
+    target = tmp_path / "target"
+    copy_initial_train_dir(train, target)
+    (mask,) = (target / "Masks").iterdir()
+    mask.write_bytes(b"of another image")
+    assert copy_initial_train_dir(train, target) == ["a.png"], "the annotation there is used"
+    (target / "a.xml").unlink()
+    with pytest.raises(MaskALError, match="is another mask than .*; rename one of them"):
+        copy_initial_train_dir(train, target)
+    assert not (target / "a.xml").exists()
 
 
 def test_masks_of_cvat_are_copied_with_their_annotation(train, tmp_path, annotate_in_cvat):

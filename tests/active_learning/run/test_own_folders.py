@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from active_learning.errors import SettingsError
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.report.page import write_report
 from active_learning.run.checks import check_start
 from active_learning.run.output_files import OutputFiles, output_files, write_scores
@@ -146,6 +148,34 @@ def test_fresh_moves_nothing_that_is_not_its_own(settings: Settings, make: Calla
     before = contents(settings.weightsroot), contents(settings.resultsroot)
     start_over(settings)
     assert (contents(settings.weightsroot), contents(settings.resultsroot)) == before
+
+
+def test_fresh_moves_a_run_whose_folders_are_links(settings: Settings, tmp_path: Path):
+    ran(settings)
+    for root in (settings.weightsroot, settings.resultsroot):
+        place = tmp_path / "scratch" / root.name
+        place.parent.mkdir(exist_ok=True)
+        (root / "exp1").rename(place)
+        (root / "exp1").symlink_to(place, target_is_directory=True)
+    start_over(settings)
+    assert not files_of(settings).weights.exists()
+    assert [path.name for path in tmp_path.glob("scratch/*.bak-*/uncertainty/best_model_000.pth")] == [
+        "best_model_000.pth"
+    ]
+    assert all((root / "exp1").is_symlink() for root in (settings.weightsroot, settings.resultsroot))
+
+
+def test_a_run_that_cannot_be_moved_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    files = ran(settings)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(MaskALError, match=r"uncertainty: cannot be moved to .* \(Invalid cross-device link\); move it"):
+        start_over(settings)
+    monkeypatch.undo()
+    assert files.best_model(0).exists() and not list(settings.resultsroot.glob("exp1.bak-*"))
 
 
 @pytest.mark.parametrize("marked", [True, False], ids=["marked", "of a version without marks"])

@@ -5,6 +5,7 @@ The newest save is somewhere in the end, whole.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -57,7 +58,7 @@ def straight_into_it(path: Path) -> Callable[[], object]:
     return lambda: path.write_bytes(b"newest")
 
 
-@pytest.fixture(params=["one drive", "two drives", "without hard links"])
+@pytest.fixture(params=["one drive", "one drive, mounted twice", "two drives", "without hard links"])
 def folders(request, tmp_path, monkeypatch) -> Iterator[tuple[Path, Path]]:
     """Where the person saves, and the image folder."""
     (tmp_path / "train").mkdir()
@@ -67,6 +68,8 @@ def folders(request, tmp_path, monkeypatch) -> Iterator[tuple[Path, Path]]:
             raise PermissionError("not permitted")
 
         monkeypatch.setattr(os, "link", refuse)
+    if request.param == "one drive, mounted twice":
+        refuse_across(monkeypatch, tmp_path)
     if request.param != "two drives":
         (tmp_path / "annotate").mkdir()
         yield tmp_path / "annotate", tmp_path / "train"
@@ -76,6 +79,22 @@ def folders(request, tmp_path, monkeypatch) -> Iterator[tuple[Path, Path]]:
     other = Path(tempfile.mkdtemp(dir=OTHER_DRIVE))
     yield other, tmp_path / "train"
     shutil.rmtree(other)
+
+
+def refuse_across(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Links and renames between the folders below it fail, though they have one device."""
+
+    def within(work: Callable[..., object]) -> Callable[..., object]:
+        def checked(source: object, target: object, *rest: object, **options: object) -> object:
+            if len({Path(str(path)).relative_to(folder).parts[0] for path in (source, target)}) > 1:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            return work(source, target, *rest, **options)
+
+        return checked
+
+    monkeypatch.setattr(os, "link", within(os.link))
+    monkeypatch.setattr(os, "rename", within(os.rename))
+    monkeypatch.setattr(Path, "rename", within(Path.rename))
 
 
 def collect(source: Path, target: Path) -> None:
