@@ -26,6 +26,7 @@ OUTSIDE: dict[str, set[str]] = {
     "docker": {"build", "run"},
     "git": {"clone", "config", "pull"},
     "labelme": set(),
+    "mkdir": set(),
     "mypy": set(),
     "nvidia-smi": set(),
     "pip": {"install", "uninstall", "wheel"},
