@@ -110,5 +110,7 @@ def picture_of(model_input: Mapping[str, Any], cfg: CfgNode) -> npt.NDArray[np.u
 def detect(model: nn.Module, model_input: Mapping[str, Any]) -> Instances:
     """Detections in the image of `read_input` in order of falling score, in pixels of the file: pred_boxes, scores,
     pred_classes, pred_masks (n, H, W) bool, softmaxes (n, K)."""
-    found: Instances = model.eval()([model_input])[0]["instances"]
+    if model.training:
+        model.eval()
+    found: Instances = model([model_input])[0]["instances"]
     return found

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,9 @@ class ResumePoint(HookBase):
             except (*UNREADABLE, TypeError, IndexError) as error:
                 self.damaged = True
                 logger.warning("%s: this checkpoint is damaged (%s); the one before is used", point, first_line(error))
+                if comm.is_main_process():  # else it would count among the newest, and push out those that follow
+                    with suppress(OSError):
+                        point.rename(point.with_suffix(".damaged"))
                 continue
             return True
         if self.damaged:

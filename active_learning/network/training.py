@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from fvcore.common.param_scheduler import ExponentialParamScheduler
@@ -169,6 +170,14 @@ class MaskALTrainer(DefaultTrainer):
         """Those that the config names. Raises MaskALError where they cannot be read, or are of another network."""
         with backbone_filled(self.checkpointer.model, self.cfg.MODEL.WEIGHTS):
             self.resume_or_load(resume=False)
+
+    def train(self) -> Mapping[str, Any] | None:  # type: ignore[override]
+        """A loss that a GPU reports late, and not to `run_step`, is explained, too: without the images at hand then."""
+        try:
+            return super().train()
+        except FloatingPointError:
+            with failures_explained(self.cfg, None, training=True):
+                raise
 
     def run_step(self) -> None:
         with failures_explained(self.cfg, self.data_loader, training=True):

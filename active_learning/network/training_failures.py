@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from active_learning.errors import MaskALError, first_line
@@ -19,8 +19,8 @@ GO_ON = "Then start again: the run goes on"
 
 
 @contextmanager
-def failures_explained(cfg: CfgNode, loader: NamingLoader, *, training: bool) -> Iterator[None]:
-    """Raises MaskALError, which names the images of the loader's last batch, for whatever fails inside it.
+def failures_explained(cfg: CfgNode, loader: NamingLoader | None, *, training: bool) -> Iterator[None]:
+    """Raises MaskALError, which names the images of the loader's last batch, if any, for whatever fails inside it.
 
     Failures of the disk pass: they have a report of their own (system/disk_space.py).
     """
@@ -30,26 +30,27 @@ def failures_explained(cfg: CfgNode, loader: NamingLoader, *, training: bool) ->
         raise
     except FloatingPointError as error:
         raise MaskALError(
-            f"{error}{_at(loader.images)}. In MaskAL's settings: lower learning_rate ({cfg.SOLVER.BASE_LR:g}) or raise "
+            f"{error}{_at(loader)}. In MaskAL's settings: lower learning_rate ({cfg.SOLVER.BASE_LR:g}) or raise "
             f"warmup_iterations ({cfg.SOLVER.WARMUP_ITERS})"
         ) from error
     except Exception as error:
         what = "training" if training else "evaluation"
         if remedy := _resource_failure(error, cfg, training):
             raise MaskALError(
-                f"{remedy[0]} in {what}{_at(loader.images)}. In MaskAL's settings: {remedy[1]}. {GO_ON} with this "
+                f"{remedy[0]} in {what}{_at(loader)}. In MaskAL's settings: {remedy[1]}. {GO_ON} with this "
                 f"loop's {what}. PyTorch says: {first_line(error)}"
             ) from error
         log_traceback(error)
         if isinstance(error, RuntimeError) and (failure := gpu_failure(error)):
-            raise MaskALError(f"The GPU failed in {what}{_at(loader.images)}: {failure}. {GO_ON}") from error
+            raise MaskALError(f"The GPU failed in {what}{_at(loader)}: {failure}. {GO_ON}") from error
         raise MaskALError(
-            f"{what} failed{_at(loader.images)}: {type(error).__name__}: {first_line(error)}. The log file has the "
-            f"details. {'Replace these images, or annotate them again. ' if loader.images else ''}{GO_ON}"
+            f"{what} failed{_at(loader)}: {type(error).__name__}: {first_line(error)}. The log file has the "
+            f"details. {'Replace these images, or annotate them again. ' if _at(loader) else ''}{GO_ON}"
         ) from error
 
 
-def _at(images: Sequence[str]) -> str:
+def _at(loader: NamingLoader | None) -> str:
+    images = [] if loader is None else loader.images
     return f" at {'the images ' if len(images) > 1 else ''}{and_more(images, NAMES_SHOWN)}" if images else ""
 
 

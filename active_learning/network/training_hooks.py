@@ -64,6 +64,10 @@ class KeepBest(hooks.EvalHook):
         text = "Iteration %d: mask AP on the validation images %.1f (best %.1f)%s"
         logger.info(text, done, shown, self.best_ap, kept)
 
+    def after_train(self) -> None:
+        super().after_train()
+        self._validation = None  # its processes and annotations are not needed any more
+
     def state_dict(self) -> dict[str, Any]:
         return {"best_ap": self.best_ap, "measured_on": self.measured_on}
 
@@ -80,6 +84,8 @@ class KeepPeriodically(hooks.PeriodicCheckpointer):
     trainer: DefaultTrainer
 
     def after_step(self) -> None:
+        if (done := self.trainer.iter + 1) % self.period == 0 or done == self.trainer.max_iter:
+            self.trainer.storage.settle()  # what a GPU reports late is no failure of the disk
         with write_failure_explained(Path(self.trainer.cfg.OUTPUT_DIR) / "model.pth"):
             super().after_step()
 
@@ -91,7 +97,9 @@ class LossTrend(HookBase):
     """
 
     def after_train(self) -> None:
-        history = self.trainer.storage.histories().get("total_loss")  # none, where the training failed at once
+        if self.trainer.iter < self.trainer.max_iter:  # it was stopped, or failed
+            return
+        history = self.trainer.storage.histories().get("total_loss")  # none in a training of no iterations
         losses = [loss for loss, _ in history.values()] if history else []
         if fall := still_falling(losses):
             logger.warning(

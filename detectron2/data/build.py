@@ -93,7 +93,8 @@ def get_detection_dataset_dicts(
     if not dataset_dicts:
         raise InputError(f"no image of {', '.join(names)} has an annotated object")
     class_names = MetadataCatalog.get(names[0]).get("thing_classes")
-    if annotated and check_consistency and class_names is not None:
+    all_know = all(MetadataCatalog.get(name).get("thing_classes") is not None for name in names)
+    if annotated and check_consistency and all_know:
         check_metadata_consistency("thing_classes", names)
         print_instances_class_histogram(dataset_dicts, class_names)
     return dataset_dicts

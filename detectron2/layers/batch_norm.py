@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import BatchNorm2d
+from typing_extensions import Self
 
 from detectron2.layers.derived import Derived
 from detectron2.utils import comm
@@ -35,6 +36,11 @@ class FrozenBatchNorm2d(nn.Module):
         # the variance plus eps is one: a fresh layer is the identity
         self.register_buffer("running_var", torch.ones(num_features) - eps)
         self._folded: Derived[tuple[Tensor, Tensor]] = Derived()
+
+    def train(self, mode: bool = True) -> Self:
+        """As of Conv2d."""
+        self._folded.forget()
+        return super().train(mode)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """What each channel is multiplied by, and what is then added, both (C,); calculated once for given buffers."""

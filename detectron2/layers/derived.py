@@ -14,8 +14,8 @@ T = TypeVar("T")
 class Derived(Generic[T]):
     """A value calculated from tensors without gradients, kept until one of them is replaced or changed in place.
 
-    A change in place through `Tensor.data` is not seen, as by autograd. Copies and pickles of an object of this class
-    are empty.
+    A change in place through `Tensor.data` is not seen, as by autograd: `forget` first. Copies and pickles of an object
+    of this class are empty.
     """
 
     def __init__(self) -> None:
@@ -24,6 +24,9 @@ class Derived(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Derived, ()
+
+    def forget(self) -> None:
+        self._kept = None
 
     def get(self, sources: Sequence[Tensor], calculate: Callable[[], T], *options: Any) -> T:
         """`calculate()`, which depends on nothing but `sources` and, by their values, `options`."""

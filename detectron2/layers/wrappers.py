@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Linear
 from torch.nn.functional import interpolate
+from typing_extensions import Self
 
 from detectron2.layers.batch_norm import constant_scale_and_shift
 from detectron2.layers.cpu import winograd
@@ -43,6 +44,12 @@ class Conv2d(nn.Conv2d):
         self.activation = activation
         self._constants: Derived[tuple[Tensor, Tensor]] = Derived()
         self._cast_shift: Derived[Tensor] = Derived()
+
+    def train(self, mode: bool = True) -> Self:
+        """Also where nothing changes: weights may have been set through `Tensor.data`, which nothing else tells."""
+        self._constants.forget()
+        self._cast_shift.forget()
+        return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         synced = self.training and isinstance(self.norm, nn.SyncBatchNorm) and comm.get_world_size() > 1

@@ -70,22 +70,32 @@ def load_coco_json(
         contiguous_id = None if dataset_name is None else _set_class_metadata(content, dataset_name)
         keys = ("iscrowd", "bbox", "category_id", *(extra_annotation_keys or ()))
         annotations = {id_: [_annotation(a, keys, contiguous_id) for a in found] for id_, found in by_image.items()}
+        records, dropped = _records(content["images"], annotations, image_root)
     except json.JSONDecodeError as error:
         raise ValueError(f"{json_file}: not a json file: {error}") from error
     except ValueError as error:
         raise ValueError(f"{json_file}: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{json_file}: not in COCO format: {type(error).__name__}: {error}") from error
+    if dropped:
+        logger.warning("%s: left out %d annotations without a polygon of 3 points or more", json_file, dropped)
+    logger.info("Loaded %d images in COCO format from %s", len(records), json_file)
+    return records
+
+
+def _records(
+    images: Sequence[dict], annotations: dict[Any, list[dict]], image_root: PathLike
+) -> tuple[list[dict], int]:
+    """Of each image, ordered by id; and how many annotations without a polygon of 3 points were left out."""
     records, dropped = [], 0
-    for image in sorted(content["images"], key=lambda image: image["id"]):
+    for image in sorted(images, key=lambda image: image["id"]):
         kept = [annotation for annotation in annotations[image["id"]] if annotation.get("segmentation", True)]
         dropped += len(annotations[image["id"]]) - len(kept)
         # Not pathlib: the root may be a web address, whose double slash it would lose.
         file_name = os.path.join(image_root, image["file_name"])  # noqa: PTH118
         size = {"height": image["height"], "width": image["width"]}
         records.append({"file_name": file_name, **size, "image_id": image["id"], "annotations": kept})
-    if dropped:
-        logger.warning("%s: left out %d annotations without a polygon of 3 points or more", json_file, dropped)
-    logger.info("Loaded %d images in COCO format from %s", len(records), json_file)
-    return records
+    return records, dropped
 
 
 def _set_class_metadata(content: dict, dataset_name: str) -> dict[int, int]:

@@ -333,6 +333,36 @@ def test_interrupted_training_equals_an_uninterrupted_one(
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
+def test_what_a_gpu_reports_late_is_explained(make_training, validation_scores, monkeypatch):
+    """Its losses are fetched while later iterations go on, as by a hook."""
+    cfg, arguments = make_training()
+    validation_scores(1.0, 1.0)
+    error = FloatingPointError("the loss became nan in iteration 1")
+    monkeypatch.setattr(training_hooks.ProgressBar, "after_step", lambda self: (_ for _ in ()).throw(error))
+    with pytest.raises(
+        MaskALError, match=r"^the loss became nan in iteration 1\. In MaskAL's settings: lower learning_rate"
+    ):
+        train(cfg, **arguments)
+
+
+def test_checkpoints_after_damaged_ones_are_kept(make_training, validation_scores, tmp_path, monkeypatch):
+    cfg, arguments = make_training(train_iterations_base=8)
+    validation_scores(*[1.0] * 20)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(7, patch)
+        with pytest.raises(InterruptedByTestError):
+            train(cfg, **arguments)
+    for point in (tmp_path / "out" / "resume").glob("*.pth"):
+        point.write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(5, patch)
+        with pytest.raises(InterruptedByTestError):
+            train(cfg, **arguments)
+    steps = count_steps(monkeypatch)
+    train(cfg, **arguments)
+    assert steps == [4, 5, 6, 7]
+
+
 def test_another_training_does_not_take_up_the_resume_point(make_training, validation_scores):
     cfg, arguments = make_training(train_iterations_base=6)
     validation_scores(*[1.0] * 9)

@@ -50,14 +50,14 @@ def test_whether_a_loss_still_falls(values, falls):
     assert (still_falling(values) is not None) is falls
 
 
-@pytest.mark.parametrize(("last", "warned"), [(0.5, True), (1.0, False)])
-def test_a_training_that_was_too_short_is_warned_of(caplog, monkeypatch, last, warned):
+@pytest.mark.parametrize(("last", "done", "warned"), [(0.5, 100, True), (1.0, 100, False), (0.5, 99, False)])
+def test_a_training_that_was_too_short_is_warned_of(caplog, monkeypatch, last, done, warned):
     monkeypatch.setattr(logger, "propagate", True)
     with EventStorage(0) as storage:
         for loss in [1.0] * 75 + [last] * 25:
             storage.put_scalar("total_loss", loss)
         trend = LossTrend()
-        trend.trainer = SimpleNamespace(storage=storage)
+        trend.trainer = SimpleNamespace(storage=storage, iter=done, max_iter=100)
         with caplog.at_level(logging.WARNING):
             trend.after_train()
     assert ("still falling when the training ended (1.000 in its third quarter, 0.500" in caplog.text) is warned
