@@ -17,7 +17,7 @@ from active_learning.dataset.archives import is_archive
 from active_learning.dataset.exported_images import is_converted
 from active_learning.dataset.exports import convert_command
 from active_learning.dataset.folder_walk import ANNOTATE, is_of_programs
-from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
+from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key, named_by_number
 from active_learning.dataset.image_names import normalised
 from active_learning.errors import AnnotationError, ForeignFileError, ManyImagesError
 from active_learning.system.files import report_unreadable_folder
@@ -67,7 +67,7 @@ def search_annotate_folder(
             found.files[owner].insert(0 if owner in direct else len(found.files[owner]), path)
         for other in direct or candidates:
             if fault and other != owner:
-                found.faults[other] = f"{path}: {fault}; save the annotation of {other} as {other}.json"
+                found.faults[other] = f"{path}: {fault}; save the annotation of {other} as {other}{path.suffix.lower()}"
     bare = [image for image in images if image not in found.files and image not in found.faults]
     command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
     faults = {path: fault for path in unread if bare and (fault := _why_unread(path, bare, named_in, command))}
@@ -143,10 +143,14 @@ def _owner(
         named = named_in(path)
     except AnnotationError as error:
         return (nearest[0], "") if len(nearest) == 1 else (None, str(error).removeprefix(f"{path}: "))
-    resolved = _inside(path.parent.relative_to(folder).as_posix(), named)
-    same = [image for image in candidates if normalised(image) == normalised(resolved)]
-    if not same and _is_of_another(folder, path, resolved):
-        return None, f"is of {named}" if direct else ""
+    same: list[str] = []
+    for meant in _meant(path, _inside(path.parent.relative_to(folder).as_posix(), named)):
+        same = [image for image in candidates if normalised(image) == normalised(meant)]
+        if same:
+            break
+        if _is_of_another(folder, path, meant):
+            is_flat = path.suffix.lower() == ".xml" and "/" not in meant  # an export may have lost the folders
+            return None, f"may be of {meant}" if is_flat else f"is of {meant}" if direct else ""
     choice = same or _by_name(nearest, named)
     if len(choice) == 1:
         return choice[0], f"is of {choice[0]}"
@@ -168,7 +172,15 @@ def _inside(place: str, named: str) -> str:
     return path.removeprefix(f"{ANNOTATE}/")
 
 
+def _meant(path: Path, resolved: str) -> list[str]:
+    """The images that a file may mean, the likeliest first: CVAT's exports have folders of their own before those of
+    the images (default/field_1/a.xml), and name no folder inside."""
+    parts = resolved.split("/")
+    starts = range(len(parts)) if path.suffix.lower() == ".xml" else range(1)
+    return ["/".join(parts[start:]) for start in starts]
+
+
 def _is_of_another(folder: Path, path: Path, resolved: str) -> bool:
     """Whether the image named inside is there, and bears the file's name: then the file is not of our candidates."""
-    key = annotation_key(path.name)
-    return bool(resolved) and key in claimants([resolved]) and os.path.isfile(folder / resolved)  # noqa: PTH113 (False for impossible names)
+    is_named = named_by_number(path.name) or annotation_key(path.name) in claimants([resolved])
+    return bool(resolved) and is_named and os.path.isfile(folder / resolved)  # noqa: PTH113 (False for impossible names)

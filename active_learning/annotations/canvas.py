@@ -24,7 +24,10 @@ from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.shapes import clipped_bitmap, clipped_outline
 from active_learning.errors import AnnotationError
 
-MOST_MASK_PIXELS = 2 * MOST_PIXELS  # of all masks of a file
+MOST_MASK_PIXELS = 2 * MOST_PIXELS  # kept of all masks of a file, or, where that is more,
+_IMAGES_KEPT = 4  # times the pixels of the image: the crops of its objects overlap
+_MOST_DECODED = 16 * MOST_MASK_PIXELS  # of all masks of a file, whatever is kept of them, or
+_MASKS_DECODED = 1000  # times the pixels of the image: CVAT's masks are as large
 _SMALL = 2**22  # pixels; masks up to this size are decoded however small the image
 Entry = TypeVar("Entry")
 Regions: TypeAlias = "tuple[tuple[Part | Bitmap, ...], list[str]]"  # of a shape, and faults of what is left out of it
@@ -45,16 +48,21 @@ class Shape:
 class Canvas:
     """The image that shapes are read for; `place` is the file, or the place in it, for messages.
 
-    `warnings` grows with what is left out or corrected, `lost` with the shapes among that. `pixels` are left for masks:
-    a few bytes of a file can stand for a mask of megabytes.
+    `warnings` grows with what is left out or corrected, `lost` with the shapes among that. So many `pixels` of masks
+    may still be kept, and `undecoded` ones decoded: a few bytes of a file can stand for a mask of megabytes.
     """
 
     height: int
     width: int
     place: Path | str
     warnings: list[str] = field(default_factory=list)
-    pixels: int = MOST_MASK_PIXELS
     lost: list[LostObject] = field(default_factory=list)
+    pixels: int = field(init=False)
+    undecoded: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pixels = max(MOST_MASK_PIXELS, _IMAGES_KEPT * self.height * self.width)
+        self.undecoded = max(_MOST_DECODED, _MASKS_DECODED * self.height * self.width)
 
     def part(self, outline: Polygon) -> Part:
         """The outline inside the image. Raises ShapeError where nothing of it has an area."""
@@ -64,15 +72,24 @@ class Canvas:
         return Part(inside, cut_off=max(1 - polygon_area(inside) / max(polygon_area(outline), 1e-6), 0.0))
 
     def most_pixels(self) -> int:
-        """The largest mask to decode; it may be dragged over the image's border. Raises ShapeError where the masks
-        before it took all room."""
-        if self.pixels <= 0:
-            raise ShapeError(f"the masks before it hold {MOST_MASK_PIXELS} pixels already; no more are read")
+        """The largest mask to decode; it may be dragged over the image's border.
+
+        Raises:
+            AnnotationError: the masks before it took all room. Without the others, objects would be background.
+        """
+        if min(self.pixels, self.undecoded) <= 0:
+            raise self.overfull()
         return min(max(2 * self.height * self.width, _SMALL), MOST_PIXELS)
+
+    def overfull(self) -> AnnotationError:
+        """Why a file is refused whose masks find no room."""
+        size = f"{self.width}x{self.height} pixels"
+        reason = f"its masks take more room than those of an image of {size} may"
+        return AnnotationError(f"{self.place}: {reason}; export polygons, or cut the image into smaller ones")
 
     def bitmap(self, bitmap: Bitmap) -> Bitmap:
         """The set pixels inside the image. Raises ShapeError where there are none."""
-        self.pixels -= bitmap.mask.size // 16  # for the work of decoding, even where nothing is left of it
+        self.undecoded -= bitmap.mask.size
         placed = clipped_bitmap(bitmap, self.height, self.width)
         self.pixels -= placed.mask.size
         return placed
@@ -128,19 +145,10 @@ class Canvas:
         return Annotation(image, self.height, self.width, instances, tuple(self.warnings), extra or {}, lost)
 
     def join(self, groups: Iterable[Sequence[Shape]]) -> tuple[Instance, ...]:
-        """An instance for each group of shapes, their union; those that find no room are left out with a warning."""
-        instances = []
-        for shapes in groups:
-            try:
-                instances.append(self._union(shapes))
-            except ShapeError as fault:
-                text = f"{self.place}: {shapes[0].origin}: label {brief(shapes[0].label)}: {fault}"
-                self.warnings.append(f"{text}; the object is left out")
-                self.lost.append(LostObject(shapes[0].label, text))
-        return tuple(instances)
+        """An instance for each group of shapes, their union. Raises AnnotationError where one finds no room."""
+        return tuple(map(self._union, groups))
 
     def _union(self, shapes: Sequence[Shape]) -> Instance:
-        """Raises ShapeError."""
         scores = [shape.score for shape in shapes if shape.score is not None]
         first, score = shapes[0], max(scores, default=None)
         regions = [region for shape in shapes for region in shape.regions]

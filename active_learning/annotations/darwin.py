@@ -81,7 +81,7 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     if item.names and not same_name(item.names, image):
         canvas.warn_of_name(item.names[0], image)
     sizes = (item.declared, (canvas.height, canvas.width))
-    file = _File(item, canvas, *read_layers(filter(item.holds, entries), sizes))
+    file = _File(item, canvas, *read_layers(filter(item.holds, entries), sizes, canvas))
     objects = [(index, entry) for index, entry in enumerate(entries) if not _is_layer(entry)]
     instances = canvas.objects(objects, partial(_read_object, file=file), _place, label=_label)
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}

@@ -8,24 +8,30 @@ from typing import Any
 import numpy as np
 
 from active_learning.annotations.annotation import Bitmap, ShapeError
-from active_learning.annotations.canvas import MOST_MASK_PIXELS
+from active_learning.annotations.canvas import Canvas
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.run_lengths import bitmap_of_rows
 
 _NONE = np.zeros(0, dtype=np.int64)
 
 
-def read_layers(entries: Iterable[Any], sizes: Sequence[Any]) -> tuple[dict[str, Bitmap], tuple[str, ...]]:
-    """The masks of the raster layers by annotation id, and what is wrong with the layers that cannot be decoded."""
+def read_layers(
+    entries: Iterable[Any], sizes: Sequence[Any], canvas: Canvas
+) -> tuple[dict[str, Bitmap], tuple[str, ...]]:
+    """The masks of the raster layers by annotation id, and what is wrong with the layers that cannot be decoded.
+
+    Raises:
+        AnnotationError: the masks take more room than those of a file may.
+    """
     masks: dict[str, Bitmap] = {}
-    faults, room = [], MOST_MASK_PIXELS
+    faults, room = [], canvas.pixels  # as much again as the objects keep, of which each may use a mask of these
     for entry in entries:
         if isinstance(entry, dict) and "raster_layer" in entry:
             try:
                 for identifier, bitmap in _read_layer(entry["raster_layer"], sizes):
                     room -= bitmap.mask.size
                     if room < 0:
-                        raise ShapeError(f"the masks of the file hold more than {MOST_MASK_PIXELS} pixels")
+                        raise canvas.overfull()
                     masks[identifier] = bitmap
             except ShapeError as fault:
                 faults.append(str(fault))

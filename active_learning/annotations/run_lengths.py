@@ -26,7 +26,7 @@ def runs_of(bitmap: Bitmap, height: int, width: int) -> np.ndarray:
 
 
 def bitmap_of(runs: Sequence[int] | np.ndarray, height: int, width: int) -> Bitmap:
-    """The set pixels; only the columns that hold some are unpacked.
+    """The set pixels; only the smallest crop that holds them is unpacked.
 
     Raises:
         ValueError: the runs do not fill an image of that size.
@@ -41,21 +41,25 @@ def bitmap_of(runs: Sequence[int] | np.ndarray, height: int, width: int) -> Bitm
     starts, stops = ends[0:-1:2], ends[1::2]
     starts, stops = starts[stops > starts], stops[stops > starts]
     columns = bitmap_of_rows(starts, stops, height)
-    return Bitmap(columns.y, 0, columns.mask.T)
+    return Bitmap(columns.y, columns.x, columns.mask.T)
 
 
 def bitmap_of_rows(starts: np.ndarray, ends: np.ndarray, width: int) -> Bitmap:
-    """The pixels from starts[i] to before ends[i], counted along the rows; only the rows that hold any.
+    """The pixels from starts[i] to before ends[i], counted along the rows, in the smallest crop that holds them.
 
     The runs ascend and do not overlap, and none is empty.
     """
     if not len(starts):
         return Bitmap(0, 0, np.zeros((0, 0), dtype=bool))
-    top, bottom = int(starts[0]) // width, -(-int(ends[-1]) // width)
-    steps = np.zeros((bottom - top) * width + 1, dtype=np.int8)
-    steps[starts - top * width] += 1
-    steps[ends - top * width] -= 1
-    return Bitmap(0, top, np.cumsum(steps[:-1], dtype=np.int8).reshape(-1, width) == 1)
+    (first_rows, first), (last_rows, last) = np.divmod(starts, width), np.divmod(ends - 1, width)
+    top, bottom = int(first_rows[0]), int(last_rows[-1]) + 1
+    # A run of several rows holds pixels of both borders.
+    left, right = (0, width) if (first_rows < last_rows).any() else (int(first.min()), int(last.max()) + 1)
+    columns = right - left
+    steps = np.zeros((bottom - top) * columns + 1, dtype=np.int8)
+    steps[(first_rows - top) * columns + first - left] += 1
+    steps[(last_rows - top) * columns + last - left + 1] -= 1
+    return Bitmap(left, top, np.cumsum(steps[:-1], dtype=np.int8).reshape(-1, columns) == 1)
 
 
 def encode_runs(runs: np.ndarray) -> str:

@@ -48,13 +48,14 @@ Reader = Callable[[str], Annotation]  # of an image's name, as `annotations.read
 class Source:
     """An image, named relative to the folder, its annotation file, and how to read that.
 
-    `is_one_of_many`: the file describes other images, too.
+    `is_one_of_many`: the file describes other images, too. `exact`: as of a `Match`.
     """
 
     image: str
     path: Path
     read: Reader
     is_one_of_many: bool = False
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -258,12 +259,12 @@ def _settle(root: Path, claim: _Claim, found: dict[str, Source], beside: Set[str
     match, where = claim.match, f"{claim.path}: image {claim.named!r}"
     if len(match.images) > 1:
         report.fail(f"{where}: may be {' or '.join(match.images[:3])}; give the whole name")
-    elif not match.images or (match.images[0] in found and not match.exact):
+    elif not match.images or (not match.exact and match.images[0] in found and found[match.images[0]].exact):
         there = claim.path.parent / claim.named
         report.fail(f"{where}: is neither at {there} nor elsewhere below {root}; put the image there")
     else:
         (image,) = match.images
-        source = Source(image, claim.path, claim.read, claim.is_one_of_many)
+        source = Source(image, claim.path, claim.read, claim.is_one_of_many, match.exact)
         known = found.get(image)
         found[image] = source if known is None else known if image in beside else _joined(known, source)
         return [image] if found[image] is known else []

@@ -64,7 +64,7 @@ class FolderWalk:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 fault = self._link_fault(entry) if entry.is_symlink() else ""
                 is_folder = fault != _LEADS_NOWHERE and entry.is_dir()
-                if is_folder and (is_of_programs(entry.name) or (place == Path() and entry.name == ANNOTATE)):
+                if is_folder and (is_of_programs(entry.name) or (place == Path() and self._is_annotate(entry))):
                     continue
                 if fault or not (is_folder or entry.is_file()):
                     name = (place / entry.name).as_posix()
@@ -74,6 +74,13 @@ class FolderWalk:
                 else:
                     files.append(entry.name)
         return files
+
+    def _is_annotate(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a folder is the `annotate` folder: where a disk ignores case, it may be written in capitals."""
+        if entry.name == ANNOTATE or entry.name.casefold() != ANNOTATE:
+            return entry.name == ANNOTATE
+        folder = self.folder / ANNOTATE
+        return folder.is_dir() and folder.samefile(entry.path)
 
     def _link_fault(self, link: os.DirEntry[str]) -> str:
         """Why a link is passed over; "" where it leads to something in the folder."""

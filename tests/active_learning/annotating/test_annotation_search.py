@@ -94,6 +94,45 @@ def test_exports_of_cvat(train, add_image, annotate_in_cvat, place, image, owner
     assert found.files == ({owner: [path]} if owner else {})
 
 
+@pytest.mark.parametrize(
+    ("place", "image", "owner", "fault"),
+    [
+        pytest.param("default/a.xml", "a.jpg", None, "may be of a.jpg", id="flat"),
+        pytest.param("x/item_000000003.xml", "a.jpg", None, "may be of a.jpg", id="flat, by number"),
+        pytest.param("Annotations/default/a.xml", "a.jpg", None, "may be of a.jpg", id="datumaro"),
+        pytest.param("a.xml", "a.jpg", None, "may be of a.jpg", id="without CVAT's folder"),
+        pytest.param("default/field_2/a.xml", "a.jpg", None, "", id="in the folder of another"),
+        pytest.param("default/field_2/item_000000003.xml", "a.jpg", None, "", id="of another, by number"),
+        pytest.param("default/field_1/a.xml", "a.jpg", "field_1/a.jpg", "", id="in its folder"),
+        pytest.param("default/field_1/item_000000003.xml", "a.jpg", "field_1/a.jpg", "", id="its folder, by number"),
+        pytest.param("field_1/a.xml", "a.jpg", "field_1/a.jpg", "", id="beside the copy"),
+        pytest.param("default/b.xml", "b.jpg", "field_1/b.jpg", "", id="flat, the only one of its name"),
+    ],
+)
+def test_exports_of_cvat_where_another_image_of_the_name_is_annotated(
+    train, add_image, annotate_in_cvat, place, image, owner, fault
+):
+    awaited = ["field_1/a.jpg", "field_1/b.jpg"]
+    for name in ("a.jpg", "field_2/a.jpg", *awaited):
+        add_image(name)
+    path = annotate_in_cvat(f"annotate/{place}", image)
+    found = search_annotate_folder(train, awaited, image_named_in)
+    assert found.files == ({owner: [path]} if owner else {})
+    text = f"{path}: {fault}; save the annotation of field_1/a.jpg as field_1/a.jpg.xml"
+    assert found.faults == ({"field_1/a.jpg": text} if fault else {})
+
+
+def test_an_export_of_cvat_in_the_folder_of_an_annotated_image_is_not_of_the_image_above(
+    train, add_image, annotate_in_cvat
+):
+    for name in ("a.jpg", "field_2/a.jpg"):
+        add_image(name)
+    path = annotate_in_cvat("annotate/default/field_2/a.xml", "a.jpg")
+    found = search_annotate_folder(train, ["a.jpg"], image_named_in)
+    assert found.files == {}
+    assert found.faults == {"a.jpg": f"{path}: is of field_2/a.jpg; save the annotation of a.jpg as a.jpg.xml"}
+
+
 ITEM = """{"version": "2.0", "annotations": [], "item": {"name": "item", "path": "/", "slots": [
 {"slot_name": "0", "source_files": [{"file_name": "x.jpg"}]}, {"slot_name": "1", "source_files": []}]}}"""
 COCO = '{"images": [], "annotations": [], "categories": []}'

@@ -8,16 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from active_learning.annotations import canvas as canvas_module
 from active_learning.annotations.annotation import Bitmap, Part, ShapeError
 from active_learning.annotations.canvas import MOST_MASK_PIXELS, Canvas, Shape, open_canvas
 from active_learning.errors import AnnotationError
 
 PATH = Path("a.json")
+TOO_MUCH = r"^a\.json: its masks take more room than those of an image of 50x40 pixels may; export polygons"
 SQUARE = np.array([[2.0, 3.0], [6.0, 3.0], [6.0, 8.0], [2.0, 8.0]])
 
 
-def canvas(pixels: int = MOST_MASK_PIXELS) -> Canvas:
-    return Canvas(40, 50, PATH, pixels=pixels)
+def canvas(pixels: int = MOST_MASK_PIXELS, undecoded: int = 2**30) -> Canvas:
+    image = Canvas(40, 50, PATH)
+    image.pixels, image.undecoded = pixels, undecoded
+    return image
 
 
 def shape(*regions: Part | Bitmap, score: float | None = None) -> Shape:
@@ -30,15 +34,15 @@ def test_masks_are_read_until_the_room_is_used_up():
         image.most_pixels()
         placed = image.bitmap(Bitmap(-2, 0, np.ones((2, 7), dtype=bool)))
         assert (placed.x, placed.mask.shape) == (0, (2, 5))
-    with pytest.raises(ShapeError, match="no more are read"):
+    with pytest.raises(AnnotationError, match=TOO_MUCH):
         image.most_pixels()
 
 
 def test_empty_masks_use_up_the_room_as_well():
-    image = canvas(pixels=1)
+    image = canvas(undecoded=16)
     with pytest.raises(ShapeError, match="empty"):
         image.bitmap(Bitmap(0, 0, np.zeros((4, 4), dtype=bool)))
-    with pytest.raises(ShapeError, match="no more are read"):
+    with pytest.raises(AnnotationError, match=TOO_MUCH):
         image.most_pixels()
 
 
@@ -67,12 +71,30 @@ def test_shapes_of_an_object_are_one_instance():
     assert image.warnings == []
 
 
-def test_objects_without_room_are_left_out_with_a_warning():
+def test_a_file_is_refused_where_objects_find_no_room():
+    """Those that are left out would be background."""
     far = [Bitmap(0, 0, np.ones((1, 1), dtype=bool)), Bitmap(49, 39, np.ones((1, 1), dtype=bool))]
     image = canvas(pixels=100)
-    assert len(image.join([[shape(*far)], [shape(*far)]])) == 1
-    (warning,) = image.warnings
-    assert warning.startswith("a.json: shapes[0]: label 'a': the masks before it")
+    with pytest.raises(AnnotationError, match=TOO_MUCH):
+        image.join([[shape(*far)], [shape(*far)]])
+
+
+def test_the_objects_of_a_large_image_find_room_in_masks_of_its_size(monkeypatch):
+    """As CVAT's are; what is kept are the crops of the objects."""
+    monkeypatch.setattr(canvas_module, "MOST_MASK_PIXELS", 2 * 100 * 100)
+    monkeypatch.setattr(canvas_module, "_MOST_DECODED", 16 * 2 * 100 * 100)
+    image, mask = Canvas(100, 100, PATH), np.zeros((100, 100), dtype=bool)
+    mask[40:45, 60:65] = True
+    for _ in range(1000):
+        image.most_pixels()
+        assert image.bitmap(Bitmap(0, 0, mask)).mask.shape == (5, 5)
+    with pytest.raises(AnnotationError, match="its masks take more room than those of an image of 100x100 pixels"):
+        image.most_pixels()
+
+
+def test_what_a_file_may_keep_is_bounded():
+    assert Canvas(2**14, 2**14, PATH).pixels == 2**30
+    assert Canvas(1, 1, PATH).pixels == MOST_MASK_PIXELS
 
 
 def test_shapes_of_one_key_are_joined_and_faulty_ones_named():

@@ -10,12 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from active_learning.annotations import raster_layer
 from active_learning.annotations.annotation import Instance
+from active_learning.annotations.canvas import Canvas
 from active_learning.annotations.contours import instance_mask
 from active_learning.annotations.raster_layer import read_layers
+from active_learning.errors import AnnotationError
 
 SIZE = (6, 8)
+
+
+def canvas(pixels: int = 2**20) -> Canvas:
+    image = Canvas(*SIZE, "a.json")
+    image.pixels = pixels
+    return image
 
 
 def encode(labels: np.ndarray) -> list[int]:
@@ -29,23 +36,23 @@ def layer(runs: object, mapping: object = None) -> dict[str, object]:
 
 @given(arrays.arrays(np.int64, SIZE, elements=st.integers(0, 2)))
 def test_masks_are_those_of_the_image_of_numbers(labels):
-    masks, faults = read_layers([{"name": "other"}, None, layer(encode(labels))], [SIZE])
+    masks, faults = read_layers([{"name": "other"}, None, layer(encode(labels))], [SIZE], canvas())
     assert faults == ()
     for name, value in (("a", 1), ("b", 2)):
         assert np.array_equal(instance_mask(Instance("x", (), masks[name]), *SIZE), labels == value)
 
 
-def test_only_rows_with_pixels_are_unpacked():
-    masks, _ = read_layers([layer([0, 20, 1, 2, 0, 26])], [SIZE])
-    assert (masks["a"].y, masks["a"].mask.shape) == (2, (1, 8))
+def test_only_the_box_around_the_pixels_is_unpacked():
+    masks, _ = read_layers([layer([0, 20, 1, 2, 0, 26])], [SIZE], canvas())
+    assert (masks["a"].x, masks["a"].y, masks["a"].mask.shape) == (4, 2, (1, 2))
     assert masks["b"].mask.size == 0
 
 
 def test_the_size_is_the_one_that_fits():
     runs = [0, 20, 1, 2, 0, 26]
     sizes = [(None, "x"), (10**9, 10**9), (7, 7), (8, 6)]
-    masks, _ = read_layers([layer(runs)], sizes)
-    assert (masks["a"].y, masks["a"].mask.shape) == (3, (1, 6))
+    masks, _ = read_layers([layer(runs)], sizes, canvas())
+    assert (masks["a"].x, masks["a"].y, masks["a"].mask.shape) == (2, 3, (1, 2))
 
 
 @pytest.mark.parametrize(
@@ -69,21 +76,27 @@ def test_the_size_is_the_one_that_fits():
     ],
 )
 def test_faults(entry, fault):
-    masks, faults = read_layers([entry], [SIZE])
+    masks, faults = read_layers([entry], [SIZE], canvas())
     assert masks == {}
     (text,) = faults
     assert fault in text
 
 
-def test_many_names_for_one_mask_are_bounded(monkeypatch):
-    monkeypatch.setattr(raster_layer, "MOST_MASK_PIXELS", 100)
-    masks, faults = read_layers([layer([1, 48], {f"id {number}": 1 for number in range(50)})] * 2, [SIZE])
-    assert list(masks) == ["id 0", "id 1"]
-    assert len(faults) == 2
-    assert "more than 100 pixels" in faults[0]
+def test_many_names_for_one_mask_are_bounded():
+    entries = [layer([1, 48], {f"id {number}": 1 for number in range(50)})]
+    with pytest.raises(AnnotationError, match=r"^a\.json: its masks take more room than those of an image of 8x6 pix"):
+        read_layers(entries, [SIZE], canvas(pixels=100))
+
+
+def test_masks_take_the_room_of_their_boxes_alone():
+    labels = np.zeros(SIZE, dtype=np.int64)
+    labels[:, 1:3], labels[:, 6] = 1, 2
+    masks, faults = read_layers([layer(encode(labels))], [SIZE], canvas(pixels=6 * 3))
+    assert {name: mask.mask.shape for name, mask in masks.items()} == {"a": (6, 2), "b": (6, 1)}
+    assert faults == ()
 
 
 @pytest.mark.parametrize("value", [0, 3, True, "1", None, 1.0])
 def test_numbers_that_are_not_in_the_layer_have_no_pixels(value):
-    masks, faults = read_layers([layer([0, 20, 1, 2, 0, 26], {"a": value})], [SIZE])
+    masks, faults = read_layers([layer([0, 20, 1, 2, 0, 26], {"a": value})], [SIZE], canvas())
     assert (masks["a"].mask.size, faults) == (0, ())

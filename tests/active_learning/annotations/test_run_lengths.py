@@ -25,8 +25,10 @@ def test_texts_are_those_of_pycocotools(mask):
     assert decode_runs(text).tolist() == runs.tolist()
     read = bitmap_of(runs, height, width)
     whole = np.zeros_like(mask)
-    whole[: read.mask.shape[0], read.x : read.x + read.mask.shape[1]] = read.mask
+    rows, columns = read.mask.shape
+    whole[read.y : read.y + rows, read.x : read.x + columns] = read.mask
     assert (whole == mask).all()
+    assert crop_bitmap(read, height, width).mask.shape == read.mask.shape  # no more is unpacked
 
 
 @given(numbers=st.lists(st.integers(0, 2**28), min_size=1, max_size=30))

@@ -349,6 +349,28 @@ def test_what_several_exports_hold_of_an_image_is_joined_or_refused(root, add_im
         assert re.search(message, "".join(found.messages))
 
 
+@pytest.mark.parametrize("kind", EXPORTS)
+@pytest.mark.parametrize("image", ["photos/a.png", "a.png"])
+@pytest.mark.parametrize("tool", ["labelme", "cvat"])
+def test_two_files_in_other_folders_than_the_image_that_both_name_are_joined_or_refused(
+    root, add_image, annotate, kind, image, tool
+):
+    first, second, labels, message = EXPORTS[kind]
+    add_image(image)
+    suffix = "xml" if tool == "cvat" else "json"
+    for place, some in (("backup/1", first), ("labels/2", second)):
+        path = annotate(f"{place}.{suffix}", "a.png", *some, tool=tool)
+    found = Found(root)
+    assert not any("is neither at" in text for text in found.messages)
+    if labels is None:
+        with pytest.raises(AnnotationError, match="has other objects in .*; leave the file that counts") as error:
+            found.objects()
+        assert all(str(one) in str(error.value) for one in (root / f"backup/1.{suffix}", path, f"image {image!r}"))
+    else:
+        assert [label for label, _ in found.objects()[image]] == labels
+        assert re.search(message.replace("json", suffix), "".join(found.messages))
+
+
 def test_of_three_exports_the_one_with_objects_counts(root, add_image, describe):
     add_image("a.png")
     for number in "12":

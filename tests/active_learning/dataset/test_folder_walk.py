@@ -106,6 +106,20 @@ def test_folders_of_programs_are_left_out(train: Path) -> None:
     assert find_images(train) == ["# own/g.png", "a.png"]
 
 
+@pytest.mark.parametrize("name", ["Annotate", "ANNOTATE"])
+@pytest.mark.parametrize("ignores_case", [True, False])
+def test_the_annotate_folder_in_capitals_is_left_out_where_a_disk_ignores_case(
+    train: Path, name: str, ignores_case: bool
+) -> None:
+    touch(train, "a.png", f"{name}/b.png", f"s/{name}/c.png")
+    if ignores_case:
+        (train / "annotate").symlink_to(name)  # as such a disk finds it
+    else:
+        touch(train, "annotate/d.png")
+    others = [] if ignores_case else [f"{name}/b.png"]
+    assert find_images(train) == [*others, "a.png", f"s/{name}/c.png"]
+
+
 def test_kinds_that_are_not_read_are_counted(train: Path) -> None:
     touch(train, "a.png", "a.GIF", "b.gif", "s/c.heic", "d.CR2", "e.mp4", "f.gif")
     line = "6 files of kinds that are not read: 3 .gif, 1 .cr2, 1 .mp4, 1 .heic; save images as JPEG or PNG"
