@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -33,7 +33,7 @@ from active_learning.dataset.image_folder import (
     named_by_number,
 )
 from active_learning.dataset.image_names import check_image_name, normalised
-from active_learning.errors import MaskALError
+from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.disk_space import check_space, disk_failure
 from active_learning.system.file_moves import (
     copy_beside,
@@ -42,6 +42,7 @@ from active_learning.system.file_moves import (
     move_beside,
     remove_copy,
     remove_leftovers,
+    same_content,
 )
 from active_learning.system.own_files import OwnFiles
 
@@ -217,7 +218,7 @@ class AnnotateFolder:
             The images whose annotations were moved.
 
         Raises:
-            MaskALError: a file cannot be moved.
+            MaskALError: a file cannot be moved, or a mask has the name of one of another annotation.
         """
         annotated = self.progress().annotated
         found = {name: self._good_files[name] for name in annotated if self.path in self._good_files[name].parents}
@@ -280,6 +281,7 @@ class AnnotateFolder:
     def _move(self, source: Path, target: Path, beside: Path | None) -> bool:
         masks = mask_files_of(source, within=self.folder)
         copies = {file: target.parent / MASKS / name for name, file in masks.items() if file is not None}
+        _refuse_masks_of_others(source, copies, {source, target, beside}, self.folder)
         for file, copy in copies.items():
             copy.parent.mkdir(parents=True, exist_ok=True)
             give_back_taken(copy.parent)
@@ -306,6 +308,29 @@ class AnnotateFolder:
             alone = len(owners[parent].get(key, ())) <= 1 and key in (normalised(image.name), normalised(image.stem))
             targets[name] = parent / (own if alone else image.name + source.suffix)
         return targets
+
+
+def _refuse_masks_of_others(
+    source: Path, copies: Mapping[Path, Path], same_image: Collection[Path | None], folder: Path
+) -> None:
+    """Raises MaskALError where a mask would take the name of one that differs and belongs to another annotation.
+
+    Args:
+        copies: from the masks of the annotation `source` to where they are to lie.
+        same_image: annotations of that image, whose masks may be replaced.
+        folder: the image folder.
+    """
+    taken = {copy.resolve(): file for file, copy in copies.items() if copy.is_file() and not same_content(file, copy)}
+    if not taken:
+        return
+    for other in sorted(folder.rglob("*")):
+        if other.suffix.lower() != ".xml" or other in same_image or folder / ANNOTATE in other.parents:
+            continue
+        with suppress(AnnotationError):  # reported where it is read
+            for mask in filter(None, mask_files_of(other, within=folder).values()):
+                if file := taken.get(mask.resolve()):
+                    reason = f"has the name of another mask, {mask}, which belongs to {other}; nothing was overwritten"
+                    raise MaskALError(f"{file}: {reason}. Give it another name, in the <mask> of {source} as well")
 
 
 class AbsenceReport:
