@@ -3,8 +3,8 @@
     python auto_annotate.py --img_dir IMAGES --network_config CONFIG --classes a b c --weights_file FILE
 
 Each image gets an annotation file beside it, for a person to correct. Images that have one already are left alone.
-Exit codes: 0 done, 1 an image could not be read or another failure, 2 wrong usage, 130 interrupted (what is written
-stays: the same command goes on).
+Exit codes: 0 done, 1 an image could not be read, its file's name is taken, or another failure, 2 wrong usage, 130
+interrupted (what is written stays: the same command goes on).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     annotation.find_images()
     annotation.write_pre_labels(annotation.load_network())
     print_result(annotation.summary())
-    return 1 if annotation.unreadable else 0
+    return 1 if annotation.unreadable or annotation.blocked else 0
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.confirmation import Confirmation
 from active_learning.annotating.corrections import Corrections, find_corrections
-from active_learning.annotating.own_files import OwnFiles
+from active_learning.annotating.wait_report import CountLine, Faults
 from active_learning.annotations import mask_files_of
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.dataset.absence import IS_IT_CONNECTED, absence, absent_images, is_there
@@ -34,7 +33,7 @@ from active_learning.dataset.image_folder import (
     named_by_number,
 )
 from active_learning.dataset.image_names import check_image_name, normalised
-from active_learning.errors import MaskALError
+from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.disk_space import check_space, disk_failure
 from active_learning.system.file_moves import (
     copy_beside,
@@ -43,7 +42,9 @@ from active_learning.system.file_moves import (
     move_beside,
     remove_copy,
     remove_leftovers,
+    same_content,
 )
+from active_learning.system.own_files import OwnFiles
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,10 @@ class AnnotateFolder:
         beside, doubtful = find_annotations(self.folder, images, self._annotations, snapshot)
         wanted = set(self.awaited)
         awaited = [name for name in images if name in wanted]
-        cache = self._annotations
-        found = search_annotate_folder(self.folder, awaited, cache.image_named_in, cache.classes, beside)
+        cache, own = self._annotations, self.own_files
+        found = search_annotate_folder(
+            self.folder, awaited, cache.image_named_in, cache.classes, beside, own.is_untouched
+        )
         annotated, missing, faulty = [], [], {}
         for name in images:
             candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]
@@ -166,6 +169,7 @@ class AnnotateFolder:
             faults += [unclear[name] for unclear in (found.faults, doubtful) if name in unclear]
             if good:
                 self._good_files[name] = good[0]
+            if good and name not in found.outdated:
                 annotated.append(name)
             elif faults:
                 faulty[name] = "\n".join(faults)
@@ -182,8 +186,8 @@ class AnnotateFolder:
         `report` gets each fault of an annotation, once, as soon as its file was the same in two searches (it may be
         half written), where standard output is no terminal the count whenever it changes, and a folder that is gone.
         """
-        count = _CountLine(len(self.awaited), report)
-        faults, copies = _Faults(), _Copies(self)
+        count = CountLine(len(self.awaited), report)
+        faults, copies = Faults(), _Copies(self)
         lookout = AbsenceReport(self, lambda text: count.report([text]))
         pending: tuple[str, ...] = self.awaited
         try:
@@ -214,7 +218,7 @@ class AnnotateFolder:
             The images whose annotations were moved.
 
         Raises:
-            MaskALError: a file cannot be moved.
+            MaskALError: a file cannot be moved, or a mask has the name of one of another annotation.
         """
         annotated = self.progress().annotated
         found = {name: self._good_files[name] for name in annotated if self.path in self._good_files[name].parents}
@@ -232,9 +236,13 @@ class AnnotateFolder:
         return moved
 
     def collect_touched(self) -> list[str]:
-        """As `collect`, with those awaited images alone that a person has annotated or, if DONE is there, seen."""
-        annotated = [name for name in self.progress().annotated if name in self.awaited]
-        if not self.confirmation.file_is_there:
+        """As `collect`, with those awaited images alone that a person has annotated or, if DONE is there, seen.
+
+        Beside a fault, such as an export that nobody has converted, a pre-label may not be what a person has seen.
+        """
+        progress = self.progress()
+        annotated = [name for name in progress.annotated if name in self.awaited]
+        if progress.faulty or not self.confirmation.file_is_there:
             annotated = [name for name in annotated if not self.own_files.is_untouched(self._good_files[name])]
         self._images = self.awaited = tuple(annotated)
         return self.collect() if annotated else []
@@ -273,6 +281,7 @@ class AnnotateFolder:
     def _move(self, source: Path, target: Path, beside: Path | None) -> bool:
         masks = mask_files_of(source, within=self.folder)
         copies = {file: target.parent / MASKS / name for name, file in masks.items() if file is not None}
+        _refuse_masks_of_others(source, copies, {source, target, beside}, self.folder)
         for file, copy in copies.items():
             copy.parent.mkdir(parents=True, exist_ok=True)
             give_back_taken(copy.parent)
@@ -299,6 +308,29 @@ class AnnotateFolder:
             alone = len(owners[parent].get(key, ())) <= 1 and key in (normalised(image.name), normalised(image.stem))
             targets[name] = parent / (own if alone else image.name + source.suffix)
         return targets
+
+
+def _refuse_masks_of_others(
+    source: Path, copies: Mapping[Path, Path], same_image: Collection[Path | None], folder: Path
+) -> None:
+    """Raises MaskALError where a mask would take the name of one that differs and belongs to another annotation.
+
+    Args:
+        copies: from the masks of the annotation `source` to where they are to lie.
+        same_image: annotations of that image, whose masks may be replaced.
+        folder: the image folder.
+    """
+    taken = {copy.resolve(): file for file, copy in copies.items() if copy.is_file() and not same_content(file, copy)}
+    if not taken:
+        return
+    for other in sorted(folder.rglob("*")):
+        if other.suffix.lower() != ".xml" or other in same_image or folder / ANNOTATE in other.parents:
+            continue
+        with suppress(AnnotationError):  # reported where it is read
+            for mask in filter(None, mask_files_of(other, within=folder).values()):
+                if file := taken.get(mask.resolve()):
+                    reason = f"has the name of another mask, {mask}, which belongs to {other}; nothing was overwritten"
+                    raise MaskALError(f"{file}: {reason}. Give it another name, in the <mask> of {source} as well")
 
 
 class AbsenceReport:
@@ -329,22 +361,6 @@ class AbsenceReport:
                 raise
 
 
-class _Faults:
-    """Faults of annotations, each reported once, when its file was the same in two searches."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, str] = {}
-        self._reported: dict[str, str] = {}
-
-    def news(self, faulty: dict[str, str]) -> list[str]:
-        """Those to report now; one that is mended and comes back is reported again."""
-        rested = {name: fault for name, fault in faulty.items() if self._seen.get(name) == fault}
-        news = [fault for name, fault in rested.items() if self._reported.get(name) != fault]
-        self._reported = {name: fault for name, fault in self._reported.items() if name in faulty} | rested
-        self._seen = faulty
-        return news
-
-
 class _Copies:
     """That the annotate folder was renamed or is gone with its drive, reported once until it is back."""
 
@@ -361,38 +377,3 @@ class _Copies:
             f"{self._path}: none of the images to annotate is there any more. Put the folder back under that name, or "
             "stop MaskAL and start it again: they are copied there anew"
         ]
-
-
-class _CountLine:
-    """ "37 / 200 annotated": one line that is written over on a terminal, else a line at each change."""
-
-    def __init__(self, total: int, log: Callable[[str], None]) -> None:
-        self._total = total
-        self._log = log
-        self._live = sys.stdout.isatty()
-        self._shown = ""
-
-    def show(self, annotated: int) -> None:
-        text = f"{annotated} / {self._total} annotated"
-        if text == self._shown or not self._total:
-            return
-        self._shown = text
-        if self._live:
-            self._write(f"\r{text}")
-        else:
-            self._log(text)
-
-    def report(self, faults: Iterable[str]) -> None:
-        for fault in faults:
-            if self._live and self._shown:
-                self._write("\r" + " " * len(self._shown) + "\r")
-                self._shown = ""
-            self._log(fault)
-
-    def end(self) -> None:
-        if self._live and self._shown:
-            self._write("\n")
-
-    def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from active_learning.annotations import FORMATS
@@ -28,10 +28,15 @@ _DATA_SETS = (".csv", ".geojson", ".jsonl", ".ndjson", ".tsv")  # exports of oth
 
 @dataclass
 class Found:
-    """Annotation files by image, the likeliest first, and the faults of files that cannot be given to an image."""
+    """Annotation files by image, the likeliest first, and the faults of files that cannot be given to an image.
+
+    `outdated` are images with such a fault whose files are pre-labels that nobody has touched: not to be used, as that
+    file may hold their corrections.
+    """
 
     files: dict[str, list[Path]]
     faults: dict[str, str]
+    outdated: set[str] = field(default_factory=set)
 
 
 def search_annotate_folder(
@@ -40,17 +45,19 @@ def search_annotate_folder(
     named_in: Callable[[Path], str],
     classes: Sequence[str] = (),
     annotated: Collection[str] = (),
+    is_untouched: Callable[[Path], bool] = lambda _: False,
 ) -> Found:
     """Searches the annotate folder of an image folder.
 
     A file is of the image whose name or stem it bears. It may lie elsewhere than its image (LabelMe's `--output` puts
     all in one place); then, as where several images bear that name, the image that it names inside decides. A file of
     no image that cannot be used as it is, such as an export of all images, is a fault of the last without a file, but
-    not where the images in it have files already.
+    not where the images in it have files already. Pre-labels that nobody has touched count as none there.
 
     Args:
         classes: for the command that makes such an export readable.
-        annotated: further images, which have an annotation beside them.
+        annotated: images that have an annotation beside them, awaited or not.
+        is_untouched: whether MaskAL wrote a file, and nobody has changed it.
     """
     owners = claimants(images := list(images))
     found = Found(defaultdict(list), {})
@@ -68,16 +75,46 @@ def search_annotate_folder(
         for other in direct or candidates:
             if fault and other != owner:
                 found.faults[other] = f"{path}: {fault}; save the annotation of {other} as {other}{path.suffix.lower()}"
-    bare = [image for image in images if image not in found.files and image not in found.faults]
-    command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
-    faults = {path: fault for path in unread if bare and (fault := _why_unread(path, bare, named_in, command))}
-    if faults:
-        all_owners, done = claimants({*images, *annotated}), {*found.files, *annotated}
-        faults = {path: fault for path, fault in faults.items() if not is_converted(path, all_owners, done)}
-    if faults:
-        more = [f"{len(faults) - _SHOWN} more such files"] if len(faults) > _SHOWN else []
-        found.faults[bare[-1]] = "\n".join([*list(faults.values())[:_SHOWN], *more])
+    if unread:
+        _add_faults(found, unread, folder, images, named_in, classes, annotated, is_untouched)
     return found
+
+
+def _add_faults(
+    found: Found,
+    unread: Iterable[Path],
+    folder: Path,
+    images: Sequence[str],
+    named_in: Callable[[Path], str],
+    classes: Sequence[str],
+    annotated: Collection[str],
+    is_untouched: Callable[[Path], bool],
+) -> None:
+    """Gives the faults of files that are of no image to an image that may lack what is in them; arguments as above."""
+    left = [image for image in images if image not in found.faults]
+    untouched = {name for name, files in found.files.items() if all(map(is_untouched, files))}
+    outdated = [image for image in left if image in untouched and image not in annotated]
+    bare = [*(image for image in left if image not in found.files), *outdated]
+    done = {*found.files, *annotated} - set(outdated)
+    owners = claimants({*images, *annotated})
+    command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
+    pending = (path for path in unread if bare and not _is_settled(path, owners, done))
+    faults = [fault for path in pending if (fault := _why_unread(path, bare, named_in, command))]
+    if not faults:
+        return
+    lines = faults[:_SHOWN]
+    if len(faults) > _SHOWN:
+        lines.append(f"{len(faults) - _SHOWN} more such files")
+    if outdated:
+        lines.append("until then unchanged pre-labels are not collected; if they are right, move such files elsewhere")
+    found.faults[bare[-1]] = "\n".join(lines)
+    found.outdated.update(outdated[-1:])
+
+
+def _is_settled(path: Path, owners: Mapping[str, list[str]], done: Set[str]) -> bool:
+    """Whether all images that a file is of have annotations, also that of an empty label file."""
+    of_one = owners.get(normalised(path.stem), ()) if path.suffix.lower() == SUFFIX else ()
+    return (bool(of_one) and done >= set(of_one)) or is_converted(path, owners, done)
 
 
 def _why_unread(path: Path, bare: Sequence[str], named_in: Callable[[Path], str], command: str) -> str:
@@ -89,8 +126,12 @@ def _why_unread(path: Path, bare: Sequence[str], named_in: Callable[[Path], str]
     """
     if is_archive(path.name):
         return f"{path}: is an archive, which is not read; unpack it there"
-    if path.suffix.lower() == SUFFIX and looks_like_labels(path):
+    labels = looks_like_labels(path) if path.suffix.lower() == SUFFIX else False
+    if labels:
         return f"{path}: is a label file of YOLO; with its {DATA_FILE} there, too, turn it into another with: {command}"
+    if labels is None:
+        remedy = f"put it beside its image, with a {DATA_FILE} there, too, and turn it into another with: {command}"
+        return f"{path}: is empty; if it is a label file of YOLO, {remedy}"
     if annotation_key(path.name) is None:
         return f"{path}: is of a kind that is not read; export in one of: COCO, {', '.join(FORMATS)}"
     try:
@@ -104,7 +145,10 @@ def _why_unread(path: Path, bare: Sequence[str], named_in: Callable[[Path], str]
     same = [image for image in bare if posixpath.basename(normalised(image)).casefold() == named]
     if len(same) != 1:
         return ""
-    return f"{path}: names {same[0]} inside, but bears another name; rename it {Path(same[0]).stem}{path.suffix}"
+    name = f"{Path(same[0]).stem}{path.suffix}"
+    if (path.parent / name).exists():  # an unchanged pre-label
+        name = f"{Path(same[0]).name}{path.suffix}"
+    return f"{path}: names {same[0]} inside, but bears another name; rename it {name}"
 
 
 def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]:

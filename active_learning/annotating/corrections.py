@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from active_learning.annotating.annotation_search import search_annotate_folder
-from active_learning.annotating.own_files import OwnFiles
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import find_annotations
 from active_learning.system.file_moves import same_content
+from active_learning.system.own_files import OwnFiles
 
 
 @dataclass

@@ -135,13 +135,16 @@ class FolderAnnotation:
         self.images: list[str] = []
         self.skipped = 0
         self.unreadable: list[str] = []
+        self.blocked: list[str] = []  # another file has the name of their pre-label
         export = export_format(request.settings, request.wanted)
         self.meta_json = export.meta.path if export.meta is not None else None
         self.files = PreLabelFolder(request.folder, export)
 
     def find_images(self) -> None:
-        """Those without an annotation. Raises MaskALError where there is no image at all, or the tool's files cannot
-        hold a name."""
+        """Those without an annotation; those whose pre-label would have the name of another file are named.
+
+        Raises MaskALError where there is no image at all, or the tool's files cannot hold a name.
+        """
         folder = self.request.folder
         snapshot = take_snapshot(folder)
         for note in snapshot.notes:
@@ -151,9 +154,14 @@ class FolderAnnotation:
         annotated, doubtful = find_annotations(folder, snapshot.images, snapshot=snapshot)
         for fault in sorted(set(doubtful.values())):
             print(f"{fault}; these images are skipped", file=sys.stderr)
-        self.images = [name for name in snapshot.images if name not in annotated and name not in doubtful]
-        self.files.export.tool.check_names(folder, self.images)
-        self.skipped = len(snapshot.images) - len(self.images)
+        bare = [name for name in snapshot.images if name not in annotated and name not in doubtful]
+        self.files.export.tool.check_names(folder, bare)
+        self.skipped = len(snapshot.images) - len(bare)
+        self.blocked = [name for name in bare if os.path.lexists(self.files.path_of(name))]
+        for name in self.blocked:
+            reason = f"is no annotation, but has the name of the one of {name}, which gets none; rename this file"
+            print(f"{self.files.path_of(name)}: {reason}", file=sys.stderr)
+        self.images = [name for name in bare if name not in set(self.blocked)]
 
     def load_network(self) -> PreLabeller | None:
         """None where no image is to be pre-labelled. Raises MaskALError."""
@@ -189,6 +197,8 @@ class FolderAnnotation:
         """What was done, in words."""
         skipped = self.skipped + self.files.count.left
         parts = [str(self.files.count), f"{counted(skipped, 'image')} skipped (annotated already)"]
+        if self.blocked:
+            parts.append(f"{counted(len(self.blocked), 'image')} not annotated, as another file has that name")
         if self.unreadable:
             parts.append(f"{counted(len(self.unreadable), 'image')} unreadable")
         if self.meta_json is not None and self.files.count.images:

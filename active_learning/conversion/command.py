@@ -15,7 +15,7 @@ from active_learning.annotations.formats import DATA_SETS
 from active_learning.annotations.labels import leave_out_unknown, split_by_label
 from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
 from active_learning.conversion.report import Report
-from active_learning.conversion.sources import Source, find_sources, may_be_unopened, names_in_data_set
+from active_learning.conversion.sources import Source, find_sources, may_be_unopened, names_in_data_set, not_in_place
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.files import lies_in
@@ -123,6 +123,8 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
     if not sources:
         report.fail(f"{root}: holds no image with an annotation that is known here")
         return _FAULTS
+    if _is_in_place(given):
+        sources = not_in_place(sources, root)
     names = _names(given, sources)
     images = {names[source.image]: root / source.image for source in sources}
     try:
@@ -149,9 +151,13 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
 
 def _names(given: argparse.Namespace, sources: Sequence[Source]) -> dict[str, str]:
     """The names of the images in the data set: those that they have, where annotations go beside them."""
-    if given.to == "labelme" and given.in_dir.resolve() == given.out.resolve():
+    if _is_in_place(given):
         return {source.image: source.image for source in sources}
     return names_in_data_set(sources, given.in_dir)
+
+
+def _is_in_place(given: argparse.Namespace) -> bool:
+    return bool(given.to == "labelme" and given.in_dir.resolve() == given.out.resolve())
 
 
 def _convert_one(given: argparse.Namespace, source: Source, name: str, export: Export, report: Report) -> None:

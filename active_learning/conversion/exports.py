@@ -27,6 +27,7 @@ from active_learning.errors import AnnotationError
 from active_learning.system.file_moves import draft_of_new, same_place
 from active_learning.system.files import write_atomically
 from active_learning.system.image_files import eight_bits, image_file, read_pixels
+from active_learning.system.own_files import OwnFiles
 from active_learning.system.wording import counted
 
 COCO = "coco"
@@ -94,17 +95,19 @@ class FolderExport:
     def __post_init__(self) -> None:
         self.warnings: list[str] = []  # what a person should know of all that was written, a line each
         self._places = places_of(self.tool, list(self.images))
+        self._own_files = OwnFiles(self.out)
 
     @property
     def _format(self) -> Format:
         return FORMATS[self.tool]
 
     def existing(self) -> list[Path]:
-        """What would be overwritten."""
+        """What would be overwritten; an unchanged pre-label gives way to what a person has made of its image."""
         annotations = [self.out / place.annotation for place in self._places.values()]
         copies = [(file, self.out / self._places[image].image) for image, file in self.images.items()]
         copied = [copy for file, copy in copies if not same_place(file, copy)]
-        return [path for path in (*annotations, *copied) if os.path.lexists(path)]
+        there = (path for path in (*annotations, *copied) if os.path.lexists(path))
+        return [path for path in there if not self._own_files.is_untouched(path)]
 
     def add(self, annotation: Annotation, image: str, file: Path) -> int:
         """Writes the annotation of an image, named as in the data set; `file` is the image.
@@ -116,6 +119,7 @@ class FolderExport:
         with _new_file(self.out / place.annotation) as draft:
             self._format.codec.write(named, draft, max_polygon_error=self.max_polygon_error)
             lost = self._lost(named, draft)
+            self._own_files.give_way(self.out / place.annotation)
         self._copy(file, self.out / place.image)
         return lost
 

@@ -33,6 +33,7 @@ from active_learning.conversion.yolo_files import LabelFile, find_label_files
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, find_annotations, take_snapshot
 from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.image_files import image_size
+from active_learning.system.own_files import OwnFiles
 from active_learning.system.wording import and_more
 
 # Where a tool keeps images apart from their annotations: folder of annotations -> folder of images.
@@ -73,7 +74,8 @@ def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tupl
     """The annotated images of a folder and its sub-folders, in the order of their names, and the number of the others.
 
     An image that stands beside its annotation has that one. Of other files their place, or the name in them, gives the
-    image. What is damaged or of no image here is reported and left out.
+    image. A pre-label that nobody has changed gives way to any of them. What is damaged or of no image here is
+    reported and left out.
 
     Args:
         keep_bare: an image of a YOLO data set without a label file is one without objects, as Ultralytics takes it.
@@ -81,15 +83,18 @@ def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tupl
     Raises:
         MaskALError: there is no such folder.
     """
-    snapshot = take_snapshot(root)
+    own_files = OwnFiles(root)
+    snapshot = _without_copies(take_snapshot(root), own_files)
     for note in snapshot.notes:
         report.warn(note)
     images = snapshot.images
     beside, _ = find_annotations(root, images)
     beside = {name: path for name, path in beside.items() if not _is_of_several(path)}
+    pre_labels = {name: path for name, path in beside.items() if own_files.is_untouched(path)}
+    beside = {name: path for name, path in beside.items() if name not in pre_labels}
     found = {name: Source(name, path, _reader(root, path)) for name, path in beside.items()}
     index, paired = ImageIndex(root, images), set(beside.values())
-    others = [path for path in _documents(snapshot) if path not in paired]
+    others = [path for path in _documents(snapshot) if path not in paired and not own_files.is_untouched(path)]
     claims = [claim for path in others for claim in _claims(root, path, index, report)]
     yolo = find_label_files(snapshot, beside.keys(), report)
     claims += [_claim_of_labels(root, file) for file in yolo.files]
@@ -102,12 +107,20 @@ def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tupl
         if names:
             first = found[names[0]].path
             report.warn(f"{path}: {and_more(names, what='images')}: annotated in {first} already; this is left out")
+    left = {name: path for name, path in pre_labels.items() if name not in found}
+    found |= {name: Source(name, path, _reader(root, path)) for name, path in left.items()}
     bare = {name: path for name, path in yolo.bare.items() if name not in found}
     if keep_bare:
         found |= {name: _without_objects(root, name, path) for name, path in bare.items()}
     elif bare:
         _warn_of_bare(list(bare), report)
     return [found[name] for name in sorted(found)], len(images) - len(found)
+
+
+def _without_copies(snapshot: FolderSnapshot, own_files: OwnFiles) -> FolderSnapshot:
+    """Without the images that MaskAL has put into a Supervisely project in the annotate folder."""
+    images = (name for name in snapshot.images if not own_files.is_untouched(snapshot.folder / name))
+    return replace(snapshot, images=tuple(images))
 
 
 def _claim_of_labels(root: Path, file: LabelFile) -> _Claim:
@@ -314,7 +327,23 @@ def may_be_unopened(source: Source) -> bool:
     Raises:
         AnnotationError: the file cannot be read.
     """
-    return source.is_one_of_many or not labelme.recognises(load_document(source.path))
+    return not _is_of_labelme(source)
+
+
+def not_in_place(sources: Sequence[Source], root: Path) -> list[Source]:
+    """Those to convert into files of LabelMe beside the images: without those of LabelMe that are there already, and
+    without pre-labels that nobody has changed; all where none is left.
+
+    Raises:
+        AnnotationError: a file cannot be read.
+    """
+    own_files = OwnFiles(root)
+    left = [source for source in sources if not own_files.is_untouched(source.path) and not _is_of_labelme(source)]
+    return left or list(sources)
+
+
+def _is_of_labelme(source: Source) -> bool:
+    return not source.is_one_of_many and labelme.recognises(load_document(source.path))
 
 
 def names_in_data_set(sources: Iterable[Source], root: Path) -> dict[str, str]:

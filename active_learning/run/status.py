@@ -10,7 +10,6 @@ from tabulate import tabulate
 
 from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.corrections import find_corrections, in_words
-from active_learning.annotating.own_files import OwnFiles
 from active_learning.annotations import image_named_in
 from active_learning.dataset.absence import is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
@@ -21,6 +20,7 @@ from active_learning.run.data import SPLITS, RunData
 from active_learning.run.output_files import output_files
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
+from active_learning.system.own_files import OwnFiles
 
 
 def describe_status(settings: Settings) -> str:

@@ -11,11 +11,13 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from active_learning.annotating import annotate_folder
 from active_learning.annotating.annotate_folder import AnnotateFolder
-from active_learning.annotations import read_annotation
+from active_learning.annotations import Bitmap, read_annotation
+from active_learning.annotations.cvat_masks import encode_mask_file
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
@@ -513,6 +515,51 @@ def test_masks_that_stand_there_are_kept(train, folder, add_image, annotate_in_c
     assert folder.collect() == ["a.png"]
     assert (train / "Masks/a_mask_0.png.orig").read_bytes() == b"a person's"
     assert read_annotation(train / "a.xml", image="a.png", size=(30, 40), within=train).warnings == ()
+
+
+def cvat_of(train, place, image, corner, mask="a_mask_0.png"):
+    """As CVAT exports an image with one mask, which is a square of 4 pixels at that corner."""
+    path = train / place
+    masks = path.parent / "Masks"
+    masks.mkdir(parents=True, exist_ok=True)
+    pixels = np.zeros((30, 40), bool)
+    pixels[corner : corner + 4, corner : corner + 4] = True
+    (masks / mask).write_bytes(encode_mask_file(Bitmap(0, 0, pixels), 30, 40))
+    text = f"<object><name>healthy</name><deleted>0</deleted><segm><mask>{mask}</mask></segm></object>"
+    size = "<imagesize><nrows>30</nrows><ncols>40</ncols></imagesize>"
+    path.write_text(f"<annotation><filename>{image}</filename><folder/>{size}{text}</annotation>", encoding="utf-8")
+
+
+@pytest.mark.parametrize("loops", [["a.jpg", "a.png"], ["a.jpg,a.png"]], ids=["one after the other", "at once"])
+def test_a_mask_never_takes_the_name_of_one_of_another_image(train, add_image, loops):
+    for name in ("a.jpg", "a.png"):
+        add_image(name)
+
+    def collect(images):
+        folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+        folder.fill(images)
+        folder.collect()
+
+    def corner(image):
+        found = read_annotation(train / f"{image}.xml", image=image, size=(30, 40), within=train)
+        return found.instances[0].bitmap.x
+
+    cvat_of(train, "annotate/jpg/a.jpg.xml", "a.jpg", 5)
+    if len(loops) == 2:
+        collect(["a.jpg"])
+    cvat_of(train, "annotate/png/a.png.xml", "a.png", 20)
+    words = r"png.Masks.a_mask_0\.png: has the name of another mask, .*, which belongs to .*train.a\.jpg\.xml"
+    for _ in range(2):
+        with pytest.raises(MaskALError, match=f"{words}.*Give it another name, in the <mask> of .*png.a.png.xml"):
+            collect(["a.jpg", "a.png"])
+        assert corner("a.jpg") == 5
+        assert (train / "annotate/png/Masks/a_mask_0.png").is_file()
+    (train / "annotate/png/Masks/a_mask_0.png").unlink()
+    cvat_of(train, "annotate/png/a.png.xml", "a.png", 20, "a_png_mask_0.png")
+    collect(["a.jpg", "a.png"])
+    assert (corner("a.jpg"), corner("a.png")) == (5, 20)
+    assert not (train / "annotate").exists()
+    assert not list(train.rglob("*.orig"))
 
 
 def test_a_stop_between_masks_and_annotation_loses_nothing(train, folder, add_image, annotate_in_cvat, monkeypatch):

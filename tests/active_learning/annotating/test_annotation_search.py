@@ -145,6 +145,7 @@ COCO = '{"images": [], "annotations": [], "categories": []}'
         pytest.param("x/result.json", COCO, "is a COCO json file", id="COCO"),
         pytest.param("item.json", ITEM, "is an item of V7 Darwin with several images", id="slots"),
         pytest.param("labels/c.txt", "0 .1 .1 .2 .1 .2 .2", "is a label file of YOLO; with its data.yaml", id="YOLO"),
+        pytest.param("labels/c.txt", "", "if it is a label file of YOLO, put it beside its image", id="YOLO, empty"),
     ],
 )
 def test_exports_of_all_images_are_named_with_the_command(train, add_image, place, text, words):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import auto_annotate
+from active_learning.annotating import folder_job
 from active_learning.annotating.folder_job import FolderAnnotation, read_request
 from active_learning.annotations import Annotation
 from active_learning.annotations.supervisely_meta import write_meta
@@ -160,6 +161,43 @@ def test_the_summary_counts(request_of):
         "Pre-labelled: 1 image, 0 objects, 1 image without detections; 0 images skipped (annotated already); "
         "1 image unreadable"
     )
+
+
+PHOTO = '{"title": "00.png", "photoTakenTime": {}}'
+
+
+@pytest.mark.parametrize(
+    ("taken", "words"),
+    [
+        pytest.param("00.json", "", id="labelme, of another program"),
+        pytest.param("00.png.json", PROJECT, id="supervisely, a photo export"),
+        pytest.param("00.xml", "--export_format cvat", id="cvat, of another program"),
+        pytest.param("00.json", "--export_format darwin", id="darwin, a link to nowhere"),
+    ],
+)
+def test_a_name_that_another_file_has_is_named_before_anything_is_predicted(
+    request_of, settings, tmp_path, monkeypatch, capsys, taken, words
+):
+    write_meta(tmp_path / "meta.json", ["a"])
+    path = settings.traindir / taken
+    if "darwin" in words:
+        path.symlink_to("nowhere")
+    else:
+        path.write_text(PHOTO if path.suffix == ".json" else "<other/>", encoding="utf-8")
+    words = f"{words} {tmp_path}/project" if words == PROJECT else f"--weights_file {{tmp}}/w.pth --classes a {words}"
+    given, asked = request_of(words), []
+
+    def predict(folder, names):
+        asked.extend(names)
+        return (Annotation(name, 24, 32) for name in names)
+
+    monkeypatch.setattr(FolderAnnotation, "load_network", lambda _: predict)
+    monkeypatch.setattr(folder_job, "read_request", lambda _: given)
+    assert auto_annotate.main(["--img_dir", ".", "--weights_file", "w.pth"]) == 1
+    printed = capsys.readouterr()
+    assert f"{path}: is no annotation, but has the name of the one of 00.png, which gets none" in printed.err
+    assert "0 images skipped (annotated already); 1 image not annotated, as another file has that name" in printed.out
+    assert asked == [f"{number:02d}.png" for number in range(1, 14)]
 
 
 class StopError(Exception):

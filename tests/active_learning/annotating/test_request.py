@@ -8,6 +8,7 @@ import shlex
 import sys
 import threading
 import time
+import zipfile
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,9 +16,12 @@ import pytest
 
 from active_learning.annotating import waiting
 from active_learning.annotating.annotate_folder import AnnotateFolder
-from active_learning.annotating.request import request_annotations
-from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance
+from active_learning.annotating.request import collect_last, request_annotations
+from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance, Part
+from active_learning.annotations.coco import CocoWriter
+from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.supervisely_meta import write_meta
+from active_learning.conversion.command import main as convert
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.errors import AnnotationError, AnnotationsAwaited
 from active_learning.network.image_batches import UnreadableImage
@@ -127,6 +131,120 @@ def test_a_faulty_annotation_holds_it_up_although_confirmed(project):
     with pytest.raises(AnnotationsAwaited, match=r"00\.png: .*half-written"):
         go(project, predict=predict)
     assert (annotate / "DONE").exists()
+
+
+def corrected(name: str) -> Annotation:
+    return Annotation(name, 24, 32, (Instance("a", (Part(np.array([[2.0, 2], [20, 2], [20, 20], [2, 20]])),)),))
+
+
+def coco(annotate, classes):
+    writer = CocoWriter(classes)
+    for name in IMAGES[:2]:
+        writer.add(corrected(name))
+    (annotate / "result.json").write_text(writer.text(), encoding="utf-8")
+
+
+def cvat(annotate, classes):
+    writer = CvatImagesWriter(classes)
+    for name in IMAGES[:2]:
+        writer.add(corrected(name))
+    (annotate / "annotations.xml").write_text(writer.text(annotate), encoding="utf-8")
+
+
+def cvat_zip(annotate, classes):
+    cvat(annotate, classes)
+    with zipfile.ZipFile(annotate / "task.zip", "w") as package:
+        package.write(annotate / "annotations.xml", "annotations.xml")
+    (annotate / "annotations.xml").unlink()
+
+
+def yolo(annotate, classes):
+    (annotate / "labels").mkdir()
+    (annotate / "data.yaml").write_text("names: [a, b]", encoding="utf-8")
+    for name in IMAGES[:2]:
+        (annotate / "labels" / f"{name[:2]}.txt").write_text("0 .1 .1 .6 .1 .6 .8 .1 .8", encoding="utf-8")
+
+
+def yolo_of_which_one_is_empty(annotate, classes):
+    yolo(annotate, classes)
+    (annotate / "labels" / "01.txt").unlink()
+    (annotate / "01.txt").write_text("", encoding="utf-8")
+
+
+def labels_of(path):
+    shapes = json.loads(path.read_text(encoding="utf-8"))["shapes"]
+    return sorted({shape["label"] for shape in shapes})
+
+
+def named_command(message: str) -> list[str]:
+    """The arguments of the command that a message ends a line with."""
+    line = next(line for line in message.splitlines() if "convert" in line)
+    return shlex.split(line.partition("python -m active_learning.annotations ")[2])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("export", [coco, cvat, cvat_zip, yolo, yolo_of_which_one_is_empty])
+def test_corrections_in_a_file_of_many_images_win_over_pre_labels(project, tmp_path, name, export):
+    """The message names the command that makes them readable, and it works; what is in no export stays pre-labelled."""
+    write_meta(tmp_path / "meta.json", project.classes)
+    keys = {"export_format": name, "supervisely_meta_json": tmp_path / "meta.json"}
+    annotate = project.traindir / "annotate"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=Predictor(), **keys)
+    export(annotate, project.classes)
+    (annotate / "DONE").touch()
+    for _ in range(2):
+        with pytest.raises(AnnotationsAwaited, match="unchanged pre-labels are not collected") as awaited:
+            go(project, predict=None, **keys)
+        if "unpack it there" in str(awaited.value):
+            zipfile.ZipFile(annotate / "task.zip").extractall(annotate)
+    assert not list(project.traindir.glob("0?.*json"))
+    assert convert(named_command(str(awaited.value))) == 0
+    assert (annotate / "DONE").exists()
+    go(project, predict=None, **keys)
+    second = [] if export is yolo_of_which_one_is_empty else ["a"]
+    assert [labels_of(project.traindir / f"{one}.json") for one in ("00", "01")] == [["a"], second]
+    assert len(list(project.traindir.glob("02.*"))) == 2
+    assert not [path for path in annotate.glob("0?.*") if path.suffix != ".txt"]
+
+
+def test_a_file_that_cannot_be_used_may_be_moved_away_where_pre_labels_are_right(project):
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=Predictor())
+    annotate = project.traindir / "annotate"
+    (annotate / "DONE").touch()
+    coco(annotate, project.classes)
+    with pytest.raises(AnnotationsAwaited, match="if they are right, move such files elsewhere"):
+        go(project, predict=Predictor())
+    (annotate / "result.json").unlink()
+    go(project, predict=Predictor())
+    assert labels_of(project.traindir / "00.json") == ["b"]
+
+
+def test_an_export_beside_what_is_corrected_already_is_converted_as_well(project):
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=Predictor())
+    annotate = project.traindir / "annotate"
+    mine = json.dumps({"shapes": [], "imagePath": "02.png", "imageData": None, "by": "hand"})
+    (annotate / "02.json").write_text(mine, encoding="utf-8")
+    (annotate / "DONE").touch()
+    coco(annotate, project.classes)
+    with pytest.raises(AnnotationsAwaited) as awaited:
+        go(project, predict=None)
+    assert convert(named_command(str(awaited.value))) == 0
+    go(project, predict=None)
+    assert [labels_of(project.traindir / f"{one}.json") for one in ("00", "01")] == [["a"], ["a"]]
+    assert (project.traindir / "02.json").read_text(encoding="utf-8") == mine
+
+
+def test_at_the_end_of_a_run_pre_labels_stay_beside_an_export(project):
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=Predictor())
+    annotate = project.traindir / "annotate"
+    (annotate / "DONE").touch()
+    coco(annotate, project.classes)
+    assert collect_last(AnnotationCache(project.traindir, project.classes), [], IMAGES) == 0
+    assert {path.name for path in annotate.glob("0?.json")} == {"00.json", "01.json", "02.json"}
 
 
 def test_an_image_that_cannot_be_read_gets_no_pre_label(project, caplog):

@@ -17,7 +17,6 @@ import torch
 from active_learning.acquisition import record_files
 from active_learning.acquisition.explanation import Explanation, write_explanations
 from active_learning.annotating.annotation_search import search_annotate_folder
-from active_learning.annotating.own_files import OwnFiles
 from active_learning.conversion.command import main as convert
 from active_learning.dataset.coco import write_image_list
 from active_learning.dataset.image_folder import take_snapshot
@@ -28,6 +27,7 @@ from active_learning.run.state import RunState
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import DRAFT
+from active_learning.system.own_files import OwnFiles
 from active_learning.system.written_files import RECORD
 from tests.active_learning.conftest import annotated_image
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from active_learning.acquisition.explanation import read_explanations
 from active_learning.acquisition.record_files import read_records
-from active_learning.annotating.own_files import OwnFiles
 from active_learning.errors import MaskALError
 from active_learning.run import lock
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.output_files import read_pool_scores, read_train_files
 from active_learning.run.state import RunState
+from active_learning.system.own_files import OwnFiles
 from active_learning.system.written_files import RECORD
 
 EARLIER = Path(__file__).parent / "data" / "earlier_run"

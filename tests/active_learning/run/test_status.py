@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from active_learning.annotating.own_files import OwnFiles
 from active_learning.run.output_files import output_files
 from active_learning.run.state import LoopScores, RunState
 from active_learning.run.status import describe_status
 from active_learning.settings import Settings
+from active_learning.system.own_files import OwnFiles
 from tests.active_learning.conftest import annotated_image
 
 

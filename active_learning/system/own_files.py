@@ -1,4 +1,4 @@
-"""Which files of the annotate folder MaskAL wrote itself, and whether a person has changed them since."""
+"""Which files of an annotate folder MaskAL wrote itself, and whether a person has changed them since."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ class OwnFiles:
         if len(paths) < 2:
             return list(paths)
         return [path for path in paths if not self.is_untouched(path)] or list(paths)
+
+    def give_way(self, path: Path) -> None:
+        """Removes the file if it is untouched, for what a person has made to take its name."""
+        if self.is_untouched(path):
+            _remove(path, self._known()[path.relative_to(self.folder).as_posix()][1])
 
     def remove(self, images: Collection[str]) -> None:
         """Removes what is still untouched of these images, and the record when nothing of it is left."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from active_learning.annotating.own_files import OwnFiles
+from active_learning.system.own_files import OwnFiles
 from active_learning.system.written_files import RECORD
 
 
