@@ -317,7 +317,7 @@ def test_waiting_takes_no_processor_time(train, folder, add_image, annotate):
     annotate("annotate/0.json")
     thread.join(20)
     assert reported[-1] == "100 / 100 annotated"
-    assert used["cpu"] < 0.3  # with 40 times as many searches as in use
+    assert used["cpu"] < 0.5  # with 40 times as many searches as in use
 
 
 def test_a_terminal_gets_one_live_line(folder, add_image, annotate, train, monkeypatch, capsys):

@@ -144,7 +144,8 @@ def test_the_same_is_detected_in_images_of_any_size(make, text: str, changes: di
         apart = difference(detect(model, network_input(image, cfg)), found, 0.5)
         assert apart.unmatched == 0, (height, width)
         assert apart.boxes < 0.01 and apart.scores < 1e-4, (height, width, apart)
-        assert apart.masks >= 0.99, (height, width, apart)  # a pixel of a small mask may fall on a half
+        # a pixel of a small mask may fall on a half
+        assert apart.masks >= 0.99 or apart.pixels <= 1, (height, width, apart)
         detections += apart.detections
     assert detections > 8
 
