@@ -88,7 +88,18 @@ class Conv2d(nn.Conv2d):
         settings = (self.kernel_size, self.padding, self.stride, self.dilation, self.groups, self.padding_mode)
         if self.cpu_kernels and settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"):
             return winograd.conv3x3(x, weight, bias)
-        return super()._conv_forward(x, weight, bias)
+        if x.device.type != "cpu" or (dtype := _convolution_dtype(x)).itemsize > 2 or not self._makes_one_column(x):
+            return super()._conv_forward(x, weight, bias)
+        # oneDNN leaves rows of such an output, and of the weights' gradient, as it found the memory (PyTorch 2.14, AMX)
+        with torch.autocast("cpu", enabled=False):
+            y = super()._conv_forward(x.float(), weight.float(), None if bias is None else bias.float())
+        return y.to(dtype)
+
+    def _makes_one_column(self, x: Tensor) -> bool:
+        """Whether strides across leave an output that is one pixel wide."""
+        padding = 0 if isinstance(self.padding, str) else self.padding[1]  # "same" allows no strides
+        spanned = self.dilation[1] * (self.kernel_size[1] - 1) + 1
+        return self.stride[1] > 1 and x.shape[-1] + 2 * padding - spanned < self.stride[1]
 
 
 def _autocast_dtype(device_type: str) -> torch.dtype:
@@ -96,6 +107,12 @@ def _autocast_dtype(device_type: str) -> torch.dtype:
     # asked in this order, as PyTorch does not know every device, such as "meta", to have autocast
     is_cast = torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
     return torch.get_autocast_dtype(device_type) if is_cast else torch.float32
+
+
+def _convolution_dtype(x: Tensor) -> torch.dtype:
+    """What a convolution calculates in."""
+    cast = _autocast_dtype(x.device.type)
+    return x.dtype if cast is torch.float32 else cast
 
 
 def _scaled(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

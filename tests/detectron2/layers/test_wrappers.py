@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -92,6 +94,46 @@ def test_conv_takes_an_empty_batch(norm: str, training: bool) -> None:
 def test_conv_calculates_shapes_on_a_device_without_autocast() -> None:
     conv = Conv2d(3, 4, 3, padding=1, norm=get_norm("FrozenBN", 4)).to("meta")
     assert conv(torch.empty(2, 3, 8, 10, device="meta")).shape == (2, 4, 8, 10)
+
+
+def leave_nan_in_freed_memory() -> None:
+    blocks = [torch.full((size,), torch.nan) for size in (64, 512, 4096, 16384, 65536) for _ in range(4)]
+    del blocks
+
+
+@pytest.mark.parametrize("amp", [True, False], ids=["autocast", "bf16 weights"])
+@pytest.mark.parametrize("norm", ["", "FrozenBN"], ids=["plain", "folded"])
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [
+        (3, {"stride": 2, "padding": 1}),
+        (7, {"stride": 2, "padding": 3}),
+        (2, {"stride": 3, "padding": "valid"}),
+        (3, {"stride": (1, 2), "padding": 1, "groups": 32}),
+        (3, {"stride": 2, "padding": 2, "dilation": 2}),
+        (3, {"stride": 1, "padding": "same"}),
+    ],
+    ids=["3x3", "7x7", "valid", "groups", "dilation", "no stride"],
+)
+@pytest.mark.parametrize("size", [(20, 3), (20, 2), (3, 20), (20, 5)], ids=str)
+def test_16_bits_on_a_processor_give_the_right_result_for_thin_images(amp, norm, kernel, options, size) -> None:
+    torch.manual_seed(0)
+    conv = Conv2d(64, 64, kernel, bias=True, norm=get_norm(norm, 64), **options).to(memory_format=torch.channels_last)
+    x = torch.randn(1, 64, *size).to(memory_format=torch.channels_last).requires_grad_()
+    inputs = [x, conv.weight, conv.bias]
+    expected = conv(x)
+    expected_gradients = torch.autograd.grad(expected.square().sum(), inputs)
+    half = conv if amp else copy.deepcopy(conv).bfloat16()
+    inputs = [x, half.weight, half.bias]
+    leave_nan_in_freed_memory()
+    with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+        found = half(x if amp else x.bfloat16())
+    leave_nan_in_freed_memory()
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=3e-2, atol=3e-2)
+    gradients = torch.autograd.grad(found.float().square().sum(), inputs)
+    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(gradient.float(), wanted, rtol=5e-2, atol=float(wanted.abs().max()) / 50)
 
 
 def test_sync_norm_refuses_to_train_on_nothing_beside_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
