@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -113,7 +115,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if size := given.image_size:
             study = replace(study, settings={**study.settings, "image_min_size": size, "image_max_size": size})
         images = given.images or (study.budgets[0], study.budgets[-1])
-        probe(study, given.results / f"savings_probe_{name}.csv", images, given.iterations, range(given.seeds))
+        probe(
+            study,
+            given.results / f"savings_probe_{name}.csv",
+            images,
+            given.iterations,
+            range(given.seeds),
+            dict(given.set),
+        )
         return
     columns = ["strategy", "seed", "sample", "loop", "images", *SCORE_COLUMNS, *study.data.classes, "seconds", "status"]
     results = Results(given.results / f"savings_{name}.csv", columns)
@@ -136,7 +145,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--images", type=int, nargs="+", help="of the trainings of --probe; else the smallest and the largest budget")
     add("--iterations", type=int, nargs="+", default=[600, 1200], help="of the trainings of --probe")
     add("--image-size", type=int, help="pixels of the longer side in --probe; else as in the study")
+    add("--set", nargs="+", type=_setting, default=[], metavar="NAME=VALUE", help="settings of --probe that differ")
     return parser.parse_args(arguments)
+
+
+def _setting(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    return name, yaml.safe_load(value)
 
 
 if __name__ == "__main__":

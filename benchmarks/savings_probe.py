@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +20,25 @@ SEED = 9000  # and the next: no run of the study has them
 LOSSES = ("loss_third_quarter", "loss_last_quarter", "class_loss_third_quarter", "class_loss_last_quarter")
 
 
-def probe(study: Study, path: Path, images: Sequence[int], iterations: Sequence[int], seeds: Sequence[int]) -> None:
-    """Adds a line a training, but for those that stand there: of each number of images for each of iterations."""
+def probe(
+    study: Study,
+    path: Path,
+    images: Sequence[int],
+    iterations: Sequence[int],
+    seeds: Sequence[int],
+    changes: Mapping[str, object],
+) -> None:
+    """Adds a line a training, but for those that stand there: of each number of images for each of iterations.
+
+    `changes` are settings that differ from the study's.
+    """
     columns = [
         "data",
         "images",
         "seed",
         "iterations",
         "image_size",
+        "settings",
         *SCORE_COLUMNS,
         *study.data.classes,
         *LOSSES,
@@ -35,16 +46,22 @@ def probe(study: Study, path: Path, images: Sequence[int], iterations: Sequence[
         "status",
     ]
     results = Results(path, columns)
-    done = {tuple(row[name] for name in columns[:5]) for row in read_rows(path) if row["status"] == DONE}
-    size = study.settings["image_max_size"]
+    done = {tuple(row[name] for name in columns[:6]) for row in read_rows(path) if row["status"] == DONE}
+    study = replace(study, settings={**study.settings, **changes})
+    settings = {"image_size": study.settings["image_max_size"], "settings": _words(changes)}
     for seed, budget, count in itertools.product(seeds, images, iterations):
-        key = {"data": study.data.name, "images": budget, "seed": seed, "iterations": count, "image_size": size}
+        key = {"data": study.data.name, "images": budget, "seed": seed, "iterations": count, **settings}
         if tuple(map(str, key.values())) not in done:
-            results.add([{**key, **_train(study, budget, seed, count)}])
+            results.add([{**key, **_train(study, budget, seed, count, settings["settings"])}])
 
 
-def _train(study: Study, images: int, seed: int, iterations: int) -> dict[str, object]:
-    name = f"probe_{images}_seed{SEED + seed}_{iterations}_{study.settings['image_max_size']}"
+def _words(changes: Mapping[str, object]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(changes.items()))
+
+
+def _train(study: Study, images: int, seed: int, iterations: int, changes: str) -> dict[str, object]:
+    size = study.settings["image_max_size"]
+    name = "_".join(["probe", str(images), f"seed{SEED + seed}", str(iterations), str(size), *changes.split()])
     once = replace(study, initial=images, settings={**study.settings, "train_iterations_base": iterations})
     start = time.monotonic()
     code = run_or_stop(write_settings(once, name, strategy=RANDOM, seed=SEED + seed, pool_size=[1], loops=[0]))

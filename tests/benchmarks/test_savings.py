@@ -204,10 +204,10 @@ def test_the_probe_has_a_line_a_training_and_goes_on(study: Study, use: Callable
     use(0, 1, 0, 130)
     path = tmp_path / "savings_probe.csv"
     with pytest.raises(SystemExit):
-        probe(study, path, [4, 9], [1, 2], range(1))
+        probe(study, path, [4, 9], [1, 2], range(1), {})
     assert [row["status"] for row in read_rows(path)] == ["done", "failed: exit code 1", "done"]
     went_on = use()
-    probe(study, path, [4, 9], [1, 2], range(1))
+    probe(study, path, [4, 9], [1, 2], range(1), {})
     assert went_on.runs[0].startswith("probe_4_") and len(went_on.runs) == 2
     done = (row for row in read_rows(path) if row["status"] == "done")
     rows = sorted(done, key=lambda row: (row["images"], row["iterations"]))
@@ -215,8 +215,10 @@ def test_the_probe_has_a_line_a_training_and_goes_on(study: Study, use: Callable
     assert float(rows[0]["loss_third_quarter"]) > float(rows[0]["loss_last_quarter"])
     assert all("random" in str(path) for path in (study.out / "results").glob("*/*"))
     larger = replace(study, settings={**study.settings, "image_max_size": 64})
-    probe(larger, path, [4], [1], range(1))
-    assert [row["image_size"] for row in read_rows(path)] == ["32"] * 5 + ["64"]
+    probe(larger, path, [4], [1], range(1), {})
+    probe(study, path, [4], [1], range(1), {"learning_rate": 0.05, "train_batch_size": 2})
+    assert [row["image_size"] for row in read_rows(path)] == ["32"] * 5 + ["64", "32"]
+    assert [row["settings"] for row in read_rows(path)] == [""] * 6 + ["learning_rate=0.05 train_batch_size=2"]
 
 
 def test_photographs_are_split_as_their_file_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
