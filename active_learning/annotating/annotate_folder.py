@@ -157,26 +157,29 @@ class AnnotateFolder:
         wanted = set(self.awaited)
         awaited = [name for name in images if name in wanted]
         cache, own = self._annotations, self.own_files
+        # a search for a few reads no file of the others again
+        others = self._good_files.keys() - set(images)
+        annotated = {*beside, *(name for name in others if not own.is_untouched(self._good_files[name]))}
         found = search_annotate_folder(
-            self.folder, awaited, cache.image_named_in, cache.classes, beside, own.is_untouched
+            self.folder, awaited, cache.image_named_in, cache.classes, annotated, own.is_untouched
         )
-        annotated, missing, faulty = [], [], {}
+        good, missing, faulty = [], [], {}
         for name in images:
             candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]
             files = self.own_files.persons_first(candidates)
             faults = [self._annotations.fault(path, name) for path in files]
-            good = [path for path, fault in zip(files, faults, strict=True) if not fault]
+            usable = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [unclear[name] for unclear in (found.faults, doubtful) if name in unclear]
-            if good:
-                self._good_files[name] = good[0]
-            if good and name not in found.outdated:
-                annotated.append(name)
+            if usable:
+                self._good_files[name] = usable[0]
+            if usable and name not in found.outdated:
+                good.append(name)
             elif faults:
                 faulty[name] = "\n".join(faults)
             else:
                 missing.append(name)
         absent = absent_images(self.folder, gone, self._images)
-        return Progress(tuple(annotated), tuple(missing), faulty, tuple(absent))
+        return Progress(tuple(good), tuple(missing), faulty, tuple(absent))
 
     def wait(
         self, *, poll_seconds: float = 2.0, report: Callable[[str], None], watch: Callable[[], None] = lambda: None

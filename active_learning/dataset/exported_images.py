@@ -61,7 +61,7 @@ def _name_of_one(filename: str) -> str:
     return annotation_key(filename) or ""
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=256)
 def _names(path: Path, size: int, time: int) -> frozenset[str]:  # noqa: ARG001 (a file that changed is read again)
     """Of the images in a file of many, or in an archive."""
     with suppress(AnnotationError, *DAMAGED_ARCHIVE):
