@@ -21,13 +21,13 @@ from typing import Any, TypeVar
 from active_learning.errors import FailedElsewhere, MaskALError
 from active_learning.system.devices import check_torchrun, gpu_count, release_gpu_memory
 from active_learning.system.exit_code import FAILURE, exit_code_of
-from active_learning.system.interruption import INTERRUPTED
+from active_learning.system.interruption import INTERRUPTED, SECONDS_TO_END
 from active_learning.system.log import mute_log
 from active_learning.system.rank_watch import watched_ranks
 
 T = TypeVar("T")
 WORKER_TIMEOUT = timedelta(days=365)  # workers wait while a person annotates
-GRACE_SECONDS = 8.0  # for all processes to end by themselves
+GRACE_SECONDS = SECONDS_TO_END - 2  # for the others to end by themselves; this process ends them, and then itself
 _FAILED_ON_ALL_RANKS = "failed_on_all_ranks"
 
 
