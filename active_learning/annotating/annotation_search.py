@@ -66,48 +66,43 @@ def search_annotate_folder(
         key = claimed_key(path, owners, named_in)
         if key is None:
             unread.append(path)
-            continue
-        candidates = owners[key]
-        direct = _in_the_place_of(path, candidates, folder / ANNOTATE)
-        owner, fault = _owner(folder, path, direct, candidates, named_in)
-        if owner is not None:
-            found.files[owner].insert(0 if owner in direct else len(found.files[owner]), path)
-        for other in direct or candidates:
-            if fault and other != owner:
-                found.faults[other] = f"{path}: {fault}; save the annotation of {other} as {other}{path.suffix.lower()}"
-    if unread:
-        _add_faults(found, unread, folder, images, named_in, classes, annotated, is_untouched)
-    return found
-
-
-def _add_faults(
-    found: Found,
-    unread: Iterable[Path],
-    folder: Path,
-    images: Sequence[str],
-    named_in: Callable[[Path], str],
-    classes: Sequence[str],
-    annotated: Collection[str],
-    is_untouched: Callable[[Path], bool],
-) -> None:
-    """Gives the faults of files that are of no image to an image that may lack what is in them; arguments as above."""
+        else:
+            _add_file(found, path, folder, owners[key], named_in)
     left = [image for image in images if image not in found.faults]
     untouched = {name for name, files in found.files.items() if all(map(is_untouched, files))}
     outdated = [image for image in left if image in untouched and image not in annotated]
     bare = [*(image for image in left if image not in found.files), *outdated]
-    done = {*found.files, *annotated} - set(outdated)
-    owners = claimants({*images, *annotated})
-    command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
-    pending = (path for path in unread if bare and not _is_settled(path, owners, done))
-    faults = [fault for path in pending if (fault := _why_unread(path, bare, named_in, command))]
-    if not faults:
-        return
-    lines = faults[:_SHOWN]
+    if bare and unread:
+        done, owners = {*found.files, *annotated} - set(outdated), claimants({*images, *annotated})
+        command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
+        pending = (path for path in unread if not _is_settled(path, owners, done))
+        faults = [fault for path in pending if (fault := _why_unread(path, bare, named_in, command))]
+        if faults:
+            _add_faults(found, faults, bare[-1], outdated)
+    return found
+
+
+def _add_file(
+    found: Found, path: Path, folder: Path, candidates: Sequence[str], named_in: Callable[[Path], str]
+) -> None:
+    """Gives a file to the one of the images that bear its name, or its fault to those that it may be of."""
+    direct = _in_the_place_of(path, candidates, folder / ANNOTATE)
+    owner, fault = _owner(folder, path, direct, candidates, named_in)
+    if owner is not None:
+        found.files[owner].insert(0 if owner in direct else len(found.files[owner]), path)
+    for other in direct or candidates:
+        if fault and other != owner:
+            found.faults[other] = f"{path}: {fault}; save the annotation of {other} as {other}{path.suffix.lower()}"
+
+
+def _add_faults(found: Found, faults: Sequence[str], image: str, outdated: Sequence[str]) -> None:
+    """Gives the faults of files that are of no image to one that may lack what is in them."""
+    lines = [*faults[:_SHOWN]]
     if len(faults) > _SHOWN:
         lines.append(f"{len(faults) - _SHOWN} more such files")
     if outdated:
         lines.append("until then unchanged pre-labels are not collected; if they are right, move such files elsewhere")
-    found.faults[bare[-1]] = "\n".join(lines)
+    found.faults[image] = "\n".join(lines)
     found.outdated.update(outdated[-1:])
 
 

@@ -16,6 +16,7 @@ from active_learning.dataset.image_folder import FolderSnapshot, find_annotation
 from active_learning.dataset.image_names import check_image_name
 from active_learning.dataset.near_duplicates import FILE as NEAR_DUPLICATES
 from active_learning.errors import MaskALError
+from active_learning.system.files import add_content
 from active_learning.system.image_files import image_file
 from active_learning.system.wording import counted
 from active_learning.system.written_files import write_own
@@ -25,7 +26,6 @@ DATA_FILES = (
     NEAR_DUPLICATES,
     *(f"{split}.{suffix}" for split in ("train", "val", "test") for suffix in ("txt", "json")),
 )
-READ_BYTES = 2**20  # of an image at a time
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ def content_digest(file: Path, folder: Path) -> str:
     digest = hashlib.blake2b(content, digest_size=20)
     for image in json.loads(content)["images"]:
         with image_file(folder / image["file_name"]) as stream:
-            while part := stream.read(READ_BYTES):
-                digest.update(part)
+            add_content(digest, stream)
     return digest.hexdigest()
 
 

@@ -100,14 +100,6 @@ def images_to_copy(source: Path, target: Path) -> dict[str, Path]:
     return pairs
 
 
-def annotations_kept(source: Path, target: Path) -> list[str]:
-    """A line for each annotation of `target` that is used in the place of another one, in `source`."""
-    files = (file.relative_to(source) for file in annotated_images(source).values())
-    return [
-        f"{target / file}: is kept and used; {source / file} differs" for file in files if _differ(source, target, file)
-    ]
-
-
 def _differ(source: Path, target: Path, name: str | Path) -> bool:
     return (target / name).exists() and not same_content(source / name, target / name)
 
@@ -116,15 +108,19 @@ def _masks_of(annotation: Path, source: Path) -> list[Path]:
     return [mask for mask in mask_files_of(annotation, within=source).values() if mask]
 
 
-def copy_initial_train_dir(source: Path, target: Path) -> list[str]:
+def copy_initial_train_dir(source: Path, target: Path, report: Callable[[str], None]) -> list[str]:
     """Copies the annotated images of `source` with their annotations into `target`; returns their names.
 
-    Masks that are files of their own go with them. A file that stands in `target` already is kept as it is.
+    Masks that are files of their own go with them. A file that stands in `target` already is kept as it is; `report`
+    gets a line for each annotation that is so used in the place of another one.
 
     Raises:
         MaskALError: as `images_to_copy`.
     """
     pairs = images_to_copy(source, target)
+    for file in (annotation.relative_to(source) for annotation in pairs.values()):
+        if _differ(source, target, file):
+            report(f"{target / file}: is kept and used; {source / file} differs")
     for name, annotation in pairs.items():
         _copy_if_absent(source / name, target / name)
         for mask in _masks_of(annotation, source):

@@ -8,7 +8,6 @@ from pathlib import Path
 from active_learning.dataset.initial_images import (
     Choose,
     InitialImages,
-    annotations_kept,
     check_size,
     choose_initial_images,
     copy_initial_train_dir,
@@ -32,9 +31,7 @@ def initial_images(data: RunData, seed: int, choose: Choose | None = None) -> li
     settings = data.settings
     if settings.use_initial_train_dir:
         data.refresh("train")
-        for line in annotations_kept(settings.initial_train_dir, settings.traindir):
-            logger.warning(line)
-        return copy_initial_train_dir(settings.initial_train_dir, settings.traindir)
+        return copy_initial_train_dir(settings.initial_train_dir, settings.traindir, logger.warning)
     images = data.images("train")
     if earlier := _earlier_run(settings):
         return _images_of_earlier_run(earlier, images, settings.traindir)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 from active_learning.errors import MaskALError
 
@@ -114,11 +115,16 @@ def file_stamp(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=10)
     try:
         with path.open("rb") as stream:
-            while part := stream.read(READ_BYTES):
-                digest.update(part)
+            add_content(digest, stream)
     except OSError:
         return ""
     return digest.hexdigest()
+
+
+def add_content(digest: hashlib.blake2b, stream: IO[bytes]) -> None:
+    """Adds what an open file holds to a digest, a piece at a time."""
+    while part := stream.read(READ_BYTES):
+        digest.update(part)
 
 
 def folder_aside(folder: Path) -> Path:

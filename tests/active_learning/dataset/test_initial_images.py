@@ -8,7 +8,6 @@ import pytest
 
 from active_learning.annotations import read_annotation
 from active_learning.dataset.initial_images import (
-    annotations_kept,
     choose_initial_images,
     copy_initial_train_dir,
     sample_initial_images,
@@ -70,7 +69,7 @@ def test_copying_the_initial_images_keeps_what_stands_there(tmp_path: Path):
         (source / f"{stem}.json").write_text(json.dumps({"shapes": [], "imagePath": f"{stem}.png"}), encoding="utf-8")
     (source / "not annotated.png").write_bytes(b"image")
     (target / "a.json").write_text("a person's own", encoding="utf-8")
-    assert copy_initial_train_dir(source, target) == ["a.png", "sub/b.png"]
+    assert copy_initial_train_dir(source, target, print) == ["a.png", "sub/b.png"]
     assert (target / "a.json").read_text(encoding="utf-8") == "a person's own"
     assert (target / "sub" / "b.json").read_bytes() == (source / "sub" / "b.json").read_bytes()
     assert not (target / "not annotated.png").exists()
@@ -84,7 +83,7 @@ def test_another_image_of_the_same_name_does_not_get_the_annotation(train, add_i
     target.mkdir()
     (target / "a.png").write_bytes(b"another image")
     with pytest.raises(MaskALError, match=r"target.a\.png: is another image than .*train.a\.png; rename one of them"):
-        copy_initial_train_dir(train, target)
+        copy_initial_train_dir(train, target, print)
     assert [path.name for path in target.iterdir()] == ["a.png"]
 
 
@@ -94,22 +93,25 @@ def test_annotations_that_are_kept_in_the_place_of_others_are_named(train, add_i
         annotate(name.replace("png", "json"), image=name)
     target = tmp_path / "target"
     shutil.copytree(train, target)
-    assert annotations_kept(train, target) == []
+    reported: list[str] = []
+    copy_initial_train_dir(train, target, reported.append)
+    assert reported == []
     (target / "b.json").write_text("a person's own", encoding="utf-8")
-    assert annotations_kept(train, target) == [f"{target / 'b.json'}: is kept and used; {train / 'b.json'} differs"]
+    assert copy_initial_train_dir(train, target, reported.append) == ["a.png", "b.png"]
+    assert reported == [f"{target / 'b.json'}: is kept and used; {train / 'b.json'} differs"]
 
 
 def test_another_mask_of_the_same_name_does_not_get_into_the_annotation(train, tmp_path, annotate_in_cvat):
     (train / "a.png").write_bytes(b"image")
     annotate_in_cvat("a.xml", "a.png")
     target = tmp_path / "target"
-    copy_initial_train_dir(train, target)
+    copy_initial_train_dir(train, target, print)
     (mask,) = (target / "Masks").iterdir()
     mask.write_bytes(b"of another image")
-    assert copy_initial_train_dir(train, target) == ["a.png"], "the annotation there is used"
+    assert copy_initial_train_dir(train, target, print) == ["a.png"], "the annotation there is used"
     (target / "a.xml").unlink()
     with pytest.raises(MaskALError, match="is another mask than .*; rename one of them"):
-        copy_initial_train_dir(train, target)
+        copy_initial_train_dir(train, target, print)
     assert not (target / "a.xml").exists()
 
 
@@ -118,7 +120,7 @@ def test_masks_of_cvat_are_copied_with_their_annotation(train, tmp_path, annotat
     (train / "sub" / "a.png").write_bytes(b"image")
     annotate_in_cvat("sub/a.xml", "sub/a.png")
     target = tmp_path / "target"
-    assert copy_initial_train_dir(train, target) == ["sub/a.png"]
+    assert copy_initial_train_dir(train, target, print) == ["sub/a.png"]
     annotation = read_annotation(target / "sub" / "a.xml", image="sub/a.png", size=(30, 40), within=target)
     assert (annotation.warnings, len(annotation.instances)) == ((), 1)
 
@@ -126,4 +128,4 @@ def test_masks_of_cvat_are_copied_with_their_annotation(train, tmp_path, annotat
 def test_nothing_annotated_is_reported(tmp_path: Path):
     (tmp_path / "x.png").write_bytes(b"image")
     with pytest.raises(MaskALError, match="holds no annotated image"):
-        copy_initial_train_dir(tmp_path, tmp_path / "train")
+        copy_initial_train_dir(tmp_path, tmp_path / "train", print)
