@@ -73,6 +73,7 @@ class Annotation:
     `image` is the name the caller knows the image by, `height` and `width` are in pixels. `warnings` names what was
     left out or corrected, each with file, place and reason. `extra` holds the file's unknown top-level fields.
     `lost` are the shapes among what was left out: where all are, the image is not known to be one without objects.
+    `skipped` are the labels of objects that were left out on purpose, as they are not of the classes.
     """
 
     image: str
@@ -82,6 +83,7 @@ class Annotation:
     warnings: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
     lost: tuple[LostObject, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def without_scores(self) -> Annotation:
         """For a file that has no place for them."""

@@ -255,7 +255,7 @@ class CocoImage:
     Attributes:
         labels, regions: one an object; a region is its segmentation, area, bbox and, if it has one, score.
         bitmaps: how many objects are run lengths, as they have holes or are bitmaps; the others are polygons.
-        warnings: those of the annotation.
+        warnings, skipped: those of the annotation.
         origins: the place of each object in its file.
         cut_off: from numbers of objects to the share of their outlines that lay outside the image; the others have 0.
     """
@@ -269,6 +269,7 @@ class CocoImage:
     warnings: tuple[str, ...]
     origins: tuple[str, ...] = ()
     cut_off: dict[int, float] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
 
 def coco_image(annotation: Annotation) -> CocoImage:
@@ -285,6 +286,7 @@ def coco_image(annotation: Annotation) -> CocoImage:
         annotation.warnings,
         tuple(sys.intern(instance.origin) for instance in annotation.instances),
         {number: share for number, one in enumerate(annotation.instances) if (share := _cut_off(one))},
+        tuple(map(sys.intern, annotation.skipped)),
     )
 
 

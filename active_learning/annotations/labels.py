@@ -23,8 +23,8 @@ def check_labels(
     """The annotation with the objects whose labels are in `classes`, spelled as there.
 
     Args:
-        unknown_labels: "skip" leaves the other objects out with a warning each. An image of others alone is then one
-            without objects, as its user wishes.
+        unknown_labels: "skip" leaves the other objects out, and keeps their labels (`skipped`). An image of others
+            alone is then one without objects, as its user wishes.
 
     Raises:
         AnnotationError: with "error", one line for each object of an unknown label, readable or not, with the nearest
@@ -39,8 +39,7 @@ def check_labels(
         ]
         raise AnnotationError("\n".join(faults))
     refuse_loss_of_all(replace(known, lost=lost), path)
-    warnings = tuple(f"{fault}: left out" for fault in _unknown(unknown, classes, path))
-    return replace(known, warnings=annotation.warnings + warnings) if warnings else known
+    return replace(known, skipped=tuple(instance.label for instance in unknown)) if unknown else known
 
 
 def leave_out_unknown(annotation: Annotation, classes: Sequence[str], path: Path) -> Annotation:

@@ -7,7 +7,6 @@ import errno
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from active_learning.annotations import FORMATS, Annotation, check_labels
@@ -194,5 +193,4 @@ def _read(given: argparse.Namespace, source: Source) -> tuple[Annotation, list[s
         checked = leave_out_unknown(annotation, given.classes, source.path)
     else:
         checked = check_labels(annotation, given.classes, given.unknown_labels, source.path)
-    # One warning a label, not one an object.
-    return replace(checked, warnings=annotation.warnings), [instance.label for instance in unknown]
+    return checked, [instance.label for instance in unknown]

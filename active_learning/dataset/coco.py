@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.annotations.coco import CocoImage, CocoWriter
+from active_learning.annotations.labels import unknown_label
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, pair_annotations
 from active_learning.dataset.image_names import check_image_name
@@ -18,7 +19,7 @@ from active_learning.dataset.near_duplicates import FILE as NEAR_DUPLICATES
 from active_learning.errors import MaskALError
 from active_learning.system.files import add_content
 from active_learning.system.image_files import image_file
-from active_learning.system.wording import counted
+from active_learning.system.wording import and_more, counted
 from active_learning.system.written_files import write_own
 
 DATA_FILES = (
@@ -123,15 +124,26 @@ def read_all(
         raise MaskALError("\n".join(faults))
 
 
+def _skipped(entries: Sequence[CocoImage], classes: Sequence[str]) -> Iterator[str]:
+    """A line for each label whose objects were left out on purpose, with the images."""
+    images: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        for label in entry.skipped:
+            images[label].append(entry.name)
+    for label, names in sorted(images.items()):
+        where = and_more(list(dict.fromkeys(names)), what="images")
+        yield f"{unknown_label(label, classes)}: {counted(len(names), 'object')} left out, in {where}"
+
+
 def summary_of(entries: Sequence[CocoImage], classes: Sequence[str]) -> DatasetSummary:
     objects, images_with = Counter(dict.fromkeys(classes, 0)), Counter(dict.fromkeys(classes, 0))
     for entry in entries:
         objects.update(entry.labels)
         images_with.update(set(entry.labels))
     negatives = sum(not entry.labels for entry in entries)
-    warnings = tuple(warning for entry in entries for warning in entry.warnings)
+    warnings = [*(warning for entry in entries for warning in entry.warnings), *_skipped(entries, classes)]
     bitmaps = sum(entry.bitmaps for entry in entries)
-    return DatasetSummary(len(entries), negatives, dict(objects), dict(images_with), warnings, bitmaps)
+    return DatasetSummary(len(entries), negatives, dict(objects), dict(images_with), tuple(warnings), bitmaps)
 
 
 def write_image_list(path: Path, names: Iterable[str]) -> None:

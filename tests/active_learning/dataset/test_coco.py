@@ -94,11 +94,15 @@ def test_all_faulty_images_in_one_error(add_image, annotate, coco, train, tmp_pa
 
 
 def test_unknown_labels_can_be_skipped(add_image, annotate, coco):
-    add_image("a.png")
-    annotate("a.json", ["helthy", "healthy"])
+    for stem, labels in {"a": ["helthy", "healthy"], "b": ["helthy", "weed", "helthy"], "c": ["helthy"]}.items():
+        add_image(f"{stem}.png")
+        annotate(f"{stem}.json", labels, image=f"{stem}.png")
     document, summary = coco(unknown_labels="skip")
     assert len(document["annotations"]) == 1
-    assert "helthy" in summary.warnings[0]
+    assert summary.warnings == (
+        "label 'helthy' is not in classes (did you mean 'healthy'?): 4 objects left out, in a.png and 2 more images",
+        "label 'weed' is not in classes (healthy, damaged): 1 object left out, in b.png",
+    )
 
 
 def test_bitmaps_are_run_lengths_that_pycocotools_reads(add_image, annotate, coco, tmp_path):
