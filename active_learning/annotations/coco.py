@@ -59,8 +59,8 @@ class CocoFile:
         for index, entry in enumerate(objects):
             number = _key(_field(entry, "image_id"))
             if number not in names:
-                told = brief(_field(entry, "image_id") if isinstance(entry, dict) else entry)
-                self.warnings.append(f"{path}: annotations[{index}]: image_id {told} is none of its images; left out")
+                found = brief(_field(entry, "image_id") if isinstance(entry, dict) else entry)
+                self.warnings.append(f"{path}: annotations[{index}]: image_id {found} is none of its images; left out")
             elif name := names[number]:
                 self._entries[name].append((index, entry))
 

@@ -71,8 +71,8 @@ def uncertain_and_diverse(pool: Pool) -> Iterator[str]:
     order = pool.by_certainty()
     shortlist, rest = order[: SHORTLIST * pool.count], order[SHORTLIST * pool.count :]
     features = np.stack([pool.records[name].features for name in shortlist]).astype(np.float64)
-    picked = (shortlist[index] for index in k_means_plus_plus(features, 0, pool.rng))
-    return itertools.chain(picked, rest)
+    chosen = (shortlist[index] for index in k_means_plus_plus(features, 0, pool.rng))
+    return itertools.chain(chosen, rest)
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def _check_values(boxes: np.ndarray, probabilities: np.ndarray) -> None:
 def _check_shapes(index: int, one_pass: Any) -> None:
     if not isinstance(one_pass, (tuple, list)) or [isinstance(one, Tensor) for one in one_pass] != [True] * 3:
         kinds = ", ".join(type(one).__name__ for one in one_pass) if isinstance(one_pass, (tuple, list)) else ""
-        told = f"({kinds})" if kinds else type(one_pass).__name__
-        raise ValueError(f"pass {index}: must be masks, boxes and probabilities, three tensors of PyTorch, not {told}")
+        found = f"({kinds})" if kinds else type(one_pass).__name__
+        raise ValueError(f"pass {index}: must be masks, boxes and probabilities, three tensors of PyTorch, not {found}")
     masks, boxes, probabilities = one_pass
     count = len(masks) if masks.dim() else -1
     if any(not one.dim() or len(one) != count for one in one_pass):

@@ -18,7 +18,7 @@ from active_learning.system.files import write_atomically
 from active_learning.system.locks import locked
 from active_learning.system.log import logger
 
-SECONDS_UNTOLD = 2.0  # as others mostly end by then
+UNREPORTED_SECONDS = 2.0  # as others mostly end by then
 RECORD = ".maskal-files"  # hidden, so that annotation tools do not list it
 
 
@@ -53,8 +53,8 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Inside it no other program that asks for this writes into the folder, which is made; waits until it has ended."""
     folder.mkdir(parents=True, exist_ok=True)
     text = "%s: another program of MaskAL writes here; waiting until it has ended"
-    tell = partial(logger.warning, text, folder)
-    with locked(folder / f"{RECORD}.lock", tell, seconds_untold=SECONDS_UNTOLD):
+    report = partial(logger.warning, text, folder)
+    with locked(folder / f"{RECORD}.lock", report, unreported_seconds=UNREPORTED_SECONDS):
         yield
 
 

@@ -22,9 +22,9 @@ def test_one_that_does_not_wait_is_told_no(tmp_path: Path) -> None:
     assert told == []
 
 
-@pytest.mark.parametrize("seconds_untold", [0.0, 0.1])
+@pytest.mark.parametrize("unreported_seconds", [0.0, 0.1])
 def test_one_that_waits_says_so_once_and_gets_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds_untold: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unreported_seconds: float
 ) -> None:
     monkeypatch.setattr(locks, "SECONDS_BETWEEN_TRIES", 0.02)
     waiting, told = threading.Event(), []
@@ -34,7 +34,7 @@ def test_one_that_waits_says_so_once_and_gets_it(
             told.append("waits")
             waiting.set()
 
-        with locked(tmp_path / "a.lock", tell, seconds_untold=seconds_untold) as is_ours:
+        with locked(tmp_path / "a.lock", tell, unreported_seconds=unreported_seconds) as is_ours:
             told.append(f"has it: {is_ours}")
 
     thread = threading.Thread(target=second)

@@ -106,7 +106,7 @@ def test_programs_that_write_at_a_time_wait_for_each_other(tmp_path: Path):
 
 
 def test_waiting_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    monkeypatch.setattr(written_files, "SECONDS_UNTOLD", 0.01)
+    monkeypatch.setattr(written_files, "UNREPORTED_SECONDS", 0.01)
 
     def write(others: Barrier) -> None:
         with only_writer(tmp_path):
