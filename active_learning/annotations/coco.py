@@ -8,6 +8,7 @@ entries, known by their attribute "occluded", are objects. Ids are numbers, or t
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ from active_learning.annotations.shapes import clipped_bitmap, label_text, read_
 from active_learning.errors import AnnotationError
 
 _DECIMALS = 3  # of a pixel
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}(\.0+)?")
+_NO_CROWD = ("none", "", "0", "0.0", "false")  # iscrowd, as texts
 
 
 class CocoFile:
@@ -123,11 +126,11 @@ def _field(entry: Any, name: str) -> Any:
 
 
 def _key(number: Any) -> Any:
-    """An id that can be a key, one of digits as a number; None where it is none."""
+    """An id that can be a key, one that is written as a number as that; None where it is none."""
     if isinstance(number, float) and number.is_integer():
         return int(number)
-    if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) < 20:
-        return int(number)
+    if isinstance(number, str) and _WHOLE_NUMBER.fullmatch(number):
+        return int(number.partition(".")[0])
     return number if isinstance(number, (int, str)) and not isinstance(number, bool) else None
 
 
@@ -167,7 +170,7 @@ def _read_object(entry: dict[str, Any], index: int, label: Any, canvas: Canvas) 
     label = label_text(label)
     if not label:
         raise ShapeError(f"category_id {brief(entry.get('category_id'))} is not in categories")
-    if entry.get("iscrowd") not in (None, 0, False, "0") and not _is_of_cvat(entry):
+    if str(entry.get("iscrowd")).strip().lower() not in _NO_CROWD and not _is_of_cvat(entry):
         raise ShapeError("is a crowd (iscrowd 1), not an object; if it is one, set that to 0")
     region = entry.get("segmentation")
     regions, faults = _read_runs(region, canvas) if isinstance(region, dict) else _read_polygons(region, entry, canvas)
@@ -322,11 +325,16 @@ class CocoWriter:
             ids = {"id": len(self._objects) + 1, "image_id": image_id, "category_id": self._category_ids[label]}
             self._objects.append(f"{json.dumps({**ids, 'iscrowd': 0})[:-1]}, {region[1:]}")
 
-    def text(self) -> str:
+    def text(self, *, for_others: bool = False) -> str:
+        """`for_others`: with the fields that other programs take for granted, such as pycocotools 2.0.10."""
         categories = [{"id": number, "name": name} for name, number in self._category_ids.items()]
+        info = ""
+        if for_others:
+            categories = [{**one, "supercategory": one["name"]} for one in categories]
+            info = '"info": {"description": "MaskAL"}, "licenses": [], '
         images, categories_text = (json.dumps(part, ensure_ascii=False) for part in (self._images, categories))
         objects = ", ".join(self._objects)
-        return f'{{"images": {images}, "annotations": [{objects}], "categories": {categories_text}}}'
+        return f'{{{info}"images": {images}, "annotations": [{objects}], "categories": {categories_text}}}'
 
 
 def region_fields(instance: Instance, height: int, width: int) -> dict[str, Any]:

@@ -61,7 +61,11 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     if len(names) != 1:
         reason = f"may mean {' or '.join(map(brief, names[:3]))}" if names else "is not among its images"
         raise AnnotationError(f"{path}: image {image!r} {reason}; see how the task names its images")
-    return replace(found.read(names[0], size=size), image=image)
+    annotation = replace(found.read(names[0], size=size), image=image)
+    if _folder(names[0]) in ("", _folder(image)) or not _folder(image):
+        return annotation
+    warning = f"{path}: names {names[0]!r}, but is read for {image!r}"
+    return replace(annotation, warnings=(*annotation.warnings, warning))
 
 
 def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:
@@ -74,6 +78,10 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
     writer = CvatImagesWriter(list(labels), max_polygon_error=max_polygon_error)
     writer.add(annotation)
     write_atomically(path, writer.text(path))
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(unicodedata.normalize("NFC", name)).parent.as_posix().removeprefix(".")
 
 
 def _without_suffix(name: str) -> str:

@@ -109,8 +109,10 @@ def slot_files(document: dict[str, Any]) -> tuple[str, ...]:
     if not isinstance(item, dict) or len(slots := _slots(item)) < 2:
         return ()
     place = PurePosixPath(_text(item.get("path")).lstrip("/"), _text(item.get("name")))
-    files = ((_slot_name(slot.get("slot_name")), name) for slot in slots for name in _source_names(slot))
-    return tuple(dict.fromkeys(str(place / slot / PurePosixPath(name).name) for slot, name in files))
+    files = (
+        (_slot_name(slot.get("slot_name")), PurePosixPath(name).name) for slot in slots for name in _source_names(slot)
+    )
+    return tuple(dict.fromkeys(str(place / slot / name) for slot, name in files if name))
 
 
 def _slot_name(value: Any) -> str:

@@ -58,6 +58,7 @@ def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:
     number = "" if group != group else shapes.label_text(group)  # 1, 1.0 and "1" are one group, NaN is none
     key = (label, "group", number) if number else (label, index)
     kind = entry.get("shape_type")
+    kind = kind.casefold() if isinstance(kind, str) else kind
     region = _read_mask(entry, canvas) if kind == "mask" else _read_part(entry, kind, canvas)
     return Shape(key, label, (region,), shapes.read_score(entry.get("score")), f"shapes[{index}]")
 
@@ -74,9 +75,14 @@ def _read_part(entry: dict[str, Any], kind: Any, canvas: Canvas) -> Part:
 
 
 def _rectangle(points: Any) -> Polygon:
-    """Two opposite corners in any order; other tools write all four."""
+    """Two opposite corners in any order; other tools write all four, not always one after the other."""
     corners = shapes.read_points(points)
-    return corners if len(corners) == 4 else shapes.box_outline(*shapes.read_outline(points, "a rectangle", 2, 2))
+    if len(corners) != 4:
+        return shapes.box_outline(*shapes.read_outline(points, "a rectangle", 2, 2))
+    if np.allclose(corners[0] + corners[2], corners[1] + corners[3]):
+        return corners
+    x, y = (corners - corners.mean(axis=0)).T
+    return corners[np.argsort(np.arctan2(y, x))]
 
 
 def _circle(points: Any) -> Polygon:

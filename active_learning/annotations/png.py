@@ -14,6 +14,7 @@ from active_learning.annotations.annotation import Mask
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_PIXELS = 2**28
+DATA_URL = "data:image/png;base64,"
 
 
 def encode_mask(mask: Mask) -> str:
@@ -23,12 +24,12 @@ def encode_mask(mask: Mask) -> str:
 
 
 def decode_mask(text: str, most_pixels: int = MOST_PIXELS) -> Mask:
-    """HxW mask from a base64 PNG of any depth; non-zero in any channel is set.
+    """HxW mask from a base64 PNG of any depth, a data URL or not; non-zero in any channel is set.
 
     Raises:
         ValueError: it is no whole PNG, or has more than `most_pixels`.
     """
-    return decode_png(decode_base64(text), most_pixels=most_pixels)
+    return decode_png(decode_base64(text.removeprefix(DATA_URL)), most_pixels=most_pixels)
 
 
 def decode_base64(text: str) -> bytes:

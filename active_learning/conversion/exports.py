@@ -77,7 +77,7 @@ class CocoExport:
 
     def finish(self) -> None:
         with _new_file(self._out) as draft:
-            write_atomically(draft, self._writer.text())
+            write_atomically(draft, self._writer.text(for_others=True))
 
 
 @dataclass

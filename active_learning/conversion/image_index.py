@@ -74,10 +74,11 @@ class ImageIndex:
         yield self._by_stem, _stem(path)
 
     def _tails(self, path: str) -> list[str]:
-        """What the end of an image's path must be. The names of the folders that a path of another machine begins with
-        mean nothing here."""
+        """What the end of an image's path must be, the likeliest first: of a path of another machine the longest, as
+        the names of the folders that it begins with mean nothing here."""
         if posixpath.isabs(path) or PureWindowsPath(path).drive or ".." in path.split("/"):
-            return [posixpath.basename(path)]
+            parts = [part for part in path.split("/") if part not in ("", ".", "..") and not part.endswith(":")]
+            return ["/".join(parts[start:]) for start in range(len(parts))]
         path = posixpath.normpath(path)
         parts = path.split("/")
         heads = {count: "/".join(parts[:count]) for count in range(1, len(parts))}
@@ -92,13 +93,16 @@ def _stem(path: str) -> str:
 
 
 def _nearest(images: Sequence[str], tail: str, place: str) -> Match:
-    """The images that share most folders with a place, and of these the ones in the fewest folders."""
+    """The images that share most folders with a place, and of these the ones in the fewest folders, those of tools not
+    counted: which of backup/1.png and data/images/1.png is meant, nobody can tell."""
     folders = PurePosixPath(place).parts
-    ranks: dict[str, tuple[int, int]] = {}
+    ranks: dict[str, tuple[int, int, int]] = {}
     for image in images:
         parts = PurePosixPath(normalised(image)).parent.parts
         equal = [one == other for one, other in zip(parts, folders, strict=False)]
-        ranks[image] = (-equal.index(False) if False in equal else -len(equal), len(parts))
+        shared = equal.index(False) if False in equal else len(equal)
+        own = sum(part not in TOOL_FOLDERS for part in parts[shared:])
+        ranks[image] = (-shared, own, 0 if own else len(parts))
     best = min(ranks.values())
     found = tuple(image for image, rank in ranks.items() if rank == best)
     head = PurePosixPath(found[0]).parts[: -(tail.count("/") + 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
@@ -230,17 +231,24 @@ def _claims_of_collection(
 
     place = path.parent.relative_to(root).as_posix()
     inside = {name: [path.lstrip("/") for path in collection.paths_of(name)] for name in collection.images}
-    matches = {name: _first_match(Match(), paths, place, index) for name, paths in inside.items()}
+    matches = {name: _of_split(path, _first_match(Match(), paths, place, index)) for name, paths in inside.items()}
     return [
         _Claim(path, name, _or_by_end(name, match, place, index), partial(read, name), is_one_of_many=True)
         for name, match in matches.items()
     ]
 
 
+def _of_split(path: Path, match: Match) -> Match:
+    """Of several images the one in a folder that the file's name has, as instances_val2017.json."""
+    words = set(re.split(r"[\W_]+", path.stem))
+    named = tuple(image for image in match.images if words.intersection(PurePosixPath(image).parent.parts))
+    return replace(match, images=named) if len(match.images) > 1 and len(named) == 1 else match
+
+
 def _or_by_end(name: str, match: Match, place: str, index: ImageIndex) -> Match:
     """The match, or else the images at the longest end of a path: the folders before it may be another machine's."""
     parts = PurePosixPath(name).parts
-    is_elsewhere = parts[0] == "/" or ".." in parts or bool(PureWindowsPath(name).drive)
+    is_elsewhere = parts[:1] == ("/",) or ".." in parts or bool(PureWindowsPath(name).drive)
     if match.images:
         return replace(match, exact=match.exact and not is_elsewhere)
     ends = ["/".join(parts[start:]) for start in range(1, len(parts))]
@@ -287,7 +295,7 @@ def _settle(root: Path, claim: _Claim, found: dict[str, Source], beside: Set[str
 def _joined(one: Source, other: Source) -> Source:
     """Of two exports that describe an image, as where several persons annotated it in parts, the one that has objects
     of it; a fault where they differ."""
-    objects, others = (_labels_and_boxes(source) for source in (one, other))
+    objects, others = (_labels_and_extents(source) for source in (one, other))
     if not objects or not others or _are_alike(objects, others):
         return one if objects else other
 
@@ -298,27 +306,34 @@ def _joined(one: Source, other: Source) -> Source:
     return replace(one, read=refuse)
 
 
-def _labels_and_boxes(source: Source) -> list[tuple[str, list[float]]]:
-    """Of the objects; what cannot be read is one without a box."""
+def _labels_and_extents(source: Source) -> list[tuple[str, list[float]]]:
+    """Of the objects: x, y, width, height and area; what cannot be read has none."""
     try:
         annotation = source.read(source.image)
     except MaskALError as error:
         return [(str(error), [])]
     image = coco_image(annotation)
-    boxes = (json.loads(region)["bbox"] for region in image.regions)
-    return [*zip(image.labels, boxes, strict=True), *((lost.label, []) for lost in annotation.lost)]
+    regions = map(json.loads, image.regions)
+    extents = ([*region["bbox"], region["area"]] for region in regions)
+    return [*zip(image.labels, extents, strict=True), *((lost.label, []) for lost in annotation.lost)]
 
 
 def _are_alike(objects: Sequence[tuple[str, list[float]]], others: Sequence[tuple[str, list[float]]]) -> bool:
     """Whether each object of one has its match in the other; formats round, and count pixels from middle or corner."""
     left = list(others)
-    for label, box in objects:
-        matches = (one for one in left if (one[0], len(one[1])) == (label, len(box)) and math.dist(one[1], box) <= 3)
-        match = next(matches, None)
+    for label, extent in objects:
+        match = next((one for one in left if one[0] == label and _is_same_extent(one[1], extent)), None)
         if match is None:
             return False
         left.remove(match)
     return not left
+
+
+def _is_same_extent(one: Sequence[float], other: Sequence[float]) -> bool:
+    if not one or not other:
+        return not one and not other
+    width, height = other[2:4]
+    return math.dist(one[:4], other[:4]) <= 3 and abs(one[4] - other[4]) <= 3 * (width + height)
 
 
 def may_be_unopened(source: Source) -> bool:

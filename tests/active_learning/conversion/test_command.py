@@ -96,7 +96,10 @@ def test_coco_names_the_images_of_the_folder(folder, tmp_path, convert):
     assert [(one["image_id"], one["category_id"], one["area"]) for one in content["annotations"]] == [
         (1, 1, 88), (2, 2, 88), (2, 1, 88),
     ]  # fmt: skip
-    assert content["categories"] == [{"id": 1, "name": "healthy"}, {"id": 2, "name": "ä b"}]
+    assert [(one["id"], one["name"], one["supercategory"]) for one in content["categories"]] == [
+        (1, "healthy", "healthy"), (2, "ä b", "ä b"),
+    ]  # fmt: skip
+    assert content["info"] == {"description": "MaskAL"}
 
 
 def test_coco_becomes_labelme(root, add_image, describe, tmp_path, convert):
