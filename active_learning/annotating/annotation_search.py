@@ -220,6 +220,9 @@ def _meant(path: Path, resolved: str) -> list[str]:
 
 
 def _is_of_another(folder: Path, path: Path, resolved: str) -> bool:
-    """Whether the image named inside is there, and bears the file's name: then the file is not of our candidates."""
+    """Whether the image named inside bears the file's name, and is there, or was in a folder that is: then the file is
+    not of our candidates."""
     is_named = named_by_number(path.name) or annotation_key(path.name) in claimants([resolved])
-    return bool(resolved) and is_named and os.path.isfile(folder / resolved)  # noqa: PTH113 (False for impossible names)
+    within, _, _ = resolved.rpartition("/")
+    there = os.path.isfile(folder / resolved) or (within and os.path.isdir(folder / within))  # noqa: PTH112, PTH113 (False for impossible names)
+    return bool(resolved) and is_named and bool(there)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _SUFFIXES = IMAGE_SUFFIXES | {
 }  # or converted
 TOOL_FOLDERS = frozenset(["images", "Images", "img", "default"])  # tools put them before the names of images
 
+_NOT_OF_IMAGES = TOOL_FOLDERS | {"ann", "annotations", "json", "labels", "xml"}
+
 
 @dataclass(frozen=True)
 class Match:
@@ -41,8 +44,10 @@ class ImageIndex:
         self._root = normalised(root.absolute().as_posix())
         self._by_tail: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._folders: set[str] = set()
         for image in images:
             parts = normalised(image).split("/")
+            self._folders.update(parts[:-1])
             for start in range(len(parts)):
                 tail = "/".join(parts[start:])
                 self._by_tail[tail].append(image)
@@ -67,6 +72,19 @@ class ImageIndex:
                 if key in table:
                     return _nearest(table[key], key, place)
         return Match()
+
+    def is_another(self, image: str, named: str, file: str, *, is_of_many: bool) -> bool:
+        """Whether an annotation means another image of that name, which is gone: its path, or else the place of its
+        file, or the name of a file of many (instances_train2017.json), is of a folder of images that this one is not
+        in."""
+        path = normalised(named).replace("\\", "/")
+        if "/" not in path and is_of_many:
+            folders = self._folders.intersection(re.split(r"[\W_]+", PurePosixPath(file).stem))
+        else:
+            parts = (path if "/" in path else normalised(file)).split("/")[:-1]
+            own = [part for part in parts if part not in ("", ".", "..", *_NOT_OF_IMAGES)]
+            folders = self._folders.intersection(own[-1:])
+        return bool(folders) and folders.isdisjoint(PurePosixPath(normalised(image)).parent.parts)
 
     def _tables(self, path: str) -> Iterator[tuple[dict[str, list[str]], str]]:
         yield self._by_tail, path

@@ -99,10 +99,10 @@ def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tupl
     claims = [claim for path in others for claim in _claims(root, path, index, report)]
     yolo = find_label_files(snapshot, beside.keys(), report)
     claims += [_claim_of_labels(root, file) for file in yolo.files]
+    claims = [_of_no_other(root, claim, index) for claim in claims]
     late: dict[Path, list[str]] = defaultdict(list)
     for claim in sorted(_unambiguous(claims, report), key=lambda claim: not claim.match.exact):
-        is_of_yolo = claim.path.suffix.lower() == SUFFIX  # a file an image, so that their folder is named instead
-        place = claim.path.parent if is_of_yolo else claim.path
+        place = claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path  # label files are many
         late[place] += _settle(root, claim, found, beside.keys(), report)
     for path, names in late.items():
         if names:
@@ -122,6 +122,16 @@ def _without_copies(snapshot: FolderSnapshot, own_files: OwnFiles) -> FolderSnap
     """Without the images that MaskAL has put into a Supervisely project in the annotate folder."""
     images = (name for name in snapshot.images if not own_files.is_untouched(snapshot.folder / name))
     return replace(snapshot, images=tuple(images))
+
+
+def _of_no_other(root: Path, claim: _Claim, index: ImageIndex) -> _Claim:
+    """Without the image, where it seems to be another one of that name: see `ImageIndex.is_another`."""
+    file = claim.path.relative_to(root).as_posix()
+    is_of_many = claim.is_one_of_many and claim.path.suffix.lower() != SUFFIX
+    is_another = not claim.match.exact and any(
+        index.is_another(image, claim.named, file, is_of_many=is_of_many) for image in claim.match.images
+    )
+    return replace(claim, match=Match()) if is_another else claim
 
 
 def _claim_of_labels(root: Path, file: LabelFile) -> _Claim:
@@ -333,7 +343,7 @@ def _is_same_extent(one: Sequence[float], other: Sequence[float]) -> bool:
     if not one or not other:
         return not one and not other
     width, height = other[2:4]
-    return math.dist(one[:4], other[:4]) <= 3 and abs(one[4] - other[4]) <= 3 * (width + height)
+    return math.dist(one[:4], other[:4]) <= 3 and abs(one[4] - other[4]) <= 1.5 * (width + height)
 
 
 def may_be_unopened(source: Source) -> bool:

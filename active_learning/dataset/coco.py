@@ -124,10 +124,11 @@ def read_all(
         raise MaskALError("\n".join(faults))
 
 
-def _skipped(entries: Sequence[CocoImage], classes: Sequence[str]) -> Iterator[str]:
-    """A line for each label whose objects were left out on purpose, with the images."""
+def warnings_of(entries: Iterable[CocoImage], classes: Sequence[str]) -> Iterator[str]:
+    """Those of the files, and a line for each label whose objects were left out on purpose, with the images."""
     images: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
+        yield from entry.warnings
         for label in entry.skipped:
             images[label].append(entry.name)
     for label, names in sorted(images.items()):
@@ -141,9 +142,10 @@ def summary_of(entries: Sequence[CocoImage], classes: Sequence[str]) -> DatasetS
         objects.update(entry.labels)
         images_with.update(set(entry.labels))
     negatives = sum(not entry.labels for entry in entries)
-    warnings = [*(warning for entry in entries for warning in entry.warnings), *_skipped(entries, classes)]
     bitmaps = sum(entry.bitmaps for entry in entries)
-    return DatasetSummary(len(entries), negatives, dict(objects), dict(images_with), tuple(warnings), bitmaps)
+    return DatasetSummary(
+        len(entries), negatives, dict(objects), dict(images_with), tuple(warnings_of(entries, classes)), bitmaps
+    )
 
 
 def write_image_list(path: Path, names: Iterable[str]) -> None:

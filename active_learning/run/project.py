@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from active_learning.annotations.coco import CocoImage
 from active_learning.annotations.odd_objects import LIKELY, named, odd_objects
 from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.coco import warnings_of
 from active_learning.dataset.image_folder import (
     FolderSnapshot,
     find_annotations,
@@ -138,7 +139,7 @@ class Project:
 
 def _read(annotations: AnnotationCache, snapshot: FolderSnapshot, checks_labels: bool) -> Reading:
     pairs, doubtful = find_annotations(snapshot.folder, snapshot.images, annotations, snapshot)
-    faults, warnings, objects = list(doubtful.values()), list[str](), Counter[str]()
+    faults, objects = list(doubtful.values()), Counter[str]()
     entries: dict[str, CocoImage] = {}
     objects_in = {}
     for name, path in progress(pairs.items(), what=f"reading {snapshot.folder}", unit="file"):
@@ -150,7 +151,7 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot, checks_labels:
         entries[name] = entry
         objects_in[name] = len(entry.labels)
         objects.update(entry.labels)
-        warnings += entry.warnings
+    warnings = [*warnings_of(entries.values(), annotations.classes)]
     if foreign := foreign_files(snapshot, annotations):
         warnings.append(f"{and_more(foreign, what='files')}: no annotation, though named as one; passed over")
     if second := second_annotations(snapshot, set(pairs.values()), annotations):

@@ -355,3 +355,27 @@ def test_damaged_files_raise_annotation_errors_alone(seed):
             file.read(name, size=(HEIGHT, WIDTH))
     except AnnotationError as error:
         assert "train.json" in str(error)
+
+
+@pytest.mark.parametrize(("stored", "asked"), [("1.0", 1), ("-1", -1), ("7", 7.0), (" 7", None)], ids=str)
+def test_ids_as_texts_are_numbers(stored, asked):
+    fields = {"images": [{"id": stored, "file_name": "sub/a.png", "height": HEIGHT, "width": WIDTH}]}
+    file = CocoFile(document(entry([SQUARE], image_id=asked), **fields), PATH)
+    assert bool(file.warnings) == (asked is None)
+
+
+@pytest.mark.parametrize("crowd", [0, 0.0, False, "0", "0.0", "false", "False", "", None], ids=repr)
+def test_what_is_no_crowd_is_an_object(crowd):
+    assert len(read(entry([SQUARE], iscrowd=crowd)).instances) == 1
+    for other in (1, True, "1", "true"):
+        with pytest.raises(AnnotationError, match="is a crowd"):
+            refuse_loss_of_all(
+                CocoFile(document(entry([SQUARE], iscrowd=other)), PATH).read("sub/a.png", size=None), PATH
+            )
+
+
+def test_other_programs_find_the_fields_that_they_take_for_granted():
+    writer = CocoWriter(["healthy"])
+    assert sorted(json.loads(writer.text())) == ["annotations", "categories", "images"]
+    content = json.loads(writer.text(for_others=True))
+    assert content["info"] and content["categories"] == [{"id": 1, "name": "healthy", "supercategory": "healthy"}]

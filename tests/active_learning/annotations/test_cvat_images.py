@@ -435,3 +435,9 @@ def test_texts_that_xml_cannot_hold_are_refused(tmp_path):
     writer = CvatImagesWriter(["a\x01"])
     with pytest.raises(AnnotationError, match="xml has no character"):
         writer.text(tmp_path / "annotations.xml")
+
+
+@pytest.mark.parametrize(("named", "warned"), [("val/a.jpg", True), ("train/a.png", False), ("a.jpg", False)])
+def test_an_image_of_another_folder_is_warned_of(save, named, warned):
+    annotation = read_annotation(save(image(polygon(), name=named)), image="train/a.jpg", size=SIZE)
+    assert any(named in warning for warning in annotation.warnings) == warned

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part, darwin
 from active_learning.annotations.contours import even_odd_mask, instance_mask, trace_mask
+from active_learning.annotations.darwin_item import slot_files
 from active_learning.annotations.documents import load_document
 from active_learning.errors import AnnotationError
 
@@ -519,3 +520,11 @@ def test_damaged_files_raise_annotation_errors_alone(tmp_path, seed, size):
             assert all(mask.shape == (annotation.height, annotation.width) for mask in masks_of(annotation))
             outcomes.add("read")
     assert outcomes == {"not recognised", "refused", "read"}
+
+
+def test_a_slot_without_a_file_name_is_passed_over():
+    item = {
+        "name": "x",
+        "slots": [{"source_files": [{"file_name": "/"}]}, {"source_files": [{"file_name": "a/b.png"}]}],
+    }
+    assert slot_files({"item": item}) == ("x/b.png",)

@@ -404,3 +404,23 @@ def test_damaged_files_raise_annotation_errors_alone(save, seed):
             assert all(instance_mask(one, *SIZE).shape == SIZE for one in annotation.instances)
             outcomes.add("read")
     assert outcomes == {"refused", "read"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "area"),
+    [
+        ("Rectangle", [[10, 20], [30, 50]], 600),
+        ("rectangle", [[10, 20], [30, 20], [10, 50], [30, 50]], 600),
+        ("rectangle", [[30, 50], [10, 20], [30, 20], [10, 50]], 600),
+        ("rectangle", [[20, 10], [40, 30], [20, 50], [0, 30]], 800),
+    ],
+    ids=["in capitals", "corners across", "corners in no order", "turned"],
+)
+def test_corners_in_any_order_enclose_the_rectangle(save, kind, points, area):
+    mask = only_mask(read(save(shape(kind, points))))
+    assert abs(int(mask.sum()) - area) <= 60
+
+
+def test_a_mask_may_be_a_data_url(save):
+    mask = f"data:image/png;base64,{encode_mask(RING)}"
+    assert only_mask(read(save(shape("mask", [[5, 7], [11, 12]], mask=mask)))).sum() == RING.sum()

@@ -39,6 +39,12 @@ RELEASE = ["images/a.png", "images/sub/a.png", "images/sub/d.png"]
         pytest.param(FLAT, "b.HEIC", ".", ["b.jpg"], True, id="of an image that was converted"),
         pytest.param(["x/a.png", "y/a.png"], "a.png", ".", ["x/a.png", "y/a.png"], False, id="one of two"),
         pytest.param(["x/a.png", "y/a.png"], "a.png", "y/ann", ["y/a.png"], True, id="the nearer of two"),
+        pytest.param(["train/a.png", "val/a.png"], "C:\\d\\val\\a.png", "train", ["val/a.png"], True, id="its end"),
+        pytest.param(["train/a.png", "val/a.png"], "../d/val/a.png", ".", ["val/a.png"], True, id="its end, relative"),
+        pytest.param(
+            ["old/a.png", "new/images/a.png"], "a.png", ".", ["new/images/a.png", "old/a.png"], False, id="old"
+        ),
+        pytest.param(["images/a.png", "thumbs/a.png"], "a.png", "annotations", ["images/a.png"], True, id="the tool's"),
         pytest.param(["a.png", "a.jpg"], "a.bmp", ".", ["a.png", "a.jpg"], True, id="one stem"),
     ],
 )

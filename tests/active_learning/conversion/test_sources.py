@@ -283,6 +283,55 @@ def test_paths_of_other_machines_in_labelme(root, add_image, annotate, named):
     assert (found.messages, found.images) == ([], ["photos/a.png"]) or named == "field/a.png"
 
 
+def coco_of(*names: str) -> str:
+    square = {"category_id": 1, "segmentation": [[2, 3, 12, 3, 12, 13, 2, 13]]}
+    return json.dumps({
+        "images": [{"id": n, "file_name": name, "height": HEIGHT, "width": WIDTH} for n, name in enumerate(names)],
+        "annotations": [{"id": n, "image_id": n, **square} for n in range(len(names))],
+        "categories": [{"id": 1, "name": "healthy"}],
+    })  # fmt: skip
+
+
+LABELME = json.dumps({
+    "imagePath": "1.png",
+    "shapes": [{"label": "healthy", "points": [[2, 3], [12, 3], [12, 13]], "shape_type": "polygon"}],
+})  # fmt: skip
+CVAT_IMAGE = '<annotations><image name="train/1.png" width="40" height="30"><box label="healthy" xtl="2" ytl="3" xbr="9" ybr="9"/></image></annotations>'  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        pytest.param("c.json", coco_of("train/1.png", "train/2.png"), id="COCO with folders"),
+        pytest.param("c.json", coco_of("C:\\d\\train\\1.png"), id="COCO of another machine"),
+        pytest.param("annotations/instances_train.json", coco_of("1.png", "2.png"), id="COCO of a split"),
+        pytest.param("c.xml", CVAT_IMAGE, id="CVAT"),
+        pytest.param("train/1.json", LABELME, id="LabelMe beside the image that is gone"),
+        pytest.param("json/train/1.json", LABELME.replace("1.png", "../../images/train/1.png"), id="LabelMe elsewhere"),
+        pytest.param("labels/train/1.txt", "0 0.1 0.1 0.4 0.1 0.4 0.4\n", id="YOLO"),
+    ],
+)
+def test_an_annotation_whose_image_is_gone_is_not_given_to_its_namesake(root, add_image, file, content):
+    for name in ("images/train/2.png", "images/val/1.png") if "/" in file else ("train/2.png", "val/1.png"):
+        add_image(name)
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    (root / file).write_text(content)
+    (root / "data.yaml").write_text("names: [healthy]\n")
+    found = Found(root)
+    assert not [image for image in found.images if image.endswith("val/1.png")]
+    assert any(file.rpartition("/")[2] in message for message in found.messages)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_file_of_a_split_is_of_its_folder(root, add_image, split):
+    for name in ("train/1.png", "val/1.png"):
+        add_image(name)
+    (root / "annotations").mkdir(parents=True)
+    (root / "annotations" / f"instances_{split}.json").write_text(coco_of("1.png"))
+    found = Found(root)
+    assert (found.images, found.messages) == ([f"{split}/1.png"], [])
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -325,6 +374,14 @@ EXPORTS = {
     "more objects": (("healthy",), ("healthy", "ä b"), None, "has other objects"),
     "fewer objects": (("healthy", "ä b"), ("healthy",), None, "has other objects"),
 }
+
+
+def test_a_correction_in_the_same_box_is_no_copy(root, add_image):
+    add_image("a.png")
+    (root / "1.json").write_text(coco_of("a.png"))
+    (root / "2.json").write_text(coco_of("a.png").replace("[[2, 3, 12, 3, 12, 13, 2, 13]]", "[[2, 3, 12, 3, 2, 13]]"))
+    with pytest.raises(AnnotationError, match="has other objects in"):
+        Found(root).objects()
 
 
 @pytest.mark.parametrize("kind", EXPORTS)

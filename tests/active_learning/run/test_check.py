@@ -219,6 +219,13 @@ def test_what_is_left_out_is_a_warning(settings: Settings):
     assert "are in order, but for 30 warnings. Nothing was changed." in plan
 
 
+def test_objects_of_other_labels_are_warned_of_where_they_are_skipped(settings: Settings):
+    for path in sorted(settings.traindir.glob("*.json"))[:2]:
+        shapes_of(path, {"label": "dgo", "points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon"})
+    plan = describe_run(settings.model_copy(update={"unknown_labels": "skip"}))
+    assert "label 'dgo' is not in classes (a, b): 2 objects left out, in 00.png and 1 more images" in plan
+
+
 def test_an_image_that_loses_all_its_objects_is_a_fault(settings: Settings):
     path = settings.traindir / "09.json"
     path.write_text(path.read_text(encoding="utf-8").replace("polygon", "linestrip"), encoding="utf-8")
