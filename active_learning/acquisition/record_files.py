@@ -103,11 +103,14 @@ def remove_parts(path: Path) -> None:
 
 def begin_part(path: Path, conditions: Conditions) -> None:
     """Makes the part ready to be added to: with a heading, and without a half-written last line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     whole = _whole_lines(path)
     found, _ = _parse(path, whole)
-    with write_errors_named(path):
-        path.write_bytes(whole if found == conditions else f"{_heading(conditions)}\n".encode())
+    if found != conditions:
+        write_atomically(path, f"{_heading(conditions)}\n")
+    elif path.stat().st_size != len(whole):
+        # Records are never written anew: a full disk would not take them back.
+        with write_errors_named(path), path.open("r+b") as stream:
+            stream.truncate(len(whole))
 
 
 def write_records(path: Path, conditions: Conditions, records: Iterable[PoolRecord]) -> None:

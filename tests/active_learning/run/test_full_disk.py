@@ -24,6 +24,7 @@ from active_learning.errors import MaskALError
 from active_learning.network.weights_files import save_weights
 from active_learning.run.output_files import OutputFiles, write_pool_scores, write_train_files
 from active_learning.run.state import RunState
+from active_learning.sampling.pool_record import PoolRecord
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import DRAFT
@@ -76,14 +77,29 @@ def test_a_list_is_named_and_stays_whole(capsys: pytest.CaptureFixture, monkeypa
     assert sorted(path.name for path in Path().iterdir()) == [".maskal-files", "val.txt"]
 
 
-def test_a_file_that_is_added_to_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Path, "write_bytes", full)
+def test_a_file_that_is_added_to_is_named() -> None:
+    Path(f"records.jsonl{DRAFT}").symlink_to(FULL)
     with pytest.raises(OSError, match="No space left") as caught:
         record_files.begin_part(Path("records.jsonl"), {"passes": 1})
     assert disk_failure(caught.value).startswith("records.jsonl: No space left")
+
+
+@pytest.mark.parametrize("end", ["", '{"name": "ha'], ids=["whole", "half a line"])
+def test_records_are_kept_by_a_start_that_can_write_nothing(make_record: Callable[..., PoolRecord], end: str) -> None:
+    path = Path("records.jsonl.part0")
+    record_files.begin_part(path, {"passes": 1})
+    with path.open("a", encoding="utf-8") as stream:
+        stream.writelines(f"{record_files.to_line(make_record(name))}\n" for name in ("a.png", "b.png"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + end.encode())
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, hard))
+    try:
+        record_files.begin_part(path, {"passes": 1})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == whole
 
 
 def test_a_picture_for_the_report_is_named() -> None:
