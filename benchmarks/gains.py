@@ -121,12 +121,8 @@ def table(pairs: Mapping[str, Pair], unjudged: Sequence[str] = ()) -> str:
         raise ValueError("no seed is finished by random and by a strategy")
     found = {name: compare_with(one.baseline, one.ours) for name, one in pairs.items()}
     order = sorted(pairs, key=lambda name: -found[name].gain.value)
-    judged = holm(
-        {
-            name: sign_flip_p(pairs[name].ours.mean_ap, pairs[name].baseline.mean_ap)
-            for name in set(pairs) - set(unjudged)
-        }
-    )
+    found_p = {name: sign_flip_p(pairs[name].ours.mean_ap, pairs[name].baseline.mean_ap) for name in order}
+    judged = holm({name: p for name, p in found_p.items() if name not in unjudged and not math.isnan(p)})
     summary = [_summary(found[name], judged.get(name, math.nan), pairs[name].ours.minutes) for name in order]
     baseline = most_seeds(pairs)
     sizes = [f"{size:.0f}" for size in baseline.mean_ap.sizes]

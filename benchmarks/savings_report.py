@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from active_learning.report.svg import SERIES
 from active_learning.system.files import write_atomically
 from benchmarks.gains import RANDOM, Pair, most_seeds, read_pairs, read_rows, table
 from benchmarks.savings_data import ROOT, annotated_objects
-from benchmarks.savings_runs import DONE, Study
+from benchmarks.savings_runs import DONE, OTHERS, Study
 
 RUN = ("strategy", "seed", "sample", "status")
 Rows = Sequence[Mapping[str, str]]
@@ -32,7 +33,8 @@ def write_report(study: Study, results: Path) -> str:
         f"Rarest: {' and '.join(rarest)}. mAP at score threshold 0.05. In brackets: 95 % intervals by paired bootstrap "
         "over seeds; p by sign flips. What was planned: [savings_protocol.md](../savings_protocol.md)."
     )
-    parts = [about, table(pairs) if pairs else "No seed is finished by random and by a strategy.\n", *notes]
+    shown = table(pairs, unjudged=OTHERS) if pairs else "No seed is finished by random and by a strategy.\n"
+    parts = [about, shown, *([networks_kept(whole, study)] if pairs else []), *notes]
     text = "\n\n".join(part.strip() for part in parts) + "\n"
     write_atomically(results.with_suffix(".md"), text)
     if pairs:
@@ -53,6 +55,23 @@ def whole_runs(rows: Rows, budgets: Sequence[int]) -> tuple[list[Mapping[str, st
         else:
             whole += lines
     return whole, notes
+
+
+def networks_kept(rows: Rows, study: Study) -> str:
+    """How many of the last scores are of an earlier loop's network, as the program keeps what did better in validation:
+    the line of the csv then repeats the one before."""
+    scores = ("mAP", "mAP_at_0.5", *study.data.classes)
+    repeated: Counter[str] = Counter()
+    runs: Counter[str] = Counter()
+    for before, row in itertools.pairwise(rows):
+        if int(row["images"]) == study.budgets[-1]:
+            runs[row["strategy"]] += 1
+            repeated[row["strategy"]] += all(row[name] == before[name] for name in scores)
+    each = ", ".join(f"{name} {repeated[name]} of {count}" for name, count in sorted(runs.items()))
+    return (
+        "A loop's network replaces the one before only if it does better on the validation images. So at "
+        f"{study.budgets[-1]} images some scores are those of a network of fewer: {each}."
+    )
 
 
 def learning_curves(pairs: Mapping[str, Pair]) -> str:

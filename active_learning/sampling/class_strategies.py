@@ -120,8 +120,8 @@ def entropy_by_class(pool: Pool) -> Iterator[str]:
         objects = _Objects([pool.records[name] for name in names], "mean")
         by_class = objects.of_images(objects.probabilities * objects.entropy[:, None])
         found = np.column_stack([by_class, objects.of_images(objects.entropy)])
-        with np.errstate(divide="ignore"):
-            scores[np.isin(pool.names, names)] = np.log(found)
+        # of a class that no object has a probability of, chance decides, and images without objects stay last
+        scores[np.isin(pool.names, names)] = np.log(np.maximum(found, np.finfo(float).tiny))
     noise = [[_gumbel(pool.rng) for _ in row] for row in scores]
     return _stratified(pool, scores + np.array(noise).reshape(scores.shape) / power)
 

@@ -65,9 +65,12 @@ class Pool:
         return sorted(self.names, key=lambda name: (value(self.records[name]), name))
 
     def by_objects(self, value: Callable[[ObjectRecord], float]) -> list[str]:
-        """As by_value, an image's value being the mode of its objects'; 0 where nothing was detected."""
+        """As by_value, an image's value being the mode of its objects'. Images where nothing was detected come first:
+        they are only here with images_without_detections: choose."""
         mode = MODES[self.mode]
-        return self.by_value(lambda record: mode([value(one) for one in record.objects]) if record.objects else 0.0)
+        return self.by_value(
+            lambda record: mode([value(one) for one in record.objects]) if record.objects else -math.inf
+        )
 
     def by_certainty(self) -> list[str]:
         """As by_value; 0 where nothing was detected, which is only here with images_without_detections: choose."""

@@ -24,7 +24,7 @@ from benchmarks import savings, savings_data, savings_runs
 from benchmarks.gains import RANDOM_SAMPLES, read_rows
 from benchmarks.savings_data import Data, annotated_objects, complete_weights, photographs, start_images
 from benchmarks.savings_probe import probe
-from benchmarks.savings_report import whole_runs, write_report
+from benchmarks.savings_report import networks_kept, whole_runs, write_report
 from benchmarks.savings_runs import OTHERS, PRIMARY, Results, Run, Study, run_one, runs_of_seed, study_runs
 
 CLASSES = ("common", "rare")
@@ -250,3 +250,16 @@ def test_weights_of_a_backbone_are_completed(study: Study) -> None:
     assert (whole[0][name] == 0.5).all()
     assert len(whole[0]) > 100
     assert all(torch.equal(value, whole[1][key]) for key, value in whole[0].items())
+
+
+def test_scores_of_an_earlier_loops_network_are_counted(study: Study, use: Callable[..., Program]) -> None:
+    use()
+    results = results_of(study)
+    study_runs(study, STRATEGIES, 2, results, jobs=1)
+    rows = [dict(row) for row in whole_runs(read_rows(results.path), study.budgets)[0]]
+    assert "random 0 of 6" in networks_kept(rows, study)
+    last = next(index for index, row in enumerate(rows) if int(row["images"]) == study.budgets[-1])
+    for name in ("mAP", "mAP_at_0.5", *CLASSES):
+        rows[last][name] = rows[last - 1][name]
+    text = networks_kept(rows, study)
+    assert f"{rows[last]['strategy']} 1 of" in text and str(study.budgets[-1]) in text

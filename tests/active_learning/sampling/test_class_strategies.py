@@ -140,3 +140,13 @@ def test_ten_thousand_images_take_a_moment(pool_of):
     pool = pool_of(images, count=200)
     assert len(choose_images("balanced_uncertainty", pool).names) == 200
     assert math.isfinite(sum(pool.class_counts))
+
+
+def test_a_class_that_nothing_looks_like_is_no_reason_to_choose_by_name(pool_of):
+    images = {f"{number:02d}": [[[0.6, 0.0]] * 10] for number in range(20)} | {"00 empty": []}
+    chosen = [
+        choose_images("class_stratified", pool_of(images, count=9, seed=seed), images_without_detections="choose").names
+        for seed in range(3)
+    ]
+    assert len({tuple(sorted(names)) for names in chosen}) == 3
+    assert not any("00 empty" in names for names in chosen)

@@ -177,3 +177,9 @@ def test_the_table_needs_no_pytorch():
     """The settings take their choices from it, and --help answers at once."""
     script = "import sys; import active_learning.settings, active_learning.sampling; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("strategy", ["uncertainty", "entropy", "margin", "bald"])
+def test_images_without_detections_come_first_where_they_are_to_be_chosen(pool_of, make_record, strategy):
+    pool = pool_of(make_record("a", [0.2], [[[0.5, 0.4]] * 10]), make_record("b", []), make_record("c", []))
+    assert choose_images(strategy, pool, images_without_detections="choose").names == ["b", "c"]
