@@ -130,7 +130,8 @@ class AnnotateFolder:
         progress = self.progress()
         copies = (*progress.missing, *progress.faulty)
         needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
-        check_space(self.path, needed, "copies of the images to annotate", "have fewer images chosen (pool_size)")
+        remedy = "annotate them beside the originals, or make `annotate` a link to a folder on another disk"
+        check_space(self.path, needed, "copies of the images to annotate", remedy)
         for name in copies:
             self.copy_image(name)
 

@@ -182,12 +182,12 @@ def compare_with(baseline: Learned, strategy: Learned, objects: Values | None = 
         objects: (n,) where mask AP is compared; None: at the strategy's numbers of images, as far as random goes.
     """
     ours, others = strategy.mean_ap, baseline.mean_ap
-    at = ours.sizes[ours.sizes <= others.sizes[-1]] if objects is None else objects[objects <= strategy.objects[-1]]
+    at = _shared_images(ours, others) if objects is None else objects[objects <= strategy.objects[-1]]
     gain = functools.partial(_gain, baseline, strategy, in_objects=objects is not None)
     return Comparison(
         label=ours.label,
         seeds=len(ours.seeds),
-        images=int(ours.sizes[-1]),
+        images=round(ours.sizes[-1]),
         objects=float(strategy.objects[-1]),
         mask_ap=interval(lambda mine: float(mine[-1]), ours),
         gain=gain(at[1:]),
@@ -197,10 +197,16 @@ def compare_with(baseline: Learned, strategy: Learned, objects: Values | None = 
         random_needs_objects=_random_needs(baseline.objects, ours, others),
         needs_objects=_needs(strategy.objects, ours, others),
         needs=_needs(ours.sizes, ours, others),
-        random_images=int(others.sizes[-1]),
+        random_images=round(others.sizes[-1]),
         random_objects=float(baseline.objects[-1]),
         cost="images" if objects is None else "objects",
     )
+
+
+def _shared_images(ours: Curve, others: Curve) -> Values:
+    """The strategy's sizes as far as random goes; part of an image, as means over seeds have, is no difference."""
+    end = others.sizes[-1]
+    return np.asarray(np.minimum(ours.sizes[ours.sizes < end + 1], end))
 
 
 def _gain(baseline: Learned, strategy: Learned, at: Values, *, in_objects: bool, rarest: bool = False) -> Interval:

@@ -25,7 +25,7 @@ class Curve:
     """A strategy's score against the number of annotated images.
 
     Attributes:
-        sizes: (N,) those at which every seed has a score.
+        sizes: (N,) of the loops that every seed has a score of, mean over the seeds.
         values: (S, N) percent.
         seeds: (S,)
     """
@@ -78,18 +78,11 @@ def object_curve(runs: Sequence[RunResult]) -> Curve:
 
 
 def _curve(runs: Sequence[RunResult], score: Callable[..., float]) -> Curve:
-    """Of the finished runs; while there is none, of those that have a score. So a seed that begins cuts no curve."""
+    """Of the finished runs; while there is none, of those that have a score. So a seed that begins cuts no curve.
+
+    Seeds are joined loop by loop, as one may have other numbers of images than the others: sizes are their means.
+    """
     runs = [run for run in runs if run.phase == "finished"] or [run for run in runs if run.scores] or runs
-    if any(run.budget == "objects" for run in runs):
-        return _curve_by_loop(runs, score)
-    tables = [{row.train_size: score(row) for row in run.scores} for run in runs]
-    shared = sorted(set.intersection(*(set(table) for table in tables)))
-    values = np.array([[table[size] for size in shared] for table in tables], dtype=np.float64)
-    return Curve(runs[0].label, np.array(shared, dtype=np.float64), values, tuple(run.seed for run in runs))
-
-
-def _curve_by_loop(runs: Sequence[RunResult], score: Callable[..., float]) -> Curve:
-    """Of seeds that have other numbers of images in a loop each: sizes are their means."""
     loops = min(len(run.scores) for run in runs)
     sizes = np.array([[row.train_size for row in run.scores[:loops]] for run in runs], dtype=np.float64)
     values = np.array([[score(row) for row in run.scores[:loops]] for run in runs], dtype=np.float64)

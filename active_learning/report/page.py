@@ -48,16 +48,16 @@ class ExplainedChoice:
 
 
 def write_report(folder: Path) -> Path:
-    """Writes the report of an experiment's folder, the comparison as csv too where there is one.
+    """Writes the report of an experiment's folder, the comparison as csv too where there is one, or was.
 
     Raises:
         MaskALError: a file of a run cannot be read.
     """
     runs = read_runs(folder)
     rows = comparison.compare(runs)
-    if rows:
-        write_own(folder / "comparison.csv", comparison.as_csv(rows, comparison.rarest_classes(runs)))
-    path = folder / FILE
+    path, table = folder / FILE, folder / "comparison.csv"
+    if rows or table.exists():  # an earlier one would be taken for this one
+        write_own(table, comparison.as_csv(rows, comparison.rarest_classes(runs)))
     write_own(path, render(folder.name, runs, rows, datetime.now(timezone.utc)))
     return path
 

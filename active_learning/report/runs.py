@@ -48,7 +48,8 @@ class RunResult:
 def read_runs(*experiments: Path) -> list[RunResult]:
     """The runs in the folders of experiments, a strategy's in order of their seeds; `uncertainty` first, `random` last.
 
-    A run whose state cannot be read is named in the log and left out.
+    A run whose state cannot be read is named in the log and left out; so is one that another has the strategy and the
+    seed of, as where `seed: 0` became `seed: [0, 1]`.
     """
     runs = []
     for path in sorted(path for folder in experiments for path in folder.glob("*/run_state.json")):
@@ -56,7 +57,18 @@ def read_runs(*experiments: Path) -> list[RunResult]:
             runs.append(_read(path))
         except MaskALError as error:
             logger.warning("%s (left out of the report)", error)
-    return sorted(runs, key=lambda run: (run.is_random, run.label != "uncertainty", run.label, run.seed))
+    return sorted(_of_own_seeds(runs), key=lambda run: (run.is_random, run.label != "uncertainty", run.label, run.seed))
+
+
+def _of_own_seeds(runs: Iterable[RunResult]) -> list[RunResult]:
+    """One of each strategy and seed: the one with most loops, of these the finished one."""
+    kept: dict[tuple[str, int], RunResult] = {}
+    for run in sorted(runs, key=lambda one: (-len(one.scores), one.phase != "finished")):
+        first = kept.setdefault((run.label, run.seed), run)
+        if first is not run:
+            text = "%s: left out of the report: %s is of the same strategy and seed %d"
+            logger.warning(text, run.folder, first.folder.name, run.seed)
+    return list(kept.values())
 
 
 def _read(path: Path) -> RunResult:

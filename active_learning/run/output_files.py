@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from active_learning.run.recorded import ROUNDING, ImageName, check_values
 from active_learning.run.state import LoopScores
 from active_learning.settings import Experiment, Settings
 from active_learning.system.files import csv_text, write_atomically
+from active_learning.system.log import logger
 from active_learning.system.written_files import write_own
 
 _NAME: TypeAdapter[str] = TypeAdapter(ImageName)
@@ -170,7 +172,8 @@ def read_network(path: Path) -> int | None:
 
 def write_pool_scores(path: Path, certainty: Mapping[str, float]) -> None:
     """One line `name, value` an image, NaN where nothing was seen."""
-    write_atomically(path, "".join(f"{name}, {value!r}\n" for name, value in certainty.items()))
+    with _may_be_open(path, "the report lacks this loop's"):
+        write_atomically(path, "".join(f"{name}, {value!r}\n" for name, value in certainty.items()))
 
 
 def read_pool_scores(path: Path) -> dict[str, float]:
@@ -217,6 +220,18 @@ def write_scores(files: OutputFiles, history: Sequence[LoopScores], classes: Seq
 
     headers = ["train_size", "mAP", *(f"mAP-{name}" for name in classes), "objects"]
     scores = (line(row, row.mask_ap, row.per_class) for row in history)
-    write_own(files.scores, csv_text([headers, *scores]))
+    later = "the next loop writes it anew"
+    with _may_be_open(files.scores, later):
+        write_own(files.scores, csv_text([headers, *scores]))
     standard = (line(row, row.standard_mask_ap, row.standard_per_class) for row in history)
-    write_own(files.standard_scores, csv_text([headers, *standard]))
+    with _may_be_open(files.standard_scores, later):
+        write_own(files.standard_scores, csv_text([headers, *standard]))
+
+
+@contextmanager
+def _may_be_open(path: Path, consequence: str) -> Iterator[None]:
+    """Writes a csv for people, which another program may hold open: no reason to end a run of days."""
+    try:
+        yield
+    except PermissionError as error:
+        logger.warning("%s: cannot be written: %s; %s", path, error.strerror or error, consequence)

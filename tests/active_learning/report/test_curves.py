@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 
+from active_learning.report.comparison import compare
 from active_learning.report.curves import Curve, band, by_objects, images_needed, interval, map_curve, object_curve
-from active_learning.report.runs import read_runs
+from active_learning.report.runs import by_label, read_runs
 
 
 def curve(*rows: list[float], sizes: list[float] | None = None) -> Curve:
@@ -102,3 +103,33 @@ def test_a_seed_without_a_score_is_left_out(tmp_path, make_run):
     make_run(tmp_path / "random_seed0", [10.0, 20.0], phase="train")
     make_run(tmp_path / "random_seed1", [], phase="train")
     assert map_curve(read_runs(tmp_path)).sizes.tolist() == [10, 20]
+
+
+def test_a_seed_with_an_image_fewer_cuts_no_curve(tmp_path, make_run):
+    for seed in range(3):
+        make_run(tmp_path / f"hybrid_seed{seed}", [10.0, 30.0, 40.0])
+        make_run(tmp_path / f"random_seed{seed}", [10.0, 20.0, 30.0])
+    (before,) = compare(read_runs(tmp_path))
+    for name in ("hybrid_seed1", "random_seed2"):
+        state = tmp_path / name / "run_state.json"
+        document = json.loads(state.read_text("utf-8"))
+        for row in document["history"][1:]:
+            row["train_size"] -= 1
+        state.write_text(json.dumps(document), encoding="utf-8")
+        runs = read_runs(tmp_path)
+        (row,) = compare(runs)
+        assert [len(map_curve(same).sizes) for same in by_label(runs).values()] == [3, 3]
+        assert (row.gains.keys(), row.images) == (before.gains.keys(), before.images)
+        assert row.needs.value == pytest.approx(before.needs.value, abs=1)
+        assert row.gain.value == pytest.approx(before.gain.value, abs=1)  # a point of mAP an image here
+
+
+def test_a_strategy_and_seed_count_once(tmp_path, make_run, caplog):
+    """As where `seed: 0` became `seed: [0, 1]`."""
+    make_run(tmp_path / "random", [10.0, 20.0], phase="train")
+    make_run(tmp_path / "random_seed0", [11.0, 21.0])
+    make_run(tmp_path / "random_seed1", [12.0, 22.0])
+    make_run(tmp_path / "hybrid", [10.0, 20.0, 30.0], phase="train")
+    make_run(tmp_path / "hybrid_seed0", [11.0, 21.0])
+    assert [run.folder.name for run in read_runs(tmp_path)] == ["hybrid", "random_seed0", "random_seed1"]
+    assert "random: left out of the report: random_seed0 is of the same strategy and seed 0" in caplog.text

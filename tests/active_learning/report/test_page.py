@@ -99,6 +99,17 @@ def test_a_comparison_has_every_section_that_it_has_numbers_for(two_strategies: 
     assert "mAP above random, at each number of images" in text
 
 
+def test_an_earlier_comparison_does_not_stay(two_strategies: Path):
+    page.write_report(two_strategies)
+    file = two_strategies / "comparison.csv"
+    before = file.read_text(encoding="utf-8").splitlines()
+    for run in two_strategies.glob("random_*"):
+        shutil.rmtree(run)
+    page.write_report(two_strategies)
+    (headers,) = file.read_text(encoding="utf-8").splitlines()
+    assert headers.startswith("strategy,seeds,images") and len(before) == 2
+
+
 def test_runs_with_a_budget_of_objects_are_compared_at_equal_objects(tmp_path: Path, make_run: Callable[..., Path]):
     for name in ("hybrid", "random"):
         make_run(tmp_path / name, [10.0, 30.0], budget="objects")

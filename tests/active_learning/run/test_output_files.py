@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import errno
 import math
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from active_learning.run.output_files import (
     OutputFiles,
     read_network,
     read_train_files,
+    write_pool_scores,
     write_scores,
     write_train_files,
 )
@@ -28,6 +36,30 @@ def test_scores_have_one_decimal_and_a_column_a_class(tmp_path: Path):
     headers, low, high = 'train_size,mAP,mAP-a,"mAP-b, c",objects', "12.3,20.0,nan", "50.0,50.0,50.0"
     assert files.scores.read_text(encoding="utf-8") == f"{headers}\n6,{low},nan\n9,{high},23\n"
     assert files.standard_scores.read_text(encoding="utf-8") == f"{headers}\n6,{high},nan\n9,{low},23\n"
+
+
+@pytest.mark.parametrize("kind", ["scores", "standard_scores", "pool_scores"])
+def test_a_csv_that_another_program_holds_open_ends_no_run(tmp_path: Path, monkeypatch, caplog, kind: str):
+    files = OutputFiles(tmp_path, tmp_path, "uncertainty")
+    held = files.pool_scores(0) if kind == "pool_scores" else getattr(files, kind)
+
+    def write() -> None:
+        write_scores(files, [LoopScores(6, 1.0, {"a": 1.0}, 1.0, {"a": 1.0}, 1.0)], ["a"])
+        write_pool_scores(files.pool_scores(0), {"a.png": 0.5})
+
+    def refuse(original: Callable[..., Any], source: Path, target: Path, **options: Any) -> Any:
+        if held == Path(target):
+            raise PermissionError(errno.EACCES, "held open", str(held))
+        return original(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        for name in ("replace", "link", "rename"):
+            patch.setattr(os, name, partial(refuse, getattr(os, name)))
+        write()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{held}: cannot be written: held open" in caplog.text and not held.exists()
+    write()
+    assert held.exists()
 
 
 def test_each_loop_has_its_own_names(tmp_path: Path):
