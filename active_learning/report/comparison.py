@@ -45,6 +45,9 @@ class Learned:
     objects: Values
 
 
+LEAST_SEEDS = 6  # random signs of five give as much in 1 of 16 cases, and the interval of so few is too narrow
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A strategy against random.
@@ -60,6 +63,8 @@ class Comparison:
         needs, needs_objects: images and objects that the strategy needs to reach what random has in the end; infinity
             where it never does.
         random_images, random_objects: of random's last loop.
+        random_own, random_own_objects: those at which random first had what it has in the end.
+        saved, saved_objects: percent of these that the strategy does not need; minus infinity where it never has that.
         cost: in which the runs' budgets are, so that gains are at equal numbers of it.
     """
 
@@ -77,23 +82,17 @@ class Comparison:
     random_images: int
     random_objects: float
     needs_objects: Interval
+    random_own: float
+    random_own_objects: float
+    saved: Interval
+    saved_objects: Interval
     cost: Cost = "images"
 
     @property
-    def saved(self) -> Interval:
-        """Percent of random's images that the strategy does not need; minus infinity where it needs more."""
-        return _saved(self.needs, self.random_images)
-
-    @property
-    def saved_objects(self) -> Interval:
-        """The same of annotated objects; NaN where they were not counted."""
-        return _saved(self.needs_objects, self.random_objects)
-
-    @property
     def needed(self) -> dict[Cost, tuple[Interval, float, Interval]]:
-        """The strategy's need for random's last value, what random has then, percent saved; that of `cost` first."""
-        images = (self.needs, float(self.random_images), self.saved)
-        objects = (self.needs_objects, self.random_objects, self.saved_objects)
+        """The strategy's need for random's last value, random's own, percent saved; that of `cost` first."""
+        images = (self.needs, self.random_own, self.saved)
+        objects = (self.needs_objects, self.random_own_objects, self.saved_objects)
         return (
             {"objects": objects, "images": images} if self.cost == "objects" else {"images": images, "objects": objects}
         )
@@ -102,15 +101,16 @@ class Comparison:
     def sentence(self) -> str:
         """What the strategy saves, for readers who know no statistics; empty where it saves nothing."""
         needs, of, saved = self.needed[self.cost]
-        if not needs.value < of:
+        if not needs.value < of or needs.value <= min(self.gains, default=0):  # nobody chose the initial images
             return ""
-        bounds = f" (95 % interval {saved.low:.0f} to {saved.high:.0f} %)" if math.isfinite(saved.low) else ""
+        least = f"{saved.low:.0f}" if math.isfinite(saved.low) else "none"
+        bounds = f" (95 % interval {least} to {saved.high:.0f} %)" if saved.known else ""
         what = "objects in images" if self.cost == "objects" else "images"
         found = (
             f"{needs.value:.0f} {what} chosen by {self.label} were as good as {of:.0f} by chance: "
             f"{saved.value:.0f} % fewer annotations{bounds}.{self._in_the_other_cost}"
         )
-        if self.gain.known and self.gain.low > 0:
+        if self.seeds >= LEAST_SEEDS and self.gain.low > 0:
             return found
         return f"{found} With {'one seed' if self.seeds == 1 else f'these {self.seeds} seeds'} this may be luck."
 
@@ -199,6 +199,10 @@ def compare_with(baseline: Learned, strategy: Learned, objects: Values | None = 
         needs=_needs(ours.sizes, ours, others),
         random_images=round(others.sizes[-1]),
         random_objects=float(baseline.objects[-1]),
+        random_own=_own_need(others.sizes, others),
+        random_own_objects=_own_need(baseline.objects, others),
+        saved=_saved(ours.sizes, others.sizes, ours, others),
+        saved_objects=_saved(strategy.objects, baseline.objects, ours, others),
         cost="images" if objects is None else "objects",
     )
 
@@ -237,9 +241,21 @@ def _needs(costs: Values, ours: Curve, others: Curve) -> Interval:
     return interval(lambda mine, random: images_needed(costs, mine, random[-1]), ours, others)
 
 
-def _saved(needs: Interval, of: float) -> Interval:
-    value, low, high = (100 * (1 - needed / of) for needed in (needs.value, needs.high, needs.low))
-    return Interval(value, low, high)
+def _own_need(costs: Values, others: Curve) -> float:
+    """What random needs for its own last value, which it may have had before."""
+    return math.nan if np.isnan(costs).any() else images_needed(costs, others.mean, others.mean[-1])
+
+
+def _saved(costs: Values, random_costs: Values, ours: Curve, others: Curve) -> Interval:
+    """Percent of `_own_need` that the strategy does not need for the same."""
+    if np.isnan(costs).any() or np.isnan(random_costs).any() or len(costs) != len(ours.sizes):
+        return Interval(math.nan)
+
+    def saved(mine: Values, random: Values) -> float:
+        own = images_needed(random_costs, random, random[-1])
+        return 100 * (1 - images_needed(costs, mine, random[-1]) / own) if own else 0.0
+
+    return interval(saved, ours, others)
 
 
 HEADERS = (

@@ -102,13 +102,14 @@ def test_a_sentence_for_everybody(tmp_path, make_run):
     ("ours", "ends"),
     [
         (
-            [[10.0, 30.0, 40.0], [10.0, 30.0, 40.0]],
+            [[10.0, 30.0, 40.0]] * 6,
             "annotations (95 % interval 33 to 33 %). Counted in objects: 30 instead of 50, 40 % fewer.",
         ),
         ([[10.0, 40.0, 45.0], [10.0, 12.0, 29.0]], "With these 2 seeds this may be luck."),
+        ([[10.0, 30.0, 40.0]] * 5, "With these 5 seeds this may be luck."),
         ([[10.0, 12.0, 13.0], [10.0, 12.0, 13.0]], ""),
     ],
-    ids=["sure", "luck", "none"],
+    ids=["sure", "luck", "few", "none"],
 )
 def test_a_sentence_says_how_sure_it_is(tmp_path, make_run, ours, ends):
     for seed, scores in enumerate(ours):
@@ -116,6 +117,30 @@ def test_a_sentence_says_how_sure_it_is(tmp_path, make_run, ours, ends):
         make_run(tmp_path / f"random_seed{seed}", [10.0, 20.0, 30.0])
     (row,) = compare(read_runs(tmp_path))
     assert row.sentence.endswith(ends) and bool(row.sentence) == bool(ends)
+
+
+@pytest.mark.parametrize(
+    ("ours", "random"),
+    [
+        pytest.param([50.0, 60.0, 58.0, 57.0], [50.0, 60.0, 58.0, 57.0], id="a curve that dips"),
+        pytest.param([60.0, 59.0, 58.0, 57.0], [60.0, 59.0, 58.0, 57.0], id="a curve that falls"),
+        pytest.param([40.0, 44.1, 44.5, 45.0], [40.0, 44.0, 44.0, 44.0], id="a flat curve"),
+        pytest.param([40.0, 45.0, 46.0, 47.0], [40.0, 45.0, 43.0, 39.0], id="as good as the initial images"),
+    ],
+)
+def test_nothing_is_saved_where_random_had_as_much_before(tmp_path, make_run, ours, random):
+    make_run(tmp_path / "hybrid", ours)
+    make_run(tmp_path / "random", random)
+    (row,) = compare(read_runs(tmp_path))
+    assert row.saved.value < 3 and (not row.sentence or " 2 % fewer" in row.sentence)
+
+
+def test_an_interval_without_an_end_is_said(tmp_path, make_run):
+    for seed, last in enumerate([45.0, 28.0]):
+        make_run(tmp_path / f"hybrid_seed{seed}", [10.0, 20.0, last])
+        make_run(tmp_path / f"random_seed{seed}", [10.0, 20.0, 30.0])
+    (row,) = compare(read_runs(tmp_path))
+    assert not math.isfinite(row.saved.low) and "(95 % interval none to" in row.sentence
 
 
 def test_runs_that_did_not_count_objects_are_compared_by_images(tmp_path, make_run):
