@@ -8,6 +8,8 @@ from collections.abc import Callable
 from multiprocessing import reduction
 from typing import Any
 
+import pytest
+import torch
 import torch.multiprocessing
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -52,3 +54,9 @@ def spawn(function: Callable[..., None], args: tuple[Any, ...], nprocs: int) -> 
 
 def _call(rank: int, _: Surroundings, function: Callable[..., None], args: tuple[Any, ...]) -> None:
     function(rank, *args)
+
+
+def hide_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From this process, and from those that it starts."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

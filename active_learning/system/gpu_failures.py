@@ -13,6 +13,10 @@ _NETWORK = (
     "the processes do not reach one another: name their network (NCCL_SOCKET_IFNAME=eth0), open its ports between the "
     "machines, and start with NCCL_DEBUG=INFO, which names what fails"
 )
+_FULL = (
+    "the GPU's memory is full, perhaps of other programs: nvidia-smi lists them; end them, or name another GPU "
+    "(cuda_visible_devices)"
+)
 REMEDIES = {
     "CUDA driver version is insufficient for CUDA runtime version": _DRIVER,
     "The NVIDIA driver on your system is too old": _DRIVER,
@@ -23,6 +27,8 @@ REMEDIES = {
     "an illegal memory access was encountered": _BROKEN,
     "unspecified launch failure": _BROKEN,
     "uncorrectable ECC error encountered": _BROKEN,
+    "_ALLOCATION_FAILED": _FULL,
+    "was unable to find an engine to execute": f"{_FULL}; or this PyTorch has no code for this GPU (INSTALL.md)",
     "CUDNN_STATUS_EXECUTION_FAILED": _BROKEN,
     "CUDNN_STATUS_INTERNAL_ERROR": _BROKEN,
     "CUDA error: unknown error": _BROKEN,
@@ -30,12 +36,11 @@ REMEDIES = {
     "image_max_size and image_min_size, or use a GPU without a screen",
     "all CUDA-capable devices are busy or unavailable": "another program has the GPU for itself: nvidia-smi lists it; "
     "end it, or name another GPU (cuda_visible_devices)",
-    "CUDNN_STATUS_NOT_INITIALIZED": "another cuDNN is found before PyTorch's own: unset LD_LIBRARY_PATH",
+    "CUDNN_STATUS_NOT_INITIALIZED": f"{_FULL}; or another cuDNN is found before PyTorch's own: unset LD_LIBRARY_PATH",
     "NCCL error": _NETWORK,
     "unhandled system error": _NETWORK,
     "have not joined the run": "see what they have reported, and start again on all machines",
-    "out of memory": "the GPU's memory is full, perhaps of other programs: nvidia-smi lists them; end them, or name "
-    "another GPU (cuda_visible_devices)",
+    "out of memory": _FULL,
 }
 
 

@@ -79,7 +79,8 @@ def _transform_segmentation(
         # Copied: some transforms change coordinates in place.
         polygons = [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in segmentation]
         return [polygon.reshape(-1) for polygon in transforms.apply_polygons(polygons)]
-    return _sized(transforms.apply_segmentation(_bitmap(segmentation)), image_size)
+    mask = (_bitmap(segmentation) != 0).astype(np.uint8)
+    return _sized(transforms.apply_segmentation(mask) == 1, image_size)  # FixedSizeCrop pads with 255
 
 
 def _bitmap(segmentation: Any) -> np.ndarray:

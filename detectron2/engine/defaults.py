@@ -144,6 +144,20 @@ class DefaultPredictor:
             return self.model([{"image": tensor, "height": height, "width": width}])[0]
 
 
+class _Scaler:
+    """A GradScaler that begins anew from the empty state of one that was off, as on CPUs and in bfloat16."""
+
+    def __init__(self, scaler: torch.amp.GradScaler) -> None:
+        self._scaler = scaler
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state:
+            self._scaler.load_state_dict(state)
+
+
 class _Progress:
     """Iteration, hooks, random generators, position in the data: what has no key of its own in a trainer's state."""
 
@@ -184,7 +198,7 @@ class DefaultTrainer(TrainerBase):
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         states: dict[str, Any] = {"optimizer": optimizer, "scheduler": self.scheduler, "trainer": _Progress(self)}
         if isinstance(self._trainer, AMPTrainer):
-            states["grad_scaler"] = self._trainer.grad_scaler
+            states["grad_scaler"] = _Scaler(self._trainer.grad_scaler)
         self.checkpointer = DetectionCheckpointer(model, cfg.OUTPUT_DIR, **states)
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg

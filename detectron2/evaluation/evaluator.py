@@ -117,11 +117,10 @@ def inference_on_dataset(
 
 
 def _run(model: Any, data_loader: Iterable[Any], evaluator: DatasetEvaluator, stopwatch: _Stopwatch) -> None:
-    on_cuda = torch.cuda.is_available()
     for index, inputs in enumerate(data_loader):
         stopwatch.split("Dataloading")
         outputs = model(inputs)
-        if on_cuda:
+        if torch.cuda.is_initialized():  # asked each time: the model may begin to use it
             # Costs nothing here: the evaluator copies the outputs to the CPU at once.
             torch.cuda.synchronize()
         stopwatch.split("Inference")

@@ -38,7 +38,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
     )
     momentum = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
-    sgd = maybe_add_gradient_clipping(cfg, FusedSGD if _takes_scaled_steps(cfg, params) else torch.optim.SGD)
+    sgd = maybe_add_gradient_clipping(cfg, FusedSGD if _takes_scaled_steps(cfg, params) else SGD)
     return sgd(params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, **momentum)
 
 
@@ -48,16 +48,30 @@ def _takes_scaled_steps(cfg: CfgNode, params: list[dict[str, Any]]) -> bool:
     return cfg.SOLVER.AMP.ENABLED and on_gpu and torch.__version__ >= (2, 6)  # type: ignore[operator]
 
 
-class FusedSGD(torch.optim.SGD):
+class SGD(torch.optim.SGD):
+    """PyTorch's, which goes on from the state of any other kind of SGD.
+
+    As loaded, groups would have the other's kernel, and buffers its memory layout: a fused kernel takes the buffers of
+    weights in another layout for those of other weights, or refuses them.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        own = [{name: group[name] for name in ("fused", "foreach")} for group in self.param_groups]
+        super().load_state_dict(state_dict)
+        for group, kernels in zip(self.param_groups, own, strict=True):
+            group.update(kernels)
+            for parameter in group["params"]:
+                state = self.state.get(parameter, {})
+                buffer = state.get("momentum_buffer")
+                if buffer is not None and buffer.stride() != parameter.stride():
+                    state["momentum_buffer"] = torch.empty_like(parameter, requires_grad=False).copy_(buffer)
+
+
+class FusedSGD(SGD):
     """SGD whose kernel itself leaves out a step with gradients that are not finite: no GradScaler waits for the GPU."""
 
     def __init__(self, params: Any, **options: Any) -> None:
         super().__init__(params, fused=True, **options)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        for group in self.param_groups:  # as loaded, they may be of another kind of SGD
-            group["fused"], group["foreach"] = True, None
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         # PyTorch leaves buffers undefined where it makes them in a step that is left out. Zeros have the same result.

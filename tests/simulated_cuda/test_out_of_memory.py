@@ -20,7 +20,12 @@ from tests.simulated_cuda.networks import CLASSES
 pytestmark = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
 IMAGES = ["0.png", "1.png", "2.png", "3.png"]
 # What cuDNN and cuBLAS raise where they can allocate nothing.
-LIBRARY_FAILURES = ["cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED"]
+LIBRARY_FAILURES = [
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED",
+    "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "GET was unable to find an engine to execute this computation",
+]
 
 
 @pytest.fixture

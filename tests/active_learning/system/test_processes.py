@@ -19,7 +19,9 @@ from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.system import processes
 from active_learning.system.processes import exit_code_of, run_on_all_ranks, run_on_devices
 from detectron2.utils import comm
-from tests.processes import METHOD, spawn
+from tests.processes import METHOD, hide_gpus, spawn
+
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_one_process_does_everything_itself():
@@ -71,7 +73,8 @@ ENDINGS = {"done": 0, "awaited": 3, "interrupted": 130, "on all ranks": 1}
 
 @pytest.fixture
 def two_gpus(monkeypatch):
-    """Two processes are spawned, as for two GPUs; on the CPU."""
+    """Two processes are spawned, as for two GPUs; on the CPU, however many GPUs the machine has."""
+    hide_gpus(monkeypatch)
     monkeypatch.setattr(processes, "gpu_count", lambda devices: 2)
     monkeypatch.setattr(torch.multiprocessing, "spawn", spawn)
 
@@ -151,7 +154,7 @@ if __name__ == "__main__":
 def under_torchrun(folder: Path, project_root: Path, *arguments: str) -> subprocess.Popen:
     script = folder / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1", **NO_GPU}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     return subprocess.Popen(
         [*torchrun, str(script), str(folder), *arguments], env=environment, stderr=subprocess.PIPE, text=True
@@ -178,7 +181,7 @@ if __name__ == "__main__":
 
 def test_sigterm_to_the_first_ends_the_others_too(tmp_path, project_root):
     (tmp_path / "script.py").write_text(SPAWNING, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1", **NO_GPU}
     process = subprocess.Popen(
         [sys.executable, "script.py", str(tmp_path)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )

@@ -24,7 +24,7 @@ from active_learning.system.exit_code import exit_code_of
 from active_learning.system.processes import run_on_all_ranks, run_on_devices
 from active_learning.system.rank_watch import Ended, RankWatch, watched_ranks
 from detectron2.utils import comm
-from tests.processes import spawn
+from tests.processes import hide_gpus, spawn
 
 GLOO = RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:17")
 
@@ -140,6 +140,7 @@ def program(folder: Path, how: str) -> None:
 @pytest.mark.timeout(100)
 @pytest.mark.parametrize("how", ["killed", "failed"])
 def test_where_a_rank_dies_the_others_end_within_a_minute(tmp_path, monkeypatch, capfd, how):
+    hide_gpus(monkeypatch)
     monkeypatch.setattr(processes, "gpu_count", lambda devices: 2)
     monkeypatch.setattr("torch.multiprocessing.spawn", spawn)
     started = time.monotonic()

@@ -203,3 +203,10 @@ def test_masks_of_different_sizes_are_refused(segmentations: list) -> None:
 def test_crop_around_what_is_outside_is_refused() -> None:
     with pytest.raises(AssertionError, match="centre outside"):
         utils.gen_crop_transform_with_instance((2, 2), (3, 3), {"bbox": [4, 4, 6, 6], "bbox_mode": BoxMode.XYXY_ABS})
+
+
+@pytest.mark.parametrize("segmentation", [_RLE, _BITMAP, _BITMAP * 255], ids=["run lengths", "bitmap", "of 255"])
+def test_what_a_crop_pads_is_of_no_object(segmentation: Any) -> None:
+    crop = T.FixedSizeCrop((20, 20)).get_transform(np.zeros((8, 10, 3), np.uint8))
+    annotation = utils.transform_instance_annotations(_annotation(segmentation), crop, (20, 20))
+    assert utils.annotations_to_instances([annotation], (20, 20), "bitmask").gt_masks.tensor.sum() == 12

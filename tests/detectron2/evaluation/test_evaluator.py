@@ -83,3 +83,9 @@ def test_mode_is_restored_after_an_error(training: bool) -> None:
         assert not model.training
         raise RuntimeError("inside")
     assert model.training == training
+
+
+def test_a_model_on_the_processor_touches_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: pytest.fail("opens a context of CUDA"))
+    assert inference_on_dataset(_Doubling(), [[1.0]], _Sum())

@@ -21,7 +21,7 @@ from detectron2.solver import (
     get_default_optimizer_params,
     maybe_add_gradient_clipping,
 )
-from detectron2.solver.build import FusedSGD
+from detectron2.solver.build import SGD, FusedSGD
 
 
 def solver_cfg(**settings: Any) -> CfgNode:
@@ -261,7 +261,34 @@ def test_a_fused_optimizer_leaves_out_steps_that_are_not_finite(found_inf: list[
     torch.testing.assert_close(trained(fused, parameters[1], [1.0, 0.0]), trained(plain, parameters[0], [0.0]))
 
 
+@pytest.mark.parametrize(("before", "after"), [(SGD, FusedSGD), (FusedSGD, SGD), (torch.optim.SGD, SGD)])
+@pytest.mark.parametrize("contiguous_before", [True, False])
+def test_an_optimizer_goes_on_from_another_kind_and_memory_layout(before, after, contiguous_before) -> None:
+    torch.manual_seed(0)
+    layouts = [torch.contiguous_format, torch.channels_last]
+    if not contiguous_before:
+        layouts.reverse()
+    weights = torch.randn(3, 4, 3, 3)
+    gradient, options = torch.randn_like(weights), {"lr": 0.1, "momentum": 0.9}
+
+    def stepped(kind: type, parameter: nn.Parameter, state: dict | None) -> torch.optim.Optimizer:
+        optimizer = kind([parameter], **options)
+        if state:
+            optimizer.load_state_dict(copy.deepcopy(state))
+        parameter.grad = gradient.to(memory_format=layouts[bool(state)])
+        optimizer.step()
+        return optimizer
+
+    first = nn.Parameter(weights.clone().to(memory_format=layouts[0]))
+    state = stepped(before, first, None).state_dict()
+    second = nn.Parameter(first.detach().clone(memory_format=layouts[1]))
+    resumed = stepped(after, second, state)
+    assert resumed.param_groups[0]["fused"] == (True if after is FusedSGD else None)
+    assert resumed.state[second]["momentum_buffer"].stride() == second.stride()
+    torch.testing.assert_close(second.detach(), weights - 0.1 * (1 + 1.9) * gradient)
+
+
 def test_the_fused_optimizer_is_for_mixed_precision_on_gpus() -> None:
     cfg = solver_cfg()
     cfg.SOLVER.AMP.ENABLED = True
-    assert type(build_optimizer(cfg, Net())) is torch.optim.SGD
+    assert type(build_optimizer(cfg, Net())) is SGD
