@@ -28,6 +28,8 @@ FAILURES = [
     ("CUDA driver version is insufficient for CUDA runtime version", "install a newer NVIDIA driver"),
     ("The NVIDIA driver on your system is too old (found version 11040).", "install a newer NVIDIA driver"),
     ("some processes have not joined the run within 0:10:00: wait timeout", "see what they have reported"),
+    ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", "memory is full"),
+    ("GET was unable to find an engine to execute this computation", "no code for this GPU"),
     ("CUDA out of memory. Tried to allocate 20.00 MiB.", "perhaps of other programs"),
 ]
 
