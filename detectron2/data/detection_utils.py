@@ -80,7 +80,8 @@ def _transform_segmentation(
         polygons = [np.array(polygon, dtype=np.float64).reshape(-1, 2) for polygon in segmentation]
         return [polygon.reshape(-1) for polygon in transforms.apply_polygons(polygons)]
     mask = (_bitmap(segmentation) != 0).astype(np.uint8)
-    return _sized(transforms.apply_segmentation(mask) == 1, image_size)  # FixedSizeCrop pads with 255
+    mask = (transforms.apply_segmentation(mask) == 1).astype(np.uint8)  # FixedSizeCrop pads with 255
+    return _sized(mask, image_size)
 
 
 def _bitmap(segmentation: Any) -> np.ndarray:

@@ -87,5 +87,6 @@ def test_mode_is_restored_after_an_error(training: bool) -> None:
 
 def test_a_model_on_the_processor_touches_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: pytest.fail("opens a context of CUDA"))
     assert inference_on_dataset(_Doubling(), [[1.0]], _Sum())
