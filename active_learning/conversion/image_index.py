@@ -79,7 +79,7 @@ class ImageIndex:
         in."""
         path = normalised(named).replace("\\", "/")
         if "/" not in path and is_of_many:
-            folders = self._folders.intersection(re.split(r"[\W_]+", PurePosixPath(file).stem))
+            folders = self._folders.intersection(words_of(file))
         else:
             parts = (path if "/" in path else normalised(file)).split("/")[:-1]
             own = [part for part in parts if part not in ("", ".", "..", *_NOT_OF_IMAGES)]
@@ -102,6 +102,11 @@ class ImageIndex:
         heads = {count: "/".join(parts[:count]) for count in range(1, len(parts))}
         inside = [count for count, head in heads.items() if self._root.endswith(f"/{head}")]
         return [path, *("/".join(parts[count:]) for count in inside)]
+
+
+def words_of(file: str) -> list[str]:
+    """Of a file's name: instances_val2017.json has val2017."""
+    return re.split(r"[\W_]+", PurePosixPath(file).stem)
 
 
 def _stem(path: str) -> str:

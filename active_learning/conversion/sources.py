@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, 
 from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.annotations.yolo_layout import IMAGES, SUFFIX, label_path
-from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match
+from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match, words_of
 from active_learning.conversion.report import Report
 from active_learning.conversion.yolo_files import LabelFile, find_label_files
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, find_annotations, take_snapshot
@@ -250,7 +249,7 @@ def _claims_of_collection(
 
 def _of_split(path: Path, match: Match) -> Match:
     """Of several images the one in a folder that the file's name has, as instances_val2017.json."""
-    words = set(re.split(r"[\W_]+", path.stem))
+    words = set(words_of(path.name))
     named = tuple(image for image in match.images if words.intersection(PurePosixPath(image).parent.parts))
     return replace(match, images=named) if len(match.images) > 1 and len(named) == 1 else match
 
