@@ -16,7 +16,7 @@ from active_learning.errors import MaskALError
 from active_learning.label_check.comparison import Match
 from active_learning.label_check.findings import COLUMNS, LabelFinding, Split, csv_row
 from active_learning.label_check.passes import ComparedImage
-from active_learning.run.output_files import OutputFiles
+from active_learning.run.output_files import OutputFiles, may_be_open
 from active_learning.run.recorded import (
     Count,
     CountFromOne,
@@ -27,7 +27,6 @@ from active_learning.run.recorded import (
     read_json,
 )
 from active_learning.system.files import csv_text, write_atomically
-from active_learning.system.log import logger
 from active_learning.system.written_files import write_own
 
 REMEDY = "delete the file: the annotations are then checked anew"
@@ -100,15 +99,12 @@ def read_results(files: OutputFiles) -> CheckResults:
 
 
 def write_results(files: OutputFiles, results: CheckResults) -> None:
-    """With the csv for people, which another program may hold open: what is found is kept all the same.
+    """With the csv for people; what is found is kept though that cannot be written.
 
     What is kept comes last: a check that is ended before is made again.
     """
-    try:
+    with may_be_open(files.label_findings, "the next check writes it anew", errors=OSError):
         write_own(files.label_findings, csv_text([COLUMNS, *map(csv_row, results.findings)]))
-    except OSError as error:
-        reason = error.strerror or error
-        logger.warning("%s: cannot be written: %s; the next check writes it anew", files.label_findings, reason)
     text = json.dumps(asdict(results), ensure_ascii=False, indent=0)
     write_atomically(files.label_check / "findings.json", text + "\n")
 

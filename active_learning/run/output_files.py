@@ -172,7 +172,7 @@ def read_network(path: Path) -> int | None:
 
 def write_pool_scores(path: Path, certainty: Mapping[str, float]) -> None:
     """One line `name, value` an image, NaN where nothing was seen."""
-    with _may_be_open(path, "the report lacks this loop's"):
+    with may_be_open(path, "the report lacks this loop's"):
         write_atomically(path, "".join(f"{name}, {value!r}\n" for name, value in certainty.items()))
 
 
@@ -221,17 +221,17 @@ def write_scores(files: OutputFiles, history: Sequence[LoopScores], classes: Seq
     headers = ["train_size", "mAP", *(f"mAP-{name}" for name in classes), "objects"]
     scores = (line(row, row.mask_ap, row.per_class) for row in history)
     later = "the next loop writes it anew"
-    with _may_be_open(files.scores, later):
+    with may_be_open(files.scores, later):
         write_own(files.scores, csv_text([headers, *scores]))
     standard = (line(row, row.standard_mask_ap, row.standard_per_class) for row in history)
-    with _may_be_open(files.standard_scores, later):
+    with may_be_open(files.standard_scores, later):
         write_own(files.standard_scores, csv_text([headers, *standard]))
 
 
 @contextmanager
-def _may_be_open(path: Path, consequence: str) -> Iterator[None]:
-    """Writes a csv for people, which another program may hold open: no reason to end a run of days."""
+def may_be_open(path: Path, consequence: str, errors: type[OSError] = PermissionError) -> Iterator[None]:
+    """Inside it a csv for people is written, which another program may hold open: a warning, and no end of a run."""
     try:
         yield
-    except PermissionError as error:
+    except errors as error:
         logger.warning("%s: cannot be written: %s; %s", path, error.strerror or error, consequence)
