@@ -147,7 +147,7 @@ def test_waiting_costs_no_processor_time(tiny_project):
         time.sleep(2)
         before = sum(watched.cpu_times()[:2])
         time.sleep(6)
-        assert sum(watched.cpu_times()[:2]) - before < 0.6
+        assert sum(watched.cpu_times()[:2]) - before < 2  # a loop without a pause takes 6
     finally:
         process.kill()
         process.communicate()

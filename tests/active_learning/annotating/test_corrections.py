@@ -178,7 +178,7 @@ def until(condition):
 @pytest.mark.parametrize("leave", [disconnect, empty_mount_point])
 @pytest.mark.parametrize("moment", ["missing", "last image being finished", "confirmation"])
 def test_a_drive_that_goes_is_waited_for(train, folder, add_image, annotate, caplog, monkeypatch, leave, moment):
-    monkeypatch.setattr(waiting, "QUIET_SECONDS", 2.0)  # the drive goes within it
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 60.0)  # the drive goes within it
     (train / "a.json").unlink()
     folder.fill(IMAGES)
     if moment == "confirmation":
@@ -192,7 +192,8 @@ def test_a_drive_that_goes_is_waited_for(train, folder, add_image, annotate, cap
     before = len(caplog.records)
     leave(train)
     until(lambda: "Waiting until it is back; is its drive connected?" in caplog.text)
-    time.sleep(2.5)
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.1)
+    time.sleep(0.5)
     assert thread.is_alive()
     assert not errors
     new = [record.getMessage() for record in caplog.records[before:]]

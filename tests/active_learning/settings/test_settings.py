@@ -330,21 +330,19 @@ def test_settings_cannot_be_changed_or_contradict_themselves() -> None:
         Settings(classes=["a"], minority_classes=["b"])
 
 
-def test_wrong_file_is_reported_fast_and_without_torch(tmp_path: Path, project_root: Path) -> None:
+def test_a_wrong_file_costs_no_import_of_a_large_library(tmp_path: Path, project_root: Path) -> None:
     path = write(tmp_path, "loops: x\n")
     code = (
-        "import sys, time; start = time.process_time()\n"
+        "import sys\n"
         "from pathlib import Path\nfrom active_learning.errors import SettingsError\n"
         "from active_learning.settings import load_settings\n"
         "try: load_settings(Path(sys.argv[1]), check_paths=True)\n"
-        "except SettingsError: print('torch' in sys.modules, time.process_time() - start)\n"
+        "except SettingsError: print(*{'torch', 'cv2', 'scipy', 'PIL'}.intersection(sys.modules))\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(path)], cwd=project_root, capture_output=True, text=True, check=True
     )
-    torch_loaded, seconds = result.stdout.split()
-    assert torch_loaded == "False"
-    assert float(seconds) < 0.5
+    assert result.stdout == "\n"
 
 
 @pytest.mark.parametrize(
