@@ -229,27 +229,21 @@ def _gain(baseline: Learned, strategy: Learned, at: Values, *, in_objects: bool,
 
 def _random_needs(costs: Values, ours: Curve, others: Curve) -> Interval:
     """`costs` (N,): images or objects that random has at its sizes; how many it needs for the strategy's last value."""
-    if np.isnan(costs).any():
-        return Interval(math.nan)
     return interval(lambda mine, random: images_needed(costs, random, mine[-1]), ours, others)
 
 
 def _needs(costs: Values, ours: Curve, others: Curve) -> Interval:
     """The same of the strategy, for random's last value."""
-    if np.isnan(costs).any() or len(costs) != len(ours.sizes):
-        return Interval(math.nan)
     return interval(lambda mine, random: images_needed(costs, mine, random[-1]), ours, others)
 
 
 def _own_need(costs: Values, others: Curve) -> float:
     """What random needs for its own last value, which it may have had before."""
-    return math.nan if np.isnan(costs).any() else images_needed(costs, others.mean, others.mean[-1])
+    return images_needed(costs, others.mean, others.mean[-1])
 
 
 def _saved(costs: Values, random_costs: Values, ours: Curve, others: Curve) -> Interval:
     """Percent of `_own_need` that the strategy does not need for the same."""
-    if np.isnan(costs).any() or np.isnan(random_costs).any() or len(costs) != len(ours.sizes):
-        return Interval(math.nan)
 
     def saved(mine: Values, random: Values) -> float:
         own = images_needed(random_costs, random, random[-1])

@@ -90,7 +90,10 @@ def _curve(runs: Sequence[RunResult], score: Callable[..., float]) -> Curve:
 
 
 def images_needed(sizes: Values, values: Values, target: float) -> float:
-    """At how many images a curve reaches the target, between its points by a straight line; infinity where never."""
+    """At how many images a curve reaches the target, between its points by a straight line; infinity where never, NaN
+    where a size is NaN."""
+    if np.isnan(sizes).any():
+        return math.nan
     reached = np.flatnonzero(values >= target)
     if not len(reached):
         return math.inf
