@@ -316,7 +316,7 @@ class ActiveLearningLoop:
         run = self.run
         self._write_report()
         logger.info("Finished: %s.\n\n%s\n", run.state.why_finished, run.table_of_loops())
-        for line in (line for split in SPLITS for line in late_annotations(run.data, split)):
+        for line in (line for split in SPLITS for line in late_annotations(run.data, split, finished=True)):
             logger.warning("%s", line)
         logger.info("Results: %s\nWeights: %s", run.files.results, weights_of(run.files, run.state.loop))
 

@@ -70,8 +70,9 @@ def _arrived(path: Path) -> int:
     return max(status.st_mtime_ns, status.st_ctime_ns)
 
 
-def in_words(corrections: Corrections) -> list[str]:
-    """A line for each, for what only looks at a run."""
-    saved = [f"{path}: was saved after the annotation of {name} had been collected; the next loop uses it"
+def in_words(corrections: Corrections, *, finished: bool) -> list[str]:
+    """A line for each, for what only looks at a run; of one that has finished, none is used."""
+    use = "the run has finished, only a further loop uses it (raise loops)" if finished else "the next loop uses it"
+    saved = [f"{path}: was saved after the annotation of {name} had been collected; {use}"
              for name, path in corrections.files.items()]  # fmt: skip
     return [*saved, *corrections.unused]

@@ -128,9 +128,7 @@ def _update(run: Run, results: CheckResults, found: Sequence[Suspicion], checked
     odd = [one for split in SPLITS for one in _odd(run, split, annotated[split])]
     findings = ranked([*kept, *new, *odd])
     likely = [one for one in findings if one.is_likely]
-    write_pictures(
-        run.files.label_check, likely, lambda one: run.data.folder(one.split) / one.image, run.settings.most_pixels
-    )
+    _write_pictures(run, likely)
     write_results(run.files, replace(results, findings=tuple(findings)))
     if likely:
         sure = sum(one.is_sure for one in likely)
@@ -138,6 +136,16 @@ def _update(run: Run, results: CheckResults, found: Sequence[Suspicion], checked
         logger.info(
             "%s %s wrong (%d sure): %s", counted(len(likely), "annotation"), verb, sure, run.files.label_findings
         )
+
+
+def _write_pictures(run: Run, likely: Sequence[LabelFinding]) -> None:
+    """The findings are worth more: they are written whatever becomes of the pictures."""
+    try:
+        write_pictures(
+            run.files.label_check, likely, lambda one: run.data.folder(one.split) / one.image, run.settings.most_pixels
+        )
+    except OSError as error:
+        logger.warning("The report will show no pictures of annotations that look wrong: %s", error)
 
 
 def _images_of(run: Run, split: str) -> list[str]:

@@ -51,6 +51,7 @@ def write_pictures(
     from active_learning.network.prediction import read_picture
 
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / _FILE).unlink(missing_ok=True)  # it would name the former findings beside pictures of the new
     pictures: list[FindingPicture] = []
     for finding in findings[:MOST_PICTURES]:
         try:

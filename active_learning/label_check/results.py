@@ -92,7 +92,7 @@ _IMAGES = TypeAdapter(list[_Image])
 
 def read_results(files: OutputFiles) -> CheckResults:
     """Raises MaskALError where the file is damaged."""
-    path = files.label_check / "findings.json"
+    path = files.label_results
     if not path.exists():
         return CheckResults()
     return check_values(_RESULTS, read_json(path, "findings of the label check", REMEDY), f"{path}", REMEDY)
@@ -106,7 +106,7 @@ def write_results(files: OutputFiles, results: CheckResults) -> None:
     with may_be_open(files.label_findings, "the next check writes it anew", errors=OSError):
         write_own(files.label_findings, csv_text([COLUMNS, *map(csv_row, results.findings)]))
     text = json.dumps(asdict(results), ensure_ascii=False, indent=0)
-    write_atomically(files.label_check / "findings.json", text + "\n")
+    write_atomically(files.label_results, text + "\n")
 
 
 def _matches_file(files: OutputFiles, loop: int) -> Path:

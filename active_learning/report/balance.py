@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from active_learning.report.runs import RunResult, class_names
+from active_learning.report.runs import RunResult
 
 
 @dataclass(frozen=True)
 class ClassShare:
     """Objects of a class, over all seeds: `initial` in the initial images, `chosen` in those chosen since.
 
-    Shares are percent of all objects of their kind.
+    Shares are percent of all objects of their kind. Where annotations have been corrected since, `chosen` may be
+    negative: runs count the objects of a whole training set.
     """
 
     name: str
@@ -23,15 +24,16 @@ class ClassShare:
     chosen_share: float
 
 
-def class_balance(runs: Sequence[RunResult]) -> list[ClassShare]:
-    """Of one strategy; empty where nothing was chosen yet, or the runs did not count objects."""
+def class_balance(runs: Sequence[RunResult], names: Sequence[str]) -> list[ClassShare]:
+    """Of one strategy, a share for each of the class names, in their order; empty where nothing was chosen yet, or the
+    runs did not count objects."""
     initial: Counter[str] = Counter()
     last: Counter[str] = Counter()
     for run in runs:
         if run.scores:
             initial.update(run.scores[0].objects)
             last.update(run.scores[-1].objects)
-    chosen = {name: last[name] - initial[name] for name in class_names(runs)}
+    chosen = {name: last[name] - initial[name] for name in names}
     before, since = sum(initial.values()), sum(chosen.values())
     if not since:
         return []

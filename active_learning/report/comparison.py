@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -43,6 +43,10 @@ class Learned:
     mean_ap: Curve
     rarest_ap: Curve | None
     objects: Values
+
+    @property
+    def is_usable(self) -> bool:
+        return len(self.mean_ap.sizes) > 1 and not np.isnan(self.mean_ap.values).any()
 
 
 LEAST_SEEDS = 6  # random signs of five give as much in 1 of 16 cases, and the interval of so few is too narrow
@@ -128,22 +132,41 @@ def in_a_sentence(rows: Sequence[Comparison]) -> str:
     """What choosing saves, of rows as `compare` gives them; "" for none."""
     if not rows:
         return ""
-    return rows[0].sentence or f"No strategy reached with fewer {rows[0].cost} what random images reached in the end."
+    if found := next(filter(None, (row.sentence for row in rows)), ""):
+        return found
+    first, best = rows[0], max(rows, key=lambda row: row.gain.value)
+    if first.needed[first.cost][1] <= min(first.gains, default=0):
+        nothing = "Random images taught nothing beyond the initial ones, so there is nothing to save against"
+        return f"{nothing}; {best.label} had {best.gain.value:+.1f} mAP against them, mean of the loops."
+    return f"No strategy reached with fewer {first.cost} what random images reached in the end."
 
 
 def compare(runs: Sequence[RunResult]) -> list[Comparison]:
     """Each strategy against random, those that save most first; empty without random or anything to compare."""
     rarest = rarest_classes(runs)
-    learned = [_learned(same, rarest) for same in by_label(runs).values()]
+    runs_of = by_label(runs)
     random_labels = {run.label for run in runs if run.is_random}
-    usable = [one for one in learned if len(one.mean_ap.sizes) > 1 and not np.isnan(one.mean_ap.values).any()]
+    usable = [one for same in runs_of.values() if (one := _learned(same, rarest)).is_usable]
     baseline = next((one for one in usable if one.mean_ap.label in random_labels), None)
     if baseline is None:
         return []
     ours = [one for one in usable if one.mean_ap.label not in random_labels]
     at = _shared_objects(baseline, ours) if any(run.budget == "objects" for run in runs) else None
-    rows = [compare_with(baseline, one, at) for one in ours]
+    pairs = [_of_shared_seeds(runs_of, baseline, one, rarest) for one in ours]
+    rows = [compare_with(*pair, at) for pair in pairs]
     return sorted(rows, key=lambda row: (row.needed[row.cost][0].value, -row.gain.value))
+
+
+def _of_shared_seeds(
+    runs_of: Mapping[str, Sequence[RunResult]], baseline: Learned, strategy: Learned, rarest: Sequence[str]
+) -> list[Learned]:
+    """Both over the seeds that both have, so that a seed's luck is no gain; over all where they share none."""
+    pair = [baseline, strategy]
+    shared = set(baseline.mean_ap.seeds) & set(strategy.mean_ap.seeds)
+    if not shared or all(shared.issuperset(one.mean_ap.seeds) for one in pair):
+        return pair
+    runs = ([run for run in runs_of[one.mean_ap.label] if run.seed in shared] for one in pair)
+    return [_learned(same, rarest) for same in runs]
 
 
 def _shared_objects(baseline: Learned, ours: Sequence[Learned]) -> Values | None:

@@ -107,7 +107,7 @@ def _plot_curve(axes: Any, curve: Curve, style: StrategyStyle, *, seeds: bool) -
 
 @dataclass(frozen=True)
 class Saving:
-    """At random's last mAP, a strategy has `needed` images where random has `instead_of`."""
+    """Of the images that random needs for its last mAP, `instead_of`, a strategy needs `needed`."""
 
     mask_ap: float
     needed: float
@@ -120,10 +120,12 @@ def saved_annotations(curves: Sequence[Curve], styles: Mapping[str, StrategyStyl
     baseline = next((curve for curve in usable if styles[curve.label].is_random), None)
     if baseline is None:
         return None
-    mask_ap, last = float(baseline.mean[-1]), float(baseline.sizes[-1])
+    mask_ap = float(baseline.mean[-1])
+    instead_of = images_needed(baseline.sizes, baseline.mean, mask_ap)
     others = (curve for curve in usable if not styles[curve.label].is_random)
     needed = min((images_needed(curve.sizes, curve.mean, mask_ap) for curve in others), default=math.inf)
-    return Saving(mask_ap, needed, last) if needed < last else None
+    saves = baseline.sizes[0] < needed < instead_of  # nobody chose the initial images
+    return Saving(mask_ap, needed, instead_of) if saves else None
 
 
 def _plot_saving(axes: Any, saving: Saving, cost: str) -> None:

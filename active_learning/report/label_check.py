@@ -25,15 +25,16 @@ class LabelCheckSection:
 
 
 def label_check_section(runs: Sequence[RunResult]) -> LabelCheckSection | None:
-    """Of the run that checked last, as all runs of an experiment share their images; None where nothing was found.
+    """Of the run that checked last, as all runs of an experiment share their images; None where it found nothing.
 
     Raises:
         MaskALError: a file of it is damaged.
     """
-    checked = [(read_results(run.files), run) for run in runs]
+    checked = [run for run in runs if run.files.label_results.is_file()]
     if not checked:
         return None
-    results, newest = max(checked, key=lambda pair: (pair[0].measured, pair[0].batch))
+    newest = max(checked, key=lambda run: run.files.label_results.stat().st_mtime_ns)
+    results = read_results(newest.files)
     if not (likely := [one for one in results.findings if one.is_likely]):
         return None
     sure = sum(one.is_sure for one in likely)

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from active_learning.acquisition.explanation import Explanation, read_explanations
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, first_line
 from active_learning.report import comparison, figures
 from active_learning.report.addresses import picture_address
 from active_learning.report.balance import ClassShare, class_balance
@@ -69,7 +69,7 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     styles, rarest = strategy_styles(runs), comparison.rarest_classes(runs)
-    waiting = waiting_of(runs)
+    waiting, (balance, unbalanced) = waiting_of(runs), _balance(runs)
     curves = [map_curve(same) for same in by_label(runs).values()]
     in_objects = [by_objects(map_curve(same), object_curve(same)) for same in by_label(runs).values()]
     return environment.get_template("report.html.jinja").render(
@@ -85,7 +85,8 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         gains=comparison.gain_table(rows, rarest) if rows else [],
         cost=rows[0].cost if rows else "images",
         classes=_class_panels(runs, styles),
-        balance=_balance(runs),
+        balance=balance,
+        unbalanced=unbalanced,
         certainty=_histograms(runs, styles),
         choices=_choices(runs),
         labels=label_check_section(runs),
@@ -108,16 +109,18 @@ def strategy_styles(runs: Sequence[RunResult]) -> dict[str, StrategyStyle]:
 
 def headline(runs: Sequence[RunResult], rows: Sequence[comparison.Comparison]) -> str:
     """What came out, in a sentence."""
-    if rows and rows[0].sentence:
-        return rows[0].sentence
-    scored = [run for run in runs if run.scores]
+    if any(row.sentence for row in rows):
+        return comparison.in_a_sentence(rows)
+    scored = [same for same in by_label(runs).values() if len(map_curve(same).sizes)]
     if not scored:
         return "No network has been scored on the test images yet."
-    run = max(scored, key=lambda one: (np.nan_to_num(one.scores[-1].mask_ap), one.label))
-    now, rise = run.scores[-1], run.scores[-1].mask_ap - run.scores[0].mask_ap
-    objects = f", {sum(now.objects.values())} objects" if now.objects else ""
-    result = f"mAP {now.mask_ap:.1f} % with {now.train_size} annotated images{objects} ({run.label})"
-    result = f"{result}, {rise:+.1f} since the start." if len(run.scores) > 1 else f"{result}."
+    best = max(scored, key=lambda same: (np.nan_to_num(map_curve(same).mean[-1]), same[0].label))
+    curve, objects = map_curve(best), object_curve(best).mean[-1]
+    counted_objects = "" if np.isnan(objects) else f", {objects:.0f} objects"
+    whose = f"{curve.label}, mean of {len(curve.seeds)} seeds" if len(curve.seeds) > 1 else curve.label
+    result = f"mAP {curve.mean[-1]:.1f} % with {curve.sizes[-1]:.0f} annotated images{counted_objects} ({whose})"
+    rise = curve.mean[-1] - curve.mean[0]
+    result = f"{result}, {rise:+.1f} since the start." if len(curve.sizes) > 1 else f"{result}."
     return f"{result} {comparison.in_a_sentence(rows)}".rstrip()
 
 
@@ -155,10 +158,12 @@ def _class_panels(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -
     return panels
 
 
-def _balance(runs: Sequence[RunResult]) -> list[tuple[str, list[ClassShare]]]:
-    """Of each strategy that has chosen."""
-    found = [(label, class_balance(same)) for label, same in by_label(runs).items()]
-    return [(label, shares) for label, shares in found if shares]
+def _balance(runs: Sequence[RunResult]) -> tuple[list[tuple[str, list[ClassShare]]], list[str]]:
+    """Of each strategy that has chosen; and those left out, as corrections took more than choosing brought."""
+    names = class_names(runs)
+    found = [(label, class_balance(same, names)) for label, same in by_label(runs).items()]
+    left_out = [label for label, shares in found if any(one.chosen < 0 for one in shares)]
+    return [(label, shares) for label, shares in found if shares and label not in left_out], left_out
 
 
 def _histograms(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> dict[str, str]:
@@ -228,3 +233,5 @@ def try_to_write_report(folder: Path) -> None:
         write_report(folder)
     except (OSError, MaskALError) as error:
         logger.warning("The report could not be written: %s", error)
+    except Exception as error:  # noqa: BLE001 (nor is a fault of ours)
+        logger.warning("The report could not be written: %s: %s", type(error).__name__, first_line(error))

@@ -368,8 +368,18 @@ def _files_of_persons(project: Project) -> Iterator[Finding]:
     for path in files_of_others(project.settings.dataroot, DATA_FILES):
         yield Finding(f"{path}: was not written by MaskAL; a run keeps it as {path.name}.orig", Kind.NOTE)
     for split in (split for split in SPLITS if split in project.snapshots):
-        for line in late_annotations(project.data, split):
+        for line in late_annotations(project.data, split, finished=_has_finished(project)):
             yield Finding(line, Kind.NOTE)
+
+
+def _has_finished(project: Project) -> bool:
+    """Whether no run of the settings has another loop."""
+    for experiment in project.settings.experiments():
+        with suppress(MaskALError):  # which `_starts` reports
+            state = project.state(experiment)
+            if state is None or state.phase != "finished" or state.loop < len(experiment.pool_sizes):
+                return False
+    return True
 
 
 CHECKS = (

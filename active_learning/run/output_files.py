@@ -105,8 +105,13 @@ class OutputFiles:
 
     @property
     def label_check(self) -> Path:
-        """Folder of the same with outlines and pictures, and of what the next label check goes on from."""
+        """Folder of the same with outlines and pictures."""
         return self.results / "label_check"
+
+    @property
+    def label_results(self) -> Path:
+        """What the next label check goes on from."""
+        return self.label_check / "findings.json"
 
     @property
     def state(self) -> Path:

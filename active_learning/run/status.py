@@ -47,8 +47,9 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
         *_images("validation images", data, "val"),
         *_images("test images", data, "test"),
     ]
-    lines += [line for split in SPLITS for line in late_annotations(data, split)]
-    if state.phase == "finished":
+    finished = state.phase == "finished"
+    lines += [line for split in SPLITS for line in late_annotations(data, split, finished=finished)]
+    if finished:
         lines.append(f"Finished: {state.why_finished}.")
     lines += _waiting(state, time.time())
     if state.history:
@@ -101,7 +102,7 @@ def _ahead(data: RunData, state: RunState) -> list[str]:
     return _images(f"images of loop {state.loop + 1}, chosen ahead", data, "train", there)
 
 
-def late_annotations(data: RunData, split: str) -> list[str]:
+def late_annotations(data: RunData, split: str, *, finished: bool) -> list[str]:
     """A line for each annotation that was saved in the annotate folder of a split after it was collected."""
     folder, annotations = data.folder(split), data.annotations(split)
     if not (folder / ANNOTATE).is_dir():
@@ -110,7 +111,7 @@ def late_annotations(data: RunData, split: str) -> list[str]:
     pairs, _ = find_annotations(folder, found.files, annotations)
     for name in [name for name, path in pairs.items() if annotations.fault(path, name)]:
         del found.files[name]  # it is awaited
-    return in_words(found)
+    return in_words(found, finished=finished)
 
 
 def _images(what: str, data: RunData, split: str, images: Sequence[str] | None = None) -> list[str]:

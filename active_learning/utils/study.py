@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from tqdm import tqdm
 
 from active_learning.dataset.image_folder import find_images
-from active_learning.errors import MaskALError
+from active_learning.errors import AnnotationError, MaskALError, UnreadableImageError
 from active_learning.run.output_files import output_files
 from active_learning.run.weights import weights_of_run
 from active_learning.settings import Settings, load_settings
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from detectron2.config import CfgNode
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,24 @@ def open_study(parsed: argparse.Namespace) -> Study:
             raise MaskALError(f"--out: {out} lies in {place}, among images; give another folder")
     out.mkdir(parents=True, exist_ok=True)
     return Study(settings, network_config(settings, experiment), weights, folder, evenly(images, parsed.images), out)
+
+
+def look_at_images(names: Sequence[str], look: Callable[[str], Found], *, what: str) -> list[Found]:
+    """`look` of each image, with a progress bar; one that cannot be used is named and left out.
+
+    Raises MaskALError where none can be used.
+    """
+    found: list[Found] = []
+    faults: list[MaskALError] = []
+    for name in tqdm(names, desc=what, unit="image"):
+        try:
+            found.append(look(name))
+        except (UnreadableImageError, AnnotationError) as error:
+            faults.append(error)
+            tqdm.write(f"{error}; it is left out", file=sys.stderr)
+    if faults and not found:
+        raise faults[0]
+    return found
 
 
 def evenly(names: Sequence[str], count: int) -> list[str]:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, but the one that holds the package
@@ -29,7 +28,7 @@ from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import csv_text
 from active_learning.system.image_files import image_size
-from active_learning.utils.study import Study, open_study, save_csv, save_figure, study_parser
+from active_learning.utils.study import Study, look_at_images, open_study, save_csv, save_figure, study_parser
 
 LEAST_OBJECTS = 5  # fewer make no map
 COLOURS = ("#0b6e99", "#c2410c", "#15803d", "#8b2fd6", "#be185d", "#8a5a00", "#0f766e", "#4f46e5", "#7f1d1d", "#767f79")
@@ -77,9 +76,9 @@ def find_objects(study: Study) -> list[Match]:
     cfg.INPUT.TILE_SIZE = 0  # objects of large images are compared as they are in the whole image
     model = load_network(cfg, study.weights)
     classes = study.settings.classes
-    found = []
     files = pair_annotations(study.folder, study.images)
-    for name in tqdm([name for name in study.images if name in files], desc="predicting", unit="image"):
+
+    def look(name: str) -> list[Match]:
         path = study.folder / name
         annotation = read_annotation(files[name], image=name, size=image_size(path), within=study.folder)
         objects = [one for one in annotation.instances if one.label in classes]
@@ -89,12 +88,18 @@ def find_objects(study: Study) -> list[Match]:
         masks = np.stack([instance_mask(one, *size) for one in objects]) if objects else np.zeros((0, *size), bool)
         pairs = match(masks, detected.pred_masks.cpu().numpy(), study.settings.iou_thres)
         if not pairs:
-            continue
+            return []
         kept = detected[[column for _, column, _ in pairs]]
         features = object_features(model, model_input, kept.pred_boxes.tensor).flatten(1).float().cpu().numpy()
-        for (row, _, iou), index, score, feature in zip(pairs, kept.pred_classes, kept.scores, features, strict=True):
-            found.append(Match(name, objects[row].label, classes[int(index)], float(score), iou, feature))
-    return found
+        return [
+            Match(name, objects[row].label, classes[int(index)], float(score), iou, feature)
+            for (row, _, iou), index, score, feature in zip(
+                pairs, kept.pred_classes, kept.scores, features, strict=True
+            )
+        ]
+
+    annotated = [name for name in study.images if name in files]
+    return [match for found in look_at_images(annotated, look, what="predicting") for match in found]
 
 
 def embed(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:

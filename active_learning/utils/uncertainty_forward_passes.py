@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
-from tqdm import tqdm
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, but the one that holds the package
 
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import csv_text
-from active_learning.utils.study import Study, at_least, open_study, save_csv, save_figure, study_parser
+from active_learning.utils.study import Study, at_least, look_at_images, open_study, save_csv, save_figure, study_parser
 
 if TYPE_CHECKING:
     from active_learning.sampling.observations import ForwardPasses
@@ -77,11 +76,12 @@ def settle_images(study: Study, passes: int) -> list[Settling]:
     experiment = study.settings.experiments()[0]
     network = load_network(study.cfg, study.weights)
     sampler = MonteCarloDropout(network, study.cfg, passes=passes, seed=experiment.seed)
-    found = []
-    for name in tqdm(study.images, desc="forward passes", unit="image"):
+
+    def look(name: str) -> Settling:
         forward_passes = sampler.forward_passes(name, read_input(study.folder / name, study.cfg))
-        found.append(settle(name, forward_passes, iou_threshold=study.settings.iou_thres, mode=experiment.mode))
-    return found
+        return settle(name, forward_passes, iou_threshold=study.settings.iou_thres, mode=experiment.mode)
+
+    return look_at_images(study.images, look, what="forward passes")
 
 
 def summary(found: Sequence[Settling]) -> list[list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import logging
 from dataclasses import dataclass, field
@@ -106,6 +107,19 @@ def test_a_csv_that_another_program_holds_is_no_reason_to_lose_findings(
     monkeypatch.undo()
     monkeypatch.setattr(check, "_compared", passes)
     check_measured_images(run)
+    assert [row["image"] for row in rows(run)] == ["05.png"]
+
+
+def test_pictures_that_cannot_be_written_are_no_reason_to_lose_findings(
+    run: Run, passes: FakePasses, monkeypatch, caplog
+):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    passes.missing = {"train/05.png"}
+    monkeypatch.setattr(check, "write_pictures", fail)
+    check_new_images(run)
+    assert "The report will show no pictures of annotations that look wrong: [Errno 28] No space left" in caplog.text
     assert [row["image"] for row in rows(run)] == ["05.png"]
 
 

@@ -213,3 +213,32 @@ def test_a_test_set_without_objects_is_not_compared(tmp_path, make_run):
     make_run(tmp_path / "uncertainty", [math.nan, math.nan])
     make_run(tmp_path / "random", [10.0, 20.0])
     assert compare(read_runs(tmp_path)) == []
+
+
+def test_random_that_learned_nothing_is_no_failure_of_the_others(tmp_path, make_run):
+    make_run(tmp_path / "uncertainty", [30.0, 34.0, 38.0, 42.0])
+    make_run(tmp_path / "random", [30.0, 31.0, 30.0, 29.0])
+    assert in_a_sentence(compare(read_runs(tmp_path))) == (
+        "Random images taught nothing beyond the initial ones, so there is nothing to save against; "
+        "uncertainty had +8.0 mAP against them, mean of the loops."
+    )
+
+
+def test_the_sentence_is_of_a_strategy_that_saves(tmp_path, make_run):
+    """Initial models may differ: one is better from the start, and has saved nothing by choosing."""
+    make_run(tmp_path / "uncertainty", [50.0, 52.0, 54.0, 56.0])
+    make_run(tmp_path / "hybrid", [10.0, 40.0, 41.0, 42.0])
+    make_run(tmp_path / "random", [10.0, 20.0, 30.0, 40.0])
+    assert in_a_sentence(compare(read_runs(tmp_path))).startswith("20 images chosen by hybrid were as good as 40")
+
+
+@pytest.mark.parametrize("random_seeds", [[0], [0, 2]], ids=["one seed shared", "two of three"])
+def test_the_luck_of_a_seed_that_random_lacks_is_no_gain(tmp_path, make_run, random_seeds):
+    for seed in range(3):
+        make_run(tmp_path / f"uncertainty_seed{seed}", [10.0 + 20 * seed + 5 * loop for loop in range(4)])
+    for seed in random_seeds:
+        make_run(tmp_path / f"random_seed{seed}", [10.0 + 20 * seed + 5 * loop for loop in range(4)])
+    make_run(tmp_path / "random_seed1", [30.0, 35.0], phase="train")  # not finished yet
+    (row,) = compare(read_runs(tmp_path))
+    assert row.gain.value == pytest.approx(0)
+    assert (row.seeds, row.saved.value) == (len(random_seeds), 0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +11,9 @@ import pytest
 from PIL import Image
 
 from active_learning.errors import MaskALError
+from active_learning.label_check import pictures
 from active_learning.label_check.findings import LabelFinding
-from active_learning.label_check.pictures import MOST_PICTURES, write_pictures
+from active_learning.label_check.pictures import MOST_PICTURES, read_pictures, write_pictures
 from active_learning.label_check.results import CheckResults, write_results
 from active_learning.report import page
 from active_learning.report.runs import read_runs
@@ -64,6 +67,26 @@ def test_the_run_that_checked_last_is_shown(tmp_path: Path, make_run):
     add_findings(make_run(tmp_path / "uncertainty", [30]), ONE, loop=0)
     add_findings(make_run(tmp_path / "random", [30, 40]), ONE, loop=1)
     assert "1 annotation of random looks wrong" in page.write_report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_long_run_that_was_checked_before_is_not_shown_for_it(tmp_path: Path, make_run):
+    """Its findings have been corrected since; a shorter run shares the images and has checked them anew."""
+    folder = add_findings(make_run(tmp_path / "uncertainty", [30, 40, 50]), ONE, replace(ONE, place="1"), loop=2)
+    os.utime(folder / "findings.json", (1e9, 1e9))
+    add_findings(make_run(tmp_path / "random", [30]), ONE, loop=0)
+    assert "1 annotation of random looks wrong" in page.write_report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_picture_that_cannot_be_written_leaves_no_wrong_ones(tmp_path: Path, make_run, monkeypatch):
+    folder = add_findings(make_run(tmp_path / "uncertainty", [30]), ONE)
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pictures, "write_small_picture", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_pictures(folder, [replace(ONE, place="1")], lambda _: tmp_path / "image.png", 10**6)
+    assert read_pictures(folder) == []
 
 
 def test_pictures_are_few_and_small(tmp_path: Path, make_run):

@@ -242,3 +242,63 @@ def make_waiting(folder: Path, waits: list[tuple[float, float]]) -> None:
     state = RunState(["a"], len(rows) - 1, "finished", ["a.png"], history=rows)
     state.experiment = {"label": folder.name, "strategy": "uncertainty", "seed": 0}
     state.save(folder / "run_state.json")
+
+
+@pytest.mark.parametrize(
+    ("classes", "random_classes"),
+    [("abc", "ab"), ("ab", "abc"), ("ab", "ba")],
+    ids=["fewer classes", "more classes", "another order"],
+)
+def test_class_balance_of_runs_with_other_classes(tmp_path: Path, make_run, classes: str, random_classes: str):
+    make_run(tmp_path / "uncertainty", [10, 20, 30], classes=tuple(classes))
+    make_run(tmp_path / "random", [10, 20, 30], classes=tuple(random_classes))
+    runs = read_runs(tmp_path)
+    names = ["a", "b", "c"] if "c" in classes + random_classes else ["a", "b"]
+    for label, shares in page._balance(runs)[0]:
+        (run,) = [one for one in runs if one.label == label]
+        first, last = run.scores[0].objects, run.scores[-1].objects
+        assert {one.name: one.chosen for one in shares} == {
+            name: last.get(name, 0) - first.get(name, 0) for name in names
+        }
+    assert 'id="balance"' in page.write_report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_class_balance_is_left_out_where_corrections_took_objects(tmp_path: Path, make_run):
+    folder = make_run(tmp_path / "uncertainty", [10, 20, 30])
+    state = RunState.load(folder / "run_state.json")
+    state.history[-1].objects["a"] = state.history[0].objects["a"] - 2
+    state.save(folder / "run_state.json")
+    make_run(tmp_path / "random", [10, 20, 30])
+    text = page.write_report(tmp_path).read_text(encoding="utf-8")
+    assert "Left out: uncertainty. Annotations were corrected meanwhile" in text
+    assert "width: -" not in text
+
+
+@pytest.mark.parametrize(
+    ("ours", "random", "saved"),
+    [
+        pytest.param([10, 15, 20, 26, 31], [10, 30, 30, 30, 30], "", id="random had it early"),
+        pytest.param([30, 34, 38, 42], [30, 31, 30, 29], "", id="random learned nothing"),
+        pytest.param([10, 30, 40], [10, 20, 30], "10 images saved", id="saved"),
+    ],
+)
+def test_figure_and_headline_agree_on_what_is_saved(tmp_path: Path, make_run, ours, random, saved: str):
+    make_run(tmp_path / "uncertainty", ours)
+    make_run(tmp_path / "random", random)
+    text = page.write_report(tmp_path).read_text(encoding="utf-8")
+    assert ("images saved" in text.replace("images saved (%)", "")) == bool(saved)
+    assert saved in text
+    assert ("images chosen by uncertainty were as good as" in text) == bool(saved)
+
+
+def test_the_headline_is_of_a_mean_and_not_of_the_luckiest_seed(tmp_path: Path, make_run):
+    for seed in range(3):
+        make_run(tmp_path / f"uncertainty_seed{seed}", [10 + 20 * seed, 25 + 20 * seed])
+    text = page.write_report(tmp_path).read_text(encoding="utf-8")
+    assert "mAP 45.0 % with 20 annotated images, 30 objects (uncertainty, mean of 3 seeds), +15.0 since the" in text
+
+
+def test_a_fault_of_the_report_stops_nothing(two_strategies: Path, monkeypatch, caplog):
+    monkeypatch.setattr(page, "_run_row", lambda run: run.no_such_attribute)
+    page.try_to_write_report(two_strategies)
+    assert "The report could not be written: AttributeError: 'RunResult' object has no attribute" in caplog.text

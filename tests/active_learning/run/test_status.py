@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from active_learning.run.output_files import output_files
 from active_learning.run.state import LoopScores, RunState
 from active_learning.run.status import describe_status
@@ -69,14 +71,21 @@ def test_a_finished_run_names_its_reason(settings: Settings):
     assert "Finished: loop 2 of 2 is done." in describe_status(settings)
 
 
-def test_what_was_saved_after_collecting_is_named(settings: Settings):
+@pytest.mark.parametrize(
+    ("phase", "use"),
+    [("train", "the next loop uses it"), ("finished", "only a further loop uses it (raise loops)")],
+)
+def test_what_was_saved_after_collecting_is_named(settings: Settings, phase: str, use: str):
     annotate = settings.traindir / "annotate"
     annotate.mkdir()
     text = (settings.traindir / "01.json").read_text(encoding="utf-8")
     (annotate / "01.json").write_text(text.replace('"a"', '"b"'), encoding="utf-8")
     (annotate / "02.json").write_text("{", encoding="utf-8")
-    RunState(["a", "b"], 0, "train", ["01.png", "02.png"]).save(output_files(settings, settings.experiments()[0]).state)
+    state = RunState(["a", "b"], 0, phase, ["01.png", "02.png"])
+    state.history += [LoopScores(2, 41.25, {}, 43.0, {}, 1.0)] * (phase == "finished")
+    state.save(output_files(settings, settings.experiments()[0]).state)
     status = describe_status(settings)
-    assert "01.json: was saved after the annotation of 01.png had been collected; the next loop uses it" in status
+    assert "01.json: was saved after the annotation of 01.png had been collected; " in status
+    assert use in status
     assert "half-written" in status
     assert "until then the annotation beside the image is used" in status
