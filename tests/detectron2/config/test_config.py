@@ -130,7 +130,7 @@ def test_dump_has_a_key_that_upstream_does_not_know_only_where_it_is_chosen(choi
     assert others["MODEL"].pop("CPU_KERNELS") == choice
     assert read == others
     assert cfg.is_frozen()
-    assert cfg.MODEL.CPU_KERNELS == choice
+    assert choice == cfg.MODEL.CPU_KERNELS
 
 
 def test_any_node_can_be_dumped() -> None:
