@@ -16,7 +16,6 @@ from detectron2.engine import (
     default_setup,
     default_writers,
 )
-from detectron2.engine.defaults import _Scaler
 from detectron2.engine.hooks import PreciseBN
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
@@ -323,11 +322,3 @@ def test_the_engine_has_the_names_of_its_public_surface(names: str):
     assert set(names.split()) <= set(dir(engine))
     assert callable(engine.launch)
     assert not issubclass(engine.DefaultTrainer, engine.SimpleTrainer)
-
-
-def test_a_scaler_begins_anew_from_the_empty_state_of_one_that_was_off() -> None:
-    on, off = (torch.amp.GradScaler("cpu", enabled=enabled) for enabled in (True, False))
-    state = _Scaler(off).state_dict()
-    assert state == {}
-    _Scaler(on).load_state_dict(state)
-    assert _Scaler(on).state_dict()["scale"] == on.get_scale() == 65536
