@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,6 +87,19 @@ def test_trainer_runs_hooks_and_returns_the_last_evaluation(cfg, tmp_path):
     }
     assert (tmp_path / "last_checkpoint").read_text(encoding="utf-8") == "model_final.pth"
     assert (tmp_path / "metrics.json").is_file()
+
+
+def test_a_trainer_and_its_model_are_freed_with_the_last_reference(cfg):
+    """Without the garbage collector, which may come long after the next training has filled the GPU."""
+    trainer = Trainer(cfg)
+    held = [weakref.ref(one) for one in (trainer, trainer.model, trainer.optimizer)]
+    trainer.train()
+    gc.disable()
+    try:
+        del trainer
+        assert [one() for one in held] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_checkpoint_keys(cfg, tmp_path):
