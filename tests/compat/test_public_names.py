@@ -84,6 +84,7 @@ BEYOND_UPSTREAM = {
     "detectron2.modeling.backbone.BasicBlock",  # upstream has it one package below
     "detectron2.utils.comm.single_process",  # where one of several processes trains alone
     "detectron2.utils.file_io.cached_file",  # where --check finds weights that were fetched before
+    *(f"detectron2.utils.fonts.{name}" for name in ("font_families", "without_glyph_warnings")),  # any script
     *(f"detectron2.utils.image_file.{name}" for name in IMAGE_FILE),
     *(f"detectron2.{name}" for name in GPU),
 }
