@@ -11,6 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import active_learning  # noqa: E402, F401  (before --engine adds a folder that may hold another one)
+
 Call = Callable[[], object]
 Peers = Mapping[str, Callable[[str], Call]]
 """The engine first, the one to compare with last: each takes a device and makes ready what is called and timed."""
@@ -57,8 +61,12 @@ def _row(name: str, cells: list[str], ratio: float) -> str:
 
 
 def device() -> str:
+    """The device to measure on. From now on fp32 is float32 there, for all peers: GPUs would calculate in TF32."""
     import torch
 
+    from active_learning.network.precision import use_exact_float32
+
+    use_exact_float32()
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -303,6 +303,11 @@ DEEP: dict[str, tuple[Prepare, int, str]] = {
         USAGE,
         "own.yaml: no network can be trained by it: sample_style 'range' needs (smallest, largest)",
     ),
+    "a switch as a size": (
+        based("INPUT: {CROP: {ENABLED: true, SIZE: [yes, 0.5]}}"),
+        USAGE,
+        "own.yaml: no network can be trained by it: RandomCrop: relative_range crop_size is True; it must be a number",
+    ),
     "a momentum that no optimizer takes": (
         based("SOLVER: {MOMENTUM: -1.0}"),
         USAGE,

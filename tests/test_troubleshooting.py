@@ -51,7 +51,9 @@ def not_found(words: int, text: str) -> str:
 
 def test_the_program_has_each_message():
     programs = ("maskAL.py", "auto_annotate.py", "export_onnx.py", "demo/make_dataset.py", "demo/onnx_predict.py")
-    faults = not_found(4, texts("active_learning", *programs, "detectron2/utils/image_file.py"))
+    faults = not_found(
+        4, texts("active_learning", *programs, *(f"detectron2/utils/{name}.py" for name in ("fonts", "image_file")))
+    )
     assert not faults, faults
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from active_learning.errors import MaskALError
 from active_learning.network.detection_crops import cut_masks
 from active_learning.network.image_batches import ImageInput
+from active_learning.network.training_failures import memory_shortage_named
 from detectron2.structures import Instances
-from detectron2.utils.memory import is_cuda_out_of_memory, none_if_cuda_oom
+from detectron2.utils.memory import none_if_cuda_oom
 
 
 def detect_batch(network: Any, batch: Sequence[ImageInput]) -> list[Instances]:
@@ -31,15 +31,9 @@ def detect_batch(network: Any, batch: Sequence[ImageInput]) -> list[Instances]:
         return found
     if len(batch) > 1:
         return [detect_batch(network, [image])[0] for image in batch]
-    try:
+    too_small = f"{batch[0].name}: the GPU's memory is too small for this image"
+    with memory_shortage_named(too_small, "; lower image_max_size and image_min_size, or use the CPU"):
         return _infer(network, batch)
-    except RuntimeError as error:
-        if not is_cuda_out_of_memory(error):
-            raise
-        raise MaskALError(
-            f"{batch[0].name}: the GPU's memory is too small for this image; "
-            "lower image_max_size and image_min_size, or use the CPU"
-        ) from error
 
 
 def masks_as_crops(found: Instances, height: int, width: int) -> Instances:

@@ -21,7 +21,10 @@ NEVER = 2**62
 
 
 def largest_batch_that_fits(cfg: CfgNode, most: int) -> int:
-    """Images in a step on the current device, at most `most`; 0 where there is no memory for one."""
+    """Images in a step on the current device, at most `most`.
+
+    Raises RuntimeError: there is no memory for one.
+    """
     if cfg.MODEL.DEVICE != "cpu":
         torch.cuda.set_per_process_memory_fraction(SHARE)
     model = MaskALTrainer.build_model(cfg)
@@ -37,7 +40,7 @@ def largest_batch_that_fits(cfg: CfgNode, most: int) -> int:
                 trainer.run_step()
         return True
 
-    return largest(lambda count: bool(none_if_cuda_oom(steps, count)), most)
+    return largest(lambda count: bool(none_if_cuda_oom(steps, count)), most) or int(steps(1))
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:

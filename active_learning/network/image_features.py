@@ -14,12 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.inference_copy import inference_copy
 from active_learning.network.model_input import TileInputs, tile_name
 from active_learning.network.precision import use_exact_float32
-from active_learning.network.training_failures import GO_ON, inference_remedy
+from active_learning.network.training_failures import GO_ON, inference_remedy, memory_shortage_named
 from active_learning.network.weights_files import backbone_filled
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
@@ -64,12 +63,12 @@ class ImageFeatures:
         if "tiles" in model_input:
             return self._of_tiles(name, model_input["tiles"])
         found = none_if_cuda_oom(self._features, model_input)
-        if found is None:
-            raise MaskALError(
-                f"{name}: the GPU's memory is too small for choosing the initial images. In MaskAL's settings: "
-                f"{inference_remedy(self._cfg)}, or set initial_choice: random. {GO_ON}"
-            )
-        return found
+        if found is not None:
+            return found
+        too_small = f"{name}: the GPU's memory is too small for choosing the initial images"
+        remedy = f". In MaskAL's settings: {inference_remedy(self._cfg)}, or set initial_choice: random. {GO_ON}"
+        with memory_shortage_named(too_small, remedy):
+            return self._features(model_input)
 
     def _of_tiles(self, name: str, inputs: TileInputs) -> npt.NDArray[np.float32]:
         areas = [tile.visible_area(inputs.height, inputs.width) for tile in inputs.tiles]

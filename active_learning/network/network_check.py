@@ -38,7 +38,8 @@ def build_without_memory(cfg: CfgNode, name: str) -> nn.Module:
         what = "trained by it"
         build_optimizer(cfg, model)
         build_augmentation(cfg, is_train=True)
-        RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE)
+        if cfg.INPUT.CROP.ENABLED:
+            RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE)
     except _UNBUILDABLE as error:
         reason = error.args[0] if isinstance(error, KeyError) and error.args else error
         raise MaskALError(f"network_config: {name}: no network can be {what}: {reason}") from error

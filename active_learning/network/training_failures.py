@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from active_learning.errors import MaskALError, first_line
 from active_learning.network.image_faults import NamingLoader
-from active_learning.system.gpu_failures import gpu_failure
+from active_learning.system.gpu_failures import gpu_failure, or_no_code
 from active_learning.system.log import log_traceback
 from active_learning.system.wording import and_more
 from detectron2.config import CfgNode
@@ -37,8 +37,8 @@ def failures_explained(cfg: CfgNode, loader: NamingLoader | None, *, training: b
         what = "training" if training else "evaluation"
         if remedy := _resource_failure(error, cfg, training):
             raise MaskALError(
-                f"{remedy[0]} in {what}{_at(loader)}. In MaskAL's settings: {remedy[1]}. {GO_ON} with this "
-                f"loop's {what}. PyTorch says: {first_line(error)}"
+                f"{remedy[0]} in {what}{_at(loader)}{or_no_code(error)}. In MaskAL's settings: {remedy[1]}. {GO_ON} "
+                f"with this loop's {what}. PyTorch says: {first_line(error)}"
             ) from error
         log_traceback(error)
         if isinstance(error, RuntimeError) and (failure := gpu_failure(error)):
@@ -47,6 +47,17 @@ def failures_explained(cfg: CfgNode, loader: NamingLoader | None, *, training: b
             f"{what} failed{_at(loader)}: {type(error).__name__}: {first_line(error)}. The log file has the "
             f"details. {'Replace these images, or annotate them again. ' if _at(loader) else ''}{GO_ON}"
         ) from error
+
+
+@contextmanager
+def memory_shortage_named(what: str, remedy: str) -> Iterator[None]:
+    """Raises MaskALError, `what` with the `remedy` behind it, where the GPU's memory is too small inside it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_cuda_out_of_memory(error):
+            raise
+        raise MaskALError(f"{what}{or_no_code(error)}{remedy}. PyTorch says: {first_line(error)}") from error
 
 
 def _at(loader: NamingLoader | None) -> str:
@@ -62,6 +73,8 @@ def _resource_failure(error: Exception, cfg: CfgNode, training: bool) -> tuple[s
     if isinstance(error, MemoryError) or "allocate memory" in str(error):  # PyTorch's RuntimeError on processors
         return "The machine's memory was too small", remedy
     fewer = f"lower num_workers ({cfg.DATALOADER.NUM_WORKERS})"
+    if "_HOST_ALLOCATION_FAILED" in str(error):  # cuDNN's RuntimeError, in a training on a GPU
+        return "The machine's memory (not the GPU's) was too small", f"{fewer}; or end other programs"
     if "Too many open files" in str(error):  # PyTorch's RuntimeError, where its processes cannot hand over images
         return "Too many files were open", f"{fewer}; or raise your limit (ulimit -n)"
     if "DataLoader worker" in str(error):  # the system ends processes where its memory is full

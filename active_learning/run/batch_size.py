@@ -34,19 +34,15 @@ def _on_smallest(settings: Settings, gpus: int) -> tuple[str, int]:
     import torch
 
     from active_learning.network.batch_size import largest_batch_that_fits, largest_size
-    from active_learning.network.training_failures import memory_remedy
+    from active_learning.network.training_failures import memory_remedy, memory_shortage_named
 
     properties = [torch.cuda.get_device_properties(index) for index in range(gpus)]
     smallest = min(range(gpus), key=lambda index: properties[index].total_memory)
     torch.cuda.set_device(smallest)
     cfg = network_config(settings, settings.experiments()[0])
-    images = largest_batch_that_fits(cfg, LARGEST_BATCH // gpus)
     (height, width), memory = largest_size(cfg), properties[smallest].total_memory / 2**30
     name = f"{properties[smallest].name}, {memory:.1f} GiB; images of {width} x {height} pixels"
-    if images == 0:
-        cfg.SOLVER.IMS_PER_BATCH = 1
-        raise MaskALError(
-            f"The GPU's memory is too small for a batch of one image ({name}). In MaskAL's settings: "
-            f"{memory_remedy(cfg)}"
-        )
-    return name, images
+    cfg.SOLVER.IMS_PER_BATCH = 1  # what cannot be lowered is no remedy
+    too_small = f"The GPU's memory is too small for a batch of one image ({name})"
+    with memory_shortage_named(too_small, f". In MaskAL's settings: {memory_remedy(cfg)}"):
+        return name, largest_batch_that_fits(cfg, LARGEST_BATCH // gpus)

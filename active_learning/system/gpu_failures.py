@@ -17,18 +17,25 @@ _FULL = (
     "the GPU's memory is full, perhaps of other programs: nvidia-smi lists them; end them, or name another GPU "
     "(cuda_visible_devices)"
 )
+_HOST_FULL = "the machine's memory, not the GPU's, is full: lower num_workers, or end other programs"
+_NO_CODE = "this PyTorch has no code for this GPU (INSTALL.md)"
+_FULL_OR_NO_CODE = ("was unable to find an engine to execute", "Unable to find a valid cuDNN algorithm")
 REMEDIES = {
     "CUDA driver version is insufficient for CUDA runtime version": _DRIVER,
     "The NVIDIA driver on your system is too old": _DRIVER,
     "no kernel image is available for execution on the device": "this PyTorch has no code for a GPU of this age; "
     "install another one, older for an old GPU, newer for a new one (INSTALL.md)",
+    "ARCH_MISMATCH": _NO_CODE,
     "device-side assert triggered": "a number was out of range on the GPU, such as that of a class; start with "
     "CUDA_LAUNCH_BLOCKING=1 and look into the log file, which then names the place",
     "an illegal memory access was encountered": _BROKEN,
     "unspecified launch failure": _BROKEN,
     "uncorrectable ECC error encountered": _BROKEN,
-    "_ALLOCATION_FAILED": _FULL,
-    "was unable to find an engine to execute": f"{_FULL}; or this PyTorch has no code for this GPU (INSTALL.md)",
+    "_HOST_ALLOCATION_FAILED": _HOST_FULL,
+    "_DEVICE_ALLOCATION_FAILED": _FULL,
+    "_ALLOC_FAILED": _FULL,  # of cuBLAS, cuDNN 8, cuSOLVER, cuFFT
+    "CUBLAS_STATUS_NOT_INITIALIZED": _FULL,
+    **dict.fromkeys(_FULL_OR_NO_CODE, f"{_FULL}; or {_NO_CODE}"),
     "CUDNN_STATUS_EXECUTION_FAILED": _BROKEN,
     "CUDNN_STATUS_INTERNAL_ERROR": _BROKEN,
     "CUDA error: unknown error": _BROKEN,
@@ -49,3 +56,8 @@ def gpu_failure(error: RuntimeError) -> str:
     words = str(error)
     remedy = next((remedy for text, remedy in REMEDIES.items() if text in words), "")
     return f"{first_line(error)}; {remedy}" if remedy else ""
+
+
+def or_no_code(error: BaseException) -> str:
+    """Stands behind "memory is too small" where the library would say the same of a GPU that it has no code for."""
+    return f", or {_NO_CODE}" if any(text in str(error) for text in _FULL_OR_NO_CODE) else ""

@@ -114,6 +114,8 @@ def save_csv(text: str, path: Path) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    with only_writer(path.parent), own_draft(path) as draft:
+    from detectron2.utils.fonts import without_glyph_warnings
+
+    with only_writer(path.parent), own_draft(path) as draft, without_glyph_warnings():
         figure.savefig(draft, dpi=150, facecolor="white", format="png")
     print(f"Written: {path}")

@@ -124,6 +124,8 @@ def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Seque
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    from detectron2.utils.fonts import font_families
+
     wrong = np.array([one.annotated != one.predicted for one in found])
     crosses: dict[str, Any] = {"s": 40, "marker": "x", "linewidths": 1.8}
     with rc_context({"text.parse_math": False}):
@@ -143,7 +145,7 @@ def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Seque
         axes.set(xticks=[], yticks=[])
         axes.set_aspect("equal", adjustable="datalim")
         axes.spines[:].set_visible(False)
-        figure.legend(frameon=False, loc="outside right upper")
+        figure.legend(frameon=False, loc="outside right upper", prop={"family": font_families(classes)})
         save_figure(figure, path)
 
 

@@ -18,6 +18,7 @@ from detectron2.utils.errors import InputError
 from detectron2.utils.file_io import PathManager
 
 CURRENT_VERSION = 2
+CPU_KERNELS_DEFAULT = "auto"
 
 
 class CfgNode(_CfgNode):
@@ -102,6 +103,18 @@ class CfgNode(_CfgNode):
                 raise KeyError(self._with_nearest_key(f"Non-existent config key: {key}"))
         super().merge_from_list(cfg_list)
 
+    def dump(self, **kwargs: Any) -> str:
+        """The tree as YAML, which upstream reads, too: MODEL.CPU_KERNELS, which it does not know, only where it is off.
+
+        `kwargs` are those of yaml.safe_dump.
+        """
+        model = self.get("MODEL")
+        if not isinstance(model, CfgNode) or model.get("CPU_KERNELS") != CPU_KERNELS_DEFAULT:
+            return str(super().dump(**kwargs))
+        shared = self.clone()
+        shared.MODEL.pop("CPU_KERNELS")
+        return shared.dump(**kwargs)
+
     def _dotted_keys(self, prefix: str = "") -> Iterator[str]:
         for name, value in self.items():
             yield prefix + name
@@ -140,7 +153,7 @@ def _spell_switch(file: str, settings: dict[str, Any]) -> None:
     if not (isinstance(model, dict) and "CPU_KERNELS" in model):
         return
     choice = model["CPU_KERNELS"] or "off"
-    if choice not in ("auto", "off"):
+    if choice not in (CPU_KERNELS_DEFAULT, "off"):
         raise ValueError(f"{file}: MODEL.CPU_KERNELS is {choice!r}; it can be auto or off")
     model["CPU_KERNELS"] = choice
 

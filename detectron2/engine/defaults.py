@@ -21,7 +21,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog, build_detection_test_loader, build_detection_train_loader
 from detectron2.engine import hooks
-from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
+from detectron2.engine.train_loop import AMPTrainer, HookBase, ScalerState, SimpleTrainer, TrainerBase
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset, print_csv_format, verify_results
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
@@ -144,20 +144,6 @@ class DefaultPredictor:
             return self.model([{"image": tensor, "height": height, "width": width}])[0]
 
 
-class _Scaler:
-    """A GradScaler that begins anew from the empty state of one that was off, as on CPUs and in bfloat16."""
-
-    def __init__(self, scaler: torch.amp.GradScaler) -> None:
-        self._scaler = scaler
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._scaler.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state:
-            self._scaler.load_state_dict(state)
-
-
 class _Progress:
     """Iteration, hooks, random generators, position in the data: what has no key of its own in a trainer's state."""
 
@@ -198,7 +184,7 @@ class DefaultTrainer(TrainerBase):
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         states: dict[str, Any] = {"optimizer": optimizer, "scheduler": self.scheduler, "trainer": _Progress(self)}
         if isinstance(self._trainer, AMPTrainer):
-            states["grad_scaler"] = _Scaler(self._trainer.grad_scaler)
+            states["grad_scaler"] = ScalerState(self._trainer.grad_scaler)
         self.checkpointer = DetectionCheckpointer(model, cfg.OUTPUT_DIR, **states)
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg

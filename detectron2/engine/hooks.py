@@ -35,8 +35,13 @@ logger = logging.getLogger(__name__)
 Callback = Callable[[TrainerBase], None]
 
 
+def _forgotten(*_: Any) -> Any:
+    """In place of a user's function after a training: it may be a closure that holds the trainer, and its memory."""
+    raise InputError("hooks forget their functions after a training, which may hold the trainer: make a new trainer")
+
+
 class CallbackHook(HookBase):
-    """Calls functions, each with the trainer as its argument."""
+    """Calls functions, each with the trainer as its argument. They are forgotten after one training."""
 
     def __init__(
         self,
@@ -46,7 +51,7 @@ class CallbackHook(HookBase):
         before_step: Callback | None = None,
         after_step: Callback | None = None,
     ) -> None:
-        self._callbacks = {
+        self._callbacks: dict[str, Callback | None] = {
             "before_train": before_train,
             "after_train": after_train,
             "before_step": before_step,
@@ -62,8 +67,10 @@ class CallbackHook(HookBase):
         self._call("before_train")
 
     def after_train(self) -> None:
-        self._call("after_train")
-        self._callbacks.update(before_train=None, after_train=None)  # they may hold references to the trainer
+        try:
+            self._call("after_train")
+        finally:
+            self._callbacks = dict.fromkeys(self._callbacks, _forgotten)
 
     def before_step(self) -> None:
         self._call("before_step")
@@ -297,6 +304,8 @@ class PreciseBN(HookBase):
 class EvalHook(_Periodic):
     """Calls `eval_function` every `eval_period` iterations and at the end; its results go into the storage.
 
+    The function is forgotten after one training.
+
     Args:
         eval_period: 0 or less evaluates at the end only.
         eval_function: takes nothing, returns a dict of numbers, nested dicts are named "a/b". Called in every process.
@@ -310,9 +319,16 @@ class EvalHook(_Periodic):
         self._func = eval_function
         self._eval_after_train = eval_after_train
 
+    def before_train(self) -> None:
+        if self._func is _forgotten:  # now, and not at the first evaluation
+            _forgotten()
+
     def after_train(self) -> None:
-        if self._eval_after_train:
-            super().after_train()
+        try:
+            if self._eval_after_train:
+                super().after_train()
+        finally:
+            self._func = _forgotten
 
     def _act(self) -> None:
         self.trainer.storage.settle()  # a loss that is not finite must stop the training before this is evaluated

@@ -336,6 +336,18 @@ def _metrics(names: Sequence[str], prefix: str, iteration: int, values: list[flo
     return {**metrics, **losses} if len(losses) > 1 else metrics
 
 
+class ScalerState:
+    """A GradScaler in checkpoints; from the empty state of one that was off (on CPUs, in bfloat16) it begins anew."""
+
+    def __init__(self, scaler: torch.amp.GradScaler) -> None:
+        self.state_dict = scaler.state_dict
+        self._load = scaler.load_state_dict
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state:
+            self._load(dict(state))
+
+
 class AMPTrainer(SimpleTrainer):
     """SimpleTrainer in automatic mixed precision.
 
@@ -384,5 +396,4 @@ class AMPTrainer(SimpleTrainer):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        if scaler_state := state_dict.get("grad_scaler"):
-            self.grad_scaler.load_state_dict(scaler_state)
+        ScalerState(self.grad_scaler).load_state_dict(state_dict.get("grad_scaler", {}))

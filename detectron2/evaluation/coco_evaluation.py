@@ -243,9 +243,10 @@ class COCOEvaluator(DatasetEvaluator):
 def _read_ground_truth(json_file: str) -> dict[str, Any]:
     path = Path(PathManager.get_local_path(json_file))
     ground_truth = json.loads(path.read_bytes())
-    for annotation in ground_truth.get("annotations", ()):
+    for number, annotation in enumerate(ground_truth.get("annotations", ()), start=1):
         if "area" not in annotation:
             raise ValueError(f"{json_file}: annotation {annotation.get('id')} has no 'area', which evaluation needs")
+        annotation["id"] = number  # an object of id 0 would count as not found: 0 also means "no match" there
     return ground_truth
 
 

@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 # Of CUDA's libraries, which have no error of their own for it: PyTorch raises plain RuntimeErrors with these texts.
 # The last but one stands where cuDNN finds no room to try its algorithms (also on a GPU that it has no code for), the
-# last where cuBLAS finds none to start.
+# last where cuBLAS finds none to start. cuDNN's HOST_ALLOCATION_FAILED is of the machine's memory.
 _FULL = (
     "out of memory",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUSOLVER_STATUS_ALLOC_FAILED",
     "CUFFT_ALLOC_FAILED",
-    "_ALLOCATION_FAILED",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
+    "_DEVICE_ALLOCATION_FAILED",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
     "Unable to find a valid cuDNN algorithm",
     "was unable to find an engine to execute",  # the same of cuDNN 8 and later
     "CUBLAS_STATUS_NOT_INITIALIZED",

@@ -23,6 +23,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.structures import BoxMode, Instances, PolygonMasks
 from detectron2.utils.colormap import colormap, random_color
 from detectron2.utils.file_io import write_whole
+from detectron2.utils.fonts import font_families, without_glyph_warnings
 from detectron2.utils.generic_mask import GenericMask, as_numpy, inner_point, without_specks
 
 Color = Any
@@ -67,11 +68,13 @@ class VisImage:
         """Write the picture; the format follows from the suffix, png without one."""
         path = Path(filepath)
         kind = path.suffix.lstrip(".").lower() or "png"
-        write_whole(path, lambda file: self.fig.savefig(file, format=kind))
+        with without_glyph_warnings():
+            write_whole(path, lambda file: self.fig.savefig(file, format=kind))
 
     def get_image(self) -> np.ndarray:
         """The picture so far: HxWx3 uint8, RGB."""
-        self.canvas.draw()
+        with without_glyph_warnings():
+            self.canvas.draw()
         return np.array(self.canvas.buffer_rgba())[..., :3]
 
 
@@ -178,7 +181,7 @@ class Visualizer:
             *position,
             text,
             size=(font_size or self._default_font_size) * self.output.scale,
-            family="sans-serif",
+            family=font_families([text]),
             bbox={"facecolor": "black", "alpha": 0.7, "pad": 1.5, "edgecolor": "none"},
             verticalalignment="top",
             horizontalalignment=horizontal_alignment,

@@ -1,6 +1,6 @@
-"""The engine has the names of Detectron2's public surface that this project promises, and MaskAL uses no others.
+"""The engine has the names of Detectron2's public surface that this project promises; MaskAL uses those and a few more.
 
-Both hold for upstream Detectron2 too: see README.md beside this file.
+See README.md beside this file.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,10 +40,11 @@ OURS = {
     "detectron2.data.datasets": ["convert_to_coco_dict"],
     "detectron2.evaluation": ["instances_to_coco_json"],
     "detectron2.modeling": ["BasicBlock", "BasicStem", "BottleneckBlock", "Res5ROIHeads", "CascadeROIHeads"],
-    "detectron2.modeling.backbone": ["build_resnet_fpn_backbone"],
+    "detectron2.modeling.backbone": ["BasicBlock", "build_resnet_fpn_backbone"],
     "detectron2.modeling.proposal_generator": ["RPN", "StandardRPNHead"],
     "detectron2.modeling.roi_heads": ["fast_rcnn_inference", "mask_rcnn_inference", "mask_rcnn_loss"],
     "detectron2.solver": ["maybe_add_gradient_clipping"],
+    "detectron2.structures": ["matched_pairwise_iou", "pairwise_intersection"],
 }
 
 
@@ -66,8 +68,7 @@ def test_the_names_of_schedules_are_known(name: str) -> None:
     assert build_lr_scheduler(cfg, optimizer).get_last_lr()[0] < cfg.SOLVER.BASE_LR
 
 
-# Used where one of several processes trains alone; a run of one process needs no such name of upstream.
-# Image files outside of the network part are opened as our engine opens them.
+# Image files are opened as our engine opens them.
 IMAGE_FILE = (
     *("DAMAGED", "UnknownImageError", "check_file", "check_pixels"),
     *("eight_bits", "open_image", "read_pixels", "read_size", "read_small"),
@@ -80,8 +81,10 @@ GPU = (
 )
 BEYOND_UPSTREAM = {
     "detectron2.data.worker_start.worker_start_method",  # forks of a rank could stand still
-    "detectron2.utils.comm.single_process",
+    "detectron2.modeling.backbone.BasicBlock",  # upstream has it one package below
+    "detectron2.utils.comm.single_process",  # where one of several processes trains alone
     "detectron2.utils.file_io.cached_file",  # where --check finds weights that were fetched before
+    *(f"detectron2.utils.fonts.{name}" for name in ("font_families", "without_glyph_warnings")),  # any script
     *(f"detectron2.utils.image_file.{name}" for name in IMAGE_FILE),
     *(f"detectron2.{name}" for name in GPU),
 }
@@ -117,6 +120,13 @@ def test_maskal_uses_public_names_only() -> None:
     others = [place for place, name in used if not is_public(name)]
     assert not others, "\n".join(others)
     assert "detectron2.engine.DefaultTrainer" in {name for _, name in used}  # the check sees what is used
+    assert {name for _, name in used} >= BEYOND_UPSTREAM
+
+
+def test_readme_names_the_modules_with_names_beyond_upstream() -> None:
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    modules = {name.rpartition(".")[0].removeprefix("detectron2.") for name in BEYOND_UPSTREAM}
+    assert set(re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)) == modules
 
 
 @pytest.mark.parametrize(

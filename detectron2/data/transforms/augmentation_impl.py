@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import Any
 
 import fvcore.transforms.transform as T
@@ -26,6 +28,19 @@ _BILINEAR = Image.Resampling.BILINEAR
 def _check_choice(name: str, value: str, *allowed: str) -> None:
     if value not in allowed:
         raise InputError(f"{name} must be one of {', '.join(allowed)}, not '{value}'")
+
+
+def _check_numbers(name: str, values: Iterable[Any], smallest: float, largest: float = math.inf) -> None:
+    """A bool counts as 0 or 1 everywhere in Python, and so would YAML's `yes` in a list of sizes."""
+    for value in values:
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Real) or not smallest <= float(value) <= largest:
+            most = "" if largest == math.inf else f" and at most {largest:g}"
+            raise InputError(f"{name} is {value!r}; it must be a number of at least {smallest:g}{most}")
+
+
+def _check_pair(name: str, values: Sequence[Any]) -> None:
+    if len(values) != 2:
+        raise InputError(f"{name} must be (height, width), not {values!r}")
 
 
 class RandomApply(Augmentation):
@@ -71,6 +86,11 @@ class Resize(Augmentation):
     shape: int | tuple[int, int]
     interp: int = _BILINEAR
 
+    def __post_init__(self) -> None:
+        shape = (self.shape, self.shape) if isinstance(self.shape, int) else self.shape
+        _check_pair("Resize: shape", shape)
+        _check_numbers("Resize: shape", shape, 1)
+
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
         new_height, new_width = (self.shape, self.shape) if isinstance(self.shape, int) else self.shape
@@ -97,6 +117,12 @@ class ResizeShortestEdge(Augmentation):
             self.short_edge_length = (self.short_edge_length, self.short_edge_length)
         if self.is_range and len(self.short_edge_length) != 2:
             raise InputError(f"sample_style 'range' needs (smallest, largest), not {self.short_edge_length}")
+        if not len(self.short_edge_length):
+            raise InputError("ResizeShortestEdge: short_edge_length has no length to choose from")
+        _check_numbers("ResizeShortestEdge: short_edge_length", self.short_edge_length, 0)
+        _check_numbers("ResizeShortestEdge: max_size", [self.max_size], 1)
+        if self.is_range and self.short_edge_length[0] > self.short_edge_length[1]:
+            raise InputError(f"ResizeShortestEdge: {self.short_edge_length} must be the smallest, then the largest")
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
@@ -128,6 +154,10 @@ class ResizeScale(Augmentation):
     target_width: int
     interp: int = _BILINEAR
 
+    def __post_init__(self) -> None:
+        _check_numbers("ResizeScale: scale", [self.min_scale, self.max_scale], 0)
+        _check_numbers("ResizeScale: target size", [self.target_height, self.target_width], 1)
+
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]
         scale = np.random.uniform(self.min_scale, self.max_scale)
@@ -144,6 +174,10 @@ class FixedSizeCrop(Augmentation):
     pad: bool = True
     pad_value: float = 128.0
     seg_pad_value: int = 255
+
+    def __post_init__(self) -> None:
+        _check_pair("FixedSizeCrop: crop_size", self.crop_size)
+        _check_numbers("FixedSizeCrop: crop_size", self.crop_size, 1)
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         size = np.array(image.shape[:2])
@@ -230,6 +264,9 @@ class RandomCrop(Augmentation):
 
     def __post_init__(self) -> None:
         _check_choice("crop_type", self.crop_type, "relative_range", "relative", "absolute", "absolute_range")
+        is_relative = self.crop_type.startswith("relative")
+        _check_pair("RandomCrop: crop_size", self.crop_size)
+        _check_numbers(f"RandomCrop: {self.crop_type} crop_size", self.crop_size, *((0, 1) if is_relative else (1,)))
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         height, width = image.shape[:2]

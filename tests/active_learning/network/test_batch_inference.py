@@ -13,8 +13,8 @@ from active_learning.network.image_batches import ImageInput
 class SmallMemory:
     """Stands for a model on a GPU that holds `room` images."""
 
-    def __init__(self, room: int) -> None:
-        self.room, self.calls = room, []
+    def __init__(self, room: int, words: str = "cuDNN error: CUDNN_STATUS_ALLOC_FAILED") -> None:
+        self.room, self.words, self.calls = room, words, []
         self.made: list[weakref.ref] = []
 
     def inference(self, batch, do_postprocess):
@@ -23,7 +23,7 @@ class SmallMemory:
         features = torch.zeros(1)
         self.made.append(weakref.ref(features))
         if len(batch) > self.room:
-            raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+            raise RuntimeError(self.words)
         return [one["number"] for one in batch]
 
 
@@ -37,3 +37,9 @@ def test_too_large_a_batch_goes_image_by_image():
 def test_an_image_too_large_for_the_memory_is_named():
     with pytest.raises(MaskALError, match=r"big\.png: the GPU's memory is too small"):
         detect_batch(SmallMemory(0), [ImageInput("big.png", {})])
+
+
+def test_a_gpu_without_code_is_named_beside_too_small_a_memory():
+    model = SmallMemory(0, "GET was unable to find an engine to execute this computation")
+    with pytest.raises(MaskALError, match=r"too small for this image, or this PyTorch has no code .*; lower .*GET was"):
+        detect_batch(model, [ImageInput("big.png", {})])

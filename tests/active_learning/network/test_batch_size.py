@@ -47,3 +47,12 @@ def test_steps_on_the_largest_images_are_tried(make_cfg, monkeypatch):
     monkeypatch.setattr(SimpleTrainer, "run_step", short_of_memory)
     assert largest_batch_that_fits(cfg, 16) == 3
     assert sizes == [1, 1, 2, 2, 4, 3, 3]
+
+
+def test_what_a_gpu_without_room_for_one_image_says_is_raised(make_cfg, monkeypatch):
+    def unable(self):
+        raise RuntimeError("GET was unable to find an engine to execute this computation")
+
+    monkeypatch.setattr(SimpleTrainer, "run_step", unable)
+    with pytest.raises(RuntimeError, match="unable to find an engine"):
+        largest_batch_that_fits(make_cfg(precision="fp32"), 16)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from active_learning.errors import MaskALError
-from active_learning.network import image_features
 from active_learning.network.image_features import ImageFeatures, start_network
 from active_learning.network.mc_dropout import MonteCarloDropout
 from active_learning.network.prediction import read_input
@@ -43,10 +42,26 @@ def test_what_weights_lack_is_always_the_same(cfg, wide_input, tmp_path):
     assert not np.allclose(first, other)
 
 
-def test_no_weights_and_too_small_a_gpu_are_reported(cfg, wide_input, tmp_path, monkeypatch):
+def test_no_weights_are_reported(cfg, tmp_path):
     (tmp_path / "start.pth").write_bytes(b"no weights")
     with pytest.raises(MaskALError, match=r"start\.pth: cannot be read as weights"):
         start_network(cfg, str(tmp_path / "start.pth"))
-    monkeypatch.setattr(image_features, "none_if_cuda_oom", lambda function, *arguments: None)
-    with pytest.raises(MaskALError, match="too small for choosing the initial images. .*initial_choice: random"):
-        ImageFeatures(start_network(cfg, ""), cfg)("wide.png", wide_input)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED", ". In"),
+        ("unable to find an engine to execute", ", or this PyTorch"),
+    ],
+)
+def test_too_small_a_gpu_is_reported_with_the_setting(cfg, wide_input, monkeypatch, words, said):
+    def full(images):
+        calls.append(images)
+        raise RuntimeError(f"GET was {words}")
+
+    calls, features = [], ImageFeatures(start_network(cfg, ""), cfg)
+    monkeypatch.setattr(features._model.backbone, "forward", full)
+    with pytest.raises(MaskALError, match=f"too small for choosing the initial images{said} .*initial_choice: random"):
+        features("wide.png", wide_input)
+    assert len(calls) == 2  # once more with the cache emptied

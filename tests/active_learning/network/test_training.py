@@ -292,6 +292,37 @@ def test_too_little_gpu_memory_is_reported_with_the_setting_to_lower(make_traini
         train(cfg, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "GET was unable to find an engine to execute this computation",
+            "CUDA out of memory in training, or this PyTorch has no code for this GPU .* set precision: amp",
+        ),
+        (
+            "Unable to find a valid cuDNN algorithm to run convolution",
+            "CUDA out of memory in training, or this PyTorch has no code for this GPU .* set precision: amp",
+        ),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED", "CUDA out of memory in training. In .*set precision: amp"),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", "CUDA out of memory in training. In "),
+        (
+            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+            r"The machine's memory \(not the GPU's\) was too small in training. In .*: lower num_workers \(0\); or end",
+        ),
+        ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH", "The GPU failed in training: .*no code for this GPU"),
+    ],
+    ids=["cuDNN 8", "cuDNN 7", "cuBLAS", "GPU", "machine", "architecture"],
+)
+def test_the_words_of_libraries_are_told_apart(make_training, monkeypatch, words, said):
+    def run_step(self):
+        raise RuntimeError(f"{words}\nmore")
+
+    monkeypatch.setattr(DefaultTrainer, "run_step", run_step)
+    cfg, arguments = make_training(train_batch_size=1, precision="fp32", num_workers=0)
+    with pytest.raises(MaskALError, match=f"^{said}"):
+        train(cfg, **arguments)
+
+
 def test_a_failure_of_the_gpu_is_reported_with_its_remedy(make_training, monkeypatch):
     def run_step(self):
         raise RuntimeError("CUDA error: device-side assert triggered\nmore")

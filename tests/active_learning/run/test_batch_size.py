@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import maskAL
+from active_learning.errors import MaskALError
 from active_learning.run import batch_size
 from active_learning.run.batch_size import describe_batch_size
 
@@ -18,6 +19,13 @@ GIB = 2**30
 def two_gpus(monkeypatch):
     """The second has less memory; the trial gives what `room` has for it."""
     used, room = [], {1: 3}
+
+    def largest(cfg, most):
+        found = room.get(used[-1], 9)
+        if isinstance(found, str):
+            raise RuntimeError(found)
+        return found
+
     names = {0: ("NVIDIA A100", 40 * GIB), 1: ("NVIDIA GeForce RTX 3060", 12 * GIB)}
     monkeypatch.setattr(batch_size, "gpu_count", lambda devices: len(devices.split(",")))
     monkeypatch.setattr(
@@ -26,9 +34,7 @@ def two_gpus(monkeypatch):
         lambda index: SimpleNamespace(name=names[index][0], total_memory=names[index][1]),
     )
     monkeypatch.setattr(torch.cuda, "set_device", used.append)
-    monkeypatch.setattr(
-        "active_learning.network.batch_size.largest_batch_that_fits", lambda cfg, most: room.get(used[-1], 9)
-    )
+    monkeypatch.setattr("active_learning.network.batch_size.largest_batch_that_fits", largest)
     return room
 
 
@@ -41,9 +47,21 @@ def test_the_smallest_gpu_decides(settings, two_gpus):
     assert told.startswith("train_batch_size can be at most 9 (NVIDIA A100, 40.0 GiB; images of ")
 
 
-def test_no_room_for_one_image(settings, two_gpus):
-    two_gpus[1] = 0
-    with pytest.raises(Exception, match="too small for a batch of one image .* In MaskAL's settings: (set|lower) "):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("CUDA out of memory. Tried", r"pixels\)\. In"),
+        ("GET was unable to find an engine to execute", r"pixels\), or this PyTorch has no code for this GPU .*\. In"),
+    ],
+    ids=["memory", "no code"],
+)
+def test_no_room_for_one_image(settings, two_gpus, words, said):
+    two_gpus[1] = words
+    match = f"^The GPU's memory is too small for a batch of one image .*{said} MaskAL's settings: (set|lower) .*{words}"
+    with pytest.raises(MaskALError, match=match):
+        describe_batch_size(settings.model_copy(update={"cuda_visible_devices": "0,1"}))
+    two_gpus[1] = "shapes differ"
+    with pytest.raises(RuntimeError, match="shapes differ"):
         describe_batch_size(settings.model_copy(update={"cuda_visible_devices": "0,1"}))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from active_learning.system.exit_code import exit_code_of
-from active_learning.system.gpu_failures import REMEDIES, gpu_failure
+from active_learning.system.gpu_failures import REMEDIES, gpu_failure, or_no_code
 
 MORE = "\nCUDA kernel errors might be asynchronously reported at some other API call.\nDevice-side assertions were ..."
 FAILURES = [
@@ -28,7 +28,13 @@ FAILURES = [
     ("CUDA driver version is insufficient for CUDA runtime version", "install a newer NVIDIA driver"),
     ("The NVIDIA driver on your system is too old (found version 11040).", "install a newer NVIDIA driver"),
     ("some processes have not joined the run within 0:10:00: wait timeout", "see what they have reported"),
-    ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", "memory is full"),
+    ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", "the GPU's memory is full"),
+    ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED", "not the GPU's, is full: lower num_workers"),
+    ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "the GPU's memory is full"),
+    ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "the GPU's memory is full"),
+    ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", "the GPU's memory is full"),
+    ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH", "no code for this GPU"),
+    ("Unable to find a valid cuDNN algorithm to run convolution", "no code for this GPU"),
     ("GET was unable to find an engine to execute this computation", "no code for this GPU"),
     ("CUDA out of memory. Tried to allocate 20.00 MiB.", "perhaps of other programs"),
 ]
@@ -48,6 +54,6 @@ def test_a_failure_of_the_gpu_has_a_remedy(words, remedy, capsys):
 
 def test_each_remedy_is_reached_and_other_errors_are_not_explained():
     assert all(any(text in words for words, _ in FAILURES) for text in REMEDIES)
-    assert gpu_failure(RuntimeError("shapes differ")) == ""
+    assert gpu_failure(RuntimeError("shapes differ")) == or_no_code(RuntimeError("shapes differ")) == ""
     with pytest.raises(RuntimeError, match="shapes differ"):
         exit_code_of(lambda: (_ for _ in ()).throw(RuntimeError("shapes differ")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,9 @@ def test_classes_that_differ_lie_apart(objects: list[Match]):
 
 def test_the_map_is_plotted_and_written(objects: list[Match], tmp_path):
     places = np.random.default_rng(1).normal(size=(40, 2))
-    plot(objects, places, ["a $x_1$", "花, b", "never seen"], tmp_path / "map.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib would warn of each character that its font lacks
+        plot(objects, places, ["a $x_1$", "花, b", "never seen"], tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
     lines = objects_csv(objects, places).splitlines()
     assert len(lines) == 41

@@ -117,6 +117,27 @@ def test_dump_is_read_back_equal(tmp_path: Path) -> None:
     assert yaml.safe_load(cfg.dump())["SOLVER"]["STEPS"] == [7, 8]
 
 
+@pytest.mark.parametrize(
+    ("choice", "dumped"), [("auto", None), ("off", "off")], ids=["default, unknown to upstream", "chosen"]
+)
+def test_dump_has_a_key_that_upstream_does_not_know_only_where_it_is_chosen(choice: str, dumped: str | None) -> None:
+    cfg = get_cfg()
+    cfg.MODEL.CPU_KERNELS = choice
+    cfg.freeze()
+    read = yaml.safe_load(cfg.dump())
+    assert read["MODEL"].pop("CPU_KERNELS", None) == dumped
+    others = json.loads(json.dumps(cfg))
+    assert others["MODEL"].pop("CPU_KERNELS") == choice
+    assert read == others
+    assert cfg.is_frozen()
+    assert choice == cfg.MODEL.CPU_KERNELS
+
+
+def test_any_node_can_be_dumped() -> None:
+    assert CfgNode({"MODEL": 1}).dump() == "MODEL: 1\n"
+    assert CfgNode({"MODEL": {"A": 1}}).dump(default_flow_style=True) == "{MODEL: {A: 1}}\n"
+
+
 def test_new_keys_of_extensions() -> None:
     cfg = get_cfg()
     cfg.MODEL.DROPOUT = CfgNode({"PROBABILITY": 0.25})

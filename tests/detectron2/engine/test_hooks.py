@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import gc
 import json
+import logging
 import math
+import weakref
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +27,7 @@ from detectron2.engine import (
     TrainerBase,
 )
 from detectron2.engine.hooks import flat_numbers
+from detectron2.utils.errors import InputError
 from detectron2.utils.events import EventWriter, JSONWriter, get_event_storage
 
 
@@ -54,6 +59,50 @@ def test_callbacks_get_the_trainer():
     callbacks = {name: lambda trainer, name=name: seen.append((name, trainer.iter)) for name in names}
     run([CallbackHook(**callbacks)], steps=1)
     assert seen == [("before_train", 0), ("before_step", 0), ("after_step", 0), ("after_train", 1)]
+
+
+def evaluated(trainer):
+    return EvalHook(2, lambda: {"iteration": trainer.iter})
+
+
+def called(moment):
+    return lambda trainer: CallbackHook(**{moment: lambda _: trainer.iter})
+
+
+HOLDING = {"evaluation": evaluated, **{name: called(name) for name in ("before_train", "after_step", "after_train")}}
+
+
+@pytest.fixture
+def no_collector():
+    """What counts references frees at once; the collector may come long after the next training has filled a GPU."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("make_hook", HOLDING.values(), ids=HOLDING.keys())
+@pytest.mark.parametrize("fail_at", [None, 3], ids=["finished", "failed"])
+def test_a_function_that_holds_the_trainer_is_forgotten(no_collector, monkeypatch, make_hook, fail_at):
+    monkeypatch.setattr(logging.getLogger("detectron2.engine.train_loop"), "disabled", True)  # pytest keeps the error
+    trainer = Trainer(fail_at=fail_at)
+    trainer.register_hooks([make_hook(trainer)])
+    with suppress(RuntimeError):
+        trainer.train(0, 4)
+    assert trainer.iter == (fail_at or 4)
+    alive = weakref.ref(trainer)
+    del trainer
+    assert alive() is None
+
+
+@pytest.mark.parametrize("make_hook", HOLDING.values(), ids=HOLDING.keys())
+def test_a_second_training_with_a_forgotten_function_is_refused_at_once(make_hook):
+    trainer = Trainer()
+    trainer.register_hooks([make_hook(trainer)])
+    trainer.train(0, 4)
+    with pytest.raises(InputError, match="make a new trainer"):
+        trainer.train(4, 8)
+    assert trainer.iter == 4
 
 
 def test_timer_leaves_out_the_warm_up():

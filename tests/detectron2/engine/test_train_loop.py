@@ -13,6 +13,7 @@ from torch import nn
 from detectron2.checkpoint import Checkpointer
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, TrainerBase, train_loop
 from detectron2.engine.hooks import PeriodicCheckpointer, PeriodicWriter
+from detectron2.engine.train_loop import ScalerState
 from detectron2.utils.events import EventStorage, JSONWriter
 
 
@@ -322,6 +323,21 @@ def test_state_goes_to_another_trainer(kind):
     assert second.iter == 2
     assert second.optimizer.param_groups[0]["lr"] == 0.03
     assert hooks[1].value == 7
+
+
+@pytest.mark.parametrize("state", [{}, None], ids=["of a scaler that was off", "of a training without one"])
+@pytest.mark.parametrize("through", ["trainer", "checkpoint"])
+def test_a_scaler_begins_anew_from_no_state(through, state):
+    scaler = torch.amp.GradScaler("cpu", enabled=True)
+    trainer = trainer_of(AMPTrainer, options={"grad_scaler": scaler})
+    if through == "trainer":
+        given = trainer.state_dict()
+        del given["grad_scaler"]
+        trainer.load_state_dict(given if state is None else {**given, "grad_scaler": state})
+    else:
+        ScalerState(scaler).load_state_dict(state or {})
+        assert ScalerState(scaler).state_dict() == scaler.state_dict()
+    assert scaler.get_scale() == 65536
 
 
 def test_state_of_a_missing_hook_is_reported(caplog):

@@ -152,6 +152,18 @@ def test_perfect_predictions(register: Callable) -> None:
         assert all(metrics[name] == pytest.approx(100, abs=1e-3) for name in metrics.keys() - without_truth)
 
 
+@pytest.mark.parametrize("fast", [True, False], ids=["faster-coco-eval", "pycocotools"])
+@pytest.mark.parametrize("first", [0, 1, -3])
+def test_ids_of_annotations_change_nothing(register: Callable, fast: bool, first: int) -> None:
+    """COCO's own evaluation takes the object of id 0 for one that is not found, though it is."""
+    truth = _ground_truth(3, 4)
+    predictions = _perfect_predictions(truth)
+    for number, annotation in enumerate(truth["annotations"], start=first):
+        annotation["id"] = number
+    results = _evaluate(COCOEvaluator(register(truth), use_fast_impl=fast), predictions)
+    assert [results[task]["AP"] for task in ("bbox", "segm")] == pytest.approx([100, 100])
+
+
 def test_evaluating_again_gives_the_same(register: Callable) -> None:
     truth = _ground_truth(1, 8)
     evaluator = COCOEvaluator(register(truth))

@@ -19,6 +19,7 @@ FULL = [
     RuntimeError("GET was unable to find an engine to execute this computation"),
     RuntimeError("FIND was unable to find an engine to execute this computation"),
 ]
+HOST_FULL = RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED")
 
 
 class Full:
@@ -56,7 +57,9 @@ def test_each_library_has_its_own_words(error: Exception) -> None:
     assert retry_if_cuda_oom(Full(1, error))(torch.ones(1)).tolist() == [1]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), MemoryError("out of memory"), ValueError()], ids=str)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes differ"), HOST_FULL, MemoryError("out of memory"), ValueError()], ids=str
+)
 def test_what_is_no_full_gpu(error: Exception) -> None:
     assert not is_cuda_out_of_memory(error)
     with pytest.raises(type(error)):

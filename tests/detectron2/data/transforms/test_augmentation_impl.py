@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectron2.data import transforms as T
+from detectron2.utils.errors import InputError
 
 _IMAGE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 
@@ -232,6 +233,55 @@ def test_lighting_adds_one_colour() -> None:
 def test_colour_is_needed(augmentation: T.Augmentation) -> None:
     with pytest.raises(ValueError, match="RGB"):
         T.apply_augmentations([augmentation], _PALE[:, :, :1])
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: T.Resize(True), "Resize: shape is True; it must be a number of at least 1"),
+        (lambda: T.Resize((True, 30)), "Resize: shape is True"),
+        (lambda: T.Resize((0, 30)), "Resize: shape is 0"),
+        (lambda: T.Resize((30, 30, 3)), r"Resize: shape must be \(height, width\), not \(30, 30, 3\)"),
+        (lambda: T.ResizeShortestEdge(True), "short_edge_length is True"),
+        (lambda: T.ResizeShortestEdge([True, 30]), "short_edge_length is True"),
+        (lambda: T.ResizeShortestEdge([np.True_, 30]), "short_edge_length is .*True"),
+        (lambda: T.ResizeShortestEdge(-5), "short_edge_length is -5; it must be a number of at least 0"),
+        (lambda: T.ResizeShortestEdge(["30"], sample_style="choice"), "short_edge_length is '30'"),
+        (lambda: T.ResizeShortestEdge([30, float("nan")]), "short_edge_length is nan"),
+        (lambda: T.ResizeShortestEdge((), sample_style="choice"), "no length to choose from"),
+        (lambda: T.ResizeShortestEdge((30, 20)), r"\(30, 20\) must be the smallest, then the largest"),
+        (lambda: T.ResizeShortestEdge(30, True), "max_size is True"),
+        (lambda: T.ResizeShortestEdge(30, 0), "max_size is 0"),
+        (lambda: T.ResizeScale(True, 2.0, 30, 30), "scale is True"),
+        (lambda: T.ResizeScale(0.1, 2.0, True, 30), "target size is True"),
+        (lambda: T.FixedSizeCrop((True, 30)), "FixedSizeCrop: crop_size is True"),
+        (lambda: T.FixedSizeCrop((0, 30)), "FixedSizeCrop: crop_size is 0"),
+        (lambda: T.RandomCrop("absolute", (True, 30)), "absolute crop_size is True"),
+        (lambda: T.RandomCrop("absolute_range", (0, 30)), "absolute_range crop_size is 0"),
+        (lambda: T.RandomCrop("absolute", (30,)), "crop_size must be"),
+        (lambda: T.RandomCrop("relative", (True, 0.5)), "relative crop_size is True"),
+        (lambda: T.RandomCrop("relative_range", (0.5, 1.5)), "is 1.5; it must be a number of at least 0 and at most 1"),
+    ],
+)
+def test_a_size_is_a_number(make, text: str) -> None:
+    """A bool would be taken for 0 or 1: an image of one pixel."""
+    with pytest.raises(InputError, match=text):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: T.Resize((np.int64(9), 7)),
+        lambda: T.ResizeShortestEdge(np.array([9, 12]), np.inf),
+        lambda: T.ResizeShortestEdge(0),
+        lambda: T.FixedSizeCrop(np.array([9, 12])),
+        lambda: T.RandomCrop("absolute", (9.0, 12.0)),
+        lambda: T.RandomCrop("relative", (1, 0)),
+    ],
+)
+def test_numbers_of_other_types_are_sizes(make) -> None:
+    assert make().get_transform(_IMAGE).apply_image(_IMAGE).size
 
 
 @pytest.mark.parametrize("error", [ValueError, AssertionError])
