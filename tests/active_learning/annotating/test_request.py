@@ -277,6 +277,28 @@ def test_a_project_for_supervisely_is_made_and_completed_after_a_stop(project, t
     assert files(folder) == whole
 
 
+@pytest.mark.parametrize("pre_labelled", [False, True])
+def test_images_that_share_a_name_are_named_and_can_be_held_apart(project, caplog, pre_labelled):
+    for name in ("a.jpg", "a.png"):
+        (project.traindir / name).write_bytes((project.traindir / "00.png").read_bytes())
+    folder = AnnotateFolder(AnnotationCache(project.traindir, project.classes))
+    annotate, aside = folder.path, folder.path / "second"
+    options = {"wait": False, "predict": Predictor() if pre_labelled else None}
+    with pytest.raises(AnnotationsAwaited), caplog.at_level(logging.WARNING):
+        request_annotations(folder, ["a.jpg", "a.png"], project, **options)
+    assert "a.jpg and a.png share a name: LabelMe has one file for both; before you open them move" in caplog.text
+    aside.mkdir()
+    for place, image in ((annotate, "a.jpg"), (aside, "a.png")):
+        if place == aside:
+            (annotate / image).rename(place / image)
+        (annotate / f"{image}.json").unlink(missing_ok=True)
+        text = json.dumps({"shapes": [], "imagePath": image, "imageData": None, "by": image})
+        (place / "a.json").write_text(text, encoding="utf-8")
+    (annotate / "DONE").touch()
+    request_annotations(folder, ["a.jpg", "a.png"], project, wait=False)
+    assert [made_by(project.traindir / f"a.{end}.json") for end in ("jpg", "png")] == ["a.jpg", "a.png"]
+
+
 def later(seconds: float, action) -> threading.Timer:
     timer = threading.Timer(seconds, action)
     timer.start()
