@@ -95,6 +95,11 @@ class AnnotateFolder:
         files = (self._good_files[name] for name in self.awaited if name in self._good_files)
         return any(map(self.own_files.is_untouched, files))
 
+    @property
+    def annotation_files(self) -> list[str]:
+        """Those of the awaited images, as they were found last."""
+        return [str(self._good_files[name]) for name in self.awaited if name in self._good_files]
+
     def await_annotations(self, images: Sequence[str], snapshot: FolderSnapshot | None = None) -> None:
         """Finds which of these images have no good annotation beside them: these are awaited. Changes no file.
 

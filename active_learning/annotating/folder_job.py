@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
 from active_learning.annotations import FORMATS
 from active_learning.annotations.supervisely_meta import META_FILE
+from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Settings
@@ -23,7 +25,7 @@ from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys
 from active_learning.settings.paths import is_zoo_config, meta_mistakes, network_mistakes
 from active_learning.settings.settings import settings_mistakes
 from active_learning.system.files import lies_in
-from active_learning.system.wording import counted, did_you_mean
+from active_learning.system.wording import and_more, counted, did_you_mean
 
 if TYPE_CHECKING:
     from active_learning.network.image_batches import UnreadableImage
@@ -127,6 +129,34 @@ def _published_classes(network: str) -> list[str]:
     return names
 
 
+def _awaited_by_a_run(folder: Path, images: Iterable[str]) -> Iterator[str]:
+    """Why images of an annotate folder, and those that wait there as copies, get no pre-label: a run that does not know
+    of it takes the file for a person's work, at once."""
+    names: dict[Path, list[str]] = defaultdict(list)
+    for image in images:
+        path = Path(os.path.abspath(folder)) / image  # noqa: PTH100 (an annotate folder that is a link stays one)
+        names[path.parent].append(path.name)
+    awaited = [
+        place / name for place, here in names.items() for twin in _twins(place) for name in here
+        if (twin / name).is_file()
+    ]  # fmt: skip
+    if awaited:
+        reason = f"run of MaskAL has asked a person to annotate {and_more(sorted(set(awaited)), what='images')}"
+        remedy = "set auto_annotate: True in its settings and start it again, or pre-label copies in another folder, "
+        rest = f"correct them there and put the files back; where no run waits any more, remove its folder {ANNOTATE}"
+        yield f"--img_dir: a {reason}, and would take pre-labels for that; {remedy}{rest}"
+
+
+def _twins(place: Path) -> Iterator[Path]:
+    """The folders that hold copies of a folder's images for a person to annotate, or the originals of its copies."""
+    for home in (place, *place.parents):
+        inside = place.relative_to(home)
+        twins = [home / ANNOTATE / inside]
+        if home.name.casefold() == ANNOTATE:
+            twins.append(home.parent / inside)
+        yield from (twin for twin in twins if twin.is_dir())
+
+
 class FolderAnnotation:
     """The steps of the program, in order."""
 
@@ -143,7 +173,7 @@ class FolderAnnotation:
     def find_images(self) -> None:
         """Those without an annotation; those whose pre-label would have the name of another file are named.
 
-        Raises MaskALError where there is no image at all, or the tool's files cannot hold a name.
+        Raises MaskALError where there is no image at all, a run awaits one, or the tool's files cannot hold a name.
         """
         folder = self.request.folder
         snapshot = take_snapshot(folder)
@@ -155,6 +185,7 @@ class FolderAnnotation:
         for fault in sorted(set(doubtful.values())):
             print(f"{fault}; these images are skipped", file=sys.stderr)
         bare = [name for name in snapshot.images if name not in annotated and name not in doubtful]
+        _refuse(list(_awaited_by_a_run(folder, bare)))
         self.files.export.tool.check_names(folder, bare)
         self.skipped = len(snapshot.images) - len(bare)
         self.blocked = [name for name in bare if os.path.lexists(self.files.path_of(name))]

@@ -16,9 +16,11 @@ from active_learning.annotating.tool import KeptTool
 from active_learning.annotating.waiting import log_request_ahead, refuse_to_wait, wait_for_annotations
 from active_learning.annotations import Annotation
 from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.image_names import stem_groups
 from active_learning.settings import Settings
 from active_learning.system.file_moves import give_back_all
 from active_learning.system.log import logger
+from active_learning.system.wording import and_more
 
 if TYPE_CHECKING:
     from active_learning.network.image_batches import UnreadableImage
@@ -123,7 +125,17 @@ def _put(folder: AnnotateFolder, images: Sequence[str], settings: Settings, pred
     folder.fill(images)
     if folder.awaited and predict is not None:
         write_pre_labels(folder, settings, predict)
+    if namesakes := stem_groups(folder.awaited):
+        _warn_of_namesakes(folder, namesakes)
     return predict is not None or folder.has_pre_labels
+
+
+def _warn_of_namesakes(folder: AnnotateFolder, groups: Sequence[Sequence[str]]) -> None:
+    """LabelMe saves a.json for a.jpg, and opens that for a.png as well."""
+    names = and_more([" and ".join(group) for group in groups], 3)
+    remedy = "before you open them move all but one of such images into a folder of its own there"
+    rest = "a file <image name>.json, such as a.png.json, goes with its image, as a.json"
+    logger.warning("%s: %s share a name: LabelMe has one file for both; %s (%s)", folder.path, names, remedy, rest)
 
 
 def _log_corrections(corrections: Corrections) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from active_learning.annotating.annotate_folder import AbsenceReport, AnnotateFolder
@@ -53,13 +53,18 @@ def wait_for_annotations(
 
 def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
     """Raises AnnotationsAwaited unless all is annotated and, where pre-labelled, confirmed, and MaskALError where the
-    images are gone with their drive."""
+    images are gone with their drive.
+
+    An annotation that was saved a moment ago may be a first shape: it has to stay as it is for what QUIET_SECONDS have
+    left, as this start may be one of a clock that knows nothing of the person.
+    """
     if found := folder.absence():
         raise absence_error(found)
     progress = folder.progress()
     awaited = [*progress.missing, *progress.faulty]
     confirmed = not pre_labelled or folder.confirmation.file_is_there
     if confirmed and not awaited:
+        _refuse_what_is_drawn_now(folder)
         return
     log_request(folder, settings, pre_labelled=pre_labelled)
     lines = [f"Annotations are awaited in {folder.path}:"]
@@ -70,6 +75,22 @@ def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: 
     else:
         lines.append("When all are annotated, start again with the same command; it goes on from there.")
     raise AnnotationsAwaited("\n".join(lines))
+
+
+def _refuse_what_is_drawn_now(folder: AnnotateFolder) -> None:
+    """Raises AnnotationsAwaited where an annotation of the awaited images changes before it is QUIET_SECONDS old."""
+    before = _times_of(folder.annotation_files)
+    age = abs(time.time() - max(before.values(), default=0) / 1e9)  # by a clock that may have been put back since
+    end = time.monotonic() + QUIET_SECONDS - age
+    if end > time.monotonic() and not folder.confirmation.file_is_there:
+        text = "An annotation was saved %.0f seconds ago: looking until it is %g seconds old whether its person goes on"
+        logger.info(text, age, QUIET_SECONDS)
+    while time.monotonic() < end and not folder.confirmation.file_is_there:
+        time.sleep(ANSWER_POLL_SECONDS)
+        now = _times_of(folder.annotation_files)
+        if changed := [path for path in before if now[path] != before[path]]:
+            remedy = f"start again when it is finished, or put an empty file there: {folder.confirmation.file}"
+            raise AnnotationsAwaited(f"{changed[0]}: was saved at this moment; {remedy}")
 
 
 def log_request(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool) -> None:
@@ -146,11 +167,15 @@ def _has_changed_just_now(folder: Path) -> bool:
 
 def _modification_times(folder: Path) -> dict[str, int]:
     """Changes with every file that is saved."""
+    walk = os.walk(folder)
+    return _times_of(os.path.join(place, name) for place, _, files in walk for name in files)  # noqa: PTH118 (thousands, twice a second)
+
+
+def _times_of(files: Iterable[str]) -> dict[str, int]:
     times = {}
-    for place, _, files in os.walk(folder):
-        for path in (os.path.join(place, name) for name in files):  # noqa: PTH118 (thousands, twice a second)
-            try:
-                times[path] = os.stat(path).st_mtime_ns  # noqa: PTH116
-            except OSError:  # replaced at this moment
-                times[path] = 0
+    for path in files:
+        try:
+            times[path] = os.stat(path).st_mtime_ns  # noqa: PTH116
+        except OSError:  # replaced at this moment
+            times[path] = 0
     return times

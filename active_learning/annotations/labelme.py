@@ -6,6 +6,7 @@ An object is a shape, or all shapes of one (label, group_id). Polygons cannot ha
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -43,7 +44,8 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     declared = (document.get("imageHeight"), document.get("imageWidth"))
     canvas = open_canvas(declared, size, path, ("imageHeight", "imageWidth"))
     named = image_name(document)
-    if named and PurePosixPath(named).name.casefold() != PurePosixPath(image).name.casefold():
+    here, there = (unicodedata.normalize("NFC", PurePosixPath(name).name).casefold() for name in (image, named))
+    if named and here != there:
         canvas.warn_of_name(named, image, "imagePath")
     instances = canvas.objects(enumerate(entries), partial(_read_shape, canvas=canvas), _place, "shape", _label)
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}

@@ -8,7 +8,7 @@ the even-odd rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,10 @@ _DECIMALS = 7  # of a share: a hundredth of a pixel in an image of 100,000
 _LOWEST, _HIGHEST = -1.0, 2.0  # an object may hang over the border, by the size of the image; beyond are no shares
 _BOX = (4, 5)  # numbers of a box, without and with its confidence or track
 _CORNERS = 8  # numbers of an outline with four, which an oriented box has, too
+_TRACK_REMEDY = (
+    "as Ultralytics writes behind an object that it tracks (save_conf=True); write the labels without, or, if they are "
+    "of the outline, begin it at another point"
+)
 
 
 def rows_of(path: Path) -> list[tuple[int, list[str]]]:
@@ -72,6 +76,53 @@ def kinds_of_rows(paths: Iterable[Path]) -> RowKinds:
         else:
             return RowKinds(boxes, corners, others=True, first=first)
     return RowKinds(boxes, corners, others=False, first=first)
+
+
+def tracks_of_rows(paths: Iterable[Path]) -> str:
+    """The place and fault of the first object where all of a data set end in a confidence and the number of a track,
+    which make a point like any other if they are 0.9 and 1; "" where one does not."""
+    fault, is_sure = "", False
+    for path in paths:
+        try:
+            found = rows_of(path)
+        except AnnotationError:  # reported when it is read
+            continue
+        for number, words in found:
+            numbers = _numbers(words[1:])
+            if len(numbers) % 2 or len(numbers) in _BOX:
+                continue  # refused when it is read
+            if not _may_end_in_track(numbers):
+                return ""
+            fault = fault or f"{path}: line {number}: {_track_fault(numbers)}"
+            is_sure = is_sure or _ends_in_track(np.reshape(numbers, (-1, 2)))
+    return fault if is_sure else ""
+
+
+def _numbers(words: Iterable[str]) -> list[float]:
+    """None of them where a word is no number."""
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        return []
+
+
+def _may_end_in_track(numbers: Sequence[float]) -> bool:
+    return len(numbers) >= 6 and numbers[-1].is_integer() and numbers[-1] >= 1 and 0 <= numbers[-2] <= 1
+
+
+def _ends_in_track(points: Polygon) -> bool:
+    """Whether the last point cannot be one of the outline, or does not look like one: it lies at the lower border, and
+    farther from both its neighbours than any other two lie from each other."""
+    if not _may_end_in_track(points.ravel().tolist()):
+        return False
+    edges = np.hypot(*(points - np.roll(points, 1, axis=0)).T)  # of each point to the one before
+    to_last = min(edges[-1], edges[0])
+    return bool(points[-1, 1] > 1 or len(points) == 3 or to_last > edges[1:-1].max())
+
+
+def _track_fault(numbers: Sequence[float]) -> str:
+    confidence, track = numbers[-2:]
+    return f"ends in {confidence:g} {track:g}, which look like a confidence and the number of a track, {_TRACK_REMEDY}"
 
 
 def _counts(paths: Iterable[Path]) -> Iterator[tuple[str, int]]:
@@ -162,6 +213,8 @@ def _outline(words: list[str]) -> Polygon:
         odd = next(word for word in words if not _is_number(word))
         raise ShapeError(f"{brief(odd)} is no number{_remedy(odd)}") from error
     points = read_polygon([numbers[at : at + 2] for at in range(0, len(numbers), 2)])
+    if _ends_in_track(points):
+        raise ShapeError(_track_fault(numbers))
     if not _LOWEST <= points.min() <= points.max() <= _HIGHEST:
         worst = max(numbers, key=lambda value: abs(value - 0.5))
         raise ShapeError(f"{worst:g} is no share of width or height, 0 to 1; divide pixels by the image's size")
@@ -213,7 +266,7 @@ def label_text(annotation: Annotation, numbers: Mapping[str, int], *, max_polygo
         for instance in annotation.instances
         if (paths := _paths(instance, annotation, max_polygon_error))
     ]
-    lines = [f"{number} {_shares(join_paths(paths) / size)}\n" for number, paths in objects]
+    lines = [f"{number} {_shares(_begun_well(join_paths(paths) / size))}\n" for number, paths in objects]
     return LabelText("".join(lines), len(lines), sum(len(paths) > 1 for _, paths in objects))
 
 
@@ -222,6 +275,13 @@ def _paths(instance: Instance, annotation: Annotation, max_error: float) -> list
     if instance.bitmap is None:
         return paths_of_parts(instance.parts, height, width, max_error)
     return paths_of_bitmap(instance_bitmap(instance, height, width), max_error)
+
+
+def _begun_well(points: Polygon) -> Polygon:
+    """The outline from another point on, if its last one would be taken for a confidence and a track."""
+    rounded = np.round(points, _DECIMALS)
+    turns = (at for at in range(len(points)) if not _ends_in_track(np.roll(rounded, at, axis=0)))
+    return np.roll(points, next(turns, 0), axis=0)
 
 
 def _shares(points: Polygon) -> str:

@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from active_learning.dataset.image_folder import IMAGE_SUFFIXES
@@ -30,10 +30,12 @@ _NOT_OF_IMAGES = TOOL_FOLDERS | {"ann", "annotations", "json", "labels", "xml"}
 
 @dataclass(frozen=True)
 class Match:
-    """The images that a name may mean; `exact`: nothing but a tool's folders stands before it."""
+    """The images that a name may mean; `exact`: nothing but a tool's folders stands before it; `other_suffix`: they
+    have another one than the name, as where an image was converted, or is gone and this is its namesake."""
 
     images: tuple[str, ...] = ()
     exact: bool = False
+    other_suffix: bool = False
 
 
 class ImageIndex:
@@ -61,7 +63,11 @@ class ImageIndex:
                 suffix may be missing or another, as in CVAT and V7.
             place: the folder of the annotation file, relative to the root; of several images the nearest are meant.
         """
-        path, place = normalised(named).replace("\\", "/"), normalised(place)
+        match = self._find(path := normalised(named).replace("\\", "/"), normalised(place))
+        suffixes = {posixpath.splitext(image)[1].lower() for image in match.images}
+        return replace(match, other_suffix=bool(suffixes) and _suffix(path) not in ("", *suffixes))
+
+    def _find(self, path: str, place: str) -> Match:
         here = posixpath.normpath(posixpath.join(place, path))
         for table, key in self._tables(here):
             whole = [image for image in table.get(key, ()) if normalised(image).count("/") == key.count("/")]
@@ -113,6 +119,11 @@ def _stem(path: str) -> str:
     """Without the suffix of an image: in plot_1.5m there is none."""
     stem, suffix = posixpath.splitext(path)
     return stem if suffix.lower() in _SUFFIXES else path
+
+
+def _suffix(path: str) -> str:
+    """Of an image, else ""."""
+    return path[len(_stem(path)) :].lower()
 
 
 def _nearest(images: Sequence[str], tail: str, place: str) -> Match:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -22,16 +20,17 @@ from active_learning.annotations import (
     load_document,
     read_leniently,
 )
-from active_learning.annotations.coco import CocoFile, coco_image
+from active_learning.annotations.coco import CocoFile
 from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, ImageCollection
 from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.annotations.yolo_layout import IMAGES, SUFFIX, label_path
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match, words_of
+from active_learning.conversion.joining import Reader, Source, joined
 from active_learning.conversion.report import Report
 from active_learning.conversion.yolo_files import LabelFile, find_label_files
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, find_annotations, take_snapshot
-from active_learning.errors import AnnotationError, MaskALError
+from active_learning.errors import AnnotationError
 from active_learning.system.image_files import image_size
 from active_learning.system.own_files import OwnFiles
 from active_learning.system.wording import and_more
@@ -41,22 +40,6 @@ TWIN_FOLDERS = {"ann": "img", "Annotations": "Images", "annotations": "images"}
 _HEAD_BYTES = 65536
 _FIELDS_OF_SEVERAL = (b"<annotations", b'"slots"')  # of CVAT for images and V7 Darwin
 _ONE_TOOL_FOLDER = [{name} for name in TOOL_FOLDERS]
-
-Reader = Callable[[str], Annotation]  # of an image's name, as `annotations.read_leniently`; raises MaskALError
-
-
-@dataclass(frozen=True)
-class Source:
-    """An image, named relative to the folder, its annotation file, and how to read that.
-
-    `is_one_of_many`: the file describes other images, too. `exact`: as of a `Match`.
-    """
-
-    image: str
-    path: Path
-    read: Reader
-    is_one_of_many: bool = False
-    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +51,11 @@ class _Claim:
     match: Match
     read: Reader
     is_one_of_many: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the image has that name, with its suffix where it is given one."""
+        return self.match.exact and not self.match.other_suffix
 
 
 def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tuple[list[Source], int]:
@@ -100,7 +88,7 @@ def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tupl
     claims += [_claim_of_labels(root, file) for file in yolo.files]
     claims = [_of_no_other(root, claim, index) for claim in claims]
     late: dict[Path, list[str]] = defaultdict(list)
-    for claim in sorted(_unambiguous(claims, report), key=lambda claim: not claim.match.exact):
+    for claim in sorted(_unambiguous(claims, report), key=lambda claim: (not claim.is_exact, not claim.match.exact)):
         place = claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path  # label files are many
         late[place] += _settle(root, claim, found, beside.keys(), report)
     for path, names in late.items():
@@ -178,7 +166,7 @@ def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_
     key = annotation_key(path.name) or ""
     if path.suffix.lower() == ".json":  # most need not be opened yet
         twin = _in_twin_folder(place, key, index)
-        if twin.images and not _is_of_several(path):
+        if len(twin.images) == 1 and not _is_of_several(path):
             return [_Claim(path, key, twin, _reader(root, path))]
     try:
         document = load_document(path)
@@ -272,7 +260,7 @@ def _unambiguous(claims: Sequence[_Claim], report: Report) -> list[_Claim]:
         groups[claim.path, claim.match.images].append(claim)
     kept = []
     for (path, images), group in groups.items():
-        exact = sum(claim.match.exact for claim in group)
+        exact = sum(claim.is_exact for claim in group)
         if len(group) == 1 or exact == 1 or not images:
             kept += group
             continue
@@ -289,60 +277,24 @@ def _settle(root: Path, claim: _Claim, found: dict[str, Source], beside: Set[str
     match, where = claim.match, f"{claim.path}: image {claim.named!r}"
     if len(match.images) > 1:
         report.fail(f"{where}: may be {' or '.join(match.images[:3])}; give the whole name")
-    elif not match.images or (not match.exact and match.images[0] in found and found[match.images[0]].exact):
+    elif not match.images or _is_anothers(claim, found.get(match.images[0]), beside):
         there = claim.path.parent / claim.named
         report.fail(f"{where}: is neither at {there} nor elsewhere below {root}; put the image there")
     else:
         (image,) = match.images
-        source = Source(image, claim.path, claim.read, claim.is_one_of_many, match.exact)
+        source = Source(image, claim.path, claim.read, claim.is_one_of_many, claim.is_exact)
         known = found.get(image)
-        found[image] = source if known is None else known if image in beside else _joined(known, source)
+        found[image] = source if known is None else known if image in beside else joined(known, source)
         return [image] if found[image] is known else []
     return []
 
 
-def _joined(one: Source, other: Source) -> Source:
-    """Of two exports that describe an image, as where several persons annotated it in parts, the one that has objects
-    of it; a fault where they differ."""
-    objects, others = (_labels_and_extents(source) for source in (one, other))
-    if not objects or not others or _are_alike(objects, others):
-        return one if objects else other
-
-    def refuse(image: str) -> Annotation:
-        remedy = "leave the file that counts, or convert each to a folder of its own"
-        raise AnnotationError(f"{other.path}: image {image!r}: has other objects in {one.path}; {remedy}")
-
-    return replace(one, read=refuse)
-
-
-def _labels_and_extents(source: Source) -> list[tuple[str, list[float]]]:
-    """Of the objects: x, y, width, height and area; what cannot be read has none."""
-    try:
-        annotation = source.read(source.image)
-    except MaskALError as error:
-        return [(str(error), [])]
-    image = coco_image(annotation)
-    regions = map(json.loads, image.regions)
-    extents = ([*region["bbox"], region["area"]] for region in regions)
-    return [*zip(image.labels, extents, strict=True), *((lost.label, []) for lost in annotation.lost)]
-
-
-def _are_alike(objects: Sequence[tuple[str, list[float]]], others: Sequence[tuple[str, list[float]]]) -> bool:
-    """Whether each object of one has its match in the other; formats round, and count pixels from middle or corner."""
-    left = list(others)
-    for label, extent in objects:
-        match = next((one for one in left if one[0] == label and _is_same_extent(one[1], extent)), None)
-        if match is None:
-            return False
-        left.remove(match)
-    return not left
-
-
-def _is_same_extent(one: Sequence[float], other: Sequence[float]) -> bool:
-    if not one or not other:
-        return not one and not other
-    width, height = other[2:4]
-    return math.dist(one[:4], other[:4]) <= 3 and abs(one[4] - other[4]) <= 1.5 * (width + height)
+def _is_anothers(claim: _Claim, known: Source | None, beside: Set[str]) -> bool:
+    """Whether a claim is of an image that is gone, as the one that it may mean is named by another file, or another
+    name in it. What is beside the image may come of this very file, converted."""
+    if known is None or not known.exact:
+        return False
+    return not claim.match.exact or (claim.match.other_suffix and known.image not in beside)
 
 
 def may_be_unopened(source: Source) -> bool:

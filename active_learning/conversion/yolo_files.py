@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotations import Annotation
-from active_learning.annotations.yolo import kinds_of_rows, read_labels
+from active_learning.annotations.yolo import kinds_of_rows, read_labels, tracks_of_rows
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX, label_path, looks_like_labels
 from active_learning.annotations.yolo_names import may_hold_names, read_names
 from active_learning.conversion.report import Report
@@ -198,7 +198,10 @@ class _StemIndex:
 
 
 def _of_data_set(names: Names, group: Sequence[_Candidate], root: Path, report: Report) -> list[LabelFile]:
-    """The files of a data set that have one image each; none where all its objects are boxes."""
+    """The files of a data set that have one image each; none where all its objects are boxes, or end in tracks."""
+    if fault := tracks_of_rows(one.path for one in group):
+        report.fail(f"{fault}; so do all objects of the data set, which is left out")
+        return []
     kinds = kinds_of_rows(one.path for one in group)
     if kinds.boxes and not (kinds.corners or kinds.others):
         remedy = "masks are needed: export polygons (YOLO segmentation), or outline the objects"

@@ -21,6 +21,7 @@ from active_learning.dataset.folder_walk import FolderWalk, files_of, walk_notes
 from active_learning.dataset.image_names import check_image_name, check_names, normalised
 from active_learning.dataset.mask_files import mask_files
 from active_learning.errors import AnnotationError, MaskALError
+from active_learning.system.wording import and_more
 
 IMAGE_SUFFIXES = frozenset(
     [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif",
@@ -84,12 +85,15 @@ def take_snapshot(folder: Path) -> FolderSnapshot:
     """
     tour = FolderWalk(folder)
     files = {"" if parent == Path() else parent.as_posix(): names for parent, names in tour}
-    masks = mask_files(folder, files)
+    masks, doubtful = mask_files(folder, files)
     paths = (f"{parent}/{name}" if parent else name for parent, names in files.items() for name in names)
     images = [path for path in paths if is_image(path.rpartition("/")[2]) and path not in masks]
     check_names(folder, images)
     others = (name for names in files.values() for name in names if not is_image(name))
     notes = walk_notes(folder, _that_matter(tour.passed_over), others)
+    if doubtful:
+        reason = "passed over: taken for masks of CVAT by their names; if they are images, rename that folder"
+        notes.append(f"{folder}: {and_more(doubtful, 3)}: {reason}")
     return FolderSnapshot(folder, tuple(sorted(images)), files, tuple(notes))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -16,6 +17,14 @@ from active_learning.system.wording import and_more
 def normalised(name: str) -> str:
     """NFC, in which names compare: macOS and Linux store accents differently."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def stem_groups(images: Iterable[str]) -> list[list[str]]:
+    """The images of one folder that differ in their suffix alone, in groups of two and more."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        groups[str(PurePosixPath(normalised(image)).with_suffix("")).casefold()].append(image)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def check_image_name(name: str) -> str:

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from active_learning.annotations.cvat_masks import MASKS
 
@@ -15,27 +15,42 @@ _NAME_OF_TOOLS = re.compile(r"_mask_\d+(_\d+)?\.png", re.IGNORECASE)
 _NAMED_IN_XML = re.compile(rb"<mask>\s*([^<]+?)\s*</mask>")
 
 
-def mask_files(folder: Path, files: Mapping[str, Sequence[str]]) -> frozenset[str]:
+def mask_files(folder: Path, files: Mapping[str, Sequence[str]]) -> tuple[frozenset[str], list[str]]:
     """The masks by their paths relative to the folder: PNG files below a folder Masks that have a name as the tools
-    give it, or that an xml file around that folder names. A person may keep images in a folder of that name.
+    give it, or that an xml file around that folder names. A person may keep images in a folder of that name: one that
+    an annotation lies beside is an image.
 
     Args:
         files: from each sub-folder, "" for the folder itself, to the names of its files.
+
+    Returns:
+        The masks, and those of them that are masks by nothing but their names, as there is no xml file at all.
     """
     masks: set[str] = set()
     others: dict[str, list[str]] = defaultdict(list)  # from the folder around Masks
+    by_name: dict[str, list[str]] = defaultdict(list)  # the same, of those that have a name of tools
     for parent, names in files.items():
         parts = parent.split("/")
-        for name in names if MASKS in parts else ():
-            if _NAME_OF_TOOLS.search(name):
-                masks.add(f"{parent}/{name}")
-            elif name.lower().endswith(".png"):
-                others["/".join(parts[: parts.index(MASKS)])].append(f"{parent}/{name}")
+        if MASKS not in parts:
+            continue
+        annotated = {PurePosixPath(name).stem for name in names if name.lower().endswith((".json", ".xml"))}
+        for name in names:
+            if name.lower().endswith(".png") and annotated.isdisjoint((name, PurePosixPath(name).stem)):
+                kind = by_name if _NAME_OF_TOOLS.search(name) else others
+                kind["/".join(parts[: parts.index(MASKS)])].append(f"{parent}/{name}")
     for home, paths in others.items():
-        around = [one for one in files if not home or f"{one}/".startswith(f"{home}/")]
-        named = _masks_named_in(folder / one / name for one in around for name in files[one])
+        named = _masks_named_in(folder / one / name for one in _around(home, files) for name in files[one])
         masks.update(path for path in paths if path.rpartition("/")[2] in named)
-    return frozenset(masks)
+    doubtful = [path for home, paths in by_name.items() if not _has_xml(home, files) for path in paths]
+    return frozenset(masks).union(*by_name.values()), doubtful
+
+
+def _around(home: str, folders: Iterable[str]) -> list[str]:
+    return [one for one in folders if not home or f"{one}/".startswith(f"{home}/")]
+
+
+def _has_xml(home: str, files: Mapping[str, Sequence[str]]) -> bool:
+    return any(name.lower().endswith(".xml") for one in _around(home, files) for name in files[one])
 
 
 def _masks_named_in(paths: Iterable[Path]) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -322,7 +323,8 @@ def _repeat_threshold(settings: Settings, image_count: int, class_images: Mappin
 
     It is set so that images of the rarest minority class come repeat_factor_smallest_class times as often.
     """
-    counts = {name: class_images.get(name, 0) for name in settings.minority_classes}
+    images = {unicodedata.normalize("NFC", name): count for name, count in class_images.items()}
+    counts = {name: images.get(unicodedata.normalize("NFC", name), 0) for name in settings.minority_classes}
     absent = [name for name, count in counts.items() if count == 0]
     if absent:
         logger.warning("No training image holds %s: there is nothing of it to repeat", ", ".join(absent))

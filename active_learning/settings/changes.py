@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from active_learning.settings import Experiment, Settings
 from active_learning.settings.paths import network_file
 
 FIXED = ("classes", "network_config")  # the weights so far are of these
+NAMES_OF_CLASSES = ("classes", "minority_classes")
 FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir")
 LISTS = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops", "equal_pool_size", "seed")
 NEEDS_A_START = ("cuda_visible_devices",)
@@ -68,7 +70,15 @@ def fixed_changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
 
 def _changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
     after = recorded(now)
-    return [Change(key, before[key], after[key]) for key in after if key in before and before[key] != after[key]]
+    there = [key for key in after if key in before and _compared(key, before[key]) != _compared(key, after[key])]
+    return [Change(key, before[key], after[key]) for key in there]
+
+
+def _compared(key: str, value: Any) -> Any:
+    """Names of classes in NFC: a run may have begun with another form of the same ones."""
+    if key not in NAMES_OF_CLASSES or not isinstance(value, (list, tuple)):
+        return value
+    return [unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in value]
 
 
 def reload_settings(load: Callable[..., Settings], in_use: Settings) -> Settings:

@@ -5,6 +5,7 @@ keys.py has each key's type, default and range.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -144,8 +145,9 @@ def _experiment_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, 
 
 
 def _class_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]:
+    known = {unicodedata.normalize("NFC", name) for name in keys.classes}
     for name in keys.minority_classes:
-        if name not in keys.classes:
+        if unicodedata.normalize("NFC", name) not in known:
             near = did_you_mean(name, keys.classes)
             yield ("minority_classes", "classes"), f"minority_classes: {name!r} is not in classes{near}"
     if keys.train_sampler == "RepeatFactorTrainingSampler" and not keys.minority_classes:

@@ -66,4 +66,6 @@ def test_without_waiting_it_trains_before_it_exits_for_more(tiny_project):
         code, output = tiny_project.run("--no-wait")
         codes.append((code, output.count("Measuring the mAP")))
         person.work()
+        if code:
+            (person.train / "annotate" / "DONE").touch()  # spares the half minute
     assert codes == [(3, 0), (3, 1), (3, 1), (0, 1)], output

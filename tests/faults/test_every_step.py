@@ -20,6 +20,7 @@ import pytest
 import maskAL
 from active_learning import loop as loop_module
 from active_learning.acquisition import acquire
+from active_learning.annotating import waiting
 from active_learning.dataset.tile_files import TilePlan
 from active_learning.errors import AnnotationsAwaited
 from active_learning.loop import ActiveLearningLoop
@@ -103,6 +104,7 @@ def network(monkeypatch, make_record):
         return {name: make_record(name, [len(content + name) / (11 + int(name[:2]))]) for name in images}
 
     config = type("Config", (), {"SEED": 0})
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(network_config, "network_config", lambda *arguments: None)
     monkeypatch.setattr(network_config, "training_config", lambda *arguments, **options: config())
     monkeypatch.setattr(training, "register_dataset", lambda *arguments: None)

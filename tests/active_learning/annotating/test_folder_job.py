@@ -200,6 +200,34 @@ def test_a_name_that_another_file_has_is_named_before_anything_is_predicted(
     assert asked == [f"{number:02d}.png" for number in range(1, 14)]
 
 
+@pytest.mark.parametrize(
+    ("there", "given"),
+    [
+        pytest.param("annotate/00.png", "annotate", id="the annotate folder"),
+        pytest.param("annotate/00.png", "", id="the folder around it"),
+        pytest.param("annotate/00.png", "..", id="a folder around both"),
+        pytest.param("annotate/field/00.png", "annotate/field", id="a folder in the annotate folder"),
+        pytest.param("annotate/field/00.png", "annotate", id="folders in the annotate folder"),
+        pytest.param("annotate/field/00.png", "field", id="a sub-folder of images"),
+    ],
+)
+def test_images_that_a_run_awaits_get_no_pre_labels_that_it_would_take_for_a_persons_work(
+    request_of, settings, there, given
+):
+    copy = settings.traindir / there
+    original = settings.traindir / copy.relative_to(settings.traindir / "annotate")
+    for path in (copy, original):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(settings.traindir / "01.png", path)
+    folder = settings.traindir / given
+    request = request_of(f"--weights_file {{tmp}}/w.pth --classes a --img_dir {folder}")
+    with pytest.raises(SettingsError, match="has asked a person to annotate") as refused:
+        FolderAnnotation(request).find_images()
+    assert "00.png" in str(refused.value)
+    original.unlink()
+    FolderAnnotation(request_of(f"--weights_file {{tmp}}/w.pth --classes a --img_dir {copy.parent}")).find_images()
+
+
 class StopError(Exception):
     """The machine goes down."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import sys
 import threading
@@ -276,6 +277,28 @@ def test_a_project_for_supervisely_is_made_and_completed_after_a_stop(project, t
     assert files(folder) == whole
 
 
+@pytest.mark.parametrize("pre_labelled", [False, True])
+def test_images_that_share_a_name_are_named_and_can_be_held_apart(project, caplog, pre_labelled):
+    for name in ("a.jpg", "a.png"):
+        (project.traindir / name).write_bytes((project.traindir / "00.png").read_bytes())
+    folder = AnnotateFolder(AnnotationCache(project.traindir, project.classes))
+    annotate, aside = folder.path, folder.path / "second"
+    options = {"wait": False, "predict": Predictor() if pre_labelled else None}
+    with pytest.raises(AnnotationsAwaited), caplog.at_level(logging.WARNING):
+        request_annotations(folder, ["a.jpg", "a.png"], project, **options)
+    assert "a.jpg and a.png share a name: LabelMe has one file for both; before you open them move" in caplog.text
+    aside.mkdir()
+    for place, image in ((annotate, "a.jpg"), (aside, "a.png")):
+        if place == aside:
+            (annotate / image).rename(place / image)
+        (annotate / f"{image}.json").unlink(missing_ok=True)
+        text = json.dumps({"shapes": [], "imagePath": image, "imageData": None, "by": image})
+        (place / "a.json").write_text(text, encoding="utf-8")
+    (annotate / "DONE").touch()
+    request_annotations(folder, ["a.jpg", "a.png"], project, wait=False)
+    assert [made_by(project.traindir / f"a.{end}.json") for end in ("jpg", "png")] == ["a.jpg", "a.png"]
+
+
 def later(seconds: float, action) -> threading.Timer:
     timer = threading.Timer(seconds, action)
     timer.start()
@@ -370,6 +393,69 @@ def test_the_last_image_may_be_saved_again_before_it_is_taken(project, monkeypat
         go(project, predict=None, wait=True)
     assert made_by(project.traindir / "02.json") == "save 4"
     assert "All images are annotated. MaskAL goes on when no file has changed for 2 seconds." in caplog.text
+
+
+def save(path, by: str) -> None:
+    path.write_text(json.dumps({"shapes": [], "imagePath": "", "imageData": None, "by": by}), encoding="utf-8")
+
+
+class Clock:
+    """In place of the module time: sleeping takes no time, and at each something may happen."""
+
+    def __init__(self, happens) -> None:
+        self.now, self.happens = time.time(), happens
+
+    def time(self) -> float:
+        return self.now
+
+    monotonic = time
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.happens(self)
+
+
+@pytest.mark.parametrize(
+    ("age", "with_done", "draws_on", "sleeps"),
+    [
+        pytest.param(3600, False, True, 0, id="an hour ago"),
+        pytest.param(10, True, True, 0, id="confirmed"),
+        pytest.param(10, False, False, 40, id="just now, the last shape"),
+        pytest.param(10, False, True, None, id="just now, the first shape"),
+    ],
+)
+def test_without_waiting_the_last_image_is_not_taken_while_it_is_drawn(
+    project, monkeypatch, age, with_done, draws_on, sleeps
+):
+    annotate, done = project.traindir / "annotate", 0
+
+    def happens(clock):
+        nonlocal done
+        done += 1
+        if draws_on and done == 3:
+            save(annotate / "02.json", "second shape")
+            os.utime(annotate / "02.json", (clock.now, clock.now))
+
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 30.0)
+    monkeypatch.setattr(waiting, "ANSWER_POLL_SECONDS", 0.5)
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=None)
+    clock = Clock(happens)
+    monkeypatch.setattr(waiting, "time", clock)
+    for name in IMAGES:
+        path = (annotate / name).with_suffix(".json")
+        save(path, "first shape")
+        os.utime(path, (clock.now - age, clock.now - age))
+    if with_done:
+        (annotate / "DONE").touch()
+    if sleeps is None:
+        with pytest.raises(AnnotationsAwaited, match=r"02\.json: was saved at this moment; start again"):
+            go(project, predict=None)
+        assert made_by(annotate / "02.json") == "second shape"
+    else:
+        go(project, predict=None)
+        assert done == sleeps
+        assert made_by(project.traindir / "02.json") == "first shape"
 
 
 @pytest.mark.timeout(60)

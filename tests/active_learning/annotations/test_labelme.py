@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import random
+import unicodedata
 
 import numpy as np
 import pytest
@@ -271,6 +272,13 @@ def test_top_fields(save, fields, size, warning):
     assert len(annotation.instances) == 1
     assert len(annotation.warnings) == (warning is not None)
     assert warning is None or warning in annotation.warnings[0]
+
+
+def test_an_image_name_is_the_same_in_either_form_of_its_accents(save):
+    path = save(GOOD, imagePath=unicodedata.normalize("NFD", "é.jpg"))
+    for form in ("NFC", "NFD"):
+        image = unicodedata.normalize(form, "é.jpg")
+        assert read_annotation(path, image=image, size=SIZE).warnings == ()
 
 
 def test_no_size_at_all(save):

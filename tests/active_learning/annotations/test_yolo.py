@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part
 from active_learning.annotations.contours import instance_mask
-from active_learning.annotations.yolo import kinds_of_rows, label_text, read_labels, rows_of
+from active_learning.annotations.yolo import kinds_of_rows, label_text, read_labels, rows_of, tracks_of_rows
 from active_learning.annotations.yolo_layout import label_path, looks_like_labels
 from active_learning.errors import AnnotationError
 
@@ -65,6 +66,10 @@ def test_an_empty_file_is_an_image_without_objects(tmp_path, content):
         pytest.param("0 0.2 0.4 0.2 0.4", "line 2: class '0': is a box (x y width height), not an outline", id="box"),
         pytest.param("0 0.2 0.4 0.2 0.4 0.9", "is a box (x y width height), not an outline", id="box with confidence"),
         pytest.param(f"0 {SQUARE} 0.9", "9 numbers are no x, y pairs; a confidence or a track", id="confidence"),
+        pytest.param(f"0 {SQUARE} 0.9 1", "ends in 0.9 1, which look like a confidence and the number", id="track 1"),
+        pytest.param(f"0 {SQUARE} 0.9 2", "ends in 0.9 2, which look like a confidence and the number", id="track 2"),
+        pytest.param(f"0 {SQUARE} 0.9 77", "ends in 0.9 77, which look like a confidence", id="track 77"),
+        pytest.param("0 0.2 0.4 0.2 0.4 0.9 1", "ends in 0.9 1, which look like a confidence", id="box with track 1"),
         pytest.param("0 0.1 0.2 0.3 0.2 0.3 0.6 0.1", "7 numbers are no x, y pairs", id="cut off"),
         pytest.param("0", "has no points", id="class alone"),
         pytest.param("0 0.1 0.2", "a polygon needs 3 points, not 1", id="a point"),
@@ -194,6 +199,34 @@ def test_boxes_and_outlines_with_four_corners_are_counted(tmp_path):
     kinds = kinds_of_rows([tmp_path / "a", tmp_path / "b"])
     assert (kinds.boxes, kinds.corners, kinds.others, kinds.first) == (2, 1, False, f"{tmp_path / 'a'}: line 1")
     assert kinds_of_rows([tmp_path / "c", tmp_path / "gone"]).others
+
+
+BELOW = "0.1 0.2 0.3 0.2 0.3 1 0.1 1"  # at the lower border, and its last point, too
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        pytest.param([f"0 {SQUARE} 0.9 1", f"0 {BELOW}"], "a: line 1: ends in 0.9 1", id="one that may be an outline"),
+        pytest.param([f"0 {BELOW}", f"0 {SQUARE} 0.9 7"], "a: line 1: ends in 0.1 1", id="the other way round"),
+        pytest.param([f"0 {BELOW}"] * 30, "", id="objects at the lower border"),
+        pytest.param([f"0 {SQUARE} 0.9 7", f"0 {SQUARE}"], "", id="not all"),
+        pytest.param([f"0 {SQUARE} 0.9", f"0 {SQUARE} 7"], "", id="refused anyway"),
+        pytest.param(["0 a b", "0"], "", id="no numbers"),
+    ],
+)
+def test_a_data_set_of_tracks_is_known_where_all_objects_have_one(tmp_path, rows, place):
+    for name, part in {"a": rows[:1], "b": rows[1:]}.items():
+        (tmp_path / name).write_text("\n".join(part), encoding="utf-8")
+    fault = tracks_of_rows([tmp_path / "a", tmp_path / "b", tmp_path / "gone"])
+    assert fault.startswith(f"{tmp_path}{os.sep}{place}" if place else "") and bool(fault) == bool(place)
+
+
+@pytest.mark.parametrize("points", [[[10, 5], [30, 5], [20, 50]], [[10, 5], [12, 5], [12, 7], [10, 50]]])
+def test_what_is_written_is_not_taken_for_a_track(tmp_path, points):
+    given = Annotation("a.png", HEIGHT, WIDTH, (Instance("gap", (Part(np.array(points, float)),)),))
+    found = read(tmp_path / "a.txt", label_text(given, {"gap": 3}).text)
+    assert (found.warnings, areas(found)) == ((), areas(given))
 
 
 def ring() -> Part:

@@ -53,6 +53,15 @@ def test_find(images, named, place, found, exact):
     assert (sorted(match.images), match.exact) == (sorted(found), exact)
 
 
+@pytest.mark.parametrize(
+    ("named", "other"),
+    [("b.jpg", False), ("b.JPG", False), ("b", False), ("b.png", True), ("b.HEIC", True), ("plot_1.5m", False)],
+)
+def test_another_suffix_is_seen(named, other):
+    match = ImageIndex(Path("/data/pool"), [*FLAT, "plot_1.5m.jpg"]).find(named, ".")
+    assert (match.exact, match.other_suffix) == (True, other)
+
+
 def test_accents_compare_however_they_are_stored():
     composed, decomposed = (f"{unicodedata.normalize(form, 'ä')}.png" for form in ("NFC", "NFD"))
     assert ImageIndex(Path("/d"), [decomposed]).find(composed, ".") == Match((decomposed,), exact=True)

@@ -339,7 +339,7 @@ def test_a_file_of_a_split_is_of_its_folder(root, add_image, split):
         ("x/a.png", "y/a.png"),
         ("../x/a.png", "y/a.png"),
         ("a.png", "./a.png"),
-        ("a.png", "a.jpg"),
+        ("a.jpg", "a.bmp"),
     ],
 )
 def test_two_paths_that_may_be_one_image_are_of_none(root, add_image, describe, names):
@@ -358,6 +358,47 @@ def test_a_path_that_is_there_comes_before_one_that_may_be_it(root, add_image, d
     assert found.images == ["x/a.png"]
     (message,) = found.messages
     assert "image 'y/a.png': is neither at" in message
+
+
+@pytest.mark.parametrize(
+    "exports",
+    [
+        pytest.param([("a.jpg", "a.png")], id="in one file"),
+        pytest.param([("a.jpg",), ("a.png",)], id="in two files"),
+        pytest.param([("a.png",), ("a.jpg",)], id="in two files, the other way round"),
+    ],
+)
+def test_an_image_of_another_suffix_that_is_gone_is_not_mistaken_for_one_that_is_there(
+    root, add_image, describe, exports
+):
+    add_image("a.png")
+    for number, names in enumerate(exports):
+        describe(f"{number}.json", *names)
+    found = Found(root)
+    assert found.images == ["a.png"]
+    assert "a.png" in (root / found.files["a.png"]).read_text(encoding="utf-8")
+    assert found.objects() == {"a.png": [("healthy", 88)]}
+    (message,) = found.messages
+    assert "image 'a.jpg': is neither at" in message
+
+
+@pytest.mark.parametrize("tool", ["labelme", "darwin"])
+def test_an_image_of_another_suffix_is_none_where_single_files_name_them(root, add_image, annotate, tool):
+    add_image("images/a.png")
+    annotate("json/1.json", "a.jpg", "ä b", tool=tool)
+    annotate("json/2.json", "a.png", "healthy", tool=tool)
+    found = Found(root)
+    assert found.objects() == {"images/a.png": [("healthy", 88)]}
+    assert "1.json: image 'a.jpg': is neither at" in found.messages[0]
+
+
+@pytest.mark.parametrize("tool", ["labelme", "darwin"])
+def test_files_of_a_release_that_share_a_stem_are_of_the_images_that_they_name(root, add_image, annotate, tool):
+    for name in ("images/a.png", "images/a.jpg"):
+        add_image(name)
+    annotate("annotations/a.json", "a.jpg", "healthy", tool=tool)
+    annotate("annotations/a-1.json", "a.png", "ä b", tool=tool)
+    assert Found(root).objects() == {"images/a.jpg": [("healthy", 88)], "images/a.png": [("ä b", 88)]}
 
 
 EXPORTS = {

@@ -165,6 +165,10 @@ FAULTS = {
         {"data.yaml": DATA, "a.jpg": "", "a.txt": BOX.replace("\n", " 0.9\n")},
         "a.txt: line 1: is a box, as all objects of the data set (1)",
     ),
+    "tracks": (
+        {"data.yaml": DATA, "a.jpg": "", "a.txt": ROW.replace("\n", " 0.9 1\n") + ROW.replace("\n", " 0.9 2\n")},
+        "a.txt: line 1: ends in 0.9 1, which look like a confidence and the number of a track",
+    ),
     "two images of one stem": (
         {"data.yaml": DATA, "images/a.jpg": "", "images/a.png": "", "labels/a.txt": ROW},
         "labels/a.txt: may be of images/a.jpg or images/a.png; rename one of them",

@@ -212,6 +212,28 @@ def test_an_annotation_that_cannot_be_read_is_not_passed_over(train, text):
 
 
 @pytest.mark.parametrize(
+    ("files", "images", "named"),
+    [
+        pytest.param(["Masks/a_mask_0.png", "a.xml"], [], False, id="of an annotation of CVAT"),
+        pytest.param(["s/Masks/t/a_mask_0.png", "s/u/a.xml"], [], False, id="in sub-folders"),
+        pytest.param(["s/Masks/a_mask_0.png", "a.xml"], [], True, id="the annotation lies elsewhere"),
+        pytest.param(["Masks/a_mask_0.png"], [], True, id="there is no annotation"),
+        pytest.param(["Masks/a_mask_0.png", "Masks/a_mask_0.json"], ["Masks/a_mask_0.png"], False, id="annotated"),
+        pytest.param(
+            ["Masks/a_mask_0.png", "Masks/a_mask_0.png.json"], ["Masks/a_mask_0.png"], False, id="Supervisely"
+        ),
+        pytest.param(["Masks/a_mask_0.jpg"], ["Masks/a_mask_0.jpg"], False, id="no PNG"),
+    ],
+)
+def test_an_image_that_may_be_taken_for_a_mask_is_used_or_named(train, files, images, named):
+    touch(train, "a.jpg", *files)
+    snapshot = take_snapshot(train)
+    assert list(snapshot.images) == [*images, "a.jpg"]
+    remedy = "passed over: taken for masks of CVAT by their names; if they are images, rename that folder"
+    assert any(remedy in note for note in snapshot.notes) == named
+
+
+@pytest.mark.parametrize(
     ("xml", "names"),
     [
         pytest.param("", ["Masks/a.png", "Masks/b.PNG", "Masks/s/c.png"], id="no annotation of CVAT"),

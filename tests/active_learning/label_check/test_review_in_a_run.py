@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from active_learning import loop as loop_module
+from active_learning.annotating import waiting
 from active_learning.errors import AnnotationsAwaited
 from active_learning.label_check import check
 from active_learning.label_check import findings as findings_module
@@ -28,6 +29,7 @@ from tests.active_learning.test_work_ahead import go as start_again_and_again
 def network(monkeypatch: pytest.MonkeyPatch, make_record) -> FakeNetwork:
     fake = FakeNetwork(make_record)
     fake.install(monkeypatch)
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.0)
     return fake
 
 

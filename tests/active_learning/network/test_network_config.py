@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,14 @@ def test_repeat_threshold(make_settings, log, factor, minority, threshold):
     assert cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler"
     assert pytest.approx(threshold) == cfg.DATALOADER.REPEAT_THRESHOLD
     assert ("No training image holds never: there is nothing of it to repeat" in log.text) == ("never" in minority)
+
+
+def test_a_minority_class_is_the_same_in_either_form_of_its_accents(make_settings):
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    keys = {"classes": ["a", composed], "minority_classes": [decomposed], "repeat_factor_smallest_class": 2.0}
+    settings = make_settings(train_sampler="RepeatFactorTrainingSampler", **keys)
+    cfg = trained_as(settings, image_count=100, class_images={"a": 40, composed: 10})
+    assert pytest.approx(0.4) == cfg.DATALOADER.REPEAT_THRESHOLD
 
 
 def test_tiny_trainings_have_sound_steps(make_settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -20,6 +21,14 @@ def edit(changes: dict, *, running: bool = True):
     return apply_settings(
         recorded(settings), Settings(**{**BEFORE, **changes}), settings.experiments()[0], running=running
     )
+
+
+def test_names_of_classes_in_another_form_of_accents_are_no_edit():
+    composed, decomposed = (unicodedata.normalize(form, "späte Nuß é") for form in ("NFC", "NFD"))
+    before = Settings(classes=["a", composed], minority_classes=[decomposed])
+    now = Settings(classes=["a", decomposed], minority_classes=[composed])
+    assert fixed_changes(recorded(before), now) == []
+    assert apply_settings(recorded(before), now, now.experiments()[0], running=True).lines == ()
 
 
 @pytest.mark.parametrize(
