@@ -45,8 +45,9 @@ def evaluate(model: nn.Module, cfg: CfgNode, dataset: str, thresholds: Sequence[
     """The scores of a registered data set, counting only detections above each of the thresholds.
 
     The network runs once, at the lowest threshold. That is exact: a detection is suppressed only by one that scores
-    higher, and where detections are limited to a number, the highest stay. Several processes share the images; the
-    scores are then the first one's alone, the others get none.
+    higher, and where detections are limited to a number, the highest stay. What is detected in tiles is joined for each
+    threshold, so that an object counts as it would be pre-labelled. Several processes share the images; the scores are
+    then the first one's alone, the others get none.
 
     Raises:
         MaskALError: names the image that cannot be read, or at which the network failed.
@@ -55,7 +56,7 @@ def evaluate(model: nn.Module, cfg: CfgNode, dataset: str, thresholds: Sequence[
     loader = evaluation_loader(cfg, dataset, "testing")
     logger.info("Measuring the mAP on %s", counted(len(loader), "image"))
     with _score_threshold(model, min(thresholds)):
-        results = run_inference(model, cfg, loader, evaluators)
+        results = run_inference(model, cfg, loader, evaluators, thresholds)
     if not comm.is_main_process():
         return []
     return [scores_of(results[str(index)].get("segm", {}), dataset) for index in range(len(thresholds))]
@@ -67,8 +68,17 @@ def coco_evaluator(cfg: CfgNode, dataset: str) -> COCOEvaluator:
     return COCOEvaluator(dataset, tasks=("bbox", "segm"), max_dets_per_image=most)
 
 
-def run_inference(model: nn.Module, cfg: CfgNode, loader: NamingLoader, evaluator: DatasetEvaluator) -> dict[str, Any]:
+def run_inference(
+    model: nn.Module,
+    cfg: CfgNode,
+    loader: NamingLoader,
+    evaluator: DatasetEvaluator,
+    thresholds: Sequence[float] = (),
+) -> dict[str, Any]:
     """What the evaluator finds of the model's detections in the loader's images; {} in processes without results.
+
+    Args:
+        thresholds: those that the evaluator counts detections above, beside that of the model.
 
     Raises:
         MaskALError: names the image that cannot be read, or at which the network failed.
@@ -76,7 +86,7 @@ def run_inference(model: nn.Module, cfg: CfgNode, loader: NamingLoader, evaluato
     with failures_explained(cfg, loader, training=False):
         network = for_inference(model, cfg)
         if is_tiled(cfg):
-            network = TiledDetector(network, cfg)
+            network = TiledDetector(network, cfg, thresholds)
         with inference_context(network):
             return inference_on_dataset(retry_with_empty_cache(network), loader, evaluator)
 
@@ -112,9 +122,10 @@ class _ForEachThreshold(DatasetEvaluator):
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         # Masks leave the GPU once; they are on the CPU already where they were pasted there for want of memory.
-        found = [out["instances"].to("cpu") for out in outputs]
+        found = [(out["instances"].to("cpu"), out.get("joined_above", {})) for out in outputs]
         for evaluator, threshold in self._pairs:
-            evaluator.process(inputs, [{"instances": one[one.scores > threshold]} for one in found])
+            above = (joined.get(threshold, one[one.scores > threshold]) for one, joined in found)
+            evaluator.process(inputs, [{"instances": one} for one in above])
 
     def evaluate(self) -> dict[str, Any]:
         return {str(index): evaluator.evaluate() for index, (evaluator, _) in enumerate(self._pairs)}

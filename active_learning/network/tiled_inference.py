@@ -94,21 +94,34 @@ class TiledDetector(nn.Module):
 
     Args:
         network: for inference.
+        thresholds: scores above which detections are joined separately, for evaluation.
     """
 
-    def __init__(self, network: Any, cfg: CfgNode) -> None:
+    def __init__(self, network: Any, cfg: CfgNode, thresholds: Sequence[float] = ()) -> None:
         super().__init__()
+        self.thresholds = thresholds
         self.network = network
         self.training = network.training  # which is as it was after an evaluation
         self.nms_threshold = float(cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST)
 
-    def forward(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Instances]]:
-        """As the network has it, but that `pred_masks` are `RunLengthMasks`, on the processor.
+    def forward(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """As the network has it, but that `pred_masks` are `RunLengthMasks`, on the processor. `joined_above` maps each
+        threshold to the same of the detections that score higher: weaker ones change what is joined.
 
         Args:
             records: `tiles` of each, a `TileInputs`.
         """
-        return [{"instances": self._with_run_lengths(self.detect(record["tiles"]))} for record in records]
+        return [self._output(record["tiles"]) for record in records]
+
+    def _output(self, inputs: TileInputs) -> dict[str, Any]:
+        found = self._in_all_tiles(inputs)
+        above = {threshold: [one for one in found if one.score > threshold] for threshold in self.thresholds}
+        joined_above = {
+            threshold: self._with_run_lengths(self._joined(own, inputs))
+            for threshold, own in above.items()
+            if len(own) < len(found)
+        }
+        return {"instances": self._with_run_lengths(self._joined(found, inputs)), "joined_above": joined_above}
 
     def _with_run_lengths(self, found: Instances) -> Instances:
         masks = RunLengthMasks.of(found.masks, *found.image_size)
@@ -124,8 +137,13 @@ class TiledDetector(nn.Module):
             UnreadableImageError: the file cannot be read to its end.
             MaskALError: the GPU's memory is too small for one tile.
         """
+        return self._joined(self._in_all_tiles(inputs), inputs)
+
+    def _in_all_tiles(self, inputs: TileInputs) -> list[TileDetection]:
+        return [one for batch in _batches(iter(inputs)) for one in self._in_tiles(batch, inputs)]
+
+    def _joined(self, found: Sequence[TileDetection], inputs: TileInputs) -> Instances:
         size = inputs.height, inputs.width
-        found = [one for batch in _batches(iter(inputs)) for one in self._in_tiles(batch, inputs)]
         joined = join_tiles(found, *size, nms_threshold=self.nms_threshold)
         sources = [found[one.source] for one in joined]
         boxes = torch.as_tensor(np.array([one.box for one in joined], dtype=np.float32).reshape(-1, 4))

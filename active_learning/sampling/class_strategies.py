@@ -89,7 +89,7 @@ def _counting_chosen(pool: Pool, value: Callable[[_Objects, Array], Array]) -> I
     """Again and again the image of the lowest value, given the counts (K,) of objects of each class in the training set
     and, expected, in the images chosen before: so the next one favours what is still rare.
 
-    Of equal ones the less certain comes first; images without objects come last.
+    Of equal ones the less certain comes first, then chance decides; images without objects come last.
     """
     order = pool.by_certainty()
     names = [name for name in order if pool.records[name].objects]
@@ -142,13 +142,13 @@ def random_by_class(pool: Pool) -> Iterator[str]:
 
 def _stratified(pool: Pool, scores: Array) -> Iterator[str]:
     """scores (N, K + 1): the highest for each class in turn, from a random class on, until STRATIFIED_SHARE of the
-    wanted images is taken; then the highest of the last column. Of equal ones the first."""
+    wanted images is taken; then the highest of the last column. Chance decides between equal ones."""
     classes = len(pool.class_counts)
     first, share = pool.rng.randrange(classes), int(STRATIFIED_SHARE * pool.count)
     turns = itertools.chain(((first + turn) % classes for turn in range(share)), itertools.repeat(classes))
-    taken = np.zeros(len(pool.names), dtype=bool)
+    place_of = {name: place for place, name in enumerate(pool.names)}
+    left = np.array([place_of[name] for name in pool.shuffled])
     for column in itertools.islice(turns, len(pool.names)):
-        left = np.flatnonzero(~taken)
-        index = left[np.argmax(scores[left, column])]
-        taken[index] = True
-        yield pool.names[index]
+        chosen = int(np.argmax(scores[left, column]))
+        yield pool.names[left[chosen]]
+        left = np.delete(left, chosen)

@@ -5,6 +5,7 @@ K: classes. C: features of an image. M: images of the training set. N: images of
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -60,9 +61,15 @@ class Pool:
             return self.features[:0]
         return self.training_features.astype(np.float64)
 
+    @property
+    def shuffled(self) -> list[str]:
+        """The names in an order of chance, for equal images: names follow the camera through the field. It is the same
+        at each call, and leaves the other random choices as they are."""
+        return copy.copy(self.rng).sample(self.names, len(self.names))
+
     def by_value(self, value: Callable[[PoolRecord], float]) -> list[str]:
-        """The lowest first, equal ones in order of name."""
-        return sorted(self.names, key=lambda name: (value(self.records[name]), name))
+        """The lowest first; chance orders equal ones."""
+        return sorted(self.shuffled, key=lambda name: value(self.records[name]))
 
     def by_objects(self, value: Callable[[ObjectRecord], float]) -> list[str]:
         """As by_value, an image's value being the mode of its objects'. Images where nothing was detected come first:

@@ -62,6 +62,7 @@ def most_disagreement(pool: Pool) -> Iterator[str]:
 
 def core_set(pool: Pool) -> Iterator[str]:
     """Images unlike those of the training set and one another: k-centre greedy (Sener & Savarese 2018, algorithm 1)."""
+    pool = replace(pool, names=pool.shuffled)
     return (pool.names[index] for index in k_centre_greedy(pool.features, pool.features_taken))
 
 

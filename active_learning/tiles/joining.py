@@ -76,13 +76,14 @@ def join_tiles(
     """The objects of an image of that size, in order of falling score.
 
     Where one of the detections of an object is not cut, the best of these stands for it; else it is all of them
-    together. What is not cut is one object with others of its class only, as the network's own suppression has it.
+    together. Classes do not part them: the network's own suppression goes across classes, too, so two tiles that see
+    two classes see one object. What one tile sees as two stays two.
     Fragments that lie inside an object of another tile go, what lies beyond the image, and what the network would
     suppress in one image.
 
     Args:
         found: of all tiles; in each tile, suppression has been done.
-        nms_threshold: IoU of boxes of one class above which the lower score is suppressed.
+        nms_threshold: IoU of boxes above which the lower score is suppressed.
     """
     joined = [_joined(found, group) for group in _Groups(found, height, width).joined()]
     joined = [one for one in joined if (one.box[2:] > one.box[:2]).all()]
@@ -103,7 +104,7 @@ class _Group:
 
 
 class _Groups:
-    """The detections, grouped by agreement: those that agree best first."""
+    """The detections, grouped by agreement: those that agree best first, of equal ones those of one class."""
 
     def __init__(self, found: Sequence[TileDetection], height: int, width: int) -> None:
         self.found = found
@@ -118,19 +119,16 @@ class _Groups:
             self._unite(self.group_of[-one], self.group_of[-other])
         return list(dict.fromkeys(self.group_of))
 
-    def _agreements(self) -> Iterator[tuple[bool, float, int, int]]:
-        """(whether of one class, IoU, minus the index of one, of the other) of each pair that may be one object."""
+    def _agreements(self) -> Iterator[tuple[float, bool, int, int]]:
+        """(IoU, whether of one class, minus the index of one, of the other) of each pair that may be one object."""
         for one, other in _overlapping(np.array([one.mask.bounds for one in self.found], dtype=np.float64)):
             first, second = self.found[one], self.found[other]
-            same_class = first.label == second.label
-            if first.tile == second.tile or not (same_class or self.is_cut[one] or self.is_cut[other]):
-                continue
-            iou = _shared_iou(first, second, *self.size)
+            iou = 0.0 if first.tile == second.tile else _shared_iou(first, second, *self.size)
             if iou >= SAME:
-                yield same_class, iou, -one, -other
+                yield iou, first.label == second.label, -one, -other
 
     def _unite(self, one: _Group, other: _Group) -> None:
-        """Not where two of one tile lie over each other: the network has found them to be two."""
+        """Not what one tile sees as two objects."""
         if one is other or any(self._rivals(a, b) for a in one.members for b in other.members):
             return
         both = _Group(one.cut + other.cut, one.whole + other.whole)
@@ -138,8 +136,10 @@ class _Groups:
             self.group_of[index] = both
 
     def _rivals(self, one: int, other: int) -> bool:
+        """Whether they are two objects of one tile, and not two parts of one that the tile's side cuts apart."""
         first, second = self.found[one], self.found[other]
-        return first.tile == second.tile and _inside(first.mask, second.mask) > INSIDE
+        parts = self.is_cut[one] and self.is_cut[other] and _inside(first.mask, second.mask) <= INSIDE
+        return first.tile == second.tile and not parts
 
 
 def _joined(found: Sequence[TileDetection], group: _Group) -> JoinedDetection:
@@ -168,12 +168,11 @@ def _without_fragments(found: Sequence[TileDetection], joined: Sequence[JoinedDe
 def _suppressed(
     found: Sequence[TileDetection], joined: Sequence[JoinedDetection], nms_threshold: float
 ) -> list[JoinedDetection]:
-    """Those in order of falling score that no better one of their class, of other tiles, suppresses."""
+    """Those in order of falling score that no better one of other tiles suppresses."""
     boxes = np.array([one.box for one in joined], dtype=np.float64)
     better: dict[int, list[int]] = {}
     for one, other in map(sorted, _overlapping(boxes)):
-        same_class = found[joined[one].source].label == found[joined[other].source].label
-        rivals = same_class and _box_iou(boxes[one], boxes[other]) > nms_threshold
+        rivals = _box_iou(boxes[one], boxes[other]) > nms_threshold
         if rivals and not _share_a_tile(found, joined[one], joined[other]):
             better.setdefault(other, []).append(one)
     kept: set[int] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -25,7 +26,9 @@ from active_learning.network.pre_labelling import PreLabeller
 from active_learning.network.prediction import read_input
 from active_learning.network.tiled_inference import RunLengthMasks, TiledDetector
 from active_learning.sampling.observations import ForwardPasses, Mask
+from active_learning.tiles.joining import TileDetection
 from detectron2.config import CfgNode
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from tests.active_learning.network.conftest import CLASSES, SIZE
@@ -136,6 +139,40 @@ def test_evaluation_of_one_tile_is_that_of_the_image(cfgs: tuple[CfgNode, CfgNod
     whole, tiled = (evaluate(model, cfg, dataset, [0.05])[0] for cfg in cfgs)
     assert tiled.mask_ap == pytest.approx(whole.mask_ap)
     assert all(layer.training == training for layer in model.modules())
+
+
+class Collector(DatasetEvaluator):
+    """Keeps the scores of what it is to evaluate."""
+
+    def __init__(self) -> None:
+        self.scores: list[float] = []
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        self.scores += [round(score, 2) for one in outputs for score in one["instances"].scores.tolist()]
+
+    def evaluate(self) -> dict[str, Any]:
+        return {}
+
+
+def object_of_two_scores(_: TiledDetector, inputs: TileInputs) -> list[TileDetection]:
+    """A tile is unsure of an object that lies whole in it; the next one is sure of the part that it sees."""
+    left, right, *_ = inputs.tiles
+    whole, part = Mask.cut(10, 5, np.ones((20, 25), bool)), Mask.cut(right.x, 5, np.ones((20, 35 - right.x), bool))
+    seen = (left, 0.1, whole), (right, 0.9, part)
+    return [TileDetection(tile, 0, score, np.array(mask.bounds, float), mask) for tile, score, mask in seen]
+
+
+def test_detections_are_joined_for_each_threshold(
+    make_cfg: Callable[..., CfgNode], dataset: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Else a detection below the threshold takes the place of one above it, and the object is lost to both."""
+    cfg, evaluators = make_cfg(tile_size=SIZE, tile_overlap=OVERLAP), [Collector(), Collector()]
+    cfg.INPUT.TILE_SIZE = 40  # of images of SIZE
+    monkeypatch.setattr("active_learning.network.evaluation.coco_evaluator", Mock(side_effect=evaluators))
+    monkeypatch.setattr(TiledDetector, "_in_all_tiles", object_of_two_scores)
+    evaluate(build_model(cfg).eval(), cfg, dataset, [0.5, 0.05])
+    assert [set(one.scores) for one in evaluators] == [{0.9}, {0.1}]
+    assert len(evaluators[0].scores) == len(evaluators[1].scores) == 7
 
 
 def test_run_lengths_are_those_of_whole_masks():

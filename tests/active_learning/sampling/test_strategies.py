@@ -13,7 +13,7 @@ from active_learning.sampling.certainty import MODES
 from active_learning.sampling.pool import Pool
 from active_learning.sampling.strategies import SHORTLIST, STRATEGIES, choose_images
 
-CERTAINTIES = {"a": [0.5], "b": [0.5], "high": [0.9], "low": [0.1], "nothing": []}
+CERTAINTIES = {"a": [0.5], "b": [0.6], "high": [0.9], "low": [0.1], "nothing": []}
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def pool_of(make_record):
 @pytest.mark.parametrize(
     ("strategy", "count", "without_detections", "chosen"),
     [
-        pytest.param("uncertainty", 2, "skip", ["low", "a"], id="lowest-ties-by-name"),
+        pytest.param("uncertainty", 1, "skip", ["low"], id="lowest"),
         pytest.param("uncertainty", 2, "choose", ["nothing", "low"], id="nothing-detected-counts-as-0"),
         pytest.param("uncertainty", 9, "skip", ["low", "a", "b", "high"], id="small-pool-is-taken-whole"),
-        pytest.param("certainty", 2, "skip", ["high", "a"], id="highest-ties-by-name"),
-        pytest.param("certainty", 9, "choose", ["high", "a", "b", "low", "nothing"], id="nothing-detected-comes-last"),
+        pytest.param("certainty", 1, "skip", ["high"], id="highest"),
+        pytest.param("certainty", 9, "choose", ["high", "b", "a", "low", "nothing"], id="nothing-detected-comes-last"),
         pytest.param("uncertainty", 0, "skip", [], id="none-wanted"),
     ],
 )
@@ -44,9 +44,9 @@ def test_published_strategies(pool_of, make_record, strategy, count, without_det
     assert choose_images(strategy, pool, images_without_detections=without_detections).names == chosen
 
 
-CLEAR, UNDECIDED = [[0.98, 0.01]] * 2, [[0.49, 0.49]] * 2
+CLEAR, UNDECIDED = [[0.98, 0.01]] * 2, [[0.49, 0.48]] * 2
 DISAGREE = [[0.9, 0.05], [0.05, 0.9]]
-BROAD = [[0.5, 0.25]] * 2  # the highest entropy of the three, but one class leads
+BROAD = [[0.5, 0.25], [0.52, 0.23]]  # the highest entropy of the three, but one class leads
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ BROAD = [[0.5, 0.25]] * 2  # the highest entropy of the three, but one class lea
     [
         ("entropy", ["broad", "disagree", "undecided", "clear"]),
         ("margin", ["disagree", "undecided", "broad", "clear"]),
-        ("bald", ["disagree", "broad", "clear", "undecided"]),
+        ("bald", ["disagree", "broad"]),
     ],
 )
 def test_uncertain_classes(pool_of, make_record, strategy, order):
     members = {"clear": CLEAR, "undecided": UNDECIDED, "disagree": DISAGREE, "broad": BROAD}
     pool = pool_of(*(make_record(name, [0.5], [rows]) for name, rows in members.items()), count=4)
-    assert choose_images(strategy, pool).names == order
+    assert choose_images(strategy, pool).names[: len(order)] == order
 
 
 @pytest.mark.parametrize(("mode", "first"), [("mean", "doubtful"), ("min", "mixed"), ("max", "doubtful")])
@@ -86,7 +86,7 @@ def test_hybrid_spreads_over_a_shortlist_of_the_uncertain(pool_of, make_record):
     for seed in range(20):
         chosen = choose_images("hybrid", pool_of(*cluster, apart, *surer, rng=random.Random(seed))).names
         assert chosen[0] == "c0"
-        assert chosen[1] in ("apart", "s0")
+        assert chosen[1] == "apart" or chosen[1].startswith("s")
 
 
 def test_class_balanced_favours_what_is_rare_and_balances_on(pool_of, make_record):
@@ -95,7 +95,8 @@ def test_class_balanced_favours_what_is_rare_and_balances_on(pool_of, make_recor
     records += [make_record(f"rare{index}", [0.9], [second]) for index in range(3)]
     pool = pool_of(*records, make_record("nothing"), count=7, class_counts=(4, 2))
     chosen = choose_images("class_balanced", pool, images_without_detections="choose").names
-    assert chosen == ["rare0", "rare1", "common0", "rare2", "common1", "common2", "nothing"]
+    kinds = [name.rstrip("012") for name in chosen]
+    assert kinds == ["rare", "rare", "common", "rare", "common", "common", "nothing"]
 
 
 def test_class_balanced_without_training_objects(pool_of, make_record):
@@ -124,6 +125,21 @@ def test_random_heeds_names_and_seed_alone(pool_of, make_record):
     assert len(set(chosen[0])) == 10
     assert chosen[0] == chosen[1] == random.Random(1).sample(names, 10)
     assert chosen[0] != chosen[2]
+
+
+@pytest.mark.parametrize("certainties", [[], [0.5]], ids=["nothing detected", "the same detected"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_chance_decides_between_equal_images_and_not_their_names(pool_of, make_record, strategy, certainties):
+    """Names follow the camera: the first of them show one end of the field."""
+    records = [make_record(f"{index:02d}", certainties, features=[1.0, 2.0]) for index in range(20)]
+
+    def chosen(seed: int) -> list[str]:
+        pool = pool_of(*records, count=6, rng=random.Random(seed), training_features=np.zeros((1, 2), np.float32))
+        return choose_images(strategy, pool, images_without_detections="choose").names
+
+    every = [chosen(seed) for seed in range(6)]
+    assert len({tuple(sorted(names)) for names in every}) == 6
+    assert every[0] == chosen(0)
 
 
 CLASSES = st.integers(1, 3)

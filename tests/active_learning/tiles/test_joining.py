@@ -128,6 +128,18 @@ def outcome(found: Sequence[TileDetection]) -> list[tuple[int, float, bool]]:
 
 LEFT, RIGHT = tile_at(0, 0), tile_at(80, 0)
 OVER = (60, 20, 130, 60)
+A, B = (84, 20, 96, 56), (84, 34, 96, 70)  # whole in both tiles, and over each other
+UPPER, LOWER, LOWER_CUT = (84, 20, 96, 38), (84, 38, 96, 56), (80, 38, 98, 50)
+
+
+def as_one(tile: Tile, label: int, score: float, *objects: tuple[int, int, int, int]) -> TileDetection:
+    """What a tile sees of several objects that it takes for one."""
+    pixels = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    for mask in (mask_of(*bounds) for bounds in objects):
+        x0, y0, x1, y1 = mask.bounds
+        pixels[y0:y1, x0:x1] |= mask.pixels
+    mask = Mask.cut(0, 0, pixels)
+    return TileDetection(tile, label, score, np.array(mask.bounds, dtype=np.float64), mask)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +161,33 @@ OVER = (60, 20, 130, 60)
         ),
         pytest.param(
             [seen((85, 20, 94, 60), LEFT, 0, 0.6), seen((85, 20, 94, 60), RIGHT, 1, 0.7)],
+            [(1, 0.7, True)],
+            id="whole ones of two classes: suppression goes across classes",
+        ),
+        pytest.param(
+            [seen((86, 20, 94, 60), LEFT, 0, 0.6), seen((86, 33, 94, 73), RIGHT, 1, 0.7)],
+            [(1, 0.7, True)],
+            id="of two classes, seen otherwise: their boxes alone say so",
+        ),
+        pytest.param(
+            [seen(A, tile, 0, 0.6) for tile in (LEFT, RIGHT)] + [seen(B, tile, 1, 0.7) for tile in (LEFT, RIGHT)],
             [(1, 0.7, True), (0, 0.6, True)],
-            id="whole ones of two classes, as in one image",
+            id="two classes over each other, both whole in both tiles",
+        ),
+        pytest.param(
+            [seen(A, LEFT, 0, 0.6), seen(B, LEFT, 1, 0.7), seen(A, RIGHT, 1, 0.8)],
+            [(1, 0.8, True), (1, 0.7, True)],
+            id="two in one tile, of which the other sees one, as of the other class",
+        ),
+        pytest.param(
+            [seen(UPPER, LEFT, 0, 0.6), seen(LOWER, LEFT, 1, 0.7), as_one(RIGHT, 2, 0.8, UPPER, LOWER)],
+            [(2, 0.8, True), (1, 0.7, True)],
+            id="two whole ones in one tile, which the other sees as one",
+        ),
+        pytest.param(
+            [seen(UPPER, LEFT, 0, 0.6), seen(LOWER_CUT, LEFT, 0, 0.7), as_one(RIGHT, 0, 0.8, UPPER, LOWER_CUT)],
+            [(0, 0.8, False), (0, 0.6, True)],
+            id="a whole one and a cut one in one tile, which the other sees as one",
         ),
         pytest.param(
             [seen((86, 20, 94, 60), LEFT, 0, 0.6), seen((86, 24, 94, 64), RIGHT, 0, 0.7)],
