@@ -145,6 +145,8 @@ def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, runn
     for change in changes:
         if _is_of_other_weights(change):
             yield f"{change}: the weights so far belong to the former; {ANOTHER_RUN}"
+        elif _is_of_another_seed(change):
+            yield f"{change}: what the run has done is of seed {change.before}; {ANOTHER_RUN}"
         elif change.key == "experiment_name":
             yield f"{change}: this run is going on; set it back, and start the other one when it has ended"
         elif change.key in FOLDERS and _is_another_folder(change, running):
@@ -163,6 +165,11 @@ def _is_of_other_weights(change: Change) -> bool:
         return change.key in FIXED
     before, now = network_file(change.before), network_file(change.now)
     return before != now and (before.exists() or before.name != now.name)
+
+
+def _is_of_another_seed(change: Change) -> bool:
+    """A seed of a list has a folder of its own; a single one has not, so the run would be taken for one of the new."""
+    return change.key == "seed" and isinstance(change.before, int) and isinstance(change.now, int)
 
 
 def _is_another_folder(change: Change, running: bool) -> bool:

@@ -67,6 +67,8 @@ def test_devices_change_with_the_next_start():
         ({"network_config": "own.yaml"}, "network_config: .* -> own.yaml: the weights so far belong to the former"),
         ({"traindir": "/"}, r"traindir: datasets/train -> /: the run is in the former; set it back"),
         ({"experiment_name": "x"}, "experiment_name: exp1 -> x: this run is going on; set it back, and start"),
+        ({"seed": 5}, "seed: 0 -> 5: what the run has done is of seed 0; set it back, choose another exp"),
+        ({"seed": [0, 1]}, r"seed: 0 -> \[0, 1\]: .* no longer for the experiment uncertainty"),
         ({"strategy": ["random"]}, r"strategy: \[uncertainty, random\] -> random: .* no longer for the experiment unc"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -76,6 +78,25 @@ def test_refused_with_the_remedy(changes, words):
         edit({**changes, "learning_rate": 1.0})
     assert caught.value.exit_code == 2
     assert len(caught.value.mistakes) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "refused"),
+    [
+        (0, 5, True),
+        (0, [0, 1], False),  # folders of their own
+        ([0, 1], [0, 1, 2], False),
+        ([0, 1], [1, 0], False),
+        ([3], 3, False),
+        (3, [3], False),
+        (3, [4], False),
+    ],
+)
+def test_a_run_keeps_its_seed_at_a_start(before, now, refused):
+    former, settings = Settings(**BEFORE, seed=before), Settings(**BEFORE, seed=now)
+    words = "seed: 0 -> 5: what the run has done is of seed 0; .* or start over with --fresh"
+    with pytest.raises(SettingsError, match=words) if refused else nullcontext():
+        apply_settings(recorded(former), settings, former.experiments()[0], running=False)
 
 
 def test_all_refusals_come_in_one_message():
