@@ -43,7 +43,8 @@ class Change:
     now: Any
 
     def __str__(self) -> str:
-        return f"{self.key}: {_shown(self.before)} -> {_shown(self.now)}"
+        shown = str if self.key == "seed" else _shown  # a list of one seed is another setting than the seed
+        return f"{self.key}: {shown(self.before)} -> {shown(self.now)}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ def recorded(settings: Settings) -> dict[str, Any]:
 def fixed_changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
     """Those that weights which were trained with the settings `before` do not allow."""
     return [change for change in _changes(before, now) if _is_of_other_weights(change)]
+
+
+def list_changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
+    """Those by which the settings may ask for other experiments than before."""
+    return [change for change in _changes(before, now) if change.key in LISTS]
 
 
 def _changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
