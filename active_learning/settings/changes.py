@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from active_learning.settings.paths import network_file
 FIXED = ("classes", "network_config")  # the weights so far are of these
 FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir")
 LISTS = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops", "equal_pool_size", "seed")
+IN_NETWORK = "network_config: "  # before what was edited in the network's own file
+OF_WEIGHTS = (f"{IN_NETWORK}MODEL.", f"{IN_NETWORK}INPUT.FORMAT")
 NEEDS_A_START = ("cuda_visible_devices",)
 PATHS = (*FOLDERS, *FIXED, "experiment_name", "use_initial_train_dir", "initial_train_dir", "initial_train_file",
          "duplicate_initial_model_and_data", "pretrained_weights", "supervisely_meta_json", "export_format",
@@ -62,9 +64,18 @@ def recorded(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", warnings=False)
 
 
-def fixed_changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
+def fixed_changes(before: Mapping[str, Any], now: Settings, network_edits: Sequence[Change] = ()) -> list[Change]:
     """Those that weights which were trained with the settings `before` do not allow."""
-    return [change for change in _changes(before, now) if _is_of_other_weights(change)]
+    named = [change for change in _changes(before, now) if _is_of_other_weights(change)]
+    inside = () if any(change.key == "network_config" for change in named) else network_edits  # of another file
+    return [*named, *filter(_is_of_other_weights, inside)]
+
+
+def network_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What was edited in the network's own file, by what it held; none where an earlier version recorded nothing."""
+    keys = sorted({*before, *now} if before else ())
+    pairs = [(key, before.get(key, "its default"), now.get(key, "its default")) for key in keys]
+    return [Change(f"{IN_NETWORK}{key}", former, found) for key, former, found in pairs if former != found]
 
 
 def list_changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
@@ -119,6 +130,7 @@ def apply_settings(
     *,
     running: bool,
     chosen_for: int | None = None,
+    network_edits: Sequence[Change] = (),
 ) -> AppliedSettings:
     """What is to be used of settings that may have been edited.
 
@@ -126,12 +138,14 @@ def apply_settings(
         before: those the run used so far, as `recorded`; empty where it used none yet.
         running: the program has been going on meanwhile; else it is just starting.
         chosen_for: the next loop, if its images are chosen already: these stay.
+        network_edits: in the network's own file, which keeps its name.
 
     Raises:
         SettingsError: an edit would break the run.
     """
-    changes = _changes(before, now)
-    mistakes = tuple(_mistakes(changes, now, experiment, running))
+    fixed = fixed_changes(before, now, network_edits)
+    changes = [*_changes(before, now), *network_edits]
+    mistakes = (*map(_of_other_weights, fixed), *_mistakes(changes, now, experiment, running))
     if mistakes:
         raise SettingsError(
             f"experiment {experiment.name}: the run has begun with other settings, these cannot change in it; "
@@ -149,9 +163,7 @@ def apply_settings(
 
 def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, running: bool) -> Iterator[str]:
     for change in changes:
-        if _is_of_other_weights(change):
-            yield f"{change}: the weights so far belong to the former; {ANOTHER_RUN}"
-        elif _is_of_another_seed(change):
+        if _is_of_another_seed(change):
             yield f"{change}: what the run has done is of seed {change.before}; {ANOTHER_RUN}"
         elif change.key == "experiment_name":
             yield f"{change}: this run is going on; set it back, and start the other one when it has ended"
@@ -165,10 +177,14 @@ def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, runn
         )
 
 
+def _of_other_weights(change: Change) -> str:
+    return f"{change}: the weights so far belong to the former; {ANOTHER_RUN}"
+
+
 def _is_of_other_weights(change: Change) -> bool:
     """A network file may be named by another path, or have been moved with its run."""
     if change.key != "network_config":
-        return change.key in FIXED
+        return change.key in FIXED or change.key.startswith(OF_WEIGHTS)
     before, now = network_file(change.before), network_file(change.now)
     return before != now and (before.exists() or before.name != now.name)
 

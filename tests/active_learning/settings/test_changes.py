@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from active_learning.errors import SettingsError
 from active_learning.settings import Settings, changes, load_settings
-from active_learning.settings.changes import apply_settings, fixed_changes, recorded, reload_settings
+from active_learning.settings.changes import apply_settings, fixed_changes, network_changes, recorded, reload_settings
 
 BEFORE = {"classes": ["a", "b"], "strategy": ["uncertainty", "random"], "loops": 2, "cuda_visible_devices": "cpu"}
 
@@ -152,6 +153,40 @@ def test_a_network_file_may_be_named_by_another_path(tmp_path, monkeypatch, befo
     assert bool(fixed_changes(recorded(old), new)) != same
     with nullcontext() if same else pytest.raises(SettingsError, match="the weights so far belong to the former"):
         apply_settings(recorded(old), new, old.experiments()[0], running=running)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "line", "refused"),
+    [
+        ({"MODEL.RESNETS.DEPTH": 101}, {}, "network_config: MODEL.RESNETS.DEPTH: 101 -> its default", True),
+        ({"A": 1}, {"A": 1, "MODEL.X": [1, 2]}, "network_config: MODEL.X: its default -> [1, 2]", True),
+        ({"INPUT.FORMAT": "RGB"}, {"INPUT.FORMAT": "BGR"}, "network_config: INPUT.FORMAT: RGB -> BGR", True),
+        ({"INPUT.RANDOM_FLIP": "none"}, {}, "network_config: INPUT.RANDOM_FLIP: none -> its default", False),
+        ({"SOLVER.MOMENTUM": 0.8}, {"SOLVER.MOMENTUM": 0.7}, "network_config: SOLVER.MOMENTUM: 0.8 -> 0.7", False),
+        ({"MODEL.X": 1}, {"MODEL.X": 1}, "", False),
+        ({}, {"MODEL.X": 1}, "", False),  # an earlier version has recorded nothing
+    ],
+)
+@pytest.mark.parametrize("running", [True, False])
+def test_a_network_file_that_is_edited_in_place_is_noticed(before, now, line, refused, running):
+    settings = Settings(**BEFORE)
+    edits = network_changes(before, now)
+    assert [str(edit) for edit in edits] == [line] * bool(line)
+    assert bool(fixed_changes(recorded(settings), settings, edits)) == refused
+    words = f"{re.escape(line)}: the weights so far belong to the former; set it back, choose another exp"
+    with pytest.raises(SettingsError, match=words) if refused else nullcontext():
+        taken = apply_settings(
+            recorded(settings), settings, settings.experiments()[0], running=running, network_edits=edits
+        )
+        assert list(taken.lines) == [line] * bool(line)
+
+
+def test_of_another_network_file_not_each_value_is_listed():
+    before, now = Settings(**BEFORE), Settings(**{**BEFORE, "network_config": "own.yaml"})
+    edits = network_changes({"MODEL.X": 1}, {"MODEL.X": 2})
+    with pytest.raises(SettingsError) as caught:
+        apply_settings(recorded(before), now, before.experiments()[0], running=False, network_edits=edits)
+    assert len(caught.value.mistakes) == 1
 
 
 @pytest.fixture
