@@ -153,6 +153,8 @@ class ActiveLearningLoop:
 
     def train(self) -> None:
         """Trains on the images of this loop; keeps the weights that do best on the validation images."""
+        from active_learning.network.resume_point import seconds_before
+
         run, state = self.run, self.run.state
         if state.phase != "train":
             return
@@ -173,7 +175,8 @@ class ActiveLearningLoop:
             self._compare_alike(measured_on)
             state.best_ap = run.network.train(state.loop, images, summary, state.best_ap, measured_on)
         state.best_ap_settings, state.best_ap_images = self._measuring_settings, measured_on
-        state.train_minutes = (time.monotonic() - started) / 60
+        earlier_seconds = seconds_before(run.files.training_log(state.loop))
+        state.train_minutes = (earlier_seconds + time.monotonic() - started) / 60
         run.save(phase="evaluate")
 
     @property

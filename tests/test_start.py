@@ -179,6 +179,11 @@ REFUSED: dict[str, tuple[Prepare, int, str]] = {
         FAILED,
         "data_seen.json: cannot be read as what the run has seen",
     ),
+    "run: another seed": (
+        lambda p: (begun("annotate", write_weights)(p), p.set(seed=5)),
+        USAGE,
+        "seed: 0 -> 5: what the run has done is of seed 0; set it back",
+    ),
     "weights: empty file": (begun("choose", Path.touch), FAILED, "best_model_000.pth: is an empty file; fetch"),
     "weights: gone before a training that goes on from them": (
         lambda p: (begun("evaluate", lambda path: None)(p), before_the_second_training(p)),

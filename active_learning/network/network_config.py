@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -65,6 +66,14 @@ AT_LEAST_ONE = (
     "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION",
     "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION",
 )
+# What MaskAL sets itself, whatever the file says, and what only rounding depends on.
+SET_BY_MASKAL = (
+    "MODEL.DEVICE", "MODEL.WEIGHTS", "MODEL.CPU_KERNELS", "MODEL.ROI_HEADS.NUM_CLASSES",
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "MODEL.ROI_HEADS.NMS_THRESH_TEST", "MODEL.ROI_HEADS.DROPOUT_PROBABILITY",
+    "DATASETS.", "DATALOADER.", "SEED", "OUTPUT_DIR", "VERSION", "TEST.EVAL_PERIOD", "SOLVER.AMP.ENABLED",
+    "SOLVER.IMS_PER_BATCH", "SOLVER.MAX_ITER", "SOLVER.BASE_LR", "SOLVER.WEIGHT_DECAY", "SOLVER.GAMMA", "SOLVER.STEPS",
+    "SOLVER.LR_SCHEDULER_NAME", "SOLVER.NUM_DECAYS", "SOLVER.WARMUP_ITERS", "SOLVER.CHECKPOINT_PERIOD",
+)  # fmt: skip
 
 
 def add_dropout_config(cfg: CfgNode) -> None:
@@ -113,6 +122,21 @@ def read_network(name: str) -> CfgNode:
     _use_dropout_heads(cfg, name)
     _check_parts(cfg, name)
     return cfg
+
+
+def network_values(name: str) -> dict[str, Any]:
+    """What a network's file, with those that it builds on, has in place of the engine's defaults, as json holds it.
+
+    Raises:
+        MaskALError: a file is not found or cannot be read.
+    """
+    from detectron2.config import get_cfg
+
+    defaults, values = dict(_values(get_cfg())), _values(_read_config(name))
+    own = {key: value for key, value in values if key in defaults and value != defaults[key]}
+    text = json.dumps({key: value for key, value in own.items() if not key.startswith(SET_BY_MASKAL)}, default=str)
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def training_config(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import time
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from torch import nn
 
 from active_learning.errors import first_line
 from active_learning.network.weights_files import UNREADABLE, write_failure_explained
+from active_learning.system.files import write_atomically
 from active_learning.system.log import logger
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
@@ -22,6 +25,7 @@ from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.utils import comm
 
 KEPT = 2  # should the last be damaged, as by a power cut, the one before is there
+EARLIER = "seconds_before"  # the file that has those of a training before it was stopped
 LONGEST = 600.0  # seconds without one: where an evaluation is hours away, a power cut shall not cost them
 
 
@@ -34,6 +38,7 @@ class ResumePoint(HookBase):
 
     def __init__(self, trainer: DefaultTrainer, cfg: CfgNode) -> None:
         self.damaged = False
+        self._seconds = 0.0  # of this training before it was stopped, without the pause
         self._folder = _folder(Path(cfg.OUTPUT_DIR))
         self._prefix = hashlib.sha256(_description(cfg).encode()).hexdigest()[:12]
         self._period = cfg.TEST.EVAL_PERIOD
@@ -42,7 +47,20 @@ class ResumePoint(HookBase):
         )
 
     def before_train(self) -> None:
-        self._saved = time.monotonic()
+        self._started = self._saved = time.monotonic()
+        if comm.is_main_process() and self._seconds:
+            write_atomically(self._folder / EARLIER, f"{self._seconds}\n")
+        elif comm.is_main_process():
+            (self._folder / EARLIER).unlink(missing_ok=True)  # of a training that was given up
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._seconds + time.monotonic() - self._started}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        seconds = float(state_dict["seconds"])
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"trainer.hooks.ResumePoint.seconds: {seconds} is no time")
+        self._seconds = seconds
 
     def after_step(self) -> None:
         done = self.trainer.iter + 1
@@ -110,6 +128,12 @@ def _check(point: Path, content: Any, model: nn.Module) -> None:
 def remove_resume_points(output_dir: Path) -> None:
     """Once it is noted that the training is done."""
     shutil.rmtree(_folder(output_dir), ignore_errors=True)
+
+
+def seconds_before(output_dir: Path) -> float:
+    """How long the training that has just ended had gone on before it was stopped the last time; 0 for one at a go."""
+    file = _folder(output_dir) / EARLIER
+    return float(file.read_text(encoding="utf-8")) if file.exists() else 0.0
 
 
 def _folder(output_dir: Path) -> Path:

@@ -7,8 +7,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 from active_learning.network.network_config import pretrained_weights, training_iterations
-from active_learning.run.checks import Kind, find_all, local_weights, refuse, shown_warnings, texts
+from active_learning.run.checks import find_all, local_weights
 from active_learning.run.data import MEASURED
+from active_learning.run.findings import Kind, refuse, shown_warnings, texts
 from active_learning.run.project import Project
 from active_learning.run.start import Start, find_start
 from active_learning.settings import Experiment, Settings

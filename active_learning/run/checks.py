@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
 from itertools import combinations
 from pathlib import Path
 
@@ -20,8 +18,10 @@ from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_imag
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import pretrained_weights
 from active_learning.run.data import MEASURED, SPLITS, without_object
+from active_learning.run.findings import Check, Finding, Kind, refuse, texts
 from active_learning.run.large_images import describe_large_images, describe_tiles
 from active_learning.run.near_duplicates import describe_near_duplicates
+from active_learning.run.other_runs import unfinished_runs_left
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
 from active_learning.run.start import find_start, initial_candidates
@@ -40,38 +40,9 @@ from detectron2.utils.file_io import cached_file
 
 HEADERS_READ = 1000  # of the images of a folder that have no annotation; the others' are read with it
 SIZES_READ = 100  # the same, to find large ones
-WARNINGS_SHOWN = 20
 GOES_ON_FROM_IT = (
     "The run goes on from these weights: put the file back (is its drive connected?), or start over with --fresh"
 )
-
-
-class Kind(Enum):
-    MISTAKE = "of the settings"
-    FAULT = "of the data, or of files of the run"
-    WARNING = "of what a run can do without"
-    NOTE = "good to know"
-
-
-@dataclass(frozen=True)
-class Finding:
-    text: str
-    kind: Kind = Kind.FAULT
-
-
-@dataclass(frozen=True)
-class Check:
-    """`find` gives what is wrong.
-
-    Attributes:
-        at_start: a run makes it before it asks for anything; what it does not make there it finds while it collects
-            annotations, image by image, and asks for them again.
-        deep: `--check` makes it with `--deep` only, as it takes PyTorch or long.
-    """
-
-    find: Callable[[Project], Iterator[Finding]]
-    at_start: bool = True
-    deep: bool = False
 
 
 def check_start(settings: Settings, *, fresh: bool = False, settings_file: Path | None = None) -> None:
@@ -91,25 +62,6 @@ def check_start(settings: Settings, *, fresh: bool = False, settings_file: Path 
 def find_all(project: Project) -> list[Finding]:
     """What `--check` finds."""
     return [finding for check in CHECKS if project.deep or not check.deep for finding in check.find(project)]
-
-
-def refuse(findings: Sequence[Finding]) -> None:
-    """Raises as `check_start`, unless all are warnings or notes; warnings come last."""
-    wrong = dict.fromkeys(texts(findings, Kind.MISTAKE, Kind.FAULT))
-    if wrong:
-        text = "\n".join([*wrong, *shown_warnings(texts(findings, Kind.WARNING))])
-        raise SettingsError(text) if texts(findings, Kind.MISTAKE) else MaskALError(text)
-
-
-def shown_warnings(warnings: Sequence[str]) -> list[str]:
-    """The first ones."""
-    more = len(warnings) - WARNINGS_SHOWN
-    lines = [f"warning: {warning}" for warning in warnings[:WARNINGS_SHOWN]]
-    return [*lines, f"{more} more warnings"] if more > 0 else lines
-
-
-def texts(findings: Sequence[Finding], *kinds: Kind) -> list[str]:
-    return [finding.text for finding in findings if finding.kind in kinds]
 
 
 def _network(project: Project) -> Iterator[Finding]:
@@ -386,6 +338,7 @@ CHECKS = (
     Check(_network),
     Check(_outputs),
     Check(_starts),
+    Check(unfinished_runs_left),
     Check(_folders),
     Check(_weights),
     Check(_fit, deep=True),

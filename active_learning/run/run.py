@@ -13,7 +13,7 @@ from tabulate import tabulate
 from active_learning.annotating.request import Predict
 from active_learning.dataset.absence import absence_error
 from active_learning.dataset.tile_files import remove_tiles
-from active_learning.network.network_config import training_iterations
+from active_learning.network.network_config import network_values, training_iterations
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.network import RunNetwork
@@ -21,7 +21,7 @@ from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim, read_mark
 from active_learning.run.state import Phase, RunState
 from active_learning.settings import Experiment, Settings
-from active_learning.settings.changes import AppliedSettings, apply_settings, recorded, reload_settings
+from active_learning.settings.changes import AppliedSettings, apply_settings, network_changes, recorded, reload_settings
 from active_learning.system.files import DRAFT
 from active_learning.system.log import logger, start_log
 
@@ -36,9 +36,7 @@ class Run:
         self._read_settings = read_settings
         self.files = output_files(settings, experiment)
         self.state = self._open_state(settings.classes)
-        applied = apply_settings(
-            self.state.settings, settings, experiment, running=False, chosen_for=self.state.loop_ahead
-        )
+        applied = self._applied(settings, experiment, running=False)
         claim(self.files)
         self._remove_drafts(settings.dataroot)
         start_log(self.files.log)
@@ -121,11 +119,7 @@ class Run:
             raise absence_error(found)
         if self._read_settings is not None:
             now = reload_settings(self._read_settings, self.settings)
-            self._use(
-                apply_settings(
-                    self.state.settings, now, self.experiment, running=True, chosen_for=self.state.loop_ahead
-                )
-            )
+            self._use(self._applied(now, self.experiment, running=True))
 
     def save(self, *, phase: Phase) -> None:
         """`phase` comes next."""
@@ -211,10 +205,22 @@ class Run:
             with suppress(OSError):  # it does no harm
                 draft.unlink()
 
+    def _applied(self, settings: Settings, experiment: Experiment, *, running: bool) -> AppliedSettings:
+        """Raises SettingsError where they, or the network's file, were edited in a way that would break the run."""
+        state, self._network_found = self.state, network_values(settings.network_config)
+        return apply_settings(
+            state.settings,
+            settings,
+            experiment,
+            running=running,
+            chosen_for=state.loop_ahead,
+            network_edits=network_changes(state.network, self._network_found),
+        )
+
     def _use(self, applied: AppliedSettings) -> None:
         self.settings, self.experiment = applied.settings, applied.experiment
         self.state.settings = recorded(self.settings)
-        self.state.experiment = self.experiment.recorded()
+        self.state.experiment, self.state.network = self.experiment.recorded(), self._network_found
         self.data.apply(self.settings)
         self.network = RunNetwork(self.settings, self.experiment, self.files, self.data)
         if applied.lines:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from active_learning.dataset.initial_images import images_to_copy, sample_initial_images
+from active_learning.network.network_config import network_values
 from active_learning.run.initial_images import initial_images, initial_size
 from active_learning.run.project import INITIAL, Project
 from active_learning.settings import Experiment
-from active_learning.settings.changes import apply_settings
+from active_learning.settings.changes import apply_settings, network_changes
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     settings, data = project.settings, project.data
     if state := project.state(experiment):
         state.check_going_on(project.files(experiment).state)
-        apply_settings({"classes": state.classes, **state.settings}, settings, experiment, running=False)
+        edits = network_changes(state.network, network_values(settings.network_config))
+        before = {"classes": state.classes, **state.settings}
+        apply_settings(before, settings, experiment, running=False, network_edits=edits)
         if state.train_images:
             present = data.present("train", state.train_images)
             images, ahead = len(data.images("train")), len(state.ahead)

@@ -39,7 +39,7 @@ REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
 # What the first runs did not record.
 LATER = ("experiment", "train_objects", "expected_objects", "ahead", "expected_ahead", "chosen_ahead", "times",
-         "times_ahead", "best_ap_settings", "best_ap_images")  # fmt: skip
+         "times_ahead", "best_ap_settings", "best_ap_images", "network")  # fmt: skip
 LATER_SCORES = ("objects", "person_minutes", "computer_minutes")
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
@@ -96,7 +96,8 @@ class RunState:
 
     `chosen`: certainty of the images that this loop added (nan where none was computed); `train_size`: images that the
     last training had; `settings`, `experiment`: those in use, as `recorded` gives them; `expected_objects`: in the
-    images of `chosen`, where the budget counts objects; `best_ap_settings`, `best_ap_images`: those that `best_ap`
+    images of `chosen`, where the budget counts objects; `network`: what the network's own file
+    held, as `network_values` gives it; `best_ap_settings`, `best_ap_images`: those that `best_ap`
     was measured with, and the digest of the validation images and annotations that it was measured on.
 
     With work_ahead, `ahead` is `chosen` of the next loop, with `expected_ahead` objects, by the network of the loop
@@ -124,6 +125,7 @@ class RunState:
     times_ahead: BatchTimes = field(default_factory=BatchTimes)
     best_ap_settings: dict[str, Any] = field(default_factory=dict)
     best_ap_images: RecordedText = ""
+    network: dict[str, Any] = field(default_factory=dict)
 
     @property
     def loop_ahead(self) -> int | None:

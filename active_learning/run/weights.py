@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from active_learning.errors import MaskALError, SettingsError
+from active_learning.network.network_config import network_values
 from active_learning.run.output_files import OutputFiles, files_by_loop, output_files, read_train_files
 from active_learning.run.own_folders import start_weights_mistakes
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
-from active_learning.settings.changes import fixed_changes
+from active_learning.settings.changes import fixed_changes, network_changes
 
 
 def weights_of(files: OutputFiles, loop: int) -> Path:
@@ -43,7 +44,8 @@ def weights_of_run(settings: Settings, experiment: Experiment) -> Path:
         except MaskALError as error:
             remedy = f"give the weights, which are then used with the settings as they are: --weights {weights}"
             raise MaskALError(f"{error}; or {remedy}") from error
-        if changes := fixed_changes({"classes": state.classes, **state.settings}, settings):
+        edits = network_changes(state.network, network_values(settings.network_config))
+        if changes := fixed_changes({"classes": state.classes, **state.settings}, settings, edits):
             remedy = "the weights belong to the former; set it back"
             raise SettingsError(
                 f"{weights}: was trained with other settings (--weights FILE is used with the settings as they are)",

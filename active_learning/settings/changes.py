@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ FIXED = ("classes", "network_config")  # the weights so far are of these
 NAMES_OF_CLASSES = ("classes", "minority_classes")
 FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir")
 LISTS = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops", "equal_pool_size", "seed")
+IN_NETWORK = "network_config: "  # before what was edited in the network's own file
+OF_WEIGHTS = (f"{IN_NETWORK}MODEL.", f"{IN_NETWORK}INPUT.FORMAT")
 NEEDS_A_START = ("cuda_visible_devices",)
 PATHS = (*FOLDERS, *FIXED, "experiment_name", "use_initial_train_dir", "initial_train_dir", "initial_train_file",
          "duplicate_initial_model_and_data", "pretrained_weights", "supervisely_meta_json", "export_format",
@@ -45,7 +47,8 @@ class Change:
     now: Any
 
     def __str__(self) -> str:
-        return f"{self.key}: {_shown(self.before)} -> {_shown(self.now)}"
+        shown = str if self.key == "seed" else _shown  # a list of one seed is another setting than the seed
+        return f"{self.key}: {shown(self.before)} -> {shown(self.now)}"
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,23 @@ def recorded(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", warnings=False)
 
 
-def fixed_changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
+def fixed_changes(before: Mapping[str, Any], now: Settings, network_edits: Sequence[Change] = ()) -> list[Change]:
     """Those that weights which were trained with the settings `before` do not allow."""
-    return [change for change in _changes(before, now) if _is_of_other_weights(change)]
+    named = [change for change in _changes(before, now) if _is_of_other_weights(change)]
+    inside = () if any(change.key == "network_config" for change in named) else network_edits  # of another file
+    return [*named, *filter(_is_of_other_weights, inside)]
+
+
+def network_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What was edited in the network's own file, by what it held; none where an earlier version recorded nothing."""
+    keys = sorted({*before, *now} if before else ())
+    pairs = [(key, before.get(key, "its default"), now.get(key, "its default")) for key in keys]
+    return [Change(f"{IN_NETWORK}{key}", former, found) for key, former, found in pairs if former != found]
+
+
+def list_changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
+    """Those by which the settings may ask for other experiments than before."""
+    return [change for change in _changes(before, now) if change.key in LISTS]
 
 
 def _changes(before: Mapping[str, Any], now: Settings) -> list[Change]:
@@ -123,6 +140,7 @@ def apply_settings(
     *,
     running: bool,
     chosen_for: int | None = None,
+    network_edits: Sequence[Change] = (),
 ) -> AppliedSettings:
     """What is to be used of settings that may have been edited.
 
@@ -130,12 +148,14 @@ def apply_settings(
         before: those the run used so far, as `recorded`; empty where it used none yet.
         running: the program has been going on meanwhile; else it is just starting.
         chosen_for: the next loop, if its images are chosen already: these stay.
+        network_edits: in the network's own file, which keeps its name.
 
     Raises:
         SettingsError: an edit would break the run.
     """
-    changes = _changes(before, now)
-    mistakes = tuple(_mistakes(changes, now, experiment, running))
+    fixed = fixed_changes(before, now, network_edits)
+    changes = [*_changes(before, now), *network_edits]
+    mistakes = (*map(_of_other_weights, fixed), *_mistakes(changes, now, experiment, running))
     if mistakes:
         raise SettingsError(
             f"experiment {experiment.name}: the run has begun with other settings, these cannot change in it; "
@@ -153,8 +173,8 @@ def apply_settings(
 
 def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, running: bool) -> Iterator[str]:
     for change in changes:
-        if _is_of_other_weights(change):
-            yield f"{change}: the weights so far belong to the former; {ANOTHER_RUN}"
+        if _is_of_another_seed(change):
+            yield f"{change}: what the run has done is of seed {change.before}; {ANOTHER_RUN}"
         elif change.key == "experiment_name":
             yield f"{change}: this run is going on; set it back, and start the other one when it has ended"
         elif change.key in FOLDERS and _is_another_folder(change, running):
@@ -167,12 +187,21 @@ def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, runn
         )
 
 
+def _of_other_weights(change: Change) -> str:
+    return f"{change}: the weights so far belong to the former; {ANOTHER_RUN}"
+
+
 def _is_of_other_weights(change: Change) -> bool:
     """A network file may be named by another path, or have been moved with its run."""
     if change.key != "network_config":
-        return change.key in FIXED
+        return change.key in FIXED or change.key.startswith(OF_WEIGHTS)
     before, now = network_file(change.before), network_file(change.now)
     return before != now and (before.exists() or before.name != now.name)
+
+
+def _is_of_another_seed(change: Change) -> bool:
+    """A seed of a list has a folder of its own; a single one has not, so the run would be taken for one of the new."""
+    return change.key == "seed" and isinstance(change.before, int) and isinstance(change.now, int)
 
 
 def _is_another_folder(change: Change, running: bool) -> bool:

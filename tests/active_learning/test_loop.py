@@ -42,6 +42,7 @@ from active_learning.run.status import describe_status
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings, load_settings
 from active_learning.settings.changes import recorded
+from active_learning.settings.paths import network_file
 from tests.active_learning.conftest import annotated_image
 
 
@@ -638,6 +639,40 @@ def test_an_annotation_that_vanished_before_the_training_is_asked_for_again(sett
     victim.with_suffix(".json").unlink()
     with pytest.raises(AnnotationsAwaited, match=f"{victim.name}: not annotated yet"):
         go(settings, wait=False)
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "at a start"])
+def test_a_network_file_that_is_edited_in_its_place_is_refused(
+    settings: Settings, network: FakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: bool
+):
+    """Also in a file that it builds on; set back, the run goes on."""
+    base, own, train = tmp_path / "base.yaml", tmp_path / "own.yaml", network.train
+    zoo = network_file(settings.network_config)
+    base.write_text(f"_BASE_: {zoo.as_posix()}\nMODEL: {{RESNETS: {{DEPTH: 152}}}}\n", encoding="utf-8")
+    own.write_text("_BASE_: base.yaml\nINPUT: {RANDOM_FLIP: none}\n", encoding="utf-8")
+    settings, whole = changed(settings, {"network_config": str(own), "pretrained_weights": ""}), base.read_bytes()
+
+    def edit_and_train(*arguments: object, **options: object) -> float:
+        base.write_bytes(whole.replace(b"152", b"101") + b"TEST: {EVAL_PERIOD: 7}\n")
+        if not running:
+            raise StopError
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(training, "train", edit_and_train)
+    words = r"network_config: MODEL.RESNETS.DEPTH: 152 -> 101: the weights so far belong to the former; set it back"
+    if not running:
+        with pytest.raises(StopError):
+            run_all(settings, tmp_path / "maskAL.yaml")
+    before = {path: path.read_bytes() for path in settings.weightsroot.rglob("*.pth")}
+    with pytest.raises(SettingsError, match=words) as caught:
+        run_all(settings, tmp_path / "maskAL.yaml")
+    assert len(caught.value.mistakes) == 1 if running else str(caught.value).count("network_config") == 1
+    assert running or before == {path: path.read_bytes() for path in settings.weightsroot.rglob("*.pth")}
+    monkeypatch.setattr(training, "train", train)
+    base.write_bytes(b"# set back\n" + whole)
+    run_all(settings, tmp_path / "maskAL.yaml")
+    (state,) = (RunState.load(path) for path in settings.resultsroot.rglob("run_state.json"))
+    assert state.phase == "finished" and state.network["MODEL.RESNETS.DEPTH"] == 152
 
 
 def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: Settings, network: FakeNetwork):

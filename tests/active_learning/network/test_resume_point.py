@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from active_learning.network import training_hooks
+from active_learning.network import resume_point, training_hooks
 from active_learning.network.network_config import network_config, training_config
 from active_learning.network.training import MaskALTrainer, train
 
@@ -26,6 +28,9 @@ WRONG: list[tuple[tuple[str, ...], Any]] = [
     (("trainer", "hooks", "KeepBest", "best_ap"), math.nan),
     (("trainer", "hooks", "KeepBest", "best_ap"), 1e9),
     (("trainer", "hooks", "KeepBest", "best_ap"), "good"),
+    (("trainer", "hooks", "ResumePoint", "seconds"), math.nan),
+    (("trainer", "hooks", "ResumePoint", "seconds"), -1.0),
+    (("trainer", "hooks", "ResumePoint", "seconds"), "long"),
     (("trainer", "hooks"), {}),
     (("trainer", "hooks", "LRScheduler"), 5),
     (("trainer", "_trainer"), {}),
@@ -94,3 +99,32 @@ def test_a_wrong_value_of_a_resume_point(make_training, tmp_path: Path, monkeypa
         for left in (tmp_path / "out" / "resume").glob("*.pth"):
             left.unlink()
         point.write_bytes(good)
+
+
+def test_the_seconds_of_a_stopped_training_count_without_the_pause(make_training, tmp_path: Path, monkeypatch) -> None:
+    """An hour a step, a day of pause: the clock is one of the test."""
+    clock = [0.0]
+    monkeypatch.setattr(resume_point, "LONGEST", math.inf)
+    monkeypatch.setattr(resume_point, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(training_hooks, "run_inference", lambda *_: {"segm": {"AP": 1.0}})
+    cfg, arguments = make_training
+    cfg.TEST.EVAL_PERIOD = 2
+    step, stop_at = MaskALTrainer.run_step, [2, 5, -1]
+
+    def stopping_step(self) -> None:
+        if self.iter == stop_at[0]:
+            raise StoppedByTestError
+        step(self)
+        clock[0] += 3600
+
+    monkeypatch.setattr(MaskALTrainer, "run_step", stopping_step)
+    for hours in (0, 2, 4):
+        with nullcontext() if stop_at[0] < 0 else pytest.raises(StoppedByTestError):
+            train(cfg, **arguments)
+        assert resume_point.seconds_before(tmp_path / "out") == hours * 3600  # up to the checkpoint it goes on from
+        stop_at.pop(0)
+        clock[0] += 24 * 3600
+    cfg.SOLVER.GAMMA = 0.5  # another training: what was given up does not count
+    stop_at.append(-1)
+    train(cfg, **arguments)
+    assert resume_point.seconds_before(tmp_path / "out") == 0

@@ -29,6 +29,7 @@ EARLIER = Path(__file__).parent / "data" / "earlier_run"
 def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Its settings, with all files where it had them."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "network.yaml").write_text("MODEL: {MASK_ON: true}\n", encoding="utf-8")
     state = json.loads((EARLIER / "run_state.json").read_text(encoding="utf-8"))
     shutil.copytree(EARLIER, tmp_path / "results" / "exp1" / "uncertainty_seed1")
     weights = tmp_path / "weights" / "exp1" / "uncertainty_seed1" / "best_model_000.pth"

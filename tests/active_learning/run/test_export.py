@@ -97,6 +97,17 @@ def test_settings_that_are_not_those_of_the_training(request_of, tmp_path: Path,
     assert request_of("--config", "maskAL.yaml", "--weights", "other.pth", *words).weights == "other.pth"
 
 
+def test_a_network_file_that_was_edited_since(request_of, tmp_path: Path):
+    results = tmp_path / "results" / "exp1" / "uncertainty"
+    results.mkdir(parents=True)
+    state = RunState(["a", "b"], settings={"network_config": R50}, network={"MODEL.RESNETS.DEPTH": 101})
+    state.save(results / "run_state.json")
+    with pytest.raises(
+        SettingsError, match="MODEL.RESNETS.DEPTH: 101 -> its default: the weights belong to the former"
+    ):
+        request_of("--config", "maskAL.yaml")
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]"], ids=["empty", "cut", "another"])
 def test_a_state_that_cannot_be_read_does_not_end_in_fresh_alone(request_of, tmp_path: Path, content: str):
     results = tmp_path / "results" / "exp1" / "uncertainty"

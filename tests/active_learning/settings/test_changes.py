@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from active_learning.errors import SettingsError
 from active_learning.settings import Settings, changes, load_settings
-from active_learning.settings.changes import apply_settings, fixed_changes, recorded, reload_settings
+from active_learning.settings.changes import apply_settings, fixed_changes, network_changes, recorded, reload_settings
 
 BEFORE = {"classes": ["a", "b"], "strategy": ["uncertainty", "random"], "loops": 2, "cuda_visible_devices": "cpu"}
 
@@ -76,6 +77,8 @@ def test_devices_change_with_the_next_start():
         ({"network_config": "own.yaml"}, "network_config: .* -> own.yaml: the weights so far belong to the former"),
         ({"traindir": "/"}, r"traindir: datasets/train -> /: the run is in the former; set it back"),
         ({"experiment_name": "x"}, "experiment_name: exp1 -> x: this run is going on; set it back, and start"),
+        ({"seed": 5}, "seed: 0 -> 5: what the run has done is of seed 0; set it back, choose another exp"),
+        ({"seed": [0, 1]}, r"seed: 0 -> \[0, 1\]: .* no longer for the experiment uncertainty"),
         ({"strategy": ["random"]}, r"strategy: \[uncertainty, random\] -> random: .* no longer for the experiment unc"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -85,6 +88,25 @@ def test_refused_with_the_remedy(changes, words):
         edit({**changes, "learning_rate": 1.0})
     assert caught.value.exit_code == 2
     assert len(caught.value.mistakes) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "refused"),
+    [
+        (0, 5, True),
+        (0, [0, 1], False),  # folders of their own
+        ([0, 1], [0, 1, 2], False),
+        ([0, 1], [1, 0], False),
+        ([3], 3, False),
+        (3, [3], False),
+        (3, [4], False),
+    ],
+)
+def test_a_run_keeps_its_seed_at_a_start(before, now, refused):
+    former, settings = Settings(**BEFORE, seed=before), Settings(**BEFORE, seed=now)
+    words = "seed: 0 -> 5: what the run has done is of seed 0; .* or start over with --fresh"
+    with pytest.raises(SettingsError, match=words) if refused else nullcontext():
+        apply_settings(recorded(former), settings, former.experiments()[0], running=False)
 
 
 def test_all_refusals_come_in_one_message():
@@ -140,6 +162,40 @@ def test_a_network_file_may_be_named_by_another_path(tmp_path, monkeypatch, befo
     assert bool(fixed_changes(recorded(old), new)) != same
     with nullcontext() if same else pytest.raises(SettingsError, match="the weights so far belong to the former"):
         apply_settings(recorded(old), new, old.experiments()[0], running=running)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "line", "refused"),
+    [
+        ({"MODEL.RESNETS.DEPTH": 101}, {}, "network_config: MODEL.RESNETS.DEPTH: 101 -> its default", True),
+        ({"A": 1}, {"A": 1, "MODEL.X": [1, 2]}, "network_config: MODEL.X: its default -> [1, 2]", True),
+        ({"INPUT.FORMAT": "RGB"}, {"INPUT.FORMAT": "BGR"}, "network_config: INPUT.FORMAT: RGB -> BGR", True),
+        ({"INPUT.RANDOM_FLIP": "none"}, {}, "network_config: INPUT.RANDOM_FLIP: none -> its default", False),
+        ({"SOLVER.MOMENTUM": 0.8}, {"SOLVER.MOMENTUM": 0.7}, "network_config: SOLVER.MOMENTUM: 0.8 -> 0.7", False),
+        ({"MODEL.X": 1}, {"MODEL.X": 1}, "", False),
+        ({}, {"MODEL.X": 1}, "", False),  # an earlier version has recorded nothing
+    ],
+)
+@pytest.mark.parametrize("running", [True, False])
+def test_a_network_file_that_is_edited_in_place_is_noticed(before, now, line, refused, running):
+    settings = Settings(**BEFORE)
+    edits = network_changes(before, now)
+    assert [str(edit) for edit in edits] == [line] * bool(line)
+    assert bool(fixed_changes(recorded(settings), settings, edits)) == refused
+    words = f"{re.escape(line)}: the weights so far belong to the former; set it back, choose another exp"
+    with pytest.raises(SettingsError, match=words) if refused else nullcontext():
+        taken = apply_settings(
+            recorded(settings), settings, settings.experiments()[0], running=running, network_edits=edits
+        )
+        assert list(taken.lines) == [line] * bool(line)
+
+
+def test_of_another_network_file_not_each_value_is_listed():
+    before, now = Settings(**BEFORE), Settings(**{**BEFORE, "network_config": "own.yaml"})
+    edits = network_changes({"MODEL.X": 1}, {"MODEL.X": 2})
+    with pytest.raises(SettingsError) as caught:
+        apply_settings(recorded(before), now, before.experiments()[0], running=False, network_edits=edits)
+    assert len(caught.value.mistakes) == 1
 
 
 @pytest.fixture
