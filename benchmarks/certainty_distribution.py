@@ -135,10 +135,12 @@ def certainties(trained: Trained, images: Sequence[Path], margin: float | None) 
     return np.array([certainty_of(one.passes, iou_threshold=0.5, mode="mean").value for one in found])
 
 
-def rank_correlation(a: Values, b: Values) -> float:
+def correlation_of_seen(a: Values, b: Values) -> float:
     """Spearman's, without images in which nothing was seen."""
+    from active_learning.utils.uncertainty_forward_passes import rank_correlation
+
     seen = ~(np.isnan(a) | np.isnan(b))
-    return float(np.corrcoef(a[seen].argsort().argsort(), b[seen].argsort().argsort())[0, 1])
+    return rank_correlation(a[seen], b[seen])
 
 
 def print_distribution(pool: ProcessPoolExecutor, trained: Trained, images: Sequence[Path], repetitions: int) -> None:
@@ -165,7 +167,7 @@ def print_left_out(pool: ProcessPoolExecutor, trained: Trained, images: Sequence
     for margin, values in zip(margins[1:], others, strict=True):
         same = len(set(values.argsort()[:chosen]) & set(every.argsort()[:chosen]))
         equal = int(np.isclose(values, every, atol=1e-4, equal_nan=True).sum())
-        print(f"| {margin} | {rank_correlation(values, every):.4f} | {same} | {equal} |")
+        print(f"| {margin} | {correlation_of_seen(values, every):.4f} | {same} | {equal} |")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import network_values
 from active_learning.run.output_files import OutputFiles, files_by_loop, output_files, read_train_files
-from active_learning.run.own_folders import start_weights_mistakes
+from active_learning.run.own_folders import STATE, start_weights_mistakes
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import fixed_changes, network_changes
@@ -107,7 +107,8 @@ def earlier_initial_model(settings: Settings, experiment: Experiment, images: Se
     That of the run that initial_train_file names, or of an experiment before this one that starts as it does.
     """
     if settings.duplicate_initial_model_and_data:
-        return duplicated_initial_model(settings)
+        model, first = duplicated_initial_model(settings), Path(settings.initial_train_file or "")
+        return model if sorted(read_train_files(first)) == sorted(images) else None  # switched on after the images
     return _shared_initial_model(settings, experiment, images)
 
 
@@ -115,7 +116,8 @@ def duplicated_initial_model(settings: Settings) -> Path:
     """best_model_000.pth of the run that initial_train_file belongs to.
 
     Raises:
-        MaskALError: the file is not below resultsroot, or that run's model is not below weightsroot.
+        MaskALError: the file is not below resultsroot, that run's model is not below weightsroot, not trained to its
+            end, or of other images than the file lists.
     """
     source, results = Path(settings.initial_train_file or "").resolve(), settings.resultsroot.resolve()
     if not source.is_relative_to(results):
@@ -123,6 +125,14 @@ def duplicated_initial_model(settings: Settings) -> Path:
     model = settings.weightsroot / source.parent.relative_to(results) / "best_model_000.pth"
     if not model.exists():
         raise MaskALError(f"initial_train_file: the initial model of that run is not there: {model}")
+    if (state := source.parent / STATE).is_file():
+        earlier = RunState.load(state)
+        if earlier.loop == 0 and earlier.phase in ("annotate", "train"):
+            raise MaskALError(f"initial_train_file: that run still trains its initial model, {model}: let it end first")
+    first = source.with_name("trainfiles_iteration000.txt")
+    if first.is_file() and sorted(read_train_files(first)) != sorted(read_train_files(source)):
+        reason = f"lists other images than those that {model.name} was trained on"
+        raise MaskALError(f"initial_train_file: {source} {reason}; give {first}")
     return model
 
 

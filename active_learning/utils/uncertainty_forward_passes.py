@@ -95,7 +95,7 @@ def summary(found: Sequence[Settling]) -> list[list[float]]:
         off = off[~np.isnan(off)]
         known = ~np.isnan(images[place])
         far = np.abs(images[place] - images[-1])[known]
-        rank = _rank_correlation(images[place][known], images[-1][known])
+        rank = rank_correlation(images[place][known], images[-1][known])
         spread = [float(off.mean()), float(np.quantile(off, 0.9))] if len(off) else [math.nan, math.nan]
         rows.append([step, len(off), *spread, float(far.mean()) if len(far) else math.nan, rank])
     return rows
@@ -104,11 +104,17 @@ def summary(found: Sequence[Settling]) -> list[list[float]]:
 HEADERS = ("passes", "objects", "mean change to last", "90th percentile", "images: mean change", "rank correlation")
 
 
-def _rank_correlation(a: Values, b: Values) -> float:
-    """Spearman's; NaN for fewer than two or for equal values."""
+def rank_correlation(a: Values, b: Values) -> float:
+    """Spearman's, equal values with the mean of their ranks; NaN for fewer than two or where all are equal."""
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
-    return float(np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1])
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+
+
+def _ranks(values: Values) -> Values:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[place])
 
 
 def objects_csv(found: Sequence[Settling]) -> str:

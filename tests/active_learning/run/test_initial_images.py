@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from active_learning.errors import MaskALError
 from active_learning.run.data import RunData
 from active_learning.run.initial_images import initial_images
 from active_learning.run.output_files import write_train_files
-from active_learning.run.weights import duplicated_initial_model
+from active_learning.run.state import RunState
+from active_learning.run.weights import duplicated_initial_model, earlier_initial_model
 from active_learning.settings import Settings
 
 
@@ -53,6 +55,30 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
     assert duplicated_initial_model(data.settings) == model
+    assert earlier_initial_model(data.settings, data.settings.experiments()[0], ["01.png", "03.png"]) == model
+    others = ["01.png", "02.png"]  # chosen before it was switched on
+    assert earlier_initial_model(data.settings, data.settings.experiments()[0], others) is None
+
+
+@pytest.mark.parametrize(
+    ("phase", "listed", "reason"),
+    [
+        ("train", "trainfiles_iteration000.txt", "that run still trains its initial model"),
+        ("choose", "trainfiles_iteration001.txt", r"lists other images .* give .*trainfiles_iteration000\.txt"),
+        ("choose", "trainfiles_iteration000.txt", ""),
+    ],
+    ids=["not trained to its end", "the list of another loop", "right"],
+)
+def test_a_model_that_is_not_of_these_images_is_refused(settings: Settings, phase: str, listed: str, reason: str):
+    first = earlier_run(settings, ["03.png", "01.png"])
+    write_train_files(first.with_name("trainfiles_iteration001.txt"), ["01.png", "02.png", "03.png"], {})
+    RunState(["a", "b"], phase=phase).save(first.with_name("run_state.json"))
+    model = settings.weightsroot / "exp0" / "random" / "best_model_000.pth"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    data = data_with(settings, duplicate_initial_model_and_data=True, initial_train_file=first.with_name(listed))
+    with pytest.raises(MaskALError, match=reason) if reason else nullcontext():
+        duplicated_initial_model(data.settings)
 
 
 def test_images_of_an_earlier_run_that_are_gone_are_named(settings: Settings):

@@ -131,6 +131,8 @@ MISTAKES = [
     ("strategy: [random, random]", r"strategy: .* 2 experiments in the same folder random_mean_0.25_10_200"),
     ("loops: [1, 2]", r"loops: the lists ask for 2 experiments in the same folder"),
     ("dropout_probability: [0.251, 0.252]", r"dropout_probability: the lists ask for 2 experiments in the same folder"),
+    ("strategy: bald\nmcd_iterations: 1", r"mcd_iterations: 1: bald measures how far forward passes disagree"),
+    ("strategy: [random, bald]\ndropout_probability: [0.25, 0.0]", r"dropout_probability: 0.0: bald measures .* bald"),
     ("loops: 1\nloops: 2", r"line 3: loops: stands twice, first in line 2"),
 ]
 

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from active_learning.sampling.observations import Detection, ForwardPasses, Mask
-from active_learning.utils.uncertainty_forward_passes import objects_csv, plot, settle, steps_up_to, summary
+from active_learning.utils.uncertainty_forward_passes import (
+    objects_csv,
+    plot,
+    rank_correlation,
+    settle,
+    steps_up_to,
+    summary,
+)
 
 
 def detection(x: int) -> Detection:
@@ -63,3 +70,19 @@ def test_a_line_an_object_and_number_of_passes(tmp_path: Path):
     assert rows[0]["image"] == "ä.png" and float(rows[1]["occurrence"]) == pytest.approx(2 / 3, abs=1e-6)
     plot(found, summary(found), 2, tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([1, 2, 3, 4], [10, 20, 30, 40], 1.0),
+        ([1, 2, 3], [3, 2, 1], -1.0),
+        ([1, 1, 2, 2], [1, 2, 1, 2], 0.0),
+        ([1, 2, 2, 3], [1, 2, 3, 4], 0.9486832980505138),  # as scipy.stats.spearmanr has it
+        ([5, 5, 5], [1, 2, 3], math.nan),
+        ([1], [1], math.nan),
+    ],
+)
+def test_rank_correlation_with_equal_values(a: list[float], b: list[float], expected: float):
+    found = rank_correlation(np.array(a, dtype=float), np.array(b, dtype=float))
+    assert found == pytest.approx(expected, nan_ok=True)
