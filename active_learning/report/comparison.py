@@ -159,14 +159,16 @@ def compare(runs: Sequence[RunResult]) -> list[Comparison]:
 
 def _of_shared_seeds(
     runs_of: Mapping[str, Sequence[RunResult]], baseline: Learned, strategy: Learned, rarest: Sequence[str]
-) -> list[Learned]:
+) -> tuple[Learned, Learned]:
     """Both over the seeds that both have, so that a seed's luck is no gain; over all where they share none."""
-    pair = [baseline, strategy]
     shared = set(baseline.mean_ap.seeds) & set(strategy.mean_ap.seeds)
-    if not shared or all(shared.issuperset(one.mean_ap.seeds) for one in pair):
-        return pair
-    runs = ([run for run in runs_of[one.mean_ap.label] if run.seed in shared] for one in pair)
-    return [_learned(same, rarest) for same in runs]
+
+    def of_shared(one: Learned) -> Learned:
+        if not shared or shared.issuperset(one.mean_ap.seeds):
+            return one
+        return _learned([run for run in runs_of[one.mean_ap.label] if run.seed in shared], rarest)
+
+    return of_shared(baseline), of_shared(strategy)
 
 
 def _shared_objects(baseline: Learned, ours: Sequence[Learned]) -> Values | None:
