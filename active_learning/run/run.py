@@ -13,6 +13,7 @@ from tabulate import tabulate
 from active_learning.annotating.request import Predict
 from active_learning.dataset.absence import absence_error
 from active_learning.dataset.tile_files import remove_tiles
+from active_learning.errors import MaskALError
 from active_learning.network.network_config import network_values, training_iterations
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
@@ -123,6 +124,8 @@ class Run:
 
     def save(self, *, phase: Phase) -> None:
         """`phase` comes next."""
+        if phase == "evaluate":
+            self.state.network = self._network_found  # weights of it are there from now on
         if found := self.absence():  # a folder that was made anew in its place would begin another run
             raise absence_error(found)
         self.state.phase = phase
@@ -207,7 +210,12 @@ class Run:
 
     def _applied(self, settings: Settings, experiment: Experiment, *, running: bool) -> AppliedSettings:
         """Raises SettingsError where they, or the network's file, were edited in a way that would break the run."""
-        state, self._network_found = self.state, network_values(settings.network_config)
+        state = self.state
+        try:
+            self._network_found = network_values(settings.network_config)
+        except MaskALError:  # half saved, or gone with its drive: who builds the network says so, if it lasts
+            if not running:
+                raise
         return apply_settings(
             state.settings,
             settings,
@@ -220,7 +228,9 @@ class Run:
     def _use(self, applied: AppliedSettings) -> None:
         self.settings, self.experiment = applied.settings, applied.experiment
         self.state.settings = recorded(self.settings)
-        self.state.experiment, self.state.network = self.experiment.recorded(), self._network_found
+        self.state.experiment = self.experiment.recorded()
+        if self.state.network:
+            self.state.network = self._network_found
         self.data.apply(self.settings)
         self.network = RunNetwork(self.settings, self.experiment, self.files, self.data)
         if applied.lines:

@@ -96,8 +96,8 @@ class RunState:
 
     `chosen`: certainty of the images that this loop added (nan where none was computed); `train_size`: images that the
     last training had; `settings`, `experiment`: those in use, as `recorded` gives them; `expected_objects`: in the
-    images of `chosen`, where the budget counts objects; `network`: what the network's own file
-    held, as `network_values` gives it; `best_ap_settings`, `best_ap_images`: those that `best_ap`
+    images of `chosen`, where the budget counts objects; `network`: what the network's own file holds, as
+    `network_values` gives it, once there are weights of it; `best_ap_settings`, `best_ap_images`: those that `best_ap`
     was measured with, and the digest of the validation images and annotations that it was measured on.
 
     With work_ahead, `ahead` is `chosen` of the next loop, with `expected_ahead` objects, by the network of the loop

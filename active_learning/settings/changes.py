@@ -19,6 +19,10 @@ FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "test
 LISTS = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "loops", "equal_pool_size", "seed")
 IN_NETWORK = "network_config: "  # before what was edited in the network's own file
 OF_WEIGHTS = (f"{IN_NETWORK}MODEL.", f"{IN_NETWORK}INPUT.FORMAT")
+# Ends of keys of the former that say how a network is trained, or what it detects, and not what it is.
+NOT_OF_WEIGHTS = ("_TRAIN", "_TEST", "BATCH_SIZE_PER_IMAGE", "POSITIVE_FRACTION", "LOSS_WEIGHT", "LOSS_TYPE", "_BETA",
+                  "IOU_THRESHOLDS", "IOUS", "IOU_LABELS", "FREEZE_AT", "NMS_THRESH", "APPEND_GT",
+                  "BOUNDARY_THRESH")  # fmt: skip
 NEEDS_A_START = ("cuda_visible_devices",)
 PATHS = (*FOLDERS, *FIXED, "experiment_name", "use_initial_train_dir", "initial_train_dir", "initial_train_file",
          "duplicate_initial_model_and_data", "pretrained_weights", "supervisely_meta_json", "export_format",
@@ -98,6 +102,13 @@ def _compared(key: str, value: Any) -> Any:
     return [unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in value]
 
 
+def _in_own_spelling(before: Mapping[str, Any], now: Settings) -> Settings:
+    """With the names of classes in the form that the run has begun with, as its records have it."""
+    after = recorded(now)
+    same = (key for key in NAMES_OF_CLASSES if _compared(key, before.get(key)) == _compared(key, after[key]))
+    return now.model_copy(update={key: type(getattr(now, key))(before[key]) for key in same})
+
+
 def reload_settings(load: Callable[..., Settings], in_use: Settings) -> Settings:
     """The settings file as it is by now; one that was edited is read until it is the same twice, as a half-saved one
     may be wrong, or right and lack its end.
@@ -153,6 +164,7 @@ def apply_settings(
     Raises:
         SettingsError: an edit would break the run.
     """
+    now = _in_own_spelling(before, now)
     fixed = fixed_changes(before, now, network_edits)
     changes = [*_changes(before, now), *network_edits]
     mistakes = (*map(_of_other_weights, fixed), *_mistakes(changes, now, experiment, running))
@@ -193,8 +205,10 @@ def _of_other_weights(change: Change) -> str:
 
 def _is_of_other_weights(change: Change) -> bool:
     """A network file may be named by another path, or have been moved with its run."""
+    if change.key.startswith(IN_NETWORK):
+        return change.key.startswith(OF_WEIGHTS) and not change.key.endswith(NOT_OF_WEIGHTS)
     if change.key != "network_config":
-        return change.key in FIXED or change.key.startswith(OF_WEIGHTS)
+        return change.key in FIXED
     before, now = network_file(change.before), network_file(change.now)
     return before != now and (before.exists() or before.name != now.name)
 

@@ -137,10 +137,10 @@ def _experiment_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, 
             lists,
             f"pool_size: {reason}, the disk takes {LONGEST_EXPERIMENT}; give fewer sizes, or each strategy once",
         )
-    for name, experiment in ((one.name, one) for one in experiments if one.strategy == "bald"):
+    for experiment in (one for one in experiments if one.strategy == "bald"):
         if experiment.mcd_iterations < 2 or experiment.dropout_probability == 0:
             key = "mcd_iterations" if experiment.mcd_iterations < 2 else "dropout_probability"
-            reason = f"bald measures how far forward passes disagree, and those of {name} cannot"
+            reason = "bald measures how far forward passes disagree, and these cannot"
             yield (
                 (key, "strategy"),
                 f"{key}: {getattr(experiment, key)}: {reason}; raise it, or choose another strategy",

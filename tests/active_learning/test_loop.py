@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -652,7 +653,12 @@ def test_a_network_file_that_is_edited_in_its_place_is_refused(
     own.write_text("_BASE_: base.yaml\nINPUT: {RANDOM_FLIP: none}\n", encoding="utf-8")
     settings, whole = changed(settings, {"network_config": str(own), "pretrained_weights": ""}), base.read_bytes()
 
+    trainings: list[object] = []
+
     def edit_and_train(*arguments: object, **options: object) -> float:
+        trainings.append(arguments)
+        if not running and len(trainings) == 1:
+            return train(*arguments, **options)
         base.write_bytes(whole.replace(b"152", b"101") + b"TEST: {EVAL_PERIOD: 7}\n")
         if not running:
             raise StopError
@@ -673,6 +679,76 @@ def test_a_network_file_that_is_edited_in_its_place_is_refused(
     run_all(settings, tmp_path / "maskAL.yaml")
     (state,) = (RunState.load(path) for path in settings.resultsroot.rglob("run_state.json"))
     assert state.phase == "finished" and state.network["MODEL.RESNETS.DEPTH"] == 152
+
+
+@pytest.mark.parametrize("begun_by", ["this version", "an earlier one"])
+def test_a_network_file_may_be_edited_until_there_are_weights_of_it(
+    settings: Settings, network: FakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun_by: str
+):
+    """Nor is it held against a run of which no network was recorded: which one it was trained with, nobody knows."""
+    own, train = tmp_path / "own.yaml", network.train
+    text = f"_BASE_: {network_file(settings.network_config).as_posix()}\nMODEL: {{RESNETS: {{DEPTH: 152}}}}\n"
+    own.write_text(text, encoding="utf-8")
+    settings = changed(settings, {"network_config": str(own), "pretrained_weights": ""})
+    trainings: list[object] = []
+
+    def stop(*arguments: object, **options: object) -> float:
+        trainings.append(arguments)
+        if begun_by == "this version" or len(trainings) > 1:
+            raise StopError
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(training, "train", stop)
+    with pytest.raises(StopError):
+        run_all(settings, tmp_path / "maskAL.yaml")
+    (path,) = settings.resultsroot.rglob("run_state.json")
+    if begun_by == "an earlier one":
+        state = RunState.load(path)
+        state.network = {}
+        state.save(path)
+    assert not RunState.load(path).network
+    own.write_text(text.replace("152", "101"), encoding="utf-8")
+    with pytest.raises(StopError):
+        run_all(settings, tmp_path / "maskAL.yaml")
+    assert not RunState.load(path).network
+    own.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(training, "train", train)
+    run_all(settings, tmp_path / "maskAL.yaml")
+    assert RunState.load(path).network["MODEL.RESNETS.DEPTH"] == 152
+
+
+def test_a_network_file_that_is_half_saved_ends_no_run(settings: Settings, network: FakeNetwork, tmp_path: Path):
+    own, loads = tmp_path / "own.yaml", []
+    text = f"_BASE_: {network_file(settings.network_config).as_posix()}\n"
+    own.write_text(text, encoding="utf-8")
+    settings = changed(settings, {"network_config": str(own), "pretrained_weights": ""})
+
+    def load(**_: object) -> Settings:
+        loads.append(own.write_text("MODEL: {", encoding="utf-8"))
+        return settings
+
+    loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=load)
+    before = loop.run._network_found
+    loop.run.reload_settings()
+    assert loads and loop.run._network_found == before
+
+
+@pytest.mark.parametrize("forms", [("NFD", "NFC"), ("NFC", "NFD")], ids=" to ".join)
+def test_a_run_goes_on_with_class_names_in_another_form_of_their_accents(
+    settings: Settings, network: FakeNetwork, monkeypatch: pytest.MonkeyPatch, forms: tuple[str, str]
+):
+    first, second = (
+        changed(settings, {"classes": ["a", unicodedata.normalize(form, "carré")], "loops": loops})
+        for form, loops in zip(forms, (1, 2), strict=True)
+    )
+    scored = (Scores(ap, dict.fromkeys(first.classes, ap)) for ap in (30.0, 40.0, 50.0))
+    monkeypatch.setattr(evaluation, "evaluate_weights", lambda *_, **__: [next(scored)] * 2)
+    go(first)
+    loop = go(second)
+    assert len(loop.run.state.history) == 3
+    assert list(loop.run.settings.classes) == list(first.classes) == loop.run.state.classes
+    assert "loop 2 of 2, phase finished" in describe_status(second)
+    assert len(go(first).run.state.history) == 3
 
 
 def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: Settings, network: FakeNetwork):

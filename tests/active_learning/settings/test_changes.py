@@ -172,6 +172,13 @@ def test_a_network_file_may_be_named_by_another_path(tmp_path, monkeypatch, befo
         ({"INPUT.FORMAT": "RGB"}, {"INPUT.FORMAT": "BGR"}, "network_config: INPUT.FORMAT: RGB -> BGR", True),
         ({"INPUT.RANDOM_FLIP": "none"}, {}, "network_config: INPUT.RANDOM_FLIP: none -> its default", False),
         ({"SOLVER.MOMENTUM": 0.8}, {"SOLVER.MOMENTUM": 0.7}, "network_config: SOLVER.MOMENTUM: 0.8 -> 0.7", False),
+        (
+            {"MODEL.RPN.POST_NMS_TOPK_TEST": 5},
+            {},
+            "network_config: MODEL.RPN.POST_NMS_TOPK_TEST: 5 -> its default",
+            False,
+        ),
+        ({"MODEL.BACKBONE.FREEZE_AT": 4}, {}, "network_config: MODEL.BACKBONE.FREEZE_AT: 4 -> its default", False),
         ({"MODEL.X": 1}, {"MODEL.X": 1}, "", False),
         ({}, {"MODEL.X": 1}, "", False),  # an earlier version has recorded nothing
     ],
