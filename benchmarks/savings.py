@@ -57,7 +57,7 @@ def _length(iterations: int) -> dict[str, int]:
 
 
 DRAWN: dict[str, Any] = {"image_min_size": 120, "image_max_size": 160, **_length(1250)}
-PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, "train_batch_size": 2, **_length(1200)}
+PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, "train_batch_size": 2, **_length(2400)}
 START: dict[str, Any] = {
     "warmup_iterations": 100,
     "train_iterations_base": 2400,
