@@ -111,11 +111,12 @@ def headline(runs: Sequence[RunResult], rows: Sequence[comparison.Comparison]) -
     """What came out, in a sentence."""
     if any(row.sentence for row in rows):
         return comparison.in_a_sentence(rows)
-    scored = [same for same in by_label(runs).values() if len(map_curve(same).sizes)]
+    curves = [(map_curve(same), object_curve(same)) for same in by_label(runs).values()]
+    scored = [pair for pair in curves if len(pair[0].sizes)]
     if not scored:
         return "No network has been scored on the test images yet."
-    best = max(scored, key=lambda same: (np.nan_to_num(map_curve(same).mean[-1]), same[0].label))
-    curve, objects = map_curve(best), object_curve(best).mean[-1]
+    curve, counts = max(scored, key=lambda pair: (np.nan_to_num(pair[0].mean[-1]), pair[0].label))
+    objects = counts.mean[-1]
     counted_objects = "" if np.isnan(objects) else f", {objects:.0f} objects"
     whose = f"{curve.label}, mean of {len(curve.seeds)} seeds" if len(curve.seeds) > 1 else curve.label
     result = f"mAP {curve.mean[-1]:.1f} % with {curve.sizes[-1]:.0f} annotated images{counted_objects} ({whose})"

@@ -319,8 +319,9 @@ def _files_of_persons(project: Project) -> Iterator[Finding]:
     """What a run does with them, beside using them."""
     for path in files_of_others(project.settings.dataroot, DATA_FILES):
         yield Finding(f"{path}: was not written by MaskAL; a run keeps it as {path.name}.orig", Kind.NOTE)
+    finished = _has_finished(project)
     for split in (split for split in SPLITS if split in project.snapshots):
-        for line in late_annotations(project.data, split, finished=_has_finished(project)):
+        for line in late_annotations(project.data, split, finished=finished):
             yield Finding(line, Kind.NOTE)
 
 

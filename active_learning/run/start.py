@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from active_learning.dataset.initial_images import images_to_copy, sample_initial_images
-from active_learning.network.network_config import network_values
 from active_learning.run.initial_images import initial_images, initial_size
 from active_learning.run.project import INITIAL, Project
+from active_learning.run.weights import network_edits
 from active_learning.settings import Experiment
-from active_learning.settings.changes import apply_settings, network_changes
+from active_learning.settings.changes import apply_settings
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,8 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     settings, data = project.settings, project.data
     if state := project.state(experiment):
         state.check_going_on(project.files(experiment).state)
-        edits = network_changes(state.network, network_values(settings.network_config))
         before = {"classes": state.classes, **state.settings}
-        apply_settings(before, settings, experiment, running=False, network_edits=edits)
+        apply_settings(before, settings, experiment, running=False, network_edits=network_edits(state, settings))
         if state.train_images:
             present = data.present("train", state.train_images)
             images, ahead = len(data.images("train")), len(state.ahead)

@@ -8,10 +8,10 @@ from pathlib import Path
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import network_values
 from active_learning.run.output_files import OutputFiles, files_by_loop, output_files, read_train_files
-from active_learning.run.own_folders import STATE, start_weights_mistakes
+from active_learning.run.own_folders import start_weights_mistakes
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
-from active_learning.settings.changes import fixed_changes, network_changes
+from active_learning.settings.changes import Change, fixed_changes, network_changes
 
 
 def weights_of(files: OutputFiles, loop: int) -> Path:
@@ -44,8 +44,9 @@ def weights_of_run(settings: Settings, experiment: Experiment) -> Path:
         except MaskALError as error:
             remedy = f"give the weights, which are then used with the settings as they are: --weights {weights}"
             raise MaskALError(f"{error}; or {remedy}") from error
-        edits = network_changes(state.network, network_values(settings.network_config))
-        if changes := fixed_changes({"classes": state.classes, **state.settings}, settings, edits):
+        if changes := fixed_changes(
+            {"classes": state.classes, **state.settings}, settings, network_edits(state, settings)
+        ):
             remedy = "the weights belong to the former; set it back"
             raise SettingsError(
                 f"{weights}: was trained with other settings (--weights FILE is used with the settings as they are)",
@@ -101,6 +102,15 @@ def next_weights(settings: Settings, experiment: Experiment, files: OutputFiles,
     return {str(weights_of(files, loop)), following} - {""}
 
 
+def network_edits(state: RunState, settings: Settings) -> list[Change]:
+    """What was edited in the network's own file since a run has weights of it.
+
+    Raises:
+        MaskALError: as `network_values`.
+    """
+    return network_changes(state.network, network_values(settings.network_config))
+
+
 def earlier_initial_model(settings: Settings, experiment: Experiment, images: Sequence[str]) -> Path | None:
     """An initial model that stands in for the first training on these images; None where there is none.
 
@@ -122,14 +132,14 @@ def duplicated_initial_model(settings: Settings) -> Path:
     source, results = Path(settings.initial_train_file or "").resolve(), settings.resultsroot.resolve()
     if not source.is_relative_to(results):
         raise MaskALError(f"initial_train_file: {source} is not below resultsroot ({results})")
-    model = settings.weightsroot / source.parent.relative_to(results) / "best_model_000.pth"
+    files = OutputFiles(source.parent, settings.weightsroot / source.parent.relative_to(results), "")
+    model, first = files.best_model(0), files.train_files(0)
     if not model.exists():
         raise MaskALError(f"initial_train_file: the initial model of that run is not there: {model}")
-    if (state := source.parent / STATE).is_file():
-        earlier = RunState.load(state)
+    if files.state.is_file():
+        earlier = RunState.load(files.state)
         if earlier.loop == 0 and earlier.phase in ("annotate", "train"):
             raise MaskALError(f"initial_train_file: that run still trains its initial model, {model}: let it end first")
-    first = source.with_name("trainfiles_iteration000.txt")
     if first.is_file() and sorted(read_train_files(first)) != sorted(read_train_files(source)):
         reason = f"lists other images than those that {model.name} was trained on"
         raise MaskALError(f"initial_train_file: {source} {reason}; give {first}")

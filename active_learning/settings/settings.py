@@ -141,10 +141,8 @@ def _experiment_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, 
         if experiment.mcd_iterations < 2 or experiment.dropout_probability == 0:
             key = "mcd_iterations" if experiment.mcd_iterations < 2 else "dropout_probability"
             reason = "bald measures how far forward passes disagree, and these cannot"
-            yield (
-                (key, "strategy"),
-                f"{key}: {getattr(experiment, key)}: {reason}; raise it, or choose another strategy",
-            )
+            remedy = "raise it, or choose another strategy"
+            yield (key, "strategy"), f"{key}: {getattr(experiment, key)}: {reason}; {remedy}"
     if (loops := max(len(experiment.pool_sizes) for experiment in experiments)) > MOST_LOOPS:
         yield lists, f"loops: the schedule has {loops} loops, must have at most {MOST_LOOPS}"
     if (number := len(experiments) * (1 if isinstance(keys.seed, int) else len(keys.seed))) > MOST_EXPERIMENTS:
