@@ -11,6 +11,7 @@ images (savings_probe_<data>.csv).
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,12 +23,15 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from active_learning.dataset.image_folder import find_images  # noqa: E402
+from active_learning.errors import MaskALError  # noqa: E402
 from active_learning.system.files import copy_atomically  # noqa: E402
 from benchmarks.gains import RANDOM  # noqa: E402
 from benchmarks.savings_data import (  # noqa: E402
     IMAGES,
     SHARES_OF,
     START_IMAGES,
+    Data,
     complete_weights,
     drawn,
     photographs,
@@ -57,6 +61,7 @@ def _length(iterations: int) -> dict[str, int]:
 
 
 DRAWN: dict[str, Any] = {"image_min_size": 120, "image_max_size": 160, **_length(1250)}
+BUDGETS = (0.054, 0.085, 0.116, 0.155, 0.2, 0.25)  # of the pool of photographs; 7 to 32 of tofu_tempe's 129
 PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, "train_batch_size": 2, **_length(2400)}
 START: dict[str, Any] = {
     "warmup_iterations": 100,
@@ -71,20 +76,36 @@ def prepare(data: str, out: Path, weights: Path | None, device: str) -> Study:
     is_drawn = data in SHARES_OF
     found = drawn(data, out, IMAGES) if is_drawn else photographs(Path(data), out)
     network = "savings_network_resnet18.yaml" if weights else "savings_network.yaml"
-    initial, pool_sizes = (30, (15, 25, 40, 60, 80)) if is_drawn else (7, (4, 4, 5, 6, 6))
+    initial, *pool_sizes = (30, 15, 25, 40, 60, 80) if is_drawn else image_counts(found)
     settings = {
         **(DRAWN if is_drawn else PHOTOGRAPHS),
         "network_config": str(NETWORKS / network),
         "cuda_visible_devices": device,
         "pretrained_weights": "",
     }
-    study = Study(found, out, initial, pool_sizes, settings)
+    study = Study(found, out, initial, tuple(pool_sizes), settings)
     if weights or is_drawn:
         start = (out if weights else out.parent / "start") / "start.pth"  # all drawn images share theirs
         if not start.exists():
             _write_start(study, weights, start)
         study = replace(study, settings={**settings, "pretrained_weights": str(start)})
     return study
+
+
+def image_counts(data: Data) -> list[int]:
+    """Images to begin with, and those that each loop adds: together the BUDGETS of the pool, at least one a loop.
+
+    Raises:
+        MaskALError: the pool is too small for that.
+    """
+    pool, budgets = len(find_images(data.folder / "train")), [0]
+    for share in BUDGETS:
+        budgets.append(max(round(share * pool), budgets[-1] + 1))
+    if budgets[-1] > pool:
+        raise MaskALError(
+            f"{data.folder / 'train'}: {pool} images; the study needs {budgets[-1]} or more to choose from"
+        )
+    return [after - before for before, after in itertools.pairwise(budgets)]
 
 
 def _write_start(study: Study, weights: Path | None, target: Path) -> None:

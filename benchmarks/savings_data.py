@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -24,7 +25,8 @@ SHARES_OF = {"demo_imbalanced": (60, 20, 12, 6, 2), "demo_mild": tuple(SHARES.va
 IMAGES = {"train": 1000, "val": 300, "test": 400}  # drawn
 START_IMAGES = {"train": 600, "val": 60, "test": 2}  # drawn with another seed, for the network to start from
 SIZE = "160x120"
-VALIDATION_IMAGES = 50  # at least, of photographs
+VALIDATION_IMAGES = 50  # of photographs, where that leaves TRAINING_SHARE of the training images
+TRAINING_SHARE = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,19 @@ def draw(out: Path, images: Mapping[str, int], seed: int, shares: Sequence[float
 def photographs(source: Path, out: Path) -> Data:
     """Annotated images of a folder, copied as its splits.json has it: `classes`, and stems of `train`, `val`, `test`.
 
-    Where `val` has fewer than VALIDATION_IMAGES, the last of `train` are added to it.
+    Where `val` has fewer than VALIDATION_IMAGES, the last of `train` are added to it, but TRAINING_SHARE is left.
 
     Raises:
-        MaskALError: the folder has no splits.json, or an image of it is missing.
+        MaskALError: splits.json is missing or names none of these, or an image or annotation is missing.
     """
     path = source / "splits.json"
-    if not path.is_file():
-        raise MaskALError(f"{path}: is missing; it names `classes` and the stems of `train`, `val` and `test`")
-    splits = json.loads(path.read_text(encoding="utf-8"))
+    splits = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if missing := [key for key in ("classes", "train", "val", "test") if key not in splits]:
+        raise MaskALError(
+            f"{path}: has no {', '.join(missing)}; it names classes, and the stems of train, val and test"
+        )
     moved = max(0, VALIDATION_IMAGES - len(splits["val"]))
-    kept = len(splits["train"]) - moved
+    kept = max(len(splits["train"]) - moved, math.ceil(TRAINING_SHARE * len(splits["train"])))
     stems = {"train": splits["train"][:kept], "val": [*splits["val"], *splits["train"][kept:]], "test": splits["test"]}
     there = {image.stem: image for image in source.rglob("*") if image.suffix.lower() in (".jpg", ".jpeg", ".png")}
     for split, wanted in stems.items():
@@ -85,6 +89,8 @@ def photographs(source: Path, out: Path) -> Data:
 def _copy_with_annotation(image: Path | None, stem: str, target: Path) -> None:
     if image is None:
         raise MaskALError(f"{stem}: splits.json names it, but there is no image of that name")
+    if not image.with_suffix(".json").exists():
+        raise MaskALError(f"{image}: splits.json names it, but it has no annotation {stem}.json beside it")
     target.mkdir(parents=True, exist_ok=True)
     for path in (image, image.with_suffix(".json")):
         if not (target / path.name).exists():

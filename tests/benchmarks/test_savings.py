@@ -236,6 +236,59 @@ def test_photographs_are_split_as_their_file_has_it(tmp_path: Path, monkeypatch:
     assert (data.name, data.classes) == ("photos", CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "kept", "moved"),
+    [(146, 33, 129, 17), (146, 50, 146, 0), (40, 0, 27, 13), (9, 0, 6, 3), (1, 0, 1, 0)],
+)
+def test_few_photographs_keep_most_to_train_on(tmp_path: Path, train: int, val: int, kept: int, moved: int) -> None:
+    stems = [f"{number:03}" for number in range(train + val + 1)]
+    for stem in stems:
+        (tmp_path / f"{stem}.jpg").touch()
+        (tmp_path / f"{stem}.json").touch()
+    splits = {"classes": ["a"], "train": stems[:train], "val": stems[train:-1], "test": stems[-1:]}
+    (tmp_path / "splits.json").write_text(json.dumps(splits))
+    data = photographs(tmp_path, tmp_path / "out")
+    counts = [
+        len(list((data.folder / split).glob("*.jpg"))) for split in ("train", "val") if (data.folder / split).exists()
+    ]
+    assert counts == [kept, val + moved][: len(counts)]
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (None, "has no classes, train, val, test"),
+        ({"classes": ["a"], "train": ["1"]}, "has no val, test"),
+        ({"classes": ["a"], "train": ["1"], "val": [], "test": ["2"]}, "no annotation 1.json"),
+        ({"classes": ["a"], "train": ["3"], "val": [], "test": ["2"]}, "3: splits.json names it"),
+    ],
+)
+def test_what_photographs_lack_is_said(tmp_path: Path, splits: dict[str, list[str]] | None, message: str) -> None:
+    (tmp_path / "1.jpg").touch()
+    if splits:
+        (tmp_path / "splits.json").write_text(json.dumps(splits))
+    with pytest.raises(MaskALError, match=message):
+        photographs(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("pool", "counts"),
+    [(129, [7, 4, 4, 5, 6, 6]), (900, [49, 27, 28, 36, 40, 45]), (10, [1, 1, 1, 1, 1, 1]), (6, [1, 1, 1, 1, 1, 1])],
+)
+def test_budgets_are_shares_of_the_photographs(tmp_path: Path, pool: int, counts: list[int]) -> None:
+    (tmp_path / "train").mkdir()
+    for number in range(pool):
+        (tmp_path / "train" / f"{number}.jpg").touch()
+    assert savings.image_counts(Data("photos", tmp_path, CLASSES)) == counts
+
+
+def test_too_few_photographs_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "0.jpg").touch()
+    with pytest.raises(MaskALError, match="1 images; the study needs 6"):
+        savings.image_counts(Data("photos", tmp_path, CLASSES))
+
+
 def test_the_network_to_start_from_knows_one_class(tmp_path: Path) -> None:
     data = start_images(tmp_path, {"train": 3, "val": 1, "test": 1})
     assert set(annotated_objects(data, "train")) == {"head"}
