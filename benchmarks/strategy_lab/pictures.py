@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,14 @@ def folder_of_images(folder: Path, seed: int) -> Source:
     the images, chosen by the seed, is the test.
 
     Raises:
-        MaskALError: there is no annotated image.
+        MaskALError: there is no annotated image, or splits.json lacks something.
     """
     paths = pair_annotations(folder, find_images(folder))
     if not paths:
         raise MaskALError(f"{folder}: no image with an annotation beside it")
     names, splits = sorted(paths), folder / SPLITS_FILE
     if splits.is_file():
-        classes, pool, test = _split_by_file(names, json.loads(splits.read_text(encoding="utf-8")))
+        classes, pool, test = _split_by_file(names, splits)
     else:
         classes, pool, test = _split_by_chance(folder, names, seed)
     return Source(classes, pool, test, folder, changed=max(path.stat().st_mtime for path in paths.values()))
@@ -113,10 +113,13 @@ Split = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 """Classes, images of the pool and of the test."""
 
 
-def _split_by_file(names: Sequence[str], splits: Mapping[str, Sequence[str]]) -> Split:
-    by_stem = {Path(name).stem: name for name in names}
-    pool = [by_stem[stem] for split in ("train", "val") for stem in splits.get(split, ())]
-    return tuple(splits["classes"]), tuple(sorted(pool)), tuple(sorted(by_stem[stem] for stem in splits["test"]))
+def _split_by_file(names: Sequence[str], path: Path) -> Split:
+    by_stem, splits = {Path(name).stem: name for name in names}, json.loads(path.read_text(encoding="utf-8"))
+    try:
+        pool = [by_stem[stem] for split in ("train", "val") for stem in splits.get(split, ())]
+        return tuple(splits["classes"]), tuple(sorted(pool)), tuple(sorted(by_stem[stem] for stem in splits["test"]))
+    except KeyError as error:
+        raise MaskALError(f"{path}: {error} is missing: `classes`, `test`, or an image with an annotation") from None
 
 
 def _split_by_chance(folder: Path, names: Sequence[str], seed: int) -> Split:
