@@ -21,7 +21,7 @@ from active_learning.dataset.image_names import normalised
 READ_BYTES = 65536  # from the start and from the end of a file
 MOST_FILES = 50  # are opened, the largest
 _LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
-_COCO_KEY = re.compile(rb'"(image_id|category_id|categories)"\s*:')
+_COCO_KEY = re.compile(rb'"(image_id|category_id)"\s*:|"categories"\s*:\s*\[')  # those of Datumaro are no list
 
 
 @dataclass(frozen=True)

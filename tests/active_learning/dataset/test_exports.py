@@ -56,6 +56,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "COCO in UTF-16": (lambda folder: (folder / "a.b.json").write_text(json.dumps(COCO), "utf-16"), COCO_FILE),
     "COCO that begins with all its images": (write("instances.json", LARGE), COCO_FILE),
     "COCO without objects": (write("instances.json", {"images": [], "categories": [{"id": 1}]}), COCO_FILE),
+    "Datumaro": (write("default.json", {"categories": {"label": {}}, "items": [{"annotations": []}]}), ""),
     "CVAT for images": (write("annotations.xml", CVAT.format('<image id="0" name="a.png"></image>')), CVAT_FILE),
     "CVAT for video": (write("annotations.xml", CVAT.format('<track id="0"></track>')), ""),
     "zip of an export": (packed("export.zip", "images/a.png", "annotations.xml"), ARCHIVE),
