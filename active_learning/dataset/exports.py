@@ -59,7 +59,7 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
             if key in keys:
                 beside.update(keys[key])
             elif key is None:
-                if is_archive(name) and _holds_annotations(place / name):
+                if is_archive(name) and holds_annotations(place / name):
                     found.append(Export(place / name, "an archive with annotations", apart=True))
                 elif _may_be_of_yolo(name, parent, keys):
                     labels.append(place / name)
@@ -110,7 +110,7 @@ def _kind(path: Path) -> str:
     return "a COCO json file" if _LIST.search(text) and _COCO_KEY.search(text) else ""
 
 
-def _holds_annotations(path: Path) -> bool:
+def holds_annotations(path: Path) -> bool:
     """An archive of nothing but images is none of ours to name."""
     if not path.is_file():
         return False
