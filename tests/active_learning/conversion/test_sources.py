@@ -566,3 +566,4 @@ def test_an_item_of_several_slots_is_several_images(root, add_image, annotate, p
     found = Found(root)
     assert found.messages == []
     assert sorted(found.objects().values()) == [[("healthy", 88)], [("ä b", 88)]]
+    assert [source.read(source.image).warnings for source in found.sources] == [(), ()]
