@@ -70,7 +70,13 @@ def image_name(document: Any) -> str:
 
 
 def read(
-    document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None, is_one_of_many: bool = False
+    document: Any,
+    *,
+    path: Path,
+    image: str,
+    size: Size | None,
+    within: Path | None = None,
+    is_one_of_many: bool = False,
 ) -> Annotation:
     """The objects of a Darwin file; see `Codec.read`. `is_one_of_many`: those of other slots are read, too."""
     entries = list_of(document, "annotations", path, "export the item again")
