@@ -10,11 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
-from active_learning.dataset.image_folder import IMAGE_SUFFIXES
+from active_learning.dataset.image_folder import IMAGE_SUFFIXES, is_image
 from active_learning.dataset.image_names import normalised
 
-_NOT_READ = frozenset([".arw", ".avif", ".cr2", ".dng", ".gif", ".heic", ".heif", ".jfif", ".nef"])
-_SUFFIXES = IMAGE_SUFFIXES | _NOT_READ  # or converted
+_SUFFIXES = IMAGE_SUFFIXES | {
+    ".arw",
+    ".avif",
+    ".cr2",
+    ".dng",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".jfif",
+    ".nef",
+}  # or converted
 TOOL_FOLDERS = frozenset(["images", "Images", "img", "default"])  # tools put them before the names of images
 
 _UPLOAD = re.compile(r"^(?=\d*[a-f])[0-9a-f]{8}-")  # no date
@@ -35,14 +44,14 @@ class ImageIndex:
     """Finds images by the end of their path, with or without suffix."""
 
     def __init__(self, root: Path, images: Iterable[str], files: Iterable[str] = ()) -> None:
-        """`images` are names relative to the folder `root`, and so are `files`, in which images of other kinds are."""
+        """`images` are names relative to the folder `root`, and so are `files`: of all kinds."""
         self._root = normalised(root.absolute().as_posix())
         self._by_tail: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._folders: set[str] = set()
-        unread = [file for file in files if posixpath.splitext(file)[1].lower() in _NOT_READ]
-        names = {file: normalised(posixpath.basename(file)) for file in unread}
-        self._unread = {key: file for file, name in names.items() for key in (_stem(name), name)}
+        names = {file: normalised(posixpath.basename(file)) for file in files}
+        unread = {file: name for file, name in names.items() if not is_image(name)}
+        self._unread = {key: file for file, name in unread.items() for key in (_stem(name), name)}
         for image in images:
             parts = normalised(image).split("/")
             self._folders.update(parts[:-1])

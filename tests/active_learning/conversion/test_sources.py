@@ -189,7 +189,7 @@ def test_what_is_no_annotation_is_named_and_left(root, add_image):
     found = Found(root)
     assert (found.images, found.bare) == ([], 1)
     assert [text.partition(":")[0] for text in found.messages] == ["warning"] * 3
-    assert "is a 'CVAT for video' xml file; it is left as it is" in found.messages[2]
+    assert "is a 'CVAT for video' xml file (export 'CVAT for images' instead); it is left as it is" in found.messages[2]
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_an_image_of_another_name_is_taken_with_a_warning(root, add_image, descr
 
 
 @pytest.mark.parametrize("file", ["a.json", "json/a.json", "c.json", "annotations.xml"])
-@pytest.mark.parametrize("name", ["a.gif", "images/a.HEIC"])
+@pytest.mark.parametrize("name", ["a.gif", "images/a.HEIC", "a"])
 def test_an_image_of_a_kind_that_is_not_read_is_not_said_to_be_gone(root, annotate, describe, file, name):
     (root / name).parent.mkdir(exist_ok=True)
     (root / name).write_bytes(b"GIF89a")
