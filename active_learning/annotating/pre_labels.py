@@ -36,8 +36,8 @@ class ExportFormat:
         """Writes the file, over what stands there."""
         if self.tool.polygons_only:
             annotation = _without_holes(annotation, self.max_polygon_error)
-        if self.meta is not None and not self.meta.has_scores:
-            annotation = annotation.without_scores()
+        if self.meta is not None:
+            annotation = self.meta.fitted(annotation)
         self.tool.codec.write(annotation, path, max_polygon_error=self.max_polygon_error)
 
 

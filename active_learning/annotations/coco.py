@@ -59,7 +59,11 @@ class CocoFile:
         self._labels = _labels_by_id(categories, path)
         names = self._names_by_id(images)
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+        first: dict[Any, Any] = {}
         for index, entry in enumerate(objects):
+            own = _key(_field(entry, "id"))
+            if own is not None and first.setdefault(own, entry) is not entry and first[own] == entry:
+                continue  # a merged file repeats the image and its objects
             number = _key(_field(entry, "image_id"))
             if number not in names:
                 found = brief(_field(entry, "image_id") if isinstance(entry, dict) else entry)
@@ -69,8 +73,8 @@ class CocoFile:
 
     def _names_by_id(self, images: list[Any]) -> dict[Any, str]:
         """From ids to the names of the images; "" for those of `faults`, such as several with one id or name."""
-        ids = Counter(_key(_field(entry, "id")) for entry in images)
-        files = Counter(_file_name(entry) for entry in images)
+        described = {(_key(_field(entry, "id")), _file_name(entry)) for entry in images}  # merged files repeat some
+        ids, files = Counter(number for number, _ in described), Counter(name for _, name in described)
         names: dict[Any, str] = {}
         for index, entry in enumerate(images):
             try:

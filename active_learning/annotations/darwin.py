@@ -69,8 +69,16 @@ def image_name(document: Any) -> str:
     return f"{item.folder}/{item.names[0]}".lstrip("/") if item.names else ""
 
 
-def read(document: Any, *, path: Path, image: str, size: Size | None, within: Path | None = None) -> Annotation:
-    """The objects of a Darwin file; see `Codec.read`."""
+def read(
+    document: Any,
+    *,
+    path: Path,
+    image: str,
+    size: Size | None,
+    within: Path | None = None,
+    is_one_of_many: bool = False,
+) -> Annotation:
+    """The objects of a Darwin file; see `Codec.read`. `is_one_of_many`: those of other slots are read, too."""
     entries = list_of(document, "annotations", path, "export the item again")
     item = item_of(document, image)
     if item.is_video or (entries and all(map(_is_of_video, entries))):
@@ -83,6 +91,8 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     sizes = (item.declared, (canvas.height, canvas.width))
     file = _File(item, canvas, *read_layers(filter(item.holds, entries), sizes, canvas))
     objects = [(index, entry) for index, entry in enumerate(entries) if not _is_layer(entry)]
+    if is_one_of_many:
+        objects = [one for one in objects if not item.is_of_another_image(one[1])]
     instances = canvas.objects(objects, partial(_read_object, file=file), _place, label=_label)
     extra = {key: value for key, value in document.items() if key not in TOP_FIELDS}
     return canvas.annotation(image, instances, extra)
@@ -231,7 +241,7 @@ class SlotImages:
 
     def read(self, name: str, *, size: Size | None) -> Annotation:
         """As `read`."""
-        return read(self._document, path=self._path, image=name, size=size)
+        return read(self._document, path=self._path, image=name, size=size, is_one_of_many=True)
 
 
 def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0) -> None:

@@ -184,7 +184,9 @@ def kind_of_document(document: Any) -> str:
     if isinstance(document, Element):
         return kind_of_xml(document)
     if isinstance(document, list):
-        return "a json list, such as COCO results or a list of images"
+        is_of_label_studio = bool(document) and isinstance(document[0], dict) and "annotations" in document[0]
+        of_whom = "Label Studio (export COCO instead)" if is_of_label_studio else "COCO results or a list of images"
+        return f"a json list, such as of {of_whom}"
     if not isinstance(document, dict):
         return "no annotation"
     kinds = (kind for is_kind, kind in _JSON_KINDS if is_kind(document))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import colorsys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from active_learning.annotations.annotation import Annotation
 from active_learning.annotations.documents import brief, load_document, write_json
+from active_learning.annotations.labels import split_by_label
 from active_learning.errors import AnnotationError
 from active_learning.system.wording import did_you_mean
 
@@ -28,6 +31,11 @@ class Meta:
     @property
     def has_scores(self) -> bool:
         return self.tags.get(SCORE_TAG) == "any_number"
+
+    def fitted(self, annotation: Annotation) -> Annotation:
+        """The annotation with labels as the project spells them, and without scores where it has no place for them."""
+        spelled, _ = split_by_label(annotation, list(self.shapes))
+        return spelled if self.has_scores else spelled.without_scores()
 
 
 def read_meta(path: Path) -> Meta:
@@ -54,8 +62,9 @@ def _pair(entry: Any, keys: tuple[str, str], place: str) -> tuple[str, str]:
 def check_meta(meta: Meta, classes: Sequence[str]) -> None:
     """Raises AnnotationError, one line a class that the project lacks or that cannot hold a mask."""
     faults = []
+    shapes = {unicodedata.normalize("NFC", title): shape for title, shape in meta.shapes.items()}
     for name in classes:
-        shape = meta.shapes.get(name)
+        shape = shapes.get(unicodedata.normalize("NFC", name))
         if shape is None:
             hint = did_you_mean(name, meta.shapes) or f" ({', '.join(meta.shapes)})"
             faults.append(f"{meta.path}: class {name!r} is not in the project{hint}; add it in Supervisely")

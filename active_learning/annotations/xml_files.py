@@ -110,7 +110,7 @@ def kind_of_xml(root: Element) -> str:
     if is_pascal_voc(root):
         return "a Pascal VOC xml file"
     if root.tag == "annotations" and root.find("track") is not None:
-        return "a 'CVAT for video' xml file"
+        return "a 'CVAT for video' xml file (export 'CVAT for images' instead)"
     return _KINDS.get(root.tag, "an xml file")
 
 

@@ -31,6 +31,7 @@ from active_learning.errors import AnnotationError
 
 _DECIMALS = 7  # of a share: a hundredth of a pixel in an image of 100,000
 _LOWEST, _HIGHEST = -1.0, 2.0  # an object may hang over the border, by the size of the image; beyond are no shares
+_ROUNDING = 1e-3  # of a share, in a box that ends at the image's border
 _BOX = (4, 5)  # numbers of a box, without and with its confidence or track
 _CORNERS = 8  # numbers of an outline with four, which an oriented box has, too
 _TRACK_REMEDY = (
@@ -112,12 +113,17 @@ def _may_end_in_track(numbers: Sequence[float]) -> bool:
 
 def _ends_in_track(points: Polygon) -> bool:
     """Whether the last point cannot be one of the outline, or does not look like one: it lies at the lower border, and
-    farther from both its neighbours than any other two lie from each other."""
+    farther from both its neighbours than any other two lie from each other; of three points, where the others are a box
+    (x, y, width, height) inside the image."""
     if not _may_end_in_track(points.ravel().tolist()):
         return False
+    if points[-1, 1] > 1:
+        return True
+    if len(points) == 3:
+        middle, size = points[:2]
+        return bool((np.abs(middle - 0.5) + size / 2 < 0.5 + _ROUNDING).all())
     edges = np.hypot(*(points - np.roll(points, 1, axis=0)).T)  # of each point to the one before
-    to_last = min(edges[-1], edges[0])
-    return bool(points[-1, 1] > 1 or len(points) == 3 or to_last > edges[1:-1].max())
+    return bool(min(edges[-1], edges[0]) > edges[1:-1].max())
 
 
 def _track_fault(numbers: Sequence[float]) -> str:

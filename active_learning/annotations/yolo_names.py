@@ -35,7 +35,7 @@ def read_names(path: Path) -> dict[int, str] | None:
     """
     content = read_content(path)
     is_yaml = path.suffix.lower() in _YAML
-    if is_yaml and (b"names" not in content or len(content) > _MOST_BYTES):
+    if is_yaml and (b"names" not in content.replace(b"\0", b"") or len(content) > _MOST_BYTES):
         return None
     try:
         text = content.decode("utf-8-sig")

@@ -16,6 +16,7 @@ from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
 from active_learning.conversion.joining import Source
 from active_learning.conversion.report import Report
 from active_learning.conversion.sources import find_sources, may_be_unopened, names_in_data_set, not_in_place
+from active_learning.dataset.archives import is_archive
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.files import lies_in
@@ -92,7 +93,11 @@ _DESCRIPTION = (
 def _fault(given: argparse.Namespace) -> str:
     """What is wrong with the arguments; "" for nothing."""
     if not given.in_dir.is_dir():
-        return f"{given.in_dir}: there is no such folder"
+        remedy = (
+            "unpack it into a folder, and give that" if is_archive(given.in_dir.name) else "give the folder it is in"
+        )
+        reason = f"is a file; {remedy}" if given.in_dir.exists() else "there is no such folder"
+        return f"{given.in_dir}: {reason}"
     if len(set(given.classes)) < len(given.classes) or not all(given.classes):
         return f"--classes: {' '.join(given.classes)}: each name must be there once, and none may be empty"
     if odd := next((name for name in given.classes if shown(name) != name), ""):

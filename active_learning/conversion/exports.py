@@ -181,11 +181,9 @@ class SuperviselyExport(FolderExport):
         """Raises AnnotationError where the meta.json does not go with the classes."""
         super().__post_init__()
         self._has_meta = (self.out / META_FILE).exists()
-        self._has_scores = True
-        if self._has_meta:
-            meta = read_meta(self.out / META_FILE)
-            check_meta(meta, self.classes)
-            self._has_scores = meta.has_scores
+        self._meta = read_meta(self.out / META_FILE) if self._has_meta else None
+        if self._meta is not None:
+            check_meta(self._meta, self.classes)
 
     def add(self, annotation: Annotation, image: str, file: Path) -> int:
         if not self._has_meta:
@@ -194,9 +192,9 @@ class SuperviselyExport(FolderExport):
             self._has_meta = True
         automatic = any(instance.score is not None for instance in annotation.instances)
         path = self.out / self._places[image].annotation
-        scored = annotation if self._has_scores else annotation.without_scores()
+        fitted = annotation if self._meta is None else self._meta.fitted(annotation)
         with _new_file(path) as draft:
-            supervisely.write(replace(scored, extra={}), draft, automatic=automatic)
+            supervisely.write(replace(fitted, extra={}), draft, automatic=automatic)
             lost = self._lost(replace(annotation, image=image), draft)
         for folder in self._data_sets(path.parent.parent):
             (folder / "ann").mkdir(parents=True, exist_ok=True)

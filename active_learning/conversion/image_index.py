@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
-from active_learning.dataset.image_folder import IMAGE_SUFFIXES
+from active_learning.dataset.image_folder import IMAGE_SUFFIXES, is_image
 from active_learning.dataset.image_names import normalised
 
 _SUFFIXES = IMAGE_SUFFIXES | {
@@ -25,6 +26,7 @@ _SUFFIXES = IMAGE_SUFFIXES | {
 }  # or converted
 TOOL_FOLDERS = frozenset(["images", "Images", "img", "default"])  # tools put them before the names of images
 
+_UPLOAD = re.compile(r"^(?=\d*[a-f])[0-9a-f]{8}-")  # no date
 _NOT_OF_IMAGES = TOOL_FOLDERS | {"ann", "annotations", "json", "labels", "xml"}
 
 
@@ -41,12 +43,15 @@ class Match:
 class ImageIndex:
     """Finds images by the end of their path, with or without suffix."""
 
-    def __init__(self, root: Path, images: Iterable[str]) -> None:
-        """`images` are names relative to the folder `root`."""
+    def __init__(self, root: Path, images: Iterable[str], files: Iterable[str] = ()) -> None:
+        """`images` are names relative to the folder `root`, and so are `files`: of all kinds."""
         self._root = normalised(root.absolute().as_posix())
         self._by_tail: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._folders: set[str] = set()
+        names = {file: normalised(posixpath.basename(file)) for file in files}
+        unread = {file: name for file, name in names.items() if not is_image(name)}
+        self._unread = {key: file for file, name in unread.items() for key in (_stem(name), name)}
         for image in images:
             parts = normalised(image).split("/")
             self._folders.update(parts[:-1])
@@ -79,6 +84,22 @@ class ImageIndex:
                     return _nearest(table[key], key, place)
         return Match()
 
+    def find_first(self, names: Iterable[str], place: str) -> Match:
+        """As `find`, of the first name that means some."""
+        found = (self.find(name, place) for name in names)
+        return next((match for match in found if match.images), Match())
+
+    def find_by_end(self, path: str, place: str) -> Match:
+        """The images at the longest end of a path, as the folders before it may be another machine's; else of the path
+        as it was before it became a web address, or an upload of Label Studio."""
+        paths = (PurePosixPath(one).parts for one in (path, *_other_spellings(path)))
+        ends = ("/".join(parts[start:]) for parts in paths for start in range(len(parts)))
+        return replace(self.find_first(ends, place), exact=False)
+
+    def unread(self, named: str) -> str:
+        """The image of that name, with or without suffix, that is of a kind that is not read; "" for none."""
+        return self._unread.get(posixpath.basename(normalised(named).replace("\\", "/")), "")
+
     def is_another(self, image: str, named: str, file: str, *, is_of_many: bool) -> bool:
         """Whether an annotation means another image of that name, which is gone: its path, or else the place of its
         file, or the name of a file of many (instances_train2017.json), is of a folder of images that this one is not
@@ -108,6 +129,13 @@ class ImageIndex:
         heads = {count: "/".join(parts[:count]) for count in range(1, len(parts))}
         inside = [count for count, head in heads.items() if self._root.endswith(f"/{head}")]
         return [path, *("/".join(parts[count:]) for count in inside)]
+
+
+def _other_spellings(path: str) -> Iterator[str]:
+    text = unquote(path)
+    for one in (text, text.partition("?")[0], text.rpartition("?d=")[2]):
+        folder, slash, name = one.rpartition("/")
+        yield from (one, folder + slash + _UPLOAD.sub("", name))
 
 
 def words_of(file: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -29,7 +29,17 @@ from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Mat
 from active_learning.conversion.joining import Reader, Source, joined
 from active_learning.conversion.report import Report
 from active_learning.conversion.yolo_files import LabelFile, find_label_files
-from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, find_annotations, take_snapshot
+from active_learning.dataset.archives import is_archive
+from active_learning.dataset.exported_images import is_converted
+from active_learning.dataset.exports import holds_annotations
+from active_learning.dataset.image_folder import (
+    FolderSnapshot,
+    annotation_key,
+    claimants,
+    find_annotations,
+    take_snapshot,
+)
+from active_learning.dataset.image_names import normalised
 from active_learning.errors import AnnotationError
 from active_learning.system.image_files import image_size
 from active_learning.system.own_files import OwnFiles
@@ -81,20 +91,20 @@ def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tupl
     pre_labels = {name: path for name, path in beside.items() if own_files.is_untouched(path)}
     beside = {name: path for name, path in beside.items() if name not in pre_labels}
     found = {name: Source(name, path, _reader(root, path)) for name, path in beside.items()}
-    index, paired = ImageIndex(root, images), set(beside.values())
+    index, paired = ImageIndex(root, images, _paths(snapshot)), set(beside.values())
     others = [path for path in _documents(snapshot) if path not in paired and not own_files.is_untouched(path)]
     claims = [claim for path in others for claim in _claims(root, path, index, report)]
     yolo = find_label_files(snapshot, beside.keys(), report)
     claims += [_claim_of_labels(root, file) for file in yolo.files]
     claims = [_of_no_other(root, claim, index) for claim in claims]
     late: dict[Path, list[str]] = defaultdict(list)
-    for claim in sorted(_unambiguous(claims, report), key=lambda claim: (not claim.is_exact, not claim.match.exact)):
+    claims = sorted(_unambiguous(claims, report), key=lambda claim: (not claim.is_exact, not claim.match.exact))
+    for claim in claims:
         place = claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path  # label files are many
-        late[place] += _settle(root, claim, found, beside.keys(), report)
-    for path, names in late.items():
-        if names:
-            first = found[names[0]].path
-            report.warn(f"{path}: {and_more(names, what='images')}: annotated in {first} already; this is left out")
+        late[place] += _settle(root, claim, found, beside.keys(), index, report)
+    _warn_of_late(late, found, report)
+    _warn_of_other_names(claims, found, report)
+    _warn_of_archives(snapshot, found.keys(), report)
     left = {name: path for name, path in pre_labels.items() if name not in found}
     found |= {name: Source(name, path, _reader(root, path)) for name, path in left.items()}
     bare = {name: path for name, path in yolo.bare.items() if name not in found}
@@ -138,9 +148,44 @@ def _warn_of_bare(images: Sequence[str], report: Report) -> None:
     )
 
 
+def _paths(snapshot: FolderSnapshot) -> list[str]:
+    """Of all files, relative to the folder."""
+    return [f"{parent}/{name}" if parent else name for parent, names in snapshot.files.items() for name in names]
+
+
+def _warn_of_late(late: Mapping[Path, Sequence[str]], found: Mapping[str, Source], report: Report) -> None:
+    """`late`: from annotation files to the images that had one before."""
+    for path, names in late.items():
+        if names:
+            first = found[names[0]].path
+            report.warn(f"{path}: {and_more(names, what='images')}: annotated in {first} already; this is left out")
+
+
+def _warn_of_other_names(claims: Iterable[_Claim], found: Mapping[str, Source], report: Report) -> None:
+    """Of files of many, where an image has another name than the file gives it; those of one tell when they are read.
+    As in CVAT, a name may go without its suffix."""
+    others: dict[Path, list[str]] = defaultdict(list)
+    for claim in claims:
+        if claim.is_one_of_many and claim.path.suffix.lower() != SUFFIX and len(claim.match.images) == 1:
+            (image,) = claim.match.images
+            here, named = (PurePosixPath(normalised(name).casefold()) for name in (image, claim.named))
+            if found[image].read is claim.read and named.name not in (here.name, here.stem):
+                others[claim.path].append(f"{claim.named} ({image})")
+    reason = "there is no image of that name, so the one in brackets is taken; see that it is the same"
+    for path, names in others.items():
+        report.warn(f"{path}: {and_more(names, 3)}: {reason}")
+
+
+def _warn_of_archives(snapshot: FolderSnapshot, annotated: Set[str], report: Report) -> None:
+    owners = claimants(snapshot.images)
+    for path in map(snapshot.folder.joinpath, _paths(snapshot)):
+        if is_archive(path.name) and holds_annotations(path) and not is_converted(path, owners, annotated):
+            report.warn(f"{path}: is an archive, which is not read; unpack it into a folder, and convert that")
+
+
 def _documents(snapshot: FolderSnapshot) -> list[Path]:
-    files = ((snapshot.folder / parent, name) for parent, names in snapshot.files.items() for name in names)
-    return sorted(parent / name for parent, name in files if annotation_key(name) is not None)
+    files = map(snapshot.folder.joinpath, _paths(snapshot))
+    return sorted(path for path in files if annotation_key(path.name) is not None)
 
 
 def _reader(root: Path, path: Path) -> Reader:
@@ -185,7 +230,8 @@ def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_
     inside = f"{codec.image_folder(document)}/{named}".lstrip("/") if isinstance(codec, FolderTreeCodec) else named
     names = dict.fromkeys((inside, named))
     match = _in_twin_folder(place, named, index)
-    return [_Claim(path, named, _first_match(match, names, place, index), _reader(root, path))]
+    match = match if match.images else index.find_first(names, place)
+    return [_Claim(path, named, match, _reader(root, path))]
 
 
 def _collection_of(document: Any, path: Path) -> ImageCollection | None:
@@ -209,12 +255,6 @@ def _in_twin_folder(place: str, key: str, index: ImageIndex) -> Match:
     return Match()
 
 
-def _first_match(match: Match, names: Iterable[str], place: str, index: ImageIndex) -> Match:
-    for name in names:
-        match = match if match.images else index.find(name, place)
-    return match
-
-
 def _claims_of_collection(
     root: Path, path: Path, collection: ImageCollection, index: ImageIndex, report: Report
 ) -> list[_Claim]:
@@ -228,7 +268,7 @@ def _claims_of_collection(
 
     place = path.parent.relative_to(root).as_posix()
     inside = {name: [path.lstrip("/") for path in collection.paths_of(name)] for name in collection.images}
-    matches = {name: _of_split(path, _first_match(Match(), paths, place, index)) for name, paths in inside.items()}
+    matches = {name: _of_split(path, index.find_first(paths, place)) for name, paths in inside.items()}
     return [
         _Claim(path, name, _or_by_end(name, match, place, index), partial(read, name), is_one_of_many=True)
         for name, match in matches.items()
@@ -243,13 +283,10 @@ def _of_split(path: Path, match: Match) -> Match:
 
 
 def _or_by_end(name: str, match: Match, place: str, index: ImageIndex) -> Match:
-    """The match, or else the images at the longest end of a path: the folders before it may be another machine's."""
+    """The match, or else the images at the end of the path."""
     parts = PurePosixPath(name).parts
     is_elsewhere = parts[:1] == ("/",) or ".." in parts or bool(PureWindowsPath(name).drive)
-    if match.images:
-        return replace(match, exact=match.exact and not is_elsewhere)
-    ends = ["/".join(parts[start:]) for start in range(1, len(parts))]
-    return replace(_first_match(match, ends, place, index), exact=False)
+    return replace(match, exact=match.exact and not is_elsewhere) if match.images else index.find_by_end(name, place)
 
 
 def _unambiguous(claims: Sequence[_Claim], report: Report) -> list[_Claim]:
@@ -271,7 +308,9 @@ def _unambiguous(claims: Sequence[_Claim], report: Report) -> list[_Claim]:
     return kept
 
 
-def _settle(root: Path, claim: _Claim, found: dict[str, Source], beside: Set[str], report: Report) -> list[str]:
+def _settle(
+    root: Path, claim: _Claim, found: dict[str, Source], beside: Set[str], index: ImageIndex, report: Report
+) -> list[str]:
     """Gives the image to the claim, or else returns it where it was given to another one before; images of `beside`
     keep what stands beside them."""
     match, where = claim.match, f"{claim.path}: image {claim.named!r}"
@@ -279,7 +318,10 @@ def _settle(root: Path, claim: _Claim, found: dict[str, Source], beside: Set[str
         report.fail(f"{where}: may be {' or '.join(match.images[:3])}; give the whole name")
     elif not match.images or _is_anothers(claim, found.get(match.images[0]), beside):
         there = claim.path.parent / claim.named
-        report.fail(f"{where}: is neither at {there} nor elsewhere below {root}; put the image there")
+        unread = index.unread(claim.named)
+        reason = f"is {root / unread}, of a kind that is not read; save it as JPEG or PNG"
+        gone = f"is neither at {there} nor elsewhere below {root}; put the image there"
+        report.fail(f"{where}: {reason if unread else gone}")
     else:
         (image,) = match.images
         source = Source(image, claim.path, claim.read, claim.is_one_of_many, claim.is_exact)

@@ -219,7 +219,8 @@ def _of_data_set(names: Names, group: Sequence[_Candidate], root: Path, report: 
             report.fail(f"{one.path}: may be of {several}; rename one of them, each with its label file")
     gone = [one.path for one in group if not one.images]
     if gone:
-        report.fail(f"{and_more(gone, what='label files')}: there is no such image below {root}; put the images there")
+        fault = f"there is no such image below {root}, of a kind that is read; put them there"
+        report.fail(f"{and_more(gone, what='label files')}: {fault}")
     return files
 
 

@@ -21,16 +21,31 @@ from active_learning.dataset.image_names import normalised
 READ_BYTES = 65536  # from the start and from the end of a file
 MOST_FILES = 50  # are opened, the largest
 _LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
-_COCO_KEY = re.compile(rb'"(image_id|category_id|categories)"\s*:')
+_COCO_KEY = re.compile(rb'"(image_id|category_id)"\s*:|"categories"\s*:\s*\[')  # those of Datumaro are no list
+
+
+# Of tools whose files are not converted either: what tells them, what they are, and what to do.
+_NOT_READ = (
+    (
+        re.compile(rb"<annotations[\s>].*<track[\s>]", re.DOTALL),
+        "a 'CVAT for video' xml file",
+        "export 'CVAT for images' instead",
+    ),
+    (re.compile(rb'"shape_attributes"\s*:'), "a file of the VGG Image Annotator", "export COCO instead"),
+    (re.compile(rb'"from_name"\s*:'), "a json file of Label Studio", "export COCO instead"),
+    (re.compile(rb'"label_id"\s*:'), "a Datumaro json file", "export COCO instead"),
+)
 
 
 @dataclass(frozen=True)
 class Export:
-    """A file and what it is, in words. `apart`: it is to be converted outside of the image folder."""
+    """A file and what it is, in words. `apart`: it is to be converted outside of the image folder. `remedy`: what to do
+    with a file that is not converted; "" for one that is."""
 
     path: Path
     kind: str
     apart: bool = False
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,7 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
             if key in keys:
                 beside.update(keys[key])
             elif key is None:
-                if is_archive(name) and _holds_annotations(place / name):
+                if is_archive(name) and holds_annotations(place / name):
                     found.append(Export(place / name, "an archive with annotations", apart=True))
                 elif _may_be_of_yolo(name, parent, keys):
                     labels.append(place / name)
@@ -69,8 +84,8 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
                 documents.append(place / name)
     if any(looks_like_labels(path) for path in labels[:MOST_FILES]):
         found += [Export(path, "a label file of YOLO") for path in labels]
-    kinds = ((path, _kind(path)) for path in heapq.nlargest(MOST_FILES, documents, key=_size))
-    found += [Export(path, kind) for path, kind in kinds if kind]
+    exports = map(_export_of_many, heapq.nlargest(MOST_FILES, documents, key=_size))
+    found += [export for export in exports if export is not None]
     left = [one for one in found if not (beside and is_converted(one.path, everywhere, beside))]
     return FolderAnnotations(len(beside), tuple(left))
 
@@ -93,10 +108,10 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _kind(path: Path) -> str:
-    """By the start and the end, as such files may be larger than the memory; "" for one that is not converted."""
+def _export_of_many(path: Path) -> Export | None:
+    """By the start and the end, as such files may be larger than the memory; None for another file."""
     if not path.is_file():  # a pipe would be waited for
-        return ""
+        return None
     try:
         with path.open("rb") as stream:
             start = stream.read(READ_BYTES)
@@ -104,13 +119,16 @@ def _kind(path: Path) -> str:
             text = start + stream.read(READ_BYTES)
             start, text = (part.replace(b"\0", b"") for part in (start, text))  # of UTF-16
     except OSError:
-        return ""
-    if re.search(rb"<annotations[\s>]", start):
-        return "a 'CVAT for images' xml file" if b"<image" in text and b"<track" not in text else ""
-    return "a COCO json file" if _LIST.search(text) and _COCO_KEY.search(text) else ""
+        return None
+    if _LIST.search(text) and _COCO_KEY.search(text):
+        return Export(path, "a COCO json file")
+    other = next((Export(path, kind, remedy=remedy) for sign, kind, remedy in _NOT_READ if sign.search(text)), None)
+    if other is None and re.search(rb"<annotations[\s>]", start) and b"<image" in text:
+        return Export(path, "a 'CVAT for images' xml file")
+    return other
 
 
-def _holds_annotations(path: Path) -> bool:
+def holds_annotations(path: Path) -> bool:
     """An archive of nothing but images is none of ours to name."""
     if not path.is_file():
         return False

@@ -197,7 +197,8 @@ def _exports(project: Project) -> Iterator[Finding]:
         annotations = find_exports(snapshot, lists)
         if annotations.beside >= len(snapshot.images):
             continue
-        kind = Kind.WARNING if annotations.beside else Kind.FAULT
+        is_read = not all(export.remedy for export in annotations.exports)
+        kind = Kind.FAULT if is_read and not annotations.beside else Kind.WARNING
         for text in describe_exports(project.settings, snapshot.folder, annotations):
             yield Finding(text, kind)
 

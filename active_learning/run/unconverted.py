@@ -11,13 +11,14 @@ from active_learning.system.wording import counted
 
 
 def describe_exports(settings: Settings, folder: Path, annotations: FolderAnnotations) -> Iterator[str]:
-    """What each kind of export in an image folder is, and the command that converts it."""
-    kinds = dict.fromkeys((export.kind, export.apart) for export in annotations.exports)
-    for kind, apart in kinds:
+    """What each kind of export in an image folder is, and the command that converts it, or another remedy."""
+    kinds = dict.fromkeys((export.kind, export.apart, export.remedy) for export in annotations.exports)
+    for kind, apart, remedy in kinds:
         paths = [export.path for export in annotations.exports if export.kind == kind]
         others = f", as {counted(len(paths) - 1, 'other')}" if len(paths) > 1 else ""
         command = _command(settings, folder, apart=apart, into_itself=not annotations.beside)
-        yield f"{paths[0]}: is {kind}{others}; {command}"
+        todo = f"it is not read: {remedy}, or move it away" if remedy else command
+        yield f"{paths[0]}: is {kind}{others}; {todo}"
 
 
 def _command(settings: Settings, folder: Path, *, apart: bool, into_itself: bool) -> str:

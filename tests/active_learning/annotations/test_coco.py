@@ -208,6 +208,13 @@ def test_images_of_one_name_are_faults_and_the_others_are_read(name):
     assert len(file.faults) == 2
 
 
+def test_an_image_or_object_that_is_described_twice_alike_is_one():
+    objects = [entry([SQUARE], id=number) for number in (1, 2, 1)]
+    file = CocoFile(document(*objects, images=[TWO[0], THIRD, {**TWO[0], "id": "7"}]), PATH)
+    assert (file.images, file.faults, file.warnings) == (("a.png", "c.png"), [], [])
+    assert areas(file.read("a.png", size=None)) == [("healthy", 100)] * 2
+
+
 def test_categories_of_one_id_are_a_fault_of_the_file():
     with pytest.raises(AnnotationError, match=r"categories\[1\]: id 3 is of 'healthy' and 'b'; give each its own"):
         CocoFile(document(categories=[{"id": 3, "name": "healthy"}, {"id": "3", "name": "b"}]), PATH)

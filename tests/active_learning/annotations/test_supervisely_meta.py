@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 
 import pytest
 
+from active_learning.annotations.annotation import Annotation, Instance
 from active_learning.annotations.supervisely_meta import Meta, check_meta, read_meta, write_meta
 from active_learning.errors import AnnotationError
 
@@ -38,6 +40,16 @@ def test_all_classes_that_do_not_fit_are_named(tmp_path):
         "class 'zzz' is not in the project (healthy, damaged, matured); add it in Supervisely",
     ]
     assert not meta.has_scores
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("tags", [{}, {"confidence": "any_number"}])
+def test_labels_are_written_as_the_project_spells_them(tmp_path, forms, tags):
+    title, name = (unicodedata.normalize(form, "Möhre") for form in forms)
+    meta = Meta(tmp_path / "meta.json", {"x": "bitmap", title: "bitmap"}, tags)
+    check_meta(meta, [name])
+    fitted = meta.fitted(Annotation("a.png", 3, 4, (Instance(name, score=0.5),)))
+    assert [(one.label, one.score) for one in fitted.instances] == [(title, 0.5 if tags else None)]
 
 
 @pytest.mark.parametrize(

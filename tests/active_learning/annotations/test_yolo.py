@@ -108,6 +108,7 @@ def test_a_line_that_cannot_be_read_is_lost_with_its_reason(tmp_path, row, fault
     [
         pytest.param("0 -0.1 -0.2 0.3 -0.2 0.3 0.6 -0.1 0.6", 900, id="over the upper left corner"),
         pytest.param("0 0.9 0.8 1.004 0.8 1.004 1.004 0.9 1.004", 100, id="by a rounding"),
+        pytest.param("0 0.1 0.4 0.4 0.4 0.5 1", 445, id="a triangle whose last corner is at the lower border"),
     ],
 )
 def test_what_hangs_over_the_border_is_cut_off(tmp_path, row, area):

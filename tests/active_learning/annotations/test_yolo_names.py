@@ -100,6 +100,7 @@ def test_names(tmp_path: Path, name: str, content: str, expected: dict[int, str]
         pytest.param('path: "C:\\data"\nnames: [a]', "; write / for \\ between folders", id="its remedy"),
         pytest.param("names: [*gone]\n", "is no YAML", id="an alias of nothing"),
         pytest.param(b"names: [\xff]", "byte 8 is not UTF-8 text", id="unreadable bytes"),
+        pytest.param("names: [a]".encode("utf-16"), "byte 0 is not UTF-8 text; save the file as UTF-8", id="UTF-16"),
     ],
 )
 def test_a_description_that_is_wrong_is_an_error(tmp_path: Path, content: str | bytes, fault: str) -> None:

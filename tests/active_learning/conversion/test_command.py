@@ -16,6 +16,7 @@ from PIL import Image
 
 from active_learning.annotations import Annotation, Bitmap, Instance, Part, labelme
 from active_learning.annotations.contours import instance_mask
+from active_learning.conversion.command import main
 from active_learning.conversion.exports import TOOLS
 from active_learning.conversion.report import Report
 from active_learning.conversion.sources import find_sources, names_in_data_set
@@ -273,6 +274,18 @@ def test_an_output_of_another_kind(folder, convert, tool, out, reason):
     outcome = convert(tool, out=out)
     assert outcome.code == 2
     assert reason in outcome.messages
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("export.zip", "unpack it into a folder, and give that"), ("instances.json", "give the folder it is in")],
+)
+def test_a_file_where_a_folder_is_asked_for(tmp_path, capsys, name, remedy):
+    path = tmp_path / name
+    path.touch()
+    with pytest.raises(SystemExit, match="2"):
+        main(["convert", str(path), "--to", "coco", "--classes", "a", "--out", str(tmp_path / "out.json")])
+    assert f"{path}: is a file; {remedy}" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there(root, convert):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_files_of_numbers(root, add_image, annotate, numbers):
     [
         pytest.param("annotations.xml", ["images/a.png", "images/s/ä.jpg"], ["a.png", "s/ä.jpg"], id="cvat"),
         pytest.param("annotations.xml", ["a.png", "s/ä.jpg"], ["a.png", "s/ä.jpg"], id="beside the images"),
-        pytest.param("annotations.xml", ["a.jpg"], ["a.png"], id="another suffix"),
+        pytest.param("annotations.xml", ["a.png"], ["a"], id="no suffix"),
         pytest.param("train.xml", ["images/train/a.png", "images/val/a.png"], ["a.png"], id="subset of datumaro"),
     ],
 )
@@ -188,7 +189,7 @@ def test_what_is_no_annotation_is_named_and_left(root, add_image):
     found = Found(root)
     assert (found.images, found.bare) == ([], 1)
     assert [text.partition(":")[0] for text in found.messages] == ["warning"] * 3
-    assert "is a 'CVAT for video' xml file; it is left as it is" in found.messages[2]
+    assert "is a 'CVAT for video' xml file (export 'CVAT for images' instead); it is left as it is" in found.messages[2]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +263,7 @@ def test_masks_are_read_within_the_folder_alone(root, add_image, annotate, tmp_p
         "C:\\\\field\\\\a.png",
         "https://host/data/4/a.png",
         "images/a.png",
-        "a.jpg",
+        "/data/local-files/?d=field/a.png",
     ],
 )
 @pytest.mark.parametrize("place", ["images/a.png", "a.png"])
@@ -380,6 +381,54 @@ def test_an_image_of_another_suffix_that_is_gone_is_not_mistaken_for_one_that_is
     assert found.objects() == {"a.png": [("healthy", 88)]}
     (message,) = found.messages
     assert "image 'a.jpg': is neither at" in message
+
+
+@pytest.mark.parametrize("file", ["c.json", "annotations.xml"])
+@pytest.mark.parametrize(
+    ("named", "taken"),
+    [
+        pytest.param("a 1.jpg", True, id="another suffix"),
+        pytest.param("field/a%201.png", True, id="as in a web address"),
+        pytest.param("https://host/4/a%201.png?sig=3&x=a.png", True, id="a web address with a signature"),
+        pytest.param("data/local-files/?d=a 1.png", True, id="Label Studio, a local file"),
+        pytest.param("images/3f2a1b4c-a 1.png", True, id="Label Studio, an upload"),
+        pytest.param("20260704-a 1.png", False, id="a date"),
+        pytest.param("A 1.png", False, id="other capitals"),
+    ],
+)
+def test_an_image_of_another_name_is_taken_with_a_warning(root, add_image, describe, file, named, taken):
+    add_image("images/a 1.png")
+    describe(file, named)
+    found = Found(root)
+    assert found.images == ["images/a 1.png"] * taken
+    (message,) = found.messages
+    text = f"{named} (images/a 1.png): there is no image of that name, so the one in brackets is taken"
+    assert (text if taken else f"image {named!r}: is neither at") in message
+
+
+@pytest.mark.parametrize("file", ["a.json", "json/a.json", "c.json", "annotations.xml"])
+@pytest.mark.parametrize("name", ["a.gif", "images/a.HEIC", "a"])
+def test_an_image_of_a_kind_that_is_not_read_is_not_said_to_be_gone(root, annotate, describe, file, name):
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_bytes(b"GIF89a")
+    annotate(file, name, "healthy") if file.endswith("a.json") else describe(file, name)
+    messages = Found(root).messages
+    reason = f"is {root / name}, of a kind that is not read; save it as JPEG or PNG"
+    assert messages[-1] == f"error: {root / file}: image {Path(name).name if 'a.json' in file else name!r}: {reason}"
+
+
+@pytest.mark.parametrize("is_unpacked", [False, True])
+def test_an_archive_that_is_not_unpacked_is_named(root, add_image, describe, is_unpacked):
+    add_image("images/a.png")
+    path = describe("annotations.xml", "a.png")
+    with zipfile.ZipFile(root / "export.zip", "w") as package:
+        package.write(path, "annotations.xml")
+    if not is_unpacked:
+        path.unlink()
+    warning = (
+        f"warning: {root / 'export.zip'}: is an archive, which is not read; unpack it into a folder, and convert that"
+    )
+    assert Found(root).messages == ([] if is_unpacked else [warning])
 
 
 @pytest.mark.parametrize("tool", ["labelme", "darwin"])
@@ -517,3 +566,4 @@ def test_an_item_of_several_slots_is_several_images(root, add_image, annotate, p
     found = Found(root)
     assert found.messages == []
     assert sorted(found.objects().values()) == [[("healthy", 88)], [("ä b", 88)]]
+    assert [source.read(source.image).warnings for source in found.sources] == [(), ()]

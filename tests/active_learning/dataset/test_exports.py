@@ -56,8 +56,24 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "COCO in UTF-16": (lambda folder: (folder / "a.b.json").write_text(json.dumps(COCO), "utf-16"), COCO_FILE),
     "COCO that begins with all its images": (write("instances.json", LARGE), COCO_FILE),
     "COCO without objects": (write("instances.json", {"images": [], "categories": [{"id": 1}]}), COCO_FILE),
+    "Datumaro": (
+        write("default.json", {"categories": {"label": {}}, "items": [{"annotations": [{"label_id": 0}]}]}),
+        "a Datumaro json file",
+    ),
+    "Datumaro without objects": (
+        write("default.json", {"categories": {"label": {}}, "items": [{"annotations": []}]}),
+        "",
+    ),
+    "VGG Image Annotator": (
+        write("via.json", {"a.png1": {"regions": [{"shape_attributes": {}}]}}),
+        "a file of the VGG Image Annotator",
+    ),
+    "Label Studio": (
+        write("project.json", [{"annotations": [{"result": [{"from_name": "label"}]}]}]),
+        "a json file of Label Studio",
+    ),
     "CVAT for images": (write("annotations.xml", CVAT.format('<image id="0" name="a.png"></image>')), CVAT_FILE),
-    "CVAT for video": (write("annotations.xml", CVAT.format('<track id="0"></track>')), ""),
+    "CVAT for video": (write("annotations.xml", CVAT.format('<track id="0"></track>')), "a 'CVAT for video' xml file"),
     "zip of an export": (packed("export.zip", "images/a.png", "annotations.xml"), ARCHIVE),
     "tar of an export": (packed("project.tar", "meta.json", "ds/img/a.png"), ARCHIVE),
     "packed tar": (packed("export.tar.gz", "a.json"), ARCHIVE),

@@ -333,3 +333,28 @@ def test_a_plan_in_objects_before_anything_is_annotated(settings: Settings):
     assert "are not known before images are annotated" in plan
     with pytest.raises(MaskALError, match="A budget of objects needs to know how many objects an image holds"):
         initial_size(RunData(changed(settings, {"budget": "objects"})))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        (
+            "task.xml",
+            "<annotations><track id='0'/></annotations>",
+            "a 'CVAT for video' xml file; it is not read: export 'CVAT for images' instead, or move it away",
+        ),
+        (
+            "via.json",
+            '{"1": {"regions": [{"shape_attributes": {}}]}}',
+            "a file of the VGG Image Annotator; it is not read: export COCO instead, or move it away",
+        ),
+    ],
+)
+@pytest.mark.parametrize("annotated", [True, False])
+def test_files_of_tools_that_are_not_read_are_named_and_stop_nothing(
+    settings: Settings, name, content, text, annotated
+):
+    for path in settings.traindir.glob("*.json") if not annotated else [settings.traindir / "05.json"]:
+        path.unlink()
+    (settings.traindir / name).write_text(content, encoding="utf-8")
+    assert f"{settings.traindir / name}: is {text}" in describe_run(settings)
