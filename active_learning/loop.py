@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from active_learning.acquisition.acquire import Acquisition
-from active_learning.acquisition.initial_images import diverse_images
+from active_learning.acquisition.diverse_images import diverse_images
 from active_learning.dataset.absence import is_there
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.label_check.check import check_measured_images, check_new_images

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.docs.markdown import rows
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("maskAL.py", "auto_annotate.py", "export_onnx.py")
@@ -163,6 +166,18 @@ def too_large(path: Path) -> Iterator[str]:
 def test_functions_and_files_stay_small():
     large = [found for path in SOURCES for found in too_large(path)]
     assert not large, "\n".join(large)
+
+
+def test_each_module_has_a_test_file_or_a_row_that_names_one():
+    tests = ROOT / "tests"
+    elsewhere: dict[str, list[str]] = {}
+    for modules, files in rows(tests / "README.md", "module"):
+        elsewhere |= dict.fromkeys(re.findall(r"`([^`]+)`", modules), re.findall(r"`([^`]+)`", files))
+    assert all((tests / file).is_file() for files in elsewhere.values() for file in files)
+    package = ROOT / "active_learning"
+    modules = {path.relative_to(package) for path in package.rglob("*.py") if not path.name.startswith("__")}
+    own = {path for path in modules if (tests / "active_learning" / path.with_name(f"test_{path.name}")).is_file()}
+    assert {path.as_posix() for path in modules - own} == set(elsewhere)
 
 
 def test_light_modules_import_without_torch():

@@ -75,7 +75,7 @@ class Acquisition:
     def choose(self, pool: Sequence[str], training_images: Sequence[str]) -> ChosenImages:
         """At most pool_size images of the pool (sorted names), or images of about so many objects.
 
-        An image that `score` has looked at is not looked at again.
+        An image that `score` has a record of is not scored again.
         """
         scored = self.score(pool)
         records = {name: scored[name] for name in pool if name in scored}

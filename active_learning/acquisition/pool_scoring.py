@@ -94,7 +94,7 @@ def _continue(
         logger.info("%s replaced or removed since the pool was scored", counted(replaced, "image"))
     known = {name: record for records, *_ in found for name, record in records.items()}
     if ranks.rank == 0 and known:
-        logger.info("%s looked at before", counted(len(known), "image"))
+        logger.info("%s scored before", counted(len(known), "image"))
     return known
 
 

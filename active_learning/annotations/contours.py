@@ -101,7 +101,7 @@ def _pixel_box(outlines: Sequence[Polygon], height: int, width: int) -> tuple[in
 
 
 def overlap(first: Bitmap, second: Bitmap) -> tuple[Mask, Mask]:
-    """Views of the two masks where their crops overlap; 0 pixels where they do not."""
+    """Views of the two masks, of one shape, where their crops overlap; of 0 pixels where they do not."""
     x, y = max(first.x, second.x), max(first.y, second.y)
     right = min(one.x + one.mask.shape[1] for one in (first, second))
     bottom = min(one.y + one.mask.shape[0] for one in (first, second))
@@ -219,7 +219,7 @@ def parts_without_holes(bitmap: Bitmap, max_error: float) -> tuple[Part, ...]:
 
 
 def simplify_outline(corners: np.ndarray, max_error: float) -> Polygon:
-    """Fewer points for a closed outline along pixel edges, within `max_error` pixels of it and never of zero area.
+    """Fewer points for a closed outline (n, 2) along pixel edges, within `max_error` pixels and never of zero area.
 
     Slanted edges need few points through the middles of the pixel edges, upright boxes through their corners.
     """

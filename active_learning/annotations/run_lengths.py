@@ -16,7 +16,7 @@ _MOST_GROUPS = 10  # of a number; 13 would not fit into 64 bits
 
 
 def runs_of(bitmap: Bitmap, height: int, width: int) -> np.ndarray:
-    """The runs of an image of that size; only the columns of the crop, which lies inside the image, are read."""
+    """The runs (n,) of an image of that size in pixels; the crop lies inside it, and its columns alone are read."""
     rows, count = bitmap.mask.shape
     columns = np.zeros((count, height), dtype=np.int8)
     columns[:, bitmap.y : bitmap.y + rows] = bitmap.mask.T
@@ -26,7 +26,7 @@ def runs_of(bitmap: Bitmap, height: int, width: int) -> np.ndarray:
 
 
 def bitmap_of(runs: Sequence[int] | np.ndarray, height: int, width: int) -> Bitmap:
-    """The set pixels; only the smallest crop that holds them is unpacked.
+    """The set pixels of runs (n,), in pixels; only the smallest crop that holds them is unpacked.
 
     Raises:
         ValueError: the runs do not fill an image of that size.
@@ -47,7 +47,7 @@ def bitmap_of(runs: Sequence[int] | np.ndarray, height: int, width: int) -> Bitm
 def bitmap_of_rows(starts: np.ndarray, ends: np.ndarray, width: int) -> Bitmap:
     """The pixels from starts[i] to before ends[i], counted along the rows, in the smallest crop that holds them.
 
-    The runs ascend and do not overlap, and none is empty.
+    starts, ends: (n,) of runs that ascend and do not overlap, none of them empty.
     """
     if not len(starts):
         return Bitmap(0, 0, np.zeros((0, 0), dtype=bool))
@@ -63,7 +63,7 @@ def bitmap_of_rows(starts: np.ndarray, ends: np.ndarray, width: int) -> Bitmap:
 
 
 def encode_runs(runs: np.ndarray) -> str:
-    """The runs as COCO's text."""
+    """The runs (n,) as COCO's text."""
     left = runs.astype(np.int64)
     left[3:] = runs[3:] - runs[1:-2]
     groups: list[np.ndarray] = []
@@ -78,7 +78,7 @@ def encode_runs(runs: np.ndarray) -> str:
 
 
 def decode_runs(text: str) -> np.ndarray:
-    """The runs of COCO's text.
+    """The runs (n,), int64, of COCO's text.
 
     Raises:
         ValueError: it is none.

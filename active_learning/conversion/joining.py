@@ -31,7 +31,7 @@ class Source:
 
 def joined(one: Source, other: Source) -> Source:
     """Of two exports that describe an image, as where several persons annotated it in parts, the one that has objects
-    of it; a fault where they differ."""
+    of it; where they differ, one whose `read` raises AnnotationError."""
     objects, others = (_labels_and_extents(source) for source in (one, other))
     if not objects or not others or _are_alike(objects, others):
         return one if objects else other

@@ -45,7 +45,7 @@ def show_one_scene(one: Floats, other: Floats) -> bool:
 
 
 def is_flat(thumbnail: npt.NDArray[Any]) -> bool:
-    """Whether nothing is to be seen in it; a small object on an even ground is something."""
+    """Whether nothing is to be seen in a thumbnail (SIDE, SIDE) of greys; an object on an even ground is something."""
     return int(thumbnail.max()) - int(thumbnail.min()) < 2 * NOISE
 
 

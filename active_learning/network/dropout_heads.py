@@ -130,7 +130,8 @@ class RepeatedHeads:
     def detections(
         self, boxes: Sequence[Tensor], probabilities: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]
     ) -> list[Instances]:
-        """What each pass, or a plain inference of each image, finds; see DropoutBoxPredictor.inference."""
+        """What each pass, or a plain inference of each image, finds, by boxes (R, 4K or 4) and probabilities (R, K + 1)
+        of each; see DropoutBoxPredictor.inference."""
         return self.last_predictor.detections(boxes, probabilities, image_sizes)[0]
 
 
@@ -212,7 +213,7 @@ class DropoutCascadeROIHeads(RepeatedHeads, CascadeROIHeads):
         return pooled
 
     def classify(self, features: Features, pooled: Tensor, proposals: Instances) -> tuple[Tensor, Tensor]:
-        """The last stage's boxes, and the mean of all stages' probabilities."""
+        """The last stage's boxes, and the mean of all stages' probabilities (Cai & Vasconcelos 2018)."""
         probabilities = []
         for stage, (head, predictor) in enumerate(zip(self.box_head, self.box_predictor, strict=True)):
             if stage > 0:

@@ -151,6 +151,9 @@ class RunData:
 
         Returns:
             When a person confirmed, in seconds since 1970; 0 where nobody did.
+
+        Raises:
+            AnnotationsAwaited: some are missing, and `wait` is False; also where another run has the folder.
         """
         folder = AnnotateFolder(self.annotations(split), later)
         folder.await_annotations(self.present(split, images), self.snapshot(split))

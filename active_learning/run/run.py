@@ -115,7 +115,12 @@ class Run:
         return tabulate(rows, headers=headers, disable_numparse=True, stralign="right")
 
     def reload_settings(self) -> None:
-        """Called where a loop begins: with choosing, and again after a person has annotated."""
+        """Called where a loop begins: with choosing, and again after a person has annotated.
+
+        Raises:
+            MaskALError: a folder of the run is gone with its drive.
+            SettingsError: the settings are wrong now, or an edit would break the run.
+        """
         if found := self.absence():
             raise absence_error(found)
         if self._read_settings is not None:
@@ -123,7 +128,7 @@ class Run:
             self._use(self._applied(now, self.experiment, running=True))
 
     def save(self, *, phase: Phase) -> None:
-        """`phase` comes next."""
+        """Notes that `phase` comes next. Raises MaskALError where a folder of the run is gone with its drive."""
         if phase == "evaluate":
             self.state.network = self._network_found  # weights of it are there from now on
         if found := self.absence():  # a folder that was made anew in its place would begin another run

@@ -138,13 +138,13 @@ def semantic_certainty(probabilities: npt.NDArray[np.float64]) -> float:
 
 
 def mask_certainty(masks: Sequence[Mask]) -> float:
-    """Mean IoU of the masks with their mean mask; 0 for masks without a pixel."""
+    """Mean IoU of n masks with their mean mask; 0 for masks without a pixel."""
     mean = mean_mask(masks)
     return _clamp(math.fsum(mask.iou(mean) for mask in masks) / len(masks))
 
 
 def mean_mask(masks: Sequence[Mask], quorum: float = MEAN_MASK_QUORUM) -> Mask:
-    """Set where at least that share of the masks is."""
+    """The mask that is set where at least the share `quorum` of the masks is."""
     filled = [mask for mask in masks if mask.area] or list(masks)
     x, y = min(mask.x for mask in filled), min(mask.y for mask in filled)
     width = max(mask.x + mask.pixels.shape[1] for mask in filled) - x

@@ -49,7 +49,7 @@ class _Objects:
         return reduced
 
     def sums(self, values: Array) -> Array:
-        """As `of_images`, the sum of each image's objects."""
+        """(O,) or (O, K) -> (N,) or (N, K): the sum of each image's objects."""
         sums: Array = np.add.reduceat(values, self._starts)
         return sums
 

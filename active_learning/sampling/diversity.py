@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-_AT_ONCE = 1024  # rows of a matrix of distances held in memory
+AT_ONCE = 1024  # rows of a matrix of distances held in memory
 
 
 class Coverage:
@@ -26,11 +26,12 @@ class Coverage:
         """features (N, C), taken (M, C)"""
         self._features = features
         self.nearest = np.full(len(features), np.inf)
-        for start in range(0, len(taken), _AT_ONCE):
-            rows = np.sqrt(squared_distances(features, taken[start : start + _AT_ONCE]))
+        for start in range(0, len(taken), AT_ONCE):
+            rows = np.sqrt(squared_distances(features, taken[start : start + AT_ONCE]))
             np.minimum(self.nearest, rows.min(axis=1), out=self.nearest)
 
     def take(self, index: int) -> None:
+        """Counts an image of the pool as taken from now on."""
         away = np.linalg.norm(self._features - self._features[index], axis=1)
         np.minimum(self.nearest, away, out=self.nearest)
 
@@ -49,7 +50,8 @@ def typical_distance(features: Array) -> float:
 
 
 def k_centre_greedy(features: Array, taken: Array) -> Iterator[int]:
-    """Again and again the image that is farthest from all that are taken; equal ones in their order."""
+    """Indices of the (N, C) images: again and again the one that is farthest from all that are taken, at first those of
+    `taken` (M, C); equal ones in their order (k-centre greedy; Sener & Savarese 2018, algorithm 1)."""
     coverage = Coverage(features, taken)
     left = np.ones(len(features), dtype=bool)
     while left.any():
@@ -60,9 +62,9 @@ def k_centre_greedy(features: Array, taken: Array) -> Iterator[int]:
 
 
 def k_means_plus_plus(features: Array, first: int, rng: random.Random) -> Iterator[int]:
-    """`first`, then again and again one at random, in proportion to its squared distance from those before it.
-
-    What has no distance to them comes last, in order (Arthur & Vassilvitskii 2007).
+    """Indices of the (N, C) images: `first`, then again and again one at random, in proportion to its squared distance
+    from those before it (k-means++; Arthur & Vassilvitskii 2007, section 2.2). What has no distance to them comes last,
+    in order.
     """
     coverage = Coverage(features, np.empty((0, features.shape[1])))
     left = np.ones(len(features), dtype=bool)

@@ -10,10 +10,15 @@ from itertools import islice
 
 import numpy as np
 
-from active_learning.sampling.diversity import Array, k_centre_greedy, k_means_plus_plus, squared_distances
+from active_learning.sampling.diversity import (
+    AT_ONCE,
+    Array,
+    k_centre_greedy,
+    k_means_plus_plus,
+    squared_distances,
+)
 
 MOST_ROUNDS = 100  # of Lloyd's algorithm; it ends as soon as no image changes its cluster
-_AT_ONCE = 1024  # rows of a matrix of distances held in memory
 
 
 def central_images(features: Array, count: int, rng: random.Random) -> list[int]:
@@ -43,10 +48,10 @@ def central_images(features: Array, count: int, rng: random.Random) -> list[int]
 def _nearest_centres(features: Array, centres: Array) -> tuple[np.ndarray, Array]:
     """(N,) the nearest centre of each image, and the square of its distance."""
     nearest, squares = np.empty(len(features), dtype=np.int64), np.empty(len(features))
-    for start in range(0, len(features), _AT_ONCE):
-        block = squared_distances(features[start : start + _AT_ONCE], centres)
-        nearest[start : start + _AT_ONCE] = block.argmin(axis=1)
-        squares[start : start + _AT_ONCE] = block.min(axis=1)
+    for start in range(0, len(features), AT_ONCE):
+        block = squared_distances(features[start : start + AT_ONCE], centres)
+        nearest[start : start + AT_ONCE] = block.argmin(axis=1)
+        squares[start : start + AT_ONCE] = block.min(axis=1)
     return nearest, squares
 
 

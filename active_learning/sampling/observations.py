@@ -24,7 +24,8 @@ class Mask:
 
     @classmethod
     def cut(cls, x: int, y: int, pixels: npt.NDArray[np.bool_]) -> Mask:
-        """From pixels that may have empty rows and columns around what they hold."""
+        """From pixels (h, w), with their corner at column x, row y, which may have empty rows and columns around what
+        they hold."""
         x0, x1 = _span(np.any(pixels, axis=0))
         y0, y1 = _span(np.any(pixels, axis=1))
         held = pixels[y0:y1, x0:x1]
@@ -36,7 +37,7 @@ class Mask:
         return self.x, self.y, self.x + self.pixels.shape[1], self.y + self.pixels.shape[0]
 
     def window(self, x0: int, y0: int, x1: int, y1: int) -> npt.NDArray[np.bool_]:
-        """The pixels in columns x0..x1-1 and rows y0..y1-1 of the image; the window must lie inside this mask."""
+        """The pixels (y1 - y0, x1 - x0) in columns x0..x1-1 and rows y0..y1-1 of the image, all inside this mask."""
         return self.pixels[y0 - self.y : y1 - self.y, x0 - self.x : x1 - self.x]
 
     def within(self, x0: int, y0: int, x1: int, y1: int) -> Mask:

@@ -85,4 +85,5 @@ class Pool:
 
 
 def certainty(record: PoolRecord) -> float:
+    """0 where nothing was detected, so that such an image counts as least certain."""
     return 0.0 if math.isnan(record.value) else record.value

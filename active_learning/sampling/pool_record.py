@@ -37,7 +37,8 @@ class ObjectRecord(CertaintyParts):
 class PoolRecord:
     """An image: `value` is its certainty, NaN without a detection; `features` (C,) are ForwardPasses.features.
 
-    `stamp` tells the file that was looked at from another that takes its name; empty where nobody asks.
+    `stamp` tells the file that was scored from another that takes its name (`system.files.file_stamp`); empty where
+    nobody asks.
     """
 
     name: str
@@ -67,6 +68,6 @@ def _object_record(observation: Observation) -> ObjectRecord:
 
 
 def rounded(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """As a file of records holds them."""
+    """Features (C,) as a file of records holds them, in half precision."""
     largest = float(np.finfo(FEATURE_TYPE).max)
     return np.clip(features, -largest, largest).astype(FEATURE_TYPE).astype(np.float32)

@@ -34,7 +34,8 @@ class TileDetection:
     def in_image(
         cls, tile: Tile, label: int, score: float, box: npt.NDArray[np.float64], mask: Mask, height: int, width: int
     ) -> TileDetection:
-        """Of what was detected in pixels of the tile: moved to its place in an image of that size, and cut to that."""
+        """Of what was detected in pixels of the tile, box (4,) x0, y0, x1, y1: moved to its place in an image of that
+        size, and cut to that."""
         corners = box + (tile.x, tile.y, tile.x, tile.y)
         bounds = np.minimum(corners, (width, height, width, height))
         x0, y0, x1, y1 = tile.bounds(height, width)

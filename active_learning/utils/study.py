@@ -82,16 +82,17 @@ def open_study(parsed: argparse.Namespace) -> Study:
     return Study(settings, network_config(settings, experiment), weights, folder, evenly(images, parsed.images), out)
 
 
-def look_at_images(names: Sequence[str], look: Callable[[str], Found], *, what: str) -> list[Found]:
-    """`look` of each image, with a progress bar; one that cannot be used is named and left out.
+def of_each_image(names: Sequence[str], study: Callable[[str], Found], *, what: str) -> list[Found]:
+    """`study` of each image, with a progress bar; one that cannot be used is named and left out.
 
-    Raises MaskALError where none can be used.
+    Raises:
+        MaskALError: none can be used.
     """
     found: list[Found] = []
     faults: list[MaskALError] = []
     for name in tqdm(names, desc=what, unit="image"):
         try:
-            found.append(look(name))
+            found.append(study(name))
         except (UnreadableImageError, AnnotationError) as error:
             faults.append(error)
             tqdm.write(f"{error}; it is left out", file=sys.stderr)

@@ -28,7 +28,7 @@ from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import csv_text
 from active_learning.system.image_files import image_size
-from active_learning.utils.study import Study, look_at_images, open_study, save_csv, save_figure, study_parser
+from active_learning.utils.study import Study, of_each_image, open_study, save_csv, save_figure, study_parser
 
 LEAST_OBJECTS = 5  # fewer make no map
 COLOURS = ("#0b6e99", "#c2410c", "#15803d", "#8b2fd6", "#be185d", "#8a5a00", "#0f766e", "#4f46e5", "#7f1d1d", "#767f79")
@@ -69,6 +69,7 @@ def match(
 
 
 def find_objects(study: Study) -> list[Match]:
+    """The annotated objects that the network finds, in the images of a study that have an annotation."""
     from active_learning.network.object_features import object_features
     from active_learning.network.prediction import detect, load_network, read_input
 
@@ -78,7 +79,7 @@ def find_objects(study: Study) -> list[Match]:
     classes = study.settings.classes
     files = pair_annotations(study.folder, study.images)
 
-    def look(name: str) -> list[Match]:
+    def matches(name: str) -> list[Match]:
         path = study.folder / name
         annotation = read_annotation(files[name], image=name, size=image_size(path), within=study.folder)
         objects = [one for one in annotation.instances if one.label in classes]
@@ -99,11 +100,15 @@ def find_objects(study: Study) -> list[Match]:
         ]
 
     annotated = [name for name in study.images if name in files]
-    return [match for found in look_at_images(annotated, look, what="predicting") for match in found]
+    return [match for found in of_each_image(annotated, matches, what="predicting") for match in found]
 
 
 def embed(features: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float64]:
-    """(N, C) -> (N, 2)"""
+    """Features (N, C) of objects -> their places on the map, (N, 2): t-SNE (van der Maaten & Hinton 2008).
+
+    Raises:
+        MaskALError: scikit-learn is not installed.
+    """
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:

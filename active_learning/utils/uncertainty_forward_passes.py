@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import csv_text
-from active_learning.utils.study import Study, at_least, look_at_images, open_study, save_csv, save_figure, study_parser
+from active_learning.utils.study import Study, at_least, of_each_image, open_study, save_csv, save_figure, study_parser
 
 if TYPE_CHECKING:
     from active_learning.sampling.observations import ForwardPasses
@@ -70,6 +70,7 @@ def settle(name: str, forward_passes: ForwardPasses, *, iou_threshold: float, mo
 
 
 def settle_images(study: Study, passes: int) -> list[Settling]:
+    """How the certainty of each image of a study settles, by the forward passes of its network."""
     from active_learning.network.mc_dropout import MonteCarloDropout
     from active_learning.network.prediction import load_network, read_input
 
@@ -77,11 +78,11 @@ def settle_images(study: Study, passes: int) -> list[Settling]:
     network = load_network(study.cfg, study.weights)
     sampler = MonteCarloDropout(network, study.cfg, passes=passes, seed=experiment.seed)
 
-    def look(name: str) -> Settling:
+    def settling(name: str) -> Settling:
         forward_passes = sampler.forward_passes(name, read_input(study.folder / name, study.cfg))
         return settle(name, forward_passes, iou_threshold=study.settings.iou_thres, mode=experiment.mode)
 
-    return look_at_images(study.images, look, what="forward passes")
+    return of_each_image(study.images, settling, what="forward passes")
 
 
 def summary(found: Sequence[Settling]) -> list[list[float]]:

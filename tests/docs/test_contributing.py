@@ -135,6 +135,16 @@ def test_the_import_law_is_that_of_the_test():
     assert layers in " ".join(PAGE.read_text(encoding="utf-8").split())
 
 
+def test_the_places_that_the_page_names_are_there():
+    found = rows(PAGE, "to change, or to understand")
+    assert len(found) > 10
+    for what, names, files in found:
+        for name_cell, file in zip(names.split("; "), re.findall(r"`([^`]+)`", files), strict=True):
+            text = (ROOT / "active_learning" / file).read_text(encoding="utf-8")
+            for name in re.findall(r"`(\w+)`", name_cell):
+                assert re.search(rf"^(def |class )?{name}\b", text, re.M), f"{what}: {name} is not in {file}"
+
+
 def test_the_code_keeps_to_the_glossary():
     """Words in `code` in its last column have no other meaning, so none of our sources holds them."""
     avoided = {word for cells in rows(PAGE, "word") for word in re.findall(r"`([^`]+)`", cells[2])}

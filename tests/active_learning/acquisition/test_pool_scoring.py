@@ -121,7 +121,7 @@ def test_a_finished_pool_is_not_scored_again(file: Path, whole: bytes, caplog: p
         score(again, file)
     assert again.seen == []
     assert file.read_bytes() == whole
-    assert f"{len(NAMES)} images looked at before" in caplog.text
+    assert f"{len(NAMES)} images scored before" in caplog.text
 
 
 def test_an_image_that_was_replaced_is_looked_at_again(file: Path, whole: bytes, caplog: pytest.LogCaptureFixture):

@@ -29,6 +29,7 @@ from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.documents import kind_of_document, load_document
 from active_learning.annotations.labels import refuse_loss_of_all
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.random_input import damaged_bytes, instance_of
 
 SIZE = (80, 100)
 SQUARE = [(10, 20), (30, 20), (30, 50), (10, 50)]
@@ -435,21 +436,6 @@ def test_a_document_type_alone_is_harmless(tmp_path):
     assert areas(read(path)) == [("good", 600)]
 
 
-def instance_of(seed: int) -> Instance:
-    """One to three star-shaped parts, some with a hole, some over the border of a 300x260 image."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(rng.integers(1, 4)):
-        centre, radius = rng.uniform(0, 260, 2), rng.uniform(25, 60)
-        angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(5, 30)))
-        ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        outline = centre + radius * rng.uniform(0.6, 1, (len(ring), 1)) * ring
-        circle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        hole = centre + radius / 4 * np.stack([np.cos(circle), np.sin(circle)], axis=1)
-        found.append(Part(outline, (hole,) if rng.random() < 0.4 else ()))
-    return Instance("healthy", tuple(found), score=0.5)
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=4), st.booleans())
 def test_written_objects_read_back_alike(tmp_path_factory, seeds, bitmaps):
@@ -572,16 +558,13 @@ def damage(rng: random.Random, root: ElementTree.Element) -> None:
         child.tag = rng.choice(["object", "polygon", "segm", "pt", "mask", "name", "unknown"])
 
 
-def damaged_bytes(rng: random.Random, content: bytes) -> bytes:
+def damaged_file(rng: random.Random, content: bytes) -> bytes:
     if rng.random() < 0.5:
         root = ElementTree.fromstring(content)
         for _ in range(rng.randint(1, 5)):
             damage(rng, root)
         return ElementTree.tostring(root)
-    broken = bytearray(content[: rng.randint(0, len(content)) if rng.random() < 0.3 else None])
-    for _ in range(rng.randint(1, 3) if broken else 0):
-        broken[rng.randrange(len(broken))] = rng.randrange(256)
-    return bytes(broken)
+    return damaged_bytes(rng, content, 3)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -596,7 +579,7 @@ def test_damaged_files_raise_annotation_errors_alone(save, tmp_path, opened, see
     content = path.read_bytes()
     outcomes = set()
     for _ in range(60):
-        path.write_bytes(damaged_bytes(rng, content))
+        path.write_bytes(damaged_file(rng, content))
         opened.clear()
         try:
             document = load_document(path)

@@ -18,6 +18,7 @@ from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.documents import load_document
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.random_input import damaged_bytes
 
 SIZE = (80, 100)
 
@@ -348,10 +349,7 @@ def test_damaged_files_raise_annotation_errors_alone(save, seed):
                 damage(rng, root)
             path.write_bytes(ElementTree.tostring(root))
         else:
-            broken = bytearray(content[: rng.randint(0, len(content)) if rng.random() < 0.3 else None])
-            for _ in range(rng.randint(1, 3) if broken else 0):
-                broken[rng.randrange(len(broken))] = rng.randrange(256)
-            path.write_bytes(broken)
+            path.write_bytes(damaged_bytes(rng, content, 3))
         try:
             document = load_document(path)
             known = cvat_images.recognises(document)

@@ -17,6 +17,7 @@ from active_learning.annotations.contours import even_odd_mask, instance_mask, t
 from active_learning.annotations.darwin_item import slot_files
 from active_learning.annotations.documents import load_document
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.random_input import damaged_bytes, damaged_value, instance_of
 
 SIZE = (80, 100)
 SQUARE = [(10, 20), (30, 20), (30, 50), (10, 50)]
@@ -388,25 +389,10 @@ def test_recognises(document, is_darwin):
     assert darwin.recognises(document) == is_darwin
 
 
-def instance_of(seed: int) -> Instance:
-    """One to three star-shaped parts that may overlap, some with a hole, some over the border of a 300x260 image."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for _ in range(rng.integers(1, 4)):
-        centre, radius = rng.uniform(0, 260, 2), rng.uniform(25, 60)
-        angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(5, 30)))
-        ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        circle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        hole = centre + radius / 4 * np.stack([np.cos(circle), np.sin(circle)], axis=1)
-        outline = centre + radius * rng.uniform(0.6, 1, (len(ring), 1)) * ring
-        parts.append(Part(outline, (hole,) if rng.random() < 0.4 else ()))
-    return Instance(f"class {seed % 3}", tuple(parts), score=0.5)
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=4), st.booleans())
 def test_written_objects_read_back_alike(tmp_path_factory, seeds, bitmaps):
-    instances = [instance_of(seed) for seed in seeds]
+    instances = [instance_of(seed, f"class {seed % 3}") for seed in seeds]
     kept = [(one, mask) for one in instances if (mask := instance_mask(one, 260, 300)).sum() > 300]
     if bitmaps:
         kept = [(Instance(one.label, (), Bitmap(0, 0, mask), one.score), mask) for one, mask in kept]
@@ -462,34 +448,13 @@ def test_an_image_without_objects_is_written_as_a_negative(tmp_path):
     assert read(load_document(tmp_path / "a.json")).instances == ()
 
 
-JUNK = [None, True, -1, 0, 1e308, 10**30, "x", "", [], {}, [[]], {"a": []}, "\ud800", float("nan"), {"x": 1, "y": 2}]
-
-
-def damage(rng: random.Random, value: object) -> object:
-    """A json value with one thing in it replaced, dropped or doubled."""
-    if isinstance(value, (list, dict)) and value and rng.random() < 0.85:
-        key, copy = rng.choice(list(value) if isinstance(value, dict) else range(len(value))), value.copy()
-        action = rng.random()
-        if action < 0.1:
-            del copy[key]
-        elif action < 0.15 and isinstance(copy, list):
-            copy.append(copy[key])
-        else:
-            copy[key] = damage(rng, copy[key])
-        return copy
-    return rng.choice(JUNK)
-
-
 def mutate(rng: random.Random, content: bytes) -> bytes:
     if rng.random() < 0.5:
         document = json.loads(content)
         for _ in range(rng.randint(1, 4)):
-            document = damage(rng, document)
+            document = damaged_value(rng, document)
         return json.dumps(document).encode()
-    broken = bytearray(content[: rng.randint(0, len(content)) if rng.random() < 0.3 else None])
-    for _ in range(rng.randint(1, 5) if broken else 0):
-        broken[rng.randrange(len(broken))] = rng.randrange(256)
-    return bytes(broken)
+    return damaged_bytes(rng, content)
 
 
 ELLIPSE = entry(ellipse={"center": {"x": 50, "y": 40}, "radius": {"x": 20, "y": 10}, "angle": 0.2})

@@ -18,6 +18,7 @@ from active_learning.annotations import Annotation, Bitmap, Instance, Part, labe
 from active_learning.annotations.contours import instance_mask, polygon_area, trace_mask
 from active_learning.annotations.png import encode_mask
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.random_input import damaged_bytes, damaged_value, instance_of
 
 SIZE = (80, 100)
 SQUARE = [[10, 20], [30, 20], [30, 50], [10, 50]]
@@ -295,21 +296,6 @@ def test_extra_fields_and_scores_are_kept(save, tmp_path):
     assert (again.extra, again.instances[0].score) == ({"camera": "left"}, 0.75)
 
 
-def instance_of(seed: int) -> Instance:
-    """One to three star-shaped parts, some with a hole, some over the border of a 300x260 image."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for _ in range(rng.integers(1, 4)):
-        centre, radius = rng.uniform(0, 260, 2), rng.uniform(25, 60)
-        angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(5, 30)))
-        ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        outline = centre + radius * rng.uniform(0.6, 1, (len(ring), 1)) * ring
-        circle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        hole = centre + radius / 4 * np.stack([np.cos(circle), np.sin(circle)], axis=1)
-        parts.append(Part(outline, (hole,) if rng.random() < 0.4 else ()))
-    return Instance("healthy", tuple(parts), score=0.5)
-
-
 def as_bitmap(instance: Instance) -> Instance:
     return Instance(instance.label, (), Bitmap(0, 0, instance_mask(instance, 260, 300)), instance.score)
 
@@ -364,25 +350,6 @@ def test_an_image_without_objects_is_written_as_a_negative(tmp_path):
     assert read(tmp_path / "a.json").instances == ()
 
 
-JUNK = [None, True, -1, 1e308, "x", [], {}, [[]], {"a": []}, "\ud800", float("nan")]
-
-
-def damage(rng: random.Random, value: object) -> object:
-    """A json value with one thing in it replaced, dropped or doubled."""
-    if isinstance(value, (list, dict)) and value and rng.random() < 0.85:
-        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
-        key, copy = rng.choice(keys), value.copy()
-        action = rng.random()
-        if action < 0.1:
-            del copy[key]
-        elif action < 0.15 and isinstance(copy, list):
-            copy.append(copy[key])
-        else:
-            copy[key] = damage(rng, copy[key])
-        return copy
-    return rng.choice(JUNK)
-
-
 @pytest.mark.parametrize("seed", range(10))
 def test_damaged_files_raise_annotation_errors_alone(save, seed):
     rng = random.Random(seed)
@@ -396,13 +363,10 @@ def test_damaged_files_raise_annotation_errors_alone(save, seed):
         if rng.random() < 0.5:
             document = json.loads(content)
             for _ in range(rng.randint(1, 4)):
-                document = damage(rng, document)
+                document = damaged_value(rng, document)
             path.write_text(json.dumps(document), encoding="utf-8")
         else:
-            broken = bytearray(content[: rng.randint(0, len(content)) if rng.random() < 0.3 else None])
-            for _ in range(rng.randint(1, 5) if broken else 0):
-                broken[rng.randrange(len(broken))] = rng.randrange(256)
-            path.write_bytes(broken)
+            path.write_bytes(damaged_bytes(rng, content))
         try:
             annotation = read(path)
         except AnnotationError as error:

@@ -23,6 +23,7 @@ from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.documents import load_document
 from active_learning.annotations.supervisely_meta import check_meta, read_meta
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.random_input import damaged_bytes, damaged_value, instance_of
 
 SIZE = (80, 100)
 SQUARE = [[10, 20], [30, 20], [30, 50], [10, 50]]
@@ -432,20 +433,10 @@ def test_scores_and_other_fields_are_kept(tmp_path):
     assert (written["tags"], written["nnCreated"], written["nnUpdated"]) == ([], False, False)
 
 
-def instance_of(seed: int, label: str) -> Instance:
-    """One to three star-shaped parts, some with a hole, some over the border of a 300x260 image."""
-    rng = np.random.default_rng(seed)
-    parts = []
-    for _ in range(rng.integers(1, 4)):
-        centre, radius = rng.uniform(0, 260, 2), rng.uniform(25, 60)
-        angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(5, 30)))
-        ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        outline = centre + radius * rng.uniform(0.6, 1, (len(ring), 1)) * ring
-        circle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        hole = centre + radius / 4 * np.stack([np.cos(circle), np.sin(circle)], axis=1)
-        parts.append(Part(outline, (hole,) if rng.random() < 0.4 else ()))
-    instance = Instance(label, tuple(parts), score=0.5)
-    if rng.random() < 0.5:
+def polygons_or_bitmap(seed: int, label: str) -> Instance:
+    """As `instance_of`; in one of two cases a bitmap that begins left of the image."""
+    instance = instance_of(seed, label)
+    if random.Random(seed).random() < 0.5:
         return instance
     return Instance(label, (), Bitmap(-20, 0, np.pad(instance_mask(instance, 260, 300), ((0, 0), (20, 9)))), 0.5)
 
@@ -453,7 +444,7 @@ def instance_of(seed: int, label: str) -> Instance:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.sampled_from(["healthy", "Möhre"])), min_size=1, max_size=4))
 def test_written_objects_read_back_exactly(tmp_path_factory, seeds):
-    instances = [instance_of(seed, label) for seed, label in seeds]
+    instances = [polygons_or_bitmap(seed, label) for seed, label in seeds]
     kept = tuple(one for one in instances if instance_mask(one, 260, 300).any())
     path = tmp_path_factory.mktemp("written") / "a.jpg.json"
     supervisely.write(Annotation("sub/a.jpg", 260, 300, kept), path, max_polygon_error=0.5)
@@ -493,7 +484,6 @@ def test_an_image_without_objects_is_written_as_a_negative(tmp_path):
     assert read_file(tmp_path / "a.jpg.json").instances == ()
 
 
-JUNK = [None, True, -1, 1e308, "x", [], {}, [[]], {"a": []}, "\ud800", float("nan"), 0.5, 10**30]
 SAMPLE = document(
     polygon(SQUARE, [[15, 25], [20, 25], [20, 35]], instance="k"), rectangle([1, 2], [30, 40], instance="k"),
     bitmap(tags=grouped("g")), bitmap(text(alpha(RING)), tags=[{"name": "confidence", "value": 0.5}]),
@@ -501,22 +491,6 @@ SAMPLE = document(
     entry("oriented_bbox", points=[[20, 30], [39, 39]], angle=0.5),
     rectangle([3, 3], [8, 8], geometryType="any", shape=None),
 )  # fmt: skip
-
-
-def damage(rng: random.Random, value: object) -> object:
-    """A json value with one thing in it replaced, dropped or doubled."""
-    if isinstance(value, (list, dict)) and value and rng.random() < 0.9:
-        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
-        key, copy = rng.choice(keys), value.copy()
-        action = rng.random()
-        if action < 0.1:
-            del copy[key]
-        elif action < 0.15 and isinstance(copy, list):
-            copy.append(copy[key])
-        else:
-            copy[key] = damage(rng, copy[key])
-        return copy
-    return rng.choice(JUNK)
 
 
 def damaged_mask(rng: random.Random) -> str:
@@ -542,13 +516,10 @@ def damaged_file(rng: random.Random) -> bytes:
     if rng.random() < 0.6:
         content: object = SAMPLE
         for _ in range(rng.randint(1, 6)):
-            content = damage(rng, content)
+            content = damaged_value(rng, content)
         return json.dumps(content).encode()
     sample = json.dumps(SAMPLE).encode()
-    broken = bytearray(sample[: rng.randint(0, len(sample)) if rng.random() < 0.3 else None])
-    for _ in range(rng.randint(1, 5) if broken else 0):
-        broken[rng.randrange(len(broken))] = rng.randrange(256)
-    return bytes(broken)
+    return damaged_bytes(rng, sample)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -180,6 +180,7 @@ def test_where_ultralytics_looks_for_labels(image, place):
         ("0 nan 0.5 0.1 0.1\n", True),
         (f"0 {SQUARE} " * 200, True),
         ("0 " + "0.123456789 " * 1000 + "\n", True),
+        *((f"#{'x' * place}\n0{' 1.5e-01' * 1000}\n", True) for place in range(8)),  # what is read ends in a number
         ("", None),
         ("# nothing\n\n", None),
         ("a photo of 3 plants\n", False),

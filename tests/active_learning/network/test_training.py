@@ -460,10 +460,15 @@ def test_weights_of_other_classes_are_taken(make_training, validation_scores, tm
     cfg, arguments = make_training(train_iterations_base=1)
     train(cfg, **arguments)
     weights = torch.load(tmp_path / "final.pth", weights_only=True)
-    weights["model"]["roi_heads.box_predictor.cls_score.weight"] = torch.zeros(9, 32)
+    stem, classes = "backbone.bottom_up.stem.conv1.weight", "roi_heads.box_predictor.cls_score.weight"
+    own_classes = weights["model"][classes].shape
+    weights["model"] |= {stem: weights["model"][stem] + 1, classes: torch.zeros(9, 32)}
     torch.save(weights, tmp_path / "start.pth")
     cfg, arguments = make_training(weights=str(tmp_path / "start.pth"), train_iterations_base=1)
     train(cfg, **arguments)
+    trained = torch.load(tmp_path / "final.pth", weights_only=True)["model"]
+    assert trained[classes].shape == own_classes
+    torch.testing.assert_close(trained[stem], weights["model"][stem], rtol=0, atol=0.1)
 
 
 def test_divergence_names_iteration_and_remedy(make_training):

@@ -136,6 +136,7 @@ WRONG_PASSES: dict[str, tuple[Callable[[torch.Tensor, torch.Tensor, torch.Tensor
     "a number as masks": (lambda mask, *others: (torch.tensor(True), *others), r"equally many, not of shape \(\),"),
     "a number as boxes": (lambda mask, box, p: (mask, box.sum(), p), "equally many, not of shape"),
     "logits": (lambda mask, box, _: (mask, box, torch.tensor([[3.0, -2.0]])), "from 0 to 1, not -2 to 3; logits"),
+    "below 0": (lambda mask, box, _: (mask, box, torch.tensor([[0.4, -0.1]])), "from 0 to 1, not -0.1 to 0.8"),
     "per cent": (lambda mask, box, _: (mask, box, torch.tensor([[80.0, 5.0]])), "from 0 to 1, not 0.1 to 80"),
     "a box turned round": (lambda mask, box, p: (mask, box.flip(1), p), "boxes must be x0, y0, x1, y1 with x0 <= x1"),
     "width and height": (

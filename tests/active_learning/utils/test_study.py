@@ -20,22 +20,22 @@ from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
 from active_learning.system.written_files import only_writer
 from active_learning.utils import tsne, uncertainty_forward_passes
-from active_learning.utils.study import evenly, look_at_images, open_study, save_csv, save_figure, study_parser
+from active_learning.utils.study import evenly, of_each_image, open_study, save_csv, save_figure, study_parser
 from tests.active_learning.conftest import write_weights
 
 
 @pytest.mark.parametrize("kind", [UnreadableImageError, AnnotationError])
 def test_an_image_that_cannot_be_used_is_named_and_left_out(capsys, kind: type[MaskALError]):
-    def look(name: str) -> str:
+    def study(name: str) -> str:
         if name in "bd":
             raise kind(f"{name}.png: is damaged")
         return name.upper()
 
-    assert look_at_images("abcd", look, what="looking") == ["A", "C"]
+    assert of_each_image("abcd", study, what="studying") == ["A", "C"]
     printed = capsys.readouterr().err
     assert "b.png: is damaged; it is left out" in printed and "d.png: is damaged" in printed
     with pytest.raises(kind, match="b.png: is damaged"):
-        look_at_images("bd", look, what="looking")
+        of_each_image("bd", study, what="studying")
 
 
 @pytest.mark.parametrize(

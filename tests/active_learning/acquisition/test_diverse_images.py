@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from active_learning.acquisition import initial_images
-from active_learning.acquisition.initial_images import diverse_images
+from active_learning.acquisition import diverse_images as module
+from active_learning.acquisition.diverse_images import diverse_images
 from active_learning.errors import MaskALError
 from active_learning.network import network_config
 from active_learning.run.run import Run
@@ -28,7 +28,7 @@ def described(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., PoolRe
         kinds = {name: int(name[:2]) for name in images if name != "03.png"}
         return {name: make_record(name, features=[100 * (one > 6), one % 7]) for name, one in kinds.items()}
 
-    monkeypatch.setattr(initial_images, "describe_images", describe)
+    monkeypatch.setattr(module, "describe_images", describe)
     monkeypatch.setattr(network_config, "network_config", lambda settings, experiment: None)
     return asked
 
