@@ -318,7 +318,7 @@ def test_a_search_while_waiting_reads_nothing_again(train, folder, add_image, an
     folder.progress()
     reported: list[str] = []
     thread, used = start_waiting(folder, reported)
-    time.sleep(1.5)
+    until(lambda: used["searches"] > 4)
     annotate("annotate/0.json")
     thread.join(20)
     assert reported[-1] == "100 / 100 annotated"
