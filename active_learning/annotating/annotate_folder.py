@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from active_learning.annotating.annotation_search import search_annotate_folder
+from active_learning.annotating.annotation_search import fault_of_copy, search_annotate_folder
 from active_learning.annotating.confirmation import Confirmation
 from active_learning.annotating.corrections import Corrections, find_corrections
 from active_learning.annotating.wait_report import CountLine, Faults
@@ -171,9 +171,13 @@ class AnnotateFolder:
         )
         good, missing, faulty = [], [], {}
         for name in images:
-            candidates = [*found.files.get(name, ()), *([beside[name]] if name in beside else [])]
+            found_here = found.files.get(name, ())
+            candidates = [*found_here, *([beside[name]] if name in beside else [])]
             files = self.own_files.persons_first(candidates)
-            faults = [self._annotations.fault(path, name) for path in files]
+            faults = [
+                self._annotations.fault(path, name) or (fault_of_copy(self.folder, name) if path in found_here else "")
+                for path in files
+            ]
             usable = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [unclear[name] for unclear in (found.faults, doubtful) if name in unclear]
             if usable:

@@ -12,7 +12,9 @@ from pathlib import Path
 from active_learning.system.file_moves import remove_if
 
 DONE = "DONE"
-_SPELLINGS = (DONE, f"{DONE}.txt")  # Windows' editor adds .txt
+# Windows' editor adds .txt; other systems tell capitals apart
+_SPELLINGS = tuple(f"{name}{suffix}" for name in (DONE, DONE.lower(), DONE.title()) for suffix in ("", ".txt"))
+_NOTHING = b"\xff\xfe\xef\xbb\xbf\0 \t\r\n"  # marks of encodings, and line breaks
 
 
 class Confirmation:
@@ -59,10 +61,10 @@ class Confirmation:
 
 
 def _is_marker(path: Path) -> bool:
-    """Empty; `echo > DONE` writes a line break."""
+    """Empty; a shell writes a line break, and Windows' shell and editor the mark of an encoding, too."""
     with suppress(FileNotFoundError):  # taken away at this moment
         size = path.stat().st_size if path.is_file() else -1
-        return size == 0 or (0 < size <= 4 and not path.read_bytes().strip())
+        return size == 0 or (0 < size <= 8 and not path.read_bytes().strip(_NOTHING))
     return False
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
-from active_learning.annotating.corrections import Corrections
 from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
 from active_learning.annotating.tool import KeptTool
@@ -57,8 +56,10 @@ def request_annotations(
     """
     pre_labelled = _put(folder, images, settings, predict)
     tool = tool or KeptTool(logger.info)
+    reported = set[str]()
     if folder.awaited:
         before_waiting()
+        _take_corrections(folder, reported)  # what came since the last loop is named before a person annotates on
     while True:
         if folder.awaited and wait:
             wait_for_annotations(folder, settings, tool, pre_labelled=pre_labelled, put_ahead=put_ahead)
@@ -69,7 +70,7 @@ def request_annotations(
         if not folder.awaited:
             break
         time.sleep(SECONDS_TO_SAVE)
-    _log_corrections(folder.take_corrections())
+    _take_corrections(folder, reported)
 
 
 def request_ahead(
@@ -116,7 +117,7 @@ def collect_last(annotations: AnnotationCache, images: Sequence[str], ahead: Seq
     offered.await_annotations(images)
     offered.await_annotations([name for name in images if name not in set(offered.awaited)])
     offered.collect()
-    _log_corrections(offered.take_corrections())
+    _take_corrections(offered, set())
     return len(collected)
 
 
@@ -138,11 +139,15 @@ def _warn_of_namesakes(folder: AnnotateFolder, groups: Sequence[Sequence[str]]) 
     logger.warning("%s: %s share a name: LabelMe has one file for both; %s (%s)", folder.path, names, remedy, rest)
 
 
-def _log_corrections(corrections: Corrections) -> None:
+def _take_corrections(folder: AnnotateFolder, reported: set[str]) -> None:
+    """With a line for each, and for what is not used, if that is not among the `reported`."""
+    corrections = folder.take_corrections()
     for name, path in corrections.files.items():
         logger.info("%s was annotated anew in %s: that is used now, the former is kept as .orig", name, path)
     for reason in corrections.unused:
-        logger.warning("%s", reason)
+        if reason not in reported:
+            logger.warning("%s", reason)
+    reported.update(corrections.unused)
 
 
 def write_pre_labels(folder: AnnotateFolder, settings: Settings, predict: Predict) -> None:

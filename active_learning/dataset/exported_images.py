@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -74,14 +74,20 @@ def _names(path: Path, size: int, time: int) -> frozenset[str]:  # noqa: ARG001 
 
 def _names_in_archive(path: Path) -> Iterator[str]:
     """Of its members and, of a zip file, of the images in the largest of those that are annotations."""
-    yield from (_name_of_one(member.name) for member in members(path) if is_of_an_image(member))
     if path.suffix.lower() != ZIP:
+        yield from _names_of_ones(members(path))
         return
     with zipfile.ZipFile(path) as package:
-        documents = [one for one in package.infolist() if annotation_key(PurePosixPath(one.filename).name) is not None]
+        listed = {PurePosixPath(one.filename): one for one in package.infolist()}
+        yield from _names_of_ones(listed)
+        documents = [one for member, one in listed.items() if annotation_key(member.name) is not None]
         largest = max(documents, key=lambda one: one.file_size, default=None)
         if largest is not None and largest.file_size <= MOST_BYTES:
             yield from _names_in(parse_document(package.read(largest), path))
+
+
+def _names_of_ones(files: Iterable[PurePosixPath]) -> Iterator[str]:
+    yield from (_name_of_one(file.name) for file in files if is_of_an_image(file))
 
 
 def _names_in(document: Any) -> Iterator[str]:

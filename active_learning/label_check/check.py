@@ -126,16 +126,14 @@ def _update(run: Run, results: CheckResults, found: Sequence[Suspicion], checked
     now = [(one, annotated[one.image.split].get(one.image.name)) for one in found if one.certainty >= LISTED]
     new = [_finding(run, one, image) for one, image in now if image and digest_of(image) == one.image.digest]
     odd = [one for split in SPLITS for one in _odd(run, split, annotated[split])]
-    findings = ranked([*kept, *new, *odd])
-    likely = [one for one in findings if one.is_likely]
+    results = replace(results, findings=tuple(ranked([*kept, *new, *odd])))
+    likely = results.likely
     _write_pictures(run, likely)
-    write_results(run.files, replace(results, findings=tuple(findings)))
+    write_results(run.files, results)
     if likely:
-        sure = sum(one.is_sure for one in likely)
-        verb = "looks" if len(likely) == 1 else "look"
-        logger.info(
-            "%s %s wrong (%d sure): %s", counted(len(likely), "annotation"), verb, sure, run.files.label_findings
-        )
+        verb, sure = "looks" if len(likely) == 1 else "look", sum(one.is_sure for one in likely)
+        text = f"{counted(len(likely), 'annotation')} {verb} wrong ({sure} sure){results.beside}"
+        logger.info("%s: %s", text, run.files.label_findings)
 
 
 def _write_pictures(run: Run, likely: Sequence[LabelFinding]) -> None:

@@ -59,6 +59,24 @@ class CheckResults:
     findings: tuple[LabelFinding, ...] = ()
     offered: tuple[Offer, ...] = ()
 
+    @property
+    def likely(self) -> list[LabelFinding]:
+        """Those that look wrong, but for annotations that a person was shown and has left as they were."""
+        left = self._left()
+        return [one for one in self.findings if one.is_likely and (one.split, one.image, one.digest) not in left]
+
+    @property
+    def beside(self) -> str:
+        """How many would look wrong, but were offered for correction and left as they were, in words; "" for none."""
+        left = sum(one.is_likely for one in self.findings) - len(self.likely)
+        words = "was offered and left as it was" if left == 1 else "were offered and left as they were"
+        return f", beside {left} that {words}" if left else ""
+
+    def _left(self) -> set[tuple[str, str, str]]:
+        """The annotations that lay in the annotate folder with the images of a loop that are collected since."""
+        collected = max(self.measured, self.batch)
+        return {(one.split, one.image, one.digest) for one in self.offered if one.loop <= collected}
+
 
 @dataclass(frozen=True)
 class _Match:

@@ -10,7 +10,7 @@ import torch
 from active_learning.network.training import MaskALTrainer
 from detectron2.config import CfgNode
 from detectron2.engine import AMPTrainer, SimpleTrainer
-from detectron2.structures import Boxes, Instances, PolygonMasks
+from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.utils.events import EventStorage
 from detectron2.utils.memory import none_if_cuda_oom
 
@@ -72,6 +72,8 @@ def _largest_image(cfg: CfgNode) -> dict[str, Any]:
     boxes = torch.stack([left, left * 0, left + height / 4, left * 0 + height / 4], dim=1)
     boxes[:, 2].clamp_(max=width)
     objects = Instances((height, width), gt_boxes=Boxes(boxes), gt_classes=torch.zeros(OBJECTS, dtype=torch.int64))
-    objects.gt_masks = PolygonMasks([[box[[0, 1, 2, 1, 2, 3, 0, 3]].numpy()] for box in boxes])
+    masks = PolygonMasks([[box[[0, 1, 2, 1, 2, 3, 0, 3]].numpy()] for box in boxes])
+    is_bitmask = cfg.INPUT.MASK_FORMAT == "bitmask"  # which are as large as the image, on the GPU
+    objects.gt_masks = BitMasks.from_polygon_masks(masks, height, width) if is_bitmask else masks
     pixels = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     return {"image": pixels, "height": height, "width": width, "instances": objects}

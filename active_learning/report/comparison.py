@@ -112,11 +112,17 @@ class Comparison:
         what = "objects in images" if self.cost == "objects" else "images"
         found = (
             f"{needs.value:.0f} {what} chosen by {self.label} were as good as {of:.0f} by chance: "
-            f"{saved.value:.0f} % fewer annotations{bounds}.{self._in_the_other_cost}"
+            f"{saved.value:.0f} % fewer annotations{bounds}.{self._in_the_other_cost}{self._lost_again}"
         )
         if self.seeds >= LEAST_SEEDS and self.gain.low > 0:
             return found
         return f"{found} With {'one seed' if self.seeds == 1 else f'these {self.seeds} seeds'} this may be luck."
+
+    @property
+    def _lost_again(self) -> str:
+        """Of a strategy that is below random where both have most; else empty."""
+        last = self.gains[max(self.gains)].value
+        return f" But in the end it had {last:+.1f} mAP against chance." if last < -0.05 else ""
 
     @property
     def _in_the_other_cost(self) -> str:

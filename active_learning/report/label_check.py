@@ -35,14 +35,14 @@ def label_check_section(runs: Sequence[RunResult]) -> LabelCheckSection | None:
         return None
     newest = max(checked, key=lambda run: run.files.label_results.stat().st_mtime_ns)
     results = read_results(newest.files)
-    if not (likely := [one for one in results.findings if one.is_likely]):
+    if not (likely := results.likely):
         return None
     sure = sum(one.is_sure for one in likely)
     verb = "looks" if len(likely) == 1 else "look"
-    sentence = f"{counted(len(likely), 'annotation')} of {newest.folder.name} {verb} wrong, {sure} of them surely."
+    looks = f"{counted(len(likely), 'annotation')} of {newest.folder.name} {verb} wrong, {sure} of them surely"
     folder = newest.files.label_check
     pictures = [replace(one, picture=picture_address(folder / one.picture)) for one in read_pictures(folder)]
-    return LabelCheckSection(newest.folder.name, sentence, _rows(likely), pictures)
+    return LabelCheckSection(newest.folder.name, f"{looks}{results.beside}.", _rows(likely), pictures)
 
 
 def _rows(likely: Sequence[LabelFinding]) -> list[tuple[str, int, int]]:

@@ -19,12 +19,13 @@ from active_learning.sampling.diversity import (
 )
 
 MOST_ROUNDS = 100  # of Lloyd's algorithm; it ends as soon as no image changes its cluster
+ROUNDING = 1e-12  # of squared distances, as a share of the largest square
 
 
 def central_images(features: Array, count: int, rng: random.Random) -> list[int]:
     """`count` of the (N, C) images, as their indices: k-means (Lloyd 1982) from a start by k-means++ (Arthur &
     Vassilvitskii 2007), then the image nearest to each centre. Equal images may leave clusters empty; then images
-    farthest from those taken fill up.
+    farthest from those taken fill up. Of images that are equally near or far chance decides.
 
     Raises:
         ValueError: there are fewer images than that, or none is wanted.
@@ -39,10 +40,15 @@ def central_images(features: Array, count: int, rng: random.Random) -> list[int]
             break
         clusters = now
         centres = _means(features, clusters, centres)
-    chosen = [int(members[squares[members].argmin()]) for members in _members(clusters, count) if len(members)]
-    left = np.delete(np.arange(len(features)), chosen)
+    rounding = ROUNDING * float((features**2).sum(axis=1).max())
+    chosen = [
+        int(rng.choice(members[squares[members] <= squares[members].min() + rounding]))
+        for members in _members(clusters, count)
+        if len(members)
+    ]
+    left = rng.sample(sorted(set(range(len(features))) - set(chosen)), len(features) - len(chosen))
     further = k_centre_greedy(features[left], features[chosen])
-    return [*chosen, *(int(left[index]) for index in islice(further, count - len(chosen)))]
+    return [*chosen, *(left[index] for index in islice(further, count - len(chosen)))]
 
 
 def _nearest_centres(features: Array, centres: Array) -> tuple[np.ndarray, Array]:

@@ -20,7 +20,7 @@ class Derived(Generic[T]):
 
     def __init__(self) -> None:
         # one attribute: threads may share a network
-        self._kept: tuple[tuple[Tensor, ...], tuple[Any, ...], T] | None = None
+        self._kept: tuple[Any, tuple[Any, ...], T] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Derived, ()
@@ -38,6 +38,7 @@ class Derived(Generic[T]):
         kept = self._kept
         if kept is None or kept[1] != key:
             with torch.inference_mode(False), torch.no_grad():
-                # the sources are kept too, so that no other tensor gets the identity of one
-                self._kept = kept = tuple(sources), key, calculate()
+                # the sources and their memory are kept too, so that no other gets the identity or the address of one
+                memory = tuple(one.untyped_storage() for one in sources)
+                self._kept = kept = (tuple(sources), memory), key, calculate()
         return kept[2]

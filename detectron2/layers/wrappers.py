@@ -68,10 +68,11 @@ class Conv2d(nn.Conv2d):
         return x if self.activation is None else self.activation(x)
 
     def _folded(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """The convolution with the norm taken in; what no training changes is calculated once."""
+        """The convolution with the norm taken in; what no training changes is calculated once on a GPU."""
         dtype = _autocast_dtype(x.device.type)
         sources = [self.weight, scale, shift] if self.bias is None else [self.weight, self.bias, scale, shift]
-        if any(source.requires_grad for source in sources):
+        if self.weight.device.type == "cpu" or any(source.requires_grad for source in sources):
+            self._constants.forget()  # a fused optimizer changes weights without counting that
             return self._conv_forward(x, *self._fold(scale, shift, dtype))
         folded = self._constants.get(sources, lambda: self._fold(scale, shift, dtype), dtype)
         return self._conv_forward(x, *folded)
@@ -80,7 +81,7 @@ class Conv2d(nn.Conv2d):
         weight = _scaled(self.weight, scale.view(-1, 1, 1, 1), dtype)
         if self.bias is not None:
             return weight, (shift + self.bias * scale).to(dtype)
-        if shift.requires_grad:
+        if shift.requires_grad or shift.device.type == "cpu":
             return weight, shift.to(dtype)
         return weight, self._cast_shift.get([shift], lambda: shift.to(dtype), dtype)
 

@@ -6,6 +6,7 @@ truth, in training), ``height`` and ``width`` (size of the wanted output, by def
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -23,11 +24,31 @@ from detectron2.modeling.roi_heads.roi_heads import build_roi_heads
 from detectron2.structures import ImageList, Instances
 from detectron2.utils.errors import InputError
 from detectron2.utils.events import event_storage_or_new
+from detectron2.utils.logger import log_first_n
 from detectron2.utils.transfers import to_device
 
 __all__ = ["GeneralizedRCNN", "ProposalNetwork"]
 
 Batch = Sequence[dict[str, Any]]
+BOXES_NAMED = 5  # without area, in the log
+
+
+def _with_areas(given: dict[str, Any]) -> Instances:
+    """The ground truth of an input without boxes of no area, which `DatasetMapper` leaves out itself.
+
+    No anchor overlaps with such a box: as its best ones all would count as objects, and their loss may be infinite.
+    """
+    truth: Instances = given["instances"]
+    if not truth.has("gt_boxes") or truth.gt_boxes.device.type != "cpu":  # a GPU would have to be waited for
+        return truth
+    has_area = truth.gt_boxes.nonempty()
+    if has_area.all():
+        return truth
+    row = int((~has_area).nonzero()[0])
+    box = [round(value, 2) for value in truth.gt_boxes.tensor[row].tolist()]
+    text = f"{given.get('file_name', 'an image')}: gt_boxes[{row}] is {box}, which has no area; such objects are left "
+    log_first_n(logging.WARNING, f"{text}out (filter_empty_instances in the dataset mapper does so)", n=BOXES_NAMED)
+    return truth[has_area]
 
 
 class _Detector(nn.Module):
@@ -72,7 +93,7 @@ class _Detector(nn.Module):
     def _ground_truth(self, batched_inputs: Batch) -> list[Instances] | None:
         if "instances" not in batched_inputs[0]:
             return None
-        return [x["instances"].to(self.device, non_blocking=True) for x in batched_inputs]
+        return [_with_areas(x).to(self.device, non_blocking=True) for x in batched_inputs]
 
     @staticmethod
     def _postprocess(

@@ -7,12 +7,14 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import sys
 import threading
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from active_learning.annotating import annotate_folder
 from active_learning.annotating.annotate_folder import AnnotateFolder
@@ -318,7 +320,7 @@ def test_a_search_while_waiting_reads_nothing_again(train, folder, add_image, an
     folder.progress()
     reported: list[str] = []
     thread, used = start_waiting(folder, reported)
-    time.sleep(1.5)
+    until(lambda: used["searches"] > 4)
     annotate("annotate/0.json")
     thread.join(20)
     assert reported[-1] == "100 / 100 annotated"
@@ -342,6 +344,27 @@ def test_a_terminal_gets_one_live_line(folder, add_image, annotate, train, monke
     assert shown.endswith("\r2 / 2 annotated\n")
     assert shown.count("\n") == 1
     assert "b.json: line 1" in reported[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda image: image.rotate(90, expand=True), id="turned"),
+        pytest.param(lambda image: image.crop((0, 0, 10, 10)), id="cropped"),
+    ],
+)
+def test_what_is_drawn_on_a_copy_of_another_size_is_not_taken(train, folder, add_image, annotate, change):
+    add_image("a.png")
+    folder.fill(["a.png"])
+    copy = train / "annotate/a.png"
+    with Image.open(copy) as image:
+        change(image).save(copy)
+    annotate("annotate/a.json")
+    (fault,) = folder.progress().faulty.values()
+    assert f"{copy}: has " in fault and "make both the same image again" in fault
+    assert folder.collect() == []
+    shutil.copy(train / "a.png", copy)
+    assert folder.collect() == ["a.png"]
 
 
 @pytest.mark.parametrize("remedy", ["replace", "remove"])

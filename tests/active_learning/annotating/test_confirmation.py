@@ -16,6 +16,10 @@ from active_learning.annotating.confirmation import Confirmation
         ("DONE", b"", True),
         ("DONE", b"\r\n", True),
         ("DONE.txt", b"", True),
+        ("done", b"", True),
+        ("Done.txt", b"", True),
+        ("DONE", b"\xff\xfe\r\0\n\0", True),  # of PowerShell
+        ("DONE.txt", b"\xef\xbb\xbf", True),  # of Windows' editor
         ("DONE", b"my list of what is done", False),
         ("done.md", b"", False),
     ],

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import auto_annotate
 from active_learning.annotating import folder_job
@@ -226,6 +227,14 @@ def test_images_that_a_run_awaits_get_no_pre_labels_that_it_would_take_for_a_per
     assert "00.png" in str(refused.value)
     original.unlink()
     FolderAnnotation(request_of(f"--weights_file {{tmp}}/w.pth --classes a --img_dir {copy.parent}")).find_images()
+
+
+@pytest.mark.parametrize("given", ["annotate", ""])
+def test_another_image_of_the_same_name_is_awaited_by_nobody(request_of, settings, given):
+    (settings.traindir / "annotate").mkdir()
+    Image.new("RGB", (9, 9)).save(settings.traindir / "annotate" / "00.png")
+    folder = settings.traindir / given
+    FolderAnnotation(request_of(f"--weights_file {{tmp}}/w.pth --classes a --img_dir {folder}")).find_images()
 
 
 class StopError(Exception):

@@ -209,6 +209,17 @@ def test_corrections_in_a_file_of_many_images_win_over_pre_labels(project, tmp_p
     assert not [path for path in annotate.glob("0?.*") if path.suffix != ".txt"]
 
 
+def test_an_export_of_what_is_collected_already_is_named_before_a_person_annotates_on(project, caplog):
+    annotate = project.traindir / "annotate"
+    FORMATS["labelme"].codec.write(Annotation("00.png", 24, 32, ()), project.traindir / "00.json")
+    annotate.mkdir()
+    with zipfile.ZipFile(annotate / "late.zip", "w") as package:
+        package.writestr("ds/ann/00.png.json", "{}")
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=None)
+    assert f"{annotate / 'late.zip'}: is an archive, which is not read; unpack it there" in caplog.text
+
+
 def test_a_file_that_cannot_be_used_may_be_moved_away_where_pre_labels_are_right(project):
     with pytest.raises(AnnotationsAwaited):
         go(project, predict=Predictor())

@@ -6,6 +6,7 @@ import torch
 from active_learning.network import batch_size
 from active_learning.network.batch_size import largest, largest_batch_that_fits, largest_size
 from detectron2.engine import SimpleTrainer
+from detectron2.structures import BitMasks, PolygonMasks
 
 
 @pytest.mark.parametrize("room", [0, 1, 2, 3, 5, 8, 11, 16, 40])
@@ -31,14 +32,17 @@ def test_tiles_are_squares(make_cfg, values, size):
     assert largest_size(make_cfg(**{"image_min_size": 64, "image_max_size": 96, **values})) == size
 
 
-def test_steps_on_the_largest_images_are_tried(make_cfg, monkeypatch):
+@pytest.mark.parametrize(("mask_format", "masks"), [("polygon", PolygonMasks), ("bitmask", BitMasks)])
+def test_steps_on_the_largest_images_are_tried(make_cfg, monkeypatch, mask_format, masks):
     """A GPU that has room for three of them."""
     monkeypatch.setattr(batch_size, "OBJECTS", 9)
     cfg, run_step, sizes = make_cfg(precision="fp32", image_min_size=64, image_max_size=96), SimpleTrainer.run_step, []
+    cfg.INPUT.MASK_FORMAT = mask_format
 
     def short_of_memory(self):
         (batch,) = self.data_loader
         assert batch[0]["image"].shape == (3, 64, 96)
+        assert type(batch[0]["instances"].gt_masks) is masks
         sizes.append(len(batch))
         if len(batch) > 3:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")

@@ -63,6 +63,12 @@ def test_the_share_saved(tmp_path, make_run):
     assert table_rows([row])[0][2:6] == ["33 [33, 33]", "40 [40, 40]", "20 [20, 20]", "30 [30, 30]"]
 
 
+def test_that_a_strategy_is_below_random_in_the_end_is_said(tmp_path, make_run):
+    make_run(tmp_path / "uncertainty", [10.0, 31.0, 20.0])
+    make_run(tmp_path / "random", [10.0, 20.0, 30.0])
+    assert "But in the end it had -10.0 mAP against chance." in in_a_sentence(compare(read_runs(tmp_path)))
+
+
 def test_csv_has_every_number(tmp_path, make_run):
     make_run(tmp_path / "uncertainty", [10.0, 12.0])
     make_run(tmp_path / "random", [10.0, 20.0])

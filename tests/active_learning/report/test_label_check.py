@@ -14,7 +14,7 @@ from active_learning.errors import MaskALError
 from active_learning.label_check import pictures
 from active_learning.label_check.findings import LabelFinding
 from active_learning.label_check.pictures import MOST_PICTURES, read_pictures, write_pictures
-from active_learning.label_check.results import CheckResults, write_results
+from active_learning.label_check.results import CheckResults, Offer, read_results, write_results
 from active_learning.report import page
 from active_learning.report.runs import read_runs
 
@@ -61,6 +61,24 @@ def test_without_likely_findings_there_is_no_section(tmp_path: Path, make_run, c
     if certainty:
         add_findings(run, replace(ONE, certainty=certainty))
     assert "look wrong" not in page.write_report(tmp_path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("loop", "digest", "said"),
+    [
+        (1, "as it was", "1 annotation of uncertainty looks wrong, 0 of them surely, beside 1 that was offered"),
+        (1, "corrected", "2 annotations of uncertainty look wrong, 1 of them surely."),
+        (2, "as it was", "2 annotations of uncertainty look wrong, 1 of them surely."),
+    ],
+    ids=["left", "corrected", "lies there at this time"],
+)
+def test_what_was_offered_and_left_looks_wrong_no_longer(tmp_path: Path, make_run, loop: int, digest: str, said: str):
+    run = make_run(tmp_path / "uncertainty", [30, 40])
+    add_findings(run, replace(ONE, digest=digest), replace(ONE, image="b.png", certainty=0.6))
+    (found,) = read_runs(tmp_path)
+    offer = Offer(ONE.split, ONE.image, "as it was", loop)
+    write_results(found.files, replace(read_results(found.files), offered=(offer,)))
+    assert said in page.write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_the_run_that_checked_last_is_shown(tmp_path: Path, make_run):

@@ -32,6 +32,21 @@ def test_equal_images_are_taken_where_there_are_no_others(count: int) -> None:
     assert len({float(features[index, 0]) for index in chosen}) == min(count, 2)
 
 
+@pytest.mark.parametrize(
+    ("features", "count"),
+    [
+        (np.zeros((6, 2)), 1),
+        (np.zeros((6, 2)), 3),
+        (np.array([[0.1, 7.3], [0.4, 7.7], [90.1, 3.0], [90.7, 3.3]]), 2),
+        (np.array([[0.0]] * 5 + [[1.0]]), 4),
+    ],
+    ids=["one of equal ones", "some of equal ones", "one of two, which are equally near", "what fills up"],
+)
+def test_chance_decides_between_equal_ones(features, count: int) -> None:
+    chosen = [central_images(features, count, random.Random(seed)) for seed in range(60)]
+    assert {index for own in chosen for index in own} == set(range(len(features)))
+
+
 def test_an_outlier_has_a_cluster_of_its_own() -> None:
     features = np.concatenate([np.random.default_rng(0).normal(size=(50, 3)), [[50.0, 0, 0]]])
     assert 50 in central_images(features, 5, random.Random(0))

@@ -21,16 +21,25 @@ def changed(source: list[Tensor]) -> None:
 
 
 def given_other_memory(source: list[Tensor]) -> None:
-    source[0].data = torch.ones(3)
+    source[0].data = torch.ones_like(source[0])
+
+
+def given_other_memory_twice(source: list[Tensor]) -> None:
+    """The second may lie where the first memory was."""
+    given_other_memory(source)
+    source[0].data = torch.full_like(source[0], 2.0)
 
 
 def left(source: list[Tensor]) -> None:
     pass
 
 
-@pytest.mark.parametrize(("change", "calculations"), [(left, 1), (replaced, 2), (changed, 2), (given_other_memory, 2)])
+CHANGES = [(left, 1), (replaced, 2), (changed, 2), (given_other_memory, 2), (given_other_memory_twice, 2)]
+
+
+@pytest.mark.parametrize(("change", "calculations"), CHANGES)
 def test_calculated_anew_only_after_a_change(change, calculations: int) -> None:
-    source, done, kept = [torch.zeros(3)], [], Derived()
+    source, done, kept = [torch.zeros(100_000)], [], Derived()
 
     def calculate() -> Tensor:
         done.append(1)

@@ -57,6 +57,16 @@ def test_images_without_objects_train(model, make_input, storage) -> None:
     assert all(p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.parametrize("box", [[20.0, 20.0, 20.0, 40.0], [20.0, 20.0, 18.0, 40.0]], ids=["thin", "reversed"])
+def test_a_box_of_no_area_is_left_out_and_named(model, make_input, storage, caplog, box) -> None:
+    given = make_input([box, OBJECTS[0], box])
+    losses = model([{**given, "file_name": "a.jpg"}])
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert storage.latest()["rpn/num_pos_anchors"][0] < 20
+    assert f"a.jpg: gt_boxes[0] is {box}, which has no area" in caplog.text
+    assert len(given["instances"]) == 3
+
+
 def test_detections_have_the_size_asked_for(small_cfg, make_input) -> None:
     small_cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
     small_cfg.TEST.DETECTIONS_PER_IMAGE = 5
