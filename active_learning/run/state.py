@@ -176,6 +176,7 @@ class RunState:
         if state.experiment:
             check_keys(state.experiment, {"label", "strategy", "seed"}, f"{path}: experiment", COPY)
             check_values(_EXPERIMENT, state.experiment, f"{path}: experiment", COPY)
+        state.settings.setdefault("classes", state.classes)  # the first runs did not record settings
         if mistakes := recorded_mistakes(state.settings):
             raise MaskALError(f"{path}: settings: {mistakes[0]}; {COPY}")
         return state

@@ -230,6 +230,39 @@ def test_the_best_is_measured_anew_with_other_settings(settings, network, monkey
     assert loop.run.files.best_model(2).read_text(encoding="utf-8") == weights
 
 
+@pytest.mark.parametrize(
+    ("edit", "carried"),
+    [
+        ("INPUT: {MIN_SIZE_TEST: 64}", 10.0),
+        ("INPUT: {MAX_SIZE_TEST: 64}", 10.0),
+        ("TEST: {DETECTIONS_PER_IMAGE: 3}", 10.0),
+        ("MODEL: {RPN: {POST_NMS_TOPK_TEST: 3}}", 10.0),
+        ("MODEL: {RPN: {NMS_THRESH: 0.5}}", 10.0),
+        ("INPUT: {MIN_SIZE_TRAIN: [64]}", 30.0),
+        ("SOLVER: {MOMENTUM: 0.8}", 30.0),
+        ("MODEL: {MASK_ON: true}", 30.0),
+    ],
+)
+@pytest.mark.parametrize("recorded_before", [True, False])
+def test_the_best_is_measured_anew_with_another_network_file(
+    settings, network, monkeypatch, tmp_path, log_text, edit, carried, recorded_before
+):
+    file = tmp_path / "network.yaml"
+    file.write_text("MODEL: {MASK_ON: true}\n", encoding="utf-8")
+    if not recorded_before:  # by an earlier version
+        monkeypatch.setattr(RunState, "save", functools.partialmethod(save_without_network, RunState.save))
+        network.stop_at = "evaluate"
+        with pytest.raises(StopError):
+            go(changed(settings, {"network_config": str(file)}))
+
+    def change() -> None:
+        file.write_text(f"_BASE_: base.yaml\n{edit}\n", encoding="utf-8")
+        (tmp_path / "base.yaml").write_text("MODEL: {MASK_ON: true}\n", encoding="utf-8")
+
+    go_measuring_ten(changed(settings, {"network_config": str(file)}), network, monkeypatch, {}, change)
+    assert network.carried_ap == [0.0, carried if recorded_before else 30.0, 40.0]
+
+
 def go_measuring_ten(settings, network, monkeypatch, changes: dict, change: Callable[[], object]) -> ActiveLearningLoop:
     """A run in which settings, and with `change` whatever else, change after the first training; all measuring on the
     validation images but that in a training finds 10."""
@@ -248,6 +281,11 @@ def go_measuring_ten(settings, network, monkeypatch, changes: dict, change: Call
     loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=read)
     maskAL.run_experiment(loop)
     return loop
+
+
+def save_without_network(state: RunState, save: Callable[[RunState, Path], None], path: Path) -> None:
+    state.best_ap_settings.pop("network_config", None)
+    save(state, path)
 
 
 def rewrite(path: Path, change: Callable[[bytes], bytes] = lambda content: content) -> None:
