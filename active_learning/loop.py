@@ -16,6 +16,7 @@ from typing import Any
 
 from active_learning.acquisition.acquire import Acquisition
 from active_learning.acquisition.initial_images import diverse_images
+from active_learning.acquisition.record_files import remove_records
 from active_learning.dataset.absence import is_there
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.label_check.check import check_measured_images, check_new_images
@@ -168,6 +169,8 @@ class ActiveLearningLoop:
         self._log_training_set(summary)
         state.train_size, state.train_objects = len(images), summary.objects
         measured_on = run.data.content_digest("val")
+        for records in (run.files.pool_records(state.loop), run.files.training_records(state.loop)):
+            remove_records(records)  # of other weights, where a person has put back an earlier state
         started = time.monotonic()
         earlier = earlier_initial_model(run.settings, run.experiment, state.train_images) if state.loop == 0 else None
         if earlier:
