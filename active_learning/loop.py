@@ -114,7 +114,6 @@ class ActiveLearningLoop:
             wait=self.wait,
             predict=run.predict,
             later=run.present_ahead,
-            put_ahead=state.chosen_ahead,
             hold=run.works_ahead or bool(state.ahead),
             before_waiting=functools.partial(run.begin_waiting, "train"),
         )
