@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from active_learning.acquisition.acquire import Acquisition
 from active_learning.acquisition.diverse_images import diverse_images
+from active_learning.acquisition.record_files import remove_records
 from active_learning.dataset.absence import is_there
 from active_learning.dataset.coco import DatasetSummary, write_image_list
 from active_learning.label_check.check import check_measured_images, check_new_images
@@ -34,6 +36,7 @@ from active_learning.system.wording import counted
 
 STANDARD_THRESHOLD = 0.05
 MEASURING = ("tile_size", "tile_overlap", "image_min_size", "image_max_size", "confidence_threshold", "nms_threshold")
+MEASURING_IN_NETWORK = re.compile(r"^TEST\.|_TEST$|NMS_THRESH$")  # keys of the network's own file
 
 
 class ActiveLearningLoop:
@@ -111,7 +114,6 @@ class ActiveLearningLoop:
             wait=self.wait,
             predict=run.predict,
             later=run.present_ahead,
-            put_ahead=state.chosen_ahead,
             hold=run.works_ahead or bool(state.ahead),
             before_waiting=functools.partial(run.begin_waiting, "train"),
         )
@@ -166,6 +168,8 @@ class ActiveLearningLoop:
         self._log_training_set(summary)
         state.train_size, state.train_objects = len(images), summary.objects
         measured_on = run.data.content_digest("val")
+        for records in (run.files.pool_records(state.loop), run.files.training_records(state.loop)):
+            remove_records(records)  # of other weights, where a person has put back an earlier state
         started = time.monotonic()
         earlier = earlier_initial_model(run.settings, run.experiment, state.train_images) if state.loop == 0 else None
         if earlier:
@@ -181,16 +185,18 @@ class ActiveLearningLoop:
 
     @property
     def _measuring_settings(self) -> dict[str, Any]:
-        return {key: self.run.state.settings.get(key) for key in MEASURING}
+        inside = {key: value for key, value in self.run.network_file.items() if MEASURING_IN_NETWORK.search(key)}
+        return {"network_config": inside, **{key: self.run.state.settings.get(key) for key in MEASURING}}
 
     def _compare_alike(self, measured_on: str) -> None:
         """Measures the best weights again where that has changed what the mAP depends on, settings or validation data:
         else no training might reach what was measured with others, in tiles of another size or on easier images."""
         run, state = self.run, self.run.state
         changed = []
-        if state.best_ap_settings not in ({}, self._measuring_settings):  # {}: an earlier version has left
+        now = self._measuring_settings  # of which an earlier version has recorded less, or nothing
+        if any(value != now.get(key) for key, value in state.best_ap_settings.items()):
             changed.append("Settings that the mAP depends on")
-        if state.best_ap_images not in ("", measured_on):  # the same
+        if state.best_ap_images not in ("", measured_on):  # "": the same
             changed.append("Validation images or their annotations")
         if not changed or state.loop == 0 or not run.files.best_model(state.loop - 1).exists():
             return

@@ -101,6 +101,12 @@ def remove_parts(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def remove_records(path: Path) -> None:
+    """With the parts."""
+    for file in list(_files(path)):
+        file.unlink()
+
+
 def begin_part(path: Path, conditions: Conditions) -> None:
     """Makes the part ready to be added to: with a heading, and without a half-written last line."""
     whole = _whole_lines(path)

@@ -39,7 +39,6 @@ def request_annotations(
     wait: bool,
     predict: Predict | None = None,
     tool: KeptTool | None = None,
-    put_ahead: bool = False,
     before_waiting: Callable[[], None] = lambda: None,
 ) -> None:
     """Returns when each image has an annotation beside it.
@@ -48,7 +47,6 @@ def request_annotations(
         predict: makes pre-labels for images without annotation; a person then confirms that they are corrected, as with
             those that an earlier start has left.
         tool: one that `request_ahead` may have opened.
-        put_ahead: the images were put there for a loop that was not begun yet.
         before_waiting: called where images are awaited, once they lie in the annotate folder.
 
     Raises:
@@ -62,7 +60,7 @@ def request_annotations(
         _take_corrections(folder, reported)  # what came since the last loop is named before a person annotates on
     while True:
         if folder.awaited and wait:
-            wait_for_annotations(folder, settings, tool, pre_labelled=pre_labelled, put_ahead=put_ahead)
+            wait_for_annotations(folder, settings, tool, pre_labelled=pre_labelled)
         elif folder.awaited:
             refuse_to_wait(folder, settings, pre_labelled=pre_labelled)
         folder.collect()

@@ -22,19 +22,17 @@ ANSWER_POLL_SECONDS = 0.5
 QUIET_SECONDS = 30.0  # longer than one shape takes
 
 
-def wait_for_annotations(
-    folder: AnnotateFolder, settings: Settings, tool: KeptTool, *, pre_labelled: bool, put_ahead: bool = False
-) -> None:
-    """Returns when all awaited images are annotated and a person has finished with the last one.
+def wait_for_annotations(folder: AnnotateFolder, settings: Settings, tool: KeptTool, *, pre_labelled: bool) -> None:
+    """Returns when all awaited images are annotated and a person has finished with the last one. Images that an earlier
+    start, or a loop before, has put there may be annotated by now, or a person be at the last one at this moment.
 
     Args:
         tool: is opened, or stays open, until then.
         pre_labelled: a person confirms that the pre-labels are corrected.
-        put_ahead: the images have lain there for a while, so a person may be at the last one at this moment.
     """
     try:
         complete = folder.progress().complete
-        at_work = pre_labelled or (put_ahead and (tool.is_open or _has_changed_just_now(folder.path)))
+        at_work = pre_labelled or tool.is_open or _age_of_newest(folder.annotation_files) < QUIET_SECONDS
         if complete and (folder.confirmation.file_is_there or not at_work):
             return
         if pre_labelled or not complete:
@@ -79,8 +77,7 @@ def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: 
 
 def _refuse_what_is_drawn_now(folder: AnnotateFolder) -> None:
     """Raises AnnotationsAwaited where an annotation of the awaited images changes before it is QUIET_SECONDS old."""
-    before = _times_of(folder.annotation_files)
-    age = abs(time.time() - max(before.values(), default=0) / 1e9)  # by a clock that may have been put back since
+    before, age = _times_of(folder.annotation_files), _age_of_newest(folder.annotation_files)
     end = time.monotonic() + QUIET_SECONDS - age
     if end > time.monotonic() and not folder.confirmation.file_is_there:
         text = "An annotation was saved %.0f seconds ago: looking until it is %g seconds old whether its person goes on"
@@ -159,10 +156,9 @@ def _quiet_check(folder: Path) -> Callable[[], bool]:
     return is_quiet
 
 
-def _has_changed_just_now(folder: Path) -> bool:
-    """Within QUIET_SECONDS, by a clock that may have been put back since."""
-    newest = max(_modification_times(folder).values(), default=0) / 1e9
-    return abs(time.time() - newest) < QUIET_SECONDS
+def _age_of_newest(files: Iterable[str]) -> float:
+    """In seconds, by a clock that may have been put back since."""
+    return abs(time.time() - max(_times_of(files).values(), default=0) / 1e9)
 
 
 def _modification_times(folder: Path) -> dict[str, int]:

@@ -240,6 +240,7 @@ def _read_config(name: str) -> CfgNode:
     except (KeyError, ValueError, OSError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error
         raise MaskALError(f"network_config: {path} cannot be read: {reason}") from error
+    _check_numbers(cfg, name)
     return cfg
 
 
@@ -265,7 +266,11 @@ def _check_parts(cfg: CfgNode, name: str) -> None:
     for key in AT_LEAST_ONE:
         if values[key] < 1:
             raise MaskALError(f"network_config: {name}: {key} {values[key]} must be at least 1")
-    for key, value in values.items():
+
+
+def _check_numbers(cfg: CfgNode, name: str) -> None:
+    """A NaN is not even equal to itself, so that it would count as edited for ever."""
+    for key, value in _values(cfg):
         numbers = value if isinstance(value, (list, tuple)) else [value]
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise MaskALError(f"network_config: {name}: {key} {value} must be of finite numbers")

@@ -21,6 +21,7 @@ from active_learning.system.files import write_atomically
 from active_learning.system.log import logger
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.utils import comm
 
@@ -34,33 +35,40 @@ class ResumePoint(HookBase):
 
     They belong to one config: a training with another one (another loop, other settings) does not use them. They
     stay until `remove_resume_points`, so that a training that was finished, but not noted as such, is not redone.
+
+    Attributes:
+        folder: they are in.
+        is_of_other_data: whether the one that was loaded was trained on other images or annotations.
     """
 
     def __init__(self, trainer: DefaultTrainer, cfg: CfgNode) -> None:
         self.damaged = False
+        self.is_of_other_data = False
+        self._data = _digest_of_data(cfg)
         self._seconds = 0.0  # of this training before it was stopped, without the pause
-        self._folder = _folder(Path(cfg.OUTPUT_DIR))
+        self.folder = _folder(Path(cfg.OUTPUT_DIR))
         self._prefix = hashlib.sha256(_description(cfg).encode()).hexdigest()[:12]
         self._period = cfg.TEST.EVAL_PERIOD
         self._checkpointer = DetectionCheckpointer(
-            trainer.checkpointer.model, str(self._folder), trainer=weakref.proxy(trainer)
+            trainer.checkpointer.model, str(self.folder), trainer=weakref.proxy(trainer)
         )
 
     def before_train(self) -> None:
         self._started = self._saved = time.monotonic()
         if comm.is_main_process() and self._seconds:
-            write_atomically(self._folder / EARLIER, f"{self._seconds}\n")
+            write_atomically(self.folder / EARLIER, f"{self._seconds}\n")
         elif comm.is_main_process():
-            (self._folder / EARLIER).unlink(missing_ok=True)  # of a training that was given up
+            (self.folder / EARLIER).unlink(missing_ok=True)  # of a training that was given up
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self._seconds + time.monotonic() - self._started}
+        return {"seconds": self._seconds + time.monotonic() - self._started, "data": self._data}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         seconds = float(state_dict["seconds"])
         if not 0 <= seconds < math.inf:
             raise ValueError(f"trainer.hooks.ResumePoint.seconds: {seconds} is no time")
         self._seconds = seconds
+        self.is_of_other_data = state_dict.get("data", self._data) != self._data  # an earlier version has left none
 
     def after_step(self) -> None:
         done = self.trainer.iter + 1
@@ -77,16 +85,16 @@ class ResumePoint(HookBase):
     def _save(self, name: str) -> None:
         if not comm.is_main_process():
             return
-        with write_failure_explained(self._folder / f"{name}.pth"):
-            self._folder.mkdir(exist_ok=True)
+        with write_failure_explained(self.folder / f"{name}.pth"):
+            self.folder.mkdir(exist_ok=True)
             self._checkpointer.save(name)
         kept = self._points()[:KEPT]
-        for old in set(self._folder.glob("*.pth")) - set(kept):
+        for old in set(self.folder.glob("*.pth")) - set(kept):
             old.unlink()
 
     def _points(self) -> list[Path]:
         """Of this config, the newest first."""
-        return sorted(self._folder.glob(f"{self._prefix}_*.pth"), reverse=True)
+        return sorted(self.folder.glob(f"{self._prefix}_*.pth"), reverse=True)
 
     def load(self) -> bool:
         """Whether there was a whole point of this config; sets the trainer's `iter` to the last that was done.
@@ -106,7 +114,7 @@ class ResumePoint(HookBase):
                 continue
             return True
         if self.damaged:
-            logger.warning("%s: no checkpoint of this training is whole; it begins anew", self._folder)
+            logger.warning("%s: no checkpoint of this training is whole; it begins anew", self.folder)
         return False
 
 
@@ -138,6 +146,14 @@ def seconds_before(output_dir: Path) -> float:
 
 def _folder(output_dir: Path) -> Path:
     return output_dir / "resume"
+
+
+def _digest_of_data(cfg: CfgNode) -> str:
+    """Of the json files that are trained on."""
+    digest = hashlib.sha256()
+    for name in cfg.DATASETS.TRAIN:
+        digest.update(Path(MetadataCatalog.get(name).json_file).read_bytes())
+    return digest.hexdigest()
 
 
 def _description(cfg: CfgNode) -> str:

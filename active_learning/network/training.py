@@ -164,6 +164,12 @@ class MaskALTrainer(DefaultTrainer):
             return False
         self.start_iter = self.iter + 1
         logger.info("Going on with the interrupted training at iteration %d", self.start_iter)
+        if self.resume_point.is_of_other_data:
+            logger.warning(
+                "Until there it was on other images or annotations, and goes on with what is there now; to train on "
+                "that from the first iteration, stop MaskAL, delete %s and start again",
+                self.resume_point.folder,
+            )
         return True
 
     def load_weights(self) -> None:

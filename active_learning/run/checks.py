@@ -21,7 +21,7 @@ from active_learning.run.data import MEASURED, SPLITS, without_object
 from active_learning.run.findings import Check, Finding, Kind, refuse, texts
 from active_learning.run.large_images import describe_large_images, describe_tiles
 from active_learning.run.near_duplicates import describe_near_duplicates
-from active_learning.run.other_runs import unfinished_runs_left
+from active_learning.run.other_runs import initial_model_trained_otherwise, unfinished_runs_left
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
 from active_learning.run.start import find_start, initial_candidates
@@ -94,10 +94,10 @@ def _weights(project: Project) -> Iterator[Finding]:
         except MaskALError as error:
             yield Finding(str(error))
             continue
-        own = str(project.files(experiment).weights)
+        own = project.files(experiment).weights
         for path in paths:
             if fault := _file_fault(path):
-                yield Finding(f"{fault}. {GOES_ON_FROM_IT}" if path.startswith(own) else fault)
+                yield Finding(f"{fault}. {GOES_ON_FROM_IT}" if Path(path).is_relative_to(own) else fault)
 
 
 def _weights_to_load(project: Project, experiment: Experiment) -> list[str]:
@@ -341,6 +341,7 @@ CHECKS = (
     Check(_outputs),
     Check(_starts),
     Check(unfinished_runs_left),
+    Check(initial_model_trained_otherwise),
     Check(_folders),
     Check(_weights),
     Check(_fit, deep=True),

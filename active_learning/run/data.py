@@ -139,7 +139,6 @@ class RunData:
         wait: bool,
         predict: Predict | None = None,
         later: Sequence[str] = (),
-        put_ahead: bool = False,
         hold: bool = False,
         before_waiting: Callable[[], None] = lambda: None,
     ) -> float:
@@ -165,7 +164,7 @@ class RunData:
                     present = self.present(split, images)
                     # Ours may be open on training images that lie ahead.
                     tool = self._tool if split == "train" else KeptTool(logger.info)
-                    how: dict[str, Any] = {"tool": tool, "put_ahead": put_ahead, "before_waiting": before_waiting}
+                    how: dict[str, Any] = {"tool": tool, "before_waiting": before_waiting}
                     request_annotations(folder, present, self.settings, wait=wait, predict=predict, **how)
                 elif folder.awaited:
                     raise AnnotationsAwaited(

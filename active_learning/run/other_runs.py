@@ -10,7 +10,8 @@ from active_learning.run.findings import Finding, Kind
 from active_learning.run.own_folders import STATE
 from active_learning.run.project import Project
 from active_learning.run.state import RunState
-from active_learning.settings.changes import list_changes
+from active_learning.run.weights import network_edits
+from active_learning.settings.changes import list_changes, training_changes
 
 
 def unfinished_runs_left(project: Project) -> Iterator[Finding]:
@@ -27,3 +28,19 @@ def unfinished_runs_left(project: Project) -> Iterator[Finding]:
                 where = f"this run is not finished (loop {state.loop}, phase {state.phase})"
                 text = f"{path.parent}: {where}, and {why}: it is left as it is. With its former settings it goes on"
                 yield Finding(text, Kind.NOTE)
+
+
+def initial_model_trained_otherwise(project: Project) -> Iterator[Finding]:
+    """The run whose initial model is taken, where the later loops would be trained otherwise. A model that cannot be
+    used is refused (run/weights.py)."""
+    settings, images = project.settings, project.settings.initial_train_file
+    if not settings.duplicate_initial_model_and_data or images is None:
+        return
+    with suppress(MaskALError):  # which others report
+        states = [project.state(one) for one in settings.experiments()]
+        if all(state and state.history for state in states):  # they have taken it
+            return
+        earlier = RunState.load(images.with_name(STATE))
+        if edits := training_changes(earlier.settings, settings, network_edits(earlier, settings)):
+            text = f"that run trains with other settings than this one: {'; '.join(map(str, edits))}"
+            yield Finding(f"initial_train_file: {text}; compare strategies where all else is equal", Kind.WARNING)

@@ -74,7 +74,7 @@ def read_json(path: Path, what: str, remedy: str) -> Any:
         MaskALError: names the file, the reason and the remedy.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # as an editor on Windows may have saved it
     except (OSError, ValueError, RecursionError) as error:
         raise MaskALError(f"{path}: cannot be read as {what} ({first_line(error)}); {remedy}") from error
 

@@ -28,7 +28,8 @@ from active_learning.system.log import logger, start_log
 
 
 class Run:
-    """What the phases of a loop work on; `settings` and `experiment` are those in use."""
+    """What the phases of a loop work on; `settings` and `experiment` are those in use, and so is `network_file`, what
+    the network's own file holds (`network_values`)."""
 
     def __init__(
         self, settings: Settings, experiment: Experiment, read_settings: Callable[..., Settings] | None = None
@@ -130,7 +131,7 @@ class Run:
     def save(self, *, phase: Phase) -> None:
         """Notes that `phase` comes next. Raises MaskALError where a folder of the run is gone with its drive."""
         if phase == "evaluate":
-            self.state.network = self._network_found  # weights of it are there from now on
+            self.state.network = self.network_file  # weights of it are there from now on
         if found := self.absence():  # a folder that was made anew in its place would begin another run
             raise absence_error(found)
         self.state.phase = phase
@@ -198,7 +199,6 @@ class Run:
             return RunState(classes=list(classes))
         state = RunState.load(self.files.state)
         state.check_going_on(self.files.state)
-        state.settings.setdefault("classes", state.classes)
         if state.phase == "finished":
             state.phase = "choose"  # more loops may have been asked for since
         return state
@@ -217,7 +217,7 @@ class Run:
         """Raises SettingsError where they, or the network's file, were edited in a way that would break the run."""
         state = self.state
         try:
-            self._network_found = network_values(settings.network_config)
+            self.network_file = network_values(settings.network_config)
         except MaskALError:  # half saved, or gone with its drive: who builds the network says so, if it lasts
             if not running:
                 raise
@@ -227,7 +227,7 @@ class Run:
             experiment,
             running=running,
             chosen_for=state.loop_ahead,
-            network_edits=network_changes(state.network, self._network_found),
+            network_edits=network_changes(state.network, self.network_file),
         )
 
     def _use(self, applied: AppliedSettings) -> None:
@@ -235,7 +235,7 @@ class Run:
         self.state.settings = recorded(self.settings)
         self.state.experiment = self.experiment.recorded()
         if self.state.network:
-            self.state.network = self._network_found
+            self.state.network = self.network_file
         self.data.apply(self.settings)
         self.network = RunNetwork(self.settings, self.experiment, self.files, self.data)
         if applied.lines:

@@ -34,8 +34,8 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     settings, data = project.settings, project.data
     if state := project.state(experiment):
         state.check_going_on(project.files(experiment).state)
-        before = {"classes": state.classes, **state.settings}
-        apply_settings(before, settings, experiment, running=False, network_edits=network_edits(state, settings))
+        edits = network_edits(state, settings)
+        apply_settings(state.settings, settings, experiment, running=False, network_edits=edits)
         if state.train_images:
             present = data.present("train", state.train_images)
             images, ahead = len(data.images("train")), len(state.ahead)

@@ -162,7 +162,7 @@ class RunState:
     @classmethod
     def load(cls, path: Path) -> RunState:
         """Raises MaskALError, naming the file, the value and the remedy, where it cannot be used."""
-        document = read_json(path, "the state of a run", REMEDY)
+        document = read_json(path, "the state of a run", COPY)
         version = document.get("version") if isinstance(document, dict) else None
         if type(version) is not int or version != VERSION:
             raise MaskALError(f"{path}: version: is not {VERSION}, which this version of MaskAL writes; {REMEDY}")
@@ -176,6 +176,7 @@ class RunState:
         if state.experiment:
             check_keys(state.experiment, {"label", "strategy", "seed"}, f"{path}: experiment", COPY)
             check_values(_EXPERIMENT, state.experiment, f"{path}: experiment", COPY)
+        state.settings.setdefault("classes", state.classes)  # the first runs did not record settings
         if mistakes := recorded_mistakes(state.settings):
             raise MaskALError(f"{path}: settings: {mistakes[0]}; {COPY}")
         return state

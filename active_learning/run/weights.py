@@ -44,9 +44,7 @@ def weights_of_run(settings: Settings, experiment: Experiment) -> Path:
         except MaskALError as error:
             remedy = f"give the weights, which are then used with the settings as they are: --weights {weights}"
             raise MaskALError(f"{error}; or {remedy}") from error
-        if changes := fixed_changes(
-            {"classes": state.classes, **state.settings}, settings, network_edits(state, settings)
-        ):
+        if changes := fixed_changes(state.settings, settings, network_edits(state, settings)):
             remedy = "the weights belong to the former; set it back"
             raise SettingsError(
                 f"{weights}: was trained with other settings (--weights FILE is used with the settings as they are)",
@@ -127,7 +125,7 @@ def duplicated_initial_model(settings: Settings) -> Path:
 
     Raises:
         MaskALError: the file is not below resultsroot, that run's model is not below weightsroot, not trained to its
-            end, or of other images than the file lists.
+            end, of other images than the file lists, or of another network or other classes than the settings name.
     """
     source, results = Path(settings.initial_train_file or "").resolve(), settings.resultsroot.resolve()
     if not source.is_relative_to(results):
@@ -140,6 +138,9 @@ def duplicated_initial_model(settings: Settings) -> Path:
         earlier = RunState.load(files.state)
         if earlier.loop == 0 and earlier.phase in ("annotate", "train"):
             raise MaskALError(f"initial_train_file: that run still trains its initial model, {model}: let it end first")
+        if changes := fixed_changes(earlier.settings, settings, network_edits(earlier, settings)):
+            text = f"initial_train_file: {model} belongs to other settings: {'; '.join(map(str, changes))}"
+            raise MaskALError(f"{text}; set them as in that run, or name a run of these settings")
     if first.is_file() and sorted(read_train_files(first)) != sorted(read_train_files(source)):
         reason = f"lists other images than those that {model.name} was trained on"
         raise MaskALError(f"initial_train_file: {source} {reason}; give {first}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from active_learning.errors import SettingsError
 from active_learning.settings import Experiment, Settings
+from active_learning.settings.overlaps import RUN_ROOTS
 from active_learning.settings.paths import network_file
 
 FIXED = ("classes", "network_config")  # the weights so far are of these
@@ -39,6 +40,10 @@ CHOOSING = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_s
             "work_ahead",
             "images_without_detections", "min_distance", "sampling_threshold", "confidence_threshold", "nms_threshold",
             "iou_thres")  # fmt: skip
+TRAINING = ("pretrained_weights", "image_min_size", "image_max_size", "tile_size", "tile_overlap", "learning_rate",
+            "warmup_iterations", "weight_decay", "learning_policy", "step_ratios", "gamma", "train_epochs",
+            "train_iterations_base", "train_iterations_step_size", "step_image_number", "train_batch_size",
+            "train_sampler", "minority_classes", "repeat_factor_smallest_class", "dropout_probability")  # fmt: skip
 SECONDS_TO_SAVE = 1.0  # longer than an editor takes
 TRIES = 6
 ANOTHER_RUN = "set it back, choose another experiment_name, or start over with --fresh"
@@ -75,6 +80,13 @@ def fixed_changes(before: Mapping[str, Any], now: Settings, network_edits: Seque
     named = [change for change in _changes(before, now) if _is_of_other_weights(change)]
     inside = () if any(change.key == "network_config" for change in named) else network_edits  # of another file
     return [*named, *filter(_is_of_other_weights, inside)]
+
+
+def training_changes(before: Mapping[str, Any], now: Settings, network_edits: Sequence[Change] = ()) -> list[Change]:
+    """Those by which a training would give other weights; none where they are of another network."""
+    if fixed_changes(before, now, network_edits):
+        return []
+    return [*(change for change in _changes(before, now) if change.key in TRAINING), *network_edits]
 
 
 def network_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
@@ -167,7 +179,7 @@ def apply_settings(
     now = _in_own_spelling(before, now)
     fixed = fixed_changes(before, now, network_edits)
     changes = [*_changes(before, now), *network_edits]
-    mistakes = (*map(_of_other_weights, fixed), *_mistakes(changes, now, experiment, running))
+    mistakes = (*map(_of_other_weights, fixed), *_mistakes(changes, before, now, experiment, running))
     if mistakes:
         raise SettingsError(
             f"experiment {experiment.name}: the run has begun with other settings, these cannot change in it; "
@@ -183,13 +195,15 @@ def apply_settings(
     )
 
 
-def _mistakes(changes: list[Change], now: Settings, experiment: Experiment, running: bool) -> Iterator[str]:
+def _mistakes(
+    changes: list[Change], before: Mapping[str, Any], now: Settings, experiment: Experiment, running: bool
+) -> Iterator[str]:
     for change in changes:
         if _is_of_another_seed(change):
             yield f"{change}: what the run has done is of seed {change.before}; {ANOTHER_RUN}"
-        elif change.key == "experiment_name":
+        elif change.key == "experiment_name" and running:
             yield f"{change}: this run is going on; set it back, and start the other one when it has ended"
-        elif change.key in FOLDERS and _is_another_folder(change, running):
+        elif change.key in FOLDERS and _is_another_folder(change, running, before, experiment):
             yield f"{change}: the run is in the former; {ANOTHER_RUN}. Move a folder while MaskAL is not running"
     if running and experiment.name not in [one.name for one in now.experiments()]:
         lists = [change for change in changes if change.key in LISTS]
@@ -218,10 +232,15 @@ def _is_of_another_seed(change: Change) -> bool:
     return change.key == "seed" and isinstance(change.before, int) and isinstance(change.now, int)
 
 
-def _is_another_folder(change: Change, running: bool) -> bool:
-    """A folder that is gone has been moved to its new place."""
-    before, now = Path(change.before), Path(change.now)
-    return before.resolve() != now.resolve() and (running or before.exists())
+def _is_another_folder(change: Change, running: bool, before: Mapping[str, Any], experiment: Experiment) -> bool:
+    """What is gone has been moved to its new place: a folder of images, or the run's own below a root. A start writes
+    the lists in dataroot anew."""
+    former, now = Path(change.before), Path(change.now)
+    if running or former.resolve() == now.resolve():
+        return former.resolve() != now.resolve()
+    if change.key in RUN_ROOTS:
+        former = former / before.get("experiment_name", "") / experiment.name
+    return change.key != "dataroot" and former.exists()
 
 
 def _line(change: Change, late: bool, chosen_for: int | None) -> str:

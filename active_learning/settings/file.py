@@ -103,11 +103,20 @@ def parse_settings(text: str) -> RawSettings:
         return RawSettings.unreadable(f"not a YAML file: {error}")
 
 
+_REMEDIES = {
+    "escape": "; in a path write / instead of \\",
+    "could not find expected ':'": "; write `key: value`, with a blank behind the colon",
+    "'\\t'": "; use blanks instead of tabs",
+}
+
+
 def _syntax_error(error: yaml.MarkedYAMLError) -> RawSettings:
-    """With the remedy for what Windows users trip over."""
+    """With the remedy for what people trip over."""
     reason = error.problem or error.context or "unreadable"
-    remedy = "; in a path write / instead of \\" if "escape" in reason else ""
+    remedy = next((remedy for part, remedy in _REMEDIES.items() if part in reason), "")
     mark = error.problem_mark
+    if error.context == "while scanning a simple key":  # its line, not the one behind it
+        mark = error.context_mark or mark
     if mark is None:
         return RawSettings.unreadable(f"not a YAML file: {reason}{remedy}")
     return RawSettings.unreadable(f"not a YAML file: {reason} at column {mark.column + 1}{remedy}", mark.line + 1)

@@ -342,6 +342,8 @@ def reason_of(details: ErrorDetails) -> str:
     if kind in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
         as_written = re.fullmatch(r"[-+]?0\d+", value) or len(value) > 400  # what is no number without quotes either
         return f"{reason}, without leading zeros and of few digits" if as_written else f"{reason}; take away the quotes"
+    if kind == "float_type" and isinstance(value, str) and _is_number(value.replace(",", ".")):
+        return f"{reason}; write a point, not a comma"
     if kind == "literal_error" and isinstance(value, str):
         return reason + did_you_mean(value, re.findall(r"'([^']+)'", details["ctx"]["expected"]))
     return reason

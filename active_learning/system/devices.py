@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import os
+import re
 import sys
 import warnings
 
@@ -13,15 +15,43 @@ from active_learning.system.wording import counted
 
 
 def show_devices(cuda_visible_devices: str) -> None:
-    """Shows PyTorch these GPUs alone, by the numbers of nvidia-smi; works only before torch is first used.
+    """Shows PyTorch these GPUs alone, by the numbers of nvidia-smi; works only before torch is first used, and once.
 
     CUDA itself would number them from the fastest on. Images of many sizes leave gaps in a GPU's memory, which segments
-    that can grow do not have. What a user has set in the environment stays.
+    that can grow do not have. What a user has set in the environment stays; of GPUs that it hides none is shown.
+
+    Raises:
+        SettingsError: the environment leaves fewer GPUs to this program.
     """
-    os.environ["CUDA_VISIBLE_DEVICES"] = "" if cuda_visible_devices == "cpu" else cuda_visible_devices
+    os.environ["CUDA_VISIBLE_DEVICES"] = _among_visible(cuda_visible_devices, os.environ.get("CUDA_VISIBLE_DEVICES"))
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if sys.platform == "linux" and "PYTORCH_ALLOC_CONF" not in os.environ:
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+
+
+def _among_visible(named: str, visible: str | None) -> str:
+    """Of the GPUs that a scheduler, or a user, has left to this program (None: all) those that have the names, else
+    those at these places, from 0 on, as PyTorch counts them: the others may be at work for somebody else."""
+    if named == "cpu" or visible is None:
+        return "" if named == "cpu" else named
+    left, ids = _ids(visible), named.split(",")
+    if not left or set(ids) <= set(left) or not all(map(str.isdecimal, ids)):
+        return named if left else ""
+    if max(map(int, ids)) >= len(left):
+        raise SettingsError(
+            f"cuda_visible_devices: {named} is not among the GPUs that the environment leaves to this program "
+            f"(CUDA_VISIBLE_DEVICES={visible}); name some of these, or their places there, from 0 to {len(left) - 1}"
+        )
+    used = ",".join(left[int(place)] for place in ids)
+    if os.environ.get("RANK", "0") == "0":
+        print(f"cuda_visible_devices: {named} is GPU {used} here (CUDA_VISIBLE_DEVICES={visible})", flush=True)
+    return used
+
+
+def _ids(visible: str) -> list[str]:
+    """As CUDA reads them: up to the first that is none."""
+    ids = (one.strip() for one in visible.split(","))
+    return list(itertools.takewhile(re.compile(r"\d+|(GPU|MIG)-.+").fullmatch, ids))
 
 
 def gpu_is_available() -> bool:

@@ -179,8 +179,9 @@ def test_a_loop_reads_each_annotation_once(settings: Settings, network: FakeNetw
     assert (counts.parses, counts.digests) == (50 + 2, 50 + 2)  # and the two images that the second loop adds
     # Before a file is written first, what a killed run had taken is looked for.
     first_lists, first_files = 6, 5  # in dataroot, and in the results
-    assert per_loop == [(10, 10, 1 + first_files), (2, 2, 4)]
-    assert counts.walks - opened == 3 + first_lists + 1 + first_files + 4
+    records = 2  # parts of records, of weights that are trained anew, are looked for
+    assert per_loop == [(10, 10, 1 + first_files + records), (2, 2, 4 + records)]
+    assert counts.walks - opened == 3 + first_lists + 1 + first_files + 4 + 2 * records
 
 
 def test_json_files_are_rewritten_only_when_something_has_changed(settings: Settings, network: FakeNetwork):
@@ -230,6 +231,39 @@ def test_the_best_is_measured_anew_with_other_settings(settings, network, monkey
     assert loop.run.files.best_model(2).read_text(encoding="utf-8") == weights
 
 
+@pytest.mark.parametrize(
+    ("edit", "carried"),
+    [
+        ("INPUT: {MIN_SIZE_TEST: 64}", 10.0),
+        ("INPUT: {MAX_SIZE_TEST: 64}", 10.0),
+        ("TEST: {DETECTIONS_PER_IMAGE: 3}", 10.0),
+        ("MODEL: {RPN: {POST_NMS_TOPK_TEST: 3}}", 10.0),
+        ("MODEL: {RPN: {NMS_THRESH: 0.5}}", 10.0),
+        ("INPUT: {MIN_SIZE_TRAIN: [64]}", 30.0),
+        ("SOLVER: {MOMENTUM: 0.8}", 30.0),
+        ("MODEL: {MASK_ON: true}", 30.0),
+    ],
+)
+@pytest.mark.parametrize("recorded_before", [True, False])
+def test_the_best_is_measured_anew_with_another_network_file(
+    settings, network, monkeypatch, tmp_path, log_text, edit, carried, recorded_before
+):
+    file = tmp_path / "network.yaml"
+    file.write_text("MODEL: {MASK_ON: true}\n", encoding="utf-8")
+    if not recorded_before:  # by an earlier version
+        monkeypatch.setattr(RunState, "save", functools.partialmethod(save_without_network, RunState.save))
+        network.stop_at = "evaluate"
+        with pytest.raises(StopError):
+            go(changed(settings, {"network_config": str(file)}))
+
+    def change() -> None:
+        file.write_text(f"_BASE_: base.yaml\n{edit}\n", encoding="utf-8")
+        (tmp_path / "base.yaml").write_text("MODEL: {MASK_ON: true}\n", encoding="utf-8")
+
+    go_measuring_ten(changed(settings, {"network_config": str(file)}), network, monkeypatch, {}, change)
+    assert network.carried_ap == [0.0, carried if recorded_before else 30.0, 40.0]
+
+
 def go_measuring_ten(settings, network, monkeypatch, changes: dict, change: Callable[[], object]) -> ActiveLearningLoop:
     """A run in which settings, and with `change` whatever else, change after the first training; all measuring on the
     validation images but that in a training finds 10."""
@@ -248,6 +282,11 @@ def go_measuring_ten(settings, network, monkeypatch, changes: dict, change: Call
     loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=read)
     maskAL.run_experiment(loop)
     return loop
+
+
+def save_without_network(state: RunState, save: Callable[[RunState, Path], None], path: Path) -> None:
+    state.best_ap_settings.pop("network_config", None)
+    save(state, path)
 
 
 def rewrite(path: Path, change: Callable[[bytes], bytes] = lambda content: content) -> None:
@@ -341,6 +380,32 @@ def test_a_stopped_run_goes_on_where_it_was(settings: Settings, network: FakeNet
         "7,40.0,40.0,nan,7",
         "10,40.0,40.0,nan,10",
     ]
+
+
+@pytest.mark.parametrize("parts", [[""], ["", ".part0", ".part11"]], ids=["whole", "with parts"])
+def test_an_earlier_state_that_is_put_back_uses_no_records_of_the_weights_that_were_there(
+    settings: Settings, network: FakeNetwork, parts: list[str]
+):
+    network.stop_at = "evaluate"
+    with pytest.raises(StopError):
+        go(settings)
+    files = output_files(settings, settings.experiments()[0])
+    state = RunState.load(files.state)
+    state.phase = "train"
+    backup = files.state.with_suffix(".backup")
+    state.save(backup)
+    go(settings)
+    kinds = [files.pool_records(0), files.training_records(0)]
+    records = [path.with_name(path.name + part) for path in kinds for part in parts]
+    kept = [files.pool_records(0).with_name("pool_records000 (copy).jsonl"), files.pool_records(1)]
+    for path in [*records, *kept]:
+        path.write_text("of the weights that were there", encoding="utf-8")
+    shutil.copy(backup, files.state)
+    network.aps += [30.0] * 3
+    network.stop_at = "choose"
+    with pytest.raises(StopError):
+        go(settings)
+    assert [path.exists() for path in [*records, *kept]] == [False] * len(records) + [True] * len(kept)
 
 
 def test_more_loops_can_be_asked_for_later(settings: Settings, network: FakeNetwork):

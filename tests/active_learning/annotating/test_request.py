@@ -469,6 +469,39 @@ def test_without_waiting_the_last_image_is_not_taken_while_it_is_drawn(
         assert made_by(project.traindir / "02.json") == "first shape"
 
 
+@pytest.mark.parametrize(
+    ("age", "with_done", "by"),
+    [
+        pytest.param(3600, False, "first shape", id="an hour ago"),
+        pytest.param(10, True, "first shape", id="confirmed"),
+        pytest.param(10, False, "second shape", id="just now"),
+        pytest.param(-10, False, "second shape", id="just now, by a clock that was put back"),
+    ],
+)
+def test_a_start_does_not_take_the_last_image_while_it_is_drawn(project, monkeypatch, age, with_done, by):
+    annotate, done = project.traindir / "annotate", []
+
+    def happens(clock):
+        done.append(clock.now)
+        if len(done) == 3:
+            save(annotate / "02.json", "second shape")
+
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 30.0)
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=None)
+    clock = Clock(happens)
+    monkeypatch.setattr(waiting, "time", clock)
+    for name in IMAGES:
+        path = (annotate / name).with_suffix(".json")
+        save(path, "first shape")
+        os.utime(path, (clock.now - age, clock.now - age))
+    if with_done:
+        (annotate / "DONE").touch()
+    go(project, predict=None, wait=True)
+    assert made_by(project.traindir / "02.json") == by
+    assert not annotate.exists()
+
+
 @pytest.mark.timeout(60)
 def test_a_tool_that_is_closed_too_early_is_logged_and_waiting_goes_on(project, tmp_path, caplog):
     script, annotate = tmp_path / "tool.py", project.traindir / "annotate"

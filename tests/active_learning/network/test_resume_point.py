@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,8 @@ import torch
 
 from active_learning.network import resume_point, training_hooks
 from active_learning.network.network_config import network_config, training_config
-from active_learning.network.training import MaskALTrainer, train
+from active_learning.network.training import MaskALTrainer, register_dataset, train
+from tests.active_learning.network.conftest import CLASSES
 
 
 class StoppedByTestError(Exception):
@@ -128,3 +131,42 @@ def test_the_seconds_of_a_stopped_training_count_without_the_pause(make_training
     stop_at.append(-1)
     train(cfg, **arguments)
     assert resume_point.seconds_before(tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize("change", ["", "annotations", "images", "of an earlier version"])
+def test_a_training_that_goes_on_with_other_annotations_says_so(
+    make_training, image_folder, tmp_path: Path, monkeypatch, caplog, change: str
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(training_hooks, "run_inference", lambda *_: {"segm": {"AP": 1.0}})
+    cfg, arguments = make_training
+    content = json.loads((image_folder / "dataset.json").read_text(encoding="utf-8"))
+    file = tmp_path / "train.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    register_dataset("may_change", file, image_folder, CLASSES)
+    cfg.DATASETS.TRAIN = ("may_change",)
+    step = MaskALTrainer.run_step
+
+    def stopping_step(self) -> None:
+        if self.iter == 3:
+            raise StoppedByTestError
+        step(self)
+
+    monkeypatch.setattr(MaskALTrainer, "run_step", stopping_step)
+    with pytest.raises(StoppedByTestError):
+        train(cfg, **arguments)
+    monkeypatch.setattr(MaskALTrainer, "run_step", step)
+    if change == "of an earlier version":
+        (point,) = (tmp_path / "out" / "resume").glob("*.pth")
+        state = torch.load(point, weights_only=True)
+        del state["trainer"]["hooks"]["ResumePoint"]["data"]
+        torch.save(state, point)
+    elif change:
+        content[change].pop()
+        left = {one["id"] for one in content["images"]}
+        content["annotations"] = [one for one in content["annotations"] if one["image_id"] in left]
+        file.write_text(json.dumps(content), encoding="utf-8")
+    train(cfg, **arguments)
+    assert "Going on with the interrupted training at iteration 2" in caplog.text
+    said = f"other images or annotations, and goes on with what is there now; .* delete {tmp_path / 'out' / 'resume'} "
+    assert bool(re.search(said, caplog.text)) == (change in ("annotations", "images"))

@@ -16,10 +16,18 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path):
     state = RunState(
         ["a", "b"], 1, "train", ["x.png", "y ü.png"], {"y ü.png": 0.25, "x.png": math.nan}, 40.0, 1.0, 2, [scores]
     )
+    state.settings = {"classes": ["a", "b"]}
     state.save(tmp_path / "run_state.json")
     json.loads((tmp_path / "run_state.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     loaded = RunState.load(tmp_path / "run_state.json")
     assert repr(loaded) == repr(state)
+
+
+def test_a_state_that_an_editor_on_windows_saved_and_one_without_settings_are_read(tmp_path: Path):
+    path = tmp_path / "run_state.json"
+    RunState(["a", "ü"]).save(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert RunState.load(path).settings == {"classes": ["a", "ü"]}
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,34 @@ def test_a_folder_that_was_moved_is_taken_up_at_a_start(tmp_path):
     assert apply_settings(recorded(settings), now, experiment, running=False).lines == (f"traindir: {old} -> {new}",)
 
 
+@pytest.mark.parametrize(
+    ("changes", "moves", "refused"),
+    [
+        ({"resultsroot": "big"}, ["results/exp1 -> big/exp1"], False),  # the root stays, for other runs
+        ({"weightsroot": "big"}, ["weights/exp1/uncertainty -> big/exp1/uncertainty"], False),
+        ({"resultsroot": "big"}, [], True),
+        ({"resultsroot": "big", "experiment_name": "x"}, ["results/exp1 -> big/x"], False),
+        ({"experiment_name": "x"}, ["results/exp1 -> results/x", "weights/exp1 -> weights/x"], False),
+        ({"dataroot": "big"}, [], False),  # the lists in it are made again
+        ({"traindir": "big"}, [], True),
+        ({"traindir": "big"}, ["train -> big"], False),
+    ],
+    ids=str,
+)
+def test_what_of_a_run_was_moved_or_renamed_is_taken_up_at_a_start(tmp_path, monkeypatch, changes, moves, refused):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("results/exp1/uncertainty", "weights/exp1/uncertainty", "train", "lists"):
+        Path(folder).mkdir(parents=True)
+    folders = {**BEFORE, "resultsroot": "results", "weightsroot": "weights", "traindir": "train", "dataroot": "lists"}
+    settings, now = Settings(**folders), Settings(**{**folders, **changes})
+    for former, latter in (move.split(" -> ") for move in moves):
+        Path(latter).parent.mkdir(parents=True, exist_ok=True)
+        Path(former).rename(latter)
+    for running in (False, True):
+        with pytest.raises(SettingsError) if refused or running else nullcontext():
+            apply_settings(recorded(settings), now, settings.experiments()[0], running=running)
+
+
 ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 R101 = ZOO.replace("R_50", "R_101")
 ROOT = Path(__file__).resolve().parents[3]

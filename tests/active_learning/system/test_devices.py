@@ -36,11 +36,49 @@ def test_more_processes_than_gpus(one_gpu, monkeypatch):
         check_torchrun("0")
 
 
-@pytest.mark.parametrize(("devices", "shown"), [("cpu", ""), ("0,2", "0,2")])
-def test_pytorch_sees_the_gpus_of_the_settings_alone(monkeypatch, devices, shown):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+MIG = "MIG-11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize(
+    ("devices", "environment", "shown"),
+    [
+        ("cpu", None, ""),
+        ("cpu", "7", ""),
+        ("0,2", None, "0,2"),
+        ("0", "0", "0"),
+        ("0", "3", "3"),  # as of a scheduler: GPU 0 is somebody else's
+        ("0,1", "4,6", "4,6"),
+        ("1", "4,6", "6"),
+        ("6", "4,6", "6"),
+        ("6,4", "4,6", "6,4"),
+        ("1", "1,2", "1"),  # a name goes before a place
+        ("0,1", "1,2", "1,2"),
+        ("0", MIG, MIG),
+        (MIG, MIG, MIG),
+        (MIG, "0", MIG),  # whether it is that one, nobody knows here
+        ("0", " 3 , 5 ", "3"),
+        ("0", "3,-1,5", "3"),  # CUDA reads no further
+        ("0", "", ""),
+        ("0", "-1", ""),
+        ("0", "NoDevFiles", ""),
+    ],
+)
+def test_pytorch_sees_the_gpus_of_the_settings_alone(monkeypatch, capsys, devices, environment, shown):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment or "")
+    if environment is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     show_devices(devices)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == shown
+    is_at_a_place = bool(shown) and shown != devices
+    assert (f"cuda_visible_devices: {devices} is GPU {shown} here" in capsys.readouterr().out) == is_at_a_place
+
+
+@pytest.mark.parametrize(("devices", "environment"), [("0,1", "3"), ("2", "4,6"), ("7", "4,6"), ("1", "3,-1,5")])
+def test_gpus_that_are_left_to_others_are_refused(monkeypatch, devices, environment):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment)
+    with pytest.raises(SettingsError, match=rf"{devices} is not among the GPUs.*CUDA_VISIBLE_DEVICES={environment}"):
+        show_devices(devices)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == environment
 
 
 @pytest.fixture
