@@ -133,7 +133,9 @@ class AnnotateFolder:
         give_back_all(self.path)
         self.await_annotations(images)
         progress = self.progress()
-        copies = (*progress.missing, *progress.faulty)
+        # what is drawn on a turned copy would fit no more where the original takes its place
+        turned = {name for name in progress.faulty if fault_of_copy(self.folder, name)}
+        copies = (*progress.missing, *(name for name in progress.faulty if name not in turned))
         needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
         remedy = "annotate them beside the originals, or make `annotate` a link to a folder on another disk"
         check_space(self.path, needed, "copies of the images to annotate", remedy)
@@ -260,6 +262,11 @@ class AnnotateFolder:
         self._images = self.awaited = tuple(annotated)
         return self.collect() if annotated else []
 
+    def find_corrections(self) -> Corrections:
+        """What `take_corrections` would move, and what it would not use. Changes no file."""
+        images = [name for name in self._images if name not in set(self.awaited) and is_there(self.folder / name)]
+        return find_corrections(self._annotations, self.own_files, images, self.later)
+
     def take_corrections(self) -> Corrections:
         """Moves what was saved in the annotate folder after its image was collected beside the image, too.
 
@@ -268,9 +275,8 @@ class AnnotateFolder:
         Raises:
             MaskALError: a file cannot be moved.
         """
-        images = [name for name in self._images if name not in set(self.awaited) and is_there(self.folder / name)]
         try:
-            found = find_corrections(self._annotations, self.own_files, images, self.later)
+            found = self.find_corrections()
             moved = self._move_beside(found.files)
             for copy, original in found.copies.items():
                 remove_copy(copy, original)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from active_learning.annotating.annotation_search import search_annotate_folder
+from active_learning.annotating.annotation_search import fault_of_copy, search_annotate_folder
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import find_annotations
 from active_learning.system.file_moves import same_content
@@ -53,7 +53,7 @@ def find_corrections(
 
 def _why_unused(annotations: AnnotationCache, name: str, path: Path, beside: Path) -> str:
     """Empty where it is to be used."""
-    if fault := annotations.fault(path, name):
+    if fault := annotations.fault(path, name) or fault_of_copy(annotations.folder, name):
         return f"{fault}; until then the annotation beside the image is used"
     # Not the second time of what was collected, which is that of its move: a save may have come just before.
     if _arrived(path) < beside.stat().st_mtime_ns:

@@ -24,7 +24,6 @@ from active_learning.settings import Settings
 from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys
 from active_learning.settings.paths import is_zoo_config, meta_mistakes, network_mistakes
 from active_learning.settings.settings import settings_mistakes
-from active_learning.system.file_moves import same_content
 from active_learning.system.files import lies_in
 from active_learning.system.wording import and_more, counted, did_you_mean
 
@@ -139,7 +138,7 @@ def _awaited_by_a_run(folder: Path, images: Iterable[str]) -> Iterator[str]:
         names[path.parent].append(path.name)
     awaited = [
         place / name for place, here in names.items() for twin in _twins(place) for name in here
-        if same_content(twin / name, place / name)
+        if (twin / name).is_file()
     ]  # fmt: skip
     if awaited:
         reason = f"run of MaskAL has asked a person to annotate {and_more(sorted(set(awaited)), what='images')}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from active_learning.annotating.annotate_folder import AnnotateFolder
+from active_learning.annotating.corrections import Corrections
 from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
 from active_learning.annotating.tool import KeptTool
@@ -57,7 +58,7 @@ def request_annotations(
     reported = set[str]()
     if folder.awaited:
         before_waiting()
-        _take_corrections(folder, reported)  # what came since the last loop is named before a person annotates on
+        _warn_of_unused(folder.find_corrections(), reported)  # before a person annotates on
     while True:
         if folder.awaited and wait:
             wait_for_annotations(folder, settings, tool, pre_labelled=pre_labelled)
@@ -142,6 +143,10 @@ def _take_corrections(folder: AnnotateFolder, reported: set[str]) -> None:
     corrections = folder.take_corrections()
     for name, path in corrections.files.items():
         logger.info("%s was annotated anew in %s: that is used now, the former is kept as .orig", name, path)
+    _warn_of_unused(corrections, reported)
+
+
+def _warn_of_unused(corrections: Corrections, reported: set[str]) -> None:
     for reason in corrections.unused:
         if reason not in reported:
             logger.warning("%s", reason)

@@ -57,13 +57,12 @@ class CocoFile:
         self.warnings: list[str] = []
         self._images: dict[str, dict[str, Any]] = {}
         self._labels = _labels_by_id(categories, path)
-        names = self._names_by_id(images)
+        entries = _without_repeats(objects)
+        ids = Counter(own for _, entry in entries if (own := _key(_field(entry, "id"))) is not None)
+        is_of_two = any(count > 1 for count in ids.values())  # then equal images may be those of two data sets, too
+        names = self._names_by_id(list(enumerate(images)) if is_of_two else _without_repeats(images))
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-        first: dict[Any, Any] = {}
-        for index, entry in enumerate(objects):
-            own = _key(_field(entry, "id"))
-            if own is not None and first.setdefault(own, entry) is not entry and first[own] == entry:
-                continue  # a merged file repeats the image and its objects
+        for index, entry in entries:
             number = _key(_field(entry, "image_id"))
             if number not in names:
                 found = brief(_field(entry, "image_id") if isinstance(entry, dict) else entry)
@@ -71,12 +70,12 @@ class CocoFile:
             elif name := names[number]:
                 self._entries[name].append((index, entry))
 
-    def _names_by_id(self, images: list[Any]) -> dict[Any, str]:
+    def _names_by_id(self, images: list[tuple[int, Any]]) -> dict[Any, str]:
         """From ids to the names of the images; "" for those of `faults`, such as several with one id or name."""
-        described = {(_key(_field(entry, "id")), _file_name(entry)) for entry in images}  # merged files repeat some
-        ids, files = Counter(number for number, _ in described), Counter(name for _, name in described)
+        ids = Counter(_key(_field(entry, "id")) for _, entry in images)
+        files = Counter(_file_name(entry) for _, entry in images)
         names: dict[Any, str] = {}
-        for index, entry in enumerate(images):
+        for index, entry in images:
             try:
                 name = _checked_name(entry)
                 if ids[_key(entry["id"])] > 1:
@@ -149,6 +148,17 @@ def _labels_by_id(categories: list[Any], path: Path) -> dict[Any, Any]:
             both = f"{brief(labels[number])} and {brief(name)}"
             raise AnnotationError(f"{path}: categories[{index}]: id {number!r} is of {both}; give each its own")
     return labels
+
+
+def _without_repeats(entries: list[Any]) -> list[tuple[int, Any]]:
+    """With their index, but for those equal to the first of their id: files that were put together hold some twice."""
+    first: dict[Any, Any] = {}
+    kept = []
+    for index, entry in enumerate(entries):
+        own = _key(_field(entry, "id"))
+        if own is None or first.setdefault(own, entry) is entry or first[own] != entry:
+            kept.append((index, entry))
+    return kept
 
 
 def _file_name(entry: Any) -> str:

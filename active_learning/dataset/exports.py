@@ -32,8 +32,8 @@ _NOT_READ = (
         "export 'CVAT for images' instead",
     ),
     (re.compile(rb'"shape_attributes"\s*:'), "a file of the VGG Image Annotator", "export COCO instead"),
-    (re.compile(rb'"from_name"\s*:'), "a json file of Label Studio", "export COCO instead"),
-    (re.compile(rb'"label_id"\s*:'), "a Datumaro json file", "export COCO instead"),
+    (re.compile(rb'"from_name"\s*:\s*"'), "a json file of Label Studio", "export COCO instead"),
+    (re.compile(rb'"categories"\s*:\s*\{.*"label_id"\s*:', re.DOTALL), "a Datumaro json file", "export COCO instead"),
 )
 
 

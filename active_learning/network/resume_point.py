@@ -115,6 +115,9 @@ class ResumePoint(HookBase):
             return True
         if self.damaged:
             logger.warning("%s: no checkpoint of this training is whole; it begins anew", self.folder)
+        elif any(self.folder.glob("*.pth")):
+            reason = "checkpoints of this training with other settings or in another folder"
+            logger.warning("%s: holds %s; it begins anew", self.folder, reason)
         return False
 
 

@@ -30,6 +30,7 @@ from active_learning.run.unconverted import describe_exports
 from active_learning.run.weights import next_weights
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.weights_file import weights_fault
+from active_learning.system.devices import devices_to_show
 from active_learning.system.image_ends import cut_off_fault
 from active_learning.system.image_files import image_size
 from active_learning.system.log import logger
@@ -336,7 +337,15 @@ def _has_finished(project: Project) -> bool:
     return True
 
 
+def _devices(project: Project) -> Iterator[Finding]:
+    try:
+        devices_to_show(project.settings.cuda_visible_devices)
+    except MaskALError as error:
+        yield Finding(str(error))
+
+
 CHECKS = (
+    Check(_devices, at_start=False),
     Check(_network),
     Check(_outputs),
     Check(_starts),

@@ -138,7 +138,10 @@ def duplicated_initial_model(settings: Settings) -> Path:
         earlier = RunState.load(files.state)
         if earlier.loop == 0 and earlier.phase in ("annotate", "train"):
             raise MaskALError(f"initial_train_file: that run still trains its initial model, {model}: let it end first")
-        if changes := fixed_changes(earlier.settings, settings, network_edits(earlier, settings)):
+        edits = network_edits(earlier, settings)
+        is_same_network = earlier.network and not edits  # by what the file holds: another path may be that of a copy
+        changes = fixed_changes(earlier.settings, settings, edits)
+        if changes := [one for one in changes if one.key != "network_config" or not is_same_network]:
             text = f"initial_train_file: {model} belongs to other settings: {'; '.join(map(str, changes))}"
             raise MaskALError(f"{text}; set them as in that run, or name a run of these settings")
     if first.is_file() and sorted(read_train_files(first)) != sorted(read_train_files(source)):

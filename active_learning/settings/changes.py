@@ -86,7 +86,8 @@ def training_changes(before: Mapping[str, Any], now: Settings, network_edits: Se
     """Those by which a training would give other weights; none where they are of another network."""
     if fixed_changes(before, now, network_edits):
         return []
-    return [*(change for change in _changes(before, now) if change.key in TRAINING), *network_edits]
+    edits = (edit for edit in network_edits if f"{IN_NETWORK}TEST." not in edit.key and not edit.key.endswith("_TEST"))
+    return [*(change for change in _changes(before, now) if change.key in TRAINING), *edits]
 
 
 def network_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
@@ -233,8 +234,8 @@ def _is_of_another_seed(change: Change) -> bool:
 
 
 def _is_another_folder(change: Change, running: bool, before: Mapping[str, Any], experiment: Experiment) -> bool:
-    """What is gone has been moved to its new place: a folder of images, or the run's own below a root. A start writes
-    the lists in dataroot anew."""
+    """What is gone has been moved to its new place: a folder of images, or the run's own below a root. The lists
+    in dataroot are written anew."""
     former, now = Path(change.before), Path(change.now)
     if running or former.resolve() == now.resolve():
         return former.resolve() != now.resolve()

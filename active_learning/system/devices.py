@@ -15,23 +15,43 @@ from active_learning.system.wording import counted
 
 
 def show_devices(cuda_visible_devices: str) -> None:
-    """Shows PyTorch these GPUs alone, by the numbers of nvidia-smi; works only before torch is first used, and once.
+    """Shows PyTorch these GPUs alone, by the numbers of nvidia-smi; works only before torch is first used.
 
     CUDA itself would number them from the fastest on. Images of many sizes leave gaps in a GPU's memory, which segments
-    that can grow do not have. What a user has set in the environment stays; of GPUs that it hides none is shown.
+    that can grow do not have. What a user has set in the environment stays; numbers of GPUs that it hides are refused.
 
     Raises:
         SettingsError: the environment leaves fewer GPUs to this program.
     """
-    os.environ["CUDA_VISIBLE_DEVICES"] = _among_visible(cuda_visible_devices, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    visible = _visible()
+    used = devices_to_show(cuda_visible_devices)
+    if visible is not None and used not in ("", cuda_visible_devices) and os.environ.get("RANK", "0") == "0":
+        where = f"is GPU {used} here (CUDA_VISIBLE_DEVICES={visible})"
+        print(f"cuda_visible_devices: {cuda_visible_devices} {where}", flush=True)
+    _shown[:] = [used, visible]
+    os.environ["CUDA_VISIBLE_DEVICES"] = used
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if sys.platform == "linux" and "PYTORCH_ALLOC_CONF" not in os.environ:
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 
-def _among_visible(named: str, visible: str | None) -> str:
-    """Of the GPUs that a scheduler, or a user, has left to this program (None: all) those that have the names, else
-    those at these places, from 0 on, as PyTorch counts them: the others may be at work for somebody else."""
+_shown: list[str | None] = []  # by the last call of show_devices: what it has set, and what was set before it
+
+
+def _visible() -> str | None:
+    """What the environment leaves to this program; None for all."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return _shown[1] if _shown and visible == _shown[0] else visible
+
+
+def devices_to_show(named: str) -> str:
+    """Of the GPUs that a scheduler, or a user, has left to this program those that have the names, else those at these
+    places, from 0 on, as PyTorch counts them: the others may be at work for somebody else.
+
+    Raises:
+        SettingsError: as `show_devices`.
+    """
+    visible = _visible()
     if named == "cpu" or visible is None:
         return "" if named == "cpu" else named
     left, ids = _ids(visible), named.split(",")
@@ -42,10 +62,7 @@ def _among_visible(named: str, visible: str | None) -> str:
             f"cuda_visible_devices: {named} is not among the GPUs that the environment leaves to this program "
             f"(CUDA_VISIBLE_DEVICES={visible}); name some of these, or their places there, from 0 to {len(left) - 1}"
         )
-    used = ",".join(left[int(place)] for place in ids)
-    if os.environ.get("RANK", "0") == "0":
-        print(f"cuda_visible_devices: {named} is GPU {used} here (CUDA_VISIBLE_DEVICES={visible})", flush=True)
-    return used
+    return ",".join(left[int(place)] for place in ids)
 
 
 def _ids(visible: str) -> list[str]:

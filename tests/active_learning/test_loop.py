@@ -793,9 +793,9 @@ def test_a_network_file_that_is_half_saved_ends_no_run(settings: Settings, netwo
         return settings
 
     loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=load)
-    before = loop.run._network_found
+    before = loop.run.network_file
     loop.run.reload_settings()
-    assert loads and loop.run._network_found == before
+    assert loads and loop.run.network_file == before
 
 
 @pytest.mark.parametrize("forms", [("NFD", "NFC"), ("NFC", "NFD")], ids=" to ".join)

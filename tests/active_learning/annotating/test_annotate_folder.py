@@ -363,6 +363,8 @@ def test_what_is_drawn_on_a_copy_of_another_size_is_not_taken(train, folder, add
     (fault,) = folder.progress().faulty.values()
     assert f"{copy}: has " in fault and "make both the same image again" in fault
     assert folder.collect() == []
+    folder.fill(["a.png"])  # a new start
+    assert list(folder.progress().faulty) == ["a.png"] and not list(copy.parent.glob("*.orig"))
     shutil.copy(train / "a.png", copy)
     assert folder.collect() == ["a.png"]
 

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from PIL import Image
 
 from active_learning.annotating import annotate_folder, waiting
 from active_learning.annotating.annotate_folder import AnnotateFolder
@@ -66,6 +67,23 @@ def test_a_correction_is_used_and_the_former_kept(train, folder, annotate, caplo
     assert after.items() <= texts(train).items()
     assert not (train / "annotate").exists()
     assert ("was annotated anew in" in caplog.text) == (len(after) > 1)
+
+
+def test_a_correction_that_is_drawn_on_a_turned_copy_is_not_used(train, folder, annotate, caplog):
+    annotate("annotate/a.json", ["damaged"])
+    with Image.open(train / "a.png") as image:
+        image.rotate(90, expand=True).save(train / "annotate" / "a.png")
+    request_annotations(folder, IMAGES, SETTINGS, wait=False)
+    assert "make both the same image again" in caplog.text
+    assert texts(train)["a.json"] == "healthy"
+
+
+def test_a_correction_is_left_to_its_person_while_others_are_awaited(train, folder, add_image, annotate):
+    add_image("c.png")
+    annotate("annotate/a.json", ["damaged"])
+    with pytest.raises(AnnotationsAwaited):
+        request_annotations(folder, [*IMAGES, "c.png"], SETTINGS, wait=False)
+    assert {"a.json": "healthy", "annotate/a.json": "damaged"}.items() <= texts(train).items()
 
 
 def older(train, annotate):

@@ -230,11 +230,12 @@ def test_images_that_a_run_awaits_get_no_pre_labels_that_it_would_take_for_a_per
 
 
 @pytest.mark.parametrize("given", ["annotate", ""])
-def test_another_image_of_the_same_name_is_awaited_by_nobody(request_of, settings, given):
+def test_an_image_is_awaited_though_its_copy_was_turned_or_saved_again(request_of, settings, given):
     (settings.traindir / "annotate").mkdir()
     Image.new("RGB", (9, 9)).save(settings.traindir / "annotate" / "00.png")
     folder = settings.traindir / given
-    FolderAnnotation(request_of(f"--weights_file {{tmp}}/w.pth --classes a --img_dir {folder}")).find_images()
+    with pytest.raises(MaskALError, match="has asked a person to annotate"):
+        FolderAnnotation(request_of(f"--weights_file {{tmp}}/w.pth --classes a --img_dir {folder}")).find_images()
 
 
 class StopError(Exception):

@@ -210,9 +210,23 @@ def test_images_of_one_name_are_faults_and_the_others_are_read(name):
 
 def test_an_image_or_object_that_is_described_twice_alike_is_one():
     objects = [entry([SQUARE], id=number) for number in (1, 2, 1)]
-    file = CocoFile(document(*objects, images=[TWO[0], THIRD, {**TWO[0], "id": "7"}]), PATH)
+    file = CocoFile(document(*objects, images=[TWO[0], THIRD, dict(TWO[0])]), PATH)
     assert (file.images, file.faults, file.warnings) == (("a.png", "c.png"), [], [])
     assert areas(file.read("a.png", size=None)) == [("healthy", 100)] * 2
+
+
+@pytest.mark.parametrize(
+    ("again", "second"),
+    [
+        pytest.param({"width": 7}, {"id": 2}, id="of another size"),
+        pytest.param({}, {"id": 1, "iscrowd": 1}, id="with other objects under the same ids"),
+    ],
+)
+def test_images_of_two_data_sets_with_one_id_are_not_one(again, second):
+    objects = [entry([SQUARE], id=1), {**entry([SQUARE], id=1), **second}]
+    file = CocoFile(document(*objects, images=[TWO[0], {**TWO[0], **again}]), PATH)
+    assert file.images == ()
+    assert all("is of several images" in fault for fault in file.faults) and len(file.faults) == 2
 
 
 def test_categories_of_one_id_are_a_fault_of_the_file():

@@ -86,6 +86,8 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "folders of Darwin": (write("annotations/a.json", {"annotations": []}), APART),
     "folders of Supervisely": (write("ann/a.png.json", {}), APART),
     "an annotation of an image that was taken away": (write("gone.json", {"shapes": []}), ""),
+    "a table of labels": (write("labels.json", {"rows": [{"image": "a.png", "label_id": 3}]}), ""),
+    "a flag called like a key of Label Studio": (write("of_c.json", {"shapes": [], "flags": {"from_name": True}}), ""),
     "another json file": (write("camera.json", {"images": 3}), ""),
     "a list of results": (write("results.json", "[]"), ""),
     "an empty file": (write("new.json", ""), ""),

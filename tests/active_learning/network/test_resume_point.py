@@ -133,6 +133,28 @@ def test_the_seconds_of_a_stopped_training_count_without_the_pause(make_training
     assert resume_point.seconds_before(tmp_path / "out") == 0
 
 
+def test_a_training_whose_folder_was_renamed_begins_anew_and_says_so(
+    make_training, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(training_hooks, "run_inference", lambda *_: {"segm": {"AP": 1.0}})
+    cfg, arguments = make_training
+    step = MaskALTrainer.run_step
+
+    def stopping_step(self) -> None:
+        if self.iter == 3:
+            raise StoppedByTestError
+        step(self)
+
+    monkeypatch.setattr(MaskALTrainer, "run_step", stopping_step)
+    with pytest.raises(StoppedByTestError):
+        train(cfg, **arguments)
+    monkeypatch.setattr(MaskALTrainer, "run_step", step)
+    (tmp_path / "out").rename(tmp_path / "renamed")
+    cfg.OUTPUT_DIR = str(tmp_path / "renamed")
+    train(cfg, **arguments)
+    assert "in another folder; it begins anew" in caplog.text
+
+
 @pytest.mark.parametrize("change", ["", "annotations", "images", "of an earlier version"])
 def test_a_training_that_goes_on_with_other_annotations_says_so(
     make_training, image_folder, tmp_path: Path, monkeypatch, caplog, change: str

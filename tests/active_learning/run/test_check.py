@@ -20,6 +20,7 @@ from active_learning.run.own_folders import claim
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
+from active_learning.system import devices
 from tests.active_learning.conftest import annotated_image, write_weights
 
 
@@ -137,6 +138,13 @@ def test_what_the_run_would_refuse_at_its_start_is_a_fault(settings: Settings, t
     (own / "new.png").write_bytes((settings.traindir / "00.png").read_bytes())
     with pytest.raises(MaskALError, match=words):
         describe_run(changed(settings, {"initial_train_dir": own, **changes}))
+
+
+def test_a_gpu_that_the_environment_hides_is_a_fault(settings: Settings, monkeypatch):
+    monkeypatch.setattr(devices, "_shown", [])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(MaskALError, match="1 is not among the GPUs that the environment leaves"):
+        describe_run(changed(settings, {"cuda_visible_devices": "1"}))
 
 
 def test_the_plan_starts_from_the_images_of_initial_train_dir(settings: Settings, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,7 @@ def duplicate(settings: Settings) -> Settings:
         ({}, NETWORK.replace("50", "101"), "refused: network_config: MODEL.RESNETS.DEPTH: its default -> 101"),
         ({"learning_rate": 0.5, "mode": "max"}, NETWORK, "warned: learning_rate: 0.01 -> 0.5;"),
         ({"dropout_probability": [0.25, 0.5], "strategy": ["random", "bald"]}, NETWORK, "warned: dropout_prob"),
+        ({}, NETWORK + "TEST: {DETECTIONS_PER_IMAGE: 9}\n", ""),
         ({}, NETWORK + "SOLVER: {MOMENTUM: 0.8}\n", "warned: network_config: SOLVER.MOMENTUM: its default -> 0.8;"),
     ],
 )
@@ -137,6 +139,17 @@ def test_an_initial_model_is_of_the_network_and_the_classes(duplicate, changes: 
         return
     assert duplicated_initial_model(settings).name == "best_model_000.pth"
     assert [text[: len(words)] for text in warned] == [words] * bool(words)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"), [("", ""), ("# copied\n", ""), ("INPUT: {FORMAT: RGB}\n", "network_config: ")]
+)
+def test_a_copy_of_the_network_file_is_the_same_network(duplicate: Settings, tmp_path: Path, edit: str, words: str):
+    copy = tmp_path / "copy of network.yaml"
+    copy.write_text(NETWORK + edit, encoding="utf-8")
+    settings = changed(duplicate, {"network_config": str(copy)})
+    with pytest.raises(MaskALError, match=words) if words else nullcontext():
+        assert duplicated_initial_model(settings).name == "best_model_000.pth"
 
 
 def test_settings_are_compared_until_the_initial_model_is_taken(duplicate: Settings):

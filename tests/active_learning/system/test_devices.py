@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from active_learning.errors import SettingsError
+from active_learning.system import devices
 from active_learning.system.devices import (
     check_torchrun,
     gpu_count,
@@ -17,6 +18,11 @@ from active_learning.system.devices import (
     show_devices,
     why_no_gpu,
 )
+
+
+@pytest.fixture(autouse=True)
+def nothing_shown_yet(monkeypatch):
+    monkeypatch.setattr(devices, "_shown", [])
 
 
 @pytest.fixture
@@ -79,6 +85,13 @@ def test_gpus_that_are_left_to_others_are_refused(monkeypatch, devices, environm
     with pytest.raises(SettingsError, match=rf"{devices} is not among the GPUs.*CUDA_VISIBLE_DEVICES={environment}"):
         show_devices(devices)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == environment
+
+
+def test_a_second_call_sees_what_the_first_one_saw(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    for named, shown in (("1", "3"), ("1", "3"), ("0", "2"), ("cpu", ""), ("0,1", "2,3")):
+        show_devices(named)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == shown
 
 
 @pytest.fixture
