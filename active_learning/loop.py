@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,13 +29,14 @@ from active_learning.run.state import LoopScores, RunState
 from active_learning.run.status import late_annotations
 from active_learning.run.weights import earlier_initial_model, weights_of
 from active_learning.settings import Experiment, Settings
+from active_learning.settings.changes import is_of_testing
 from active_learning.system.files import copy_atomically
 from active_learning.system.log import logger
 from active_learning.system.wording import counted
 
 STANDARD_THRESHOLD = 0.05
 MEASURING = ("tile_size", "tile_overlap", "image_min_size", "image_max_size", "confidence_threshold", "nms_threshold")
-MEASURING_IN_NETWORK = re.compile(r"^TEST\.|_TEST$|NMS_THRESH$")  # keys of the network's own file
+NMS_IN_NETWORK = "NMS_THRESH"  # ends of keys of the network's own file that count in measuring, as those of testing do
 
 
 class ActiveLearningLoop:
@@ -185,7 +185,8 @@ class ActiveLearningLoop:
 
     @property
     def _measuring_settings(self) -> dict[str, Any]:
-        inside = {key: value for key, value in self.run.network_file.items() if MEASURING_IN_NETWORK.search(key)}
+        file = self.run.network_file
+        inside = {key: file[key] for key in file if is_of_testing(key) or key.endswith(NMS_IN_NETWORK)}
         return {"network_config": inside, **{key: self.run.state.settings.get(key) for key in MEASURING}}
 
     def _compare_alike(self, measured_on: str) -> None:

@@ -134,8 +134,7 @@ class AnnotateFolder:
         self.await_annotations(images)
         progress = self.progress()
         # what is drawn on a turned copy would fit no more where the original takes its place
-        turned = {name for name in progress.faulty if fault_of_copy(self.folder, name)}
-        copies = (*progress.missing, *(name for name in progress.faulty if name not in turned))
+        copies = (*progress.missing, *(name for name in progress.faulty if not fault_of_copy(self.folder, name)))
         needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
         remedy = "annotate them beside the originals, or make `annotate` a link to a folder on another disk"
         check_space(self.path, needed, "copies of the images to annotate", remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from active_learning.annotating.annotate_folder import AbsenceReport, AnnotateFolder
@@ -32,7 +32,7 @@ def wait_for_annotations(folder: AnnotateFolder, settings: Settings, tool: KeptT
     """
     try:
         complete = folder.progress().complete
-        at_work = pre_labelled or tool.is_open or _age_of_newest(folder.annotation_files) < QUIET_SECONDS
+        at_work = pre_labelled or tool.is_open or _age_of_newest(_times_of(folder.annotation_files)) < QUIET_SECONDS
         if complete and (folder.confirmation.file_is_there or not at_work):
             return
         if pre_labelled or not complete:
@@ -77,7 +77,8 @@ def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: 
 
 def _refuse_what_is_drawn_now(folder: AnnotateFolder) -> None:
     """Raises AnnotationsAwaited where an annotation of the awaited images changes before it is QUIET_SECONDS old."""
-    before, age = _times_of(folder.annotation_files), _age_of_newest(folder.annotation_files)
+    before = _times_of(folder.annotation_files)
+    age = _age_of_newest(before)
     end = time.monotonic() + QUIET_SECONDS - age
     if end > time.monotonic() and not folder.confirmation.file_is_there:
         text = "An annotation was saved %.0f seconds ago: looking until it is %g seconds old whether its person goes on"
@@ -156,9 +157,9 @@ def _quiet_check(folder: Path) -> Callable[[], bool]:
     return is_quiet
 
 
-def _age_of_newest(files: Iterable[str]) -> float:
+def _age_of_newest(times: Mapping[str, int]) -> float:
     """In seconds, by a clock that may have been put back since."""
-    return abs(time.time() - max(_times_of(files).values(), default=0) / 1e9)
+    return abs(time.time() - max(times.values(), default=0) / 1e9)
 
 
 def _modification_times(folder: Path) -> dict[str, int]:

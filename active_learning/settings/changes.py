@@ -86,8 +86,13 @@ def training_changes(before: Mapping[str, Any], now: Settings, network_edits: Se
     """Those by which a training would give other weights; none where they are of another network."""
     if fixed_changes(before, now, network_edits):
         return []
-    edits = (edit for edit in network_edits if f"{IN_NETWORK}TEST." not in edit.key and not edit.key.endswith("_TEST"))
+    edits = (edit for edit in network_edits if not is_of_testing(edit.key.removeprefix(IN_NETWORK)))
     return [*(change for change in _changes(before, now) if change.key in TRAINING), *edits]
+
+
+def is_of_testing(key: str) -> bool:
+    """Whether a key of the network's own file counts in testing alone."""
+    return key.startswith("TEST.") or key.endswith("_TEST")
 
 
 def network_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

@@ -426,6 +426,20 @@ class Clock:
         self.happens(self)
 
 
+def first_shapes_in_all(project, clock, monkeypatch, *, age, with_done):
+    """A start has put the images there, and all of them are annotated so many seconds ago, by the clock."""
+    annotate = project.traindir / "annotate"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=None)
+    monkeypatch.setattr(waiting, "time", clock)
+    for name in IMAGES:
+        path = (annotate / name).with_suffix(".json")
+        save(path, "first shape")
+        os.utime(path, (clock.now - age, clock.now - age))
+    if with_done:
+        (annotate / "DONE").touch()
+
+
 @pytest.mark.parametrize(
     ("age", "with_done", "draws_on", "sleeps"),
     [
@@ -449,16 +463,7 @@ def test_without_waiting_the_last_image_is_not_taken_while_it_is_drawn(
 
     monkeypatch.setattr(waiting, "QUIET_SECONDS", 30.0)
     monkeypatch.setattr(waiting, "ANSWER_POLL_SECONDS", 0.5)
-    with pytest.raises(AnnotationsAwaited):
-        go(project, predict=None)
-    clock = Clock(happens)
-    monkeypatch.setattr(waiting, "time", clock)
-    for name in IMAGES:
-        path = (annotate / name).with_suffix(".json")
-        save(path, "first shape")
-        os.utime(path, (clock.now - age, clock.now - age))
-    if with_done:
-        (annotate / "DONE").touch()
+    first_shapes_in_all(project, Clock(happens), monkeypatch, age=age, with_done=with_done)
     if sleeps is None:
         with pytest.raises(AnnotationsAwaited, match=r"02\.json: was saved at this moment; start again"):
             go(project, predict=None)
@@ -487,16 +492,7 @@ def test_a_start_does_not_take_the_last_image_while_it_is_drawn(project, monkeyp
             save(annotate / "02.json", "second shape")
 
     monkeypatch.setattr(waiting, "QUIET_SECONDS", 30.0)
-    with pytest.raises(AnnotationsAwaited):
-        go(project, predict=None)
-    clock = Clock(happens)
-    monkeypatch.setattr(waiting, "time", clock)
-    for name in IMAGES:
-        path = (annotate / name).with_suffix(".json")
-        save(path, "first shape")
-        os.utime(path, (clock.now - age, clock.now - age))
-    if with_done:
-        (annotate / "DONE").touch()
+    first_shapes_in_all(project, Clock(happens), monkeypatch, age=age, with_done=with_done)
     go(project, predict=None, wait=True)
     assert made_by(project.traindir / "02.json") == by
     assert not annotate.exists()

@@ -133,11 +133,8 @@ def test_the_seconds_of_a_stopped_training_count_without_the_pause(make_training
     assert resume_point.seconds_before(tmp_path / "out") == 0
 
 
-def test_a_training_whose_folder_was_renamed_begins_anew_and_says_so(
-    make_training, tmp_path: Path, monkeypatch, caplog
-) -> None:
-    monkeypatch.setattr(training_hooks, "run_inference", lambda *_: {"segm": {"AP": 1.0}})
-    cfg, arguments = make_training
+def train_to_iteration_3(cfg, arguments) -> None:
+    """As one that is stopped there."""
     step = MaskALTrainer.run_step
 
     def stopping_step(self) -> None:
@@ -145,10 +142,17 @@ def test_a_training_whose_folder_was_renamed_begins_anew_and_says_so(
             raise StoppedByTestError
         step(self)
 
-    monkeypatch.setattr(MaskALTrainer, "run_step", stopping_step)
-    with pytest.raises(StoppedByTestError):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedByTestError):
+        patch.setattr(MaskALTrainer, "run_step", stopping_step)
         train(cfg, **arguments)
-    monkeypatch.setattr(MaskALTrainer, "run_step", step)
+
+
+def test_a_training_whose_folder_was_renamed_begins_anew_and_says_so(
+    make_training, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(training_hooks, "run_inference", lambda *_: {"segm": {"AP": 1.0}})
+    cfg, arguments = make_training
+    train_to_iteration_3(cfg, arguments)
     (tmp_path / "out").rename(tmp_path / "renamed")
     cfg.OUTPUT_DIR = str(tmp_path / "renamed")
     train(cfg, **arguments)
@@ -167,17 +171,7 @@ def test_a_training_that_goes_on_with_other_annotations_says_so(
     file.write_text(json.dumps(content), encoding="utf-8")
     register_dataset("may_change", file, image_folder, CLASSES)
     cfg.DATASETS.TRAIN = ("may_change",)
-    step = MaskALTrainer.run_step
-
-    def stopping_step(self) -> None:
-        if self.iter == 3:
-            raise StoppedByTestError
-        step(self)
-
-    monkeypatch.setattr(MaskALTrainer, "run_step", stopping_step)
-    with pytest.raises(StoppedByTestError):
-        train(cfg, **arguments)
-    monkeypatch.setattr(MaskALTrainer, "run_step", step)
+    train_to_iteration_3(cfg, arguments)
     if change == "of an earlier version":
         (point,) = (tmp_path / "out" / "resume").glob("*.pth")
         state = torch.load(point, weights_only=True)
