@@ -84,5 +84,7 @@ def learning_curves(pairs: Mapping[str, Pair]) -> str:
     }
     svg = figures.learning_curves(curves, styles, name="savings", description="mAP against images", legend=True)
     css = (ROOT / "active_learning" / "report" / "report.css").read_text(encoding="utf-8")
-    style = f"<style>{css[: css.index('* {')]} svg {{ background: var(--page); font-family: sans-serif; }}</style>"
-    return re.sub(r"<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', svg, count=1).replace(">", f">{style}", 1)
+    colours = dict(re.findall(r"(--[\w-]+): (#\w+);", css[: css.index("@media")]))  # on white, as on paper
+    svg = re.sub(r"var\((--[\w-]+)\)", lambda found: colours[found[1]], svg)  # drawing programs know no variables
+    style = f"background: {colours['--page']}; font-family: sans-serif"
+    return svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" style="{style}" ', 1)

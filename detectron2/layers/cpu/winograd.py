@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input
 
 FILTER, OUTPUT_TILE = 3, 4  # r and m of F(m x m, r x r)
 INPUT_TILE = OUTPUT_TILE + FILTER - 1
@@ -69,7 +70,7 @@ class _Conv3x3(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        grad_x = _convolve(grad_output, weight.flip(2, 3).transpose(0, 1), None) if needs_x else None
+        grad_x = _input_gradient(x, weight, grad_output) if needs_x else None
         grad_weight = _weight_gradient(x, weight, grad_output) if needs_weight else None
         return grad_x, grad_weight, grad_output.sum((0, 2, 3)) if needs_bias else None
 
@@ -78,6 +79,13 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if _is_large(x, weight, MIN_CHANNELS):
         return _winograd(x, weight, bias)
     return F.conv2d(x, weight, bias, padding=1)
+
+
+def _input_gradient(x: Tensor, weight: Tensor, grad_output: Tensor) -> Tensor:
+    if _is_large(x, weight, MIN_CHANNELS):
+        return _winograd(grad_output, weight.flip(2, 3).transpose(0, 1), None)
+    # A convolution with turned filters would first lay the weights out anew: longer than all else where maps are small.
+    return conv2d_input(x.shape, weight, grad_output, padding=1)
 
 
 def _weight_gradient(x: Tensor, weight: Tensor, grad_output: Tensor) -> Tensor:
