@@ -6,7 +6,7 @@ The protocol, written before the first run:
 
 - Data: (a) 1,000 drawn images of 160 x 120 pixels, of whose objects 60, 20, 12, 6 and 2 % are of each class
   (demo_imbalanced of savings_data.py), with 60 images to validate and 200 to test on; (b) with --photographs a folder
-  as savings_data.photographs takes it (tofu_tempe: 129 images to choose from, 50 to validate and 64 to test on).
+  as photographs.py splits it (tofu_tempe: 129 images to choose from, 50 to validate and 64 to test on).
   Weights to start from: (a) a network that was trained on other drawn images, in which all heads are of one class, for
   800 iterations; (b) the ImageNet weights that are given, ResNet-18 to res4.
 - Each run is maskAL.py with `loops: 0`: (a) 40 images, (b) 20 images, of 160 and 192 pixels; 400 iterations of batches
@@ -44,12 +44,12 @@ from active_learning.report.curves import Curve, interval  # noqa: E402
 from active_learning.run.state import RunState  # noqa: E402
 from active_learning.system.files import copy_atomically, write_atomically  # noqa: E402
 from benchmarks.gains import RANDOM, read_rows, sign_flip_p  # noqa: E402
+from benchmarks.photographs import photographs  # noqa: E402
 from benchmarks.savings_data import (  # noqa: E402
     START_IMAGES,
     complete_weights,
     drawn,
     keep_only,
-    photographs,
     start_images,
 )
 from benchmarks.savings_runs import DONE, Results, Study, run_or_stop, score_columns, write_settings  # noqa: E402
@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--photographs", type=Path, help="a folder with splits.json")
+    add("--photographs", type=Path, help="a folder of annotated photographs")
     add("--weights", type=Path, help="of ResNet-18 to res4, for the photographs to start from")
     add("--seeds", type=int, default=10)
     add("--out", type=Path, default=ROOT / "demo" / "run" / "initial_choice", help="images, weights, results of runs")

@@ -8,7 +8,7 @@ two data sets, with networks trained at a share of 5 %, the priors of error_mode
 what is compared. The shares 2 % and 10 % were not looked at with networks of their own.
 
 - Data: `demo` draws 1,000 images of the demo's heads (160 x 120 pixels, five classes; 500 for training, 150 for
-  validation, 350 for testing). A folder has a `splits.json` (benchmarks/savings_data.py), such as `tofu_tempe`:
+  validation, 350 for testing). A folder is split as benchmarks/photographs.py has it; of `tofu_tempe`
   129, 50 and 64 photographs, ten classes of food that look alike; --weights are those of a ResNet-18 to begin from.
 - The share s of the objects is corrupted by corrupt_annotations.py: swapped class, deleted, shifted, shrunken,
   added object, in equal parts. The images that the network is trained on are corrupted so, and validation and test
@@ -57,7 +57,8 @@ from active_learning.label_check.passes import ComparedImage, labelled_objects  
 from active_learning.settings import load_settings  # noqa: E402
 from benchmarks import savings  # noqa: E402
 from benchmarks.corrupt_annotations import KINDS, Box, Corruption, corrupt, read_folder, write_folder  # noqa: E402
-from benchmarks.savings_data import SHARES_OF, Data, complete_weights, draw, photographs  # noqa: E402
+from benchmarks.photographs import photographs  # noqa: E402
+from benchmarks.savings_data import SHARES_OF, Data, complete_weights, draw  # noqa: E402
 from benchmarks.savings_runs import Results, Study, run_or_stop, write_settings  # noqa: E402
 from demo.heads import CLASSES  # noqa: E402
 
@@ -273,7 +274,7 @@ def _start_weights(data: Data, out: Path, weights: Path | None, *, is_drawn: boo
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--data", default="demo", help="demo, or a folder with splits.json")
+    add("--data", default="demo", help="demo, or a folder of annotated photographs")
     add("--weights", type=Path, help="of ResNet-18 to res4 (backbone.bottom_up.*), to start from; for photographs")
     add("--start", type=Path, help="whole weights to start from, in place of both")
     add("--share", type=float, nargs="+", default=[0.02, 0.05, 0.1], help="of the objects that are corrupted")

@@ -27,6 +27,7 @@ from active_learning.dataset.image_folder import find_images  # noqa: E402
 from active_learning.errors import MaskALError  # noqa: E402
 from active_learning.system.files import copy_atomically  # noqa: E402
 from benchmarks.gains import RANDOM  # noqa: E402
+from benchmarks.photographs import photographs  # noqa: E402
 from benchmarks.savings_data import (  # noqa: E402
     IMAGES,
     SHARES_OF,
@@ -34,7 +35,6 @@ from benchmarks.savings_data import (  # noqa: E402
     Data,
     complete_weights,
     drawn,
-    photographs,
     start_images,
 )
 from benchmarks.savings_probe import probe  # noqa: E402
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add, strategies = parser.add_argument, (*PRIMARY, *OTHERS)
-    add("--data", default="demo_imbalanced", help="demo_imbalanced, demo_mild, or a folder with splits.json")
+    add("--data", default="demo_imbalanced", help="demo_imbalanced, demo_mild, or a folder of annotated photographs")
     add("--weights", type=Path, help="of ResNet-18 to res4 (backbone.bottom_up.*), to start from")
     add("--strategies", nargs="+", choices=strategies, default=strategies, metavar="NAME", help="beside random")
     add("--seeds", type=int, default=SEEDS, help=f"of random and {' and '.join(PRIMARY)}; others: {FEWER_SEEDS}")

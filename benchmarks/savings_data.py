@@ -1,9 +1,7 @@
-"""What the study of savings trains on: drawn images or a folder of photographs, and the weights to start from."""
+"""What the study of savings trains on: drawn images, and the weights to start from."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import shutil
 import subprocess
@@ -15,8 +13,7 @@ from pathlib import Path
 
 from active_learning.annotations import read_annotation
 from active_learning.dataset.image_folder import find_images, pair_annotations
-from active_learning.errors import MaskALError
-from active_learning.system.files import copy_atomically, write_if_changed
+from active_learning.system.files import write_if_changed
 from demo.heads import CLASSES
 from demo.make_dataset import SHARES
 
@@ -25,8 +22,6 @@ SHARES_OF = {"demo_imbalanced": (60, 20, 12, 6, 2), "demo_mild": tuple(SHARES.va
 IMAGES = {"train": 1000, "val": 300, "test": 400}  # drawn
 START_IMAGES = {"train": 600, "val": 60, "test": 2}  # drawn with another seed, for the network to start from
 SIZE = "160x120"
-VALIDATION_IMAGES = 50  # of photographs, where that leaves TRAINING_SHARE of the training images
-TRAINING_SHARE = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -60,41 +55,6 @@ def draw(out: Path, images: Mapping[str, int], seed: int, shares: Sequence[float
     call = [sys.executable, str(ROOT / "demo" / "make_dataset.py"), "--out", str(out), "--size", SIZE]
     call += [str(word) for option in options.items() for word in option]
     subprocess.run([*call, "--class-shares", *map(str, shares)], check=True)
-
-
-def photographs(source: Path, out: Path) -> Data:
-    """Annotated images of a folder, copied as its splits.json has it: `classes`, and stems of `train`, `val`, `test`.
-
-    Where `val` has fewer than VALIDATION_IMAGES, the last of `train` are added to it, but TRAINING_SHARE is left.
-
-    Raises:
-        MaskALError: splits.json is missing or names none of these, or an image or annotation is missing.
-    """
-    path = source / "splits.json"
-    splits = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if missing := [key for key in ("classes", "train", "val", "test") if key not in splits]:
-        raise MaskALError(
-            f"{path}: has no {', '.join(missing)}; it names classes, and the stems of train, val and test"
-        )
-    moved = max(0, VALIDATION_IMAGES - len(splits["val"]))
-    kept = max(len(splits["train"]) - moved, math.ceil(TRAINING_SHARE * len(splits["train"])))
-    stems = {"train": splits["train"][:kept], "val": [*splits["val"], *splits["train"][kept:]], "test": splits["test"]}
-    there = {image.stem: image for image in source.rglob("*") if image.suffix.lower() in (".jpg", ".jpeg", ".png")}
-    for split, wanted in stems.items():
-        for stem in wanted:
-            _copy_with_annotation(there.get(stem), stem, out / "datasets" / split)
-    return Data(source.name, out / "datasets", tuple(splits["classes"]))
-
-
-def _copy_with_annotation(image: Path | None, stem: str, target: Path) -> None:
-    if image is None:
-        raise MaskALError(f"{stem}: splits.json names it, but there is no image of that name")
-    if not image.with_suffix(".json").exists():
-        raise MaskALError(f"{image}: splits.json names it, but it has no annotation {stem}.json beside it")
-    target.mkdir(parents=True, exist_ok=True)
-    for path in (image, image.with_suffix(".json")):
-        if not (target / path.name).exists():
-            copy_atomically(path, target / path.name)
 
 
 def annotated_objects(data: Data, split: str) -> Counter[str]:

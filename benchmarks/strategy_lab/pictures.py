@@ -5,9 +5,6 @@ N: objects of a picture. Boxes are x0, y0, x1, y1 in pixels.
 
 from __future__ import annotations
 
-import json
-import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from active_learning.annotations import Instance, read_annotation
-from active_learning.dataset.image_folder import find_images, pair_annotations
+from active_learning.dataset.image_folder import pair_annotations
 from active_learning.errors import MaskALError
+from benchmarks.photographs import read_splits
 from demo.heads import CLASSES
 from demo.make_dataset import Order, Task, plan
 from demo.scene import draw_scene
 
-SPLITS_FILE = "splits.json"
-TEST_SHARE = 0.25  # of a folder without that file
-FEWEST_OBJECTS = 20  # of a class in such a folder; rarer ones are left out
 DRAWN_SHARES = (60, 20, 12, 6, 2)  # percent, of the classes in the order of demo.heads.CLASSES
 DRAWN_SIZE = 192, 144  # width, height
 
@@ -89,44 +84,16 @@ def _box(points: npt.NDArray[np.float64]) -> list[float]:
 
 
 def folder_of_images(folder: Path, seed: int) -> Source:
-    """Annotated images of a folder.
-
-    `splits.json` in it gives `classes` and the stems of the images of `train`, `val` (both are the pool: the laboratory
-    stops no training early) and `test`. Without that file the classes are those of FEWEST_OBJECTS, and a TEST_SHARE of
-    the images, chosen by the seed, is the test.
+    """Annotated images of a folder, split as `read_splits` has it; `train` and `val` are the pool: the laboratory stops
+    no training early.
 
     Raises:
-        MaskALError: there is no annotated image, or splits.json lacks something.
+        MaskALError: as of `read_splits`.
     """
-    paths = pair_annotations(folder, find_images(folder))
-    if not paths:
-        raise MaskALError(f"{folder}: no image with an annotation beside it")
-    names, splits = sorted(paths), folder / SPLITS_FILE
-    if splits.is_file():
-        classes, pool, test = _split_by_file(names, splits)
-    else:
-        classes, pool, test = _split_by_chance(folder, names, seed)
-    return Source(classes, pool, test, folder, changed=max(path.stat().st_mtime for path in paths.values()))
-
-
-Split = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-"""Classes, images of the pool and of the test."""
-
-
-def _split_by_file(names: Sequence[str], path: Path) -> Split:
-    by_stem, splits = {Path(name).stem: name for name in names}, json.loads(path.read_text(encoding="utf-8"))
-    try:
-        pool = [by_stem[stem] for split in ("train", "val") for stem in splits.get(split, ())]
-        return tuple(splits["classes"]), tuple(sorted(pool)), tuple(sorted(by_stem[stem] for stem in splits["test"]))
-    except KeyError as error:
-        raise MaskALError(f"{path}: {error} is missing: `classes`, `test`, or an image with an annotation") from None
-
-
-def _split_by_chance(folder: Path, names: Sequence[str], seed: int) -> Split:
-    labels = Counter(one.label for instances in _instances(folder, names) for one in instances)
-    classes = sorted(label for label, count in labels.items() if count >= FEWEST_OBJECTS)
-    test = set(random.Random(seed).sample(names, round(TEST_SHARE * len(names))))
-    return tuple(classes), tuple(name for name in names if name not in test), tuple(sorted(test))
+    splits = read_splits(folder, seed)
+    changed = max(path.stat().st_mtime for path in splits.annotations.values())
+    pool, test = sorted((*splits.train, *splits.val)), sorted(splits.test)
+    return Source(splits.classes, tuple(pool), tuple(test), folder, changed=changed)
 
 
 def _instances(folder: Path, names: Sequence[str]) -> Iterator[tuple[Instance, ...]]:

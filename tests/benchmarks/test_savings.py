@@ -11,21 +11,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from active_learning.annotations import Annotation, Instance, Part, labelme
 from active_learning.errors import MaskALError
 from active_learning.run.state import LoopScores, RunState
-from benchmarks import savings, savings_data, savings_runs
+from benchmarks import savings, savings_runs
 from benchmarks.gains import RANDOM_SAMPLES, read_rows
-from benchmarks.savings_data import Data, annotated_objects, complete_weights, photographs, start_images
+from benchmarks.savings_data import Data, annotated_objects, complete_weights, start_images
 from benchmarks.savings_probe import probe
 from benchmarks.savings_report import networks_kept, whole_runs, write_report
 from benchmarks.savings_runs import OTHERS, PRIMARY, Results, Run, Study, run_one, runs_of_seed, study_runs
+from tests.benchmarks.annotated import annotated_image
 
 CLASSES = ("common", "rare")
 COLUMNS = ["strategy", "seed", "sample", "loop", "images", *savings.SCORE_COLUMNS, *CLASSES, "seconds", "status"]
@@ -82,14 +81,6 @@ def study(tmp_path: Path) -> Study:
     for split in ("train", "val", "test"):
         annotated_image(data.folder / split / "0.jpg", "common", "common", "rare")
     return Study(data, tmp_path / "out", 4, (2, 3), {"train_iterations_base": 1, "image_max_size": 32})
-
-
-def annotated_image(path: Path, *labels: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.zeros((32, 32, 3), np.uint8))
-    square = Part(np.array([[4.0, 4], [20, 4], [20, 20]]))
-    annotation = Annotation(path.name, 32, 32, tuple(Instance(label, (square,)) for label in labels))
-    labelme.write(annotation, path.with_suffix(".json"))
 
 
 def results_of(study: Study) -> Results:
@@ -221,56 +212,6 @@ def test_the_probe_has_a_line_a_training_and_goes_on(study: Study, use: Callable
     probe(study, path, [4], [1], range(1), {"learning_rate": 0.05, "train_batch_size": 2})
     assert [row["image_size"] for row in read_rows(path)] == ["32"] * 5 + ["64", "32"]
     assert [row["settings"] for row in read_rows(path)] == [""] * 6 + ["learning_rate=0.05 train_batch_size=2"]
-
-
-def test_photographs_are_split_as_their_file_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(savings_data, "VALIDATION_IMAGES", 2)
-    for stem in "abcde":
-        annotated_image(tmp_path / "photos" / "images" / f"{stem}.jpg", "rare")
-    splits = {"classes": list(CLASSES), "train": ["a", "b", "c"], "val": ["d"], "test": ["e"]}
-    (tmp_path / "photos" / "splits.json").write_text(json.dumps(splits))
-    data = photographs(tmp_path / "photos", tmp_path / "out")
-    found = {
-        split: sorted(path.name for path in (data.folder / split).glob("*.jpg")) for split in ("train", "val", "test")
-    }
-    assert found == {"train": ["a.jpg", "b.jpg"], "val": ["c.jpg", "d.jpg"], "test": ["e.jpg"]}
-    assert annotated_objects(data, "train") == {"rare": 2}
-    assert (data.name, data.classes) == ("photos", CLASSES)
-
-
-@pytest.mark.parametrize(
-    ("train", "val", "kept", "moved"),
-    [(146, 33, 129, 17), (146, 50, 146, 0), (40, 0, 27, 13), (9, 0, 6, 3), (1, 0, 1, 0)],
-)
-def test_few_photographs_keep_most_to_train_on(tmp_path: Path, train: int, val: int, kept: int, moved: int) -> None:
-    stems = [f"{number:03}" for number in range(train + val + 1)]
-    for stem in stems:
-        (tmp_path / f"{stem}.jpg").touch()
-        (tmp_path / f"{stem}.json").touch()
-    splits = {"classes": ["a"], "train": stems[:train], "val": stems[train:-1], "test": stems[-1:]}
-    (tmp_path / "splits.json").write_text(json.dumps(splits))
-    data = photographs(tmp_path, tmp_path / "out")
-    counts = [
-        len(list((data.folder / split).glob("*.jpg"))) for split in ("train", "val") if (data.folder / split).exists()
-    ]
-    assert counts == [kept, val + moved][: len(counts)]
-
-
-@pytest.mark.parametrize(
-    ("splits", "message"),
-    [
-        (None, "has no classes, train, val, test"),
-        ({"classes": ["a"], "train": ["1"]}, "has no val, test"),
-        ({"classes": ["a"], "train": ["1"], "val": [], "test": ["2"]}, "no annotation 1.json"),
-        ({"classes": ["a"], "train": ["3"], "val": [], "test": ["2"]}, "3: splits.json names it"),
-    ],
-)
-def test_what_photographs_lack_is_said(tmp_path: Path, splits: dict[str, list[str]] | None, message: str) -> None:
-    (tmp_path / "1.jpg").touch()
-    if splits:
-        (tmp_path / "splits.json").write_text(json.dumps(splits))
-    with pytest.raises(MaskALError, match=message):
-        photographs(tmp_path, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

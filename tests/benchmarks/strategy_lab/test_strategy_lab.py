@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from active_learning.annotations import Annotation, Instance, Part, labelme
-from active_learning.errors import MaskALError
 from active_learning.report.curves import Curve
 from benchmarks.gains import RANDOM_SAMPLES, Run, holm, read_pairs, read_rows, runs_of, sign_flip_p, table
 from benchmarks.strategy_lab import judge as judging
@@ -242,6 +241,3 @@ def test_a_folder_is_split_by_its_file_or_by_chance(tmp_path: Path) -> None:
     assert [one.boxes.tolist() for one in pictures] == [[[12, 12, 32, 32]], [[12, 12, 32, 32]], [], [[12, 12, 32, 32]]]
     found = load(kept_features(by_file, None, tmp_path / "kept"))
     assert found.counts.tolist() == [[1], [1], [0], [1]]
-    (tmp_path / "splits.json").write_text('{"classes": ["b"], "train": ["99"], "test": ["0"]}')
-    with pytest.raises(MaskALError, match="splits.json: .99. is missing"):
-        folder_of_images(tmp_path, seed=0)
