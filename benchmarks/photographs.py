@@ -63,7 +63,7 @@ def _by_file(path: Path, annotations: dict[str, Path]) -> Splits:
     for image in annotations:
         by_stem.setdefault(Path(image).stem, []).append(image)
     named: Counter[str] = Counter()
-    images: list[tuple[str, ...]] = []
+    images: dict[str, tuple[str, ...]] = {}
     for split in ("train", "val", "test"):
         stems = splits.get(split, [])
         named.update(stems)
@@ -72,8 +72,8 @@ def _by_file(path: Path, annotations: dict[str, Path]) -> Splits:
                 raise MaskALError(f"{path}: {stem} (in {split}): {count or 'no'} annotated images have that name")
             if named[stem] > 1:
                 raise MaskALError(f"{path}: names {stem} more than once; each image is in one split")
-        images.append(tuple(by_stem[stem][0] for stem in stems))
-    return Splits(tuple(splits["classes"]), *images, annotations)
+        images[split] = tuple(by_stem[stem][0] for stem in stems)
+    return Splits(tuple(splits["classes"]), **images, annotations=annotations)
 
 
 def _by_chance(folder: Path, annotations: dict[str, Path], seed: int) -> Splits:
