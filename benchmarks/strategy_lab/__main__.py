@@ -18,7 +18,7 @@ from benchmarks.gains import RANDOM, read_pairs, read_rows, runs_of, table
 from benchmarks.strategy_lab.features import Features, kept_features, load
 from benchmarks.strategy_lab.judge import BOUND, Study, judge
 from benchmarks.strategy_lab.learner import Training
-from benchmarks.strategy_lab.pictures import drawn, folder_of_images
+from benchmarks.strategy_lab.pictures import DRAWN_SHARES, drawn, folder_of_images
 
 NAMES = [*(name for name in STRATEGIES if name != RANDOM), BOUND]
 
@@ -40,7 +40,7 @@ def _study(given: argparse.Namespace) -> Study:
     if given.data:
         source, usual = folder_of_images(given.data, given.data_seed), 10
     else:
-        source, usual = drawn(given.images, given.test, given.data_seed), 40
+        source, usual = drawn(given.images, given.test, given.data_seed, given.class_shares), 40
     return Study(
         features=kept_features(source, given.weights, given.out),
         initial=given.initial or usual,
@@ -59,6 +59,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--weights", type=Path, help="with ResNet-18 to res4 (backbone.bottom_up.*); else the network is untrained")
     add("--images", type=int, default=1200, help="drawn images of the pool")
     add("--test", type=int, default=400, help="drawn images of the test")
+    add("--class-shares", type=int, nargs=len(DRAWN_SHARES), default=DRAWN_SHARES, metavar="PERCENT", help="drawn")
     add("--data-seed", type=int, default=0, help="another one draws other images, or splits the folder otherwise")
     add("--initial", type=int, help="images to begin with (drawn 40, folder 10)")
     add("--pool-size", type=int, help="images that a loop adds (drawn 40, folder 10)")

@@ -55,9 +55,9 @@ class Source:
         return _read(self.folder, (*self.pool, *self.test), self.classes)
 
 
-def drawn(pool: int, test: int, seed: int) -> Source:
-    """So many pictures of heads, of which the rarest class has 2 in 100."""
-    order = Order(pool, 0, test, seed, *DRAWN_SIZE, class_shares=DRAWN_SHARES)
+def drawn(pool: int, test: int, seed: int, shares: Sequence[int] = DRAWN_SHARES) -> Source:
+    """So many pictures of heads, with these shares of each class in percent."""
+    order = Order(pool, 0, test, seed, *DRAWN_SIZE, class_shares=tuple(shares))
     names = {split: tuple(_name(task) for task in plan(Path(), order, split)) for split in ("train", "test")}
     return Source(CLASSES, names["train"], names["test"], order=order)
 

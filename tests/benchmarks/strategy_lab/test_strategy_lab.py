@@ -195,6 +195,11 @@ def test_candidates_of_drawn_pictures(drawn_features: Features) -> None:
     assert BACKGROUND_IOU < 0.5  # so that no background box is an object
 
 
+def test_drawn_pictures_have_the_shares_that_were_asked_for() -> None:
+    labels = np.concatenate([one.labels for one in drawn(6, 2, 0, (0, 50, 0, 0, 50)).pictures()])
+    assert set(labels.tolist()) == {1, 4}
+
+
 def test_from_pictures_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = [
         "--images",
@@ -211,6 +216,8 @@ def test_from_pictures_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
         "1",
         "--steps",
         "20",
+        "--class-shares",
+        *("30", "20", "20", "20", "10"),
     ]
     arguments = ["--out", str(tmp_path), "--strategies", "entropy", *sizes]
     main(arguments)
