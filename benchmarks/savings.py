@@ -1,6 +1,7 @@
 """How many annotations does choosing save? MaskAL's strategies against random images, through the program itself.
 
     python benchmarks/savings.py --data demo_imbalanced [--probe] [--jobs N] [--device 0]
+    python benchmarks/savings.py --data FOLDER --weights RESNET18.pth [--small]
 
 savings_protocol.md, written before the first run, says what is done and what counts. Results go to benchmarks/results:
 savings_<data>.csv (raw: a line a run and loop, added as runs end), .svg and .md. A study that was stopped goes on with
@@ -61,8 +62,11 @@ def _length(iterations: int) -> dict[str, int]:
 
 
 DRAWN: dict[str, Any] = {"image_min_size": 120, "image_max_size": 160, **_length(1250)}
+DRAWN_COUNTS = [30, 15, 25, 40, 60, 80]  # images to begin with, and those that each loop adds
 BUDGETS = (0.054, 0.085, 0.116, 0.155, 0.2, 0.25)  # of the pool of photographs; 7 to 32 of tofu_tempe's 129
 PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, "train_batch_size": 2, **_length(2400)}
+SMALL_BUDGETS = tuple(BUDGETS[number] for number in (0, 3, 5))  # of --small; 7, 20 and 32
+SMALL: dict[str, Any] = {**PHOTOGRAPHS, "image_min_size": 160, "image_max_size": 160}
 START: dict[str, Any] = {
     "warmup_iterations": 100,
     "train_iterations_base": 2400,
@@ -71,14 +75,18 @@ START: dict[str, Any] = {
 }
 
 
-def prepare(data: str, out: Path, weights: Path | None, device: str) -> Study:
-    """Images, and the weights that trainings start from."""
-    is_drawn = data in SHARES_OF
-    found = drawn(data, out, IMAGES) if is_drawn else photographs(Path(data), out)
+def prepare(data: str, out: Path, weights: Path | None, device: str, *, small: bool = False) -> Study:
+    """Images, and the weights that trainings start from; `small` is of photographs alone."""
+    if is_drawn := data in SHARES_OF:
+        found, counts, usual = drawn(data, out, IMAGES), DRAWN_COUNTS, DRAWN
+    else:
+        shares, usual = (SMALL_BUDGETS, SMALL) if small else (BUDGETS, PHOTOGRAPHS)
+        found = photographs(Path(data), out)
+        counts = image_counts(found, shares)
+    initial, *pool_sizes = counts
     network = "savings_network_resnet18.yaml" if weights else "savings_network.yaml"
-    initial, *pool_sizes = (30, 15, 25, 40, 60, 80) if is_drawn else image_counts(found)
     settings = {
-        **(DRAWN if is_drawn else PHOTOGRAPHS),
+        **usual,
         "network_config": str(NETWORKS / network),
         "cuda_visible_devices": device,
         "pretrained_weights": "",
@@ -92,14 +100,14 @@ def prepare(data: str, out: Path, weights: Path | None, device: str) -> Study:
     return study
 
 
-def image_counts(data: Data) -> list[int]:
-    """Images to begin with, and those that each loop adds: together the BUDGETS of the pool, at least one a loop.
+def image_counts(data: Data, shares: Sequence[float]) -> list[int]:
+    """Images to begin with, and those that each loop adds: together these shares of the pool, at least one a loop.
 
     Raises:
         MaskALError: the pool is too small for that.
     """
     pool, budgets = len(find_images(data.folder / "train")), [0]
-    for share in BUDGETS:
+    for share in shares:
         budgets.append(max(round(share * pool), budgets[-1] + 1))
     if budgets[-1] > pool:
         raise MaskALError(
@@ -129,9 +137,9 @@ def _write_start(study: Study, weights: Path | None, target: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _parse(arguments)
-    name = given.data if given.data in SHARES_OF else Path(given.data).name
+    name = (given.data if given.data in SHARES_OF else Path(given.data).name) + ("_small" if given.small else "")
     out = (given.out or ROOT / "demo" / "run" / "savings" / name).resolve()
-    study = prepare(given.data, out, given.weights, given.device)
+    study = prepare(given.data, out, given.weights, given.device, small=given.small)
     if given.probe:
         if size := given.image_size:
             study = replace(study, settings={**study.settings, "image_min_size": size, "image_max_size": size})
@@ -156,6 +164,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add, strategies = parser.add_argument, (*PRIMARY, *OTHERS)
     add("--data", default="demo_imbalanced", help="demo_imbalanced, demo_mild, or a folder of annotated photographs")
     add("--weights", type=Path, help="of ResNet-18 to res4 (backbone.bottom_up.*), to start from")
+    add("--small", action="store_true", help="of photographs what a processor can do: 160 pixels, three budgets")
     add("--strategies", nargs="+", choices=strategies, default=strategies, metavar="NAME", help="beside random")
     add("--seeds", type=int, default=SEEDS, help=f"of random and {' and '.join(PRIMARY)}; others: {FEWER_SEEDS}")
     add("--jobs", type=int, default=1, help="runs at a time, each on one core")
@@ -167,7 +176,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--iterations", type=int, nargs="+", default=[600, 1200], help="of the trainings of --probe")
     add("--image-size", type=int, help="pixels of the longer side in --probe; else as in the study")
     add("--set", nargs="+", type=_setting, default=[], metavar="NAME=VALUE", help="settings of --probe that differ")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.small and given.data in SHARES_OF:
+        parser.error("--small is for photographs; drawn images are small already")
+    return given
 
 
 def _setting(text: str) -> tuple[str, object]:

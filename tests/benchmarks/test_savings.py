@@ -215,21 +215,35 @@ def test_the_probe_has_a_line_a_training_and_goes_on(study: Study, use: Callable
 
 
 @pytest.mark.parametrize(
-    ("pool", "counts"),
-    [(129, [7, 4, 4, 5, 6, 6]), (900, [49, 27, 28, 36, 40, 45]), (10, [1, 1, 1, 1, 1, 1]), (6, [1, 1, 1, 1, 1, 1])],
+    ("pool", "shares", "counts"),
+    [
+        (129, savings.BUDGETS, [7, 4, 4, 5, 6, 6]),
+        (129, savings.SMALL_BUDGETS, [7, 13, 12]),
+        (900, savings.BUDGETS, [49, 27, 28, 36, 40, 45]),
+        (10, savings.BUDGETS, [1, 1, 1, 1, 1, 1]),
+        (6, savings.BUDGETS, [1, 1, 1, 1, 1, 1]),
+    ],
 )
-def test_budgets_are_shares_of_the_photographs(tmp_path: Path, pool: int, counts: list[int]) -> None:
+def test_budgets_are_shares_of_the_photographs(
+    tmp_path: Path, pool: int, shares: tuple[float, ...], counts: list[int]
+) -> None:
     (tmp_path / "train").mkdir()
     for number in range(pool):
         (tmp_path / "train" / f"{number}.jpg").touch()
-    assert savings.image_counts(Data("photos", tmp_path, CLASSES)) == counts
+    assert savings.image_counts(Data("photos", tmp_path, CLASSES), shares) == counts
 
 
 def test_too_few_photographs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "0.jpg").touch()
     with pytest.raises(MaskALError, match="1 images; the study needs 6"):
-        savings.image_counts(Data("photos", tmp_path, CLASSES))
+        savings.image_counts(Data("photos", tmp_path, CLASSES), savings.BUDGETS)
+
+
+def test_drawn_images_are_small_already(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        savings.main(["--small"])
+    assert "--small is for photographs" in capsys.readouterr().err
 
 
 def test_the_network_to_start_from_knows_one_class(tmp_path: Path) -> None:
