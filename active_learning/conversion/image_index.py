@@ -96,6 +96,10 @@ class ImageIndex:
         ends = ("/".join(parts[start:]) for parts in paths for start in range(len(parts)))
         return replace(self.find_first(ends, place), exact=False)
 
+    def is_shared(self, name: str) -> bool:
+        """Whether several images have that name, with or without suffix."""
+        return len(self._by_stem.get(_stem(normalised(name)), ())) > 1
+
     def unread(self, named: str) -> str:
         """The image of that name, with or without suffix, that is of a kind that is not read; "" for none."""
         return self._unread.get(posixpath.basename(normalised(named).replace("\\", "/")), "")
@@ -121,7 +125,7 @@ class ImageIndex:
     def _tails(self, path: str) -> list[str]:
         """What the end of an image's path must be, the likeliest first: of a path of another machine the longest, as
         the names of the folders that it begins with mean nothing here."""
-        if posixpath.isabs(path) or PureWindowsPath(path).drive or ".." in path.split("/"):
+        if is_of_another_machine(path) or ".." in path.split("/"):
             parts = [part for part in path.split("/") if part not in ("", ".", "..") and not part.endswith(":")]
             return ["/".join(parts[start:]) for start in range(len(parts))]
         path = posixpath.normpath(path)
@@ -129,6 +133,11 @@ class ImageIndex:
         heads = {count: "/".join(parts[:count]) for count in range(1, len(parts))}
         inside = [count for count, head in heads.items() if self._root.endswith(f"/{head}")]
         return [path, *("/".join(parts[count:]) for count in inside)]
+
+
+def is_of_another_machine(path: str) -> bool:
+    """Whether a path, with "/", begins at the root of a system."""
+    return posixpath.isabs(path) or bool(PureWindowsPath(path).drive)
 
 
 def _other_spellings(path: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from active_learning.annotations import (
@@ -25,7 +25,7 @@ from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, 
 from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.annotations.yolo_layout import IMAGES, SUFFIX, label_path
-from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match, words_of
+from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match, is_of_another_machine, words_of
 from active_learning.conversion.joining import Reader, Source, joined
 from active_learning.conversion.report import Report
 from active_learning.conversion.yolo_files import LabelFile, find_label_files
@@ -209,10 +209,10 @@ def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_
     """Which images an annotation file is of; reports files that are of none."""
     place = path.parent.relative_to(root).as_posix()
     key = annotation_key(path.name) or ""
-    if path.suffix.lower() == ".json":  # most need not be opened yet
-        twin = _in_twin_folder(place, key, index)
-        if len(twin.images) == 1 and not _is_of_several(path):
-            return [_Claim(path, key, twin, _reader(root, path))]
+    twin = _in_twin_folder(place, key, index) if path.suffix.lower() == ".json" else Match()
+    is_clear = len(twin.images) == 1
+    if is_clear and not index.is_shared(key) and not _is_of_several(path):  # most need not be opened yet
+        return [_Claim(path, key, twin, _reader(root, path))]
     try:
         document = load_document(path)
         collection = _collection_of(document, path)
@@ -231,6 +231,8 @@ def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_
     names = dict.fromkeys((inside, named))
     match = _in_twin_folder(place, named, index)
     match = match if match.images else index.find_first(names, place)
+    if is_clear and (not match.exact or is_of_another_machine(named)):
+        match = twin
     return [_Claim(path, named, match, _reader(root, path))]
 
 
@@ -284,8 +286,7 @@ def _of_split(path: Path, match: Match) -> Match:
 
 def _or_by_end(name: str, match: Match, place: str, index: ImageIndex) -> Match:
     """The match, or else the images at the end of the path."""
-    parts = PurePosixPath(name).parts
-    is_elsewhere = parts[:1] == ("/",) or ".." in parts or bool(PureWindowsPath(name).drive)
+    is_elsewhere = is_of_another_machine(name) or ".." in PurePosixPath(name).parts
     return replace(match, exact=match.exact and not is_elsewhere) if match.images else index.find_by_end(name, place)
 
 

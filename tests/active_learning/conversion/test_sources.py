@@ -431,6 +431,28 @@ def test_an_archive_that_is_not_unpacked_is_named(root, add_image, describe, is_
     assert Found(root).messages == ([] if is_unpacked else [warning])
 
 
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [
+        ({"item": {"path": "/f/g", "name": "a.png"}, "annotations": []}, "images/f/g/a.png"),
+        ({"image": {"path": "/f/g", "filename": "a.png"}, "annotations": []}, "images/f/g/a.png"),
+        ({"imagePath": "..\\images\\f\\g\\a.png", "shapes": []}, "images/f/g/a.png"),
+        ({"item": {"path": "/", "name": "a.png"}, "annotations": []}, "images/a.png"),
+        ({"item": {"path": "/", "name": "item 5", "slots": [{}]}, "annotations": []}, "images/a.png"),
+        ({"imagePath": "a.png", "shapes": []}, "images/a.png"),
+        ({"imagePath": "D:\\f\\g\\a.png", "shapes": []}, "images/a.png"),
+        ({"imagePath": "/home/anna/f/g/a.png", "shapes": []}, "images/a.png"),
+    ],
+)
+def test_of_images_that_share_a_name_the_one_that_a_file_of_a_release_names_is_meant(root, add_image, content, taken):
+    """A release keeps all annotations in one folder; which folder the image is in stands in them."""
+    for name in ("images/a.png", "images/f/g/a.png"):
+        add_image(name)
+    (root / "annotations").mkdir()
+    (root / "annotations/a.json").write_text(json.dumps(content), encoding="utf-8")
+    assert Found(root).files == {taken: "annotations/a.json"}
+
+
 @pytest.mark.parametrize("tool", ["labelme", "darwin"])
 def test_an_image_of_another_suffix_is_none_where_single_files_name_them(root, add_image, annotate, tool):
     add_image("images/a.png")
