@@ -366,3 +366,17 @@ def test_files_of_tools_that_are_not_read_are_named_and_stop_nothing(
         path.unlink()
     (settings.traindir / name).write_text(content, encoding="utf-8")
     assert f"{settings.traindir / name}: is {text}" in describe_run(settings)
+
+
+@pytest.mark.parametrize("number", [1, 2, 14])
+def test_annotations_that_bear_another_name_than_their_images_are_named_and_stop_nothing(
+    settings: Settings, number: int, caplog: pytest.LogCaptureFixture
+):
+    for path in sorted(settings.traindir.glob("*.json"))[:number]:
+        path.rename(path.with_name(f"{path.stem} (1).json"))
+    plan = describe_run(settings)
+    text = f"{settings.traindir / '00 (1).json'}: names 00.png inside, but bears another name; rename it 00.json"
+    others = {1: "\n", 2: ", as 1 other file: each", 14: ", as 13 other files: each"}[number]
+    assert f"{text}{others}" in plan
+    check_start(settings)
+    assert text in caplog.text
