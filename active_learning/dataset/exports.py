@@ -93,7 +93,8 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
     left = [one for one in found if not (beside and is_converted(one.path, everywhere, beside))]
     bare = {normalised(image).casefold(): image for image in snapshot.images if image not in beside}
     others = sorted(path for path, export in exports.items() if export is None) if bare else ()
-    misnamed = {path: image for path in others if (image := bare.get(_image_beside(path, snapshot.folder)))}
+    named = {path: bare.get(_image_beside(path, snapshot.folder)) for path in others}
+    misnamed = {path: image for path, image in named.items() if image}
     return FolderAnnotations(len(beside), tuple(left), misnamed)
 
 
@@ -136,6 +137,8 @@ def _export_of_many(path: Path) -> Export | None:
     except OSError:
         return None
     if _LIST.search(text) and _COCO_KEY.search(text):
+        if b'"segments_info"' in text:
+            return Export(path, "a COCO panoptic json file", remedy="export the instances instead")
         return Export(path, "a COCO json file")
     other = next((Export(path, kind, remedy=remedy) for sign, kind, remedy in _NOT_READ if sign.search(text)), None)
     if other is None and re.search(rb"<annotations[\s>]", start) and b"<image" in text:

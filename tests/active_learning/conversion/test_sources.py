@@ -193,6 +193,33 @@ def test_what_is_no_annotation_is_named_and_left(root, add_image):
 
 
 @pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({"image_id": 1, "file_name": "a.png", "segments_info": [{"id": 5, "category_id": 1}]}, "a COCO panoptic json"),
+        ({"id": 1, "image_id": 1, "caption": "two plants"}, "a COCO json file of captions"),
+    ],
+)
+def test_coco_without_objects_of_its_own_does_not_contradict_the_instances(root, add_image, describe, entry, kind):
+    add_image("images/a.png")
+    describe("annotations/instances.json", "a.png")
+    content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [entry]}
+    (root / "annotations/other.json").write_text(json.dumps(content), encoding="utf-8")
+    found = Found(root)
+    assert found.objects() == {"images/a.png": [("healthy", 88)]}
+    (message,) = found.messages
+    assert message.startswith(f"warning: {root / 'annotations/other.json'}: is {kind}")
+
+
+def test_objects_of_coco_may_have_captions(root, add_image, describe):
+    add_image("a.png")
+    path = describe("c.json", "a.png")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["annotations"][0]["caption"] = "a plant"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert Found(root).objects() == {"a.png": [("healthy", 88)]}
+
+
+@pytest.mark.parametrize(
     ("files", "reason"),
     [
         pytest.param({"x.json": "{"}, "x.json: line 1", id="broken json"),

@@ -56,6 +56,10 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "COCO in UTF-16": (lambda folder: (folder / "a.b.json").write_text(json.dumps(COCO), "utf-16"), COCO_FILE),
     "COCO that begins with all its images": (write("instances.json", LARGE), COCO_FILE),
     "COCO without objects": (write("instances.json", {"images": [], "categories": [{"id": 1}]}), COCO_FILE),
+    "COCO panoptic": (
+        write("p.json", {**COCO, "annotations": [{"image_id": 1, "segments_info": []}]}),
+        "a COCO panoptic json file",
+    ),
     "Datumaro": (
         write("default.json", {"categories": {"label": {}}, "items": [{"annotations": [{"label_id": 0}]}]}),
         "a Datumaro json file",
