@@ -92,7 +92,7 @@ class ImageIndex:
     def find_by_end(self, path: str, place: str) -> Match:
         """The images at the longest end of a path, as the folders before it may be another machine's; else of the path
         as it was before it became a web address, or an upload of Label Studio."""
-        paths = (PurePosixPath(one).parts for one in (path, *_other_spellings(path)))
+        paths = (PurePosixPath(one).parts for one in (path, *other_spellings(path)))
         ends = ("/".join(parts[start:]) for parts in paths for start in range(len(parts)))
         return replace(self.find_first(ends, place), exact=False)
 
@@ -140,7 +140,8 @@ def is_of_another_machine(path: str) -> bool:
     return posixpath.isabs(path) or bool(PureWindowsPath(path).drive)
 
 
-def _other_spellings(path: str) -> Iterator[str]:
+def other_spellings(path: str) -> Iterator[str]:
+    """A path as it was before it became a web address, or an upload of Label Studio."""
     text = unquote(path)
     for one in (text, text.partition("?")[0], text.rpartition("?d=")[2]):
         folder, slash, name = one.rpartition("/")

@@ -100,8 +100,7 @@ def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tupl
     late: dict[Path, list[str]] = defaultdict(list)
     claims = sorted(_unambiguous(claims, report), key=lambda claim: (not claim.is_exact, not claim.match.exact))
     for claim in claims:
-        place = claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path  # label files are many
-        late[place] += _settle(root, claim, found, beside.keys(), index, report)
+        late[_place_of(claim)] += _settle(root, claim, found, beside.keys(), index, report)
     _warn_of_late(late, found, report)
     _warn_of_other_names(claims, found, report)
     _warn_of_archives(snapshot, found.keys(), report)
@@ -153,6 +152,11 @@ def _paths(snapshot: FolderSnapshot) -> list[str]:
     return [f"{parent}/{name}" if parent else name for parent, names in snapshot.files.items() for name in names]
 
 
+def _place_of(claim: _Claim) -> Path:
+    """For messages: the file, or the folder of label files, which are many."""
+    return claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path
+
+
 def _warn_of_late(late: Mapping[Path, Sequence[str]], found: Mapping[str, Source], report: Report) -> None:
     """`late`: from annotation files to the images that had one before."""
     for path, names in late.items():
@@ -166,11 +170,11 @@ def _warn_of_other_names(claims: Iterable[_Claim], found: Mapping[str, Source], 
     As in CVAT, a name may go without its suffix."""
     others: dict[Path, list[str]] = defaultdict(list)
     for claim in claims:
-        if claim.is_one_of_many and claim.path.suffix.lower() != SUFFIX and len(claim.match.images) == 1:
+        if claim.is_one_of_many and len(claim.match.images) == 1:
             (image,) = claim.match.images
             here, named = (PurePosixPath(normalised(name).casefold()) for name in (image, claim.named))
             if found[image].read is claim.read and named.name not in (here.name, here.stem):
-                others[claim.path].append(f"{claim.named} ({image})")
+                others[_place_of(claim)].append(f"{claim.named} ({image})")
     reason = "there is no image of that name, so the one in brackets is taken; see that it is the same"
     for path, names in others.items():
         report.warn(f"{path}: {and_more(names, 3)}: {reason}")
