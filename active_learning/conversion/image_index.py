@@ -8,10 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from urllib.parse import unquote
 
 from active_learning.dataset.image_folder import IMAGE_SUFFIXES, is_image
-from active_learning.dataset.image_names import normalised
+from active_learning.dataset.image_names import normalised, other_spellings
 
 _SUFFIXES = IMAGE_SUFFIXES | {
     ".arw",
@@ -26,7 +25,6 @@ _SUFFIXES = IMAGE_SUFFIXES | {
 }  # or converted
 TOOL_FOLDERS = frozenset(["images", "Images", "img", "default"])  # tools put them before the names of images
 
-_UPLOAD = re.compile(r"^(?=\d*[a-f])[0-9a-f]{8}-")  # no date
 _NOT_OF_IMAGES = TOOL_FOLDERS | {"ann", "annotations", "json", "labels", "xml"}
 
 
@@ -138,14 +136,6 @@ class ImageIndex:
 def is_of_another_machine(path: str) -> bool:
     """Whether a path, with "/", begins at the root of a system."""
     return posixpath.isabs(path) or bool(PureWindowsPath(path).drive)
-
-
-def other_spellings(path: str) -> Iterator[str]:
-    """A path as it was before it became a web address, or an upload of Label Studio."""
-    text = unquote(path)
-    for one in (text, text.partition("?")[0], text.rpartition("?d=")[2]):
-        folder, slash, name = one.rpartition("/")
-        yield from (one, folder + slash + _UPLOAD.sub("", name))
 
 
 def words_of(file: str) -> list[str]:

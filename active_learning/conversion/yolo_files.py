@@ -16,10 +16,9 @@ from active_learning.annotations import Annotation
 from active_learning.annotations.yolo import kinds_of_rows, read_labels, tracks_of_rows
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX, label_path, looks_like_labels
 from active_learning.annotations.yolo_names import may_hold_names, read_names
-from active_learning.conversion.image_index import other_spellings
 from active_learning.conversion.report import Report
 from active_learning.dataset.image_folder import FolderSnapshot
-from active_learning.dataset.image_names import normalised
+from active_learning.dataset.image_names import normalised, other_spellings
 from active_learning.errors import AnnotationError
 from active_learning.system.image_files import image_size
 from active_learning.system.wording import and_more, counted

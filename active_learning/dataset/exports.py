@@ -17,7 +17,7 @@ from active_learning.annotations.yolo_names import may_hold_names
 from active_learning.dataset.archives import DAMAGED_ARCHIVE, is_archive, is_of_an_image, members
 from active_learning.dataset.exported_images import MOST_BYTES, is_converted
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants, named_by_number
-from active_learning.dataset.image_names import normalised
+from active_learning.dataset.image_names import names_of, normalised
 from active_learning.errors import AnnotationError
 
 READ_BYTES = 65536  # from the start and from the end of a file
@@ -109,7 +109,7 @@ def _image_beside(path: Path, folder: Path) -> str:
 def _may_be_of_yolo(filename: str, parent: str, keys: Collection[str]) -> bool:
     """By its place: in a folder `labels`, or beside the image of its name."""
     is_text = filename.lower().endswith(SUFFIX) and not (filename.startswith(".") or may_hold_names(filename))
-    return is_text and (LABELS in parent.split("/") or normalised(filename[: -len(SUFFIX)]) in keys)
+    return is_text and (LABELS in parent.split("/") or any(name in keys for name in names_of(filename[: -len(SUFFIX)])))
 
 
 def convert_command(source: str, classes: Sequence[str], target: str) -> str:
