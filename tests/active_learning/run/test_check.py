@@ -253,6 +253,15 @@ def test_files_that_are_not_used_are_warnings(settings: Settings):
     assert f"{settings.traindir / 'annotate' / 'mine.png'}: is not used" in plan
 
 
+def test_a_file_that_may_be_of_two_images_is_no_second_one(settings: Settings):
+    shutil.copy(settings.traindir / "03.png", settings.traindir / "03.bmp")
+    text = (settings.traindir / "03.json").read_text(encoding="utf-8").replace("03.png", "03.tif")
+    (settings.traindir / "03.json").write_text(text, encoding="utf-8")
+    with pytest.raises(MaskALError, match=r"03\.json: may be of 03\.bmp or 03\.png") as caught:
+        describe_run(settings)
+    assert "not used" not in str(caught.value)
+
+
 def test_an_export_under_the_name_of_an_image_is_named_with_the_command(settings: Settings):
     path = settings.traindir / "03.json"
     path.write_text('{"images": [], "annotations": [], "categories": []}', encoding="utf-8")
