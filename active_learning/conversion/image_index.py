@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from active_learning.dataset.image_folder import IMAGE_SUFFIXES, is_image
@@ -101,6 +102,14 @@ class ImageIndex:
     def unread(self, named: str) -> str:
         """The image of that name, with or without suffix, that is of a kind that is not read; "" for none."""
         return self._unread.get(posixpath.basename(normalised(named).replace("\\", "/")), "")
+
+    def in_other_capitals(self, named: str) -> str:
+        """The image of that name but for capitals, with or without suffix; "" for none."""
+        return self._folded.get(_stem(posixpath.basename(normalised(named).replace("\\", "/"))).casefold(), "")
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        return {stem.casefold(): images[0] for stem, images in self._by_stem.items() if "/" not in stem}
 
     def is_another(self, image: str, named: str, file: str, *, is_of_many: bool) -> bool:
         """Whether an annotation means another image of that name, which is gone: its path, or else the place of its

@@ -322,11 +322,7 @@ def _settle(
     if len(match.images) > 1:
         report.fail(f"{where}: may be {' or '.join(match.images[:3])}; give the whole name")
     elif not match.images or _is_anothers(claim, found.get(match.images[0]), beside):
-        there = claim.path.parent / claim.named
-        unread = index.unread(claim.named)
-        reason = f"is {root / unread}, of a kind that is not read; save it as JPEG or PNG"
-        gone = f"is neither at {there} nor elsewhere below {root}; put the image there"
-        report.fail(f"{where}: {reason if unread else gone}")
+        report.fail(f"{where}: {_why_gone(root, claim, index)}")
     else:
         (image,) = match.images
         source = Source(image, claim.path, claim.read, claim.is_one_of_many, claim.is_exact)
@@ -334,6 +330,14 @@ def _settle(
         found[image] = source if known is None else known if image in beside else joined(known, source)
         return [image] if found[image] is known else []
     return []
+
+
+def _why_gone(root: Path, claim: _Claim, index: ImageIndex) -> str:
+    if unread := index.unread(claim.named):
+        return f"is {root / unread}, of a kind that is not read; save it as JPEG or PNG"
+    alike = "" if claim.match.images else index.in_other_capitals(claim.named)
+    rename = f", or rename {root / alike}, which differs in capitals" if alike else ""
+    return f"is neither at {claim.path.parent / claim.named} nor elsewhere below {root}; put the image there{rename}"
 
 
 def _is_anothers(claim: _Claim, known: Source | None, beside: Set[str]) -> bool:

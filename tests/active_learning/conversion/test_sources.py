@@ -444,6 +444,18 @@ def test_an_image_of_a_kind_that_is_not_read_is_not_said_to_be_gone(root, annota
     assert messages[-1] == f"error: {root / file}: image {Path(name).name if 'a.json' in file else name!r}: {reason}"
 
 
+@pytest.mark.parametrize("file", ["json/a.json", "c.json", "annotations.xml"])
+@pytest.mark.parametrize("name", ["img_1.png", "images/IMG_1.PNG", "x/Img_1.jpg", "IMG_1"])
+def test_an_image_in_other_capitals_is_named(root, add_image, annotate, describe, file, name):
+    add_image("images/Img_1.png" if name != "x/Img_1.jpg" else "images/iMG_1.png")
+    (root / "json").mkdir()
+    describe(file, name) if "/" not in file else annotate(file, name, "healthy", tool="darwin")
+    found = Found(root)
+    assert found.images == []
+    (message,) = found.messages
+    assert "; put the image there, or rename " in message and message.endswith("_1.png, which differs in capitals")
+
+
 @pytest.mark.parametrize("is_unpacked", [False, True])
 def test_an_archive_that_is_not_unpacked_is_named(root, add_image, describe, is_unpacked):
     add_image("images/a.png")
