@@ -18,7 +18,7 @@ from active_learning.dataset.exported_images import is_converted
 from active_learning.dataset.exports import convert_command
 from active_learning.dataset.folder_walk import ANNOTATE, is_of_programs
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key, named_by_number
-from active_learning.dataset.image_names import normalised
+from active_learning.dataset.image_names import names_of, normalised
 from active_learning.errors import AnnotationError, ForeignFileError, ManyImagesError, MaskALError
 from active_learning.system.files import report_unreadable_folder
 from active_learning.system.image_files import image_size
@@ -77,7 +77,7 @@ def search_annotate_folder(
         done, owners = {*found.files, *annotated} - set(outdated), claimants({*images, *annotated})
         command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
         pending = (path for path in unread if not _is_settled(path, owners, done))
-        faults = [fault for path in pending if (fault := _why_unread(path, bare, named_in, command))]
+        faults = [fault for path in pending if (fault := _why_unread(path, folder / ANNOTATE, bare, named_in, command))]
         if faults:
             _add_faults(found, faults, bare[-1], outdated)
     return found
@@ -113,10 +113,11 @@ def _is_settled(path: Path, owners: Mapping[str, list[str]], done: Set[str]) -> 
     return (bool(of_one) and done >= set(of_one)) or is_converted(path, owners, done)
 
 
-def _why_unread(path: Path, bare: Sequence[str], named_in: Callable[[Path], str], command: str) -> str:
+def _why_unread(path: Path, root: Path, bare: Sequence[str], named_in: Callable[[Path], str], command: str) -> str:
     """Why a file that bears no awaited image's name is not used, and the remedy; "" where that is no fault.
 
     Args:
+        root: the annotate folder.
         bare: the images without a file.
         command: makes a file for each image of the files of many.
     """
@@ -139,8 +140,11 @@ def _why_unread(path: Path, bare: Sequence[str], named_in: Callable[[Path], str]
     except AnnotationError as error:
         return "" if path.name == META_FILE else str(error)
     same = [image for image in bare if posixpath.basename(normalised(image)).casefold() == named]
-    if len(same) != 1:
+    same = _in_the_place_of(path, same, root) or same
+    if not same:
         return ""
+    if len(same) > 1:
+        return f"{path}: may be of {' or '.join(same[:3])}; save it beside the one that it is of, under that name"
     name = f"{Path(same[0]).stem}{path.suffix}"
     if (path.parent / name).exists():  # an unchanged pre-label
         name = f"{Path(same[0]).name}{path.suffix}"
@@ -186,7 +190,7 @@ def _may_hold_annotations(filename: str, owners: Collection[str]) -> bool:
     if annotation_key(filename) is not None or is_archive(filename):
         return True
     stem, suffix = os.path.splitext(filename)  # noqa: PTH122
-    return suffix.lower() in _DATA_SETS or (suffix.lower() == ".txt" and normalised(stem) in owners)
+    return suffix.lower() in _DATA_SETS or (suffix.lower() == SUFFIX and any(name in owners for name in names_of(stem)))
 
 
 def _owner(
@@ -213,7 +217,9 @@ def _owner(
 
 
 def _by_name(images: Sequence[str], named: str) -> Sequence[str]:
-    """The only image, else those that the file names in words."""
+    """The only image, else those that the file names in words: by their path, as V7 does, or by their name."""
+    if "/" in named and len(whole := [image for image in images if normalised(image) == normalised(named)]) == 1:
+        return whole
     wanted = posixpath.basename(normalised(named)).casefold()
     same = [image for image in images if posixpath.basename(normalised(image)).casefold() == wanted]
     return same if len(images) > 1 else images

@@ -135,7 +135,7 @@ class CvatImages:
 
 def _named_elements(document: Element) -> Iterator[tuple[int, str, Element]]:
     elements = document.findall("image")
-    names = [element.get("name", "").strip().replace("\\", "/") for element in elements]
+    names = [element.get("name", "").replace("\\", "/") for element in elements]  # blanks at the ends are of the name
     counts = Counter(unicodedata.normalize("NFC", name) for name in names)
     for index, (name, element) in enumerate(zip(names, elements, strict=True)):
         subset = element.get("subset", "").strip()

@@ -38,13 +38,34 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def is_coco(document: Any) -> bool:
-    """Whether a document is that of a COCO json file."""
+    """Whether a document is that of a COCO json file of objects."""
+    return _is_of_coco(document) and not (_is_panoptic(document) or _is_of_captions(document))
+
+
+def _is_of_coco(document: Any) -> bool:
     has_images = isinstance(document, dict) and "images" in document
     return has_images and ("annotations" in document or "categories" in document)
 
 
+def _is_panoptic(document: dict[str, Any]) -> bool:
+    """Whether its regions are in PNG files, a colour each."""
+    return _is_of_coco(document) and "segments_info" in _first_annotation(document)
+
+
+def _is_of_captions(document: dict[str, Any]) -> bool:
+    first = _first_annotation(document)
+    return _is_of_coco(document) and "caption" in first and first.keys().isdisjoint(["category_id", "segmentation"])
+
+
+def _first_annotation(document: dict[str, Any]) -> dict[str, Any]:
+    entries = document.get("annotations")
+    return entries[0] if isinstance(entries, list) and entries and isinstance(entries[0], dict) else {}
+
+
 # What the top-level fields of a json file give away, the most telling first.
 _JSON_KINDS: tuple[tuple[Callable[[dict[str, Any]], bool], str], ...] = (
+    (_is_panoptic, "a COCO panoptic json file (export the instances instead)"),
+    (_is_of_captions, "a COCO json file of captions (export the instances instead)"),
     (is_coco, "a COCO json file"),
     (lambda top: isinstance(top.get("annotation"), dict), "a json file of Supervisely's API"),
     (lambda top: "item" in top and "annotations" in top, "an item of V7 Darwin with several images"),

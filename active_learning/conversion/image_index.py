@@ -7,11 +7,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from urllib.parse import unquote
 
 from active_learning.dataset.image_folder import IMAGE_SUFFIXES, is_image
-from active_learning.dataset.image_names import normalised
+from active_learning.dataset.image_names import normalised, other_spellings
 
 _SUFFIXES = IMAGE_SUFFIXES | {
     ".arw",
@@ -26,7 +26,6 @@ _SUFFIXES = IMAGE_SUFFIXES | {
 }  # or converted
 TOOL_FOLDERS = frozenset(["images", "Images", "img", "default"])  # tools put them before the names of images
 
-_UPLOAD = re.compile(r"^(?=\d*[a-f])[0-9a-f]{8}-")  # no date
 _NOT_OF_IMAGES = TOOL_FOLDERS | {"ann", "annotations", "json", "labels", "xml"}
 
 
@@ -92,13 +91,25 @@ class ImageIndex:
     def find_by_end(self, path: str, place: str) -> Match:
         """The images at the longest end of a path, as the folders before it may be another machine's; else of the path
         as it was before it became a web address, or an upload of Label Studio."""
-        paths = (PurePosixPath(one).parts for one in (path, *_other_spellings(path)))
+        paths = (PurePosixPath(one).parts for one in (path, *other_spellings(path)))
         ends = ("/".join(parts[start:]) for parts in paths for start in range(len(parts)))
         return replace(self.find_first(ends, place), exact=False)
+
+    def is_shared(self, name: str) -> bool:
+        """Whether several images have that name, with or without suffix."""
+        return len(self._by_stem.get(_stem(normalised(name)), ())) > 1
 
     def unread(self, named: str) -> str:
         """The image of that name, with or without suffix, that is of a kind that is not read; "" for none."""
         return self._unread.get(posixpath.basename(normalised(named).replace("\\", "/")), "")
+
+    def in_other_capitals(self, named: str) -> str:
+        """The image of that name but for capitals, with or without suffix; "" for none."""
+        return self._folded.get(_stem(posixpath.basename(normalised(named).replace("\\", "/"))).casefold(), "")
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        return {stem.casefold(): images[0] for stem, images in self._by_stem.items() if "/" not in stem}
 
     def is_another(self, image: str, named: str, file: str, *, is_of_many: bool) -> bool:
         """Whether an annotation means another image of that name, which is gone: its path, or else the place of its
@@ -121,7 +132,7 @@ class ImageIndex:
     def _tails(self, path: str) -> list[str]:
         """What the end of an image's path must be, the likeliest first: of a path of another machine the longest, as
         the names of the folders that it begins with mean nothing here."""
-        if posixpath.isabs(path) or PureWindowsPath(path).drive or ".." in path.split("/"):
+        if is_of_another_machine(path) or ".." in path.split("/"):
             parts = [part for part in path.split("/") if part not in ("", ".", "..") and not part.endswith(":")]
             return ["/".join(parts[start:]) for start in range(len(parts))]
         path = posixpath.normpath(path)
@@ -131,11 +142,9 @@ class ImageIndex:
         return [path, *("/".join(parts[count:]) for count in inside)]
 
 
-def _other_spellings(path: str) -> Iterator[str]:
-    text = unquote(path)
-    for one in (text, text.partition("?")[0], text.rpartition("?d=")[2]):
-        folder, slash, name = one.rpartition("/")
-        yield from (one, folder + slash + _UPLOAD.sub("", name))
+def is_of_another_machine(path: str) -> bool:
+    """Whether a path, with "/", begins at the root of a system."""
+    return posixpath.isabs(path) or bool(PureWindowsPath(path).drive)
 
 
 def words_of(file: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from active_learning.annotations import (
@@ -25,7 +25,7 @@ from active_learning.annotations.codec import CollectionCodec, FolderTreeCodec, 
 from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.annotations.yolo_layout import IMAGES, SUFFIX, label_path
-from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match, words_of
+from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match, is_of_another_machine, words_of
 from active_learning.conversion.joining import Reader, Source, joined
 from active_learning.conversion.report import Report
 from active_learning.conversion.yolo_files import LabelFile, find_label_files
@@ -100,8 +100,7 @@ def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tupl
     late: dict[Path, list[str]] = defaultdict(list)
     claims = sorted(_unambiguous(claims, report), key=lambda claim: (not claim.is_exact, not claim.match.exact))
     for claim in claims:
-        place = claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path  # label files are many
-        late[place] += _settle(root, claim, found, beside.keys(), index, report)
+        late[_place_of(claim)] += _settle(root, claim, found, beside.keys(), index, report)
     _warn_of_late(late, found, report)
     _warn_of_other_names(claims, found, report)
     _warn_of_archives(snapshot, found.keys(), report)
@@ -153,6 +152,11 @@ def _paths(snapshot: FolderSnapshot) -> list[str]:
     return [f"{parent}/{name}" if parent else name for parent, names in snapshot.files.items() for name in names]
 
 
+def _place_of(claim: _Claim) -> Path:
+    """For messages: the file, or the folder of label files, which are many."""
+    return claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path
+
+
 def _warn_of_late(late: Mapping[Path, Sequence[str]], found: Mapping[str, Source], report: Report) -> None:
     """`late`: from annotation files to the images that had one before."""
     for path, names in late.items():
@@ -166,11 +170,11 @@ def _warn_of_other_names(claims: Iterable[_Claim], found: Mapping[str, Source], 
     As in CVAT, a name may go without its suffix."""
     others: dict[Path, list[str]] = defaultdict(list)
     for claim in claims:
-        if claim.is_one_of_many and claim.path.suffix.lower() != SUFFIX and len(claim.match.images) == 1:
+        if claim.is_one_of_many and len(claim.match.images) == 1:
             (image,) = claim.match.images
             here, named = (PurePosixPath(normalised(name).casefold()) for name in (image, claim.named))
             if found[image].read is claim.read and named.name not in (here.name, here.stem):
-                others[claim.path].append(f"{claim.named} ({image})")
+                others[_place_of(claim)].append(f"{claim.named} ({image})")
     reason = "there is no image of that name, so the one in brackets is taken; see that it is the same"
     for path, names in others.items():
         report.warn(f"{path}: {and_more(names, 3)}: {reason}")
@@ -209,10 +213,10 @@ def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_
     """Which images an annotation file is of; reports files that are of none."""
     place = path.parent.relative_to(root).as_posix()
     key = annotation_key(path.name) or ""
-    if path.suffix.lower() == ".json":  # most need not be opened yet
-        twin = _in_twin_folder(place, key, index)
-        if len(twin.images) == 1 and not _is_of_several(path):
-            return [_Claim(path, key, twin, _reader(root, path))]
+    twin = _in_twin_folder(place, key, index) if path.suffix.lower() == ".json" else Match()
+    is_clear = len(twin.images) == 1
+    if is_clear and not index.is_shared(key) and not _is_of_several(path):  # most need not be opened yet
+        return [_Claim(path, key, twin, _reader(root, path))]
     try:
         document = load_document(path)
         collection = _collection_of(document, path)
@@ -231,6 +235,8 @@ def _claims(root: Path, path: Path, index: ImageIndex, report: Report) -> list[_
     names = dict.fromkeys((inside, named))
     match = _in_twin_folder(place, named, index)
     match = match if match.images else index.find_first(names, place)
+    if is_clear and (not match.exact or is_of_another_machine(named)):
+        match = twin
     return [_Claim(path, named, match, _reader(root, path))]
 
 
@@ -284,8 +290,7 @@ def _of_split(path: Path, match: Match) -> Match:
 
 def _or_by_end(name: str, match: Match, place: str, index: ImageIndex) -> Match:
     """The match, or else the images at the end of the path."""
-    parts = PurePosixPath(name).parts
-    is_elsewhere = parts[:1] == ("/",) or ".." in parts or bool(PureWindowsPath(name).drive)
+    is_elsewhere = is_of_another_machine(name) or ".." in PurePosixPath(name).parts
     return replace(match, exact=match.exact and not is_elsewhere) if match.images else index.find_by_end(name, place)
 
 
@@ -317,11 +322,7 @@ def _settle(
     if len(match.images) > 1:
         report.fail(f"{where}: may be {' or '.join(match.images[:3])}; give the whole name")
     elif not match.images or _is_anothers(claim, found.get(match.images[0]), beside):
-        there = claim.path.parent / claim.named
-        unread = index.unread(claim.named)
-        reason = f"is {root / unread}, of a kind that is not read; save it as JPEG or PNG"
-        gone = f"is neither at {there} nor elsewhere below {root}; put the image there"
-        report.fail(f"{where}: {reason if unread else gone}")
+        report.fail(f"{where}: {_why_gone(root, claim, index)}")
     else:
         (image,) = match.images
         source = Source(image, claim.path, claim.read, claim.is_one_of_many, claim.is_exact)
@@ -329,6 +330,14 @@ def _settle(
         found[image] = source if known is None else known if image in beside else joined(known, source)
         return [image] if found[image] is known else []
     return []
+
+
+def _why_gone(root: Path, claim: _Claim, index: ImageIndex) -> str:
+    if unread := index.unread(claim.named):
+        return f"is {root / unread}, of a kind that is not read; save it as JPEG or PNG"
+    alike = "" if claim.match.images else index.in_other_capitals(claim.named)
+    rename = f", or rename {root / alike}, which differs in capitals" if alike else ""
+    return f"is neither at {claim.path.parent / claim.named} nor elsewhere below {root}; put the image there{rename}"
 
 
 def _is_anothers(claim: _Claim, known: Source | None, beside: Set[str]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +18,7 @@ from active_learning.annotations.yolo_layout import LABELS, SUFFIX, label_path, 
 from active_learning.annotations.yolo_names import may_hold_names, read_names
 from active_learning.conversion.report import Report
 from active_learning.dataset.image_folder import FolderSnapshot
-from active_learning.dataset.image_names import normalised
+from active_learning.dataset.image_names import normalised, other_spellings
 from active_learning.errors import AnnotationError
 from active_learning.system.image_files import image_size
 from active_learning.system.wording import and_more, counted
@@ -50,11 +50,13 @@ class LabelFiles:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """What may be a label file: it has the place or the content of one. `images` are those that it may be of."""
+    """What may be a label file: it has the place or the content of one. `images` are those that it may be of; the file
+    `is_renamed` where it has lost their name, as an upload of Label Studio."""
 
     path: Path
     images: tuple[str, ...]
     exact: bool
+    is_renamed: bool = False
 
 
 def find_label_files(snapshot: FolderSnapshot, annotated: Set[str], report: Report) -> LabelFiles:
@@ -154,8 +156,19 @@ def _candidates(snapshot: FolderSnapshot, names: _NamesFiles) -> Iterator[_Candi
                 continue
             place = _folded_path(f"{parent}/{name}" if parent else name)
             exact = tuple(owners.get(place, ()))
-            if (exact and in_labels) or ((exact or in_labels) and _is_label_file(folder / name, exact, names)):
-                yield _Candidate(folder / name, exact or index.find(place), bool(exact))
+            images = exact or (index.find(place) if in_labels else ())
+            renamed = () if images else _of_another_name(place, owners, index if in_labels else None)
+            is_placed = exact or in_labels or renamed
+            if (exact and in_labels) or (is_placed and _is_label_file(folder / name, exact, names)):
+                yield _Candidate(folder / name, images or renamed, bool(exact), bool(renamed))
+
+
+def _of_another_name(place: str, owners: Mapping[str, Sequence[str]], index: _StemIndex | None) -> tuple[str, ...]:
+    """The images of a label file that was an upload of Label Studio (3f2a1b4c-a.txt is of a.png)."""
+    for one in other_spellings(place):
+        if images := tuple(owners.get(one, ())) or (index.find(one) if index else ()):
+            return images
+    return ()
 
 
 def _folded_path(path: str) -> str:
@@ -210,6 +223,8 @@ def _of_data_set(names: Names, group: Sequence[_Candidate], root: Path, report: 
     if kinds.corners and not (kinds.boxes or kinds.others):
         reason = "if these are oriented boxes, the masks are boxes, too"
         report.warn(f"{root}: all {counted(kinds.corners, 'object')} of YOLO have four corners: {reason}")
+    named = {image for one in group if not one.is_renamed for image in one.images}
+    group = [replace(one, images=()) if one.is_renamed and not named.isdisjoint(one.images) else one for one in group]
     files = []
     for one in group:
         if len(one.images) == 1:

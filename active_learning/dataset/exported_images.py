@@ -14,7 +14,7 @@ from active_learning.annotations.documents import is_coco, parse_document
 from active_learning.annotations.yolo_layout import SUFFIX
 from active_learning.dataset.archives import DAMAGED_ARCHIVE, ZIP, is_archive, is_of_an_image, members
 from active_learning.dataset.image_folder import annotation_key
-from active_learning.dataset.image_names import normalised
+from active_learning.dataset.image_names import names_of
 from active_learning.errors import AnnotationError
 
 MOST_BYTES = 2**27  # of a file that is parsed for this
@@ -50,8 +50,10 @@ def exported_images(path: Path, owners: Owners) -> set[str]:
 
 
 def _owners(name: str, owners: Owners) -> set[str]:
-    key = normalised(PurePosixPath(name.replace("\\", "/")).name)
-    return set(owners.get(key) or owners.get(PurePosixPath(key).stem) or ())
+    for key in names_of(name):
+        if found := owners.get(key) or owners.get(PurePosixPath(key).stem):
+            return set(found)
+    return set()
 
 
 def _name_of_one(filename: str) -> str:

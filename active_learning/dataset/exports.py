@@ -6,17 +6,19 @@ import heapq
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from active_learning.annotations import image_named_in
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX, looks_like_labels
 from active_learning.annotations.yolo_names import may_hold_names
 from active_learning.dataset.archives import DAMAGED_ARCHIVE, is_archive, is_of_an_image, members
-from active_learning.dataset.exported_images import is_converted
+from active_learning.dataset.exported_images import MOST_BYTES, is_converted
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants, named_by_number
-from active_learning.dataset.image_names import normalised
+from active_learning.dataset.image_names import names_of, normalised
+from active_learning.errors import AnnotationError
 
 READ_BYTES = 65536  # from the start and from the end of a file
 MOST_FILES = 50  # are opened, the largest
@@ -50,10 +52,12 @@ class Export:
 
 @dataclass(frozen=True)
 class FolderAnnotations:
-    """`beside`: the number of images beside which lies an annotation file of their name."""
+    """`beside`: the number of images beside which lies an annotation file of their name. `misnamed`: from files that
+    bear another name to the image beside them that they name inside, of those without an annotation."""
 
     beside: int
     exports: tuple[Export, ...]
+    misnamed: Mapping[Path, str]
 
 
 def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> FolderAnnotations:
@@ -84,16 +88,28 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
                 documents.append(place / name)
     if any(looks_like_labels(path) for path in labels[:MOST_FILES]):
         found += [Export(path, "a label file of YOLO") for path in labels]
-    exports = map(_export_of_many, heapq.nlargest(MOST_FILES, documents, key=_size))
-    found += [export for export in exports if export is not None]
+    exports = {path: _export_of_many(path) for path in heapq.nlargest(MOST_FILES, documents, key=_size)}
+    found += [export for export in exports.values() if export is not None]
     left = [one for one in found if not (beside and is_converted(one.path, everywhere, beside))]
-    return FolderAnnotations(len(beside), tuple(left))
+    bare = {normalised(image).casefold(): image for image in snapshot.images if image not in beside}
+    others = sorted(path for path, export in exports.items() if export is None) if bare else ()
+    named = {path: bare.get(_image_beside(path, snapshot.folder)) for path in others}
+    misnamed = {path: image for path, image in named.items() if image}
+    return FolderAnnotations(len(beside), tuple(left), misnamed)
+
+
+def _image_beside(path: Path, folder: Path) -> str:
+    """The image that an annotation names, as if it lay beside it, in small letters; "" for none."""
+    with suppress(AnnotationError):
+        if _size(path) <= MOST_BYTES and (named := normalised(image_named_in(path)).casefold()):
+            return (path.parent.relative_to(folder) / PurePosixPath(named).name).as_posix().casefold()
+    return ""
 
 
 def _may_be_of_yolo(filename: str, parent: str, keys: Collection[str]) -> bool:
     """By its place: in a folder `labels`, or beside the image of its name."""
     is_text = filename.lower().endswith(SUFFIX) and not (filename.startswith(".") or may_hold_names(filename))
-    return is_text and (LABELS in parent.split("/") or normalised(filename[: -len(SUFFIX)]) in keys)
+    return is_text and (LABELS in parent.split("/") or any(name in keys for name in names_of(filename[: -len(SUFFIX)])))
 
 
 def convert_command(source: str, classes: Sequence[str], target: str) -> str:
@@ -121,6 +137,8 @@ def _export_of_many(path: Path) -> Export | None:
     except OSError:
         return None
     if _LIST.search(text) and _COCO_KEY.search(text):
+        if b'"segments_info"' in text:
+            return Export(path, "a COCO panoptic json file", remedy="export the instances instead")
         return Export(path, "a COCO json file")
     other = next((Export(path, kind, remedy=remedy) for sign, kind, remedy in _NOT_READ if sign.search(text)), None)
     if other is None and re.search(rb"<annotations[\s>]", start) and b"<image" in text:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,24 +203,27 @@ def _related_files(filenames: Iterable[str], images: Iterable[str]) -> list[str]
 
 def foreign_files(snapshot: FolderSnapshot, files: AnnotationFiles = ANNOTATION_FILES) -> list[Path]:
     """The files of other programs that have names as of annotations; `find_annotations` passes them over."""
-    return [path for path in _files_named_as(snapshot) if files.file_kind(path) is FileKind.NO_ANNOTATION]
+    return [path for path, _ in _files_named_as(snapshot) if files.file_kind(path) is FileKind.NO_ANNOTATION]
 
 
 def second_annotations(
-    snapshot: FolderSnapshot, used: Collection[Path], files: AnnotationFiles = ANNOTATION_FILES
+    snapshot: FolderSnapshot, pairs: Mapping[str, Path], files: AnnotationFiles = ANNOTATION_FILES
 ) -> list[Path]:
-    """Annotations beside an image that has another one, which is among the `used`."""
-    others = (path for path in _files_named_as(snapshot) if path not in used)
+    """Annotations beside an image that has another one, by `pairs`, as `find_annotations` gives them."""
+    used = set(pairs.values())
+    named = ((path, images) for path, images in _files_named_as(snapshot) if path not in used)
+    others = (path for path, images in named if not pairs.keys().isdisjoint(images))
     return [path for path in others if files.file_kind(path) is FileKind.ANNOTATION]
 
 
-def _files_named_as(snapshot: FolderSnapshot) -> list[Path]:
-    """The files that bear names as of annotations of the images beside them."""
-    found: list[Path] = []
+def _files_named_as(snapshot: FolderSnapshot) -> list[tuple[Path, list[str]]]:
+    """The files that bear names as of annotations of the images beside them, with these."""
+    found: list[tuple[Path, list[str]]] = []
     for parent, names in snapshot.files.items():
-        images = [name for name in names if is_image(name)]
-        owners, related = claimants(images), _related_files(names, map(normalised, images))
-        found += [snapshot.folder / parent / name for name in related if annotation_key(name) in owners]
+        images = [f"{parent}/{name}" if parent else name for name in names if is_image(name)]
+        owners, related = claimants(images), _related_files(names, map(normalised, filter(is_image, names)))
+        keys = {name: annotation_key(name) for name in related}
+        found += [(snapshot.folder / parent / name, owners[key]) for name, key in keys.items() if key in owners]
     return sorted(found)
 
 

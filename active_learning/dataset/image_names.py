@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
 from active_learning.errors import MaskALError
 from active_learning.system.files import LONGEST_NAME
 from active_learning.system.names import names_alike
 from active_learning.system.wording import and_more
+
+_UPLOAD = re.compile(r"^(?=\d*[a-f])[0-9a-f]{8}-")  # no date
 
 
 def normalised(name: str) -> str:
@@ -25,6 +29,20 @@ def stem_groups(images: Iterable[str]) -> list[list[str]]:
     for image in images:
         groups[str(PurePosixPath(normalised(image)).with_suffix("")).casefold()].append(image)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def other_spellings(path: str) -> Iterator[str]:
+    """A path as it was before it became a web address, or an upload of Label Studio."""
+    text = unquote(path)
+    for one in (text, text.partition("?")[0], text.rpartition("?d=")[2]):
+        folder, slash, name = one.rpartition("/")
+        yield from (one, folder + slash + _UPLOAD.sub("", name))
+
+
+def names_of(path: str) -> Iterator[str]:
+    """The name that an annotation gives to an image, NFC and without folders, and those that it may have had before."""
+    for one in (path, *other_spellings(path)):
+        yield normalised(one.replace("\\", "/").rpartition("/")[2])
 
 
 def check_image_name(name: str) -> str:

@@ -26,7 +26,7 @@ from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
 from active_learning.run.start import find_start, initial_candidates
 from active_learning.run.status import late_annotations
-from active_learning.run.unconverted import describe_exports
+from active_learning.run.unconverted import describe_exports, describe_misnamed
 from active_learning.run.weights import next_weights
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.weights_file import weights_fault
@@ -202,6 +202,7 @@ def _exports(project: Project) -> Iterator[Finding]:
         kind = Kind.FAULT if is_read and not annotations.beside else Kind.WARNING
         for text in describe_exports(project.settings, snapshot.folder, annotations):
             yield Finding(text, kind)
+        yield from (Finding(text, Kind.WARNING) for text in describe_misnamed(annotations))
 
 
 def _headers(project: Project) -> Iterator[Finding]:

@@ -154,7 +154,7 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot, checks_labels:
     warnings = [*warnings_of(entries.values(), annotations.classes)]
     if foreign := foreign_files(snapshot, annotations):
         warnings.append(f"{and_more(foreign, what='files')}: no annotation, though named as one; passed over")
-    if second := second_annotations(snapshot, set(pairs.values()), annotations):
+    if second := second_annotations(snapshot, pairs, annotations):
         warnings.append(f"{and_more(second, what='files')}: not used, as the image has another annotation; leave one")
     bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
     odd = [f"{pairs[one.image]}: {named(entries[one.image], one.number)}: {one.oddity}: {one.expected}"

@@ -1,9 +1,9 @@
-"""Exports of annotation tools that lie in an image folder and have not been converted, in words."""
+"""Annotations in an image folder that are not used: exports that have not been converted, and files of another name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from active_learning.dataset.exports import FolderAnnotations, convert_command
 from active_learning.settings import Settings
@@ -28,3 +28,13 @@ def _command(settings: Settings, folder: Path, *, apart: bool, into_itself: bool
     if apart:
         return f"put what belongs to it into a folder EXPORT of its own, unpacked, and convert that: {command}"
     return f"convert it: {command}; or move it away"
+
+
+def describe_misnamed(annotations: FolderAnnotations) -> Iterator[str]:
+    """The annotations that bear another name than the image beside them that they are of, and are not used."""
+    if annotations.misnamed:
+        path, image = next(iter(annotations.misnamed.items()))
+        others = len(annotations.misnamed) - 1
+        more = f", as {counted(others, 'other file')}: each has to bear the name of its image" if others else ""
+        name = PurePosixPath(image)
+        yield f"{path}: names {name.name} inside, but bears another name; rename it {name.stem}{path.suffix}{more}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from active_learning.annotating.annotation_search import search_annotate_folder
@@ -42,6 +44,18 @@ def test_whose_a_file_is(train, add_image, annotate, files, found):
         name: [path.relative_to(train / "annotate").as_posix() for path in paths] for name, paths in result.items()
     }
     assert places == found
+
+
+@pytest.mark.parametrize(("folder", "image"), [("/", "a.jpg"), ("/sub", "sub/a.jpg")])
+def test_a_file_of_darwin_is_of_the_folder_that_it_names(train, add_image, folder, image):
+    for name in AWAITED:
+        add_image(name)
+    path = train / "annotate/annotations/a.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"item": {"name": "a.jpg", "path": folder}, "annotations": []}), encoding="utf-8")
+    found = search_annotate_folder(train, AWAITED, image_named_in)
+    assert found.files == ({image: [path]} if folder == "/sub" else {})  # "a.jpg" may be a name without its folder
+    assert "a.jpg" in found.faults
 
 
 @pytest.mark.parametrize(
@@ -145,6 +159,7 @@ COCO = '{"images": [], "annotations": [], "categories": []}'
         pytest.param("x/result.json", COCO, "is a COCO json file", id="COCO"),
         pytest.param("item.json", ITEM, "is an item of V7 Darwin with several images", id="slots"),
         pytest.param("labels/c.txt", "0 .1 .1 .2 .1 .2 .2", "is a label file of YOLO; with its data.yaml", id="YOLO"),
+        pytest.param("labels/1a2b3c4d-c.txt", "0 .1 .1 .2 .1 .2 .2", "is a label file of YOLO", id="YOLO, an upload"),
         pytest.param("labels/c.txt", "", "if it is a label file of YOLO, put it beside its image", id="YOLO, empty"),
     ],
 )
@@ -214,7 +229,26 @@ VIA_REGIONS = '{"a.jpg12": {"filename": "a.jpg", "regions": []}}'
             "names c.png inside, but bears another name; rename it c.json",
             id="under another name",
         ),
+        pytest.param(
+            "a (1).json",
+            '{"shapes": [], "imagePath": "a.jpg"}',
+            "names a.jpg inside, but bears another name; rename it a.json",
+            id="under another name, of one of two images",
+        ),
+        pytest.param(
+            "sub/a (1).json",
+            '{"shapes": [], "imagePath": "a.jpg"}',
+            "names sub/a.jpg inside, but bears another name; rename it a.json",
+            id="under another name, of the other one",
+        ),
+        pytest.param(
+            "x/a (1).json",
+            '{"shapes": [], "imagePath": "a.jpg"}',
+            "may be of a.jpg or sub/a.jpg; save it beside the one that it is of",
+            id="under another name, of either",
+        ),
         pytest.param("classes.txt", "", "", id="class names"),
+        pytest.param("labels/1a2b3c4d-z.txt", "0 0.1 0.1 0.5 0.1 0.5 0.5", "", id="an upload of no image here"),
         pytest.param(".task.zip", "", "", id="a hidden archive"),
         pytest.param(".Trash-1000/c.json", '{"shapes": []}', "", id="thrown away"),
         pytest.param("#recycle/c.json", '{"shapes": []}', "", id="thrown away on a NAS"),

@@ -251,6 +251,11 @@ def test_names_are_paths_in_the_task(save):
     assert [one.image for one in annotations.values()] == list(annotations)
 
 
+def test_blanks_at_the_ends_are_of_the_name(save):
+    names = [" a.jpg", "a.jpg", "s /a .jpg", "a.jpg "]
+    assert list(read_all(save(*(image(GOOD, name=name) for name in names)))) == names
+
+
 def test_subsets_of_a_project_keep_images_of_one_name_apart(save):
     path = save(
         image(GOOD, more='subset="train" task_id="1"'), image(more='subset="val" task_id="2"'),

@@ -41,6 +41,8 @@ def read(path: Path):
         pytest.param(b"{}", "fields are none", id="no fields"),
         pytest.param(b'{"foo": 1}', "fields are 'foo'", id="foreign"),
         pytest.param(b'{"images": [], "annotations": [], "categories": []}', "COCO", id="coco"),
+        pytest.param(b'{"images": [], "annotations": [{"segments_info": []}]}', "COCO panoptic", id="panoptic"),
+        pytest.param(b'{"images": [], "annotations": [{"caption": "x"}]}', "COCO .* captions", id="captions"),
         pytest.param(b'{"annotation": {"objects": []}}', "Supervisely", id="supervisely api"),
         pytest.param(b'{"classes": [], "tags": []}', "meta.json", id="supervisely meta"),
         pytest.param(b'{"_via_settings": {}}', "VGG", id="via"),

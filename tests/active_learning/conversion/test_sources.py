@@ -193,6 +193,33 @@ def test_what_is_no_annotation_is_named_and_left(root, add_image):
 
 
 @pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({"image_id": 1, "file_name": "a.png", "segments_info": [{"id": 5, "category_id": 1}]}, "a COCO panoptic json"),
+        ({"id": 1, "image_id": 1, "caption": "two plants"}, "a COCO json file of captions"),
+    ],
+)
+def test_coco_without_objects_of_its_own_does_not_contradict_the_instances(root, add_image, describe, entry, kind):
+    add_image("images/a.png")
+    describe("annotations/instances.json", "a.png")
+    content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [entry]}
+    (root / "annotations/other.json").write_text(json.dumps(content), encoding="utf-8")
+    found = Found(root)
+    assert found.objects() == {"images/a.png": [("healthy", 88)]}
+    (message,) = found.messages
+    assert message.startswith(f"warning: {root / 'annotations/other.json'}: is {kind}")
+
+
+def test_objects_of_coco_may_have_captions(root, add_image, describe):
+    add_image("a.png")
+    path = describe("c.json", "a.png")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["annotations"][0]["caption"] = "a plant"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert Found(root).objects() == {"a.png": [("healthy", 88)]}
+
+
+@pytest.mark.parametrize(
     ("files", "reason"),
     [
         pytest.param({"x.json": "{"}, "x.json: line 1", id="broken json"),
@@ -417,6 +444,18 @@ def test_an_image_of_a_kind_that_is_not_read_is_not_said_to_be_gone(root, annota
     assert messages[-1] == f"error: {root / file}: image {Path(name).name if 'a.json' in file else name!r}: {reason}"
 
 
+@pytest.mark.parametrize("file", ["json/a.json", "c.json", "annotations.xml"])
+@pytest.mark.parametrize("name", ["img_1.png", "images/IMG_1.PNG", "x/Img_1.jpg", "IMG_1"])
+def test_an_image_in_other_capitals_is_named(root, add_image, annotate, describe, file, name):
+    add_image("images/Img_1.png" if name != "x/Img_1.jpg" else "images/iMG_1.png")
+    (root / "json").mkdir()
+    describe(file, name) if "/" not in file else annotate(file, name, "healthy", tool="darwin")
+    found = Found(root)
+    assert found.images == []
+    (message,) = found.messages
+    assert "; put the image there, or rename " in message and message.endswith("_1.png, which differs in capitals")
+
+
 @pytest.mark.parametrize("is_unpacked", [False, True])
 def test_an_archive_that_is_not_unpacked_is_named(root, add_image, describe, is_unpacked):
     add_image("images/a.png")
@@ -429,6 +468,28 @@ def test_an_archive_that_is_not_unpacked_is_named(root, add_image, describe, is_
         f"warning: {root / 'export.zip'}: is an archive, which is not read; unpack it into a folder, and convert that"
     )
     assert Found(root).messages == ([] if is_unpacked else [warning])
+
+
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [
+        ({"item": {"path": "/f/g", "name": "a.png"}, "annotations": []}, "images/f/g/a.png"),
+        ({"image": {"path": "/f/g", "filename": "a.png"}, "annotations": []}, "images/f/g/a.png"),
+        ({"imagePath": "..\\images\\f\\g\\a.png", "shapes": []}, "images/f/g/a.png"),
+        ({"item": {"path": "/", "name": "a.png"}, "annotations": []}, "images/a.png"),
+        ({"item": {"path": "/", "name": "item 5", "slots": [{}]}, "annotations": []}, "images/a.png"),
+        ({"imagePath": "a.png", "shapes": []}, "images/a.png"),
+        ({"imagePath": "D:\\f\\g\\a.png", "shapes": []}, "images/a.png"),
+        ({"imagePath": "/home/anna/f/g/a.png", "shapes": []}, "images/a.png"),
+    ],
+)
+def test_of_images_that_share_a_name_the_one_that_a_file_of_a_release_names_is_meant(root, add_image, content, taken):
+    """A release keeps all annotations in one folder; which folder the image is in stands in them."""
+    for name in ("images/a.png", "images/f/g/a.png"):
+        add_image(name)
+    (root / "annotations").mkdir()
+    (root / "annotations/a.json").write_text(json.dumps(content), encoding="utf-8")
+    assert Found(root).files == {taken: "annotations/a.json"}
 
 
 @pytest.mark.parametrize("tool", ["labelme", "darwin"])

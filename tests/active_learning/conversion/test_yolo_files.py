@@ -15,6 +15,7 @@ from active_learning.annotations.contours import instance_mask
 from active_learning.conversion.command import main
 from active_learning.conversion.report import Report
 from active_learning.conversion.sources import find_sources, names_in_data_set
+from active_learning.errors import AnnotationError
 
 HEIGHT, WIDTH = 30, 40
 DATA = "names: [healthy, ä b]\n"
@@ -232,6 +233,43 @@ def test_two_label_files_of_one_image(root, write, convert, second, labels):
         outcome = convert("coco")
         assert outcome.code == 1
         assert f"image 'images/a.jpg': has other objects in {root / 'images/a.txt'}" in outcome.messages
+
+
+NO_IMAGE = "there is no such image below"
+
+
+@pytest.mark.parametrize(
+    ("files", "taken", "words"),
+    [
+        (["images/a.jpg", "labels/1a2b3c4d-a.txt"], ["images/a.jpg"], "1a2b3c4d-a (images/a.jpg)"),
+        (["a.jpg", "1a2b3c4d-a.txt"], ["a.jpg"], "1a2b3c4d-a (a.jpg)"),
+        (["images/ä b.jpg", "labels/1a2b3c4d-%C3%A4%20b.txt"], ["images/ä b.jpg"], "(images/ä b.jpg)"),
+        (
+            ["images/train/a.jpg", "images/val/a.jpg", "labels/val/1a2b3c4d-a.txt"],
+            ["images/val/a.jpg"],
+            "1a2b3c4d-a (images/val/a.jpg)",
+        ),
+        (["images/1a2b3c4d-a.jpg", "images/a.jpg", "labels/1a2b3c4d-a.txt"], ["images/1a2b3c4d-a.jpg"], "a.jpg"),
+        (["images/a.jpg", "labels/a.txt", "labels/1a2b3c4d-a.txt"], ["images/a.jpg"], NO_IMAGE),
+        (["images/a.jpg", "labels/20240101-a.txt"], [], NO_IMAGE),
+        (["images/b.jpg", "labels/1a2b3c4d-a.txt"], [], NO_IMAGE),
+        (["b.jpg", "1a2b3c4d-a.txt"], [], ""),
+    ],
+)
+def test_uploads_of_label_studio_are_of_the_images_that_they_were(root, write, files, taken, words):
+    """It puts eight digits and letters before the name of a file that is uploaded; a date is none such."""
+    write({"classes.txt": "healthy\nä b\n"} | {name: "" if name.endswith(".jpg") else ROW for name in files})
+    found = Found(root)
+    assert list(found.labels) == taken
+    assert words in "".join(found.messages)
+
+
+def test_two_uploads_of_one_image_that_differ_are_an_error(root, write):
+    files = {"images/a.jpg": "", "labels/1a2b3c4d-a.txt": ROW, "labels/9a8b7c6d-a.txt": f"1 {TRIANGLE}\n"}
+    write({"classes.txt": "healthy\nä b\n", **files})
+    (source,) = find_sources(root, Report(print))[0]
+    with pytest.raises(AnnotationError, match="has other objects in"):
+        source.read(source.image)
 
 
 def test_a_box_among_outlines_is_lost_with_its_line(root, write, convert):

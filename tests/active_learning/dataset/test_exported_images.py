@@ -23,6 +23,7 @@ COCO = {
     "annotations": [{"image_id": 1}, {"image_id": 2}, {"image_id": 3}, "odd"],
     "categories": [],
 }  # fmt: skip
+UPLOADS = {**COCO, "images": [{"id": 1, "file_name": "1a2b3c4d-a.png"}, {"id": 2, "file_name": "9a8b7c6d-%C3%A4.jpg"}]}
 SHAPE = '<polygon points="1,1;2,1;2,2"/>'
 CVAT = f'<annotations><image name="x/a.png">{SHAPE}</image><image name="ä">{SHAPE}</image><image name="b.png"/>'
 CVAT += "<image/></annotations>"
@@ -83,6 +84,9 @@ EXPORTS: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
     "COCO with odd lists": (text("all.json", {"images": 3, "annotations": {}}), set()),
     "CVAT for images": (text("annotations.xml", CVAT), BOTH),
     "YOLO": (text("labels/a.txt", LABEL), {"a.png"}),
+    "YOLO, an upload": (text("labels/1a2b3c4d-a.txt", LABEL), {"a.png"}),
+    "YOLO, an upload beside its image": (text("1a2b3c4d-a.txt", LABEL), {"a.png"}),
+    "COCO, of uploads": (text("all.json", UPLOADS), BOTH),
     "YOLO, of no image here": (text("labels/z.txt", LABEL), set()),
     "YOLO without objects": (text("labels/a.txt", ""), set()),
     "folders of Darwin": (text("annotations/a.json", {}), {"a.png"}),

@@ -56,6 +56,10 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "COCO in UTF-16": (lambda folder: (folder / "a.b.json").write_text(json.dumps(COCO), "utf-16"), COCO_FILE),
     "COCO that begins with all its images": (write("instances.json", LARGE), COCO_FILE),
     "COCO without objects": (write("instances.json", {"images": [], "categories": [{"id": 1}]}), COCO_FILE),
+    "COCO panoptic": (
+        write("p.json", {**COCO, "annotations": [{"image_id": 1, "segments_info": []}]}),
+        "a COCO panoptic json file",
+    ),
     "Datumaro": (
         write("default.json", {"categories": {"label": {}}, "items": [{"annotations": [{"label_id": 0}]}]}),
         "a Datumaro json file",
@@ -131,3 +135,37 @@ def test_all_label_files_of_yolo_are_counted(tmp_path: Path) -> None:
         write(f"labels/{name}.txt", content)(tmp_path)
     found = find_exports(take_snapshot(tmp_path))
     assert [export.path.name for export in found.exports] == ["a.txt", "b.txt", "c.txt"]
+
+
+def labelme(image: str) -> dict[str, object]:
+    return {"shapes": [], "imagePath": image}
+
+
+MISNAMED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a download": (write("s/b (1).json", labelme("b.png")), "s/b.png"),
+    "a copy": (write("s/b - Kopie.json", labelme("..\\s\\b.png")), "s/b.png"),
+    "with a path of another computer": (write("s/b_.json", labelme("D:\\photos\\b.png")), "s/b.png"),
+    "with both suffixes": (write("s/b.png (1).json", labelme("b.png")), "s/b.png"),
+    "other capitals": (write("s/B.json", labelme("B.png")), "s/b.png"),
+    "of Darwin": (write("s/item 5.json", {"item": {"name": "b.png"}, "annotations": []}), "s/b.png"),
+    "of CVAT": (write("s/5.xml", "<annotation><filename>b.png</filename><object/></annotation>"), "s/b.png"),
+    "of an image that has one": (write("a (1).json", labelme("a.png")), ""),
+    "of an image that is gone": (write("s/c (1).json", labelme("c.png")), ""),
+    "of an image elsewhere": (write("b (1).json", labelme("b.png")), ""),
+    "of no name": (write("s/c.json", {"shapes": []}), ""),
+    "of another tool": (write("s/c.json", {"regions": [], "imagePath": "b.png"}), ""),
+    "damaged": (write("s/c.json", '{"imagePath": "b.png"'), ""),
+}
+
+
+@pytest.mark.parametrize("kind", MISNAMED)
+def test_annotations_that_bear_another_name_than_their_image_are_found(tmp_path: Path, kind: str) -> None:
+    prepare, image = MISNAMED[kind]
+    write("a.json", labelme("a.png"))(tmp_path)
+    prepare(tmp_path)
+    (tmp_path / "s").mkdir(exist_ok=True)
+    for name in ("a.png", "s/b.png"):
+        (tmp_path / name).touch()
+    found = find_exports(take_snapshot(tmp_path))
+    assert list(found.misnamed.values()) == ([image] if image else [])
+    assert not found.exports

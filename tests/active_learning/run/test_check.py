@@ -253,6 +253,15 @@ def test_files_that_are_not_used_are_warnings(settings: Settings):
     assert f"{settings.traindir / 'annotate' / 'mine.png'}: is not used" in plan
 
 
+def test_a_file_that_may_be_of_two_images_is_no_second_one(settings: Settings):
+    shutil.copy(settings.traindir / "03.png", settings.traindir / "03.bmp")
+    text = (settings.traindir / "03.json").read_text(encoding="utf-8").replace("03.png", "03.tif")
+    (settings.traindir / "03.json").write_text(text, encoding="utf-8")
+    with pytest.raises(MaskALError, match=r"03\.json: may be of 03\.bmp or 03\.png") as caught:
+        describe_run(settings)
+    assert "not used" not in str(caught.value)
+
+
 def test_an_export_under_the_name_of_an_image_is_named_with_the_command(settings: Settings):
     path = settings.traindir / "03.json"
     path.write_text('{"images": [], "annotations": [], "categories": []}', encoding="utf-8")
@@ -366,3 +375,17 @@ def test_files_of_tools_that_are_not_read_are_named_and_stop_nothing(
         path.unlink()
     (settings.traindir / name).write_text(content, encoding="utf-8")
     assert f"{settings.traindir / name}: is {text}" in describe_run(settings)
+
+
+@pytest.mark.parametrize("number", [1, 2, 14])
+def test_annotations_that_bear_another_name_than_their_images_are_named_and_stop_nothing(
+    settings: Settings, number: int, caplog: pytest.LogCaptureFixture
+):
+    for path in sorted(settings.traindir.glob("*.json"))[:number]:
+        path.rename(path.with_name(f"{path.stem} (1).json"))
+    plan = describe_run(settings)
+    text = f"{settings.traindir / '00 (1).json'}: names 00.png inside, but bears another name; rename it 00.json"
+    others = {1: "\n", 2: ", as 1 other file: each", 14: ", as 13 other files: each"}[number]
+    assert f"{text}{others}" in plan
+    check_start(settings)
+    assert text in caplog.text
