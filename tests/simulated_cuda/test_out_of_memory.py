@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from active_learning.errors import MaskALError
+from active_learning.network.batch_size import largest_batch_that_fits
 from active_learning.network.evaluation import evaluate
 from active_learning.network.mc_dropout import MonteCarloDropout
 from active_learning.network.pre_labelling import PreLabeller
@@ -83,6 +84,15 @@ def test_a_gpu_that_has_failed_for_good_hides_neither_images_nor_reason(cuda, ru
     monkeypatch.setattr(GeneralizedRCNN, "forward", failing)
     with pytest.raises(MaskALError, match="The GPU failed in training at the images .*illegal.*; the driver or the"):
         run_training(iterations=4, period=4)
+
+
+def test_the_largest_batch_is_found_with_an_untrained_network_in_float16(cuda, make_training_cfg):
+    """As of an untrained R_101, its values are larger than any of float16."""
+    cfg = make_training_cfg(image_max_size=96)
+    cfg.MODEL.PIXEL_STD = [1e-4] * 3
+    shortage = cuda.run_out_of_memory("aten::convolution_backward", after=5, times=1)
+    assert largest_batch_that_fits(cfg, most=2) == 2 - len(shortage.raised)
+    assert largest_batch_that_fits(cfg, most=2) == 2
 
 
 def test_validation_names_the_size_of_images(cuda, run_training):
