@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,8 @@ def largest_batch_that_fits(cfg: CfgNode, most: int) -> int:
     """
     if cfg.MODEL.DEVICE != "cpu":
         torch.cuda.set_per_process_memory_fraction(SHARE)
-    model = MaskALTrainer.build_model(cfg)
+    model: Any = MaskALTrainer.build_model(cfg)
+    model.pixel_std.fill_(math.inf)  # all pixels become 0: in an untrained R_101, others leave the range of float16
     optimizer = MaskALTrainer.build_optimizer(cfg, model)
     trainer_type = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
     image = _largest_image(cfg)

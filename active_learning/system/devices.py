@@ -6,6 +6,7 @@ import functools
 import gc
 import itertools
 import os
+import platform
 import re
 import sys
 import warnings
@@ -18,7 +19,8 @@ def show_devices(cuda_visible_devices: str) -> None:
     """Shows PyTorch these GPUs alone, by the numbers of nvidia-smi; works only before torch is first used.
 
     CUDA itself would number them from the fastest on. Images of many sizes leave gaps in a GPU's memory, which segments
-    that can grow do not have. What a user has set in the environment stays; numbers of GPUs that it hides are refused.
+    that can grow do not have (`_segments_can_grow`). What a user has set in the environment stays; numbers of GPUs that
+    it hides are refused.
 
     Raises:
         SettingsError: the environment leaves fewer GPUs to this program.
@@ -31,8 +33,13 @@ def show_devices(cuda_visible_devices: str) -> None:
     _shown[:] = [used, visible]
     os.environ["CUDA_VISIBLE_DEVICES"] = used
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    if sys.platform == "linux" and "PYTORCH_ALLOC_CONF" not in os.environ:
+    if _segments_can_grow() and "PYTORCH_ALLOC_CONF" not in os.environ:
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+
+
+def _segments_can_grow() -> bool:
+    """In WSL, the first allocation fails on some GPUs ("CUDA driver error: unknown error")."""
+    return sys.platform == "linux" and "microsoft" not in platform.release().lower()
 
 
 _shown: list[str | None] = []  # by the last call of show_devices: what it has set, and what was set before it

@@ -18,6 +18,10 @@ _FULL = (
     "(cuda_visible_devices)"
 )
 _HOST_FULL = "the machine's memory, not the GPU's, is full: lower num_workers, or end other programs"
+_NO_GROWTH = (
+    "perhaps the driver refuses memory that grows, as those of virtual GPUs and of Jetsons: set the environment "
+    "variable PYTORCH_CUDA_ALLOC_CONF=expandable_segments:False"
+)
 _NO_CODE = "this PyTorch has no code for this GPU (INSTALL.md)"
 _FULL_OR_NO_CODE = ("was unable to find an engine to execute", "Unable to find a valid cuDNN algorithm")
 REMEDIES = {
@@ -47,7 +51,9 @@ REMEDIES = {
     "NCCL error": _NETWORK,
     "unhandled system error": _NETWORK,
     "have not joined the run": "see what they have reported, and start again on all machines",
+    "NVML_SUCCESS == r": _FULL,
     "out of memory": _FULL,
+    "CUDA driver error": _NO_GROWTH,  # PyTorch calls it for such memory
 }
 
 

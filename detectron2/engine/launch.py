@@ -1,7 +1,7 @@
 """Run a function in one process, or in one process a GPU on one or several machines.
 
-Without CUDA the processes work on the CPU and communicate over gloo instead of NCCL. Under torchrun the processes exist
-already, and `launch` only connects them.
+Without CUDA the processes work on the CPU. They communicate over NCCL; without CUDA, and on Windows, over gloo. Under
+torchrun the processes exist already, and `launch` only connects them.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _connected(local_rank: int, *, init_method: str, timeout: timedelta, **optio
     on_cuda = torch.cuda.is_available()
     if on_cuda:
         torch.cuda.set_device(local_rank)
-    backend = "nccl" if on_cuda else "gloo"
+    backend = "nccl" if on_cuda and dist.is_nccl_available() else "gloo"  # on Windows there is no NCCL
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     comm.set_timeout(timeout)
     try:

@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -92,7 +92,8 @@ class TrainerBase:
                 self.iter = max(start_iter, max_iter)
             except Exception as error:
                 logger.error("Training stopped at iteration %d: %s", self.iter, error)
-                self.storage.settle()  # raises what went wrong an iteration earlier, and led to this
+                with suppress(RuntimeError):  # of a GPU that has failed, and from which nothing can be fetched
+                    self.storage.settle()  # raises what went wrong an iteration earlier, and led to this
                 raise
             finally:
                 self.after_train()

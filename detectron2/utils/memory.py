@@ -13,8 +13,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Of CUDA's libraries, which have no error of their own for it: PyTorch raises plain RuntimeErrors with these texts.
-# The last but one stands where cuDNN finds no room to try its algorithms (also on a GPU that it has no code for), the
-# last where cuBLAS finds none to start. cuDNN's HOST_ALLOCATION_FAILED is of the machine's memory.
+# "Unable to" and "unable to" stand where cuDNN finds no room to try its algorithms (also on a GPU that it has no code
+# for), "NOT_INITIALIZED" where cuBLAS finds none to start. cuDNN's HOST_ALLOCATION_FAILED is of the machine's memory.
 _FULL = (
     "out of memory",
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -25,6 +25,7 @@ _FULL = (
     "Unable to find a valid cuDNN algorithm",
     "was unable to find an engine to execute",  # the same of cuDNN 8 and later
     "CUBLAS_STATUS_NOT_INITIALIZED",
+    "NVML_SUCCESS == r",  # PyTorch, of a part of a GPU (MIG): it asks what else is there, and is given no answer
 )
 
 

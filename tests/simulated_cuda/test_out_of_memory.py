@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from active_learning.errors import MaskALError
+from active_learning.network.batch_size import largest_batch_that_fits
 from active_learning.network.evaluation import evaluate
 from active_learning.network.mc_dropout import MonteCarloDropout
 from active_learning.network.pre_labelling import PreLabeller
 from active_learning.network.prediction import read_input
 from active_learning.network.training import MaskALTrainer, train
 from active_learning.network.training_hooks import KeepBest
+from detectron2.modeling import GeneralizedRCNN
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import EventStorage
 from tests.simulated_cuda.device import live_bytes
@@ -30,10 +32,10 @@ LIBRARY_FAILURES = [
 
 @pytest.fixture
 def run_training(make_training_cfg, tmp_path):
-    """Trains for one iteration and evaluates."""
+    """Trains, for one iteration by default, and evaluates."""
 
-    def run():
-        cfg = make_training_cfg(train_iterations_base=1, eval_period=1)
+    def run(iterations=1, period=1):
+        cfg = make_training_cfg(train_iterations_base=iterations, eval_period=period)
         train(cfg, best_model=tmp_path / "best.pth", best_ap=-1.0, final_model=tmp_path / "final.pth")
 
     return run
@@ -66,6 +68,31 @@ def test_training_knows_the_failures_of_libraries(cuda, run_training, message):
     cuda.run_out_of_memory("aten::convolution", error=RuntimeError, message=message)
     with pytest.raises(MaskALError, match="lower train_batch_size from 2 to 1"):
         run_training()
+
+
+def test_a_gpu_that_has_failed_for_good_hides_neither_images_nor_reason(cuda, run_training, monkeypatch):
+    """From then on each operation fails: what the steps before have left there cannot be fetched either."""
+    forward, calls = GeneralizedRCNN.forward, []
+
+    def failing(model, batch):
+        calls.append(batch)
+        if len(calls) == 3:
+            words = "CUDA error: an illegal memory access was encountered"
+            cuda.run_out_of_memory(times=10**9, error=RuntimeError, message=words)
+        return forward(model, batch)
+
+    monkeypatch.setattr(GeneralizedRCNN, "forward", failing)
+    with pytest.raises(MaskALError, match="The GPU failed in training at the images .*illegal.*; the driver or the"):
+        run_training(iterations=4, period=4)
+
+
+def test_the_largest_batch_is_found_with_an_untrained_network_in_float16(cuda, make_training_cfg):
+    """As of an untrained R_101, its values are larger than any of float16."""
+    cfg = make_training_cfg(image_max_size=96)
+    cfg.MODEL.PIXEL_STD = [1e-4] * 3
+    shortage = cuda.run_out_of_memory("aten::convolution_backward", after=5, times=1)
+    assert largest_batch_that_fits(cfg, most=2) == 2 - len(shortage.raised)
+    assert largest_batch_that_fits(cfg, most=2) == 2
 
 
 def test_validation_names_the_size_of_images(cuda, run_training):

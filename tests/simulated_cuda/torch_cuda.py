@@ -113,6 +113,7 @@ _ACCELERATOR = {
 def _cuda(capability: tuple[int, int]) -> dict[str, Any]:
     about = {"name": "Simulated GPU", "major": capability[0], "minor": capability[1], "total_memory": MEMORY}
     silent = ("_lazy_init", "init", "set_device", "ipc_collect", "reset_peak_memory_stats")
+    silent += ("set_per_process_memory_fraction",)
     sizes = ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved")
     return {
         **_ACCELERATOR,

@@ -63,6 +63,16 @@ def validation_scores(monkeypatch):
     return use
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["amp", "fp32"])
+def test_on_cuda(make_training, tmp_path, precision):
+    """With workers, which are forked where CUDA is in use already, and validation; then once more from a checkpoint."""
+    cfg, arguments = make_training(cuda_visible_devices="0", precision=precision, num_workers=2)
+    for _ in range(2):
+        assert 0 <= train(cfg, **arguments) <= 100
+        assert all(weight.isfinite().all() for weight in weights_of(tmp_path / "final.pth").values())
+
+
 def weights_of(path):
     return torch.load(path, weights_only=True)["model"]
 

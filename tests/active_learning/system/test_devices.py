@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import warnings
 
@@ -100,12 +101,23 @@ def clean_environment(monkeypatch):
         monkeypatch.setenv(name, "")  # so that what the test adds is taken away
         monkeypatch.delenv(name)
     monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "release", lambda: "6.8.0-generic")
 
 
 def test_gpus_are_numbered_as_by_nvidia_smi_and_their_memory_grows(clean_environment):
     show_devices("0")
     assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+
+
+@pytest.mark.parametrize(
+    ("system", "release"), [("win32", "11"), ("linux", "5.15.90.1-microsoft-standard-WSL2"), ("darwin", "24.0")]
+)
+def test_where_memory_cannot_grow_it_is_left_as_it_is(clean_environment, monkeypatch, system, release):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "release", lambda: release)
+    show_devices("0")
+    assert "PYTORCH_CUDA_ALLOC_CONF" not in os.environ
 
 
 @pytest.mark.parametrize("name", ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"])

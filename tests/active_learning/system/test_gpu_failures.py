@@ -37,6 +37,10 @@ FAILURES = [
     ("Unable to find a valid cuDNN algorithm to run convolution", "no code for this GPU"),
     ("GET was unable to find an engine to execute this computation", "no code for this GPU"),
     ("CUDA out of memory. Tried to allocate 20.00 MiB.", "perhaps of other programs"),
+    ('NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":995', "perhaps of other programs"),
+    ("CUDA driver error: operation not supported", "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:False"),
+    ("CUDA driver error: unknown error", "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:False"),
+    ("CUDA driver error: out of memory", "perhaps of other programs"),
 ]
 
 

@@ -56,6 +56,17 @@ def test_every_group_waits_as_long_as_the_run_says(monkeypatch, tmp_path):
         monkeypatch.undo()
 
 
+def test_gpus_without_nccl_communicate_over_gloo(monkeypatch, tmp_path):
+    """As on Windows."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(dist, "is_nccl_available", lambda: False)
+    with _connected(
+        0, init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1, timeout=timedelta(minutes=1)
+    ):
+        assert dist.get_backend() == "gloo"
+
+
 def test_a_process_that_never_comes_is_not_waited_for_for_as_long_as_a_run_may_wait(monkeypatch, tmp_path):
     module = sys.modules["detectron2.engine.launch"]  # the package's `launch` is the function
     monkeypatch.setattr(module, "MEETING_TIMEOUT", timedelta(seconds=1))

@@ -18,6 +18,7 @@ FULL = [
     RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
     RuntimeError("GET was unable to find an engine to execute this computation"),
     RuntimeError("FIND was unable to find an engine to execute this computation"),
+    RuntimeError('NVML_SUCCESS == r INTERNAL ASSERT FAILED at "../c10/cuda/CUDACachingAllocator.cpp":995, please ...'),
 ]
 HOST_FULL = RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED")
 
