@@ -70,6 +70,7 @@ def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: 
     if not confirmed:
         lines += [f"  {name}: pre-labelled, to be corrected" for name in folder.awaited if name not in set(awaited)]
         lines.append(f"When all are corrected, put an empty file there and start again: {folder.confirmation.file}")
+        lines += folder.confirmation.not_counted()
     else:
         lines.append("When all are annotated, start again with the same command; it goes on from there.")
     raise AnnotationsAwaited("\n".join(lines))
@@ -114,7 +115,9 @@ def _wait_for_confirmation(folder: AnnotateFolder, tool: KeptTool) -> None:
     logger.info("When all are corrected, %sput an empty file there: %s", key, folder.confirmation.file)
     folder.confirmation.ask()
     lookout = AbsenceReport(folder, logger.info)
+    reported = set[str]()
     while lookout.sees_absence() or not folder.confirmation.is_given():
+        _report_not_counted(folder, reported)
         tool.watch()
         time.sleep(ANSWER_POLL_SECONDS)
 
@@ -133,14 +136,23 @@ def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: KeptTool) -> N
     else:
         logger.info("All images are annotated. MaskAL goes on when no file has changed for %g seconds.", QUIET_SECONDS)
         logger.info("To go on at once, %s", ", or ".join(choices))
-    is_quiet = _quiet_check(folder.path)
+    is_quiet, reported = _quiet_check(folder.path), set[str]()
     folder.confirmation.ask()
     lookout = AbsenceReport(folder, logger.info)
     while True:
         quiet = is_quiet()  # also while the folder is gone: that it is back is a change
         if not lookout.sees_absence() and (folder.confirmation.is_given() or (not tool.is_open if was_open else quiet)):
             return
+        _report_not_counted(folder, reported)
         time.sleep(ANSWER_POLL_SECONDS)
+
+
+def _report_not_counted(folder: AnnotateFolder, reported: set[str]) -> None:
+    """Each once."""
+    for line in folder.confirmation.not_counted():
+        if line not in reported:
+            logger.info("%s", line)
+            reported.add(line)
 
 
 def _quiet_check(folder: Path) -> Callable[[], bool]:

@@ -330,6 +330,20 @@ def test_waiting_ends_with_done_alone(project, monkeypatch):
 
 
 @pytest.mark.timeout(60)
+def test_a_done_that_does_not_count_is_named(project, caplog):
+    predict, done = Predictor(), project.traindir / "annotate" / "DONE"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=predict)
+    done.write_text("finished, Anna", encoding="utf-8")
+    with pytest.raises(AnnotationsAwaited, match="DONE: does not count; what counts is an empty file"):
+        go(project, predict=predict)
+    later(1.0, lambda: done.write_bytes(b""))
+    with caplog.at_level(logging.INFO):
+        go(project, predict=predict, wait=True)
+    assert caplog.text.count("DONE: does not count") == 1
+
+
+@pytest.mark.timeout(60)
 def test_nothing_is_awaited_nothing_is_asked(project, caplog):
     predict = Predictor()
     with pytest.raises(AnnotationsAwaited):
