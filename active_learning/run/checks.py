@@ -70,7 +70,8 @@ def _network(project: Project) -> Iterator[Finding]:
         yield Finding(str(project.network), Kind.MISTAKE)
         return
     try:
-        pretrained_weights(project.settings)
+        if "pretrained_weights" not in project.done_with:
+            pretrained_weights(project.settings)
     except MaskALError as error:
         yield Finding(str(error), Kind.MISTAKE)
 

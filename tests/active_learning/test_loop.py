@@ -44,7 +44,7 @@ from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings, load_settings
 from active_learning.settings.changes import recorded
 from active_learning.settings.paths import network_file
-from tests.active_learning.conftest import annotated_image
+from tests.active_learning.conftest import annotated_image, write_weights
 
 
 class StopError(Exception):
@@ -908,6 +908,27 @@ def test_settings_that_name_what_is_gone_are_not_called_edited(settings: Setting
     put_away(stick)
     maskAL.run_experiment(loop)
     assert loop.finished
+
+
+@pytest.mark.parametrize("leave", [put_away, empty_mount_point])
+def test_a_start_does_not_ask_for_what_the_run_started_from(settings, network, tmp_path, capsys, leave):
+    stick, file = tmp_path / "stick", tmp_path / "maskAL.yaml"
+    stick.mkdir()
+    annotated_image(stick / "30.png")
+    write_weights(stick / "start.pth")
+    start = {"use_initial_train_dir": True, "initial_train_dir": stick, "pretrained_weights": f"{stick}/start.pth"}
+    file.write_text(yaml.safe_dump(yaml_values(changed(settings, start))), encoding="utf-8")
+    network.stop_at = "choose"
+    with pytest.raises(StopError):
+        maskAL.main(["--config", str(file)])
+    leave(stick)
+    arguments = ["--config", str(file)]
+    assert maskAL.main([*arguments, "transfer_learning_on_previous_models", "False"]) == 2
+    assert "pretrained_weights: " in capsys.readouterr().err
+    assert maskAL.main([*arguments, "--fresh"]) == 2
+    for words in (["--status"], ["--check"], []):
+        assert maskAL.main([*arguments, *words]) == 0, capsys.readouterr().err
+    assert "Finished: loop 2 of 2 is done" in capsys.readouterr().out
 
 
 def test_the_report_is_rewritten_after_each_score_and_choice(settings: Settings, network: FakeNetwork):

@@ -17,6 +17,7 @@ from active_learning.run.initial_images import initial_images, initial_size
 from active_learning.run.near_duplicates import find_near_duplicates
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim
+from active_learning.run.project import done_with
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
@@ -366,3 +367,39 @@ def test_files_of_tools_that_are_not_read_are_named_and_stop_nothing(
         path.unlink()
     (settings.traindir / name).write_text(content, encoding="utf-8")
     assert f"{settings.traindir / name}: is {text}" in describe_run(settings)
+
+
+STARTED_FROM = {"use_initial_train_dir": True, "initial_train_dir": "gone", "pretrained_weights": "gone.pth"}
+ALL = {"initial_train_dir", "initial_train_file", "pretrained_weights"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "states", "needless"),
+    [
+        ({}, [], set()),
+        ({}, [(0, "annotate", [])], set()),
+        ({}, [(0, "annotate", ["00.png"])], {"initial_train_dir"}),
+        ({}, [(0, "train", ["00.png"])], {"initial_train_dir"}),
+        ({}, [(0, "evaluate", ["00.png"])], ALL),
+        ({}, [(1, "annotate", ["00.png"])], ALL),
+        ({"transfer_learning_on_previous_models": False}, [(1, "train", ["00.png"])], ALL - {"pretrained_weights"}),
+        ({"transfer_learning_on_previous_models": False}, [(2, "train", ["00.png"])], ALL - {"pretrained_weights"}),
+        ({"transfer_learning_on_previous_models": False}, [(2, "evaluate", ["00.png"])], ALL),  # 2 loops
+        ({"strategy": ["uncertainty", "random"]}, [(1, "annotate", ["00.png"])], set()),  # one has not begun
+        ({"strategy": ["uncertainty", "random"]}, [(2, "finished", ["00.png"]), (0, "choose", ["00.png"])], ALL),
+    ],
+)
+def test_what_a_run_started_from_is_not_needed_to_go_on(settings: Settings, changes: dict, states, needless):
+    settings = changed(settings, {**STARTED_FROM, **changes})
+    for experiment, (loop, phase, images) in zip(settings.experiments(), states, strict=False):
+        rows = [LoopScores(1, 1.0, {}, 1.0, {}, 1.0)] * (loop + (phase in ("choose", "finished")))
+        state = RunState(["a", "b"], loop, phase, images, history=rows, settings=recorded(settings))
+        state.save(output_files(settings, experiment).state)
+    assert done_with(settings) == needless
+
+
+def test_a_damaged_state_needs_all(settings: Settings):
+    path = output_files(settings, settings.experiments()[0]).state
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    assert done_with(settings) == set()
