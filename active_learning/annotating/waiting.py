@@ -10,8 +10,9 @@ from pathlib import Path
 from active_learning.annotating.annotate_folder import AbsenceReport, AnnotateFolder
 from active_learning.annotating.confirmation import is_at_terminal
 from active_learning.annotating.tool import KeptTool
-from active_learning.dataset.absence import absence_error
-from active_learning.errors import AnnotationsAwaited
+from active_learning.dataset.absence import absence_error, is_there
+from active_learning.dataset.image_folder import find_annotations, take_snapshot
+from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.settings import Settings
 from active_learning.system.devices import release_gpu_memory
 from active_learning.system.log import logger
@@ -99,6 +100,21 @@ def log_request(folder: AnnotateFolder, settings: Settings, *, pre_labelled: boo
     task = "to be corrected, they are pre-labelled," if pre_labelled else "to be annotated"
     logger.info("%s %s in %s", counted(number, "image"), task, folder.path)
     logger.info("with these classes: %s", ", ".join(settings.classes))
+    if others := _not_asked_for(folder):
+        text = "Not asked for: %s in that folder, such as %s; what is annotated of them counts once they are chosen"
+        logger.info(text, counted(len(others), "image"), others[0])
+
+
+def _not_asked_for(folder: AnnotateFolder) -> list[str]:
+    """Copies of other images without an annotation, such as another run, or a person, has left there."""
+    try:
+        there = take_snapshot(folder.path).images
+    except MaskALError:  # nothing is there, or what a person has put there cannot be told apart
+        return []
+    asked = {*folder.awaited, *folder.later}
+    others = [name for name in there if name not in asked and is_there(folder.folder / name)]
+    annotated, _ = find_annotations(folder.folder, others)
+    return [name for name in others if name not in annotated]
 
 
 def log_request_ahead(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool, has_tool: bool) -> None:
