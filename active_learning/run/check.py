@@ -84,7 +84,7 @@ def _plan(settings: Settings, experiment: Experiment, start: Start, mean: float)
         mean: of what the budget counts, in an image; 0 where that is not known yet.
     """
     size, rows = start.size, []
-    if start.phase in ("", "annotate", "train"):
+    if start.phase in ("", "annotate", "train") and start.loop <= len(experiment.pool_sizes):
         rows.append([start.loop, size, training_iterations(size, settings)])
     for loop, pool_size in enumerate(experiment.pool_sizes[start.loop :], start=start.loop + 1):
         if size == start.images:
