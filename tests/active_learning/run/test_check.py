@@ -403,3 +403,31 @@ def test_a_damaged_state_needs_all(settings: Settings):
     path.parent.mkdir(parents=True)
     path.write_text("{", encoding="utf-8")
     assert done_with(settings) == set()
+
+
+@pytest.mark.parametrize(
+    ("loop", "phase", "best_ap", "there", "lost"),
+    [
+        (2, "annotate", 30.0, ["best_model_000.pth", "model_final.pth"], "best_model_001.pth"),  # an older copy
+        (2, "train", 30.0, ["model_final.pth"], "best_model_001.pth"),
+        (1, "evaluate", 30.0, ["best_model_000.pth", "model_final.pth"], "best_model_001.pth"),
+        (1, "choose", 30.0, ["model_final.pth"], "best_model_001.pth"),
+        (2, "annotate", 30.0, ["best_model_001.pth", "model_final.pth"], ""),
+        (2, "annotate", 0.0, ["model_final.pth"], ""),  # no training was better than nothing
+        (2, "finished", 30.0, ["model_final.pth"], ""),
+        (0, "annotate", 0.0, [], ""),
+    ],
+)
+def test_lost_weights_that_others_stand_in_for_are_named(settings: Settings, loop, phase, best_ap, there, lost):
+    files = output_files(settings, settings.experiments()[0])
+    claim(files)
+    rows = [LoopScores(4, 1.0, {}, 1.0, {}, 1.0)] * (loop + (phase in ("choose", "finished")))
+    images = [f"{number:02d}.png" for number in range(4)]
+    RunState(["a", "b"], loop, phase, images, best_ap=best_ap, history=rows, settings=recorded(settings)).save(
+        files.state
+    )
+    for name in there:
+        write_weights(files.weights / name)
+    said = describe_run(settings)
+    assert (f"{files.weights / lost}: is gone, the best weights so far; the run goes on" in said) is bool(lost)
+    assert ("is gone" in said) is bool(lost)
