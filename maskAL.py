@@ -55,7 +55,7 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     with only_run(settings):
         if arguments.fresh:
             start_over(settings)
-        read = functools.partial(load_settings, arguments.config, arguments.overrides)
+        read = functools.partial(load_settings, arguments.config, arguments.overrides, done_with=what_it_started_from)
         done: set[str] = set()
         while left := [experiment for experiment in settings.experiments() if experiment.name not in done]:
             loop = ActiveLearningLoop(settings, left[0], wait=not arguments.no_wait, read_settings=read)
@@ -111,8 +111,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code_of(run_command, parse_arguments(arguments))
 
 
+def what_it_started_from(settings: Settings) -> set[str]:
+    """Keys whose folders and files a run that goes on does not need any more."""
+    from active_learning.run.project import done_with
+
+    return done_with(settings)
+
+
 def run_command(parsed: argparse.Namespace) -> None:
-    settings = load_settings(parsed.config, parsed.overrides, check_paths=True)
+    begins = parsed.fresh or parsed.find_batch_size
+    settings = load_settings(
+        parsed.config,
+        parsed.overrides,
+        check_paths=not parsed.status,
+        done_with=(lambda _: ()) if begins else what_it_started_from,
+    )
     if not (parsed.check or parsed.status or parsed.find_batch_size):
         run(settings, parsed)
     elif is_main_process():

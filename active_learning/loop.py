@@ -70,6 +70,8 @@ class ActiveLearningLoop:
         run, state = self.run, self.run.state
         logger.info("MaskAL, experiment %s/%s", run.settings.experiment_name, run.experiment.name)
         if state.train_images:
+            if reason := run.reason_to_withdraw:
+                self._withdraw(reason)
             logger.info("Going on with loop %d of %d: %s", state.loop, run.loops, state.phase)
         else:
             if run.settings.budget == "objects":
@@ -87,6 +89,15 @@ class ActiveLearningLoop:
             run.save(phase="annotate")
         if self._val_and_test_of_loop != state.loop:
             self._prepare_val_and_test()
+
+    def _withdraw(self, reason: str) -> None:
+        """Asks no more for the images of a loop that the settings, as they are now, do not have."""
+        run, state = self.run, self.run.state
+        images = [name for name in (*state.chosen, *state.ahead) if is_there(run.settings.traindir / name)]
+        left = run.data.collect_last("train", state.train_images, images) or "none is left"
+        logger.info("The images of loop %d are not needed, as %s: %s", state.loop, reason, left)
+        state.withdraw_loop()
+        run.save(phase="choose")
 
     def _prepare_val_and_test(self) -> None:
         data = self.run.data

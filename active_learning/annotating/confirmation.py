@@ -14,6 +14,7 @@ from active_learning.system.file_moves import remove_if
 DONE = "DONE"
 # Windows' editor adds .txt; other systems tell capitals apart
 _SPELLINGS = tuple(f"{name}{suffix}" for name in (DONE, DONE.lower(), DONE.title()) for suffix in ("", ".txt"))
+_OF_WRITING = ("", ".txt", ".rtf", ".md", ".doc", ".docx", ".odt")  # files that a person makes for a word or two
 _NOTHING = b"\xff\xfe\xef\xbb\xbf\0 \t\r\n"  # marks of encodings, and line breaks
 
 
@@ -31,6 +32,19 @@ class Confirmation:
     @property
     def file_is_there(self) -> bool:
         return any(map(_is_marker, self._files()))
+
+    def not_counted(self) -> list[str]:
+        """A line for each file that a person may mean as this word, and that is none: it is not empty, bears another
+        name or lies elsewhere: in a sub-folder, or beside the original images."""
+        folder, counts = self.file.parent, "does not count; what counts is an empty file"
+        found = [folder.parent / name for name in _SPELLINGS]
+        with suppress(OSError):  # of a folder that is gone, which is reported elsewhere
+            here = list(folder.iterdir())
+            found += [path for path in here if _is_meant(path)]
+            found += [place / name for place in here if place.is_dir() for name in _SPELLINGS]
+        is_counted = {path for path in self._files() if _is_marker(path)}
+        meant = [path for path in dict.fromkeys(found) if path not in is_counted and os.path.isfile(path)]  # noqa: PTH113
+        return [f"{path}: {counts} {self.file}" for path in meant]
 
     def ask(self) -> None:
         """From here on Enter counts; what was typed before is no answer."""
@@ -66,6 +80,11 @@ def _is_marker(path: Path) -> bool:
         size = path.stat().st_size if path.is_file() else -1
         return size == 0 or (0 < size <= 8 and not path.read_bytes().strip(_NOTHING))
     return False
+
+
+def _is_meant(path: Path) -> bool:
+    stem, suffix = os.path.splitext(path.name.strip().casefold())  # noqa: PTH122
+    return stem.strip() == DONE.casefold() and suffix in _OF_WRITING
 
 
 def is_at_terminal() -> bool:

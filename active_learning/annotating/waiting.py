@@ -10,8 +10,9 @@ from pathlib import Path
 from active_learning.annotating.annotate_folder import AbsenceReport, AnnotateFolder
 from active_learning.annotating.confirmation import is_at_terminal
 from active_learning.annotating.tool import KeptTool
-from active_learning.dataset.absence import absence_error
-from active_learning.errors import AnnotationsAwaited
+from active_learning.dataset.absence import absence_error, is_there
+from active_learning.dataset.image_folder import find_annotations, take_snapshot
+from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.settings import Settings
 from active_learning.system.devices import release_gpu_memory
 from active_learning.system.log import logger
@@ -70,6 +71,7 @@ def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: 
     if not confirmed:
         lines += [f"  {name}: pre-labelled, to be corrected" for name in folder.awaited if name not in set(awaited)]
         lines.append(f"When all are corrected, put an empty file there and start again: {folder.confirmation.file}")
+        lines += folder.confirmation.not_counted()
     else:
         lines.append("When all are annotated, start again with the same command; it goes on from there.")
     raise AnnotationsAwaited("\n".join(lines))
@@ -98,6 +100,21 @@ def log_request(folder: AnnotateFolder, settings: Settings, *, pre_labelled: boo
     task = "to be corrected, they are pre-labelled," if pre_labelled else "to be annotated"
     logger.info("%s %s in %s", counted(number, "image"), task, folder.path)
     logger.info("with these classes: %s", ", ".join(settings.classes))
+    if others := _not_asked_for(folder):
+        text = "Not asked for: %s in that folder, such as %s; what is annotated of them counts once they are chosen"
+        logger.info(text, counted(len(others), "image"), others[0])
+
+
+def _not_asked_for(folder: AnnotateFolder) -> list[str]:
+    """Copies of other images without an annotation, such as another run, or a person, has left there."""
+    try:
+        there = take_snapshot(folder.path).images
+    except MaskALError:  # nothing is there, or what a person has put there cannot be told apart
+        return []
+    asked = {*folder.awaited, *folder.later}
+    others = [name for name in there if name not in asked and is_there(folder.folder / name)]
+    annotated, _ = find_annotations(folder.folder, others)
+    return [name for name in others if name not in annotated]
 
 
 def log_request_ahead(folder: AnnotateFolder, settings: Settings, *, pre_labelled: bool, has_tool: bool) -> None:
@@ -114,7 +131,9 @@ def _wait_for_confirmation(folder: AnnotateFolder, tool: KeptTool) -> None:
     logger.info("When all are corrected, %sput an empty file there: %s", key, folder.confirmation.file)
     folder.confirmation.ask()
     lookout = AbsenceReport(folder, logger.info)
+    reported = set[str]()
     while lookout.sees_absence() or not folder.confirmation.is_given():
+        _report_not_counted(folder, reported)
         tool.watch()
         time.sleep(ANSWER_POLL_SECONDS)
 
@@ -133,14 +152,23 @@ def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: KeptTool) -> N
     else:
         logger.info("All images are annotated. MaskAL goes on when no file has changed for %g seconds.", QUIET_SECONDS)
         logger.info("To go on at once, %s", ", or ".join(choices))
-    is_quiet = _quiet_check(folder.path)
+    is_quiet, reported = _quiet_check(folder.path), set[str]()
     folder.confirmation.ask()
     lookout = AbsenceReport(folder, logger.info)
     while True:
         quiet = is_quiet()  # also while the folder is gone: that it is back is a change
         if not lookout.sees_absence() and (folder.confirmation.is_given() or (not tool.is_open if was_open else quiet)):
             return
+        _report_not_counted(folder, reported)
         time.sleep(ANSWER_POLL_SECONDS)
+
+
+def _report_not_counted(folder: AnnotateFolder, reported: set[str]) -> None:
+    """Each once."""
+    for line in folder.confirmation.not_counted():
+        if line not in reported:
+            logger.info("%s", line)
+            reported.add(line)
 
 
 def _quiet_check(folder: Path) -> Callable[[], bool]:

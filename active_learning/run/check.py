@@ -38,7 +38,7 @@ def describe_run(
     plans = [_plan(settings, one, find_start(project, one), mean) for one in settings.experiments()]
     notes, verdict = "\n".join(texts(findings, Kind.NOTE)), _verdict(texts(findings, Kind.WARNING))
     depth = _depth(project) if deep else ""
-    return "\n\n".join(filter(None, [_table(project), notes, *plans, _network(settings), depth, verdict]))
+    return "\n\n".join(filter(None, [_table(project), notes, *plans, _network(project), depth, verdict]))
 
 
 def _depth(project: Project) -> str:
@@ -47,7 +47,10 @@ def _depth(project: Project) -> str:
     return f"Looked at in depth: {images} decoded, the network built, its start weights loaded."
 
 
-def _network(settings: Settings) -> str:
+def _network(project: Project) -> str:
+    settings = project.settings
+    if "pretrained_weights" in project.done_with:
+        return f"Network: {settings.network_config}\nStart weights: the run's own, from now on"
     weights = pretrained_weights(settings)
     later = (
         " (not on this machine yet: the start of a run fetches them)" if weights and not local_weights(weights) else ""
@@ -81,7 +84,7 @@ def _plan(settings: Settings, experiment: Experiment, start: Start, mean: float)
         mean: of what the budget counts, in an image; 0 where that is not known yet.
     """
     size, rows = start.size, []
-    if start.phase in ("", "annotate", "train"):
+    if start.phase in ("", "annotate", "train") and start.loop <= len(experiment.pool_sizes):
         rows.append([start.loop, size, training_iterations(size, settings)])
     for loop, pool_size in enumerate(experiment.pool_sizes[start.loop :], start=start.loop + 1):
         if size == start.images:

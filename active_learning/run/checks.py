@@ -27,7 +27,7 @@ from active_learning.run.project import INITIAL, Project
 from active_learning.run.start import find_start, initial_candidates
 from active_learning.run.status import late_annotations
 from active_learning.run.unconverted import describe_exports, describe_misnamed
-from active_learning.run.weights import next_weights
+from active_learning.run.weights import lost_best, next_weights
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.weights_file import weights_fault
 from active_learning.system.devices import devices_to_show
@@ -70,7 +70,8 @@ def _network(project: Project) -> Iterator[Finding]:
         yield Finding(str(project.network), Kind.MISTAKE)
         return
     try:
-        pretrained_weights(project.settings)
+        if "pretrained_weights" not in project.done_with:
+            pretrained_weights(project.settings)
     except MaskALError as error:
         yield Finding(str(error), Kind.MISTAKE)
 
@@ -99,6 +100,14 @@ def _weights(project: Project) -> Iterator[Finding]:
         for path in paths:
             if fault := _file_fault(path):
                 yield Finding(f"{fault}. {GOES_ON_FROM_IT}" if Path(path).is_relative_to(own) else fault)
+
+
+def _lost_weights(project: Project) -> Iterator[Finding]:
+    for experiment in project.settings.experiments():
+        with suppress(MaskALError):  # which `_starts` reports
+            state = project.state(experiment)
+            if state and (text := lost_best(project.files(experiment), state)):
+                yield Finding(text, Kind.WARNING)
 
 
 def _weights_to_load(project: Project, experiment: Experiment) -> list[str]:
@@ -354,6 +363,7 @@ CHECKS = (
     Check(initial_model_trained_otherwise),
     Check(_folders),
     Check(_weights),
+    Check(_lost_weights),
     Check(_fit, deep=True),
     Check(_passed_over, at_start=False),
     Check(_overlaps),

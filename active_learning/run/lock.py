@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,7 @@ def _locked(path: Path, what: str) -> Iterator[None]:
         return
     with ExitStack() as undo:
         undo.callback(lock.release)
-        undo.callback(holder.unlink, missing_ok=True)
+        undo.callback(_remove, holder)
         started = datetime.now().astimezone().isoformat(" ", "seconds")
         write_atomically(holder, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "start": started}))
         yield
@@ -90,6 +90,12 @@ def _acquire(lock: FileLock, holder: Path, what: str) -> None:
             f"another run with {what} is going on ({who}); wait until it has ended, end it with Ctrl-C, or choose "
             f"another {what.split()[0]}. The lock is {lock.lock_file}"
         ) from error
+
+
+def _remove(holder: Path) -> None:
+    """One that stays says nothing without its lock; a disk that fails has failed before, which is to be reported."""
+    with suppress(OSError):
+        holder.unlink()
 
 
 def _size(path: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ from active_learning.system.wording import and_more
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+FIRST_TRAINING = ("annotate", "train")  # phases before the end of the first training, in loop 0
 INITIAL = "initial_train_"  # folders go by the names of their settings, less `dir`
 
 
@@ -98,10 +100,14 @@ class Project:
         except MaskALError as error:
             return error
 
+    @cached_property
+    def done_with(self) -> set[str]:
+        return set() if self.fresh else done_with(self.settings)
+
     def folders(self) -> Iterator[tuple[str, Path]]:
         for split in SPLITS:
             yield split, self.data.folder(split)
-        if self.settings.use_initial_train_dir:
+        if self.settings.use_initial_train_dir and "initial_train_dir" not in self.done_with:
             yield INITIAL, self.settings.initial_train_dir
 
     @cached_property
@@ -135,6 +141,22 @@ class Project:
         if name != INITIAL:
             return self.data.annotations(name)
         return annotation_cache(self.settings.initial_train_dir, self.settings)
+
+
+def done_with(settings: Settings) -> set[str]:
+    """The keys whose folders and files no run of these settings needs any more: what it started from."""
+    experiments, states = settings.experiments(), []
+    with suppress(MaskALError):  # of a damaged state, which is reported where the run would go on
+        paths = [output_files(settings, one).state for one in experiments]
+        states = [RunState.load(path) for path in paths if path.exists()]
+    if len(states) < len(experiments) or not all(state.train_images for state in states):
+        return set()
+    if any(state.loop == 0 and state.phase in FIRST_TRAINING for state in states):
+        return {"initial_train_dir"}
+    pairs = zip(experiments, states, strict=True)
+    ended = all(state.loop >= len(one.pool_sizes) and state.phase not in FIRST_TRAINING for one, state in pairs)
+    goes_on_alone = settings.transfer_learning_on_previous_models or ended
+    return {"initial_train_dir", "initial_train_file", *(["pretrained_weights"] if goes_on_alone else [])}
 
 
 def _read(annotations: AnnotationCache, snapshot: FolderSnapshot, checks_labels: bool) -> Reading:

@@ -144,6 +144,14 @@ class RunState:
         self.train_images = [*self.train_images, *chosen]
         self.ahead, self.expected_ahead, self.times_ahead = {}, 0.0, BatchTimes()
 
+    def withdraw_loop(self) -> None:
+        """Back to where the images of this loop, which are not trained on yet, were to be chosen."""
+        self.loop -= 1
+        self.train_images = [name for name in self.train_images if name not in self.chosen]
+        self.chosen, self.expected_objects, self.chosen_ahead = {}, 0.0, False
+        self.ahead, self.expected_ahead = {}, 0.0
+        self.times, self.times_ahead = BatchTimes(before=self.times.before), BatchTimes()
+
     def save(self, path: Path) -> None:
         document = {"version": VERSION, **_nan_to_none(asdict(self))}
         write_atomically(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

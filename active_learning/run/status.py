@@ -11,7 +11,7 @@ from tabulate import tabulate
 from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.corrections import find_corrections, in_words
 from active_learning.annotations import image_named_in
-from active_learning.dataset.absence import is_there
+from active_learning.dataset.absence import IS_IT_CONNECTED, is_reachable, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import find_annotations
@@ -117,6 +117,8 @@ def late_annotations(data: RunData, split: str, *, finished: bool) -> list[str]:
 def _images(what: str, data: RunData, split: str, images: Sequence[str] | None = None) -> list[str]:
     """How many have an annotation beside them or in the annotate folder, and how many have none; a line a fault."""
     folder, annotations = data.folder(split), data.annotations(split)
+    if not is_reachable(folder):
+        return [f"{what}: not counted, {folder} is not there; {IS_IT_CONNECTED}"]
     images = data.walked(split).images if images is None else images
     beside, faults = find_annotations(folder, images, annotations)
     faults |= {name: fault for name, path in beside.items() if (fault := annotations.fault(path, name))}

@@ -20,6 +20,17 @@ def weights_of(files: OutputFiles, loop: int) -> Path:
     return best if best.exists() else files.final_model
 
 
+def lost_best(files: OutputFiles, state: RunState) -> str:
+    """What is to be said where the best weights of the last training are gone, as from a folder that was put back from
+    a copy, and others stand in for them; "" where they are there, or no more of them is used."""
+    loop = state.loop - (state.phase in ("annotate", "train"))
+    best, last = files.best_model(max(loop, 0)), files.final_model
+    if loop < 0 or state.phase == "finished" or not state.best_ap or best.exists() or not last.exists():
+        return ""
+    instead = f"the run goes on from {last}, which may be of another loop"
+    return f"{best}: is gone, the best weights so far; {instead}. If you have a copy, put it back before"
+
+
 def newest_weights(files: OutputFiles) -> Path:
     """Of the last loop that has any. Raises MaskALError where the run has none."""
     best = files_by_loop(files.weights, "best_model_*.pth")

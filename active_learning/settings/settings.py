@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -201,13 +201,20 @@ def _size_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], 
         )
 
 
-def load_settings(path: Path | str | None, overrides: Sequence[str] = (), *, check_paths: bool = False) -> Settings:
+def load_settings(
+    path: Path | str | None,
+    overrides: Sequence[str] = (),
+    *,
+    check_paths: bool = False,
+    done_with: Callable[[Settings], Collection[str]] = lambda _: (),
+) -> Settings:
     """Reads the file, lets KEY VALUE KEY VALUE... replace its values, and checks all of it.
 
     Args:
         path: None where there is no file, and the overrides are all.
         overrides: values are read as YAML: `loops 3`, `strategy "[uncertainty, random]"`.
         check_paths: also checks that the folders and files named exist.
+        done_with: gives the keys whose folders and files are not needed any more; asked where one is not there.
 
     Raises:
         SettingsError: every mistake in one message.
@@ -219,7 +226,11 @@ def load_settings(path: Path | str | None, overrides: Sequence[str] = (), *, che
     raw = RawSettings() if path is None else read_settings_file(Path(path))
     add_overrides(raw, overrides, list(SettingsKeys.model_fields))
     if raw.readable:
-        for key, message in settings_mistakes(raw.values, check_paths=check_paths):
+        found = list(settings_mistakes(raw.values, check_paths=check_paths))
+        if found and not list(settings_mistakes(raw.values, check_paths=False)):  # of paths alone
+            needless = done_with(Settings.model_validate(raw.values))
+            found = [one for one in found if one[0] not in needless]
+        for key, message in found:
             raw.report(key, message)
     if raw.mistakes:
         place = "Command line" if path is None else Path(path)

@@ -21,6 +21,7 @@ from PIL import Image
 import maskAL
 from active_learning import loop as loop_module
 from active_learning.acquisition import acquire
+from active_learning.annotating import waiting
 from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotations import Annotation, documents
 from active_learning.dataset import annotation_cache
@@ -44,7 +45,7 @@ from active_learning.sampling.pool_record import PoolRecord
 from active_learning.settings import Settings, load_settings
 from active_learning.settings.changes import recorded
 from active_learning.settings.paths import network_file
-from tests.active_learning.conftest import annotated_image
+from tests.active_learning.conftest import annotated_image, write_weights
 
 
 class StopError(Exception):
@@ -416,6 +417,69 @@ def test_more_loops_can_be_asked_for_later(settings: Settings, network: FakeNetw
     assert "Finished" not in describe_status(settings)
     loop = go(changed(settings, {"loops": 3}))
     assert [row.train_size for row in loop.run.state.history] == [4, 7, 10, 13]
+
+
+FEWER = {
+    "loops": ({"loops": 1}, "loop 1 of 1 is done"),
+    "no loop": ({"loops": 0}, "loop 0 of 0 is done"),
+    "schedule": ({"equal_pool_size": False, "pool_size": [3], "loops": [1]}, "loop 1 of 1 is done"),
+    "target": ({"target_map": 25.0}, "mAP 30.0 has reached target_map 25"),
+    "patience": ({"patience": 1}, "mAP has not risen for 1 loops (patience)"),
+}
+
+
+@pytest.mark.parametrize(("kind", "annotated"), [*((kind, 2) for kind in FEWER), ("loops", 0), ("loops", 3)])
+def test_a_loop_that_edited_settings_do_not_have_is_awaited_no_more(
+    settings, network, log_text, monkeypatch, kind, annotated
+):
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.0)
+    changes, reason = FEWER[kind]
+    network.aps = [30.0] * 4
+    answers = {path: path.read_bytes() for path in settings.traindir.glob("*.json")}
+    annotate = settings.traindir / "annotate"
+
+    def work(most: int) -> list[str]:
+        names = sorted(path.stem for path in annotate.glob("*.png"))
+        for name in names[:most]:
+            (annotate / f"{name}.json").write_bytes(answers[settings.traindir / f"{name}.json"])
+        return names
+
+    for path in answers:
+        path.unlink()
+    for _ in range(2):  # the initial images, and those of loop 1
+        with pytest.raises(AnnotationsAwaited):
+            go(settings, wait=False)
+        work(9)
+    with pytest.raises(AnnotationsAwaited):
+        go(settings, wait=False)
+    asked = work(annotated)
+    loop = go(changed(settings, changes), wait=False)
+    assert (loop.run.state.loop, loop.run.state.phase, loop.run.state.why_finished) == (1, "finished", reason)
+    assert len(loop.run.state.train_images) == 7
+    assert len(network.carried_ap) == 2  # trainings
+    counts = f"{annotated} annotations collected, {3 - annotated} image"
+    assert f"The images of loop 2 are not needed, as {reason}: {counts}" in log_text()
+    assert sorted(path.stem for path in annotate.glob("*.png")) == asked[annotated:]
+    if annotated < 3:
+        with pytest.raises(AnnotationsAwaited) as caught:
+            go(settings, wait=False)
+        assert all((f"{name}.png" in str(caught.value)) == (name in asked[annotated:]) for name in asked)
+        work(3)
+    loop = go(settings, wait=False)  # the same are asked for, once more of them are wanted
+    assert sorted(loop.run.state.chosen) == [f"{name}.png" for name in asked]
+
+
+@pytest.mark.parametrize("phase", ["annotate", "train"])
+def test_a_loop_that_has_begun_to_train_is_not_withdrawn(settings: Settings, network: FakeNetwork, phase: str):
+    less = changed(settings, {"loops": 0})
+    go(less)
+    network.stop_at = "train"
+    with pytest.raises(StopError):
+        go(settings)
+    files = output_files(settings, settings.experiments()[0])
+    files.training_log(1).mkdir(parents=True)
+    replace(RunState.load(files.state), phase=phase).save(files.state)  # an annotation may have been asked for again
+    assert len(go(less).run.state.history) == 2
 
 
 @pytest.mark.parametrize(
@@ -908,6 +972,27 @@ def test_settings_that_name_what_is_gone_are_not_called_edited(settings: Setting
     put_away(stick)
     maskAL.run_experiment(loop)
     assert loop.finished
+
+
+@pytest.mark.parametrize("leave", [put_away, empty_mount_point])
+def test_a_start_does_not_ask_for_what_the_run_started_from(settings, network, tmp_path, capsys, leave):
+    stick, file = tmp_path / "stick", tmp_path / "maskAL.yaml"
+    stick.mkdir()
+    annotated_image(stick / "30.png")
+    write_weights(stick / "start.pth")
+    start = {"use_initial_train_dir": True, "initial_train_dir": stick, "pretrained_weights": f"{stick}/start.pth"}
+    file.write_text(yaml.safe_dump(yaml_values(changed(settings, start))), encoding="utf-8")
+    network.stop_at = "choose"
+    with pytest.raises(StopError):
+        maskAL.main(["--config", str(file)])
+    leave(stick)
+    arguments = ["--config", str(file)]
+    assert maskAL.main([*arguments, "transfer_learning_on_previous_models", "False"]) == 2
+    assert "pretrained_weights: " in capsys.readouterr().err
+    assert maskAL.main([*arguments, "--fresh"]) == 2
+    for words in (["--status"], ["--check"], []):
+        assert maskAL.main([*arguments, *words]) == 0, capsys.readouterr().err
+    assert "Finished: loop 2 of 2 is done" in capsys.readouterr().out
 
 
 def test_the_report_is_rewritten_after_each_score_and_choice(settings: Settings, network: FakeNetwork):

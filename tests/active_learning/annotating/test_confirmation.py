@@ -33,7 +33,36 @@ def test_an_empty_file_confirms(tmp_path, name, content, counts):
     assert (tmp_path / name).exists() is not counts
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("annotate/DONE", b"finished, Anna", True),
+        ("annotate/Done.txt", b"ok\n", True),
+        ("annotate/DONE.rtf", b"", True),
+        ("annotate/DONE.docx", b"PK", True),
+        ("annotate/done ", b"", True),
+        ("annotate/dONE", b"", True),
+        ("annotate/field 1/DONE", b"", True),
+        ("DONE", b"", True),  # beside the original images
+        ("annotate/DONE", b"", False),
+        ("annotate/done.png", b"x", False),  # an image, and its annotation
+        ("annotate/done.json", b"{}", False),
+        ("annotate/done/a.png", b"x", False),  # a folder of images
+        ("annotate/done-list.txt", b"a.png", False),
+    ],
+)
+def test_a_file_that_is_meant_so_and_does_not_count_is_named(tmp_path, name, content, said):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    asked = Confirmation(tmp_path / "annotate")
+    text = f"{tmp_path / name}: does not count; what counts is an empty file {asked.file}"
+    assert asked.not_counted() == [text] * said
+    asked.clear()
+    assert (tmp_path / name).exists() is (said or asked.file != tmp_path / name)
+
+
 def test_nothing_is_no_answer(tmp_path):
+    assert Confirmation(tmp_path / "gone").not_counted() == []
     assert not Confirmation(tmp_path / "gone").is_given()
     assert not Confirmation(tmp_path / "gone").clear()
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.errors import AnnotationError, AnnotationsAwaited
 from active_learning.network.image_batches import UnreadableImage
 from active_learning.settings import Settings
+from tests.active_learning.conftest import annotated_image
 
 IMAGES = ["00.png", "01.png", "02.png"]
 
@@ -327,6 +329,44 @@ def test_waiting_ends_with_done_alone(project, monkeypatch):
     assert released == [IMAGES]
     assert time.monotonic() - started >= 1
     assert (project.traindir / "02.json").is_file()
+
+
+@pytest.mark.timeout(60)
+def test_a_done_that_does_not_count_is_named(project, caplog):
+    predict, done = Predictor(), project.traindir / "annotate" / "DONE"
+    with pytest.raises(AnnotationsAwaited):
+        go(project, predict=predict)
+    done.write_text("finished, Anna", encoding="utf-8")
+    with pytest.raises(AnnotationsAwaited, match="DONE: does not count; what counts is an empty file"):
+        go(project, predict=predict)
+    later(1.0, lambda: done.write_bytes(b""))
+    with caplog.at_level(logging.INFO):
+        go(project, predict=predict, wait=True)
+    assert caplog.text.count("DONE: does not count") == 1
+
+
+@pytest.mark.parametrize(
+    ("there", "other"),
+    [
+        ("03.png", "03.png"),  # of an earlier run
+        ("deep/04.png", "deep/04.png"),
+        ("backup/03.png", ""),  # a copy that a person made of the folder
+        ("05.png", ""),  # is annotated: it is offered for correction
+        ("01.png", ""),
+    ],
+)
+def test_images_that_are_not_asked_for_are_named(project, caplog, there, other):
+    annotated_image(project.traindir / "05.png")
+    (project.traindir / "deep").mkdir()
+    shutil.copy(project.traindir / "04.png", project.traindir / "deep" / "04.png")
+    copy = project.traindir / "annotate" / there
+    copy.parent.mkdir(parents=True)
+    shutil.copy(project.traindir / "03.png", copy)
+    with caplog.at_level(logging.INFO), pytest.raises(AnnotationsAwaited):
+        go(project, predict=None)
+    said = "Not asked for: 1 image in that folder, such as {}; what is annotated of them counts once they are chosen"
+    assert (said.format(other) in caplog.text) is bool(other)
+    assert ("Not asked for" in caplog.text) is bool(other)
 
 
 @pytest.mark.timeout(60)

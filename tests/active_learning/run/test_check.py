@@ -17,6 +17,7 @@ from active_learning.run.initial_images import initial_images, initial_size
 from active_learning.run.near_duplicates import find_near_duplicates
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim
+from active_learning.run.project import done_with
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
@@ -389,3 +390,67 @@ def test_annotations_that_bear_another_name_than_their_images_are_named_and_stop
     assert f"{text}{others}" in plan
     check_start(settings)
     assert text in caplog.text
+
+
+STARTED_FROM = {"use_initial_train_dir": True, "initial_train_dir": "gone", "pretrained_weights": "gone.pth"}
+ALL = {"initial_train_dir", "initial_train_file", "pretrained_weights"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "states", "needless"),
+    [
+        ({}, [], set()),
+        ({}, [(0, "annotate", [])], set()),
+        ({}, [(0, "annotate", ["00.png"])], {"initial_train_dir"}),
+        ({}, [(0, "train", ["00.png"])], {"initial_train_dir"}),
+        ({}, [(0, "evaluate", ["00.png"])], ALL),
+        ({}, [(1, "annotate", ["00.png"])], ALL),
+        ({"transfer_learning_on_previous_models": False}, [(1, "train", ["00.png"])], ALL - {"pretrained_weights"}),
+        ({"transfer_learning_on_previous_models": False}, [(2, "train", ["00.png"])], ALL - {"pretrained_weights"}),
+        ({"transfer_learning_on_previous_models": False}, [(2, "evaluate", ["00.png"])], ALL),  # 2 loops
+        ({"strategy": ["uncertainty", "random"]}, [(1, "annotate", ["00.png"])], set()),  # one has not begun
+        ({"strategy": ["uncertainty", "random"]}, [(2, "finished", ["00.png"]), (0, "choose", ["00.png"])], ALL),
+    ],
+)
+def test_what_a_run_started_from_is_not_needed_to_go_on(settings: Settings, changes: dict, states, needless):
+    settings = changed(settings, {**STARTED_FROM, **changes})
+    for experiment, (loop, phase, images) in zip(settings.experiments(), states, strict=False):
+        rows = [LoopScores(1, 1.0, {}, 1.0, {}, 1.0)] * (loop + (phase in ("choose", "finished")))
+        state = RunState(["a", "b"], loop, phase, images, history=rows, settings=recorded(settings))
+        state.save(output_files(settings, experiment).state)
+    assert done_with(settings) == needless
+
+
+def test_a_damaged_state_needs_all(settings: Settings):
+    path = output_files(settings, settings.experiments()[0]).state
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    assert done_with(settings) == set()
+
+
+@pytest.mark.parametrize(
+    ("loop", "phase", "best_ap", "there", "lost"),
+    [
+        (2, "annotate", 30.0, ["best_model_000.pth", "model_final.pth"], "best_model_001.pth"),  # an older copy
+        (2, "train", 30.0, ["model_final.pth"], "best_model_001.pth"),
+        (1, "evaluate", 30.0, ["best_model_000.pth", "model_final.pth"], "best_model_001.pth"),
+        (1, "choose", 30.0, ["model_final.pth"], "best_model_001.pth"),
+        (2, "annotate", 30.0, ["best_model_001.pth", "model_final.pth"], ""),
+        (2, "annotate", 0.0, ["model_final.pth"], ""),  # no training was better than nothing
+        (2, "finished", 30.0, ["model_final.pth"], ""),
+        (0, "annotate", 0.0, [], ""),
+    ],
+)
+def test_lost_weights_that_others_stand_in_for_are_named(settings: Settings, loop, phase, best_ap, there, lost):
+    files = output_files(settings, settings.experiments()[0])
+    claim(files)
+    rows = [LoopScores(4, 1.0, {}, 1.0, {}, 1.0)] * (loop + (phase in ("choose", "finished")))
+    images = [f"{number:02d}.png" for number in range(4)]
+    RunState(["a", "b"], loop, phase, images, best_ap=best_ap, history=rows, settings=recorded(settings)).save(
+        files.state
+    )
+    for name in there:
+        write_weights(files.weights / name)
+    said = describe_run(settings)
+    assert (f"{files.weights / lost}: is gone, the best weights so far; the run goes on" in said) is bool(lost)
+    assert ("is gone" in said) is bool(lost)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +98,19 @@ def test_workers_of_a_killed_run_are_waited_for(holder, make, tmp_path, monkeypa
 
 def test_one_folder_for_all(make, tmp_path):
     with only_run(make(weightsroot=tmp_path / "resultsroot", dataroot=tmp_path / "x" / ".." / "resultsroot")):
+        pass
+
+
+@pytest.mark.parametrize("reason", [errno.EROFS, errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_meanwhile_does_not_hide_what_failed_first(make, monkeypatch, reason):
+    def unlink(self, missing_ok=False):
+        raise OSError(reason, os.strerror(reason), str(self))
+
+    with pytest.raises(MaskALError, match="this came first"), only_run(make()):
+        monkeypatch.setattr(Path, "unlink", unlink)
+        raise MaskALError("this came first")
+    monkeypatch.undo()
+    with only_run(make()):  # what is left of it keeps nobody out
         pass
 
 

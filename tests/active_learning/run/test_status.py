@@ -89,3 +89,14 @@ def test_what_was_saved_after_collecting_is_named(settings: Settings, phase: str
     assert use in status
     assert "half-written" in status
     assert "until then the annotation beside the image is used" in status
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_images_whose_drive_is_gone_do_not_hide_where_a_run_stands(settings: Settings, split: str):
+    RunState(["a", "b"], 0, "annotate", ["01.png"]).save(output_files(settings, settings.experiments()[0]).state)
+    folder = {"train": settings.traindir, "val": settings.valdir, "test": settings.testdir}[split]
+    folder.rename(folder.with_name("away"))
+    lines = describe_status(settings).splitlines()
+    assert lines[0].endswith("loop 0 of 2, phase annotate")
+    assert sum(line.endswith(f"not counted, {folder} is not there; is its drive connected?") for line in lines) == 1
+    assert sum(" annotated, " in line for line in lines) == 2
