@@ -29,6 +29,7 @@ from active_learning.run.status import late_annotations
 from active_learning.run.unconverted import describe_exports, describe_misnamed
 from active_learning.run.weights import lost_best, next_weights
 from active_learning.settings import Experiment, Settings
+from active_learning.settings.unused import unused_settings
 from active_learning.settings.weights_file import weights_fault
 from active_learning.system.devices import devices_to_show
 from active_learning.system.image_ends import cut_off_fault
@@ -171,6 +172,10 @@ def _folders(project: Project) -> Iterator[Finding]:
 def _passed_over(project: Project) -> Iterator[Finding]:
     for snapshot in project.snapshots.values():
         yield from (Finding(note, Kind.WARNING) for note in snapshot.notes)
+
+
+def _unused_settings(project: Project) -> Iterator[Finding]:
+    yield from (Finding(text, Kind.NOTE) for text in unused_settings(project.settings))
 
 
 def _names_for_tool(project: Project) -> Iterator[Finding]:
@@ -357,6 +362,7 @@ def _devices(project: Project) -> Iterator[Finding]:
 CHECKS = (
     Check(_devices, at_start=False),
     Check(_network),
+    Check(_unused_settings),
     Check(_outputs),
     Check(_starts),
     Check(unfinished_runs_left),
