@@ -38,10 +38,12 @@ class Confirmation:
         name or lies elsewhere: in a sub-folder, or beside the original images."""
         folder, counts = self.file.parent, "does not count; what counts is an empty file"
         found = [folder.parent / name for name in _SPELLINGS]
-        with suppress(OSError):  # of a folder that is gone, which is reported elsewhere
-            here = list(folder.iterdir())
-            found += [path for path in here if _is_meant(path)]
-            found += [place / name for place in here if place.is_dir() for name in _SPELLINGS]
+        with suppress(OSError), os.scandir(folder) as entries:  # OSError: it is gone, which is reported elsewhere
+            for entry in entries:  # looked at twice a second, maybe over a network: an entry knows what it is
+                if entry.is_dir():
+                    found += [Path(entry.path, name) for name in _SPELLINGS]
+                elif _is_meant(entry.name):
+                    found.append(Path(entry.path))
         is_counted = {path for path in self._files() if _is_marker(path)}
         meant = [path for path in dict.fromkeys(found) if path not in is_counted and os.path.isfile(path)]  # noqa: PTH113
         return [f"{path}: {counts} {self.file}" for path in meant]
@@ -82,8 +84,8 @@ def _is_marker(path: Path) -> bool:
     return False
 
 
-def _is_meant(path: Path) -> bool:
-    stem, suffix = os.path.splitext(path.name.strip().casefold())  # noqa: PTH122
+def _is_meant(name: str) -> bool:
+    stem, suffix = os.path.splitext(name.strip().casefold())  # noqa: PTH122
     return stem.strip() == DONE.casefold() and suffix in _OF_WRITING
 
 
