@@ -53,8 +53,13 @@ def _is_panoptic(document: dict[str, Any]) -> bool:
 
 
 def _is_of_captions(document: dict[str, Any]) -> bool:
-    first = _first_annotation(document)
-    return _is_of_coco(document) and "caption" in first and first.keys().isdisjoint(["category_id", "segmentation"])
+    entries = document.get("annotations")
+    has_entries = _is_of_coco(document) and isinstance(entries, list) and bool(entries)
+    return has_entries and all(map(_is_caption, entries))
+
+
+def _is_caption(entry: Any) -> bool:
+    return isinstance(entry, dict) and "caption" in entry and entry.keys().isdisjoint(["category_id", "segmentation"])
 
 
 def _first_annotation(document: dict[str, Any]) -> dict[str, Any]:
