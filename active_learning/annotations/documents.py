@@ -54,8 +54,9 @@ def _is_panoptic(document: dict[str, Any]) -> bool:
 
 def _is_of_captions(document: dict[str, Any]) -> bool:
     entries = document.get("annotations")
-    has_entries = _is_of_coco(document) and isinstance(entries, list) and bool(entries)
-    return has_entries and all(map(_is_caption, entries))
+    if not (_is_of_coco(document) and isinstance(entries, list) and entries):
+        return False
+    return all(map(_is_caption, entries))
 
 
 def _is_caption(entry: Any) -> bool:
