@@ -37,13 +37,15 @@ class Confirmation:
         """A line for each file that a person may mean as this word, and that is none: it is not empty, bears another
         name or lies elsewhere: in a sub-folder, or beside the original images."""
         folder, counts = self.file.parent, "does not count; what counts is an empty file"
-        found = [folder.parent / name for name in _SPELLINGS]
-        with suppress(OSError):  # of a folder that is gone, which is reported elsewhere
-            here = list(folder.iterdir())
-            found += [path for path in here if _is_meant(path)]
-            found += [place / name for place in here if place.is_dir() for name in _SPELLINGS]
+        found = _first_there(folder.parent)
+        with suppress(OSError), os.scandir(folder) as entries:  # OSError: it is gone, which is reported elsewhere
+            for entry in entries:  # looked at twice a second, maybe over a network: an entry knows what it is
+                if entry.is_dir():
+                    found += _first_there(Path(entry.path))
+                elif _is_meant(entry.name):
+                    found.append(Path(entry.path))
         is_counted = {path for path in self._files() if _is_marker(path)}
-        meant = [path for path in dict.fromkeys(found) if path not in is_counted and os.path.isfile(path)]  # noqa: PTH113
+        meant = (path for path in found if path not in is_counted and os.path.isfile(path))  # noqa: PTH113
         return [f"{path}: {counts} {self.file}" for path in meant]
 
     def ask(self) -> None:
@@ -82,8 +84,13 @@ def _is_marker(path: Path) -> bool:
     return False
 
 
-def _is_meant(path: Path) -> bool:
-    stem, suffix = os.path.splitext(path.name.strip().casefold())  # noqa: PTH122
+def _first_there(folder: Path) -> list[Path]:
+    """One at most: where capitals do not matter, all spellings are one file."""
+    return [path for name in _SPELLINGS if os.path.isfile(path := folder / name)][:1]  # noqa: PTH113
+
+
+def _is_meant(name: str) -> bool:
+    stem, suffix = os.path.splitext(name.strip().casefold())  # noqa: PTH122
     return stem.strip() == DONE.casefold() and suffix in _OF_WRITING
 
 

@@ -56,7 +56,7 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     """
     found = images_of(document, path)
     names = [image] if image in found.images else []
-    for named in (_without_suffix, lambda name: PurePosixPath(_without_suffix(name)).name):
+    for named in (_without_suffix, lambda name: PurePosixPath(_without_suffix(name.strip())).name):
         names = names or [name for name in found.images if named(name) == named(image)]
     if len(names) != 1:
         reason = f"may mean {' or '.join(map(brief, names[:3]))}" if names else "is not among its images"
@@ -120,7 +120,7 @@ class CvatImages:
     def paths_of(self, name: str) -> tuple[str, ...]:
         """In an unpacked export the image lies in a folder of its subset."""
         subset = self._elements[name].get("subset", "").strip() or self._path.stem  # datumaro names the file after it
-        return f"images/{subset}/{name}", f"{subset}/{name}", name
+        return f"images/{subset}/{name}", f"{subset}/{name}", name, name.strip()
 
     def read(self, name: str, *, size: Size | None) -> Annotation:
         """The objects of one of `images`, clipped to the image. Raises AnnotationError."""

@@ -53,8 +53,14 @@ def _is_panoptic(document: dict[str, Any]) -> bool:
 
 
 def _is_of_captions(document: dict[str, Any]) -> bool:
-    first = _first_annotation(document)
-    return _is_of_coco(document) and "caption" in first and first.keys().isdisjoint(["category_id", "segmentation"])
+    entries = document.get("annotations")
+    if not (_is_of_coco(document) and isinstance(entries, list) and entries):
+        return False
+    return all(map(_is_caption, entries))
+
+
+def _is_caption(entry: Any) -> bool:
+    return isinstance(entry, dict) and "caption" in entry and entry.keys().isdisjoint(["category_id", "segmentation"])
 
 
 def _first_annotation(document: dict[str, Any]) -> dict[str, Any]:

@@ -104,8 +104,9 @@ class ImageIndex:
         return self._unread.get(posixpath.basename(normalised(named).replace("\\", "/")), "")
 
     def in_other_capitals(self, named: str) -> str:
-        """The image of that name but for capitals, with or without suffix; "" for none."""
-        return self._folded.get(_stem(posixpath.basename(normalised(named).replace("\\", "/"))).casefold(), "")
+        """The image of that name but for capitals, with or without suffix; "" for none, and where one has that name."""
+        stem = _stem(posixpath.basename(normalised(named).replace("\\", "/")))
+        return "" if stem in self._by_stem else self._folded.get(stem.casefold(), "")
 
     @cached_property
     def _folded(self) -> dict[str, str]:

@@ -212,6 +212,7 @@ class _StemIndex:
 
 def _of_data_set(names: Names, group: Sequence[_Candidate], root: Path, report: Report) -> list[LabelFile]:
     """The files of a data set that have one image each; none where all its objects are boxes, or end in tracks."""
+    group = _without_second(group, root, report)
     if fault := tracks_of_rows(one.path for one in group):
         report.fail(f"{fault}; so do all objects of the data set, which is left out")
         return []
@@ -223,8 +224,6 @@ def _of_data_set(names: Names, group: Sequence[_Candidate], root: Path, report: 
     if kinds.corners and not (kinds.boxes or kinds.others):
         reason = "if these are oriented boxes, the masks are boxes, too"
         report.warn(f"{root}: all {counted(kinds.corners, 'object')} of YOLO have four corners: {reason}")
-    named = {image for one in group if not one.is_renamed for image in one.images}
-    group = [replace(one, images=()) if one.is_renamed and not named.isdisjoint(one.images) else one for one in group]
     files = []
     for one in group:
         if len(one.images) == 1:
@@ -237,6 +236,18 @@ def _of_data_set(names: Names, group: Sequence[_Candidate], root: Path, report: 
         fault = f"there is no such image below {root}, of a kind that is read; put them there"
         report.fail(f"{and_more(gone, what='label files')}: {fault}")
     return files
+
+
+def _without_second(group: Sequence[_Candidate], root: Path, report: Report) -> list[_Candidate]:
+    """Where an image has a label file of its name, one that is renamed is of another image, which is gone; beside the
+    images it may as well be an earlier export, and is left out."""
+    named = {image for one in group if not one.is_renamed for image in one.images}
+    second = [one for one in group if one.is_renamed and not named.isdisjoint(one.images)]
+    folders = {one.path: _folded_path(one.path.parent.relative_to(root).as_posix()).split("/") for one in second}
+    beside = [path for path, parts in folders.items() if LABELS not in parts]
+    if beside:
+        report.warn(f"{and_more(beside, what='files')}: the image has a label file of its own name; left out")
+    return [replace(one, images=()) if one in second else one for one in group if one.path not in beside]
 
 
 def _find_bare(found: LabelFiles, root: Path, images: Iterable[str]) -> None:

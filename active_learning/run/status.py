@@ -36,7 +36,9 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     title = f"Experiment {settings.experiment_name}/{experiment.name}"
     path = output_files(settings, experiment).state
     if not path.exists():
-        return f"{title}: not started"
+        gone = [folder for folder in (settings.traindir, settings.valdir, settings.testdir) if not is_reachable(folder)]
+        unsure = f", or out of reach: {gone[0]} is not there; {IS_IT_CONNECTED}" if gone else ""
+        return f"{title}: not started{unsure}"
     state = RunState.load(path)
     state.check_going_on(path)
     data = RunData(settings)

@@ -115,3 +115,11 @@ def test_an_empty_file_of_another_account_confirms(tmp_path, monkeypatch):
 def test_a_file_that_is_taken_away_at_this_moment_is_no_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "is_file", lambda path: True)
     assert not Confirmation(tmp_path).is_given()
+
+
+@pytest.mark.parametrize("place", ["", "annotate/field 1"])
+def test_a_file_is_named_once_where_capitals_do_not_matter(tmp_path, place):
+    (tmp_path / "annotate/field 1").mkdir(parents=True)
+    for name in ("DONE", "done", "Done"):
+        (tmp_path / place / name).touch()
+    assert len(Confirmation(tmp_path / "annotate").not_counted()) == 1

@@ -253,7 +253,11 @@ def test_names_are_paths_in_the_task(save):
 
 def test_blanks_at_the_ends_are_of_the_name(save):
     names = [" a.jpg", "a.jpg", "s /a .jpg", "a.jpg "]
-    assert list(read_all(save(*(image(GOOD, name=name) for name in names)))) == names
+    path = save(*(image(GOOD, name=name) for name in names))
+    assert list(read_all(path)) == names
+    assert read_annotation(path, image="a.jpg", size=(80, 100)).image == "a.jpg"
+    save(image(GOOD, name=" a.jpg"))
+    assert len(read_annotation(path, image="a.jpg", size=(80, 100)).instances) == 1
 
 
 def test_subsets_of_a_project_keep_images_of_one_name_apart(save):

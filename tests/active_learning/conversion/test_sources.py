@@ -210,11 +210,13 @@ def test_coco_without_objects_of_its_own_does_not_contradict_the_instances(root,
     assert message.startswith(f"warning: {root / 'annotations/other.json'}: is {kind}")
 
 
-def test_objects_of_coco_may_have_captions(root, add_image, describe):
+@pytest.mark.parametrize("more", [[], [{"id": 9, "image_id": 1, "caption": "two plants"}]])
+def test_objects_of_coco_may_have_captions(root, add_image, describe, more):
     add_image("a.png")
     path = describe("c.json", "a.png")
     document = json.loads(path.read_text(encoding="utf-8"))
     document["annotations"][0]["caption"] = "a plant"
+    document["annotations"] = [*more, *document["annotations"]]
     path.write_text(json.dumps(document), encoding="utf-8")
     assert Found(root).objects() == {"a.png": [("healthy", 88)]}
 
@@ -454,6 +456,22 @@ def test_an_image_in_other_capitals_is_named(root, add_image, annotate, describe
     assert found.images == []
     (message,) = found.messages
     assert "; put the image there, or rename " in message and message.endswith("_1.png, which differs in capitals")
+
+
+def test_an_image_of_the_same_capitals_elsewhere_does_not_differ_in_them(root, add_image, annotate):
+    add_image("1/images/a.png")
+    add_image("2/images/a.png")
+    add_image("2/images/b.png")
+    (root / "1/labels").mkdir()
+    annotate("1/labels/a.json", "b.png", "healthy")
+    assert "capitals" not in "".join(Found(root).messages)
+
+
+@pytest.mark.parametrize("name", ["a.png ", " s/a.png", " a.png"])
+def test_blanks_at_the_ends_may_be_of_the_file_alone(root, add_image, describe, name):
+    add_image(name.strip())
+    describe("annotations.xml", name)
+    assert Found(root).images == [name.strip()]
 
 
 @pytest.mark.parametrize("is_unpacked", [False, True])

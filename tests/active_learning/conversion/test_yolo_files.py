@@ -254,6 +254,7 @@ NO_IMAGE = "there is no such image below"
         (["images/a.jpg", "labels/20240101-a.txt"], [], NO_IMAGE),
         (["images/b.jpg", "labels/1a2b3c4d-a.txt"], [], NO_IMAGE),
         (["b.jpg", "1a2b3c4d-a.txt"], [], ""),
+        (["a.jpg", "a.txt", "1a2b3c4d-a.txt"], ["a.jpg"], "-a.txt: the image has a label file of its own name; left"),
     ],
 )
 def test_uploads_of_label_studio_are_of_the_images_that_they_were(root, write, files, taken, words):

@@ -23,6 +23,12 @@ def test_each_experiment_has_its_paragraph(settings: Settings):
     assert second == "exp1/random: not started"
 
 
+def test_a_run_on_a_drive_that_is_gone_is_not_said_to_be_none(settings: Settings):
+    assert describe_status(settings) == "Experiment exp1/uncertainty: not started"
+    settings.valdir.rename(settings.valdir.with_name("away"))
+    assert f"not started, or out of reach: {settings.valdir} is not there; is its drive" in describe_status(settings)
+
+
 def test_what_stands_in_the_annotate_folders_counts(settings: Settings):
     annotate = settings.traindir / "annotate"
     annotate.mkdir()
