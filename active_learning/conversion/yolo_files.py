@@ -242,12 +242,13 @@ def _without_second(group: Sequence[_Candidate], root: Path, report: Report) -> 
     """Where an image has a label file of its name, one that is renamed is of another image, which is gone; beside the
     images it may as well be an earlier export, and is left out."""
     named = {image for one in group if not one.is_renamed for image in one.images}
-    second = [one for one in group if one.is_renamed and not named.isdisjoint(one.images)]
-    folders = {one.path: _folded_path(one.path.parent.relative_to(root).as_posix()).split("/") for one in second}
+    second = [one.path for one in group if one.is_renamed and not named.isdisjoint(one.images)]
+    folders = {path: _folded_path(path.parent.relative_to(root).as_posix()).split("/") for path in second}
     beside = [path for path, parts in folders.items() if LABELS not in parts]
     if beside:
         report.warn(f"{and_more(beside, what='files')}: the image has a label file of its own name; left out")
-    return [replace(one, images=()) if one in second else one for one in group if one.path not in beside]
+    left_out = set(beside)
+    return [replace(one, images=()) if one.path in folders else one for one in group if one.path not in left_out]
 
 
 def _find_bare(found: LabelFiles, root: Path, images: Iterable[str]) -> None:
