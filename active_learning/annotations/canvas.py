@@ -64,11 +64,9 @@ class Canvas:
         self.pixels = max(MOST_MASK_PIXELS, _IMAGES_KEPT * self.height * self.width)
         self.undecoded = max(_MOST_DECODED, _MASKS_DECODED * self.height * self.width)
 
-    def part(self, outline: Polygon, *, were_shares: bool = False) -> Part:
-        """The outline inside the image; `were_shares`: its file holds shares of the image's size. Raises ShapeError
-        where nothing of it has an area."""
-        if not were_shares:
-            check_not_shares(outline, self.height, self.width)
+    def part(self, outline: Polygon) -> Part:
+        """The outline inside the image. Raises ShapeError where nothing of it has an area."""
+        check_not_shares(outline, self.height, self.width)
         inside = clipped_outline(outline, self.height, self.width)
         if inside is outline:
             return Part(inside)

@@ -203,7 +203,7 @@ def _read_row(words: list[str], number: int, names: Mapping[int, str], canvas: C
     if not label:
         raise ShapeError(f"is no number of a class{_remedy(words[0])}")
     rings = split_path(_outline(words[1:]) * (canvas.width, canvas.height))
-    regions = (canvas.part(rings[0], were_shares=True),) if len(rings) == 1 else _region(rings, canvas)
+    regions = (canvas.part(rings[0]),) if len(rings) == 1 else _region(rings, canvas)
     return Shape((number,), label, regions, None, f"line {number}")
 
 
@@ -240,7 +240,7 @@ def _region(rings: Iterable[Polygon], canvas: Canvas) -> tuple[Part | Bitmap, ..
     fault = ShapeError("has no area")
     for ring in rings:
         try:
-            kept.append(canvas.part(ring, were_shares=True).exterior)
+            kept.append(canvas.part(ring).exterior)
         except ShapeError as error:
             fault = error
     if not kept:

@@ -54,11 +54,6 @@ def test_a_square(tmp_path, content):
     assert (annotation.image, annotation.height, annotation.width) == ("a.png", HEIGHT, WIDTH)
 
 
-def test_an_object_in_the_first_pixel_is_no_mistake_of_shares_for_pixels(tmp_path):
-    annotation = read(tmp_path / "a.txt", "0 0.001 0.001 0.009 0.001 0.009 0.019 0.001 0.019\n")
-    assert (areas(annotation), annotation.warnings) == ([("healthy", 1)], ())
-
-
 @pytest.mark.parametrize("content", ["", "\n", "# nothing here\n", "\ufeff"])
 def test_an_empty_file_is_an_image_without_objects(tmp_path, content):
     annotation = read(tmp_path / "a.txt", content)
