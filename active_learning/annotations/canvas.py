@@ -21,7 +21,7 @@ from active_learning.annotations.annotation import (
 from active_learning.annotations.contours import parts_bitmap, polygon_area, union_bitmap
 from active_learning.annotations.documents import brief
 from active_learning.annotations.png import MOST_PIXELS
-from active_learning.annotations.shapes import check_not_shares, clipped_bitmap, clipped_outline
+from active_learning.annotations.shapes import clipped_bitmap, clipped_outline
 from active_learning.errors import AnnotationError
 
 MOST_MASK_PIXELS = 2 * MOST_PIXELS  # kept of all masks of a file, or, where that is more,
@@ -66,7 +66,6 @@ class Canvas:
 
     def part(self, outline: Polygon) -> Part:
         """The outline inside the image. Raises ShapeError where nothing of it has an area."""
-        check_not_shares(outline, self.height, self.width)
         inside = clipped_outline(outline, self.height, self.width)
         if inside is outline:
             return Part(inside)

@@ -109,13 +109,6 @@ def has_area(outline: Polygon, height: int, width: int) -> bool:
     return bool(contours.outlines_bitmap([outline], height, width).mask.any())
 
 
-def check_not_shares(outline: Polygon, height: int, width: int) -> None:
-    """Raises ShapeError where all points lie within the first pixel of an image of more, and not at its corners: those
-    who write shares of the image's size do so for all objects, so that none stands out as tiny."""
-    if outline.min() >= 0 and outline.max() <= 1 < min(height, width) and (outline % 1).any():
-        raise ShapeError("all points lie in the first pixel; if they are shares of width and height, write pixels")
-
-
 def check_drawable(outlines: Sequence[Polygon], height: int, width: int) -> None:
     """Raises ShapeError where filling them takes longer than for any outlines along the edges of pixels.
 

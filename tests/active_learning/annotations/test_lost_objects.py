@@ -16,7 +16,6 @@ from active_learning.errors import AnnotationError
 SIZE = (80, 100)
 SQUARE = [[10, 20], [30, 20], [30, 50], [10, 50]]
 POINTS = [{"x": x, "y": y} for x, y in SQUARE]
-SHARES = [[0.1, 0.25], [0.3, 0.25], [0.3, 1], [0.1, 1]]
 NAN = float("nan")
 
 
@@ -66,12 +65,6 @@ LOST = [
     pytest.param(labelme, shape("cuboid", SQUARE * 2), id="X-AnyLabeling: cuboid"),
     pytest.param(labelme, shape("spline"), id="LabelMe: unknown kind"),
     pytest.param(labelme, shape(points=[[500, 500], [600, 500], [600, 600]]), id="LabelMe: outside"),
-    pytest.param(labelme, shape(points=SHARES), id="LabelMe: shares of the image"),
-    pytest.param(labelme, shape("rectangle", SHARES[::2]), id="LabelMe: box in shares"),
-    pytest.param(darwin, {"name": "healthy", "polygon": {"paths": [[{"x": x, "y": y} for x, y in SHARES]]}},
-                 id="Darwin: shares"),
-    pytest.param(cvat_images, '<box label="healthy" xtl="0.1" ytl="0.2" xbr="0.5" ybr="1.0"/>',
-                 id="CVAT for images: shares"),
     pytest.param(labelme, shape("mask", [[1, 1]], "healthy"), id="LabelMe: mask without pixels"),
     pytest.param(labelme, shape(label=None), id="LabelMe: no label"),
     pytest.param(darwin, {"name": "healthy", "keypoint": {"x": 1, "y": 1}}, id="Darwin: keypoint"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tracemalloc
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from active_learning.annotations.annotation import ShapeError
-from active_learning.annotations.shapes import check_drawable, check_not_shares, clipped_outline, read_points
+from active_learning.annotations.shapes import check_drawable, clipped_outline, read_points
 
 SQUARE = np.array([[2.0, 3.0], [6.0, 3.0], [6.0, 8.0], [2.0, 8.0]])
 
@@ -57,19 +56,3 @@ def test_outlines_that_run_to_and_fro_without_end_are_refused():
     with pytest.raises(ShapeError, match="to and fro"):
         check_drawable([SQUARE] * 20_000, 40, 50)
     check_drawable([SQUARE] * 200, 40, 50)
-
-
-@pytest.mark.parametrize(
-    ("outline", "size", "refused"),
-    [
-        ([[0.1, 0.2], [0.9, 0.2], [0.5, 0.8]], (40, 50), True),
-        ([[0, 0], [1, 0], [0.5, 1]], (40, 50), True),
-        ([[0, 0], [1, 0], [1, 1], [0, 1]], (40, 50), False),  # the outline of that pixel
-        ([[0.1, 0.2], [0.9, 0.2], [0.5, 1.1]], (40, 50), False),
-        ([[-0.1, 0.2], [0.9, 0.2], [0.5, 0.8]], (40, 50), False),
-        ([[0.1, 0.2], [0.9, 0.2], [0.5, 0.8]], (1, 50), False),
-    ],
-)
-def test_shares_of_the_image_are_no_pixels(outline, size, refused):
-    with pytest.raises(ShapeError, match="if they are shares of width and height") if refused else nullcontext():
-        check_not_shares(np.array(outline, dtype=np.float64), *size)
