@@ -20,7 +20,7 @@ from active_learning.report.comparison import Comparison, Learned, compare_with,
 from active_learning.report.curves import Curve, Values
 
 RANDOM = "random"
-RANDOM_SAMPLES = 3  # of random a seed; their mean is what others are compared with
+RANDOM_SAMPLES = 3  # of random a seed, unless told; their mean is what others are compared with
 MOST_SIGN_FLIPS = 2**14  # so many are sampled where all would be more
 Rows = Sequence[Mapping[str, str]]
 
@@ -34,9 +34,9 @@ class Run:
     sample: int = 0
 
 
-def runs_of(strategies: Sequence[str], seeds: Iterable[int]) -> list[Run]:
+def runs_of(strategies: Sequence[str], seeds: Iterable[int], random_samples: int = RANDOM_SAMPLES) -> list[Run]:
     """All of one seed, then all of the next: so what is there after a while is paired."""
-    samples = {name: RANDOM_SAMPLES if name == RANDOM else 1 for name in (RANDOM, *strategies)}
+    samples = {name: random_samples if name == RANDOM else 1 for name in (RANDOM, *strategies)}
     return [Run(name, seed, sample) for seed in seeds for name, count in samples.items() for sample in range(count)]
 
 
@@ -62,7 +62,7 @@ class Pair:
     baseline: Results
 
 
-def read_pairs(rows: Rows, rarest: Sequence[str]) -> dict[str, Pair]:
+def read_pairs(rows: Rows, rarest: Sequence[str], random_samples: int = RANDOM_SAMPLES) -> dict[str, Pair]:
     """By strategy, on the seeds that it has and that random has all samples of; of random the mean of its samples.
 
     A strategy without such a seed is left out.
@@ -72,7 +72,7 @@ def read_pairs(rows: Rows, rarest: Sequence[str]) -> dict[str, Pair]:
         rows, lambda row: (row["strategy"], int(row["seed"]), row["sample"])
     ):
         samples.setdefault(name, {}).setdefault(seed, []).append(list(group))
-    whole = {seed: runs for seed, runs in samples.pop(RANDOM, {}).items() if len(runs) == RANDOM_SAMPLES}
+    whole = {seed: runs for seed, runs in samples.pop(RANDOM, {}).items() if len(runs) == random_samples}
     pairs = {}
     for name, runs in samples.items():
         if seeds := sorted(set(runs) & set(whole)):

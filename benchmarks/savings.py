@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from active_learning.dataset.image_folder import find_images  # noqa: E402
 from active_learning.errors import MaskALError  # noqa: E402
 from active_learning.system.files import copy_atomically  # noqa: E402
-from benchmarks.gains import RANDOM  # noqa: E402
+from benchmarks.gains import RANDOM, RANDOM_SAMPLES  # noqa: E402
 from benchmarks.photographs import photographs  # noqa: E402
 from benchmarks.savings_data import (  # noqa: E402
     IMAGES,
@@ -66,6 +66,7 @@ DRAWN_COUNTS = [30, 15, 25, 40, 60, 80]  # images to begin with, and those that 
 BUDGETS = (0.054, 0.085, 0.116, 0.155, 0.2, 0.25)  # of the pool of photographs; 7 to 32 of tofu_tempe's 129
 PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, "train_batch_size": 2, **_length(2400)}
 SMALL_BUDGETS = tuple(BUDGETS[number] for number in (0, 3, 5))  # of --small; 7, 20 and 32
+SMALL_SEEDS, SMALL_SAMPLES = 12, 1  # samples of random: more seeds say more than more samples of each
 SMALL: dict[str, Any] = {**PHOTOGRAPHS, "image_min_size": 160, "image_max_size": 160}
 START: dict[str, Any] = {
     "warmup_iterations": 100,
@@ -91,7 +92,8 @@ def prepare(data: str, out: Path, weights: Path | None, device: str, *, small: b
         "cuda_visible_devices": device,
         "pretrained_weights": "",
     }
-    study = Study(found, out, initial, tuple(pool_sizes), settings)
+    samples = SMALL_SAMPLES if small else RANDOM_SAMPLES
+    study = Study(found, out, initial, tuple(pool_sizes), settings, samples)
     if weights or is_drawn:
         start = (out if weights else out.parent / "start") / "start.pth"  # all drawn images share theirs
         if not start.exists():
@@ -164,9 +166,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add, strategies = parser.add_argument, (*PRIMARY, *OTHERS)
     add("--data", default="demo_imbalanced", help="demo_imbalanced, demo_mild, or a folder of annotated photographs")
     add("--weights", type=Path, help="of ResNet-18 to res4 (backbone.bottom_up.*), to start from")
-    add("--small", action="store_true", help="of photographs what a processor can do: 160 pixels, three budgets")
-    add("--strategies", nargs="+", choices=strategies, default=strategies, metavar="NAME", help="beside random")
-    add("--seeds", type=int, default=SEEDS, help=f"of random and {' and '.join(PRIMARY)}; others: {FEWER_SEEDS}")
+    small = f"of photographs what a processor can do: 160 pixels, three budgets, {SMALL_SEEDS} seeds, one strategy"
+    add("--small", action="store_true", help=small)
+    add("--strategies", nargs="+", choices=strategies, metavar="NAME", help="beside random")
+    add("--seeds", type=int, help=f"of random and {' and '.join(PRIMARY)}; others: {FEWER_SEEDS}")
     add("--jobs", type=int, default=1, help="runs at a time, each on one core")
     add("--device", default="cpu", help="cpu, or the number of a GPU")
     add("--out", type=Path, help="images, weights, results of the runs (default demo/run/savings/<data>)")
@@ -179,6 +182,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     if given.small and given.data in SHARES_OF:
         parser.error("--small is for photographs; drawn images are small already")
+    given.seeds = given.seeds or (SMALL_SEEDS if given.small else SEEDS)
+    given.strategies = given.strategies or (PRIMARY[-1:] if given.small else strategies)
     return given
 
 

@@ -26,7 +26,7 @@ def write_report(study: Study, results: Path) -> str:
     whole, notes = whole_runs(rows, study.budgets)
     counts = annotated_objects(study.data, "train")
     rarest = sorted(study.data.classes, key=lambda name: counts[name])[:2]
-    pairs = read_pairs(whole, rarest)
+    pairs = read_pairs(whole, rarest, study.random_samples)
     about = (
         f"{study.data.name}: a pool with {', '.join(f'{counts[name]} {name}' for name in study.data.classes)}; "
         f"trainings on {', '.join(map(str, study.budgets))} images. "

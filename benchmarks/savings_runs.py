@@ -19,7 +19,7 @@ import yaml
 from active_learning.errors import MaskALError
 from active_learning.run.state import LoopScores, RunState
 from active_learning.system.files import copy_atomically, csv_text, write_atomically
-from benchmarks.gains import RANDOM, Run, read_rows, runs_of
+from benchmarks.gains import RANDOM, RANDOM_SAMPLES, Run, read_rows, runs_of
 from benchmarks.savings_data import ROOT, Data, keep_only
 
 PRIMARY = ("uncertainty", "balanced_uncertainty")  # with random on SEEDS, the others on FEWER_SEEDS
@@ -57,6 +57,7 @@ class Study:
     initial: int
     pool_sizes: tuple[int, ...]
     settings: Mapping[str, Any]
+    random_samples: int = RANDOM_SAMPLES
 
     @property
     def budgets(self) -> list[int]:
@@ -190,10 +191,10 @@ class Results:
             stream.write(text)
 
 
-def runs_of_seed(seed: int, strategies: Sequence[str]) -> list[Run]:
+def runs_of_seed(seed: int, strategies: Sequence[str], random_samples: int = RANDOM_SAMPLES) -> list[Run]:
     """Random's first; the further strategies on the first seeds only."""
     wanted = [name for name in strategies if seed < FEWER_SEEDS or name in (RANDOM, *PRIMARY)]
-    return runs_of(wanted, [seed])
+    return runs_of(wanted, [seed], random_samples)
 
 
 def study_runs(study: Study, strategies: Sequence[str], seeds: int, results: Results, jobs: int) -> None:
@@ -225,7 +226,7 @@ def study_runs(study: Study, strategies: Sequence[str], seeds: int, results: Res
     futures: list[Future[Path | None]] = []
     with ThreadPoolExecutor(jobs) as pool:
         for seed in range(seeds):
-            if left := [run for run in runs_of_seed(seed, strategies) if run not in done]:
+            if left := [run for run in runs_of_seed(seed, strategies, study.random_samples) if run not in done]:
                 images = pool.submit(unless_stopped, initial, seed)  # begun before what waits for it: no deadlock
                 futures += [images, *(pool.submit(unless_stopped, after, images, run) for run in left)]
     for future in futures:

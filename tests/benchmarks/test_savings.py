@@ -87,14 +87,18 @@ def results_of(study: Study) -> Results:
     return Results(study.out.parent / "savings_made_up.csv", COLUMNS)
 
 
-def test_a_study_that_is_done_has_a_line_a_run_and_loop_and_a_table(study: Study, use: Callable[..., Program]) -> None:
+@pytest.mark.parametrize("samples", [RANDOM_SAMPLES, 1])
+def test_a_study_that_is_done_has_a_line_a_run_and_loop_and_a_table(
+    study: Study, use: Callable[..., Program], samples: int
+) -> None:
+    study = replace(study, random_samples=samples)
     program, results = use(), results_of(study)
     study_runs(study, STRATEGIES, SEEDS, results, jobs=2)
     rows = read_rows(results.path)
-    assert len(program.runs) == len(set(program.runs)) == SEEDS * (1 + RANDOM_SAMPLES + 1)
-    assert len(rows) == SEEDS * (RANDOM_SAMPLES + 1) * len(study.budgets)
+    assert len(program.runs) == len(set(program.runs)) == SEEDS * (1 + samples + 1)
+    assert len(rows) == SEEDS * (samples + 1) * len(study.budgets)
     assert {row["status"] for row in rows} == {"done"}
-    assert Counter(row["images"] for row in rows) == {str(size): SEEDS * 4 for size in study.budgets}
+    assert Counter(row["images"] for row in rows) == {str(size): SEEDS * (samples + 1) for size in study.budgets}
 
     text = write_report(study, results.path)
     (line,) = [line for line in text.splitlines() if line.startswith("| balanced_uncertainty |    ")]
