@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,15 @@ from PIL import Image
 
 from active_learning.sampling.class_uncertainty import class_uncertainty
 from active_learning.sampling.pool_record import ObjectRecord, PoolRecord
-from active_learning.settings import Settings
+from active_learning.settings import Settings, changes
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_an_editor() -> Iterator[None]:
+    """Settings files that tests write are whole at once; those of a run's start need not be what its file says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(changes, "SECONDS_TO_SAVE", 0.01)
+        yield
 
 
 def annotated_image(path: Path, objects: int = 1) -> None:

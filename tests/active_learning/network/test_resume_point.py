@@ -64,24 +64,28 @@ def make_training(make_settings, dataset, tmp_path):
     return cfg, {"best_model": tmp_path / "best.pth", "best_ap": 0.0, "final_model": tmp_path / "final.pth"}
 
 
-def test_a_wrong_value_of_a_resume_point(make_training, tmp_path: Path, monkeypatch, caplog) -> None:
-    monkeypatch.setattr(training_hooks, "run_inference", lambda *_: {"segm": {"AP": 1.0}})
-    cfg, arguments = make_training
-    step = MaskALTrainer.run_step
+def weights_at_step(number: int, cfg, arguments) -> dict[str, torch.Tensor]:
+    """Of a training that is stopped before its step of this number, from 0."""
+    step, found = MaskALTrainer.run_step, dict[str, torch.Tensor]()
 
     def stopping_step(self) -> None:
-        if self.iter == 2:
+        if self.iter == number:
+            found.update((name, value.clone()) for name, value in self.model.state_dict().items())
             raise StoppedByTestError
         step(self)
 
-    train(cfg, **arguments)
-    anew = torch.load(tmp_path / "final.pth")["model"]
-    for point in (tmp_path / "out" / "resume").iterdir():
-        point.unlink()
-    monkeypatch.setattr(MaskALTrainer, "run_step", stopping_step)
-    with pytest.raises(StoppedByTestError):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedByTestError):
+        patch.setattr(MaskALTrainer, "run_step", stopping_step)
         train(cfg, **arguments)
-    monkeypatch.setattr(MaskALTrainer, "run_step", step)
+    return found
+
+
+def test_a_wrong_value_of_a_resume_point(make_training, tmp_path: Path, caplog) -> None:
+    """What goes on is a training begun anew: its second step finds the same weights."""
+    cfg, arguments = make_training
+    anew = weights_at_step(1, cfg, arguments)
+    assert not list((tmp_path / "out" / "resume").glob("*.pth"))
+    weights_at_step(2, cfg, arguments)
     (point,) = (tmp_path / "out" / "resume").glob("*.pth")
     good = point.read_bytes()
     for place, value in WRONG:
@@ -94,10 +98,9 @@ def test_a_wrong_value_of_a_resume_point(make_training, tmp_path: Path, monkeypa
         for other in set((tmp_path / "out" / "resume").glob("*.pth")) - {point}:
             other.unlink()
         caplog.clear()
-        train(cfg, **arguments)
+        weights = weights_at_step(1, cfg, arguments)
         assert f"{point}: this checkpoint is damaged (" in caplog.text, place
         assert "no checkpoint of this training is whole; it begins anew" in caplog.text
-        weights = torch.load(tmp_path / "final.pth")["model"]
         assert all(torch.equal(weights[name], anew[name]) for name in anew), place
         for left in (tmp_path / "out" / "resume").glob("*.pth"):
             left.unlink()
@@ -133,26 +136,12 @@ def test_the_seconds_of_a_stopped_training_count_without_the_pause(make_training
     assert resume_point.seconds_before(tmp_path / "out") == 0
 
 
-def train_to_iteration_3(cfg, arguments) -> None:
-    """As one that is stopped there."""
-    step = MaskALTrainer.run_step
-
-    def stopping_step(self) -> None:
-        if self.iter == 3:
-            raise StoppedByTestError
-        step(self)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedByTestError):
-        patch.setattr(MaskALTrainer, "run_step", stopping_step)
-        train(cfg, **arguments)
-
-
 def test_a_training_whose_folder_was_renamed_begins_anew_and_says_so(
     make_training, tmp_path: Path, monkeypatch, caplog
 ) -> None:
     monkeypatch.setattr(training_hooks, "run_inference", lambda *_: {"segm": {"AP": 1.0}})
     cfg, arguments = make_training
-    train_to_iteration_3(cfg, arguments)
+    weights_at_step(3, cfg, arguments)
     (tmp_path / "out").rename(tmp_path / "renamed")
     cfg.OUTPUT_DIR = str(tmp_path / "renamed")
     train(cfg, **arguments)
@@ -171,7 +160,7 @@ def test_a_training_that_goes_on_with_other_annotations_says_so(
     file.write_text(json.dumps(content), encoding="utf-8")
     register_dataset("may_change", file, image_folder, CLASSES)
     cfg.DATASETS.TRAIN = ("may_change",)
-    train_to_iteration_3(cfg, arguments)
+    weights_at_step(3, cfg, arguments)
     if change == "of an earlier version":
         (point,) = (tmp_path / "out" / "resume").glob("*.pth")
         state = torch.load(point, weights_only=True)
