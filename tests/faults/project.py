@@ -70,7 +70,7 @@ SETTINGS = {
     "classes": CLASSES,
     "learning_rate": 0.02,
     "warmup_iterations": 4,
-    "train_iterations_base": 12,
+    "train_iterations_base": 8,
     "eval_period": 4,
     "train_batch_size": 2,
     "num_workers": 0,
@@ -78,7 +78,7 @@ SETTINGS = {
     "images_without_detections": "choose",
     "initial_datasize": 3,
     "pool_size": 2,
-    "loops": 3,
+    "loops": 2,
     "mcd_iterations": 2,
     "seed": 3,
 }

@@ -102,7 +102,7 @@ WITHOUT_SCORES = ("cvat images", "yolo")
 
 
 @pytest.mark.parametrize("name", TRIPS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 6))
 def test_objects_come_back(tmp_path_factory, name, seed, count):
     rng = np.random.default_rng(seed)
