@@ -142,6 +142,9 @@ class Canvas:
     ) -> Annotation:
         """What was read for the image of that name, with all warnings so far."""
         lost = tuple(self.lost)
+        if min(self.height, self.width) > 1 and _are_in_first_pixel(instances):
+            text = "all objects lie in the first pixel; if their points are shares of width and height, write pixels"
+            self.warnings.append(f"{self.place}: {text}")
         return Annotation(image, self.height, self.width, instances, tuple(self.warnings), extra or {}, lost)
 
     def join(self, groups: Iterable[Sequence[Shape]]) -> tuple[Instance, ...]:
@@ -198,3 +201,10 @@ def _declared_size(declared: tuple[Any, Any], place: Path | str, fields: tuple[s
         pixels = " x ".join(map(brief, declared))
         raise AnnotationError(f"{place}: {', '.join(fields)}: {pixels} pixels are no image of this world")
     return height, width
+
+
+def _are_in_first_pixel(instances: Sequence[Instance]) -> bool:
+    """Whether there are objects, and no point of theirs lies beyond; the whole outline of that pixel does not count."""
+    outlines = [part.exterior for one in instances for part in one.parts]
+    within = all(outline.max() <= 1 for outline in outlines) and not any(one.bitmap for one in instances)
+    return within and any((outline % 1).any() for outline in outlines)

@@ -57,6 +57,15 @@ GOOD = {
     cvat: XML_GOOD,
     cvat_images: IMAGES_GOOD,
 }
+SHARES = [[0.1, 0.25], [0.3, 0.25], [0.3, 1], [0.1, 1]]
+IN_SHARES = [
+    pytest.param(labelme, shape(points=SHARES), id="LabelMe"),
+    pytest.param(labelme, shape("rectangle", SHARES[::2]), id="LabelMe: rectangle"),
+    pytest.param(darwin, {"name": "healthy", "polygon": {"paths": [[{"x": x, "y": y} for x, y in SHARES]]}},
+                 id="Darwin"),
+    pytest.param(supervisely, {**GOOD[supervisely], "points": {"exterior": SHARES, "interior": []}}, id="Supervisely"),
+    pytest.param(cvat_images, '<box label="healthy" xtl="0.1" ytl="0.2" xbr="0.5" ybr="1.0"/>', id="CVAT for images"),
+]  # fmt: skip
 LOST = [
     pytest.param(labelme, shape("line", SQUARE[:2]), id="LabelMe: line"),
     pytest.param(labelme, shape("linestrip"), id="LabelMe: linestrip"),
@@ -107,6 +116,21 @@ def test_some_objects_lost_is_a_warning(save, document, lost):
     assert [one.label for one in annotation.instances] == ["healthy"]
     assert len(annotation.lost) == 1
     assert "left out" in annotation.warnings[-1]
+
+
+@pytest.mark.parametrize(("document", "shares"), IN_SHARES)
+def test_objects_in_shares_of_the_images_size_are_named(save, document, shares):
+    """They are kept: a file may hold a single object of less than a pixel. Beside one elsewhere they are no shares."""
+    annotation = read_annotation(save(document(shares, shares)), image="a.jpg", size=SIZE)
+    assert len(annotation.instances) == 2
+    assert "first pixel; if their points are shares of width and height, write pixels" in annotation.warnings[-1]
+    assert read_annotation(save(document(GOOD[document], shares)), image="a.jpg", size=SIZE).warnings == ()
+
+
+def test_the_outline_of_the_first_pixel_is_no_share(save):
+    pixel = shape("rectangle", [[0, 0], [1, 1]])
+    assert read_annotation(save(labelme(pixel)), image="a.jpg", size=SIZE).warnings == ()
+    assert read_annotation(save(labelme(shape(points=SHARES))), image="a.jpg", size=(1, 1)).warnings == ()
 
 
 @pytest.mark.parametrize(
