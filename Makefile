@@ -26,9 +26,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two processes with one thread each: more threads than cores make PyTorch many times slower.
+# Two processes with one thread each: more threads than cores make PyTorch many times slower. Bytecode is written, so that
+# the programs that tests start, some hundreds, are not compiled anew each time.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The annotation tools themselves open what MaskAL writes. They need environments of their own: not all live together.
 test-tools: $(VENV)/installed $(patsubst %,$(TOOLS)/%/installed,main labelme30 supervisely ultralytics)

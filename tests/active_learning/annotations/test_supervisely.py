@@ -10,6 +10,7 @@ import random
 import struct
 import tracemalloc
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -239,8 +240,9 @@ def test_parts_of_one_object(entries, objects):
     assert [(one.label, mask_of(one).sum()) for one in annotation.instances] == objects
 
 
+@cache
 def bomb() -> str:
-    return packed(palette(RING) + bytes(200_000_000))
+    return text(zlib.compress(palette(RING) + bytes(200_000_000), level=1))
 
 
 def huge(width: int, height: int) -> str:
