@@ -57,8 +57,8 @@ def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:
     label, group = shapes.read_label(entry, "label", "points"), entry.get("group_id")
     if group is not None and not isinstance(group, (int, float, str)):
         raise ShapeError(f"group_id must be a number, not {brief(group)}")
-    number = "" if group != group else shapes.label_text(group)  # 1, 1.0 and "1" are one group, NaN is none
-    key = (label, "group", number) if number else (label, index)
+    number = "" if group is False or group != group else shapes.label_text(group)  # 1, 1.0 and "1" are one group
+    key = (label, "group", number) if number not in ("", "-1") else (label, index)  # -1 and NaN are none
     kind = entry.get("shape_type")
     kind = kind.casefold() if isinstance(kind, str) else kind
     region = _read_mask(entry, canvas) if kind == "mask" else _read_part(entry, kind, canvas)

@@ -158,6 +158,11 @@ SECOND = [[50, 50], [60, 50], [60, 60], [50, 60]]
             id="empty groups",
         ),
         pytest.param(
+            [shape(points=FIRST, group_id=one) for one in (-1, -1, -1.0, "-1", False, False)],
+            [("healthy", 100)] * 6,
+            id="no groups, as other programs write them",
+        ),
+        pytest.param(
             [{"label": "healthy", "points": FIRST}, {"label": "healthy", "points": SECOND}],
             [("healthy", 100)] * 2,
             id="no group_id field",
