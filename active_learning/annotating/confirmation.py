@@ -35,18 +35,20 @@ class Confirmation:
 
     def not_counted(self) -> list[str]:
         """A line for each file that a person may mean as this word, and that is none: it is not empty, bears another
-        name or lies elsewhere: in a sub-folder, or beside the original images."""
+        name or lies elsewhere: in a sub-folder, or beside the original images. So may an empty folder be meant."""
         folder, counts = self.file.parent, "does not count; what counts is an empty file"
-        found = _first_there(folder.parent)
+        found, folders = _first_there(folder.parent), list[str]()
         with suppress(OSError), os.scandir(folder) as entries:  # OSError: it is gone, which is reported elsewhere
             for entry in entries:  # looked at twice a second, maybe over a network: an entry knows what it is
-                if entry.is_dir():
+                if entry.is_dir() and _is_meant(entry.name) and not any(Path(entry.path).iterdir()):
+                    folders.append(f"{entry.path}: is a folder, and does not count; make it an empty file {self.file}")
+                elif entry.is_dir():
                     found += _first_there(Path(entry.path))
                 elif _is_meant(entry.name):
                     found.append(Path(entry.path))
         is_counted = {path for path in self._files() if _is_marker(path)}
         meant = (path for path in found if path not in is_counted and os.path.isfile(path))  # noqa: PTH113
-        return [f"{path}: {counts} {self.file}" for path in meant]
+        return [*folders, *(f"{path}: {counts} {self.file}" for path in meant)]
 
     def ask(self) -> None:
         """From here on Enter counts; what was typed before is no answer."""

@@ -16,6 +16,7 @@ from active_learning.errors import AnnotationError
 from active_learning.system.disk_space import reason_and_remedy
 from active_learning.system.files import write_atomically
 
+_GIT_LFS = b"version https://git-lfs.github.com/"  # how the files begin that stand for others until they are fetched
 _MOST_BYTES = 2**29  # the largest files are those of LabelMe with a huge image inside
 # Fields that say that a json file is an annotation, though none of a tool whose files are read here.
 _TELLING_FIELDS = frozenset(
@@ -94,7 +95,7 @@ def read_content(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        AnnotationError: it cannot be opened, is no regular file or is far too large.
+        AnnotationError: it cannot be opened, is no regular file, is far too large or stands for one that is elsewhere.
     """
     try:
         status = path.stat()
@@ -103,9 +104,12 @@ def read_content(path: Path) -> bytes:
         if status.st_size > _MOST_BYTES:
             raise AnnotationError(f"{path}: has {status.st_size} bytes, no annotation has more than {_MOST_BYTES}")
         with path.open("rb") as stream:
-            return stream.read(_MOST_BYTES)
+            content = stream.read(_MOST_BYTES)
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read: {reason_and_remedy(error)}") from error
+    if content.startswith(_GIT_LFS):
+        raise AnnotationError(f"{path}: is a pointer of Git LFS to the file; fetch that with: git lfs pull")
+    return content
 
 
 def parse_document(content: bytes, path: Path) -> Any:

@@ -57,8 +57,8 @@ def _read_shape(entry: Any, index: int, canvas: Canvas) -> Shape:
     label, group = shapes.read_label(entry, "label", "points"), entry.get("group_id")
     if group is not None and not isinstance(group, (int, float, str)):
         raise ShapeError(f"group_id must be a number, not {brief(group)}")
-    number = "" if group != group else shapes.label_text(group)  # 1, 1.0 and "1" are one group, NaN is none
-    key = (label, "group", number) if number else (label, index)
+    number = "" if group is False or group != group else shapes.label_text(group)  # 1, 1.0 and "1" are one group
+    key = (label, "group", number) if number not in ("", "-1") else (label, index)  # -1 and NaN are none
     kind = entry.get("shape_type")
     kind = kind.casefold() if isinstance(kind, str) else kind
     region = _read_mask(entry, canvas) if kind == "mask" else _read_part(entry, kind, canvas)
@@ -103,8 +103,10 @@ OUTLINES: dict[str, Callable[[Any], Polygon]] = {
 
 
 def _read_mask(entry: dict[str, Any], canvas: Canvas) -> Bitmap:
-    """Placed by its first point and its own size: a dragged mask has fractional points."""
-    x, y = np.rint(shapes.read_points(entry.get("points"))[0]).astype(int).tolist()
+    """Placed by its first point and its own size: a dragged mask has fractional points. Other programs write a mask of
+    the whole image with the box of the object."""
+    points = np.rint(shapes.read_points(entry.get("points"))).astype(int)
+    x, y = points.min(axis=0).tolist()
     text = entry.get("mask")
     if not isinstance(text, str) or not text:
         raise ShapeError("has no mask")
@@ -113,6 +115,9 @@ def _read_mask(entry: dict[str, Any], canvas: Canvas) -> Bitmap:
         mask = decode_mask(text, most_pixels)
     except ValueError as error:
         raise ShapeError(f"the mask cannot be decoded: {error}") from error
+    is_of_box = len(points) < 2 or np.abs(np.ptp(points, axis=0)[::-1] + 1 - mask.shape).max() <= 1
+    if mask.shape == (canvas.height, canvas.width) and not is_of_box:
+        x = y = 0
     return canvas.bitmap(Bitmap(x, y, mask))
 
 

@@ -24,7 +24,7 @@ def encode_mask(mask: Mask) -> str:
 
 
 def decode_mask(text: str, most_pixels: int = MOST_PIXELS) -> Mask:
-    """HxW mask from a base64 PNG of any depth, a data URL or not; non-zero in any channel is set.
+    """HxW mask from a base64 PNG of any depth, a data URL or not; see `decode_png`.
 
     Raises:
         ValueError: it is no whole PNG, or has more than `most_pixels`.
@@ -44,7 +44,8 @@ def decode_png(png: bytes, *, by_alpha: bool = False, most_pixels: int = MOST_PI
     """HxW mask from the bytes of a PNG of any depth.
 
     Args:
-        by_alpha: where the PNG has an alpha channel, it alone counts; else non-zero in any channel is set.
+        by_alpha: where the PNG has an alpha channel, it alone counts; else it does not where it is opaque everywhere.
+            What is non-zero in any channel that counts is set.
 
     Raises:
         ValueError: it is no whole PNG, or has more than `most_pixels`.
@@ -60,9 +61,11 @@ def decode_png(png: bytes, *, by_alpha: bool = False, most_pixels: int = MOST_PI
     if image is None:
         raise ValueError("cv2 cannot decode the PNG")
     channels = image.reshape(height, width, -1)
-    if by_alpha and channels.shape[2] == 4:
-        return np.asarray(channels[:, :, 3] > 0)
-    return np.asarray(channels.any(axis=2))
+    if channels.shape[2] == 4:
+        opaque = channels[:, :, 3] > 0
+        if by_alpha or not opaque.all():
+            return np.asarray(opaque)
+    return np.asarray(channels[:, :, :3].any(axis=2))
 
 
 def _check_chunks(png: bytes) -> None:

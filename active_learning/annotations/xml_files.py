@@ -17,6 +17,8 @@ from active_learning.system.wording import and_more
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _STARTS = (b"<", b"\xff\xfe<", b"\xfe\xff\x00<")  # UTF-8 and the like, UTF-16 of both byte orders
+_ENCODING = re.compile(rb"""(<\?xml\b[^>]*?)\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
+_KNOWN_TO_EXPAT = re.compile("utf.?(8|16)|iso-8859-1|us-ascii", re.IGNORECASE)
 _DEEPEST = 100  # elements of annotation files are nested 5 deep
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _KINDS = {
@@ -34,16 +36,16 @@ def parse_xml(content: bytes, path: Path) -> Element:
     """The root element. Entities are refused, declared or external: they can blow up or name other files.
 
     Raises:
-        AnnotationError: it is damaged or declares entities; names the line.
+        AnnotationError: it is damaged, is not in the encoding that it names or declares entities; names the line.
     """
     text = content.removeprefix(_BYTE_ORDER_MARK)
-    stripped = text.lstrip()  # a declaration must come first
+    stripped = _readable(text.lstrip(), path)  # a declaration must come first
     parser = DefusedXMLParser(target=_TreeBuilder())
     try:
         parser.feed(stripped)
         root: Element = parser.close()
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        line = parser.parser.CurrentLineNumber + text[: len(text) - len(stripped)].count(b"\n")
+        line = parser.parser.CurrentLineNumber + text[: len(text) - len(text.lstrip())].count(b"\n")
         place = f"line {line}, column {parser.parser.CurrentColumnNumber + 1}"
         if isinstance(error, DefusedXmlException):
             reason = "declares or uses an entity, which annotation tools never write; it is not read"
@@ -52,6 +54,18 @@ def parse_xml(content: bytes, path: Path) -> Element:
         reason = ErrorString(error.code) if isinstance(error, ParseError) else str(error)
         raise AnnotationError(f"{path}: {place}: {reason}; the file is {damage}") from error
     return root
+
+
+def _readable(content: bytes, path: Path) -> bytes:
+    """As UTF-8 where expat may not know the declared encoding, such as Shift_JIS. Raises AnnotationError."""
+    declared = _ENCODING.match(content)
+    if declared is None or _KNOWN_TO_EXPAT.fullmatch(name := declared[2].decode()):
+        return content
+    try:
+        return declared[1] + content[declared.end() :].decode(name).encode()
+    except (LookupError, ValueError) as error:
+        reason = f"is not in the encoding that it names, {name}"
+        raise AnnotationError(f"{path}: line 1: the xml file {reason}; save it as UTF-8, and name that") from error
 
 
 class _TreeBuilder(TreeBuilder):

@@ -29,8 +29,11 @@ def looks_like_labels(path: Path) -> bool | None:
             head = stream.read(_HEAD_BYTES)
     except OSError:  # reported when it is read
         return False
+    is_cut = len(head) == _HEAD_BYTES
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as Windows' shell writes; refused when it is read
+        head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")
     lines = [line.strip() for line in head.removeprefix(codecs.BOM_UTF8).split(b"\n")]
-    if len(head) == _HEAD_BYTES:
-        lines[-1] = lines[-1].rpartition(b" ")[0]  # the last number may be cut
+    if is_cut:
+        lines[-1] = b" ".join(lines[-1].split()[:-1])  # the last number may be cut
     first = next((line for line in lines if line and not line.startswith(b"#")), None)
     return None if first is None else _ROW.fullmatch(first) is not None

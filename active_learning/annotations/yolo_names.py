@@ -12,12 +12,14 @@ from pathlib import Path
 import yaml
 
 from active_learning.annotations.documents import brief, read_content
+from active_learning.annotations.yolo_layout import looks_like_labels
 from active_learning.errors import AnnotationError
 
 DATA_FILE = "data.yaml"
 _YAML = (".yaml", ".yml")
 _LISTS = ("classes.txt", "_darknet.labels")
 _SPLITS = ("train", "val", "validation", "valid", "test")
+_FEWEST = 5  # words of a line of a label file
 _MOST_BYTES = 2**22  # of a yaml file; one of 20,000 classes has half a million
 
 
@@ -28,7 +30,8 @@ def may_hold_names(filename: str) -> bool:
 
 
 def read_names(path: Path) -> dict[int, str] | None:
-    """From class numbers to names; None where the file is no description of a data set.
+    """From class numbers to names; None where the file is no description of a data set, such as a classes.txt that is
+    the label file of an image called classes.jpg.
 
     Raises:
         AnnotationError: it is one, and is damaged, contradicts itself, or is of keypoints.
@@ -44,8 +47,10 @@ def read_names(path: Path) -> dict[int, str] | None:
     return _names_of_yaml(text, path) if is_yaml else _names_of_lines(text, path)
 
 
-def _names_of_lines(text: str, path: Path) -> dict[int, str]:
+def _names_of_lines(text: str, path: Path) -> dict[int, str] | None:
     """Blank lines count, so that no class moves to another's number."""
+    if len(text.split("\n", 1)[0].split()) >= _FEWEST and looks_like_labels(path):
+        return None
     names = {number: line.strip() for number, line in enumerate(text.rstrip().split("\n")) if line.strip()}
     if not names:
         raise AnnotationError(f"{path}: is empty; write the names of the classes into it, one a line")

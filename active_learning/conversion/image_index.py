@@ -121,8 +121,7 @@ class ImageIndex:
             folders = self._folders.intersection(words_of(file))
         else:
             parts = (path if "/" in path else normalised(file)).split("/")[:-1]
-            own = [part for part in parts if part not in ("", ".", "..", *_NOT_OF_IMAGES)]
-            folders = self._folders.intersection(own[-1:])
+            folders = self._folders.intersection(_own_folders(parts)[-1:])
         return bool(folders) and folders.isdisjoint(PurePosixPath(normalised(image)).parent.parts)
 
     def _tables(self, path: str) -> Iterator[tuple[dict[str, list[str]], str]]:
@@ -165,17 +164,28 @@ def _suffix(path: str) -> str:
 
 
 def _nearest(images: Sequence[str], tail: str, place: str) -> Match:
-    """The images that share most folders with a place, and of these the ones in the fewest folders, those of tools not
-    counted: which of backup/1.png and data/images/1.png is meant, nobody can tell."""
+    """The images that share most folders with a place, of these the ones in folders of the same names (json/field_1 and
+    photos/field_1), and of these the ones in the fewest folders, those of tools not counted: which of backup/1.png and
+    data/images/1.png is meant, nobody can tell."""
     folders = PurePosixPath(place).parts
-    ranks: dict[str, tuple[int, int, int]] = {}
+    ranks: dict[str, tuple[int, ...]] = {}
     for image in images:
         parts = PurePosixPath(normalised(image)).parent.parts
-        equal = [one == other for one, other in zip(parts, folders, strict=False)]
-        shared = equal.index(False) if False in equal else len(equal)
+        shared = _equal_at_start(parts, folders)
+        mirrored = _equal_at_start(*(_own_folders(rest[shared:])[::-1] for rest in (parts, folders)))
         own = sum(part not in TOOL_FOLDERS for part in parts[shared:])
-        ranks[image] = (-shared, own, 0 if own else len(parts))
+        ranks[image] = (-shared, -mirrored, own, 0 if own else len(parts))
     best = min(ranks.values())
     found = tuple(image for image, rank in ranks.items() if rank == best)
     head = PurePosixPath(found[0]).parts[: -(tail.count("/") + 1)]
     return Match(found, exact=TOOL_FOLDERS.union(folders).issuperset(head))
+
+
+def _equal_at_start(parts: Sequence[str], others: Sequence[str]) -> int:
+    equal = [one == other for one, other in zip(parts, others, strict=False)]
+    return equal.index(False) if False in equal else len(equal)
+
+
+def _own_folders(parts: Iterable[str]) -> list[str]:
+    """Of a path, without those of tools."""
+    return [part for part in parts if part not in ("", ".", "..", *_NOT_OF_IMAGES)]

@@ -104,6 +104,13 @@ class _NamesFiles:
         self._found = cache(self._find)
         self._read = cache(read_names)
 
+    def are_in(self, path: Path) -> bool:
+        """Whether a file is one of names, not a label file that is called like one."""
+        try:
+            return may_hold_names(path.name) and self._read(path) is not None
+        except AnnotationError:  # reported where its names are wanted
+            return True
+
     def of(self, folder: Path) -> Names | None:
         """Of the folder and those around it; where none of these has any, of all. None where there are none.
 
@@ -152,7 +159,7 @@ def _candidates(snapshot: FolderSnapshot, names: _NamesFiles) -> Iterator[_Candi
         folder = snapshot.folder / parent
         in_labels = LABELS in _folded_path(parent).split("/")
         for name in files:
-            if not name.lower().endswith(SUFFIX) or name.startswith(".") or may_hold_names(name):
+            if not name.lower().endswith(SUFFIX) or name.startswith(".") or names.are_in(folder / name):
                 continue
             place = _folded_path(f"{parent}/{name}" if parent else name)
             exact = tuple(owners.get(place, ()))

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX
-from active_learning.dataset.folder_walk import ARCHIVE_SUFFIXES
+from active_learning.dataset.folder_walk import ARCHIVE_SUFFIXES, UNOPENED_ARCHIVES
 from active_learning.dataset.image_folder import annotation_key
 
 MEMBERS = 50  # of a tar file, which has no list of its content
@@ -19,11 +19,11 @@ ZIP = ".zip"
 DAMAGED_ARCHIVE = (
     OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
 )  # fmt: skip
-"""What `members` raises, and reading one, also of an archive with a password, or of an unknown compression."""
+"""What `members` raises, and reading one, also of an archive with a password, or of an unknown kind or compression."""
 
 
 def is_archive(filename: str) -> bool:
-    return not filename.startswith(".") and filename.lower().endswith(ARCHIVE_SUFFIXES)
+    return not filename.startswith(".") and filename.lower().endswith((*ARCHIVE_SUFFIXES, *UNOPENED_ARCHIVES))
 
 
 def members(path: Path) -> Iterator[PurePosixPath]:

@@ -18,6 +18,7 @@ _OTHER_SUFFIXES = frozenset([".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".y
                              ".db", ".tmp", ".lock", ".py", ".sh", ".bat", ".names", ".data", ".labels",
                              ".cache", DRAFT, ""])  # fmt: skip
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+UNOPENED_ARCHIVES = (".7z", ".rar")  # which Python cannot open; counted with the other kinds
 # Folders of storage systems and archive programs, for previews of images, waste and remarks of their own.
 _OF_SYSTEMS = frozenset(["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX"])
 _NO_FILE = "no regular file (a pipe, device or socket); remove it"
@@ -116,7 +117,8 @@ def walk_notes(folder: Path, passed_over: Mapping[str, Iterable[str]], files: It
     if kinds:
         counts = ", ".join(f"{count} {shown(suffix)}" for suffix, count in kinds.most_common())
         files_of = f"{counted(kinds.total(), 'file')} of kinds that are not read"
-        notes.append(f"{folder}: {files_of}: {counts}; save images as JPEG or PNG")
+        unpack = "" if kinds.keys().isdisjoint(UNOPENED_ARCHIVES) else "unpack archives, "
+        notes.append(f"{folder}: {files_of}: {counts}; {unpack}save images as JPEG or PNG")
     return notes
 
 

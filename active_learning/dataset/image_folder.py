@@ -77,7 +77,7 @@ class FolderSnapshot:
 def take_snapshot(folder: Path) -> FolderSnapshot:
     """Walks the folder and its sub-folders; the `annotate` folder is left out.
 
-    Masks of CVAT's annotations are no images (see `mask_files`).
+    Masks are no images (see `mask_files`).
 
     Raises:
         MaskALError: the folder is not there or cannot be read, or images have names that cannot be told apart or
@@ -92,7 +92,7 @@ def take_snapshot(folder: Path) -> FolderSnapshot:
     others = (name for names in files.values() for name in names if not is_image(name))
     notes = walk_notes(folder, _that_matter(tour.passed_over), others)
     if doubtful:
-        reason = "passed over: taken for masks of CVAT by their names; if they are images, rename that folder"
+        reason = "passed over: taken for masks by their names; if they are images, rename that folder"
         notes.append(f"{folder}: {and_more(doubtful, 3)}: {reason}")
     return FolderSnapshot(folder, tuple(sorted(images)), files, tuple(notes))
 

@@ -1,4 +1,5 @@
-"""Which PNG files below an image folder are masks of CVAT's LabelMe 3.0 annotations, and so no images."""
+"""Which files below an image folder are masks, and so no images: those of CVAT's LabelMe 3.0 annotations, and those
+that tools export in folders of their own."""
 
 from __future__ import annotations
 
@@ -12,6 +13,9 @@ from pathlib import Path, PurePosixPath
 from active_learning.annotations.cvat_masks import MASKS
 
 _NAME_OF_TOOLS = re.compile(r"_mask_\d+(_\d+)?\.png", re.IGNORECASE)
+# CVAT and LabelMe (of Pascal VOC), and Supervisely
+_FOLDER_OF_TOOLS = re.compile(r"Segmentation(Class|Object)\w*|masks_(human|machine|instances)")
+_OF_LABELME = frozenset(["img.png", "label.png", "label_viz.png"])  # in <stem>_json, with label_names.txt
 _NAMED_IN_XML = re.compile(rb"<mask>\s*([^<]+?)\s*</mask>")
 
 
@@ -24,7 +28,7 @@ def mask_files(folder: Path, files: Mapping[str, Sequence[str]]) -> tuple[frozen
         files: from each sub-folder, "" for the folder itself, to the names of its files.
 
     Returns:
-        The masks, and those of them that are masks by nothing but their names, as there is no xml file at all.
+        The masks, and those of them that are masks by nothing but their names, or those of their folders.
     """
     masks: set[str] = set()
     others: dict[str, list[str]] = defaultdict(list)  # from the folder around Masks
@@ -33,7 +37,7 @@ def mask_files(folder: Path, files: Mapping[str, Sequence[str]]) -> tuple[frozen
         parts = parent.split("/")
         if MASKS not in parts:
             continue
-        annotated = {PurePosixPath(name).stem for name in names if name.lower().endswith((".json", ".xml"))}
+        annotated = _annotated(names)
         for name in names:
             if name.lower().endswith(".png") and annotated.isdisjoint((name, PurePosixPath(name).stem)):
                 kind = by_name if _NAME_OF_TOOLS.search(name) else others
@@ -41,8 +45,26 @@ def mask_files(folder: Path, files: Mapping[str, Sequence[str]]) -> tuple[frozen
     for home, paths in others.items():
         named = _masks_named_in(folder / one / name for one in _around(home, files) for name in files[one])
         masks.update(path for path in paths if path.rpartition("/")[2] in named)
+    exported = [path for parent, names in files.items() for path in _exported(parent, names)]
     doubtful = [path for home, paths in by_name.items() if not _has_xml(home, files) for path in paths]
-    return frozenset(masks).union(*by_name.values()), doubtful
+    return frozenset(masks).union(exported, *by_name.values()), [*doubtful, *exported]
+
+
+def _exported(parent: str, names: Sequence[str]) -> list[str]:
+    """The files of a folder that a tool's export has made of images and annotations."""
+    if any(map(_FOLDER_OF_TOOLS.fullmatch, parent.split("/"))):
+        found = [name for name in names if name.lower().endswith((".png", ".jpg"))]
+    elif parent.endswith("_json") and "label_names.txt" in names:
+        found = [name for name in names if name in _OF_LABELME]
+    else:
+        return []
+    annotated = _annotated(names)
+    return [f"{parent}/{name}" for name in found if annotated.isdisjoint((name, PurePosixPath(name).stem))]
+
+
+def _annotated(names: Iterable[str]) -> set[str]:
+    """What the annotation files of a folder are named after."""
+    return {PurePosixPath(name).stem for name in names if name.lower().endswith((".json", ".xml"))}
 
 
 def _around(home: str, folders: Iterable[str]) -> list[str]:

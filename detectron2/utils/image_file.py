@@ -46,6 +46,7 @@ _OTHER_KINDS = {
     b"8BPS": "a Photoshop image",
     b"v/1\x01": "an OpenEXR image",
 }
+_GIT_LFS = b"version https://git-lfs"  # how a file begins that stands for another until that is fetched
 _OTHER_BRANDS = {b"heic": "a HEIC image", b"heix": "a HEIC image", b"mif1": "a HEIC image", b"avif": "an AVIF image"}
 
 
@@ -107,7 +108,9 @@ def _check_size(width: int, height: int, limit: int | None) -> None:
 
 def _why_unknown(file: IO[bytes]) -> str:
     file.seek(0)
-    start = file.read(16)
+    start = file.read(len(_GIT_LFS))
+    if start == _GIT_LFS:
+        return "is a pointer of Git LFS to the image; fetch that with `git lfs pull`"
     known = _OTHER_KINDS.get(start[:4]) or (_OTHER_BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None)
     if known:
         return f"is {known}, which is not read; save it as JPEG or PNG"

@@ -218,6 +218,8 @@ VIA_REGIONS = '{"a.jpg12": {"filename": "a.jpg", "regions": []}}'
         pytest.param("annotations.xml", "<annotations>", "damaged or half-written", id="damaged"),
         pytest.param("task.zip", "PK", "is an archive, which is not read; unpack it there", id="zip"),
         pytest.param("x/task.tar.gz", "", "is an archive, which is not read; unpack it there", id="tar.gz"),
+        pytest.param("task.7z", "7z", "is an archive, which is not read; unpack it there", id="7z"),
+        pytest.param("x/TASK.RAR", "Rar!", "is an archive, which is not read; unpack it there", id="rar"),
         pytest.param(
             "labels/c.txt", "c on a table", "is of a kind that is not read; export in one of: COCO, ", id="a text"
         ),

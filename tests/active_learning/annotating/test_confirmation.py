@@ -61,6 +61,19 @@ def test_a_file_that_is_meant_so_and_does_not_count_is_named(tmp_path, name, con
     assert (tmp_path / name).exists() is (said or asked.file != tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("DONE", True), ("done", True), ("DONE.txt", True), ("field 1", False), ("undone", False)]
+)
+def test_an_empty_folder_that_is_meant_so_is_named(tmp_path, name, said):
+    (tmp_path / name).mkdir()
+    asked = Confirmation(tmp_path)
+    text = f"{tmp_path / name}: is a folder, and does not count; make it an empty file {asked.file}"
+    assert asked.not_counted() == [text] * said
+    assert not asked.is_given()
+    (tmp_path / name / "a.png").touch()  # of an image folder that is called so
+    assert asked.not_counted() == []
+
+
 def test_nothing_is_no_answer(tmp_path):
     assert Confirmation(tmp_path / "gone").not_counted() == []
     assert not Confirmation(tmp_path / "gone").is_given()

@@ -117,6 +117,7 @@ def test_shapes_of_one_key_are_joined_and_faulty_ones_named():
     ("declared", "size", "expected", "warning"),
     [
         pytest.param((40, 50), (40, 50), (40, 50), "", id="right"),
+        pytest.param(("40", "50"), (40, 50), (40, 50), "", id="as texts"),
         pytest.param((None, None), (40, 50), (40, 50), "", id="not declared"),
         pytest.param((40, 50), None, (40, 50), "", id="unknown"),
         pytest.param((50, 40), (40, 50), (40, 50), "h 50, w 40: the image has height 40, .*EXIF", id="transposed"),

@@ -407,8 +407,15 @@ EXTERNAL = '<!DOCTYPE a [\n<!ENTITY a SYSTEM "file:///etc/passwd">]><annotation>
         pytest.param(BOMB.encode(), "line 1, .*entity", id="entity bomb"),
         pytest.param(EXTERNAL.encode(), "line 2, .*entity", id="external entity"),
         pytest.param(b"<annotation>&none;</annotation>", "undefined entity", id="undefined entity"),
-        pytest.param(b'<?xml version="1.0" encoding="none"?><annotation/>', "unknown encoding", id="encoding"),
-        pytest.param(b'<?xml version="1.0" encoding="big5"?><annotation/>', "line 1", id="encoding of several bytes"),
+        pytest.param(b'<?xml version="1.0" encoding="none"?><annotation/>', "names, none; save it as", id="encoding"),
+        pytest.param(b'<?xml version="1.0" encoding="hex"?><annotation/>', "names, hex; save it as", id="no encoding"),
+        pytest.param(
+            b"<?xml version='1.0' encoding='GB2312'?><a>\xe2\x82\xac</a>", "line 1: .*GB2312; save", id="other"
+        ),
+        pytest.param(b'<?xml version="1.0" encoding="big5"?><annotation>', "line 1.*half-writ", id="half, in big5"),
+        pytest.param(
+            b'<?xml version="1.0" encoding="big5"?>' + BOMB.encode(), "line 1, .*entity", id="entity bomb in big5"
+        ),
         pytest.param(b"<annotation>\xff</annotation>", "not well-formed", id="not utf-8"),
         pytest.param(b"<a>" * 100_000, "nested deeper", id="nested endlessly"),
     ],
@@ -427,6 +434,18 @@ def test_encodings(tmp_path, encoding):
     path.write_bytes(f"<annotation><filename>ä.jpg</filename>{thing(name='möhre')}</annotation>".encode(encoding))
     annotation = read(path, image="ä.jpg")
     assert (annotation.warnings, areas(annotation)) == ((), [("möhre", 600)])
+
+
+LABEL = "\u4eba\u53c2"
+
+
+@pytest.mark.parametrize("encoding", ["Shift_JIS", "shift_jis", "EUC-JP", "cp932", "UTF-8"])
+def test_declared_encodings(tmp_path, encoding):
+    text = f'\n<?xml version="1.0" encoding="{encoding}"?>\n<annotation><filename>{LABEL}.jpg</filename>'
+    path = tmp_path / "a.xml"
+    path.write_bytes(f"{text}{thing(name=LABEL)}</annotation>".encode(encoding))
+    annotation = read(path, image=f"{LABEL}.jpg")
+    assert (annotation.warnings, areas(annotation)) == ((), [(LABEL, 600)])
 
 
 def test_a_document_type_alone_is_harmless(tmp_path):

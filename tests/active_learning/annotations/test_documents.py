@@ -170,6 +170,13 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path, kind):
         read_content(path)
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.xml"])
+def test_a_pointer_of_git_lfs_is_named_with_its_remedy(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid\n", encoding="utf-8")
+    with pytest.raises(AnnotationError, match="is a pointer of Git LFS to the file; fetch that with: git lfs pull"):
+        read(tmp_path / name)
+
+
 def test_a_file_far_too_large_is_not_loaded(tmp_path):
     path = tmp_path / "a.json"
     with path.open("wb") as stream:

@@ -45,6 +45,7 @@ def box_of(mask: np.ndarray) -> list[int]:
 
 BOMB = encode_mask(np.zeros((5000, 5000), dtype=bool))
 RING = np.pad(np.zeros((2, 3), dtype=bool), 2, constant_values=True)  # 6x7 with a hole of 2x3
+WHOLE = encode_mask(np.pad(RING, ((7, SIZE[0] - 13), (5, SIZE[1] - 12))))
 
 
 def samples(shared_dir):
@@ -102,6 +103,9 @@ def test_photographs_of_the_real_tool(shared_dir):
             shape("mask", [[4.6, 7.4], [10.6, 12.4]], mask=encode_mask(RING)), 36, [5, 7, 7, 6], id="dragged mask"
         ),
         pytest.param(shape("mask", [[-2, -2], [4, 3]], mask=encode_mask(RING)), 14, [0, 0, 5, 4], id="mask over edge"),
+        pytest.param(shape("mask", [[11, 12], [5, 7]], mask=encode_mask(RING)), 36, [5, 7, 7, 6], id="corners turned"),
+        pytest.param(shape("mask", [[5, 7], [11, 12]], mask=WHOLE), 36, [5, 7, 7, 6], id="mask of the whole image"),
+        pytest.param(shape("mask", [[2, 1], [101, 80]], mask=WHOLE), 36, [7, 8, 7, 6], id="that, dragged"),
         pytest.param(
             shape(points=[[-10, -10], [10, -10], [10, 10], [-10, 10]]), 100, [0, 0, 10, 10], id="negative coordinates"
         ),
@@ -156,6 +160,11 @@ SECOND = [[50, 50], [60, 50], [60, 60], [50, 60]]
             [shape(points=FIRST, group_id=one) for one in ("", "", float("nan"), float("nan"))],
             [("healthy", 100)] * 4,
             id="empty groups",
+        ),
+        pytest.param(
+            [shape(points=FIRST, group_id=one) for one in (-1, -1, -1.0, "-1", False, False)],
+            [("healthy", 100)] * 6,
+            id="no groups, as other programs write them",
         ),
         pytest.param(
             [{"label": "healthy", "points": FIRST}, {"label": "healthy", "points": SECOND}],

@@ -40,6 +40,9 @@ def test_round_trip(mask):
         pytest.param(Image.fromarray(MASK.astype(np.uint8)), id="zeros and ones"),
         pytest.param(Image.fromarray(MASK.astype(np.uint8) * 255), id="0 and 255"),
         pytest.param(Image.fromarray(np.stack([MASK * 0, MASK * 9, MASK * 0], 2).astype(np.uint8)), id="colour"),
+        pytest.param(Image.fromarray(MASK.astype(np.uint8) * 9).convert("RGBA"), id="opaque"),
+        pytest.param(Image.fromarray(np.stack([MASK * 0, MASK * 255], 2).astype(np.uint8), "LA"), id="black"),
+        pytest.param(Image.fromarray(np.stack([MASK | 255, MASK * 9], 2).astype(np.uint8), "LA"), id="white"),
     ],
 )
 def test_depths(image):

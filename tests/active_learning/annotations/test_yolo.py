@@ -180,6 +180,7 @@ def test_where_ultralytics_looks_for_labels(image, place):
         ("0 nan 0.5 0.1 0.1\n", True),
         (f"0 {SQUARE} " * 200, True),
         ("0 " + "0.123456789 " * 1000 + "\n", True),
+        ("0\t" + "0.123456789\t" * 1000 + "\n", True),
         *((f"#{'x' * place}\n0{' 1.5e-01' * 1000}\n", True) for place in range(8)),  # what is read ends in a number
         ("", None),
         ("# nothing\n\n", None),
@@ -192,6 +193,14 @@ def test_where_ultralytics_looks_for_labels(image, place):
 def test_a_label_file_is_known_by_its_first_line(tmp_path, content, expected):
     (tmp_path / "a.txt").write_text(content, encoding="utf-8")
     assert looks_like_labels(tmp_path / "a.txt") is expected
+
+
+@pytest.mark.parametrize("more", [1, 200])
+def test_a_label_file_in_utf_16_is_refused_not_passed_over(tmp_path, more):
+    (tmp_path / "a.txt").write_bytes(f"0 {SQUARE * more}\r\n".encode("utf-16"))
+    assert looks_like_labels(tmp_path / "a.txt")
+    with pytest.raises(AnnotationError, match="save the file as UTF-8"):
+        read_labels(tmp_path / "a.txt", {0: "healthy"}, image="a.jpg", size=(10, 10))
 
 
 def test_boxes_and_outlines_with_four_corners_are_counted(tmp_path):

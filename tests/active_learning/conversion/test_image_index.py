@@ -10,6 +10,7 @@ import pytest
 from active_learning.conversion.image_index import ImageIndex, Match
 
 FLAT = ["a.png", "b.jpg", "sub/a.png", "sub/c.png"]
+DEEP = ["f/1/1/a.png", "f/1/2/a.png", "f/2/1/a.png", "f/2/2/a.png"]
 RELEASE = ["images/a.png", "images/sub/a.png", "images/sub/d.png"]
 
 
@@ -39,6 +40,10 @@ RELEASE = ["images/a.png", "images/sub/a.png", "images/sub/d.png"]
         pytest.param(FLAT, "b.HEIC", ".", ["b.jpg"], True, id="of an image that was converted"),
         pytest.param(["x/a.png", "y/a.png"], "a.png", ".", ["x/a.png", "y/a.png"], False, id="one of two"),
         pytest.param(["x/a.png", "y/a.png"], "a.png", "y/ann", ["y/a.png"], True, id="the nearer of two"),
+        pytest.param(["f/1/a.png", "f/2/a.png"], "a.png", "json/2", ["f/2/a.png"], False, id="in folders of that name"),
+        pytest.param(DEEP, "a.png", "json/2/1", ["f/2/1/a.png"], False, id="in two folders of those names"),
+        pytest.param(DEEP, "a.png", "json/3/1", ["f/1/1/a.png", "f/2/1/a.png"], False, id="in one of those names"),
+        pytest.param(["1/a.png", "2/a.png"], "a.png", "p/2/ann", ["2/a.png"], True, id="around a tool's folder"),
         pytest.param(["train/a.png", "val/a.png"], "C:\\d\\val\\a.png", "train", ["val/a.png"], True, id="its end"),
         pytest.param(["train/a.png", "val/a.png"], "../d/val/a.png", ".", ["val/a.png"], True, id="its end, relative"),
         pytest.param(

@@ -646,3 +646,14 @@ def test_an_item_of_several_slots_is_several_images(root, add_image, annotate, p
     assert found.messages == []
     assert sorted(found.objects().values()) == [[("healthy", 88)], [("ä b", 88)]]
     assert [source.read(source.image).warnings for source in found.sources] == [(), ()]
+
+
+def test_annotations_in_a_tree_of_the_same_folders_are_of_the_images_there(root, add_image, annotate):
+    for folder in ("1", "2"):
+        add_image(f"photos/{folder}/a.png")
+        annotate(f"json/{folder}/a.json", "a.png", "healthy" if folder == "1" else "ä b")
+    add_image("photos/3/b.png")
+    annotate("json/3/a.json", "a.png", "healthy")  # whose image is gone
+    found = Found(root)
+    assert found.objects() == {"photos/1/a.png": [("healthy", 88)], "photos/2/a.png": [("ä b", 88)]}
+    assert [message.partition(": image")[0] for message in found.messages] == [f"error: {root / 'json/3/a.json'}"]

@@ -113,6 +113,13 @@ LAYOUTS = {
         },
         ["x/a.jpg", "y/a.jpg"],
     ),
+    "an image called classes": (
+        {
+            "data.yaml": DATA, "images/a.jpg": "", "labels/a.txt": ROW,
+            "images/classes.jpg": "", "labels/classes.txt": ROW,
+        },
+        ["a.jpg", "classes.jpg"],
+    ),
     "capitals of folders": (
         {"data.yaml": DATA, "train/Images/A.jpg": "", "train/Labels/a.txt": ROW},
         ["train/Images/A.jpg"],

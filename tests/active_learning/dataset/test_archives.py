@@ -11,7 +11,10 @@ from active_learning.dataset.archives import DAMAGED_ARCHIVE, MEMBERS, is_archiv
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("a.zip", True), ("A.ZIP", True), ("a.tar.gz", True), ("a.tgz", True), ("a.json", False), (".a.zip", False)],
+    [
+        *((name, True) for name in ("a.zip", "A.ZIP", "a.tar.gz", "a.tgz", "a.7z", "a.Rar")),
+        *((name, False) for name in ("a.json", ".a.zip", ".a.7z", "7z", "a.7z.json")),
+    ],
 )
 def test_archives_are_known_by_their_names(name: str, expected: bool) -> None:
     assert is_archive(name) == expected
@@ -29,7 +32,7 @@ def test_of_a_zip_all_members_are_listed_and_of_a_tar_the_first(tmp_path: Path) 
     assert [str(member) for member in members(tmp_path / "a.tar.gz")] == names[:MEMBERS]
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz"])
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz", "a.7z", "a.rar"])
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4", b"\x1f\x8b\x08"])
 def test_a_damaged_archive_raises_what_is_said(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

@@ -126,6 +126,12 @@ def test_kinds_that_are_not_read_are_counted(train: Path) -> None:
     assert take_snapshot(train).notes == (f"{train}: {line}",)
 
 
+def test_archives_that_cannot_be_opened_are_counted_with_their_remedy(train: Path) -> None:
+    touch(train, "a.png", "b.7z", "c.RAR", "d.zip")
+    line = "2 files of kinds that are not read: 1 .7z, 1 .rar; unpack archives, save images as JPEG or PNG"
+    assert take_snapshot(train).notes == (f"{train}: {line}",)
+
+
 def test_many_are_named_by_the_first(train: Path) -> None:
     for number in range(5):
         (train / f"{number}.png").symlink_to("/dev/null")

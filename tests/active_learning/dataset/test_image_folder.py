@@ -223,13 +223,30 @@ def test_an_annotation_that_cannot_be_read_is_not_passed_over(train, text):
             ["Masks/a_mask_0.png", "Masks/a_mask_0.png.json"], ["Masks/a_mask_0.png"], False, id="Supervisely"
         ),
         pytest.param(["Masks/a_mask_0.jpg"], ["Masks/a_mask_0.jpg"], False, id="no PNG"),
+        pytest.param(["SegmentationClass/a.png", "x/SegmentationObject/s/a.png"], [], True, id="of Pascal VOC"),
+        pytest.param(["SegmentationClassVisualization/a.jpg"], [], True, id="of LabelMe, drawn on the image"),
+        pytest.param(["s/masks_machine/a.jpg.png", "s/masks_human/a.png"], [], True, id="exported by Supervisely"),
+        pytest.param(["a_json/img.png", "a_json/label.png", "a_json/label_names.txt"], [], True, id="of LabelMe"),
+        pytest.param(
+            ["SegmentationClass/a.png", "SegmentationClass/a.json"],
+            ["SegmentationClass/a.png"],
+            False,
+            id="annotated in such a folder",
+        ),
+        pytest.param(["Segmentation/a.png", "masks/b.png"], ["Segmentation/a.png", "masks/b.png"], False, id="others"),
+        pytest.param(
+            ["a_json/img.png", "a_json/label.png"],
+            ["a_json/img.png", "a_json/label.png"],
+            False,
+            id="no export of LabelMe",
+        ),
     ],
 )
 def test_an_image_that_may_be_taken_for_a_mask_is_used_or_named(train, files, images, named):
     touch(train, "a.jpg", *files)
     snapshot = take_snapshot(train)
-    assert list(snapshot.images) == [*images, "a.jpg"]
-    remedy = "passed over: taken for masks of CVAT by their names; if they are images, rename that folder"
+    assert sorted(snapshot.images) == sorted([*images, "a.jpg"])
+    remedy = "passed over: taken for masks by their names; if they are images, rename that folder"
     assert any(remedy in note for note in snapshot.notes) == named
 
 

@@ -220,6 +220,7 @@ def test_greys_keep_their_bits_where_no_format_is_asked_for(tmp_path: Path) -> N
         pytest.param(b"\0\0\0\x18ftypavif" + bytes(40), "is an AVIF image", id="AVIF"),
         pytest.param(b"#define x_width 8\n#define x_height 8\n", "is no image or is damaged", id="XBM"),
         pytest.param(b"II*\0\x08\0\0\0\0\0", "no image", id="TIFF"),
+        pytest.param(b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS.* `git lfs pull`", id="LFS"),
         pytest.param(b"", "is no image", id="empty"),
     ],
 )  # fmt: skip
