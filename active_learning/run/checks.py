@@ -24,7 +24,7 @@ from active_learning.run.near_duplicates import describe_near_duplicates
 from active_learning.run.other_runs import initial_model_trained_otherwise, unfinished_runs_left
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
-from active_learning.run.start import find_start, initial_candidates
+from active_learning.run.start import find_start, initial_candidates, reason_to_end
 from active_learning.run.status import late_annotations
 from active_learning.run.unconverted import describe_exports, describe_misnamed
 from active_learning.run.weights import lost_best, next_weights
@@ -325,6 +325,8 @@ def _nothing_to_train_on(project: Project) -> Iterator[Finding]:
     for experiment in project.settings.experiments():
         with suppress(MaskALError):  # which `_starts` reports
             start = find_start(project, experiment)
+            if start.ends:
+                continue
             images = start.training_images or initial_candidates(project, experiment)
             objects = [project.readings[start.folder].objects_in.get(name) for name in images]
             if not any(number is None or number for number in objects):
@@ -347,7 +349,7 @@ def _has_finished(project: Project) -> bool:
     for experiment in project.settings.experiments():
         with suppress(MaskALError):  # which `_starts` reports
             state = project.state(experiment)
-            if state is None or state.phase != "finished" or state.loop < len(experiment.pool_sizes):
+            if state is None or state.phase != "finished" or not reason_to_end(project, experiment, state):
                 return False
     return True
 
