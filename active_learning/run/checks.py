@@ -301,6 +301,9 @@ def _not_writable(project: Project) -> Iterator[Finding]:
     for split in (split for split in SPLITS if split in project.readings):
         bare, folder = project.readings[split].bare, project.snapshots[split].folder
         places = {folder, *((folder / name).parent for name in bare)} if bare else set()
+        if bare and os.path.lexists(annotate := folder / ANNOTATE) and not annotate.is_dir():
+            text = f"{annotate}: is no folder, or a link to a drive that is not connected, and images to annotate are put"
+            yield Finding(f"{text} there; connect the drive, or rename it")
         for place in sorted(place for place in places if not os.access(place, os.W_OK | os.X_OK)):
             text = f"{place}: may not be written to, and annotations are put beside {len(bare)} images of {folder}"
             yield Finding(f"{text}; change its permissions, or annotate these images before")
@@ -349,7 +352,7 @@ def _has_finished(project: Project) -> bool:
     for experiment in project.settings.experiments():
         with suppress(MaskALError):  # which `_starts` reports
             state = project.state(experiment)
-            if state is None or state.phase != "finished" or not reason_to_end(project, experiment, state):
+            if state is None or state.phase != "finished" or not reason_to_end(state, project.settings, experiment):
                 return False
     return True
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from active_learning.dataset.initial_images import images_to_copy, sample_initial_images
 from active_learning.run.initial_images import initial_images, initial_size
+from active_learning.run.output_files import output_files
 from active_learning.run.project import INITIAL, Project
 from active_learning.run.state import RunState
 from active_learning.run.weights import network_edits
-from active_learning.settings import Experiment
+from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import apply_settings
 
 
@@ -41,7 +42,7 @@ def find_start(project: Project, experiment: Experiment) -> Start:
         if state.train_images:
             present = data.present("train", state.train_images)
             images, ahead = len(data.images("train")), len(state.ahead)
-            ends = reason_to_end(project, experiment, state)
+            ends = reason_to_end(state, settings, experiment)
             return Start(len(present), images, present, loop=state.loop, phase=state.phase, ahead=ahead, ends=ends)
     if settings.use_initial_train_dir:
         initial = images_to_copy(settings.initial_train_dir, settings.traindir)
@@ -55,12 +56,12 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     return Start(initial_size(data), images)
 
 
-def reason_to_end(project: Project, experiment: Experiment, state: RunState) -> str:
+def reason_to_end(state: RunState, settings: Settings, experiment: Experiment) -> str:
     """Why the next start trains no more, as far as the settings say; empty where it does, or has scores to find."""
-    settings, files = project.settings, project.files(experiment)
     if state.phase in ("choose", "finished"):
         return state.reason_to_end(state.loop, settings, experiment)
-    return state.reason_to_withdraw(settings, experiment, trains=files.training_log(state.loop).exists())
+    trains = output_files(settings, experiment).training_log(state.loop).exists()
+    return state.reason_to_withdraw(settings, experiment, trains=trains)
 
 
 def initial_candidates(project: Project, experiment: Experiment) -> Sequence[str]:

@@ -18,6 +18,7 @@ from active_learning.dataset.image_folder import find_annotations
 from active_learning.run.batch_times import minutes
 from active_learning.run.data import SPLITS, RunData
 from active_learning.run.output_files import output_files
+from active_learning.run.start import reason_to_end
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.system.own_files import OwnFiles
@@ -54,6 +55,8 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     if finished:
         lines.append(f"Finished: {state.why_finished}.")
     lines += _waiting(state, time.time())
+    if state.phase == "annotate" and (reason := reason_to_end(state, settings, experiment)):
+        lines.append(f"The next start asks for the images of loop {state.loop} no more, as {reason}.")
     if state.history:
         lines += ["", _table(state.history, in_objects=state.settings.get("budget") == "objects")]
     return "\n".join(lines)

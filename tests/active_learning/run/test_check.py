@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -332,6 +333,16 @@ def test_a_folder_that_may_not_be_written_to_is_named(settings: Settings, monkey
     assert "Settings, folders and annotations are in order" in describe_run(settings)
     (settings.traindir / "03.json").unlink()
     with pytest.raises(MaskALError, match="train: may not be written to, and annotations are put beside 1"):
+        describe_run(settings)
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("gone")], ids=["file", "link"])
+def test_what_stands_in_the_place_of_the_annotate_folder_is_named(settings: Settings, make: Callable[[Path], None]):
+    """Not where all images are annotated."""
+    make(settings.traindir / "annotate")
+    assert "Settings, folders and annotations are in order" in describe_run(settings)
+    (settings.traindir / "03.json").unlink()
+    with pytest.raises(MaskALError, match="annotate: is no folder, or a link to a drive that is not .*rename it"):
         describe_run(settings)
 
 
