@@ -302,8 +302,8 @@ def _not_writable(project: Project) -> Iterator[Finding]:
         bare, folder = project.readings[split].bare, project.snapshots[split].folder
         places = {folder, *((folder / name).parent for name in bare)} if bare else set()
         if bare and os.path.lexists(annotate := folder / ANNOTATE) and not annotate.is_dir():
-            text = f"{annotate}: is no folder, or a link to a drive that is not connected, and images to annotate are put"
-            yield Finding(f"{text} there; connect the drive, or rename it")
+            text = f"{annotate}: is no folder, or a link to a drive that is not connected"
+            yield Finding(f"{text}; connect the drive, or rename it: images to annotate are put there")
         for place in sorted(place for place in places if not os.access(place, os.W_OK | os.X_OK)):
             text = f"{place}: may not be written to, and annotations are put beside {len(bare)} images of {folder}"
             yield Finding(f"{text}; change its permissions, or annotate these images before")
