@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from active_learning.network.pre_labelling import PreLabeller
 
 USE_COCO = ["use_coco"]
+TAKEN_FOR_A_PERSONS = (
+    "\nCorrect them before a run of MaskAL chooses these images: it takes the files for a person's annotations."
+)
 # Flags that have another name than the key of the settings.
 FLAGS = {"confidence_threshold": "conf_thres", "nms_threshold": "nms_thres", "pretrained_weights": "weights_file"}
 
@@ -234,4 +237,4 @@ class FolderAnnotation:
             parts.append(f"{counted(len(self.unreadable), 'image')} unreadable")
         if self.meta_json is not None and self.files.count.images:
             parts.append(f"to import in Supervisely: {self.request.project}")
-        return f"Pre-labelled: {'; '.join(parts)}"
+        return f"Pre-labelled: {'; '.join(parts)}{TAKEN_FOR_A_PERSONS if self.files.count.images else ''}"

@@ -84,10 +84,10 @@ def _plan(settings: Settings, experiment: Experiment, start: Start, mean: float)
         mean: of what the budget counts, in an image; 0 where that is not known yet.
     """
     size, rows = start.size, []
-    if start.phase in ("", "annotate", "train") and start.loop <= len(experiment.pool_sizes):
+    if start.phase in ("", "annotate", "train") and not start.ends:
         rows.append([start.loop, size, training_iterations(size, settings)])
     for loop, pool_size in enumerate(experiment.pool_sizes[start.loop :], start=start.loop + 1):
-        if size == start.images:
+        if size == start.images or start.ends:
             break
         chosen = start.ahead if loop == start.loop + 1 else 0
         size = min(size + (chosen or max(round(pool_size / (mean or 1)), 1)), start.images)
@@ -102,7 +102,9 @@ def _plan(settings: Settings, experiment: Experiment, start: Start, mean: float)
         title += f"\nThe budget counts objects; train sizes {_estimate(mean)}"
     if settings.tile_size:
         title += "\nIterations are those of so many images; a training counts tiles, so that it may have more"
-    return title + "\n" + (tabulate(rows, headers=["loop", "train size", "iterations"]) if rows else "No training left")
+    if not rows:
+        return f"{title}\nNo training left{start.ends and f': {start.ends}'}"
+    return title + "\n" + tabulate(rows, headers=["loop", "train size", "iterations"])
 
 
 def _estimate(mean: float) -> str:

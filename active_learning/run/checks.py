@@ -24,7 +24,7 @@ from active_learning.run.near_duplicates import describe_near_duplicates
 from active_learning.run.other_runs import initial_model_trained_otherwise, unfinished_runs_left
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
-from active_learning.run.start import find_start, initial_candidates
+from active_learning.run.start import find_start, initial_candidates, reason_to_end
 from active_learning.run.status import late_annotations
 from active_learning.run.unconverted import describe_exports, describe_misnamed
 from active_learning.run.weights import lost_best, next_weights
@@ -301,6 +301,9 @@ def _not_writable(project: Project) -> Iterator[Finding]:
     for split in (split for split in SPLITS if split in project.readings):
         bare, folder = project.readings[split].bare, project.snapshots[split].folder
         places = {folder, *((folder / name).parent for name in bare)} if bare else set()
+        if bare and os.path.lexists(annotate := folder / ANNOTATE) and not annotate.is_dir():
+            text = f"{annotate}: is no folder, or a link to a drive that is not connected"
+            yield Finding(f"{text}; connect the drive, or rename it: images to annotate are put there")
         for place in sorted(place for place in places if not os.access(place, os.W_OK | os.X_OK)):
             text = f"{place}: may not be written to, and annotations are put beside {len(bare)} images of {folder}"
             yield Finding(f"{text}; change its permissions, or annotate these images before")
@@ -325,6 +328,8 @@ def _nothing_to_train_on(project: Project) -> Iterator[Finding]:
     for experiment in project.settings.experiments():
         with suppress(MaskALError):  # which `_starts` reports
             start = find_start(project, experiment)
+            if start.ends:
+                continue
             images = start.training_images or initial_candidates(project, experiment)
             objects = [project.readings[start.folder].objects_in.get(name) for name in images]
             if not any(number is None or number for number in objects):
@@ -347,7 +352,7 @@ def _has_finished(project: Project) -> bool:
     for experiment in project.settings.experiments():
         with suppress(MaskALError):  # which `_starts` reports
             state = project.state(experiment)
-            if state is None or state.phase != "finished" or state.loop < len(experiment.pool_sizes):
+            if state is None or state.phase != "finished" or not reason_to_end(state, project.settings, experiment):
                 return False
     return True
 

@@ -18,6 +18,7 @@ from active_learning.errors import MaskALError, SettingsError
 from active_learning.run.output_files import TILES, OutputFiles, output_files
 from active_learning.settings import Settings
 from active_learning.settings.overlaps import start_weights_copy
+from active_learning.settings.paths import folder_to_make_mistakes
 from active_learning.system.file_moves import copy_beside
 from active_learning.system.files import folder_aside, lies_in, write_if_changed
 
@@ -118,6 +119,10 @@ def start_weights_mistakes(settings: Settings, *, fresh: bool = False) -> Iterat
 
 def _run_mistakes(files: OutputFiles, fresh: bool) -> Iterator[str]:
     results, weights = files.results, files.weights
+    places = {"resultsroot": results, "weightsroot": weights}
+    if unusable := [text for key, place in places.items() for _, text in folder_to_make_mistakes(key, place)]:
+        yield from unusable
+        return
     found = files.first_result()
     if not holds_run(results) and found:
         yield f"resultsroot: {found} is of no run that is known here; move it elsewhere, or {ANOTHER}"

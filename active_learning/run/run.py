@@ -75,28 +75,13 @@ class Run:
     @property
     def reason_to_stop(self) -> str:
         """Empty where the run goes on."""
-        return self._reason_after(self.state.loop)
+        return self.state.reason_to_end(self.state.loop, self.settings, self.experiment)
 
     @property
     def reason_to_withdraw(self) -> str:
-        """Why the images of this loop are not wanted any more, by settings that were edited after they were chosen;
-        empty where they are, or where the loop trains already."""
-        state = self.state
-        is_asked_for = state.loop > 0 and state.phase == "annotate"
-        begun = not is_asked_for or self.files.training_log(state.loop).exists()
-        return "" if begun else self._reason_after(state.loop - 1)
-
-    def _reason_after(self, loop: int) -> str:
-        """Why the run ends with this loop, the last that has scores."""
-        reached = [row.mask_ap for row in self.state.history]
-        target, patience = self.settings.target_map, self.settings.patience
-        if loop >= self.loops:
-            return f"loop {self.loops} of {self.loops} is done"
-        if target is not None and reached[-1] >= target:
-            return f"mAP {reached[-1]:.1f} has reached target_map {target:g}"
-        if patience is not None and len(reached) > patience and max(reached[-patience:]) <= max(reached[:-patience]):
-            return f"mAP has not risen for {patience} loops (patience)"
-        return ""
+        """As of the state; empty where the images are wanted."""
+        trains = self.files.training_log(self.state.loop).exists()
+        return self.state.reason_to_withdraw(self.settings, self.experiment, trains=trains)
 
     @property
     def predict(self) -> Predict | None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from active_learning.dataset.initial_images import images_to_copy, sample_initial_images
 from active_learning.run.initial_images import initial_images, initial_size
+from active_learning.run.output_files import output_files
 from active_learning.run.project import INITIAL, Project
+from active_learning.run.state import RunState
 from active_learning.run.weights import network_edits
-from active_learning.settings import Experiment
+from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import apply_settings
 
 
@@ -27,6 +29,7 @@ class Start:
     loop: int = 0
     phase: str = ""  # of a run that has begun
     ahead: int = 0  # images that are chosen for the next loop already
+    ends: str = ""  # why the run has no training left; empty where it goes on
 
 
 def find_start(project: Project, experiment: Experiment) -> Start:
@@ -39,7 +42,8 @@ def find_start(project: Project, experiment: Experiment) -> Start:
         if state.train_images:
             present = data.present("train", state.train_images)
             images, ahead = len(data.images("train")), len(state.ahead)
-            return Start(len(present), images, present, loop=state.loop, phase=state.phase, ahead=ahead)
+            ends = reason_to_end(state, settings, experiment)
+            return Start(len(present), images, present, loop=state.loop, phase=state.phase, ahead=ahead, ends=ends)
     if settings.use_initial_train_dir:
         initial = images_to_copy(settings.initial_train_dir, settings.traindir)
         return Start(len(initial), len({*data.walked("train").images, *initial}), [*initial], INITIAL)
@@ -50,6 +54,14 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     if settings.budget == "objects" and not data.mean_objects():
         return Start(min(settings.initial_datasize, images), images)  # at most; the run asks for annotations first
     return Start(initial_size(data), images)
+
+
+def reason_to_end(state: RunState, settings: Settings, experiment: Experiment) -> str:
+    """Why the next start trains no more, as far as the settings say; empty where it does, or has scores to find."""
+    if state.phase in ("choose", "finished"):
+        return state.reason_to_end(state.loop, settings, experiment)
+    trains = output_files(settings, experiment).training_log(state.loop).exists()
+    return state.reason_to_withdraw(settings, experiment, trains=trains)
 
 
 def initial_candidates(project: Project, experiment: Experiment) -> Sequence[str]:

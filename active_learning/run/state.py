@@ -29,7 +29,7 @@ from active_learning.run.recorded import (
     check_values,
     read_json,
 )
-from active_learning.settings import Settings
+from active_learning.settings import Experiment, Settings
 from active_learning.settings.keys import MOST_CLASSES, MOST_LOOPS, Mode, Strategy, recorded_mistakes
 from active_learning.system.files import write_atomically
 
@@ -131,6 +131,24 @@ class RunState:
     def loop_ahead(self) -> int | None:
         """The loop whose images are chosen already, before it begins."""
         return self.loop + 1 if self.ahead else None
+
+    def reason_to_end(self, loop: int, settings: Settings, experiment: Experiment) -> str:
+        """Why the run ends with this loop, the last that has scores; empty where it goes on."""
+        reached, loops = [row.mask_ap for row in self.history], len(experiment.pool_sizes)
+        target, patience = settings.target_map, settings.patience
+        if loop >= loops:
+            return f"loop {loops} of {loops} is done"
+        if target is not None and reached and reached[-1] >= target:
+            return f"mAP {reached[-1]:.1f} has reached target_map {target:g}"
+        if patience is not None and len(reached) > patience and max(reached[-patience:]) <= max(reached[:-patience]):
+            return f"mAP has not risen for {patience} loops (patience)"
+        return ""
+
+    def reason_to_withdraw(self, settings: Settings, experiment: Experiment, *, trains: bool) -> str:
+        """Why the images of this loop are not wanted any more, by settings that were edited after they were chosen;
+        empty where they are, or where the loop has begun to train."""
+        is_asked_for = self.loop > 0 and self.phase == "annotate" and not trains
+        return self.reason_to_end(self.loop - 1, settings, experiment) if is_asked_for else ""
 
     def choose_ahead(self, chosen: dict[str, float], expected_objects: float) -> None:
         self.ahead, self.expected_ahead = chosen, expected_objects

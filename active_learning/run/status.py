@@ -18,6 +18,7 @@ from active_learning.dataset.image_folder import find_annotations
 from active_learning.run.batch_times import minutes
 from active_learning.run.data import SPLITS, RunData
 from active_learning.run.output_files import output_files
+from active_learning.run.start import reason_to_end
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.system.own_files import OwnFiles
@@ -54,6 +55,8 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     if finished:
         lines.append(f"Finished: {state.why_finished}.")
     lines += _waiting(state, time.time())
+    if state.phase == "annotate" and (reason := reason_to_end(state, settings, experiment)):
+        lines.append(f"The next start asks for the images of loop {state.loop} no more, as {reason}.")
     if state.history:
         lines += ["", _table(state.history, in_objects=state.settings.get("budget") == "objects")]
     return "\n".join(lines)
@@ -121,7 +124,8 @@ def _images(what: str, data: RunData, split: str, images: Sequence[str] | None =
     folder, annotations = data.folder(split), data.annotations(split)
     if not is_reachable(folder):
         return [f"{what}: not counted, {folder} is not there; {IS_IT_CONNECTED}"]
-    images = data.walked(split).images if images is None else images
+    known = data.walked(split).images if images is None else images
+    images = [name for name in known if is_there(folder / name)]  # the run goes on without those taken away
     beside, faults = find_annotations(folder, images, annotations)
     faults |= {name: fault for name, path in beside.items() if (fault := annotations.fault(path, name))}
     left = [name for name in images if name in faults or name not in beside]
@@ -134,8 +138,9 @@ def _images(what: str, data: RunData, split: str, images: Sequence[str] | None =
     note = f" ({pre_labelled} of them pre-labelled, nothing corrected yet)" if pre_labelled else ""
     with_fault = f", {len(faulty)} with a fault" if faulty else ""
     annotated = len(images) - len(faulty) - missing
+    taken = f", {gone} gone from {folder}" if (gone := len(known) - len(images)) else ""
     return [
-        f"{len(images)} {what}: {annotated} annotated{note}{with_fault}, {missing} missing",
+        f"{len(known)} {what}: {annotated} annotated{note}{with_fault}, {missing} missing{taken}",
         *dict.fromkeys(faulty),
     ]
 

@@ -105,8 +105,10 @@ def next_weights(settings: Settings, experiment: Experiment, files: OutputFiles,
         chooses = settings.work_ahead and state is not None and loop > 0 and not state.ahead
         ahead = {str(weights_of(files, loop - 1))} if chooses else set()
         return {_earlier_weights(settings, files, loop) or pretrained_weights(settings), *ahead} - {""}
+    if phase != "evaluate" and state is not None and state.reason_to_end(loop, settings, experiment):
+        return set()
     if loop >= len(experiment.pool_sizes):
-        return {str(weights_of(files, loop))} if phase == "evaluate" else set()
+        return {str(weights_of(files, loop))}
     following = _earlier_weights(settings, files, loop + 1) or pretrained_weights(settings)
     return {str(weights_of(files, loop)), following} - {""}
 

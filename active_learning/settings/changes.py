@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -210,7 +211,8 @@ def _mistakes(
         elif change.key == "experiment_name" and running:
             yield f"{change}: this run is going on; set it back, and start the other one when it has ended"
         elif change.key in FOLDERS and _is_another_folder(change, running, before, experiment):
-            yield f"{change}: the run is in the former; {ANOTHER_RUN}. Move a folder while MaskAL is not running"
+            moved = "Move a folder while MaskAL is not running" if running else "To go on in a copy, rename the former"
+            yield f"{change}: the run is in the former; {ANOTHER_RUN}. {moved}"
     if running and experiment.name not in [one.name for one in now.experiments()]:
         lists = [change for change in changes if change.key in LISTS]
         yield (
@@ -239,14 +241,24 @@ def _is_of_another_seed(change: Change) -> bool:
 
 
 def _is_another_folder(change: Change, running: bool, before: Mapping[str, Any], experiment: Experiment) -> bool:
-    """What is gone has been moved to its new place: a folder of images, or the run's own below a root. The lists
-    in dataroot are written anew."""
+    """What is gone has been moved to its new place: a folder of images, or the run's own below a root; hidden files,
+    such as locks, stay where a person moves what is seen. The lists in dataroot are written anew."""
     former, now = Path(change.before), Path(change.now)
     if running or former.resolve() == now.resolve():
         return former.resolve() != now.resolve()
     if change.key in RUN_ROOTS:
         former = former / before.get("experiment_name", "") / experiment.name
-    return change.key != "dataroot" and former.exists()
+    return change.key != "dataroot" and _holds_files(former)
+
+
+def _holds_files(place: Path) -> bool:
+    """Such as a person sees."""
+    try:
+        return not all(name.startswith(".") for name in os.listdir(place))  # noqa: PTH208 (names are wanted)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _line(change: Change, late: bool, chosen_for: int | None) -> str:

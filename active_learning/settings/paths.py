@@ -31,7 +31,7 @@ def path_mistakes(keys: SettingsKeys) -> Iterator[tuple[str, str]]:
     yield from meta_mistakes(keys)
     yield from _annotator_mistakes(keys)
     for key in OUTPUT_ROOTS:
-        yield from _output_mistakes(key, getattr(keys, key))
+        yield from folder_to_make_mistakes(key, getattr(keys, key))
     yield from overlap_mistakes(keys)
     yield from network_mistakes(keys)
 
@@ -56,7 +56,7 @@ def _shown(path: Path) -> str:
     return str(path) if path.is_absolute() else f"{path} in {Path.cwd()}"
 
 
-def _output_mistakes(key: str, folder: Path) -> Iterator[tuple[str, str]]:
+def folder_to_make_mistakes(key: str, folder: Path) -> Iterator[tuple[str, str]]:
     """The folder is made later, so its nearest existing parent is what counts.
 
     A link that leads nowhere is none to be made: it is that of a drive, and the run would begin anew without it.
@@ -67,7 +67,7 @@ def _output_mistakes(key: str, folder: Path) -> Iterator[tuple[str, str]]:
         return
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not existing.is_dir():
-        yield key, f"{key}: {existing} is a file, not a folder"
+        yield key, f"{key}: {existing} is a file, not a folder; name another folder, or move the file elsewhere"
     elif not os.access(existing, os.W_OK | os.X_OK):
         yield key, f"{key}: {existing} may not be written to by you; name another folder"
 

@@ -45,7 +45,9 @@ class _Names:
 
 def weights_fault(file: Path) -> str:
     """Why a .pth or .pkl file holds no weights that can be used; empty for nothing."""
-    if file.exists() and not (file.is_file() or file.is_dir()):
+    if file.is_dir():
+        return "is a folder, not a file; move it elsewhere"
+    if file.exists() and not file.is_file():
         return "is no file, but a pipe or a device"
     try:
         with file.open("rb") as stream:

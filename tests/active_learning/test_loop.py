@@ -453,6 +453,9 @@ def test_a_loop_that_edited_settings_do_not_have_is_awaited_no_more(
     with pytest.raises(AnnotationsAwaited):
         go(settings, wait=False)
     asked = work(annotated)
+    words = "The next start asks for the images of loop 2 no more, as "
+    assert f"{words}{reason}." in describe_status(changed(settings, changes))
+    assert words not in describe_status(settings)
     loop = go(changed(settings, changes), wait=False)
     assert (loop.run.state.loop, loop.run.state.phase, loop.run.state.why_finished) == (1, "finished", reason)
     assert len(loop.run.state.train_images) == 7

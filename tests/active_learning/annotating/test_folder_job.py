@@ -160,7 +160,8 @@ def test_the_summary_counts(request_of):
     assert annotation.unreadable == ["01.png"]
     assert annotation.summary() == (
         "Pre-labelled: 1 image, 0 objects, 1 image without detections; 0 images skipped (annotated already); "
-        "1 image unreadable"
+        "1 image unreadable\n"
+        "Correct them before a run of MaskAL chooses these images: it takes the files for a person's annotations."
     )
 
 
@@ -292,4 +293,4 @@ def test_nothing_to_pre_label_needs_no_network(request_of, settings, monkeypatch
     annotation = FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a"))
     annotation.find_images()
     annotation.write_pre_labels(annotation.load_network())
-    assert "14 images skipped" in annotation.summary()
+    assert annotation.summary().endswith("14 images skipped (annotated already)")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,36 @@ def test_the_plan_of_a_run_that_has_begun_is_what_is_left(settings: Settings, ph
     assert [row[0] for row in loops(describe_run(other, fresh=True))] == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"loops": 1}, "loop 1 of 1 is done"),
+        ({"target_map": 30.0}, "mAP 30.0 has reached target_map 30"),
+        ({"patience": 1}, "mAP has not risen for 1 loops (patience)"),
+        ({"target_map": 31.0, "patience": 2}, ""),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("phase", ["annotate", "trains", "choose", "finished"])
+def test_the_plan_knows_where_the_settings_end_the_run(settings: Settings, changes: dict, reason: str, phase: str):
+    """Also of images of a loop that are asked for, but not of one that trains."""
+    scores = LoopScores(4, 30.0, {"a": 30.0, "b": 30.0}, 30.0, {"a": 30.0, "b": 30.0}, 1.0)
+    names, files = [f"{n:02d}.png" for n in range(10)], output_files(settings, settings.experiments()[0])
+    loop = 1 if phase in ("choose", "finished") else 2
+    state = RunState(["a", "b"], loop, "annotate" if phase == "trains" else phase, names, history=[scores] * 2)
+    state.settings = recorded(settings)
+    state.save(files.state)
+    if phase == "trains":
+        files.training_log(loop).mkdir(parents=True)
+    for number in (0, 1):
+        write_weights(files.best_model(number))
+    plan = describe_run(changed(settings, changes))
+    if reason and phase != "trains":
+        assert f"No training left: {reason}" in plan
+    else:
+        assert [row[0] for row in loops(plan)] == ["2"]
+
+
 def test_what_the_run_would_do_with_files_of_a_person_is_named(settings: Settings):
     settings.dataroot.mkdir()
     (settings.dataroot / "val.json").write_text("mine", encoding="utf-8")
@@ -302,6 +333,16 @@ def test_a_folder_that_may_not_be_written_to_is_named(settings: Settings, monkey
     assert "Settings, folders and annotations are in order" in describe_run(settings)
     (settings.traindir / "03.json").unlink()
     with pytest.raises(MaskALError, match="train: may not be written to, and annotations are put beside 1"):
+        describe_run(settings)
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("gone")], ids=["file", "link"])
+def test_what_stands_in_the_place_of_the_annotate_folder_is_named(settings: Settings, make: Callable[[Path], None]):
+    """Not where all images are annotated."""
+    make(settings.traindir / "annotate")
+    assert "Settings, folders and annotations are in order" in describe_run(settings)
+    (settings.traindir / "03.json").unlink()
+    with pytest.raises(MaskALError, match="annotate: is no folder, or a link to a drive that is not .*rename it"):
         describe_run(settings)
 
 

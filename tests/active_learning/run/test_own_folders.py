@@ -110,7 +110,21 @@ def linked_start_weights(settings: Settings) -> Settings:
     return changed(settings, pretrained_weights=str(link))
 
 
+def file_in_place_of_results(settings: Settings) -> Settings:
+    settings.resultsroot.mkdir()
+    (settings.resultsroot / settings.experiment_name).write_text("mine", encoding="utf-8")
+    return settings
+
+
+def weights_on_a_drive_that_is_gone(settings: Settings) -> Settings:
+    files_of(settings).weights.parent.mkdir(parents=True)
+    files_of(settings).weights.symlink_to(settings.dataroot / "gone")
+    return settings
+
+
 REFUSED = {
+    file_in_place_of_results: "resultsroot: .*exp1 is a file, not a folder; name another folder, or move the file else",
+    weights_on_a_drive_that_is_gone: "weightsroot: .*uncertainty is a link that leads nowhere; is its drive connected",
     foreign_weights: "best_model_003.pth is of no run whose results are in",
     foreign_log: "training000 is of no run whose results are in",
     foreign_scores: "uncertainty.csv is of no run that is known here; move it elsewhere",

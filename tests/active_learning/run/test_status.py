@@ -52,6 +52,23 @@ def test_what_stands_in_the_annotate_folders_counts(settings: Settings):
     assert "02.json: may be of 02.jpg or 02.png" in doubtful
 
 
+@pytest.mark.parametrize("copy", [False, True], ids=["with its annotation", "its annotated copy lies in annotate"])
+def test_images_that_a_person_has_taken_away_are_not_awaited(settings: Settings, copy: bool):
+    annotate = settings.traindir / "annotate"
+    annotate.mkdir()
+    for name in ("03.png", "03.json"):
+        if copy:
+            (settings.traindir / name).rename(annotate / name)
+        else:
+            (settings.traindir / name).unlink()
+    RunState(["a", "b"], 0, "annotate", ["01.png", "03.png"]).save(
+        output_files(settings, settings.experiments()[0]).state
+    )
+    lines = describe_status(settings).splitlines()[1:]
+    assert lines[0] == f"2 training images: 1 annotated, 0 missing, 1 gone from {settings.traindir}"
+    assert lines[1].startswith("2 validation images")
+
+
 def test_a_faulty_annotation_is_named_and_not_counted(settings: Settings):
     annotate = settings.traindir / "annotate"
     annotate.mkdir()

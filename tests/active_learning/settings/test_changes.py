@@ -115,15 +115,20 @@ def test_all_refusals_come_in_one_message():
     assert len(caught.value.mistakes) == 3
 
 
-def test_a_folder_that_was_moved_is_taken_up_at_a_start(tmp_path):
+@pytest.mark.parametrize("leaves_hidden_files", [False, True])
+def test_a_folder_that_was_moved_is_taken_up_at_a_start(tmp_path, leaves_hidden_files: bool):
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
+    (old / "a.png").touch()
     settings = Settings(**BEFORE, traindir=old)
     now, experiment = Settings(**BEFORE, traindir=new), settings.experiments()[0]
-    with pytest.raises(SettingsError, match="Move a folder while MaskAL is not running"):
+    with pytest.raises(SettingsError, match="To go on in a copy, rename the former"):
         apply_settings(recorded(settings), now, experiment, running=False)
     old.rename(new)
-    with pytest.raises(SettingsError, match="Move a folder"):
+    if leaves_hidden_files:
+        old.mkdir()
+        (old / ".annotate.lock").touch()
+    with pytest.raises(SettingsError, match="Move a folder while MaskAL is not running"):
         apply_settings(recorded(settings), now, experiment, running=True)
     assert apply_settings(recorded(settings), now, experiment, running=False).lines == (f"traindir: {old} -> {new}",)
 
@@ -146,6 +151,7 @@ def test_what_of_a_run_was_moved_or_renamed_is_taken_up_at_a_start(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     for folder in ("results/exp1/uncertainty", "weights/exp1/uncertainty", "train", "lists"):
         Path(folder).mkdir(parents=True)
+        Path(folder, "file").touch()
     folders = {**BEFORE, "resultsroot": "results", "weightsroot": "weights", "traindir": "train", "dataroot": "lists"}
     settings, now = Settings(**folders), Settings(**{**folders, **changes})
     for former, latter in (move.split(" -> ") for move in moves):

@@ -88,7 +88,7 @@ def test_a_zoo_config_does_not_lead_out_of_configs(home: Path, project_root: Pat
         pytest.param({"pretrained_weights": "cut.pth"}, "'cut.pth' is cut short", id="cut-weights"),
         pytest.param({"pretrained_weights": "empty.pkl"}, "is an empty file", id="empty-weights"),
         pytest.param({"pretrained_weights": "pipe.pth"}, "'pipe.pth' is no file, but a pipe", id="pipe-as-weights"),
-        pytest.param({"pretrained_weights": "folder.pth"}, "cannot be read: Is a directory", id="folder-as-weights"),
+        pytest.param({"pretrained_weights": "folder.pth"}, "is a folder, not a file; move it", id="folder-as-weights"),
         pytest.param(
             {"network_config": "own.yaml"}, "pretrained_weights: 'own.yaml' is neither", id="own-network-no-weights"
         ),
