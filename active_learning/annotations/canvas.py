@@ -180,7 +180,7 @@ def open_canvas(declared: tuple[Any, Any], size: Size | None, place: Path | str,
     """
     if size is None:
         return Canvas(*_declared_size(declared, place, fields), place)
-    if declared in (size, (None, None)) or declared == (str(size[0]), str(size[1])):
+    if declared in (size, tuple(map(str, size)), (None, None)):
         return Canvas(*size, place)
     reason = _of_exif(declared, size)
     heights = f"{fields[0]} {brief(declared[0])}, {fields[1]} {brief(declared[1])}"

@@ -86,8 +86,9 @@ def _plan(settings: Settings, experiment: Experiment, start: Start, mean: float)
     size, rows = start.size, []
     if start.phase in ("", "annotate", "train") and not start.ends:
         rows.append([start.loop, size, training_iterations(size, settings)])
-    for loop, pool_size in enumerate(experiment.pool_sizes[start.loop :], start=start.loop + 1):
-        if size == start.images or start.ends:
+    left = [] if start.ends else experiment.pool_sizes[start.loop :]
+    for loop, pool_size in enumerate(left, start=start.loop + 1):
+        if size == start.images:
             break
         chosen = start.ahead if loop == start.loop + 1 else 0
         size = min(size + (chosen or max(round(pool_size / (mean or 1)), 1)), start.images)
@@ -103,7 +104,7 @@ def _plan(settings: Settings, experiment: Experiment, start: Start, mean: float)
     if settings.tile_size:
         title += "\nIterations are those of so many images; a training counts tiles, so that it may have more"
     if not rows:
-        return f"{title}\nNo training left{start.ends and f': {start.ends}'}"
+        return f"{title}\nNo training left" + (f": {start.ends}" if start.ends else "")
     return title + "\n" + tabulate(rows, headers=["loop", "train size", "iterations"])
 
 

@@ -124,11 +124,13 @@ def _images(what: str, data: RunData, split: str, images: Sequence[str] | None =
     folder, annotations = data.folder(split), data.annotations(split)
     if not is_reachable(folder):
         return [f"{what}: not counted, {folder} is not there; {IS_IT_CONNECTED}"]
-    known = data.walked(split).images if images is None else images
-    images = [name for name in known if is_there(folder / name)]  # the run goes on without those taken away
-    beside, faults = find_annotations(folder, images, annotations)
+    known: Sequence[str] = data.walked(split).images if images is None else images
+    there = known
+    if images is not None:  # the run goes on without those taken away
+        there = [name for name in images if is_there(folder / name)]
+    beside, faults = find_annotations(folder, there, annotations)
     faults |= {name: fault for name, path in beside.items() if (fault := annotations.fault(path, name))}
-    left = [name for name in images if name in faults or name not in beside]
+    left = [name for name in there if name in faults or name not in beside]
     found = search_annotate_folder(folder, left, image_named_in).files
     faults |= {name: _fault(annotations, files, name) for name, files in found.items()}
     faulty = [fault for fault in faults.values() if fault]
@@ -137,8 +139,8 @@ def _images(what: str, data: RunData, split: str, images: Sequence[str] | None =
     missing = len(set(left) - set(found) - set(faults))
     note = f" ({pre_labelled} of them pre-labelled, nothing corrected yet)" if pre_labelled else ""
     with_fault = f", {len(faulty)} with a fault" if faulty else ""
-    annotated = len(images) - len(faulty) - missing
-    taken = f", {gone} gone from {folder}" if (gone := len(known) - len(images)) else ""
+    annotated = len(there) - len(faulty) - missing
+    taken = f", {gone} gone from {folder}" if (gone := len(known) - len(there)) else ""
     return [
         f"{len(known)} {what}: {annotated} annotated{note}{with_fault}, {missing} missing{taken}",
         *dict.fromkeys(faulty),

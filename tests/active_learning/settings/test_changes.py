@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.errors import SettingsError
-from active_learning.settings import Settings, changes, load_settings
+from active_learning.settings import Settings, load_settings
 from active_learning.settings.changes import apply_settings, fixed_changes, network_changes, recorded, reload_settings
 
 BEFORE = {"classes": ["a", "b"], "strategy": ["uncertainty", "random"], "loops": 2, "cuda_visible_devices": "cpu"}
@@ -239,12 +239,6 @@ def test_of_another_network_file_not_each_value_is_listed():
     assert len(caught.value.mistakes) == 1
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(changes, "SECONDS_TO_SAVE", 0.01)
-
-
-@pytest.mark.usefixtures("quick")
 def test_a_settings_file_that_became_wrong_is_reported_with_the_way_on():
     """Not as an edit: it may be gone with its drive."""
 
@@ -263,7 +257,6 @@ HALF = {
 }
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("half", HALF.values(), ids=HALF)
 @pytest.mark.parametrize("edited", [True, False], ids=["edited", "saved as it was"])
 def test_a_half_saved_settings_file_is_read_again(half, edited):
@@ -281,7 +274,6 @@ def test_a_half_saved_settings_file_is_read_again(half, edited):
     assert reload_settings(load, Settings(**BEFORE)) == whole
 
 
-@pytest.mark.usefixtures("quick")
 def test_what_is_not_there_any_more_is_no_edit(tmp_path):
     """Such as a stick with the weights, or with initial_train_dir, which were needed for the start alone."""
     file = tmp_path / "m.yaml"
