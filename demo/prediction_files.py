@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class InputImage:
 def find_images(inputs: Sequence[str], output: Path | None = None) -> list[InputImage]:
     """The images of files, folders (with their sub-folders) and glob patterns, each once, in the order given.
 
+    Prints what is passed over in folders.
+
     Args:
         output: where pictures go; inside an input folder it is left out.
 
@@ -57,19 +60,23 @@ def _images_of(text: str, output: Path | None) -> list[InputImage]:
 
 
 def _images_in(folder: Path, output: Path | None) -> list[InputImage]:
-    from active_learning.dataset import image_folder  # costs OpenCV
+    from active_learning.dataset.image_folder import take_snapshot  # costs OpenCV
+    from active_learning.dataset.image_names import IMAGE_SUFFIXES
 
     drawn = None if output is None else output.resolve()
-    images = [InputImage(folder / name, name) for name in image_folder.find_images(folder)]
+    snapshot = take_snapshot(folder)
+    for note in snapshot.notes:
+        print(note, file=sys.stderr)
+    images = [InputImage(folder / name, name) for name in snapshot.images]
     if drawn is not None and drawn != folder.resolve():
         images = [image for image in images if not image.path.resolve().is_relative_to(drawn)]
     if not images:
-        raise UsageError(f"--input {folder}: holds no image; looked for {_listed(image_folder.IMAGE_SUFFIXES)}")
+        raise UsageError(f"--input {folder}: holds no image; looked for {_listed(IMAGE_SUFFIXES)}")
     return images
 
 
 def _images_matching(pattern: str) -> list[InputImage]:
-    from active_learning.dataset.image_folder import IMAGE_SUFFIXES, is_image
+    from active_learning.dataset.image_names import IMAGE_SUFFIXES, is_image
 
     matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 (absolute patterns)
     images = [InputImage(path, path.name) for path in matches if is_image(path.name) and path.is_file()]

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from active_learning.dataset.image_folder import IMAGE_SUFFIXES, is_image
-from active_learning.dataset.image_names import normalised, other_spellings
+from active_learning.dataset.image_names import IMAGE_SUFFIXES, is_image, normalised, other_spellings
 
 _SUFFIXES = IMAGE_SUFFIXES | {
     ".arw",

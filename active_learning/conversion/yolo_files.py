@@ -69,7 +69,8 @@ def find_label_files(snapshot: FolderSnapshot, annotated: Set[str], report: Repo
     names = _NamesFiles(snapshot)
     groups: dict[str, list[_Candidate]] = defaultdict(list)  # by the fault of their names
     data_sets: dict[int, tuple[Names, list[_Candidate]]] = {}
-    for one in _candidates(snapshot, names):
+    candidates = [*_candidates(snapshot, names)]
+    for one in candidates:
         try:
             known = names.of(one.path.parent)
         except AnnotationError as error:
@@ -81,6 +82,9 @@ def find_label_files(snapshot: FolderSnapshot, annotated: Set[str], report: Repo
             groups[""].append(one)
     for fault, group in groups.items():
         report.fail(fault or _without_names(group, snapshot.folder))
+    if astray := [*_astray(snapshot, {one.path for one in candidates})]:
+        reason = "like label files of YOLO, which lie in a folder labels, or beside their images; left out"
+        report.warn(f"{and_more(astray, what='files')}: {reason}. Rename their folder if they are some")
     found = LabelFiles()
     for known, group in data_sets.values():
         found.files += _of_data_set(known, group, snapshot.folder, report)
@@ -168,6 +172,17 @@ def _candidates(snapshot: FolderSnapshot, names: _NamesFiles) -> Iterator[_Candi
             is_placed = exact or in_labels or renamed
             if (exact and in_labels) or (is_placed and _is_label_file(folder / name, exact, names)):
                 yield _Candidate(folder / name, images or renamed, bool(exact), bool(renamed))
+
+
+def _astray(snapshot: FolderSnapshot, placed: Set[Path]) -> Iterator[Path]:
+    """Texts that have the content of a label file and the name of an image, where no label file is looked for."""
+    stems = {PurePosixPath(_folded_path(image)).stem for image in snapshot.images}
+    for parent, files in snapshot.files.items():
+        for name in files:
+            path = snapshot.folder / parent / name
+            is_named = name.lower().endswith(SUFFIX) and _folded_path(path.stem) in stems
+            if is_named and path not in placed and not may_hold_names(name) and looks_like_labels(path):
+                yield path
 
 
 def _of_another_name(place: str, owners: Mapping[str, Sequence[str]], index: _StemIndex | None) -> tuple[str, ...]:

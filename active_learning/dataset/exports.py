@@ -22,6 +22,7 @@ from active_learning.errors import AnnotationError
 
 READ_BYTES = 65536  # from the start and from the end of a file
 MOST_FILES = 50  # are opened, the largest
+TABLE = ".csv"  # as the VGG Image Annotator writes it, too
 _LIST = re.compile(rb'"(images|annotations)"\s*:\s*\[')
 _COCO_KEY = re.compile(rb'"(image_id|category_id)"\s*:|"categories"\s*:\s*\[')  # those of Datumaro are no list
 
@@ -33,7 +34,11 @@ _NOT_READ = (
         "a 'CVAT for video' xml file",
         "export 'CVAT for images' instead",
     ),
-    (re.compile(rb'"shape_attributes"\s*:'), "a file of the VGG Image Annotator", "export COCO instead"),
+    (
+        re.compile(rb'"shape_attributes"\s*:|region_shape_attributes,'),
+        "a file of the VGG Image Annotator",
+        "export COCO instead",
+    ),
     (re.compile(rb'"from_name"\s*:\s*"'), "a json file of Label Studio", "export COCO instead"),
     (re.compile(rb'"categories"\s*:\s*\{.*"label_id"\s*:', re.DOTALL), "a Datumaro json file", "export COCO instead"),
 )
@@ -69,6 +74,7 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
     everywhere, beside = claimants(snapshot.images), set[str]()
     documents: list[Path] = []
     labels: list[Path] = []
+    tables: list[Path] = []
     found: list[Export] = []
     for parent, files in snapshot.files.items():
         place, images = snapshot.folder / parent, by_parent[parent]
@@ -80,8 +86,10 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
             elif key is None:
                 if is_archive(name) and holds_annotations(place / name):
                     found.append(Export(place / name, "an archive with annotations", apart=True))
-                elif _may_be_of_yolo(name, parent, keys):
+                elif _may_be_of_yolo(name, parent, everywhere):
                     labels.append(place / name)
+                elif name.lower().endswith(TABLE):
+                    tables.append(place / name)
             elif not images and key in everywhere:
                 found.append(Export(place / name, "an annotation that does not lie beside its image", apart=True))
             elif not named_by_number(name) and place / name not in leave:
@@ -89,7 +97,7 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
     if any(looks_like_labels(path) for path in labels[:MOST_FILES]):
         found += [Export(path, "a label file of YOLO") for path in labels]
     exports = {path: _export_of_many(path) for path in heapq.nlargest(MOST_FILES, documents, key=_size)}
-    found += [export for export in exports.values() if export is not None]
+    found += filter(None, (*exports.values(), *map(_export_of_many, heapq.nlargest(MOST_FILES, tables, key=_size))))
     left = [one for one in found if not (beside and is_converted(one.path, everywhere, beside))]
     bare = {normalised(image).casefold(): image for image in snapshot.images if image not in beside}
     others = sorted(path for path, export in exports.items() if export is None) if bare else ()
@@ -107,7 +115,7 @@ def _image_beside(path: Path, folder: Path) -> str:
 
 
 def _may_be_of_yolo(filename: str, parent: str, keys: Collection[str]) -> bool:
-    """By its place: in a folder `labels`, or beside the image of its name."""
+    """By its place in a folder `labels`, or its name, which is that of an image."""
     is_text = filename.lower().endswith(SUFFIX) and not (filename.startswith(".") or may_hold_names(filename))
     return is_text and (LABELS in parent.split("/") or any(name in keys for name in names_of(filename[: -len(SUFFIX)])))
 

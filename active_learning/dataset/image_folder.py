@@ -18,15 +18,11 @@ from active_learning.annotations import FileKind, file_kind, image_named_in
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX
 from active_learning.annotations.yolo_names import may_hold_names
 from active_learning.dataset.folder_walk import FolderWalk, files_of, walk_notes
-from active_learning.dataset.image_names import check_image_name, check_names, normalised
+from active_learning.dataset.image_names import check_image_name, check_names, is_image, normalised
 from active_learning.dataset.mask_files import mask_files
 from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.wording import and_more
 
-IMAGE_SUFFIXES = frozenset(
-    [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif",
-     ".webp"]
-)  # fmt: skip
 EXPORTED_AS_PNG = (".tif", ".tiff")  # in a Supervisely project, whose tool does not show them
 ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
 NamedIn: TypeAlias = Callable[[Path], str]  # gives the image that an annotation file names; raises AnnotationError
@@ -51,11 +47,6 @@ class _AnnotationFiles:
 
 
 ANNOTATION_FILES = _AnnotationFiles()
-
-
-def is_image(filename: str) -> bool:
-    """By its suffix; hidden files (such as those that macOS puts beside others) are none."""
-    return not filename.startswith(".") and os.path.splitext(filename)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
 
 @dataclass(frozen=True)
@@ -92,7 +83,7 @@ def take_snapshot(folder: Path) -> FolderSnapshot:
     others = (name for names in files.values() for name in names if not is_image(name))
     notes = walk_notes(folder, _that_matter(tour.passed_over), others)
     if doubtful:
-        reason = "passed over: taken for masks by their names; if they are images, rename that folder"
+        reason = "passed over: taken for masks by their names; if they are images, rename them or their folder"
         notes.append(f"{folder}: {and_more(doubtful, 3)}: {reason}")
     return FolderSnapshot(folder, tuple(sorted(images)), files, tuple(notes))
 

@@ -15,7 +15,16 @@ from active_learning.system.files import LONGEST_NAME
 from active_learning.system.names import names_alike
 from active_learning.system.wording import and_more
 
+IMAGE_SUFFIXES = frozenset(
+    [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif",
+     ".webp"]
+)  # fmt: skip
 _UPLOAD = re.compile(r"^(?=\d*[a-f])[0-9a-f]{8}-")  # no date
+
+
+def is_image(filename: str) -> bool:
+    """By its suffix; hidden files (such as those that macOS puts beside others) are none."""
+    return not filename.startswith(".") and os.path.splitext(filename)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
 
 def normalised(name: str) -> str:

@@ -1,28 +1,32 @@
-"""Which files below an image folder are masks, and so no images: those of CVAT's LabelMe 3.0 annotations, and those
-that tools export in folders of their own."""
+"""Which files below an image folder are masks, and so no images: those of CVAT's LabelMe 3.0 annotations, those that
+tools export in folders of their own, and those that are called after an image."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotations.cvat_masks import MASKS
+from active_learning.dataset.image_names import is_image
 
 _NAME_OF_TOOLS = re.compile(r"_mask_\d+(_\d+)?\.png", re.IGNORECASE)
 # CVAT and LabelMe (of Pascal VOC), and Supervisely
 _FOLDER_OF_TOOLS = re.compile(r"Segmentation(Class|Object)\w*|masks_(human|machine|instances)")
 _OF_LABELME = frozenset(["img.png", "label.png", "label_viz.png"])  # in <stem>_json, with label_names.txt
+# Roboflow: a.jpg, a_mask.png; the leaf segmentation challenge (CVPPP): a_rgb.png, a_label.png
+_NAMES_BESIDE = ((re.compile(r"(.+)_masks?"), ""), (re.compile(r"(.+)_(?:label|fg|centers)"), "_rgb"))
+_NAME_OF_LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-.+")
 _NAMED_IN_XML = re.compile(rb"<mask>\s*([^<]+?)\s*</mask>")
 
 
 def mask_files(folder: Path, files: Mapping[str, Sequence[str]]) -> tuple[frozenset[str], list[str]]:
     """The masks by their paths relative to the folder: PNG files below a folder Masks that have a name as the tools
-    give it, or that an xml file around that folder names. A person may keep images in a folder of that name: one that
-    an annotation lies beside is an image.
+    give it, or that an xml file around that folder names; those of exports; those that are called after an image. A
+    person may keep images in a folder of that name: one that an annotation lies beside is an image.
 
     Args:
         files: from each sub-folder, "" for the folder itself, to the names of its files.
@@ -47,7 +51,10 @@ def mask_files(folder: Path, files: Mapping[str, Sequence[str]]) -> tuple[frozen
         masks.update(path for path in paths if path.rpartition("/")[2] in named)
     exported = [path for parent, names in files.items() for path in _exported(parent, names)]
     doubtful = [path for home, paths in by_name.items() if not _has_xml(home, files) for path in paths]
-    return frozenset(masks).union(exported, *by_name.values()), [*doubtful, *exported]
+    certain = masks.union(*by_name.values())
+    others_called = (path for path in _called_after_images(files) if path not in certain)
+    doubtful = list(dict.fromkeys([*doubtful, *exported, *others_called]))
+    return frozenset(certain.union(doubtful)), doubtful
 
 
 def _exported(parent: str, names: Sequence[str]) -> list[str]:
@@ -58,8 +65,38 @@ def _exported(parent: str, names: Sequence[str]) -> list[str]:
         found = [name for name in names if name in _OF_LABELME]
     else:
         return []
-    annotated = _annotated(names)
-    return [f"{parent}/{name}" for name in found if annotated.isdisjoint((name, PurePosixPath(name).stem))]
+    return _without_annotation(parent, found, names)
+
+
+def _called_after_images(files: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """PNG files that have the name of an image with `_mask` and the like beside it, or its name in a folder masks;
+    and those of Label Studio, which name no image."""
+    of_masks = {parent for parent in files if MASKS.lower() in parent.lower().split("/")}
+    stems = {parent: {_stem(name) for name in names if is_image(name)} for parent, names in files.items()}
+    outside: set[str] = set().union(*(found for parent, found in stems.items() if parent not in of_masks))
+    for parent, names in files.items():
+        images = outside if parent in of_masks else stems[parent]
+        pictures = [name for name in names if name.lower().endswith(".png")]
+        found = [name for name in pictures if _is_called_after(images, _stem(name), same_name=parent in of_masks)]
+        yield from _without_annotation(parent, found, names)
+
+
+def _is_called_after(images: Set[str], stem: str, *, same_name: bool) -> bool:
+    """By their stems; of Label Studio's masks this cannot be told."""
+    own = {match[1] + ending for pattern, ending in _NAMES_BESIDE if (match := pattern.fullmatch(stem))}
+    named = not images.isdisjoint(own) or (same_name and stem in images)
+    return named or _NAME_OF_LABEL_STUDIO.fullmatch(stem) is not None
+
+
+def _without_annotation(parent: str, found: Sequence[str], names: Iterable[str]) -> list[str]:
+    """The paths of those files of a folder that no annotation lies beside."""
+    annotated = _annotated(names) if found else set()
+    left = (name for name in found if annotated.isdisjoint((name, _stem(name))))
+    return [f"{parent}/{name}" if parent else name for name in left]
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _annotated(names: Iterable[str]) -> set[str]:

@@ -50,13 +50,16 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
         *_images("validation images", data, "val"),
         *_images("test images", data, "test"),
     ]
-    finished = state.phase == "finished"
+    ends = reason_to_end(state, settings, experiment)
+    finished = state.phase == "finished" and bool(ends)
     lines += [line for split in SPLITS for line in late_annotations(data, split, finished=finished)]
-    if finished:
+    if state.phase == "finished":
         lines.append(f"Finished: {state.why_finished}.")
+        if not finished:  # it ran out of images, or settings were edited since
+            lines.append(f"The next start looks for the images of loop {state.loop + 1}.")
     lines += _waiting(state, time.time())
-    if state.phase == "annotate" and (reason := reason_to_end(state, settings, experiment)):
-        lines.append(f"The next start asks for the images of loop {state.loop} no more, as {reason}.")
+    if state.phase == "annotate" and ends:
+        lines.append(f"The next start asks for the images of loop {state.loop} no more, as {ends}.")
     if state.history:
         lines += ["", _table(state.history, in_objects=state.settings.get("budget") == "objects")]
     return "\n".join(lines)

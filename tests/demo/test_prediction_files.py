@@ -37,6 +37,12 @@ def test_images_are_found(inputs, found, tmp_path, monkeypatch) -> None:
     assert named(find_images(inputs)) == found
 
 
+def test_masks_in_a_folder_are_passed_over_and_named(tmp_path, capsys) -> None:
+    make(tmp_path, "a.jpg", "a_mask.png")
+    assert named(find_images([str(tmp_path)])) == ["a.jpg"]
+    assert "a_mask.png: passed over: taken for masks" in capsys.readouterr().err
+
+
 def test_pictures_of_an_earlier_run_inside_the_folder_are_left_out(tmp_path) -> None:
     make(tmp_path, "1.jpg", "out/1.jpg")
     assert named(find_images([str(tmp_path)], tmp_path / "out")) == ["1.jpg"]

@@ -215,6 +215,11 @@ def test_what_is_wrong_with_a_data_set_is_one_error(root, write, fault):
             "images/b.jpg, images/c.jpg: without a label file of YOLO, so left out, as not annotated",
             id="images without a label file",
         ),
+        pytest.param(
+            {"labels/a.txt": ROW, "label/a.txt": ROW, "notes/a.txt": "a photograph of 3 plants\n", "x/c.txt": ROW},
+            "label/a.txt: like label files of YOLO, which lie in a folder labels, or beside their images; left out",
+            id="a folder of another name",
+        ),
     ],
 )  # fmt: skip
 def test_what_a_person_should_know(root, write, files, words):

@@ -72,6 +72,11 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         write("via.json", {"a.png1": {"regions": [{"shape_attributes": {}}]}}),
         "a file of the VGG Image Annotator",
     ),
+    "VGG Image Annotator, a table": (
+        write("via.csv", "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,x\n"),
+        "a file of the VGG Image Annotator",
+    ),
+    "another table": (write("a.csv", "filename,weight\n"), ""),
     "Label Studio": (
         write("project.json", [{"annotations": [{"result": [{"from_name": "label"}]}]}]),
         "a json file of Label Studio",
@@ -98,6 +103,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "YOLO": (write("labels/train/b.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
     "YOLO, a box": (write("train/labels/b.txt", "0 0.1 0.2 0.3 0.2\n"), LABELS),
     "YOLO beside the image": (write("a.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
+    "YOLO in a folder of another name": (write("label/a.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
     "a text beside the image": (write("a.txt", "a photo of 3 plants\n"), ""),
     "class names": (write("classes.txt", "0 1 2\n"), ""),
     "a list of images": (write("train.txt", "a.png\n"), ""),

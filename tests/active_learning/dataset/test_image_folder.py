@@ -8,13 +8,12 @@ import pytest
 
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import (
-    IMAGE_SUFFIXES,
     find_images,
     foreign_files,
     pair_annotations,
     take_snapshot,
 )
-from active_learning.dataset.image_names import check_image_name
+from active_learning.dataset.image_names import IMAGE_SUFFIXES, check_image_name
 from active_learning.errors import MaskALError
 
 
@@ -233,6 +232,16 @@ def test_an_annotation_that_cannot_be_read_is_not_passed_over(train, text):
             False,
             id="annotated in such a folder",
         ),
+        pytest.param(["a_mask.png"], [], True, id="of Roboflow"),
+        pytest.param(["s/b.tif", "s/b_masks.PNG"], ["s/b.tif"], True, id="masks beside an image"),
+        pytest.param(["b_rgb.png", "b_label.png", "b_fg.png", "b_centers.png"], ["b_rgb.png"], True, id="of CVPPP"),
+        pytest.param(["masks/a.png", "masks/s/a_mask.png"], [], True, id="of that name in a folder masks"),
+        pytest.param(["s/masks/a.png", "s/x/a.jpg"], ["s/x/a.jpg"], True, id="the image is in a folder beside it"),
+        pytest.param(["t/task-1-annotation-12-by-1-tag-leaf-0.png"], [], True, id="of Label Studio"),
+        pytest.param(["a_mask.png", "a_mask.json"], ["a_mask.png"], False, id="annotated beside its image"),
+        pytest.param(["s/a_mask.png"], ["s/a_mask.png"], False, id="its image is in another folder"),
+        pytest.param(["a_mask.jpg", "masks/a.jpg"], ["a_mask.jpg", "masks/a.jpg"], False, id="photographs"),
+        pytest.param(["b_label.png", "b.png"], ["b_label.png", "b.png"], False, id="of a label on a pot"),
         pytest.param(["Segmentation/a.png", "masks/b.png"], ["Segmentation/a.png", "masks/b.png"], False, id="others"),
         pytest.param(
             ["a_json/img.png", "a_json/label.png"],
@@ -246,7 +255,7 @@ def test_an_image_that_may_be_taken_for_a_mask_is_used_or_named(train, files, im
     touch(train, "a.jpg", *files)
     snapshot = take_snapshot(train)
     assert sorted(snapshot.images) == sorted([*images, "a.jpg"])
-    remedy = "passed over: taken for masks by their names; if they are images, rename that folder"
+    remedy = "passed over: taken for masks by their names; if they are images, rename them or their folder"
     assert any(remedy in note for note in snapshot.notes) == named
 
 

@@ -91,7 +91,21 @@ def test_a_finished_run_names_its_reason(settings: Settings):
     state = RunState(["a", "b"], 2, "finished", ["01.png"], why_finished="loop 2 of 2 is done")
     state.history += [LoopScores(2, 41.25, {}, 43.0, {}, 1.0)] * 3
     state.save(output_files(settings, settings.experiments()[0]).state)
-    assert "Finished: loop 2 of 2 is done." in describe_status(settings)
+    status = describe_status(settings)
+    assert "Finished: loop 2 of 2 is done." in status
+    assert "The next start" not in status
+
+
+def test_a_finished_run_whose_loops_were_raised_goes_on(settings: Settings):
+    (annotate := settings.traindir / "annotate").mkdir()
+    text = (settings.traindir / "01.json").read_text(encoding="utf-8")
+    (annotate / "01.json").write_text(text.replace('"a"', '"b"'), encoding="utf-8")
+    state = RunState(["a", "b"], 1, "finished", ["01.png"], why_finished="loop 1 of 1 is done")
+    state.history += [LoopScores(2, 41.25, {}, 43.0, {}, 1.0)] * 2
+    state.save(output_files(settings, settings.experiments()[0]).state)
+    status = describe_status(settings)
+    assert "Finished: loop 1 of 1 is done.\nThe next start looks for the images of loop 2." in status
+    assert "the next loop uses it" in status
 
 
 @pytest.mark.parametrize(
@@ -104,8 +118,9 @@ def test_what_was_saved_after_collecting_is_named(settings: Settings, phase: str
     text = (settings.traindir / "01.json").read_text(encoding="utf-8")
     (annotate / "01.json").write_text(text.replace('"a"', '"b"'), encoding="utf-8")
     (annotate / "02.json").write_text("{", encoding="utf-8")
-    state = RunState(["a", "b"], 0, phase, ["01.png", "02.png"])
-    state.history += [LoopScores(2, 41.25, {}, 43.0, {}, 1.0)] * (phase == "finished")
+    loop = 2 if phase == "finished" else 0
+    state = RunState(["a", "b"], loop, phase, ["01.png", "02.png"])
+    state.history += [LoopScores(2, 41.25, {}, 43.0, {}, 1.0)] * (loop + (phase == "finished"))
     state.save(output_files(settings, settings.experiments()[0]).state)
     status = describe_status(settings)
     assert "01.json: was saved after the annotation of 01.png had been collected; " in status
