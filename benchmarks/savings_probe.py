@@ -76,11 +76,13 @@ def _train(study: Study, images: int, seed: int, iterations: int, changes: str) 
 
 
 def _losses(metrics: Path) -> dict[str, object]:
-    """Means of the loss, and of the part of the classes, in the third and the last quarter of a training."""
+    """Means of the loss, and of the part of the classes, in the third and the last quarter of a training; none where
+    it was too short for that."""
     lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     found: list[str] = []
     for key in ("total_loss", "loss_cls"):
         losses = [line[key] for line in lines if key in line]
         quarter = max(1, len(losses) // 4)
-        found += [f"{np.mean(losses[-2 * quarter : -quarter or None]):.4f}", f"{np.mean(losses[-quarter:]):.4f}"]
+        parts = (losses[-2 * quarter : -quarter], losses[-quarter:])
+        found += [f"{np.mean(part):.4f}" if part else "" for part in parts]
     return dict(zip(LOSSES, found, strict=True))

@@ -6,7 +6,7 @@ C: channels of all these maps together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import nn
 
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.inference_copy import inference_copy
-from active_learning.network.model_input import TileInputs, tile_name
+from active_learning.network.model_input import TileInputs, seen_size, tile_name
 from active_learning.network.precision import use_exact_float32
 from active_learning.network.training_failures import GO_ON, inference_remedy, memory_shortage_named
 from active_learning.network.weights_files import backbone_filled
@@ -71,9 +71,7 @@ class ImageFeatures:
             return self._features(model_input)
 
     def _of_tiles(self, name: str, inputs: TileInputs) -> npt.NDArray[np.float32]:
-        areas = [tile.visible_area(inputs.height, inputs.width) for tile in inputs.tiles]
-        features = [self(tile_name(name, one.tile, inputs.tiles), one.content) for one in inputs]
-        return np.average(np.stack(features), axis=0, weights=areas).astype(np.float32)
+        return mean_of_tiles([self(tile_name(name, one.tile, inputs.tiles), one.content) for one in inputs], inputs)
 
     @torch.no_grad()
     def _features(self, model_input: Mapping[str, Any]) -> npt.NDArray[np.float32]:
@@ -81,8 +79,15 @@ class ImageFeatures:
         pixels = images.tensor.to(memory_format=torch.channels_last)
         features = self._model.backbone(pixels)
         maps = [features[name] for name in self._model.roi_heads.in_features]
-        means: npt.NDArray[np.float32] = channel_means(maps, images.image_sizes[0], pixels.shape[-2:]).cpu().numpy()
+        means: npt.NDArray[np.float32] = channel_means(maps, seen_size(model_input), pixels.shape[-2:]).cpu().numpy()
         return means
+
+
+def mean_of_tiles(features: Sequence[npt.NDArray[np.float32]], inputs: TileInputs) -> npt.NDArray[np.float32]:
+    """(C,) of each tile -> (C,) of the image: tiles count by what of them is image."""
+    areas = [tile.visible_area(inputs.height, inputs.width) for tile in inputs.tiles]
+    mean: npt.NDArray[np.float32] = np.average(np.stack(features), axis=0, weights=areas).astype(np.float32)
+    return mean
 
 
 def channel_means(maps: Iterable[torch.Tensor], image_size: tuple[int, int], padded: torch.Size) -> torch.Tensor:

@@ -23,7 +23,7 @@ from active_learning.network.detection_crops import cut_detections
 from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.image_features import channel_means
 from active_learning.network.inference_copy import half_type, inference_copy
-from active_learning.network.model_input import is_tiled, tile_settings
+from active_learning.network.model_input import is_tiled, seen_size, tile_settings
 from active_learning.network.proposal_screening import log_odds, noise, screened
 from active_learning.network.seeded_dropout import SeededDropout, active_dropout, pass_streams
 from active_learning.network.tiled_inference import forward_passes_of_tiles
@@ -159,7 +159,7 @@ class MonteCarloDropout:
         if self.device.type != "cpu":
             # Pooling reads them channel by channel there; so they are laid out anew once and not in every call.
             features = {name: one.contiguous() for name, one in features.items()}
-        return features, proposals[0], channel_means(features.values(), images.image_sizes[0], pixels.shape[-2:])
+        return features, proposals[0], channel_means(features.values(), seen_size(model_input), pixels.shape[-2:])
 
     def _detect(self, features: Features, proposals: Instances, image_key: str) -> list[Instances]:
         """T times what the box head detects; coordinates of the network's input."""

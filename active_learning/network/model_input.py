@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,12 @@ def network_input(image: np.ndarray, cfg: CfgNode) -> dict[str, Any]:
     resized = resize.get_transform(image).apply_image(image)
     tensor = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)))
     return {"image": tensor, "height": image.shape[0], "width": image.shape[1]}
+
+
+def seen_size(model_input: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of what is image in `image`: all of it, but for a tile that is larger than its image."""
+    height, width = model_input.get("seen_size", model_input["image"].shape[-2:])
+    return height, width
 
 
 def is_tiled(cfg: CfgNode) -> bool:
@@ -82,7 +89,13 @@ class TileInputs:
                 pixels = waiting.result()
                 if following is not None:
                     waiting = reader.submit(image.read, following, fill)
-                yield TileInput(tile, network_input(pixels, self.cfg))
+                content = network_input(pixels, self.cfg)
+                yield TileInput(tile, {**content, "seen_size": self._seen_size(tile, content["image"])})
+
+    def _seen_size(self, tile: Tile, resized: torch.Tensor) -> tuple[int, int]:
+        x0, y0, x1, y1 = tile.bounds(self.height, self.width)
+        height, width = resized.shape[-2:]
+        return math.ceil((y1 - y0) * height / tile.size), math.ceil((x1 - x0) * width / tile.size)
 
     def read(self, tile: Tile) -> dict[str, Any]:
         """The network's input of one tile. Raises as the reading of all."""

@@ -178,7 +178,8 @@ def training_iterations(image_count: int, settings: Settings) -> int:
     """
     if settings.train_epochs is not None:
         keys = f"train_epochs {settings.train_epochs:g} at train_batch_size {settings.train_batch_size}"
-        iterations = math.ceil(settings.train_epochs * image_count / settings.train_batch_size)
+        passes = settings.train_epochs * image_count / settings.train_batch_size
+        iterations = math.ceil(round(passes, 6))  # 2.2 x 50 is a bit more than 110
     else:
         keys = (
             f"train_iterations_step_size {settings.train_iterations_step_size} each {settings.step_image_number} images"

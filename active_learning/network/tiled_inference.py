@@ -18,6 +18,7 @@ from active_learning.annotations import Bitmap
 from active_learning.annotations.run_lengths import encode_runs, runs_of
 from active_learning.network.batch_inference import detect_batch, masks_as_crops
 from active_learning.network.image_batches import ImageInput
+from active_learning.network.image_features import mean_of_tiles
 from active_learning.network.model_input import TileInput, TileInputs, tile_name
 from active_learning.sampling.observations import Detection, ForwardPasses, Mask
 from active_learning.tiles.grid import Tile
@@ -41,18 +42,15 @@ def forward_passes_of_tiles(sampler: Sampler, name: str, inputs: TileInputs) -> 
     size = inputs.height, inputs.width
     found: list[list[tuple[TileDetection, Detection]]] = []
     features: list[npt.NDArray[np.float32]] = []
-    areas: list[float] = []
     for one in inputs:
         seen = sampler.forward_passes(tile_name(name, one.tile, inputs.tiles), one.content)
         found = found or [[] for _ in seen.passes]
         for kept, detections in zip(found, seen.passes, strict=True):
             kept += [(_of_pass(detection, one.tile, *size), detection) for detection in detections]
         features.append(seen.features)
-        areas.append(one.tile.visible_area(*size))
     threshold = float(sampler.cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST)
     passes = tuple(_joined_pass(one_pass, *size, threshold) for one_pass in found)
-    means = np.average(np.stack(features), axis=0, weights=areas).astype(np.float32)
-    return ForwardPasses(passes, means, *size)
+    return ForwardPasses(passes, mean_of_tiles(features, inputs), *size)
 
 
 def _of_pass(detection: Detection, tile: Tile, height: int, width: int) -> TileDetection:

@@ -189,7 +189,7 @@ def read_pool_scores(path: Path) -> dict[str, float]:
 def _read_values(path: Path, remedy: str, *, value_needed: bool) -> dict[str, float]:
     """From image names to the values behind them, NaN where there is none."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # as an editor on Windows may have saved it
     except UnicodeDecodeError as error:
         raise MaskALError(f"{path}: byte {error.start} is not UTF-8; {remedy}") from error
     found: dict[str, float] = {}

@@ -16,7 +16,7 @@ from active_learning.errors import MaskALError, first_line
 from active_learning.settings.keys import reason_of, short, wrong
 
 T = TypeVar("T")
-LONGEST_NAME = 1_000  # bytes
+LONGEST_PATH = 4096  # bytes, on Linux; on other systems fewer
 REASONS = {
     "missing": "is missing",
     "unexpected_keyword_argument": "is unknown to this version of MaskAL",
@@ -41,7 +41,7 @@ def _image_name(name: str) -> str:
         raise wrong("is no name of an image: it must be a path relative to the image folder") from error
     except UnicodeEncodeError as error:
         raise wrong("is no name of an image: it holds half a character") from error
-    if length > LONGEST_NAME or any(line_end in name for line_end in "\r\n"):
+    if length > LONGEST_PATH or any(line_end in name for line_end in "\r\n"):
         raise wrong("is no name of an image")
     return name
 

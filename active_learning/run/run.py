@@ -22,7 +22,15 @@ from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim, read_mark
 from active_learning.run.state import Phase, RunState
 from active_learning.settings import Experiment, Settings
-from active_learning.settings.changes import AppliedSettings, apply_settings, network_changes, recorded, reload_settings
+from active_learning.settings.changes import (
+    OF_INITIAL_IMAGES,
+    OF_INITIAL_MODEL,
+    AppliedSettings,
+    apply_settings,
+    network_changes,
+    recorded,
+    reload_settings,
+)
 from active_learning.system.files import DRAFT
 from active_learning.system.log import logger, start_log
 
@@ -226,6 +234,10 @@ class Run:
             running=running,
             chosen_for=state.loop_ahead,
             network_edits=network_changes(state.network, self.network_file),
+            over=(
+                *(OF_INITIAL_IMAGES if state.train_images else ()),
+                *(OF_INITIAL_MODEL if state.loop or state.phase not in ("annotate", "train") else ()),
+            ),
         )
 
     def _use(self, applied: AppliedSettings) -> None:

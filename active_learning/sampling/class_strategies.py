@@ -100,8 +100,9 @@ def _counting_chosen(pool: Pool, value: Callable[[_Objects, Array], Array]) -> I
         for _ in names:
             index = int(np.argmin(objects.of_images(value(objects, counts)) + taken))
             taken[index] = np.inf
-            counts += expected[index]
             yield names[index]
+            if names[index] not in pool.held_back:
+                counts += expected[index]
     yield from (name for name in order if not pool.records[name].objects)
 
 
@@ -147,8 +148,11 @@ def _stratified(pool: Pool, scores: Array) -> Iterator[str]:
     first, share = pool.rng.randrange(classes), int(STRATIFIED_SHARE * pool.count)
     turns = itertools.chain(((first + turn) % classes for turn in range(share)), itertools.repeat(classes))
     place_of = {name: place for place, name in enumerate(pool.names)}
-    left = np.array([place_of[name] for name in pool.shuffled])
-    for column in itertools.islice(turns, len(pool.names)):
+    left, column = np.array([place_of[name] for name in pool.shuffled]), next(turns)
+    while len(left):
         chosen = int(np.argmax(scores[left, column]))
-        yield pool.names[left[chosen]]
+        name = pool.names[left[chosen]]
         left = np.delete(left, chosen)
+        yield name
+        if name not in pool.held_back:
+            column = next(turns)

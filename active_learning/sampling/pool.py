@@ -35,6 +35,8 @@ class Pool:
         costs: objects that each image is expected to hold, for a budget of objects.
         budget: images are chosen until their costs come to it; None: `count` of them.
         loop, loops: the images are chosen after this loop, counted from 0, of so many that choose.
+        held_back: names of the order that were passed over; who follows an order adds to it on the way, as what is not
+            taken does not count for what comes next.
     """
 
     names: Sequence[str]
@@ -48,6 +50,7 @@ class Pool:
     loops: int = 1
     costs: Mapping[str, float] = field(default_factory=dict)
     budget: float | None = None
+    held_back: set[str] = field(default_factory=set)
 
     @property
     def features(self) -> npt.NDArray[np.float64]:

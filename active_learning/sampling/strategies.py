@@ -188,7 +188,7 @@ def choose_images(
         return Chosen([], [])
     chosen = _choose(strategy, pool, min_distance)
     for _ in range(MOST_ROUNDS if pool.budget is not None else 0):
-        if len(chosen.names) == pool.count:
+        if len(chosen.names) in (0, pool.count):
             break
         pool = replace(pool, count=len(chosen.names))
         chosen = _choose(strategy, pool, min_distance)
@@ -197,13 +197,15 @@ def choose_images(
 
 def _choose(strategy: str, pool: Pool, min_distance: float) -> Chosen:
     """In the strategy's order until the count, or the budget, is reached."""
-    order = STRATEGIES[strategy].order(replace(pool, rng=copy.copy(pool.rng)))  # a further round has the same chances
+    pool = replace(pool, rng=copy.copy(pool.rng), held_back=set())  # a further round has the same chances
+    order = STRATEGIES[strategy].order(pool)
     apart = _Apart(pool, min_distance) if min_distance else None
     chosen, spent = Chosen([], []), 0.0
     wanted = pool.count if pool.budget is None else pool.budget
     for name in order:
         if apart and not apart.takes(name):
             chosen.held_back.append(name)
+            pool.held_back.add(name)
             continue
         chosen.names.append(name)
         spent += 1 if pool.budget is None else pool.costs[name]

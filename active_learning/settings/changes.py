@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,8 @@ NEEDS_A_START = ("cuda_visible_devices",)
 PATHS = (*FOLDERS, *FIXED, "experiment_name", "use_initial_train_dir", "initial_train_dir", "initial_train_file",
          "duplicate_initial_model_and_data", "pretrained_weights", "supervisely_meta_json", "export_format",
          "annotator")  # fmt: skip
-OVER = (
-    "initial_datasize",
-    "initial_choice",
-    "use_initial_train_dir",
-    "initial_train_dir",
-    "duplicate_initial_model_and_data",
-    "initial_train_file",
-)
+OF_INITIAL_IMAGES = ("initial_datasize", "initial_choice", "use_initial_train_dir", "initial_train_dir")
+OF_INITIAL_MODEL = ("duplicate_initial_model_and_data", "initial_train_file")
 CHOOSING = ("strategy", "mode", "dropout_probability", "mcd_iterations", "pool_size", "equal_pool_size", "budget",
             "work_ahead",
             "images_without_detections", "min_distance", "sampling_threshold", "confidence_threshold", "nms_threshold",
@@ -171,6 +165,7 @@ def apply_settings(
     running: bool,
     chosen_for: int | None = None,
     network_edits: Sequence[Change] = (),
+    over: Collection[str] = (),
 ) -> AppliedSettings:
     """What is to be used of settings that may have been edited.
 
@@ -179,6 +174,7 @@ def apply_settings(
         running: the program has been going on meanwhile; else it is just starting.
         chosen_for: the next loop, if its images are chosen already: these stay.
         network_edits: in the network's own file, which keeps its name.
+        over: the keys of what the run has done and does no more.
 
     Raises:
         SettingsError: an edit would break the run.
@@ -198,7 +194,9 @@ def apply_settings(
         now = now.model_copy(update={change.key: change.before})
     same = [one for one in now.experiments() if one.name == experiment.name]
     return AppliedSettings(
-        now, same[0] if same else experiment, tuple(_line(change, change in late, chosen_for) for change in changes)
+        now,
+        same[0] if same else experiment,
+        tuple(_line(change, change in late, chosen_for, over) for change in changes),
     )
 
 
@@ -261,12 +259,12 @@ def _holds_files(place: Path) -> bool:
         return True
 
 
-def _line(change: Change, late: bool, chosen_for: int | None) -> str:
+def _line(change: Change, late: bool, chosen_for: int | None, over: Collection[str]) -> str:
     if late:
         return f"{change} (from the next start on)"
     if chosen_for is not None and change.key in CHOOSING:
         return f"{change} (the images of loop {chosen_for} are chosen already: they stay)"
-    return f"{change} (of no effect: the run has its initial images)" if change.key in OVER else str(change)
+    return f"{change} (of no effect: the run has its initial images)" if change.key in over else str(change)
 
 
 def _shown(value: Any) -> str:

@@ -143,7 +143,14 @@ def _folder_name(name: str) -> str:
         raise wrong("must be a folder name such as exp1 or exp1/run1")
     if (longest := max(map(_bytes, parts))) > LONGEST_NAME:
         raise wrong(f"has a name of {longest} bytes, must have at most {LONGEST_NAME}")
+    for part in parts:
+        if part != part.rstrip(". ") or re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", part, re.IGNORECASE):
+            raise wrong(f"has the part {part!r}, which Windows takes for another name")
     return _usable_text(name)
+
+
+def _config_name(name: str) -> str:
+    return str(Path(name).expanduser()) if name.startswith("~") else name
 
 
 def _minus_one_or_positive(value: int) -> int:
@@ -197,7 +204,7 @@ class SettingsKeys(pydantic.BaseModel):
     duplicate_initial_model_and_data: Bool = False
     initial_train_file: OptionalPath = None
 
-    network_config: Name = ZOO_NETWORK
+    network_config: Annotated[Name, AfterValidator(_config_name)] = ZOO_NETWORK
     pretrained_weights: Text = ZOO_NETWORK
     image_min_size: Side | None = None
     image_max_size: Side | None = None

@@ -12,6 +12,7 @@ import sys
 import warnings
 
 from active_learning.errors import SettingsError
+from active_learning.system.exit_code import is_main_process
 from active_learning.system.wording import counted
 
 
@@ -27,7 +28,7 @@ def show_devices(cuda_visible_devices: str) -> None:
     """
     visible = _visible()
     used = devices_to_show(cuda_visible_devices)
-    if visible is not None and used not in ("", cuda_visible_devices) and os.environ.get("RANK", "0") == "0":
+    if visible is not None and used not in ("", cuda_visible_devices) and is_main_process():
         where = f"is GPU {used} here (CUDA_VISIBLE_DEVICES={visible})"
         print(f"cuda_visible_devices: {cuda_visible_devices} {where}", flush=True)
     _shown[:] = [used, visible]

@@ -38,6 +38,8 @@ REMEDIES = {
     **dict.fromkeys((errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT), _DISCONNECTED),
 }
 
+HELD_OPEN = (32, 33)  # by another program: so Windows numbers what it gives the errno of missing permissions
+
 
 def check_space(folder: Path, needed: int, purpose: str, remedy: str) -> None:
     """`needed` in bytes; `purpose` such as "weights and checkpoints"; `remedy` beside freeing space.
@@ -61,18 +63,26 @@ def free_space(folder: Path) -> int:
 
 def disk_failure(error: OSError, go_on: str = f"Nothing is lost: {GO_ON}") -> str:
     """The file, what happened, the remedy, the disk and how to go on; "" where it is not the system that failed."""
-    if error.errno not in REMEDIES:
+    if not (remedy := _remedy(error)):
         return ""
     place = error.filename2 or error.filename
     file = os.fsdecode(place) if isinstance(place, (str, bytes, os.PathLike)) else ""
-    remedy = REMEDIES[error.errno] + (f" ({disk_of(Path(file))})" if file and "disk" in REMEDIES[error.errno] else "")
+    remedy += f" ({disk_of(Path(file))})" if file and "disk" in remedy else ""
     return f"{f'{file}: ' if file else ''}{error.strerror}; {remedy}. {go_on}"
 
 
 def reason_and_remedy(error: OSError) -> str:
     """What happened, without the file, and what to do where it is the system that failed."""
     reason = error.strerror or str(error)
-    return f"{reason}; {REMEDIES[error.errno]}" if error.errno in REMEDIES else reason
+    remedy = _remedy(error)
+    return f"{reason}; {remedy}" if remedy else reason
+
+
+def _remedy(error: OSError) -> str:
+    """Empty where it is not the system that failed."""
+    if getattr(error, "winerror", None) in HELD_OPEN:
+        return REMEDIES[errno.EBUSY]
+    return "" if error.errno is None else REMEDIES.get(error.errno, "")
 
 
 def disk_of(path: Path) -> str:

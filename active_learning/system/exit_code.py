@@ -18,8 +18,11 @@ FAILURE = 1
 
 
 def is_main_process() -> bool:
-    """Whether this is not a further process of torchrun; asks its environment, so it costs no import of torch."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this is not a further process of torchrun; asks its environment, so it costs no import of torch.
+
+    A cluster's script may have set RANK for other programs.
+    """
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 def exit_code_of(

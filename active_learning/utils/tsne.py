@@ -23,6 +23,7 @@ if __name__ == "__main__":
 
 from active_learning.annotations import read_annotation
 from active_learning.annotations.contours import instance_mask
+from active_learning.annotations.labels import split_by_label
 from active_learning.dataset.image_folder import pair_annotations
 from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
@@ -82,7 +83,7 @@ def find_objects(study: Study) -> list[Match]:
     def matches(name: str) -> list[Match]:
         path = study.folder / name
         annotation = read_annotation(files[name], image=name, size=image_size(path), within=study.folder)
-        objects = [one for one in annotation.instances if one.label in classes]
+        objects = split_by_label(annotation, classes)[0].instances
         model_input = read_input(path, cfg)
         detected = detect(model, model_input)
         size = model_input["height"], model_input["width"]

@@ -31,6 +31,20 @@ def test_features_are_those_of_choosing(cfg, wide_input):
     assert features.shape == (4 * 32,)
 
 
+def test_the_fill_of_a_tile_is_no_part_of_its_image(tmp_path, make_cfg):
+    pictures = {"noise": np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)}
+    pictures["flat"] = np.full((64, 64, 3), 200, dtype=np.uint8)
+    for name, pixels in pictures.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
+    distances = []
+    for tile_size in (64, 256):
+        cfg = make_cfg(tile_size=tile_size, image_min_size=tile_size, image_max_size=tile_size, precision="fp32")
+        features = ImageFeatures(start_network(cfg, ""), cfg)
+        noise, flat = (features(name, read_input(tmp_path / f"{name}.png", cfg)) for name in pictures)
+        distances.append(float(np.linalg.norm(noise - flat)))
+    assert distances[1] > 0.5 * distances[0]
+
+
 def test_what_weights_lack_is_always_the_same(cfg, wide_input, tmp_path):
     first, again = (ImageFeatures(start_network(cfg, ""), cfg)("wide.png", wide_input) for _ in range(2))
     assert first.tolist() == again.tolist()

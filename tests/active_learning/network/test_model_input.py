@@ -14,6 +14,7 @@ from active_learning.network.model_input import (
     is_tiled,
     mean_colour,
     network_input,
+    seen_size,
     tile_name,
     tile_settings,
 )
@@ -67,6 +68,17 @@ def test_tiles_come_one_after_the_other_with_the_pixels_of_the_image(make_cfg: A
         pixels = one.content["image"].numpy().transpose(1, 2, 0)
         assert (pixels[: y1 - y0, : x1 - x0] == PIXELS[y0:y1, x0:x1]).all()
         assert torch.equal(inputs.read(one.tile)["image"], one.content["image"])
+        assert seen_size(one.content) == (64, 64)
+
+
+@pytest.mark.parametrize(("shown", "seen"), [(200, (100, 150)), (100, (50, 75)), (64, (32, 48))])
+def test_a_tile_that_is_larger_than_its_image_tells_what_is_image(
+    make_cfg: Any, picture: Path, shown: int, seen: tuple[int, int]
+):
+    (one,) = TileInputs(picture, make_cfg(tile_size=200, image_min_size=shown, image_max_size=shown))
+    assert one.content["image"].shape == (3, shown, shown)
+    assert seen_size(one.content) == seen
+    assert seen_size(network_input(PIXELS, make_cfg(image_min_size=100, image_max_size=200))) == (100, 150)
 
 
 def test_an_image_that_cannot_be_read_is_named(make_cfg: Any, picture: Path):

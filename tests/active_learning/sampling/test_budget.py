@@ -68,6 +68,17 @@ def test_each_strategy_stops_where_the_budget_is_reached(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("without_detections", ["skip", "choose"])
+def test_nothing_is_chosen_where_all_images_are_too_alike(
+    records: dict[str, PoolRecord], strategy: str, without_detections: str
+) -> None:
+    features = np.stack([one.features for one in records.values()])
+    pool = replace(pool_with(records, 12), training_features=features)
+    chosen = choose_images(strategy, pool, images_without_detections=without_detections, min_distance=0.3)
+    assert not chosen.names and sorted(chosen.held_back) == sorted(records)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_smallest_budget_is_an_image_and_the_largest_all(records: dict[str, PoolRecord], strategy: str) -> None:
     assert len(choose_images(strategy, pool_with(records, 1)).names) == 1
     assert sorted(choose_images(strategy, pool_with(records, 1e6)).names) == sorted(records)

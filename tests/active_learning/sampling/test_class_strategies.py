@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,6 +110,27 @@ def test_two_thirds_are_split_over_the_classes(pool_of, strategy):
     assert min(chosen["1"], chosen["2"]) >= int(0.66 * 30) // 3
     random_choice = Counter(name[0] for name in choose_images("random", pool).names)
     assert random_choice["1"] + random_choice["2"] < chosen["1"] + chosen["2"]
+
+
+@pytest.fixture
+def filmed(pool_of):
+    """30 images of one scene of class 0, and 10 other scenes of each of two classes."""
+    rows = [[0.8, 0.1], [0.1, 0.8]]
+    images = {f"0_film{i:02d}": [[rows[0]] * 10] for i in range(30)}
+    images |= {f"{c}_{i:02d}": [[rows[c]] * 10] for c in (0, 1) for i in range(10)}
+    pool = pool_of(images, count=10, class_counts=(2, 2), loop=4, loops=5)
+    places = {name: [0.0 if "film" in name else 10.0 * (index + 1), 1.0] for index, name in enumerate(pool.names)}
+    records = {
+        name: replace(one, features=np.array(places[name], dtype=np.float32)) for name, one in pool.records.items()
+    }
+    return replace(pool, records=records)
+
+
+@pytest.mark.parametrize("strategy", OF_CLASSES)
+def test_images_that_are_held_back_count_for_no_class(filmed, strategy):
+    names = choose_images(strategy, filmed, min_distance=0.01).names
+    assert sum("film" in name for name in names) <= 1
+    assert Counter(name[0] for name in names[:6]) == {"0": 3, "1": 3}
 
 
 def test_chance_goes_from_loop_to_loop(pool_of):
