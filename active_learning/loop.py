@@ -190,6 +190,8 @@ class ActiveLearningLoop:
             self._compare_alike(measured_on)
             state.best_ap = run.network.train(state.loop, images, summary, state.best_ap, measured_on)
         state.best_ap_settings, state.best_ap_images = self._measuring_settings, measured_on
+        if state.loop == 0:
+            state.initial_settings = dict(state.settings)
         earlier_seconds = seconds_before(run.files.training_log(state.loop))
         state.train_minutes = (earlier_seconds + time.monotonic() - started) / 60
         run.save(phase="evaluate")

@@ -32,6 +32,16 @@ def normalised(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+def spelled_as(names: Iterable[str], images: Iterable[str]) -> dict[str, str]:
+    """From each name to that of the image it compares equal with, or to itself: a run may be copied to a disk that
+    stores accents in the other way."""
+    names = list(names)
+    if all(map(str.isascii, names)):
+        return {name: name for name in names}
+    spelling = {normalised(image): image for image in images if not image.isascii()}
+    return {name: spelling.get(normalised(name), name) for name in names}
+
+
 def stem_groups(images: Iterable[str]) -> list[list[str]]:
     """The images of one folder that differ in their suffix alone, in groups of two and more."""
     groups: dict[str, list[str]] = defaultdict(list)

@@ -23,11 +23,13 @@ from active_learning.dataset.coco import (
 )
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, take_snapshot
+from active_learning.dataset.image_names import spelled_as
 from active_learning.dataset.whole_images import WholeImages
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
 from active_learning.settings import Settings
+from active_learning.system.files import is_same_place
 from active_learning.system.log import logger
 from active_learning.system.processes import run_on_all_ranks
 from active_learning.system.wording import counted
@@ -85,6 +87,7 @@ class RunData:
             if known and not is_reachable(folder):
                 raise absence_error(absence(folder, known, known))
             snapshot = take_snapshot(folder)
+            known = tuple(spelled_as(known, snapshot.images).values())
             if found := absence(folder, sorted(set(known) - set(snapshot.images)), [*known, *snapshot.images]):
                 raise absence_error(found)
             self._snapshots[split] = snapshot
@@ -226,9 +229,10 @@ class RunData:
     def _annotated_here(self, folder: Path, *, wait: bool, hold: bool) -> Iterator[bool]:
         """As `only_annotated_here`; with `hold` until `let_go`."""
         with ExitStack() as taken:
-            is_ours = folder in self._held or taken.enter_context(only_annotated_here(folder, wait=wait))
+            is_held = any(is_same_place(folder, held) for held in self._held)
+            is_ours = is_held or taken.enter_context(only_annotated_here(folder, wait=wait))
             yield is_ours
-            if hold and is_ours and folder not in self._held:
+            if hold and is_ours and not is_held:
                 self._held[folder] = taken.pop_all()
 
     def let_go(self) -> None:

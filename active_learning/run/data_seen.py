@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import FolderSnapshot, find_annotations
+from active_learning.dataset.image_names import spelled_as
 from active_learning.errors import AnnotationError
 from active_learning.run.recorded import ImageName, RecordedText, check_values, read_json
 from active_learning.system.files import write_if_changed
@@ -62,6 +63,10 @@ class DataSeen:
         """A line for each kind of change since the last time; none where there was no last time."""
         splits, now = _read(self._file), _split_seen(snapshot, annotations, used)
         before = splits.get(split)
+        if before is not None:
+            spelling = spelled_as([*before.images, *before.annotations], snapshot.images)
+            digests = {spelling[name]: digest for name, digest in before.annotations.items()}
+            before = SplitSeen(tuple(map(spelling.__getitem__, before.images)), digests)
         splits[split] = now
         text = json.dumps({name: asdict(seen) for name, seen in splits.items()}, ensure_ascii=False, indent=0)
         write_if_changed(self._file, text + "\n")

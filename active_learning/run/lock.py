@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from active_learning.errors import MaskALError
 from active_learning.settings import Settings
-from active_learning.system.files import write_atomically
+from active_learning.system.files import is_same_place, write_atomically
 from active_learning.system.locks import locked
 from active_learning.system.log import logger
 
@@ -39,9 +39,13 @@ def only_run(settings: Settings) -> Iterator[None]:
         root / f"{name}.lock": f"experiment_name {name!r}" for root in (settings.resultsroot, settings.weightsroot)
     }
     places[settings.dataroot / "image_lists.lock"] = f"dataroot {settings.dataroot}"
+    taken: list[Path] = []
     with ExitStack() as held:
-        for path, what in {path.resolve(): what for path, what in places.items()}.items():
-            held.enter_context(_locked(path, what))
+        for path, what in places.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not any(path.name == one.name and is_same_place(path.parent, one.parent) for one in taken):
+                taken.append(path)
+                held.enter_context(_locked(path.resolve(), what))
         yield
 
 
@@ -60,7 +64,6 @@ def only_annotated_here(folder: Path, *, wait: bool) -> Iterator[bool]:
 def _locked(path: Path, what: str) -> Iterator[None]:
     holder = path.with_name(f"{path.name}.holder")
     lock = FileLock(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for file, is_ours in ((path, _size(path) == 0), (holder, _size(holder) == 0 or _read(holder))):
         if not is_ours:
             raise MaskALError(f"{file}: is not MaskAL's, which keeps a lock of that name; move it elsewhere")

@@ -161,7 +161,7 @@ def write_train_files(
 
 
 def read_train_files(path: Path) -> list[str]:
-    """The image names of a file of `write_train_files`, or of a list of names; names may hold commas.
+    """The image names of a file of `write_train_files`, where they may hold commas, or of a list of names without.
 
     Raises:
         MaskALError: a line is neither `name, value` nor a name, or an image is listed twice.

@@ -89,7 +89,12 @@ class Project:
     def state(self, experiment: Experiment) -> RunState | None:
         """None where the experiment has not begun; raises MaskALError where its state cannot be used."""
         path = self.files(experiment).state
-        return RunState.load(path) if path.exists() and not self.fresh else None
+        if not path.exists() or self.fresh:
+            return None
+        state = RunState.load(path)
+        if (train := self.snapshots.get("train")) is not None:
+            state.spell_as(train.images)
+        return state
 
     @cached_property
     def network(self) -> CfgNode | MaskALError:

@@ -52,6 +52,8 @@ class Run:
         start_log(self.files.log)
         self.data = RunData(applied.settings, DataSeen(self.files.data_seen))
         self._use(applied)
+        with suppress(MaskALError):  # which is said where the images are used
+            self.state.spell_as(self.data.walked("train").images)
 
     @property
     def loops(self) -> int:

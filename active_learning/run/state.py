@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, Strict, TypeAdapter
 from typing_extensions import TypedDict
 
+from active_learning.dataset.image_names import spelled_as
 from active_learning.errors import MaskALError
 from active_learning.run.batch_times import BatchTimes
 from active_learning.run.recorded import (
@@ -39,7 +41,7 @@ REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
 # What the first runs did not record.
 LATER = ("experiment", "train_objects", "expected_objects", "ahead", "expected_ahead", "chosen_ahead", "times",
-         "times_ahead", "best_ap_settings", "best_ap_images", "network")  # fmt: skip
+         "times_ahead", "best_ap_settings", "best_ap_images", "network", "initial_settings")  # fmt: skip
 LATER_SCORES = ("objects", "person_minutes", "computer_minutes")
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
@@ -98,7 +100,8 @@ class RunState:
     last training had; `settings`, `experiment`: those in use, as `recorded` gives them; `expected_objects`: in the
     images of `chosen`, where the budget counts objects; `network`: what the network's own file holds, as
     `network_values` gives it, once there are weights of it; `best_ap_settings`, `best_ap_images`: those that `best_ap`
-    was measured with, and the digest of the validation images and annotations that it was measured on.
+    was measured with, and the digest of the validation images and annotations that it was measured on;
+    `initial_settings`: those in use when the initial model was trained.
 
     With work_ahead, `ahead` is `chosen` of the next loop, with `expected_ahead` objects, by the network of the loop
     before this one. So `chosen` is by that of the loop before, or where `chosen_ahead` by that of the loop before that.
@@ -126,6 +129,7 @@ class RunState:
     best_ap_settings: dict[str, Any] = field(default_factory=dict)
     best_ap_images: RecordedText = ""
     network: dict[str, Any] = field(default_factory=dict)
+    initial_settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def loop_ahead(self) -> int | None:
@@ -149,6 +153,13 @@ class RunState:
         empty where they are, or where the loop has begun to train."""
         is_asked_for = self.loop > 0 and self.phase == "annotate" and not trains
         return self.reason_to_end(self.loop - 1, settings, experiment) if is_asked_for else ""
+
+    def spell_as(self, images: Iterable[str]) -> None:
+        """Names its images as those are named that lie in the folder (`spelled_as`)."""
+        spelling = spelled_as([*self.train_images, *self.chosen, *self.ahead], images)
+        self.train_images = [spelling[name] for name in self.train_images]
+        self.chosen = {spelling[name]: certainty for name, certainty in self.chosen.items()}
+        self.ahead = {spelling[name]: certainty for name, certainty in self.ahead.items()}
 
     def choose_ahead(self, chosen: dict[str, float], expected_objects: float) -> None:
         self.ahead, self.expected_ahead = chosen, expected_objects
@@ -203,8 +214,9 @@ class RunState:
             check_keys(state.experiment, {"label", "strategy", "seed"}, f"{path}: experiment", COPY)
             check_values(_EXPERIMENT, state.experiment, f"{path}: experiment", COPY)
         state.settings.setdefault("classes", state.classes)  # the first runs did not record settings
-        if mistakes := recorded_mistakes(state.settings):
-            raise MaskALError(f"{path}: settings: {mistakes[0]}; {COPY}")
+        for key in ("settings", "initial_settings"):
+            if mistakes := recorded_mistakes(getattr(state, key)):
+                raise MaskALError(f"{path}: {key}: {mistakes[0]}; {COPY}")
         return state
 
     def check_going_on(self, path: Path) -> None:

@@ -11,7 +11,8 @@ from active_learning.run.output_files import OutputFiles, files_by_loop, output_
 from active_learning.run.own_folders import start_weights_mistakes
 from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
-from active_learning.settings.changes import Change, fixed_changes, network_changes
+from active_learning.settings.changes import Change, fixed_changes, network_changes, training_changes
+from active_learning.system.log import logger
 
 
 def weights_of(files: OutputFiles, loop: int) -> Path:
@@ -164,8 +165,8 @@ def duplicated_initial_model(settings: Settings) -> Path:
 
 
 def _shared_initial_model(settings: Settings, experiment: Experiment, images: Sequence[str]) -> Path | None:
-    """What is trained first depends on the seed, the dropout and the images; all else that may differ concerns
-    choosing."""
+    """What is trained first depends on the seed, the dropout and the images, and on settings that may have been edited
+    since the other experiment was trained; all else that may differ concerns choosing."""
     for other in settings.experiments():
         if other == experiment:
             return None
@@ -173,7 +174,18 @@ def _shared_initial_model(settings: Settings, experiment: Experiment, images: Se
         alike = (other.seed, other.dropout_probability) == (experiment.seed, experiment.dropout_probability)
         if not (alike and files.state.exists() and files.best_model(0).exists()):
             continue
-        scored = RunState.load(files.state).history
-        if scored and sorted(read_train_files(files.train_files(0))) == sorted(images):
+        state = RunState.load(files.state)
+        if not state.history or sorted(read_train_files(files.train_files(0))) != sorted(images):
+            continue
+        if not (edits := _edits_since(state, settings)):
             return files.best_model(0)
+        model = f"the initial model of {other.name}, which was trained before settings were changed"
+        logger.info("Not used: %s (%s)", model, "; ".join(map(str, edits)))
     return None
+
+
+def _edits_since(state: RunState, settings: Settings) -> list[Change]:
+    """By which the initial model of a run would be another one; of its list of dropouts one has been compared."""
+    before, edits = state.initial_settings or state.settings, network_edits(state, settings)
+    found = fixed_changes(before, settings, edits) or training_changes(before, settings, edits)
+    return [edit for edit in found if edit.key != "dropout_probability"]

@@ -170,8 +170,8 @@ def choose_images(
     many, a share for each class) is that of the images chosen.
 
     Args:
-        images_without_detections: `skip` leaves images in which nothing was detected out, `choose` counts them as
-            certainty 0; `random` heeds neither.
+        images_without_detections: `skip` leaves images in which nothing was detected out; with `choose` they come first
+            where an image's certainty counts, and last where classes do. `random` heeds neither.
         min_distance: an image nearer than this to one of the training set or one chosen before it is passed over; 1 is
             the typical distance of two images of the pool. Needs records and training_features; 0 passes none over.
 

@@ -90,6 +90,11 @@ def lies_in(path: Path, folder: Path) -> bool:
     return folder.exists() and any(place.exists() and place.samefile(folder) for place in places)
 
 
+def is_same_place(one: Path, other: Path) -> bool:
+    """Whether two paths, however they are written, lead to one file or folder, or will where there is none yet."""
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """The rows as comma-separated lines."""
     text = io.StringIO()

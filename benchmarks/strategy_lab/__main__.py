@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ import cv2
 import numpy as np
 import torch
 
+from active_learning.errors import MaskALError
 from active_learning.sampling.strategies import STRATEGIES
+from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import write_atomically
 from benchmarks.gains import RANDOM, read_pairs, read_rows, runs_of, table
 from benchmarks.strategy_lab.features import Features, kept_features, load
@@ -41,10 +44,14 @@ def _study(given: argparse.Namespace) -> Study:
         source, usual = folder_of_images(given.data, given.data_seed), 10
     else:
         source, usual = drawn(given.images, given.test, given.data_seed, given.class_shares), 40
+    initial, pool_size = given.initial or usual, given.pool_size or usual
+    if (wanted := initial + given.loops * pool_size) > len(source.pool):
+        sizes = f"--initial {initial} and --loops {given.loops} of --pool-size {pool_size} take {wanted} images"
+        raise MaskALError(f"{sizes}, and the pool has {len(source.pool)}; lower them, or give more images")
     return Study(
         features=kept_features(source, given.weights, given.out),
-        initial=given.initial or usual,
-        pool_size=given.pool_size or usual,
+        initial=initial,
+        pool_size=pool_size,
         loops=given.loops,
         training=Training(steps=given.steps),
     )
@@ -92,4 +99,4 @@ def report(study: Study, features: Features, results: Path, strategies: Sequence
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from active_learning.annotations import Instance, read_annotation
 from active_learning.dataset.image_folder import pair_annotations
+from active_learning.dataset.near_duplicates import files_digest
 from active_learning.errors import MaskALError
 from benchmarks.photographs import read_splits
 from demo.heads import CLASSES
@@ -44,7 +45,7 @@ class Source:
     pool: tuple[str, ...]
     test: tuple[str, ...]
     folder: Path | None = None
-    changed: float = 0.0  # when an annotation of the folder last was, in seconds since 1970
+    content: str = ""  # of a folder: a digest of its images and annotations, by their sizes and times
     order: Order | None = None
 
     def pictures(self) -> Iterator[Picture]:
@@ -91,9 +92,9 @@ def folder_of_images(folder: Path, seed: int) -> Source:
         MaskALError: as of `read_splits`.
     """
     splits = read_splits(folder, seed)
-    changed = max(path.stat().st_mtime for path in splits.annotations.values())
+    files = [*splits.annotations, *(path.relative_to(folder).as_posix() for path in splits.annotations.values())]
     pool, test = sorted((*splits.train, *splits.val)), sorted(splits.test)
-    return Source(splits.classes, tuple(pool), tuple(test), folder, changed=changed)
+    return Source(splits.classes, tuple(pool), tuple(test), folder, content=files_digest(folder, sorted(files)))
 
 
 def _instances(folder: Path, names: Sequence[str]) -> Iterator[tuple[Instance, ...]]:

@@ -41,7 +41,8 @@ def log(caplog, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("images", "epochs", "batch", "iterations"), [(100, 40, 4, 1000), (101, 1, 2, 51), (3, 0.5, 1, 2), (1, 0.1, 8, 1)]
+    ("images", "epochs", "batch", "iterations"),
+    [(100, 40, 4, 1000), (101, 1, 2, 51), (3, 0.5, 1, 2), (1, 0.1, 8, 1), (50, 2.2, 1, 110)],
 )
 def test_epochs_take_the_place_of_iterations(make_settings, images, epochs, batch, iterations):
     settings = make_settings(train_epochs=epochs, train_batch_size=batch)

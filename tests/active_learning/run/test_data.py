@@ -49,6 +49,19 @@ def test_what_another_run_awaits_in_the_same_folder_is_left_alone(settings: Sett
     assert not done.parent.exists()
 
 
+def test_a_folder_that_is_held_is_this_runs_however_it_is_written(settings: Settings, tmp_path: Path):
+    for name in ("00", "01"):
+        (settings.traindir / f"{name}.json").unlink()
+    data = RunData(settings)
+    assert data.request_ahead(["00.png"], open_tool=False)
+    (tmp_path / "link").symlink_to(settings.traindir)
+    for way in (tmp_path / "val" / ".." / "train", tmp_path / "link"):
+        data.apply(settings.model_copy(update={"traindir": way}))
+        with pytest.raises(AnnotationsAwaited, match=r"01\.png"):
+            data.request_annotations("train", ["01.png"], wait=False)
+    data.let_go()
+
+
 @pytest.mark.timeout(60)
 def test_the_second_run_at_an_annotate_folder_waits_for_the_first(settings: Settings, caplog: pytest.LogCaptureFixture):
     annotation = settings.traindir / "01.json"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from active_learning.dataset.annotation_cache import AnnotationCache
@@ -47,6 +49,15 @@ def test_what_changed_is_logged_by_name(seen, settings, action, line):
     action(settings.traindir)
     assert [text[: len(line)] for text in changes(seen, settings)] == [line]
     assert changes(seen, settings) == []
+
+
+def test_accents_that_another_disk_stores_in_the_other_way_are_no_news(tmp_path, settings):
+    seen, folder = DataSeen(tmp_path / "data_seen.json"), settings.traindir
+    for form in ("NFD", "NFC"):
+        used = unicodedata.normalize(form, "rübe.png")
+        for path in folder.iterdir():
+            path.rename(folder / used).with_suffix(path.suffix) if path.stem == "00" else None
+        assert update(seen, "train", folder, [used]) == []
 
 
 def test_changes_of_annotations_that_are_not_used_are_no_news(seen, settings):

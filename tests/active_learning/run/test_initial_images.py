@@ -8,10 +8,11 @@ import pytest
 from active_learning.errors import MaskALError
 from active_learning.run.data import RunData
 from active_learning.run.initial_images import initial_images
-from active_learning.run.output_files import write_train_files
-from active_learning.run.state import RunState
+from active_learning.run.output_files import output_files, write_train_files
+from active_learning.run.state import LoopScores, RunState
 from active_learning.run.weights import duplicated_initial_model, earlier_initial_model
 from active_learning.settings import Settings
+from active_learning.settings.changes import recorded
 
 
 def data_with(settings: Settings, **changes: object) -> RunData:
@@ -58,6 +59,35 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
     assert earlier_initial_model(data.settings, data.settings.experiments()[0], ["01.png", "03.png"]) == model
     others = ["01.png", "02.png"]  # chosen before it was switched on
     assert earlier_initial_model(data.settings, data.settings.experiments()[0], others) is None
+
+
+@pytest.mark.parametrize(
+    ("edits", "is_taken"),
+    [
+        ({}, True),
+        ({"pool_size": 4, "confidence_threshold": 0.4}, True),
+        ({"dropout_probability": [0.5, 0.5, 0.25]}, True),
+        ({"learning_rate": 0.0001}, False),
+        ({"image_min_size": 320}, False),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
+)
+def test_an_initial_model_is_shared_by_experiments_that_train_alike(settings: Settings, edits: dict, is_taken: bool):
+    """The first experiment went on with the edits, too, after its initial training."""
+    lists = {"strategy": ["random", "uncertainty", "entropy"], "dropout_probability": [0.5, 0.5, 0.5]}
+    before = Settings(**{**settings.model_dump(), **lists})
+    now = Settings(**{**settings.model_dump(), **lists, **edits})
+    first, second, _ = now.experiments()
+    files, images = output_files(now, first), ["00.png", "01.png"]
+    scores = LoopScores(2, 41.25, {}, 43.0, {}, 1.0)
+    recorded_now, recorded_before = recorded(now), recorded(before)
+    RunState(["a", "b"], 0, "choose", images, history=[scores], settings=recorded_now,
+             initial_settings=recorded_before).save(files.state)  # fmt: skip
+    write_train_files(files.train_files(0), images, {})
+    files.weights.mkdir(parents=True)
+    files.best_model(0).touch()
+    assert earlier_initial_model(now, second, images) == (files.best_model(0) if is_taken else None)
+    assert earlier_initial_model(now, first, images) is None
 
 
 @pytest.mark.parametrize(

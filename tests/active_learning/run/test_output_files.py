@@ -26,6 +26,8 @@ def test_train_files_have_the_value_of_the_images_chosen_in_this_loop(tmp_path: 
     write_train_files(path, ["a.png", "b, c.png", "sub/ü.png"], {"b, c.png": 0.25, "sub/ü.png": math.nan})
     assert path.read_text(encoding="utf-8") == "a.png, NaN\nb, c.png, 0.250000\nsub/ü.png, NaN\n"
     assert read_train_files(path) == ["a.png", "b, c.png", "sub/ü.png"]
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # saved by an editor on Windows
+    assert read_train_files(path) == ["a.png", "b, c.png", "sub/ü.png"]
 
 
 def test_scores_have_one_decimal_and_a_column_a_class(tmp_path: Path):

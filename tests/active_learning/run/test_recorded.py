@@ -22,7 +22,7 @@ def test_no_file_beside(name: object):
         check_values(FILE, name, "why.json", "delete it")
 
 
-@pytest.mark.parametrize("name", ["", "../a.jpg", "/a.jpg", "a\nb.jpg", "a\ud800.jpg", "x" * 1001, 3])
+@pytest.mark.parametrize("name", ["", "../a.jpg", "/a.jpg", "a\nb.jpg", "a\ud800.jpg", "x" * 4097, 3])
 def test_no_name_of_an_image(name: object):
     with pytest.raises(MaskALError, match=r"^list: .*; delete it$"):
         check_values(IMAGE, name, "list", "delete it")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+import pytest
+
+from active_learning.run.project import Project
 from active_learning.run.run import Run
+from active_learning.run.start import find_start
+from active_learning.run.status import describe_status
 from active_learning.system.files import DRAFT
 
 
@@ -20,3 +27,40 @@ def test_what_a_killed_start_left_half_written_goes(settings):
     Run(settings, experiment)
     assert not any(path.exists() for path in drafts)
     assert all(path.exists() for path in others)
+
+
+def test_a_run_goes_on_where_a_disk_stores_accents_in_the_other_way(settings):
+    composed, decomposed = (unicodedata.normalize(form, "rübe.png") for form in ("NFC", "NFD"))
+    for suffix in (".png", ".json"):
+        (settings.traindir / f"00{suffix}").rename((settings.traindir / decomposed).with_suffix(suffix))
+    experiment = settings.experiments()[0]
+    run = Run(settings, experiment)
+    run.state.train_images = ["01.png", decomposed]
+    run.save(phase="train")
+    run.data.log_changes("train", run.state.train_images)
+    for suffix in (".png", ".json"):
+        (settings.traindir / decomposed).with_suffix(suffix).rename((settings.traindir / composed).with_suffix(suffix))
+    again = Run(settings, experiment)
+    assert again.present_train_images == ["01.png", composed]
+    assert composed not in again.pool and len(again.pool) == 12
+    assert find_start(Project(settings), experiment).training_images == ["01.png", composed]
+    assert "2 training images: 2 annotated, 0 missing\n" in describe_status(settings)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "images", "phase", "is_over"),
+    [
+        ("initial_datasize", 7, [], "annotate", False),
+        ("initial_datasize", 7, ["00.png", "01.png"], "annotate", True),
+        ("duplicate_initial_model_and_data", True, ["00.png", "01.png"], "annotate", False),
+        ("duplicate_initial_model_and_data", True, ["00.png", "01.png"], "evaluate", True),
+    ],
+)
+def test_an_edit_of_what_is_done_is_said_to_have_no_effect(settings, key, value, images, phase, is_over):
+    experiment = settings.experiments()[0]
+    run = Run(settings, experiment)
+    run.state.train_images = images
+    run.save(phase=phase)
+    log = Run(settings.model_copy(update={key: value}), experiment).files.log.read_text(encoding="utf-8")
+    assert f"{key}: " in log
+    assert ("of no effect" in log) == is_over

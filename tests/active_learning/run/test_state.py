@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,16 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path):
     json.loads((tmp_path / "run_state.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     loaded = RunState.load(tmp_path / "run_state.json")
     assert repr(loaded) == repr(state)
+
+
+def test_images_are_spelled_as_on_the_disk():
+    composed, decomposed = (unicodedata.normalize(form, "rübe.png") for form in ("NFC", "NFD"))
+    state = RunState(["a"], 1, "train", ["x.png", decomposed], {decomposed: 0.5}, ahead={f"é/{decomposed}": 0.25})
+    state.spell_as(["x.png", composed, f"é/{composed}", "other ü.png"])
+    assert state.train_images == ["x.png", composed]
+    assert state.chosen == {composed: 0.5} and state.ahead == {f"é/{composed}": 0.25}
+    state.spell_as([])  # nothing is there: they keep their names
+    assert state.train_images == ["x.png", composed]
 
 
 def test_a_state_that_an_editor_on_windows_saved_and_one_without_settings_are_read(tmp_path: Path):

@@ -59,6 +59,7 @@ TOO_LONG = [
     ("experiment_name", "x" * 300, "must have at most 120"),
     ("experiment_name", "ü" * 100, "has a name of 200 bytes"),
     ("experiment_name", "/".join(["run"] * 300), "must have at most 1000"),
+    *(("experiment_name", name, "Windows takes for another name") for name in ("exp1.", "a /b", "CON", "x/nul.1")),
     ("traindir", LONG, "must have at most 1000"),
     ("traindir", "x" * 300, "more than 255 bytes"),
     ("traindir", "~no_such_user_of_this_machine/x", "a user whom this machine does not know"),

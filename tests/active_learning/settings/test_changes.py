@@ -40,7 +40,6 @@ def test_names_of_classes_in_another_form_of_accents_are_no_edit():
         ({"pool_size": [50, 100]}, "pool_size: 200 -> [50, 100]"),
         ({"annotator": "labelme"}, "annotator: nothing -> labelme"),
         ({"patience": 2}, "patience: nothing -> 2"),
-        ({"initial_datasize": 7}, "initial_datasize: 100 -> 7 (of no effect: the run has its initial images)"),
         ({"strategy": ["uncertainty", "random", "entropy"]}, "strategy: [uncertainty, random] -> [unc"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -9,7 +9,7 @@ import pytest
 
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.settings import Settings
-from active_learning.settings.paths import is_zoo_config, path_mistakes, zoo_configs
+from active_learning.settings.paths import is_zoo_config, network_file, path_mistakes, zoo_configs
 from tests.active_learning.conftest import write_weights
 
 FPN = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
@@ -30,6 +30,15 @@ def paths(**keys: Any) -> list[str]:
 def test_all_there(home: Path) -> None:
     assert paths() == []
     assert sorted(path.name for path in home.iterdir()) == ["datasets"]
+
+
+def test_a_network_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "own.yaml").touch()
+    settings = Settings(classes=["a"], network_config="~/own.yaml", pretrained_weights="")
+    assert network_file(settings.network_config) == (tmp_path / "own.yaml").resolve()
+    assert [message for _, message in path_mistakes(settings) if "network_config" in message] == []
 
 
 def test_zoo_configs_are_found(project_root: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from active_learning.errors import MaskALError
 from active_learning.system import disk_space
-from active_learning.system.disk_space import REMEDIES, check_space, disk_failure, disk_of, in_words
+from active_learning.system.disk_space import REMEDIES, check_space, disk_failure, disk_of, in_words, reason_and_remedy
 from active_learning.system.exit_code import exit_code_of
 
 
@@ -46,6 +46,18 @@ def test_a_fault_of_the_system_is_reported_without_a_traceback(capsys, number, m
 
     assert exit_code_of(fail) == 1
     assert re.search(message, capsys.readouterr().err)
+
+
+class HeldOpenError(PermissionError):
+    """As Windows reports it."""
+
+    winerror = 32
+
+
+def test_what_another_program_holds_open_on_windows_is_no_matter_of_permissions():
+    error = HeldOpenError(errno.EACCES, "The process cannot access the file", "a.csv")
+    assert "close the program that uses it" in disk_failure(error)
+    assert "close the program that uses it" in reason_and_remedy(error)
 
 
 def test_every_remedy_of_the_system_can_be_shown():

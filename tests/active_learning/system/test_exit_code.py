@@ -39,8 +39,15 @@ def test_success_and_faults_of_the_program():
 
 def test_a_further_process_of_torchrun_does_not_repeat_what_all_see(capsys, monkeypatch):
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     assert exit_code_of(raises, SettingsError("wrong key")) == 2
     assert exit_code_of(raises, KeyboardInterrupt()) == 130
     assert capsys.readouterr().err == ""
     assert exit_code_of(raises, MaskALError("its disk is full")) == 1
     assert "disk" in capsys.readouterr().err
+
+
+def test_a_rank_that_a_cluster_has_set_for_others_hides_nothing(capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert exit_code_of(raises, SettingsError("wrong key")) == 2
+    assert "wrong key" in capsys.readouterr().err

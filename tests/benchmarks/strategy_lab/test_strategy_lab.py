@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from active_learning.annotations import Annotation, Instance, Part, labelme
+from active_learning.errors import MaskALError
 from active_learning.report.curves import Curve
 from benchmarks.gains import RANDOM_SAMPLES, Run, holm, read_pairs, read_rows, runs_of, sign_flip_p, table
 from benchmarks.strategy_lab import judge as judging
@@ -248,3 +250,25 @@ def test_a_folder_is_split_by_its_file_or_by_chance(tmp_path: Path) -> None:
     assert [one.boxes.tolist() for one in pictures] == [[[12, 12, 32, 32]], [[12, 12, 32, 32]], [], [[12, 12, 32, 32]]]
     found = load(kept_features(by_file, None, tmp_path / "kept"))
     assert found.counts.tolist() == [[1], [1], [0], [1]]
+
+
+@pytest.mark.parametrize("name", ["3.png", "2.json"], ids=["an image", "an annotation, older than others"])
+def test_features_of_a_folder_are_of_what_it_holds_now(tmp_path: Path, name: str) -> None:
+    square = np.array([[4.0, 4.0], [24.0, 4.0], [24.0, 24.0]])
+    for number in range(24):
+        path = tmp_path / f"{number}.png"
+        cv2.imwrite(str(path), np.full((40, 48, 3), number, np.uint8))
+        labelme.write(Annotation(path.name, 40, 48, (Instance("a", (Part(square),)),)), path.with_suffix(".json"))
+    before = folder_of_images(tmp_path, seed=0)
+    assert before == folder_of_images(tmp_path, seed=0)
+    replaced = tmp_path / name
+    replaced.write_bytes(replaced.read_bytes() + b" ")
+    os.utime(replaced, (1, 1))
+    assert folder_of_images(tmp_path, seed=0) != before
+
+
+def test_a_pool_that_is_too_small_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    sizes = ["--images", "30", "--test", "4", "--initial", "10", "--pool-size", "5", "--loops", "5"]
+    with pytest.raises(MaskALError, match="take 35 images, and the pool has 30"):
+        main(["--out", str(tmp_path), *sizes])
+    assert not list(tmp_path.iterdir())
