@@ -21,6 +21,7 @@ from active_learning.run.network import RunNetwork
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim, read_mark
 from active_learning.run.state import Phase, RunState
+from active_learning.run.weights import has_weights
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import (
     OF_INITIAL_IMAGES,
@@ -236,6 +237,7 @@ class Run:
             running=running,
             chosen_for=state.loop_ahead,
             network_edits=network_changes(state.network, self.network_file),
+            has_weights=has_weights(self.files, state),
             over=(
                 *(OF_INITIAL_IMAGES if state.train_images else ()),
                 *(OF_INITIAL_MODEL if state.loop or state.phase not in ("annotate", "train") else ()),
@@ -244,6 +246,7 @@ class Run:
 
     def _use(self, applied: AppliedSettings) -> None:
         self.settings, self.experiment = applied.settings, applied.experiment
+        self.state.classes = list(self.settings.classes)
         self.state.settings = recorded(self.settings)
         self.state.experiment = self.experiment.recorded()
         if self.state.network:

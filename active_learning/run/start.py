@@ -10,7 +10,7 @@ from active_learning.run.initial_images import initial_images, initial_size
 from active_learning.run.output_files import output_files
 from active_learning.run.project import INITIAL, Project
 from active_learning.run.state import RunState
-from active_learning.run.weights import network_edits
+from active_learning.run.weights import has_weights, network_edits
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import apply_settings
 
@@ -38,7 +38,8 @@ def find_start(project: Project, experiment: Experiment) -> Start:
     if state := project.state(experiment):
         state.check_going_on(project.files(experiment).state)
         edits = network_edits(state, settings)
-        apply_settings(state.settings, settings, experiment, running=False, network_edits=edits)
+        begun = has_weights(project.files(experiment), state)
+        apply_settings(state.settings, settings, experiment, running=False, network_edits=edits, has_weights=begun)
         if state.train_images:
             present = data.present("train", state.train_images)
             images, ahead = len(data.images("train")), len(state.ahead)

@@ -21,6 +21,11 @@ def weights_of(files: OutputFiles, loop: int) -> Path:
     return best if best.exists() else files.final_model
 
 
+def has_weights(files: OutputFiles, state: RunState) -> bool:
+    """Whether a run has begun to train, so that it is of its classes and network."""
+    return state.loop > 0 or state.phase not in ("annotate", "train") or files.training_log(0).exists()
+
+
 def lost_best(files: OutputFiles, state: RunState) -> str:
     """What is to be said where the best weights of the last training are gone, as from a folder that was put back from
     a copy, and others stand in for them; "" where they are there, or no more of them is used."""

@@ -166,6 +166,7 @@ def apply_settings(
     chosen_for: int | None = None,
     network_edits: Sequence[Change] = (),
     over: Collection[str] = (),
+    has_weights: bool = True,
 ) -> AppliedSettings:
     """What is to be used of settings that may have been edited.
 
@@ -175,12 +176,13 @@ def apply_settings(
         chosen_for: the next loop, if its images are chosen already: these stay.
         network_edits: in the network's own file, which keeps its name.
         over: the keys of what the run has done and does no more.
+        has_weights: the run has begun to train.
 
     Raises:
         SettingsError: an edit would break the run.
     """
     now = _in_own_spelling(before, now)
-    fixed = fixed_changes(before, now, network_edits)
+    fixed = fixed_changes(before, now, network_edits) if has_weights else []
     changes = [*_changes(before, now), *network_edits]
     mistakes = (*map(_of_other_weights, fixed), *_mistakes(changes, before, now, experiment, running))
     if mistakes:

@@ -888,7 +888,8 @@ def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: S
     now = settings
 
     def run() -> ActiveLearningLoop:
-        loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=lambda **_: now)
+        read_settings = lambda **_: now if network.carried_ap else settings  # noqa: E731 (before any training it may)
+        loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=read_settings)
         maskAL.run_experiment(loop)
         return loop
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from contextlib import nullcontext
 
 import pytest
 
+from active_learning.errors import SettingsError
 from active_learning.run.project import Project
 from active_learning.run.run import Run
 from active_learning.run.start import find_start
@@ -45,6 +47,25 @@ def test_a_run_goes_on_where_a_disk_stores_accents_in_the_other_way(settings):
     assert composed not in again.pool and len(again.pool) == 12
     assert find_start(Project(settings), experiment).training_images == ["01.png", composed]
     assert "2 training images: 2 annotated, 0 missing\n" in describe_status(settings)
+
+
+@pytest.mark.parametrize(
+    ("phase", "trains", "is_taken"),
+    [("annotate", False, True), ("train", False, True), ("train", True, False), ("evaluate", False, False)],
+)
+def test_classes_may_be_edited_until_the_first_training_begins(settings, phase, trains, is_taken):
+    """As where a person finds another one while the first images are annotated."""
+    experiment = settings.experiments()[0]
+    run = Run(settings, experiment)
+    run.state.train_images = ["00.png", "01.png"]
+    run.save(phase=phase)
+    if trains:
+        run.files.training_log(0).mkdir()
+    edited = settings.model_copy(update={"classes": ("a", "b", "c")})
+    with nullcontext() if is_taken else pytest.raises(SettingsError, match=r"classes: \[a, b\] -> \[a, b, c\]"):
+        find_start(Project(edited), experiment)
+    with nullcontext() if is_taken else pytest.raises(SettingsError, match=r"classes: \[a, b\] -> \[a, b, c\]"):
+        assert Run(edited, experiment).state.classes == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
