@@ -291,7 +291,8 @@ def _persons_images_in_annotate(project: Project) -> Iterator[Finding]:
         images = take_snapshot(folder).images if folder.is_dir() else ()
         own = [name for name in images if name not in known and PROJECT not in name.split("/")]
         if own:
-            place = f"{folder / own[0]}: is not used, nor are {len(own) - 1} more images there"
+            others = f", nor are {len(own) - 1} more images there" if len(own) > 1 else ""
+            place = f"{folder / own[0]}: is not used{others}"
             text = f"{place}: MaskAL keeps copies of images to annotate in that folder; move yours to another"
             yield Finding(text, Kind.WARNING)
 

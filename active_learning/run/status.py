@@ -19,7 +19,9 @@ from active_learning.dataset.image_folder import find_annotations
 from active_learning.errors import MaskALError
 from active_learning.run.batch_times import minutes
 from active_learning.run.data import SPLITS, RunData
+from active_learning.run.other_runs import unfinished_runs_left
 from active_learning.run.output_files import output_files
+from active_learning.run.project import Project
 from active_learning.run.start import reason_to_end
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
@@ -27,12 +29,14 @@ from active_learning.system.own_files import OwnFiles
 
 
 def describe_status(settings: Settings) -> str:
-    """A paragraph for each experiment.
+    """A paragraph for each experiment, and for each run that is not finished and not asked for any more.
 
     Raises:
         MaskALError: a run's state cannot be read.
     """
-    return "\n\n".join(_describe(settings, experiment) for experiment in settings.experiments())
+    paragraphs = [_describe(settings, experiment) for experiment in settings.experiments()]
+    paragraphs += [finding.text for finding in unfinished_runs_left(Project(settings))]
+    return "\n\n".join(paragraphs)
 
 
 def _describe(settings: Settings, experiment: Experiment) -> str:

@@ -6,6 +6,7 @@ from active_learning.run.output_files import output_files
 from active_learning.run.state import LoopScores, RunState
 from active_learning.run.status import describe_status
 from active_learning.settings import Settings
+from active_learning.settings.changes import recorded
 from active_learning.system.own_files import OwnFiles
 from tests.active_learning.conftest import annotated_image
 
@@ -94,6 +95,15 @@ def test_a_finished_run_names_its_reason(settings: Settings):
     status = describe_status(settings)
     assert "Finished: loop 2 of 2 is done." in status
     assert "The next start" not in status
+
+
+def test_a_run_that_the_settings_do_not_ask_for_any_more_is_named(settings: Settings):
+    before = settings.model_copy(update={"strategy": "random"})
+    state = RunState(["a", "b"], 0, "annotate", ["01.png"], settings=recorded(before))
+    state.save(path := output_files(before, before.experiments()[0]).state)
+    first, second = describe_status(settings).split("\n\n")
+    assert first == "Experiment exp1/uncertainty: not started"
+    assert second.startswith(f"{path.parent}: this run is not finished (loop 0, phase annotate)")
 
 
 def test_a_finished_run_whose_loops_were_raised_goes_on(settings: Settings):
