@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     annotation.find_images()
     annotation.write_pre_labels(annotation.load_network())
     print_result(annotation.summary())
-    return 1 if annotation.unreadable or annotation.blocked else 0
+    return 0 if annotation.is_complete else 1
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

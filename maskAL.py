@@ -46,7 +46,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
 def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     """One after the other; further processes take part in training, evaluating and scoring the pool."""
     from active_learning.loop import ActiveLearningLoop
-    from active_learning.report.comparison import log_comparison
+    from active_learning.report.comparison_tables import log_comparison
     from active_learning.run.checks import check_start
     from active_learning.run.lock import only_run
     from active_learning.run.own_folders import start_over

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from active_learning.report.comparison import Comparison, Learned, compare_with, objects_needed, with_interval
+from active_learning.report.comparison import Comparison, Learned, compare_with
+from active_learning.report.comparison_tables import objects_needed, with_interval
 from active_learning.report.curves import Curve, Values
 
 RANDOM = "random"

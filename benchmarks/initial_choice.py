@@ -39,7 +39,7 @@ from tabulate import tabulate
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from active_learning.report.comparison import with_interval  # noqa: E402
+from active_learning.report.comparison_tables import with_interval  # noqa: E402
 from active_learning.report.curves import Curve, interval  # noqa: E402
 from active_learning.run.state import RunState  # noqa: E402
 from active_learning.system.files import copy_atomically, write_atomically  # noqa: E402

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from active_learning.report import figures
+from active_learning.report.comparison import compare_with, most_saving_first
 from active_learning.report.figures import StrategyStyle
 from active_learning.report.svg import SERIES
 from active_learning.system.files import write_atomically
@@ -82,7 +83,9 @@ def learning_curves(pairs: Mapping[str, Pair]) -> str:
         curve.label: StrategyStyle(last if curve.label == RANDOM else index % last, curve.label == RANDOM)
         for index, curve in enumerate(curves)
     }
-    svg = figures.learning_curves(curves, styles, name="savings", description="mAP against images", legend=True)
+    rows = most_saving_first(compare_with(pair.baseline, pair.ours) for pair in pairs.values())
+    saving, about = figures.saving_of(rows, "images"), "mAP against images"
+    svg = figures.learning_curves(curves, styles, name="savings", description=about, legend=True, saving=saving)
     css = (ROOT / "active_learning" / "report" / "report.css").read_text(encoding="utf-8")
     colours = dict(re.findall(r"(--[\w-]+): (#\w+);", css[: css.index("@media")]))  # on white, as on paper
     svg = re.sub(r"var\((--[\w-]+)\)", lambda found: colours[found[1]], svg)  # drawing programs know no variables

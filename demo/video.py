@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 
@@ -57,7 +58,8 @@ class VideoWriter:
 
     def __init__(self, path: Path, frame_rate: float) -> None:
         self.path = path
-        self._draft = path.with_name(f"{path.stem}.unfinished{path.suffix}")
+        names = (f"{path.stem}.unfinished{number or ''}{path.suffix}" for number in count())
+        self._draft = next(draft for name in names if not os.path.lexists(draft := path.with_name(name)))
         self._frame_rate = frame_rate
         self._writer: cv2.VideoWriter | None = None
 

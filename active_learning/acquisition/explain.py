@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from active_learning.acquisition.explanation import PARTS, ExplainedObject, Explanation, Pixels, write_explanations
+from active_learning.acquisition.explanation import (
+    PARTS,
+    ExplainedObject,
+    Explanation,
+    Pixels,
+    lowest_of,
+    that_count,
+    write_explanations,
+)
 from active_learning.sampling.certainty import MEAN_MASK_QUORUM, Observation, certainty_of
-from active_learning.sampling.observations import ForwardPasses, Member, group_detections
+from active_learning.sampling.observations import ForwardPasses, Mask, Member, group_detections
 from active_learning.settings import Experiment, Settings
 from active_learning.tiles.grid import Tile
 
@@ -62,13 +71,13 @@ def explain(
 ) -> tuple[Explanation, Pixels]:
     """What was detected, the least certain object first, and the map of disagreement (`spread_map`).
 
-    Of an image of several tiles: what lies in that with the least certain object.
+    Of an image of several tiles: what lies in that with the least certain object of those that count.
     """
     passes = forward_passes.passes
     certainty = certainty_of(passes, iou_threshold=iou_threshold, mode=mode)
     groups = group_detections(passes, iou_threshold)
-    least = min(range(len(groups)), key=lambda index: certainty.observations[index].certainty, default=None)
-    tile = _tile_around(groups[least], tiles) if tiles and least is not None else None
+    counted = that_count(certainty.observations, mode)
+    tile = _tile_around(groups[certainty.observations.index(counted[0])], tiles) if tiles and counted else None
     size = (forward_passes.image_height, forward_passes.image_width)
     window = (0, 0, *size[::-1]) if tile is None else (tile.x, tile.y, tile.x + tile.size, tile.y + tile.size)
     shown = [index for index, members in enumerate(groups) if _lies_in(members, window)]
@@ -76,8 +85,10 @@ def explain(
     objects.sort(key=lambda one: one.certainty)
     sides = (window[3] - window[1], window[2] - window[0])
     place = (tile.x, tile.y) if tile is not None and len(tiles) > 1 else None
-    explanation = Explanation(image, certainty.value, mode, len(passes), *sides, tuple(objects), tile=place)
-    return explanation, spread_map([groups[index] for index in shown], len(passes), window)
+    lowest = lowest_of(counted) if place is not None else ""
+    what = (image, certainty.value, mode, len(passes), *sides, tuple(objects))
+    spread = spread_map([groups[index] for index in shown], len(passes), window)
+    return Explanation(*what, tile=place, lowest=lowest), spread
 
 
 def _tile_around(members: Sequence[Member], tiles: Sequence[Tile]) -> Tile:
@@ -113,19 +124,31 @@ def _explain(
     )
 
 
+def _parts_of_passes(members: Sequence[Member], window: Window) -> Iterator[tuple[int, int, npt.NDArray[np.bool_]]]:
+    """Of each pass what of its masks, which are several where it detects the object twice, lies in the window: with the
+    column and the row there at which that begins."""
+    by_pass: dict[int, list[Mask]] = defaultdict(list)
+    for number, detection in members:
+        by_pass[number].append(detection.mask.within(*window))
+    for masks in by_pass.values():
+        bounds = np.array([mask.bounds for mask in masks]) - np.array(window[:2] * 2)
+        (left, top), (right, bottom) = bounds[:, :2].min(axis=0).tolist(), bounds[:, 2:].max(axis=0).tolist()
+        part = np.zeros((bottom - top, right - left), dtype=bool)
+        for mask, (x0, y0, x1, y1) in zip(masks, bounds.tolist(), strict=True):
+            part[y0 - top : y1 - top, x0 - left : x1 - left] |= mask.pixels
+        yield left, top, part
+
+
 def spread_map(groups: Sequence[Sequence[Member]], passes: int, window: Window) -> Pixels:
     """(H, W, 4) red, green, blue, opacity of a window of the image: the hotter, the more evenly the passes are divided
     on whether a pixel is the object's; a white line is the outline of each mean mask."""
     height, width = window[3] - window[1], window[2] - window[0]
-    corner = np.array(window[:2] * 2)
     spread = np.zeros((height, width), dtype=np.float32)
     outlines = np.zeros((height, width), dtype=bool)
     for members in groups:
         votes = np.zeros((height, width), dtype=np.float32)
-        for _, detection in members:
-            part = detection.mask.within(*window)
-            x0, y0, x1, y1 = np.array(part.bounds) - corner
-            votes[y0:y1, x0:x1] += part.pixels
+        for x0, y0, part in _parts_of_passes(members, window):
+            votes[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]] += part
         share = votes / passes
         np.maximum(spread, 4 * share * (1 - share), out=spread)
         mean = np.pad((votes >= MEAN_MASK_QUORUM * len(members)).astype(np.uint8), 1)

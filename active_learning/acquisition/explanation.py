@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -70,6 +70,7 @@ class Explanation:
     Attributes:
         height, width: of what is shown, in pixels of the image file.
         tile: column and row of the image at which that begins; None where it is the whole image.
+        lowest: `lowest_part`, of all objects of the image; "" where all are shown.
     """
 
     image: ImageName
@@ -82,13 +83,33 @@ class Explanation:
     picture: FileName = ""
     spread: FileName = ""
     tile: tuple[Count, Count] | None = None
+    lowest: Annotated[str, Field(pattern=f"^({'|'.join(PARTS)})?$")] = ""
 
     @property
     def lowest_part(self) -> str:
         """The part that is lowest over the objects that make the image's certainty."""
-        ranked = sorted(self.objects, key=lambda one: one.certainty)
-        counted = {"min": ranked[:1], "max": ranked[-1:]}.get(self.mode, ranked)
-        return min(PARTS, key=lambda part: sum(getattr(one, part) for one in counted))
+        return self.lowest or lowest_of(that_count(self.objects, self.mode))
+
+
+class _Certain(Protocol):
+    """An object with the parts of its certainty."""
+
+    @property
+    def certainty(self) -> float: ...
+
+
+One = TypeVar("One", bound=_Certain)
+
+
+def that_count(objects: Iterable[One], mode: str) -> list[One]:
+    """Of an image's objects those that make its certainty, the least certain first."""
+    ranked = sorted(objects, key=lambda one: one.certainty)
+    return {"min": ranked[:1], "max": ranked[-1:]}.get(mode, ranked)
+
+
+def lowest_of(objects: Sequence[_Certain]) -> str:
+    """The part that is lowest over these objects."""
+    return min(PARTS, key=lambda part: sum(getattr(one, part) for one in objects))
 
 
 _EXPLANATIONS = TypeAdapter(list[Explanation])

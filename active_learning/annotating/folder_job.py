@@ -167,6 +167,7 @@ class FolderAnnotation:
         self.request = request
         self.images: list[str] = []
         self.skipped = 0
+        self.doubtful: list[str] = []  # what may be their annotation may be another image's
         self.unreadable: list[str] = []
         self.blocked: list[str] = []  # another file has the name of their pre-label
         export = export_format(request.settings, request.wanted)
@@ -190,7 +191,7 @@ class FolderAnnotation:
         bare = [name for name in snapshot.images if name not in annotated and name not in doubtful]
         _refuse(list(_awaited_by_a_run(folder, bare)))
         self.files.export.tool.check_names(folder, bare)
-        self.skipped = len(snapshot.images) - len(bare)
+        self.skipped, self.doubtful = len(annotated), sorted(doubtful)
         self.blocked = [name for name in bare if os.path.lexists(self.files.path_of(name))]
         for name in self.blocked:
             reason = f"is no annotation, but has the name of the one of {name}, which gets none; rename this file"
@@ -227,12 +228,19 @@ class FolderAnnotation:
         write = tqdm.write if sys.stderr.isatty() else print  # a file has no bar to keep whole
         write(f"{image.fault}; skipped", file=sys.stderr)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether each image has an annotation now."""
+        return not (self.unreadable or self.blocked or self.doubtful)
+
     def summary(self) -> str:
         """What was done, in words."""
         skipped = self.skipped + self.files.count.left
         parts = [str(self.files.count), f"{counted(skipped, 'image')} skipped (annotated already)"]
         if self.blocked:
             parts.append(f"{counted(len(self.blocked), 'image')} not annotated, as another file has that name")
+        if self.doubtful:
+            parts.append(f"{counted(len(self.doubtful), 'image')} not annotated, as a file may be of several images")
         if self.unreadable:
             parts.append(f"{counted(len(self.unreadable), 'image')} unreadable")
         if self.meta_json is not None and self.files.count.images:

@@ -168,12 +168,12 @@ def in_words(one: Suspicion, classes: Sequence[str], passes: int) -> str:
     match, expected = one.match, classes[one.expected] if one.expected >= 0 else ""
     seen = f"{match.passes} of {passes} passes"
     if one.kind == "missing object":
-        return f"Expected {expected}, as {seen} detect one here; nothing is annotated."
+        return f"Expected {expected}, as {seen} detect an object here, mostly that; nothing is annotated."
     label = classes[match.label]
     if one.kind == "not an object":
         usual = f"though {label} of such a size is detected in {one.usual:.0%} of cases"
         return f"Expected nothing, as none of {passes} passes detects an object here, {usual}; annotated as {label}."
     if one.kind == "other class":
-        return f"Expected {expected}, as {seen} detect it in this outline; annotated as {label}."
+        return f"Expected {expected}, as {seen} detect an object in this outline, mostly that; annotated as {label}."
     usual = f"as other outlines of {label} do with IoU {one.usual:.2f}"
     return f"Expected an outline that fits what {seen} detect, {usual}; this one has IoU {match.iou:.2f}."

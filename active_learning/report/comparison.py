@@ -7,11 +7,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tabulate import tabulate
 
 from active_learning.report.curves import (
     Curve,
@@ -23,9 +21,7 @@ from active_learning.report.curves import (
     map_curve,
     object_curve,
 )
-from active_learning.report.runs import RunResult, by_label, class_names, read_runs
-from active_learning.system.files import csv_text
-from active_learning.system.log import logger
+from active_learning.report.runs import RunResult, by_label, class_names
 
 RAREST = 2  # so many classes are looked at by themselves
 Cost = Literal["images", "objects"]  # what annotations are counted in
@@ -59,6 +55,7 @@ class Comparison:
     Attributes:
         images, objects: of the strategy's last loop.
         mask_ap: mean over the seeds there, percent.
+        random_ap: of random's last loop, over the same seeds.
         gain: mask AP above random's for the same cost, averaged over the loops after the initial training.
         gains: the same with each number of images that the strategy has had, or of objects that random has had.
         rarest_gain: as `gain`, for the rarest classes.
@@ -77,6 +74,7 @@ class Comparison:
     images: int
     objects: float
     mask_ap: Interval
+    random_ap: float
     gain: Interval
     gains: dict[int, Interval]
     rarest_gain: Interval
@@ -121,14 +119,14 @@ class Comparison:
     @property
     def _lost_again(self) -> str:
         """Of a strategy that is below random where both have most; else empty."""
-        last = self.gains[max(self.gains)].value
+        last = self.gains[max(self.gains)].value if self.gains else 0.0
         return f" But in the end it had {last:+.1f} mAP against chance." if last < -0.05 else ""
 
     @property
     def _in_the_other_cost(self) -> str:
-        """Empty where objects were not counted."""
+        """Empty where objects were not counted in both."""
         other, (needs, of, saved) = list(self.needed.items())[1]
-        if math.isnan(needs.value):
+        if math.isnan(needs.value) or math.isnan(of):
             return ""
         fewer = f"{saved.value:.0f} % fewer" if saved.value > 0 else f"{-saved.value:.0f} % more"
         return f" Counted in {other}: {needs.value:.0f} instead of {of:.0f}, {fewer}."
@@ -160,6 +158,10 @@ def compare(runs: Sequence[RunResult]) -> list[Comparison]:
     at = _shared_objects(baseline, ours) if any(run.budget == "objects" for run in runs) else None
     pairs = [_of_shared_seeds(runs_of, baseline, one, rarest) for one in ours]
     rows = [compare_with(*pair, at) for pair in pairs]
+    return most_saving_first(rows)
+
+
+def most_saving_first(rows: Iterable[Comparison]) -> list[Comparison]:
     return sorted(rows, key=lambda row: (row.needed[row.cost][0].value, -row.gain.value))
 
 
@@ -190,14 +192,17 @@ def _shared_objects(baseline: Learned, ours: Sequence[Learned]) -> Values | None
 def rarest_classes(runs: Sequence[RunResult]) -> list[str]:
     """The RAREST classes of which random's last training sets held fewest objects, as such a sample is fair.
 
-    Never all classes; none where the runs did not count objects.
+    Never all classes, and none without an AP, as of a class that the test images do not hold; none where the runs did
+    not count objects.
     """
     found: Counter[str] = Counter()
+    scored: set[str] = set()
     for run in runs:
         if run.is_random and run.scores:
             found.update(run.scores[-1].objects)
-    names = class_names(runs)
-    return sorted(names, key=lambda name: found[name])[: min(RAREST, len(names) - 1)] if found.total() else []
+            scored.update(name for name, ap in run.scores[-1].per_class.items() if not math.isnan(ap))
+    names = [name for name in class_names(runs) if name in scored]
+    return sorted(names, key=lambda name: found[name])[: max(min(RAREST, len(names) - 1), 0)] if found.total() else []
 
 
 def _learned(runs: Sequence[RunResult], rarest: Sequence[str]) -> Learned:
@@ -221,6 +226,7 @@ def compare_with(baseline: Learned, strategy: Learned, objects: Values | None = 
         images=round(ours.sizes[-1]),
         objects=float(strategy.objects[-1]),
         mask_ap=interval(lambda mine: float(mine[-1]), ours),
+        random_ap=float(others.mean[-1]),
         gain=gain(at[1:]),
         gains={round(one): gain(at[[index]]) for index, one in enumerate(at.tolist())},
         rarest_gain=gain(at[1:], rarest=True),
@@ -281,120 +287,3 @@ def _saved(costs: Values, random_costs: Values, ours: Curve, others: Curve) -> I
         return 100 * (1 - images_needed(costs, mine, random[-1]) / own) if own else 0.0
 
     return interval(saved, ours, others)
-
-
-HEADERS = (
-    "strategy",
-    "seeds",
-    "images saved (%)",
-    "objects saved (%)",
-    "images for random's last mAP",
-    "objects for that",
-    "images",
-    "mAP",
-    "mAP above random",
-    "random needs for that",
-    "objects; random needs",
-)
-
-
-def table_rows(rows: Sequence[Comparison]) -> list[list[str]]:
-    """A line of text a strategy, under HEADERS; intervals in brackets."""
-    return [
-        [
-            row.label,
-            str(row.seeds),
-            with_interval(row.saved, "{:.0f}"),
-            with_interval(row.saved_objects, "{:.0f}"),
-            with_interval(row.needs, "{:.0f}", most=row.images),
-            with_interval(row.needs_objects, "{:.0f}", most=round(np.nan_to_num(row.objects))),
-            str(row.images),
-            with_interval(row.mask_ap, "{:.1f}"),
-            with_interval(row.gain, "{:+.1f}"),
-            with_interval(row.random_needs, "{:.0f}", most=row.random_images),
-            objects_needed(row),
-        ]
-        for row in rows
-    ]
-
-
-def objects_needed(row: Comparison) -> str:
-    """The strategy's annotated objects in its last loop, and those that random needs for the same."""
-    if math.isnan(row.random_needs_objects.value):
-        return MISSING
-    return f"{row.objects:.0f}; {with_interval(row.random_needs_objects, '{:.0f}', most=round(row.random_objects))}"
-
-
-def gain_table(rows: Sequence[Comparison], rarest: Sequence[str]) -> list[list[str]]:
-    """Headers, then a line a strategy: mAP above random with each number of images, and of the rarest classes."""
-    sizes = sorted({size for row in rows for size in row.gains})
-    headers = ["strategy", *(f"at {size}" for size in sizes), *([f"only {' and '.join(rarest)}"] if rarest else [])]
-    missing = Interval(math.nan)
-    lines = []
-    for row in rows:
-        found = [*(row.gains.get(size, missing) for size in sizes), *([row.rarest_gain] if rarest else [])]
-        lines.append([row.label, *(with_interval(one, "{:+.1f}") for one in found)])
-    return [headers, *lines]
-
-
-MISSING = "–"
-
-
-def with_interval(found: Interval, form: str, *, most: int = 0) -> str:
-    """`35.2 [34.1, 36.0]`; infinite numbers of images are `> most`, an infinite loss and an unknown value a dash."""
-
-    def text(value: float) -> str:
-        if not math.isfinite(value):
-            return f"> {most}" if value > 0 else MISSING
-        return form.format(value)
-
-    return f"{text(found.value)} [{text(found.low)}, {text(found.high)}]" if found.known else text(found.value)
-
-
-def as_csv(rows: Sequence[Comparison], rarest: Sequence[str]) -> str:
-    """All numbers; `inf` where a curve never gets there, empty bounds where there is one seed only.
-
-    After the summary: the same for the rarest classes and for objects, the gain with each number of images (of objects,
-    where the budget counts those), and what is saved in objects.
-    """
-    sizes = sorted({size for row in rows for size in row.gains})
-    unit = "_objects" if any(row.cost == "objects" for row in rows) else ""
-    measured = ["mAP", "mAP_above_random", "random_needs", "needs_for_random_mAP", "saved_percent"]
-    further = ["rarest_above_random", "random_needs_objects", *(f"mAP_above_random_at_{size}{unit}" for size in sizes)]
-    in_objects = ["needs_objects_for_random_mAP", "saved_objects_percent"]
-    headers = ["strategy", "seeds", "images", "random_images", *_with_bounds(measured)]
-    lines: list[list[object]] = [
-        [*headers, "rarest", "objects", "random_objects", *_with_bounds([*further, *in_objects])]
-    ]
-    for row in rows:
-        found = (row.mask_ap, row.gain, row.random_needs, row.needs, row.saved)
-        at_sizes = (row.gains.get(size, Interval(math.nan)) for size in sizes)
-        more = (row.rarest_gain, row.random_needs_objects, *at_sizes, row.needs_objects, row.saved_objects)
-        summary = [row.label, row.seeds, row.images, row.random_images, *_numbers(found)]
-        objects = [_number(row.objects), _number(row.random_objects)]
-        lines.append([*summary, " ".join(rarest), *objects, *_numbers(more)])
-    return csv_text(lines)
-
-
-def _with_bounds(names: Sequence[str]) -> list[str]:
-    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-
-
-def _numbers(intervals: Iterable[Interval]) -> list[str]:
-    return [_number(value) for one in intervals for value in (one.value, one.low, one.high)]
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2f}"
-
-
-def log_comparison(folder: Path) -> None:
-    """What each strategy of an experiment's folder saves against random, in the log of its last run."""
-    rows = compare(read_runs(folder))
-    if not rows:
-        return
-    logger.info("%s", in_a_sentence(rows))
-    table = tabulate(table_rows(rows), headers=HEADERS, disable_numparse=True, stralign="right")
-    text = "Compared with random at equal numbers of %s, 95 %% intervals over seeds in brackets:\n\n%s\n"
-    logger.info(text, rows[0].cost, table)
-    logger.info("Comparison: %s\nReport: %s", folder / "comparison.csv", folder / "report.html")

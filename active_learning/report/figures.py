@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from active_learning.report.curves import Curve, band, images_needed
+from active_learning.report.comparison import Comparison, Cost
+from active_learning.report.curves import Curve, band
 from active_learning.report.svg import GRID, INK, MUTED, SERIES, new_figure, to_svg
 
 MARKERS = "osD^vP*XhH"
@@ -42,6 +43,15 @@ class StrategyStyle:
         }
 
 
+@dataclass(frozen=True)
+class Saving:
+    """Of the images or objects that random needs for its last mAP, `instead_of`, a strategy needs `needed`."""
+
+    mask_ap: float
+    needed: float
+    instead_of: float
+
+
 def learning_curves(
     curves: Sequence[Curve],
     styles: Mapping[str, StrategyStyle],
@@ -49,13 +59,15 @@ def learning_curves(
     name: str,
     description: str,
     legend: bool = False,
-    cost: str = "images",
+    cost: Cost = "images",
+    saving: Saving | None = None,
 ) -> str:
     """Test mAP against annotated images: a line a strategy, its band, each seed by itself as a thin line.
 
     Args:
         legend: inside the figure, for one that stands alone.
-        cost: what the sizes of the curves count, images or objects.
+        cost: what the sizes of the curves count.
+        saving: is drawn with its number.
     """
     figure, axes = new_figure(5.2, 3.3)
     for curve in curves:
@@ -65,7 +77,6 @@ def learning_curves(
     axes.grid(axis="x", visible=False)
     axes.margins(0.04, 0.08)
     _show_shares_of_whole_images(axes)
-    saving = saved_annotations(curves, styles)
     if saving:
         _plot_saving(axes, saving, cost)
     if legend:
@@ -105,27 +116,14 @@ def _plot_curve(axes: Any, curve: Curve, style: StrategyStyle, *, seeds: bool) -
     axes.plot(curve.sizes, curve.mean, label=curve.label, **style.line, zorder=2 if style.is_random else 3)
 
 
-@dataclass(frozen=True)
-class Saving:
-    """Of the images that random needs for its last mAP, `instead_of`, a strategy needs `needed`."""
-
-    mask_ap: float
-    needed: float
-    instead_of: float
-
-
-def saved_annotations(curves: Sequence[Curve], styles: Mapping[str, StrategyStyle]) -> Saving | None:
-    """Of the strategy that saves most; None where none saves anything (yet)."""
-    usable = [curve for curve in curves if len(curve.sizes) > 1]
-    baseline = next((curve for curve in usable if styles[curve.label].is_random), None)
-    if baseline is None:
+def saving_of(rows: Sequence[Comparison], cost: Cost) -> Saving | None:
+    """What the headline says, in images or objects: of the strategy that saves most, over the seeds that it shares with
+    random; None where none saves anything (yet)."""
+    row = next((row for row in rows if row.sentence), None)
+    if row is None:
         return None
-    mask_ap = float(baseline.mean[-1])
-    instead_of = images_needed(baseline.sizes, baseline.mean, mask_ap)
-    others = (curve for curve in usable if not styles[curve.label].is_random)
-    needed = min((images_needed(curve.sizes, curve.mean, mask_ap) for curve in others), default=math.inf)
-    saves = baseline.sizes[0] < needed < instead_of  # nobody chose the initial images
-    return Saving(mask_ap, needed, instead_of) if saves else None
+    needed, instead_of, _ = row.needed[cost]
+    return Saving(row.random_ap, needed.value, instead_of) if needed.value < instead_of else None
 
 
 def _plot_saving(axes: Any, saving: Saving, cost: str) -> None:

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from active_learning.acquisition.explanation import Explanation, read_explanations
 from active_learning.errors import MaskALError, first_line
-from active_learning.report import comparison, figures
+from active_learning.report import comparison, comparison_tables, figures
 from active_learning.report.addresses import picture_address
 from active_learning.report.balance import ClassShare, class_balance
 from active_learning.report.curves import Curve, by_objects, class_curve, map_curve, object_curve
@@ -57,7 +57,7 @@ def write_report(folder: Path) -> Path:
     rows = comparison.compare(runs)
     path, table = folder / FILE, folder / "comparison.csv"
     if rows or table.exists():  # an earlier one would be taken for this one
-        write_own(table, comparison.as_csv(rows, comparison.rarest_classes(runs)))
+        write_own(table, comparison_tables.as_csv(rows, comparison.rarest_classes(runs)))
     write_own(path, render(folder.name, runs, rows, datetime.now(timezone.utc)))
     return path
 
@@ -78,11 +78,11 @@ def render(name: str, runs: Sequence[RunResult], rows: Sequence[comparison.Compa
         colours={label: style.index for label, style in styles.items()},
         headline=headline(runs, rows),
         runs=map(_run_row, runs),
-        learning=_learning(curves, styles, "images"),
-        learning_in_objects=_learning(in_objects, styles, "objects"),
-        comparison_headers=comparison.HEADERS,
-        comparison=comparison.table_rows(rows),
-        gains=comparison.gain_table(rows, rarest) if rows else [],
+        learning=_learning(curves, styles, rows, "images"),
+        learning_in_objects=_learning(in_objects, styles, rows, "objects"),
+        comparison_headers=comparison_tables.HEADERS,
+        comparison=comparison_tables.table_rows(rows),
+        gains=comparison_tables.gain_table(rows, rarest) if rows else [],
         cost=rows[0].cost if rows else "images",
         classes=_class_panels(runs, styles),
         balance=balance,
@@ -135,13 +135,19 @@ def _run_row(run: RunResult) -> list[str]:
     return [run.label, str(run.seed), state, images, objects, *texts]
 
 
-def _learning(curves: Sequence[Curve], styles: dict[str, StrategyStyle], cost: str) -> str:
+def _learning(
+    curves: Sequence[Curve],
+    styles: dict[str, StrategyStyle],
+    rows: Sequence[comparison.Comparison],
+    cost: comparison.Cost,
+) -> str:
     """Against images or objects; empty before the first score."""
     if not any(len(curve.sizes) for curve in curves):
         return ""
     ends = [f"{c.label}: {c.mean[-1]:.1f} % with {c.sizes[-1]:.0f} {cost}" for c in curves if len(c.sizes)]
     description = f"Learning curves, test mAP against annotated {cost}. {'; '.join(ends)}."
-    return figures.learning_curves(curves, styles, name=f"learning-{cost}", description=description, cost=cost)
+    name, saving = f"learning-{cost}", figures.saving_of(rows, cost)
+    return figures.learning_curves(curves, styles, name=name, description=description, cost=cost, saving=saving)
 
 
 def _class_panels(runs: Sequence[RunResult], styles: dict[str, StrategyStyle]) -> dict[str, str]:

@@ -148,8 +148,10 @@ def plot(found: Sequence[Settling], rows: Sequence[Sequence[float]], used: int, 
         axes.set_xlim(2, max(table[-1, 0], 3))
         axes.set_title(title, loc="left", fontsize=11)
         axes.set_xlabel("passes T")
-        axes.axvline(used, color="#555555", linestyle=(0, (3, 2)), linewidth=1)
-        axes.annotate(f" mcd_iterations {used}", (used, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=9)
+        if used <= axes.get_xlim()[1]:
+            axes.axvline(used, color="#555555", linestyle=(0, (3, 2)), linewidth=1)
+            place = {"xycoords": ("data", "axes fraction"), "va": "top", "fontsize": 9}
+            axes.annotate(f" mcd_iterations {used}", (used, 0.98), **place)
         axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
     left.set_ylim(0, 1)

@@ -27,6 +27,16 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name[0] != "."] == ["a.mp4"]
 
 
+@pytest.mark.parametrize("name", ["a.unfinished.mp4", "a.unfinished1.mp4"])
+def test_a_video_of_the_name_of_a_half_written_one_stays(tmp_path: Path, name: str) -> None:
+    for taken in {"a.unfinished.mp4", name}:
+        (tmp_path / taken).write_bytes(b"a person's")
+    with VideoWriter(tmp_path / "a.mp4", 25) as writer:
+        writer.write(frames(1)[0])
+    assert (tmp_path / name).read_bytes() == b"a person's"
+    assert len(list(VideoReader(tmp_path / "a.mp4"))) == 1
+
+
 def test_an_earlier_video_stays_if_the_new_one_fails(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"earlier")
     with pytest.raises(RuntimeError, match="broke"), VideoWriter(tmp_path / "a.mp4", 25) as writer:

@@ -76,6 +76,27 @@ def test_of_a_large_image_the_tile_with_the_least_certain_object_is_shown():
     assert explanation.certainty == pytest.approx(explained((sure, unsure), (sure,))[0].certainty)
 
 
+@pytest.mark.parametrize(("mode", "place", "part"), [("max", (120, 0), "semantic"), ("min", (0, 0), "occurrence")])
+def test_of_a_large_image_that_is_shown_and_said_which_counts(mode: str, place: tuple[int, int], part: str):
+    """At the left an object that one pass of four detects, at the right one whose class is a bit unclear."""
+    doubtful, sure = detection(10, 10, 20, 20), detection(190, 10, 20, 20, (0.9, 0.1))
+    forward_passes = ForwardPasses(
+        ((doubtful, sure), (sure,), (sure,), (sure,)), np.zeros(3, dtype=np.float32), 100, 220
+    )
+    rule = {**RULE, "mode": mode}
+    explanation, _ = explain("a.png", forward_passes, CLASSES, tiles=tiles_of(100, 220, 100, 0.2), **rule)
+    assert explanation.tile == place
+    assert explanation.lowest_part == part
+    assert len(explanation.objects) == 1
+
+
+def test_an_object_that_passes_detect_twice_is_as_hot():
+    twice = detection(5, 5, 20, 20)
+    _, once = explained((twice,), (), (), (twice,))
+    _, again = explained((twice, twice), (), (), (twice, twice))
+    assert (once == again).all() and again[15, 15, 3] == 180
+
+
 def test_an_image_of_one_tile_is_shown_whole():
     passes = ((detection(5, 5, 10, 10),),)
     whole = explained(*passes)[0]

@@ -32,11 +32,12 @@ def test_fields_stay_as_they_are(tmp_path: Path):
     (document,) = json.loads((tmp_path / "why.json").read_text(encoding="utf-8"))
     assert list(document) == [
         *("image", "certainty", "mode", "passes", "height", "width", "objects", "picture", "spread", "tile"),
+        "lowest",
     ]
     assert list(document["objects"][0]) == [
         *("semantic", "mask", "box", "occurrence", "certainty", "boxes", "votes", "passes"),
     ]
-    del document["tile"]  # an earlier version knew none
+    del document["tile"], document["lowest"]  # an earlier version knew none
     (tmp_path / "why.json").write_text(json.dumps([document]), encoding="utf-8")
     assert [one.tile for one in read_explanations(tmp_path)] == [None]
 

@@ -143,8 +143,9 @@ def test_an_annotation_that_may_be_of_two_images_skips_both(request_of, settings
     (settings.traindir / "00.json").write_text('{"shapes": [], "imagePath": ""}', encoding="utf-8")
     annotation = FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes a"))
     annotation.find_images()
-    assert annotation.skipped == 2
-    assert len(annotation.images) == 13
+    assert (annotation.skipped, annotation.doubtful) == (0, ["00.jpg", "00.png"])
+    assert len(annotation.images) == 13 and not annotation.is_complete
+    assert "2 images not annotated, as a file may be of several images" in annotation.summary()
     assert "00.json: may be of 00.jpg or 00.png" in capsys.readouterr().err
 
 

@@ -89,7 +89,7 @@ def test_a_finding_is_written_with_all_that_people_need(run: Run, passes: FakePa
         "image": "05.png", "split": "train", "object": "", "class": "", "finding": "missing object", "loop": "1",
     }  # fmt: skip
     assert [row[key] for key in ("x0", "y0", "x1", "y1")] == ["22", "4", "30", "12"]
-    assert row["expected"] == "Expected a, as 10 of 10 passes detect one here; nothing is annotated."
+    assert row["expected"] == "Expected a, as 10 of 10 passes detect an object here, mostly that; nothing is annotated."
     assert 0.2 < float(row["certainty"]) <= 1
 
 

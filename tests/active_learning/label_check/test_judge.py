@@ -77,8 +77,11 @@ def test_one_class_has_no_other():
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("missing object", "Expected a, as 10 of 10 passes detect one here; nothing is annotated."),
-        ("other class", "Expected a, as 10 of 10 passes detect it in this outline; annotated as b."),
+        ("missing object", "Expected a, as 10 of 10 passes detect an object here, mostly that; nothing is annotated."),
+        (
+            "other class",
+            "Expected a, as 10 of 10 passes detect an object in this outline, mostly that; annotated as b.",
+        ),
     ],
 )
 def test_a_finding_in_words(right_images, kind: str, text: str):

@@ -9,15 +9,8 @@ import math
 
 import pytest
 
-from active_learning.report.comparison import (
-    HEADERS,
-    as_csv,
-    compare,
-    gain_table,
-    in_a_sentence,
-    rarest_classes,
-    table_rows,
-)
+from active_learning.report.comparison import compare, in_a_sentence, rarest_classes
+from active_learning.report.comparison_tables import HEADERS, as_csv, gain_table, table_rows
 from active_learning.report.runs import read_runs
 
 
@@ -169,6 +162,33 @@ def in_objects(tmp_path, make_run):
     make_run(tmp_path / "hybrid", [10.0, 25.0, 40.0], step=5, budget="objects")
     make_run(tmp_path / "random", [10.0, 20.0, 30.0], budget="objects")
     return tmp_path
+
+
+def edit_scores(run, edit):
+    """Changes each loop's line of a run's state."""
+    state = json.loads((run / "run_state.json").read_text(encoding="utf-8"))
+    for row in state["history"]:
+        edit(row)
+    (run / "run_state.json").write_text(json.dumps(state), encoding="utf-8")
+
+
+def test_objects_that_random_did_not_count_are_not_told(tmp_path, make_run):
+    make_run(tmp_path / "uncertainty", [10.0, 30.0, 40.0])
+    edit_scores(make_run(tmp_path / "random", [10.0, 20.0, 30.0]), lambda row: row.update(objects={}))
+    sentence = in_a_sentence(compare(read_runs(tmp_path)))
+    assert "20 images chosen by uncertainty" in sentence and "nan" not in sentence and "objects" not in sentence
+
+
+def test_a_class_that_no_test_image_holds_is_none_of_the_rarest(tmp_path, make_run):
+    def of_the_last(row):
+        row["per_class"]["z"] = None
+        row["objects"] = {"x": 50, "y": 5, "z": 1, "w": 9}
+
+    for name, scores in {"uncertainty": [10.0, 30.0, 40.0], "random": [10.0, 20.0, 30.0]}.items():
+        edit_scores(make_run(tmp_path / name, scores, classes=("x", "y", "z", "w")), of_the_last)
+    runs = read_runs(tmp_path)
+    assert rarest_classes(runs) == ["y", "w"]
+    assert compare(runs)[0].rarest_gain.value == pytest.approx(10)
 
 
 def test_budgets_of_objects_are_compared_at_equal_objects(in_objects, make_run):

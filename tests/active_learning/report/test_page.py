@@ -291,6 +291,23 @@ def test_figure_and_headline_agree_on_what_is_saved(tmp_path: Path, make_run, ou
     assert ("images chosen by uncertainty were as good as" in text) == bool(saved)
 
 
+@pytest.mark.parametrize(
+    ("randoms", "saved"),
+    [
+        pytest.param([[10, 20, 25, 30], [10, 11, 12, 13]], "", id="only against a seed that is not shared"),
+        pytest.param([[10, 12, 14, 20], [10, 25, 32, 40]], "20 images saved", id="only against the shared seed"),
+    ],
+)
+def test_figure_and_headline_compare_the_same_seeds(tmp_path: Path, make_run, randoms, saved: str):
+    make_run(tmp_path / "uncertainty_seed0", [10, 20, 25, 30])
+    for seed, scores in enumerate(randoms):
+        make_run(tmp_path / f"random_seed{seed}", scores)
+    text = page.write_report(tmp_path).read_text(encoding="utf-8")
+    assert ("images saved" in text.replace("images saved (%)", "")) == bool(saved)
+    assert saved in text
+    assert ("images chosen by uncertainty were as good as" in text) == bool(saved)
+
+
 def test_the_headline_is_of_a_mean_and_not_of_the_luckiest_seed(tmp_path: Path, make_run):
     for seed in range(3):
         make_run(tmp_path / f"uncertainty_seed{seed}", [10 + 20 * seed, 25 + 20 * seed])

@@ -72,6 +72,15 @@ def test_a_line_an_object_and_number_of_passes(tmp_path: Path):
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.filterwarnings("error")
+def test_more_passes_in_the_settings_than_were_made_are_no_part_of_the_figure(tmp_path: Path):
+    """The line stood beside the axes, which shrank to make room for it."""
+    found = [settled((detection(0),), (), (detection(0), detection(50)))]
+    plot(found, summary(found), 100, tmp_path / "x.png")
+    plot(found, summary(found), 3, tmp_path / "y.png")
+    assert (tmp_path / "x.png").read_bytes() != (tmp_path / "y.png").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("a", "b", "expected"),
     [
