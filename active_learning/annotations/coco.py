@@ -1,8 +1,9 @@
 """COCO json files, each of many images.
 
 An entry of `annotations` is an object: polygons whose union it is, or run lengths, which can have holes. A crowd
-(iscrowd 1) is a region of many objects and none itself; it is left out with a warning. CVAT marks every mask so: its
-entries, known by their attribute "occluded", are objects. Ids are numbers, or the same as text.
+(iscrowd 1) is a region of many objects and none itself; it is left out with a warning. CVAT and V7 mark every mask so:
+their entries, known by the attribute "occluded" and by the image's darwin_url, are objects. Ids are numbers, or the
+same as text.
 """
 
 from __future__ import annotations
@@ -108,9 +109,10 @@ class CocoFile:
         canvas = open_canvas(declared, size, place, ("height", "width"))
         if self.warnings and name not in self._entries:  # they may be its objects
             canvas.lost.append(LostObject("", self.warnings[0]))
+        is_of_v7 = "darwin_url" in self._images[name]
         instances = canvas.objects(
             self._entries.get(name, ()),
-            lambda entry, index: _read_object(entry, index, self._label(entry), canvas),
+            lambda entry, index: _read_object(entry, index, self._label(entry), canvas, is_of_v7=is_of_v7),
             lambda entry, index: _place(index, self._label(entry)),
             label=lambda entry: label_text(self._label(entry)),
         )
@@ -179,12 +181,12 @@ def _checked_name(entry: Any) -> str:
     return name
 
 
-def _read_object(entry: dict[str, Any], index: int, label: Any, canvas: Canvas) -> Shape:
+def _read_object(entry: dict[str, Any], index: int, label: Any, canvas: Canvas, *, is_of_v7: bool) -> Shape:
     """Raises ShapeError."""
     label = label_text(label)
     if not label:
         raise ShapeError(f"category_id {brief(entry.get('category_id'))} is not in categories")
-    if str(entry.get("iscrowd")).strip().lower() not in _NO_CROWD and not _is_of_cvat(entry):
+    if str(entry.get("iscrowd")).strip().lower() not in _NO_CROWD and not (is_of_v7 or _is_of_cvat(entry)):
         raise ShapeError("is a crowd (iscrowd 1), not an object; if it is one, set that to 0")
     region = entry.get("segmentation")
     regions, faults = _read_runs(region, canvas) if isinstance(region, dict) else _read_polygons(region, entry, canvas)
