@@ -15,6 +15,13 @@ def box(x: float, y: float, width: float = 30, height: float = 30) -> Part:
     return Part(np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], dtype=np.float64))
 
 
+def stalk() -> Part:
+    """A box with a line below it that is longer than the box."""
+    return Part(
+        np.array([[10, 10], [110, 10], [110, 110], [62, 110], [62, 260], [58, 260], [58, 110], [10, 110]], float)
+    )
+
+
 def ring() -> Bitmap:
     """Two spots far apart in one mask."""
     mask = np.zeros((10, 200), dtype=bool)
@@ -47,6 +54,7 @@ def usual(count: int = 30) -> list[CocoImage]:
         pytest.param(
             ((box(10, 10),), Bitmap(11, 11, np.ones((29, 29), bool))), "drawn twice", id="a mask over a polygon"
         ),
+        pytest.param(((box(10, 10, 100, 100),), (stalk(),)), "drawn twice", id="again, with its stalk"),
         pytest.param(((box(10, 10),), (box(100, 100, 2, 2),)), "tiny", id="four pixels"),
         pytest.param(((box(10, 10),), (box(100, 100, 60, 0.5),)), "tiny", id="a sliver"),
         pytest.param(((box(10, 10),), (box(100, 100), box(300, 200))), "joined", id="parts far apart"),
@@ -67,6 +75,7 @@ def test_an_odd_object_is_found(objects: tuple, oddity: str):
     "objects",
     [
         pytest.param(((box(10, 10),), (box(30, 10),)), id="two that overlap"),
+        pytest.param(((box(10, 10, 20, 20),), (box(10, 10),)), id="one upon a larger one"),
         pytest.param(((box(10, 10),), (box(100, 100, 20, 20),)), id="a small one"),
         pytest.param(((box(10, 10),), (box(100, 100), box(135, 100))), id="parts side by side"),
         pytest.param((), id="none"),
@@ -74,6 +83,13 @@ def test_an_odd_object_is_found(objects: tuple, oddity: str):
 )
 def test_usual_objects_are_not(objects: tuple):
     assert odd_objects([*usual(), image("fine.png", *objects)]) == []
+
+
+def test_the_iou_is_that_of_the_pixels():
+    mask = np.ones((30, 40), dtype=bool)
+    mask[::4] = False
+    (found,) = odd_objects([image("a.png", (box(10, 10, 40, 30),), Bitmap(10, 10, mask))])
+    assert f"(IoU {22 / 30:.2f})" in found.expected
 
 
 def test_what_many_objects_have_is_no_mistake():
