@@ -18,7 +18,7 @@ from active_learning.annotations.annotation import (
     ShapeError,
     Size,
 )
-from active_learning.annotations.contours import parts_bitmap, polygon_area, union_bitmap
+from active_learning.annotations.contours import enclosed_area, parts_bitmap, union_bitmap
 from active_learning.annotations.documents import brief
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.shapes import clipped_bitmap, clipped_outline
@@ -69,7 +69,7 @@ class Canvas:
         inside = clipped_outline(outline, self.height, self.width)
         if inside is outline:
             return Part(inside)
-        return Part(inside, cut_off=max(1 - polygon_area(inside) / max(polygon_area(outline), 1e-6), 0.0))
+        return Part(inside, cut_off=max(1 - enclosed_area(inside) / max(enclosed_area(outline), 1e-6), 0.0))
 
     def most_pixels(self) -> int:
         """The largest mask to decode; it may be dragged over the image's border.

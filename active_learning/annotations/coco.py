@@ -30,7 +30,7 @@ from active_learning.annotations.annotation import (
     Size,
 )
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
-from active_learning.annotations.contours import crop_bitmap, instance_bitmap, parts_bitmap, polygon_area
+from active_learning.annotations.contours import crop_bitmap, enclosed_area, instance_bitmap, union_area
 from active_learning.annotations.documents import brief, list_of
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.run_lengths import bitmap_of, decode_runs, encode_runs, runs_of
@@ -310,7 +310,13 @@ def coco_image(annotation: Annotation) -> CocoImage:
 
 
 def _cut_off(instance: Instance) -> float:
-    return max((part.cut_off for part in instance.parts), default=0.0)
+    """The share of the area of all its outlines."""
+    shares = np.array([part.cut_off for part in instance.parts])
+    if not shares.any():
+        return 0.0
+    inside = np.array([enclosed_area(part.exterior) for part in instance.parts])
+    outside = inside * shares / np.maximum(1 - shares, 1e-9)
+    return float(outside.sum() / max((inside + outside).sum(), 1e-9))
 
 
 def _region(instance: Instance, height: int, width: int) -> dict[str, Any]:
@@ -363,30 +369,9 @@ def region_fields(instance: Instance, height: int, width: int) -> dict[str, Any]
     left, top = min(xs), min(ys)
     return {
         "segmentation": polygons,
-        "area": round(_area(instance.parts, height, width), _DECIMALS),
+        "area": round(union_area(instance.parts, height, width), _DECIMALS),
         "bbox": [left, top, round(max(xs) - left, _DECIMALS), round(max(ys) - top, _DECIMALS)],
     }
-
-
-def _area(parts: Sequence[Part], height: int, width: int) -> float:
-    """Of the union: what parts share, counted in pixels, counts once."""
-    areas = [polygon_area(part.exterior) for part in parts]
-    if not min(areas):  # an outline whose lobes cancel out
-        return float(parts_bitmap(parts, height, width).mask.sum())
-    if len(parts) == 1 or not _boxes_overlap(parts):
-        return sum(areas)
-    pixels = sum(int(parts_bitmap([part], height, width).mask.sum()) for part in parts)
-    return sum(areas) - (pixels - int(parts_bitmap(parts, height, width).mask.sum()))
-
-
-def _boxes_overlap(parts: Sequence[Part]) -> bool:
-    """Whether the boxes of any two parts overlap; taken for so where there are too many to compare."""
-    if len(parts) > 1000:
-        return True
-    low = np.stack([part.exterior.min(axis=0) for part in parts])
-    high = np.stack([part.exterior.max(axis=0) for part in parts])
-    below = (low[:, None] < high[None]).all(axis=2)
-    return int((below & below.T).sum()) > len(parts)
 
 
 def _bitmap_region(bitmap: Bitmap, height: int, width: int) -> dict[str, Any]:

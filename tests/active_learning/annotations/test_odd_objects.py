@@ -29,8 +29,21 @@ def ring() -> Bitmap:
     return Bitmap(20, 20, mask)
 
 
+def part(*points: tuple[float, float]) -> Part:
+    return Canvas(*SIZE, "a.json").part(np.array(points, dtype=np.float64))
+
+
 def outside() -> Part:
-    return Canvas(*SIZE, "a.json").part(np.array([[-70, 10], [20, 10], [20, 60], [-70, 60]], dtype=np.float64))
+    return part((-70, 10), (20, 10), (20, 60), (-70, 60))
+
+
+def sliver() -> Part:
+    return part((398, 10), (404, 10), (404, 100), (398, 100))
+
+
+def bow_tie(right: float = 110) -> Part:
+    """Its lobes are of one size, its points are not in the order of its border."""
+    return part((right - 100, 10), (right, 110), (right, 10), (right - 100, 109))
 
 
 def image(name: str, *objects: tuple[Part, ...] | Bitmap, label: str = "a") -> CocoImage:
@@ -60,6 +73,10 @@ def usual(count: int = 30) -> list[CocoImage]:
         pytest.param(((box(10, 10),), (box(100, 100), box(300, 200))), "joined", id="parts far apart"),
         pytest.param(((box(10, 10),), ring()), "joined", id="a mask of two spots"),
         pytest.param(((box(100, 100),), (outside(),)), "outside the image", id="most of it is cut off"),
+        pytest.param(((box(10, 10),), (bow_tie(40),)), "outside the image", id="most of two lobes is cut off"),
+        pytest.param(
+            ((box(10, 10),), (outside(), box(20, 10, 15, 50))), "outside the image", id="most of all parts is cut off"
+        ),
     ],
 )
 def test_an_odd_object_is_found(objects: tuple, oddity: str):
@@ -78,6 +95,9 @@ def test_an_odd_object_is_found(objects: tuple, oddity: str):
         pytest.param(((box(10, 10, 20, 20),), (box(10, 10),)), id="one upon a larger one"),
         pytest.param(((box(10, 10),), (box(100, 100, 20, 20),)), id="a small one"),
         pytest.param(((box(10, 10),), (box(100, 100), box(135, 100))), id="parts side by side"),
+        pytest.param(((bow_tie(),),), id="one that crosses itself"),
+        pytest.param(((bow_tie(405),),), id="one that crosses itself, with its tips outside"),
+        pytest.param(((box(200, 10, 190, 90), sliver()),), id="a small part outside"),
         pytest.param((), id="none"),
     ],
 )
