@@ -247,8 +247,9 @@ REFUSED: dict[str, tuple[Prepare, int, str]] = {
     "zip beside images": (
         without_annotations("val", zip_in("val")),
         FAILED,
-        "export.zip: is an archive with annotations; put what belongs to it into a folder EXPORT of its own, unpacked, "
-        "and convert that: python -m active_learning.annotations convert EXPORT --to labelme --classes a b --out val",
+        "export.zip: is an archive with annotations; put what belongs to it into a folder EXPORT outside of val, "
+        "unpacked, and convert that: python -m active_learning.annotations convert EXPORT --to labelme --classes a b "
+        "--out val",
     ),
 }
 

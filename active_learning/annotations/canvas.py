@@ -18,7 +18,7 @@ from active_learning.annotations.annotation import (
     ShapeError,
     Size,
 )
-from active_learning.annotations.contours import parts_bitmap, polygon_area, union_bitmap
+from active_learning.annotations.contours import enclosed_area, parts_bitmap, union_bitmap
 from active_learning.annotations.documents import brief
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.shapes import clipped_bitmap, clipped_outline
@@ -49,7 +49,8 @@ class Canvas:
     """The image that shapes are read for; `place` is the file, or the place in it, for messages.
 
     `warnings` grows with what is left out or corrected, `lost` with the shapes among that. So many `pixels` of masks
-    may still be kept, and `undecoded` ones decoded: a few bytes of a file can stand for a mask of megabytes.
+    may still be kept, and `undecoded` ones decoded: a few bytes of a file can stand for a mask of megabytes. `declared`
+    is the size (height, width) of another image, if the file says that it is of one.
     """
 
     height: int
@@ -57,6 +58,7 @@ class Canvas:
     place: Path | str
     warnings: list[str] = field(default_factory=list)
     lost: list[LostObject] = field(default_factory=list)
+    declared: Size | None = None
     pixels: int = field(init=False)
     undecoded: int = field(init=False)
 
@@ -69,7 +71,7 @@ class Canvas:
         inside = clipped_outline(outline, self.height, self.width)
         if inside is outline:
             return Part(inside)
-        return Part(inside, cut_off=max(1 - polygon_area(inside) / max(polygon_area(outline), 1e-6), 0.0))
+        return Part(inside, cut_off=max(1 - enclosed_area(inside) / max(enclosed_area(outline), 1e-6), 0.0))
 
     def most_pixels(self) -> int:
         """The largest mask to decode; it may be dragged over the image's border.
@@ -101,6 +103,11 @@ class Canvas:
             sizes = f"height {height}, width {width}, the image {self.height} and {self.width}"
             remedy = "export it for this image, or put the image back that it is of"
             raise ShapeError(f"{mask} has {sizes}; {remedy}{_of_exif((height, width), (self.height, self.width))}")
+
+    def check_crop(self) -> None:
+        """As `check_mask`, for a mask of a part of the image, as the file says of what size that is."""
+        if self.declared is not None:
+            self.check_mask(*self.declared)
 
     def objects(
         self,
@@ -185,7 +192,9 @@ def open_canvas(declared: tuple[Any, Any], size: Size | None, place: Path | str,
     reason = _of_exif(declared, size)
     heights = f"{fields[0]} {brief(declared[0])}, {fields[1]} {brief(declared[1])}"
     warning = f"{place}: {heights}: the image has height {size[0]}, width {size[1]}, which is used{reason}"
-    return Canvas(*size, place, [warning])
+    height, width = declared
+    is_size = isinstance(height, int) and isinstance(width, int) and min(height, width) > 0
+    return Canvas(*size, place, [warning], declared=(height, width) if is_size else None)
 
 
 def _of_exif(size: tuple[Any, Any], of_image: Size) -> str:

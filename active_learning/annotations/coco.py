@@ -1,8 +1,9 @@
 """COCO json files, each of many images.
 
 An entry of `annotations` is an object: polygons whose union it is, or run lengths, which can have holes. A crowd
-(iscrowd 1) is a region of many objects and none itself; it is left out with a warning. CVAT marks every mask so: its
-entries, known by their attribute "occluded", are objects. Ids are numbers, or the same as text.
+(iscrowd 1) is a region of many objects and none itself; it is left out with a warning. CVAT and V7 mark every mask so:
+their entries, known by the attribute "occluded" and by the image's darwin_url, are objects. Ids are numbers, or the
+same as text.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from active_learning.annotations.annotation import (
     Size,
 )
 from active_learning.annotations.canvas import Canvas, Regions, Shape, open_canvas
-from active_learning.annotations.contours import crop_bitmap, instance_bitmap, parts_bitmap, polygon_area
+from active_learning.annotations.contours import crop_bitmap, enclosed_area, instance_bitmap, union_area
 from active_learning.annotations.documents import brief, list_of
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.run_lengths import bitmap_of, decode_runs, encode_runs, runs_of
@@ -108,9 +109,10 @@ class CocoFile:
         canvas = open_canvas(declared, size, place, ("height", "width"))
         if self.warnings and name not in self._entries:  # they may be its objects
             canvas.lost.append(LostObject("", self.warnings[0]))
+        is_of_v7 = "darwin_url" in self._images[name]
         instances = canvas.objects(
             self._entries.get(name, ()),
-            lambda entry, index: _read_object(entry, index, self._label(entry), canvas),
+            lambda entry, index: _read_object(entry, index, self._label(entry), canvas, is_of_v7=is_of_v7),
             lambda entry, index: _place(index, self._label(entry)),
             label=lambda entry: label_text(self._label(entry)),
         )
@@ -179,12 +181,12 @@ def _checked_name(entry: Any) -> str:
     return name
 
 
-def _read_object(entry: dict[str, Any], index: int, label: Any, canvas: Canvas) -> Shape:
+def _read_object(entry: dict[str, Any], index: int, label: Any, canvas: Canvas, *, is_of_v7: bool) -> Shape:
     """Raises ShapeError."""
     label = label_text(label)
     if not label:
         raise ShapeError(f"category_id {brief(entry.get('category_id'))} is not in categories")
-    if str(entry.get("iscrowd")).strip().lower() not in _NO_CROWD and not _is_of_cvat(entry):
+    if str(entry.get("iscrowd")).strip().lower() not in _NO_CROWD and not (is_of_v7 or _is_of_cvat(entry)):
         raise ShapeError("is a crowd (iscrowd 1), not an object; if it is one, set that to 0")
     region = entry.get("segmentation")
     regions, faults = _read_runs(region, canvas) if isinstance(region, dict) else _read_polygons(region, entry, canvas)
@@ -308,7 +310,13 @@ def coco_image(annotation: Annotation) -> CocoImage:
 
 
 def _cut_off(instance: Instance) -> float:
-    return max((part.cut_off for part in instance.parts), default=0.0)
+    """The share of the area of all its outlines."""
+    shares = np.array([part.cut_off for part in instance.parts])
+    if not shares.any():
+        return 0.0
+    inside = np.array([enclosed_area(part.exterior) for part in instance.parts])
+    outside = inside * shares / np.maximum(1 - shares, 1e-9)
+    return float(outside.sum() / max((inside + outside).sum(), 1e-9))
 
 
 def _region(instance: Instance, height: int, width: int) -> dict[str, Any]:
@@ -361,30 +369,9 @@ def region_fields(instance: Instance, height: int, width: int) -> dict[str, Any]
     left, top = min(xs), min(ys)
     return {
         "segmentation": polygons,
-        "area": round(_area(instance.parts, height, width), _DECIMALS),
+        "area": round(union_area(instance.parts, height, width), _DECIMALS),
         "bbox": [left, top, round(max(xs) - left, _DECIMALS), round(max(ys) - top, _DECIMALS)],
     }
-
-
-def _area(parts: Sequence[Part], height: int, width: int) -> float:
-    """Of the union: what parts share, counted in pixels, counts once."""
-    areas = [polygon_area(part.exterior) for part in parts]
-    if not min(areas):  # an outline whose lobes cancel out
-        return float(parts_bitmap(parts, height, width).mask.sum())
-    if len(parts) == 1 or not _boxes_overlap(parts):
-        return sum(areas)
-    pixels = sum(int(parts_bitmap([part], height, width).mask.sum()) for part in parts)
-    return sum(areas) - (pixels - int(parts_bitmap(parts, height, width).mask.sum()))
-
-
-def _boxes_overlap(parts: Sequence[Part]) -> bool:
-    """Whether the boxes of any two parts overlap; taken for so where there are too many to compare."""
-    if len(parts) > 1000:
-        return True
-    low = np.stack([part.exterior.min(axis=0) for part in parts])
-    high = np.stack([part.exterior.max(axis=0) for part in parts])
-    below = (low[:, None] < high[None]).all(axis=2)
-    return int((below & below.T).sum()) > len(parts)
 
 
 def _bitmap_region(bitmap: Bitmap, height: int, width: int) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from active_learning.annotations.annotation import Bitmap, Instance, Mask, Part,
 # The outline through the middles of the pixel edges is at most this far from the outline along the edges.
 _CORNER_CUT = 0.5 * np.sqrt(0.5)
 _CROSSINGS_AT_ONCE = 2**20
+_ROWS = (np.arange(32) + 0.5) / 32  # at which an outline is looked at, in its height
+_GRID = 400  # columns and rows in which the area of one that crosses itself is counted,
+_MOST_CROSSINGS = 2**22  # or as many as all its edges cross so often at most
 
 
 def polygon_area(polygon: Polygon) -> float:
@@ -23,6 +26,36 @@ def polygon_area(polygon: Polygon) -> float:
     # As complex numbers, the products of neighbours have the areas as their imaginary parts.
     points = np.subtract(polygon, polygon[0], dtype=np.float64, order="C").view(np.complex128)[:, 0]
     return abs(float(np.vdot(points[:-1], points[1:]).imag)) / 2
+
+
+def enclosed_area(outline: Polygon) -> float:
+    """The area inside by the even-odd rule, in square pixels, wherever the outline lies. Where it crosses itself, the
+    formula would take its lobes from each other: a grid's points inside are counted, to about a hundredth."""
+    if not crosses_itself(outline):
+        return polygon_area(outline)
+    cells = max(min(_GRID, _MOST_CROSSINGS // len(outline)), 1)
+    low, lengths = outline.min(axis=0), np.maximum(np.ptp(outline, axis=0), 1e-9)
+    inside = even_odd_mask([(outline - low) * (cells / lengths)], cells, cells)
+    return int(inside.sum()) * float(lengths.prod()) / cells**2
+
+
+def crosses_itself(outline: Polygon) -> bool:
+    """Whether some rows through the outline show lobes of it; edges that lie upon each other may count as well.
+
+    From the left to the right through a row of one that does not cross itself, edges lead up and down in turn, and the
+    first of each row the same way.
+    """
+    if len(outline) < 4:
+        return False
+    x, y = np.concatenate([outline, outline[:1]]).T
+    low, high = float(y.min()), float(y.max())
+    rows = low + (high - low) * _ROWS
+    below = y > rows[:, None]
+    row, edge = (below[:, 1:] != below[:, :-1]).nonzero()
+    along = (rows[row] - y[edge]) / (y[edge + 1] - y[edge])
+    order = np.lexsort((x[edge] + along * (x[edge + 1] - x[edge]), row))
+    leads_up = below[row, edge][order]
+    return bool((leads_up[::2] != leads_up[:1]).any() or (leads_up[1::2] == leads_up[:1]).any())
 
 
 def even_odd_mask(outlines: Sequence[Polygon], height: int, width: int) -> Mask:
@@ -73,6 +106,25 @@ def parts_bitmap(parts: Sequence[Part], height: int, width: int) -> Bitmap:
         window, inside = overlap(union, _part_bitmap(part, height, width))
         window |= inside
     return union
+
+
+def union_area(parts: Sequence[Part], height: int, width: int) -> float:
+    """Of the parts without their holes, in square pixels: what they share, counted in pixels, counts once."""
+    areas = [enclosed_area(part.exterior) for part in parts]
+    if len(parts) == 1 or not _boxes_overlap(parts):
+        return sum(areas)
+    pixels = sum(int(parts_bitmap([part], height, width).mask.sum()) for part in parts)
+    return sum(areas) - (pixels - int(parts_bitmap(parts, height, width).mask.sum()))
+
+
+def _boxes_overlap(parts: Sequence[Part]) -> bool:
+    """Whether the boxes of any two parts overlap; taken for so where there are too many to compare."""
+    if len(parts) > 1000:
+        return True
+    low = np.stack([part.exterior.min(axis=0) for part in parts])
+    high = np.stack([part.exterior.max(axis=0) for part in parts])
+    below = (low[:, None] < high[None]).all(axis=2)
+    return int((below & below.T).sum()) > len(parts)
 
 
 def _part_bitmap(part: Part, height: int, width: int) -> Bitmap:

@@ -219,7 +219,8 @@ OUTLINES: dict[str, Callable[[Element], Polygon]] = {"polygon": _polygon, "box":
 
 
 def _mask(element: Element, canvas: Canvas) -> Bitmap:
-    """Runs of background and object in turn, row by row through the box; the first is background."""
+    """Runs of background and object in turn, row by row through the box; the first is background. Raises ShapeError."""
+    canvas.check_crop()
     left, top, width, height = (round(number) for number in _numbers(element, "left", "top", "width", "height"))
     if width < 1 or height < 1 or width * height > canvas.most_pixels():
         raise ShapeError(f"width {width}, height {height} are no box")

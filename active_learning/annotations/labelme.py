@@ -118,6 +118,8 @@ def _read_mask(entry: dict[str, Any], canvas: Canvas) -> Bitmap:
     is_of_box = len(points) < 2 or np.abs(np.ptp(points, axis=0)[::-1] + 1 - mask.shape).max() <= 1
     if mask.shape == (canvas.height, canvas.width) and not is_of_box:
         x = y = 0
+    else:
+        canvas.check_crop()
     return canvas.bitmap(Bitmap(x, y, mask))
 
 

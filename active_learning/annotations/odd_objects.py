@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 from typing import Any, Literal, get_args
 
@@ -19,8 +20,8 @@ import numpy as np
 
 from active_learning.annotations.annotation import Bitmap, Part
 from active_learning.annotations.coco import CocoImage
-from active_learning.annotations.contours import crop_bitmap, overlap, parts_bitmap
-from active_learning.annotations.run_lengths import bitmap_of, decode_runs
+from active_learning.annotations.contours import crop_bitmap, parts_bitmap
+from active_learning.annotations.run_lengths import bitmap_of, decode_runs, runs_of
 
 Oddity = Literal["drawn twice", "tiny", "outside the image", "joined"]
 ODDITIES: tuple[Oddity, ...] = get_args(Oddity)
@@ -144,25 +145,36 @@ def _drawn_twice(objects: Sequence[_Measured]) -> Iterator[tuple[_Measured, int,
     """An object, the number of an earlier one that it covers, and their IoU."""
     if len(objects) < 2:
         return
-    boxes = np.array([one.box for one in objects])
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    boxes, areas = np.array([one.box for one in objects]), np.array([one.area for one in objects])
+    borders = cache(lambda place: _borders(objects[place]))
     for later in range(1, len(objects)):
         shared = np.minimum(boxes[:later, 2:], boxes[later, 2:]) - np.maximum(boxes[:later, :2], boxes[later, :2])
         inside = shared.clip(0).prod(axis=1)
-        near = inside >= TWICE * (areas[:later] + areas[later] - inside)
+        largest, smallest = (pick(areas[:later], areas[later]) for pick in (np.maximum, np.minimum))
+        near = np.minimum(inside, smallest) >= TWICE * largest  # neither is less than what they share
         for earlier in np.flatnonzero(near).tolist():
-            iou = _iou(objects[earlier], objects[later])
+            iou = _iou(borders(earlier), borders(later))
             if iou >= TWICE:
                 yield objects[later], earlier, iou
                 break
 
 
-def _iou(one: _Measured, other: _Measured) -> float:
-    size = one.image.height, one.image.width
-    first, second = (region_bitmap(json.loads(each.image.regions[each.number]), *size) for each in (one, other))
-    shared = int(np.count_nonzero(np.logical_and(*overlap(first, second))))
-    union = int(first.mask.sum()) + int(second.mask.sum()) - shared
-    return shared / union if union else 0.0
+def _borders(one: _Measured) -> np.ndarray:
+    """Where its runs of pixels begin and end, in turn, counted through the image column by column; takes less memory
+    and time than masks, for long objects above all, which share their boxes with many others."""
+    region, size = json.loads(one.image.regions[one.number]), (one.image.height, one.image.width)
+    shape = region["segmentation"]
+    runs = decode_runs(shape["counts"]) if isinstance(shape, dict) else runs_of(region_bitmap(region, *size), *size)
+    return np.cumsum(runs)
+
+
+def _iou(one: np.ndarray, other: np.ndarray) -> float:
+    borders = np.concatenate([one, other])
+    steps = np.concatenate([1 - 2 * (np.arange(len(each)) % 2) for each in (one, other)])
+    order = np.argsort(borders, kind="stable")
+    lengths, depths = np.diff(borders[order]), np.cumsum(steps[order])[:-1]
+    union = int(lengths[depths > 0].sum())
+    return int(lengths[depths > 1].sum()) / union if union else 0.0
 
 
 def _twice(pairs: Sequence[tuple[_Measured, int, float]], total: int) -> Iterator[OddObject]:

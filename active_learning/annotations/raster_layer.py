@@ -28,7 +28,7 @@ def read_layers(
     for entry in entries:
         if isinstance(entry, dict) and "raster_layer" in entry:
             try:
-                for identifier, bitmap in _read_layer(entry["raster_layer"], sizes):
+                for identifier, bitmap in _read_layer(entry["raster_layer"], sizes, canvas):
                     room -= bitmap.mask.size
                     if room < 0:
                         raise canvas.overfull()
@@ -38,18 +38,19 @@ def read_layers(
     return masks, tuple(faults)
 
 
-def _read_layer(layer: Any, sizes: Sequence[Any]) -> Iterator[tuple[str, Bitmap]]:
+def _read_layer(layer: Any, sizes: Sequence[Any], canvas: Canvas) -> Iterator[tuple[str, Bitmap]]:
     """Masks by annotation id, from runs [value, count, value, count, ...] along the rows of an image of one of the
-    sizes (height, width). Raises ShapeError."""
+    sizes (height, width). Raises ShapeError, also where that is not the size of the image."""
     mapping = layer.get("mask_annotation_ids_mapping") if isinstance(layer, dict) else None
     if not isinstance(mapping, dict):
         raise ShapeError("the raster layer has no mask_annotation_ids_mapping")
     values, counts = _read_runs(layer.get("dense_rle"))
     total = int(counts.sum())
-    width = next((size[1] for size in sizes if _pixels(size) == total), 0)
+    height, width = next((size for size in sizes if _pixels(size) == total), (0, 0))
     if not width:
         lengths = " or ".join(f"{size[1]}x{size[0]}" for size in sizes if _pixels(size))
         raise ShapeError(f"the raster layer has {total} pixels, not {lengths}")
+    canvas.check_mask(height, width)
     ends = np.cumsum(counts)
     by_value = np.argsort(values, kind="stable")
     numbers, firsts = np.unique(values[by_value], return_index=True)

@@ -119,6 +119,7 @@ def _bitmap(entry: dict[str, Any], grid: Grid) -> Regions:
     content = entry.get("bitmap", entry.get("alpha_mask"))
     if not isinstance(content, dict) or not isinstance(content.get("data"), str) or not content["data"]:
         raise ShapeError("has no mask")
+    grid.canvas.check_crop()
     x, y = np.rint(read_points([content.get("origin")])[0]).astype(int).tolist()
     most_pixels = grid.canvas.most_pixels()
     try:

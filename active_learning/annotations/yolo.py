@@ -90,7 +90,7 @@ def tracks_of_rows(paths: Iterable[Path]) -> str:
             continue
         for number, words in found:
             numbers = _numbers(words[1:])
-            if len(numbers) % 2 or len(numbers) in _BOX:
+            if not _is_outline(numbers):
                 continue  # refused when it is read
             if not _may_end_in_track(numbers):
                 return ""
@@ -105,6 +105,10 @@ def _numbers(words: Iterable[str]) -> list[float]:
         return [float(word) for word in words]
     except ValueError:
         return []
+
+
+def _is_outline(numbers: Sequence[float]) -> bool:
+    return len(numbers) >= 6 and len(numbers) % 2 == 0
 
 
 def _may_end_in_track(numbers: Sequence[float]) -> bool:
@@ -153,7 +157,9 @@ def read_labels(path: Path, names: Mapping[int, str], *, image: str, size: Size)
     """
     canvas, rows = Canvas(*size, path), rows_of(path)
     _check_classes(rows, names, path)
-    reader = partial(_read_row, names=names, canvas=canvas)
+    outlines = filter(_is_outline, (_numbers(words[1:]) for _, words in rows))
+    may_be_tracks = all(map(_may_end_in_track, outlines))  # all lines of a file have one, or none
+    reader = partial(_read_row, names=names, canvas=canvas, may_be_tracks=may_be_tracks)
     instances = canvas.objects(rows, reader, _place, "object", partial(_label, names=names))
     return canvas.annotation(image, instances)
 
@@ -197,17 +203,17 @@ def _class_number(word: str) -> int:
     return int(value) if value.is_integer() and 0 <= value < 1e9 else -1
 
 
-def _read_row(words: list[str], number: int, names: Mapping[int, str], canvas: Canvas) -> Shape:
+def _read_row(words: list[str], number: int, names: Mapping[int, str], canvas: Canvas, may_be_tracks: bool) -> Shape:
     """Raises ShapeError."""
     label = _label(words, names)
     if not label:
         raise ShapeError(f"is no number of a class{_remedy(words[0])}")
-    rings = split_path(_outline(words[1:]) * (canvas.width, canvas.height))
+    rings = split_path(_outline(words[1:], may_be_tracks) * (canvas.width, canvas.height))
     regions = (canvas.part(rings[0]),) if len(rings) == 1 else _region(rings, canvas)
     return Shape((number,), label, regions, None, f"line {number}")
 
 
-def _outline(words: list[str]) -> Polygon:
+def _outline(words: list[str], may_be_tracks: bool) -> Polygon:
     """Nx2, in shares. Raises ShapeError."""
     if len(words) in _BOX:
         raise ShapeError("is a box (x y width height), not an outline; masks are needed")
@@ -219,7 +225,7 @@ def _outline(words: list[str]) -> Polygon:
         odd = next(word for word in words if not _is_number(word))
         raise ShapeError(f"{brief(odd)} is no number{_remedy(odd)}") from error
     points = read_polygon([numbers[at : at + 2] for at in range(0, len(numbers), 2)])
-    if _ends_in_track(points):
+    if _ends_in_track(points) and (may_be_tracks or points[-1, 1] > 1):
         raise ShapeError(_track_fault(numbers))
     if not _LOWEST <= points.min() <= points.max() <= _HIGHEST:
         worst = max(numbers, key=lambda value: abs(value - 0.5))

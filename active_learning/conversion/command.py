@@ -112,13 +112,19 @@ def _fault(given: argparse.Namespace) -> str:
         return f"--out: {given.out} is a folder; coco is one json file"
     if given.to != COCO and given.out.exists() and not given.out.is_dir():
         return f"--out: {given.out} is a file; {given.to} is a folder"
-    beside = given.to == "labelme" and lies_in(given.in_dir, given.out)  # copies nothing where out is in_dir itself
-    if given.to != COCO and lies_in(given.out, given.in_dir) and not beside:
+    return "" if given.to == COCO else _place_fault(given)
+
+
+def _place_fault(given: argparse.Namespace) -> str:
+    """Why a folder among the images, or around them, is no place for copies of them; "" where they do not meet."""
+    inside, around = lies_in(given.out, given.in_dir), lies_in(given.in_dir, given.out)
+    if inside and not (around and given.to == "labelme"):  # which copies nothing into the folder itself
         itself = f", or {given.in_dir} itself" if given.to == "labelme" else ""
-        return (
-            f"--out: {given.out} lies in {given.in_dir}, whose images would then be there twice; give a folder "
-            f"outside{itself}"
-        )
+        remedy = f"give a folder outside{itself}"
+        return f"--out: {given.out} lies in {given.in_dir}, whose images would then be there twice; {remedy}"
+    if around and not inside:
+        remedy = f"move {given.in_dir} out of it first, or give another folder"
+        return f"--out: {given.out} holds {given.in_dir}, whose images would then be there twice; {remedy}"
     return ""
 
 
@@ -145,7 +151,8 @@ def _convert(given: argparse.Namespace, report: Report) -> int:
         return _WRONG_USE
     for source in sources:
         _convert_one(given, source, names[source.image], export, report)
-    export.finish()
+    if report.images:  # else what is about all images would only be in the way of the next attempt
+        export.finish()
     for warning in export.warnings:
         report.warn(warning)
     report.warn_of_labels(given.classes)

@@ -110,7 +110,7 @@ class FolderExport:
         return [path for path in there if not self._own_files.is_untouched(path)]
 
     def add(self, annotation: Annotation, image: str, file: Path) -> int:
-        """Writes the annotation of an image, named as in the data set; `file` is the image.
+        """Writes the annotation of an image, named as in the data set; `file` is the image, which is copied first.
 
         Returns how many of its objects are too small for the format. Raises MaskALError, also where all are.
         """
@@ -119,8 +119,8 @@ class FolderExport:
         with _new_file(self.out / place.annotation) as draft:
             self._format.codec.write(named, draft, max_polygon_error=self.max_polygon_error)
             lost = self._lost(named, draft)
+            self._copy(file, self.out / place.image)
             self._own_files.give_way(self.out / place.annotation)
-        self._copy(file, self.out / place.image)
         return lost
 
     def _lost(self, annotation: Annotation, path: Path) -> int:
@@ -196,10 +196,10 @@ class SuperviselyExport(FolderExport):
         with _new_file(path) as draft:
             supervisely.write(replace(fitted, extra={}), draft, automatic=automatic)
             lost = self._lost(replace(annotation, image=image), draft)
+            self._copy(file, self.out / self._places[image].image)
         for folder in self._data_sets(path.parent.parent):
             (folder / "ann").mkdir(parents=True, exist_ok=True)
             (folder / "img").mkdir(parents=True, exist_ok=True)
-        self._copy(file, self.out / self._places[image].image)
         return lost
 
     def _data_sets(self, folder: Path) -> Iterable[Path]:
@@ -230,7 +230,7 @@ class YoloExport(FolderExport):
         place = self._places[image]
         with _new_file(self.out / place.annotation) as draft:
             write_atomically(draft, written.text)
-        self._copy(file, self.out / place.image)
+            self._copy(file, self.out / place.image)
         self._joined += written.joined
         self._written.append(image)
         return len(annotation.instances) - written.objects

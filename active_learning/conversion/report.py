@@ -15,11 +15,11 @@ class Report:
 
     def __init__(self, write_line: Callable[[str], None]) -> None:
         self._write_line = write_line
-        self._warnings = self._images = self._negatives = 0
+        self._warnings = self._negatives = 0
         self._objects: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
         self._empty: list[str] = []
-        self.errors = 0
+        self.errors = self.images = 0
 
     def warn(self, text: str) -> None:
         self._warnings += 1
@@ -40,7 +40,7 @@ class Report:
 
     def count(self, annotation: Annotation) -> None:
         """An image is written."""
-        self._images += 1
+        self.images += 1
         self._negatives += not annotation.instances
         self._objects.update(instance.label for instance in annotation.instances)
 
@@ -65,7 +65,7 @@ class Report:
         each = ", ".join(f"{name} {self._objects[name]}" for name in classes)
         return "\n".join(
             [
-                f"{counted(self._images, 'image')} converted, {self._negatives} of them without objects",
+                f"{counted(self.images, 'image')} converted, {self._negatives} of them without objects",
                 f"{counted(self._objects.total(), 'object')}: {each}",
                 f"{counted(without_annotation, 'image')} without an annotation",
                 f"{counted(self._warnings, 'warning')}, {counted(self.errors, 'error')}",

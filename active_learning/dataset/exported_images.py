@@ -26,7 +26,8 @@ Owners = Mapping[str, list[str]]
 def is_converted(path: Path, owners: Owners, annotated: Set[str]) -> bool:
     """Whether an export is of images of a folder that are all annotated.
 
-    Of images that share a name all must be. Images without objects do not count, as they may be left out on purpose.
+    Of images that share a name all must be. Images without objects do not count, as they may be left out on purpose,
+    unless the export has no others.
 
     Args:
         owners: of all images of the folder.
@@ -37,14 +38,15 @@ def is_converted(path: Path, owners: Owners, annotated: Set[str]) -> bool:
 
 
 def exported_images(path: Path, owners: Owners) -> set[str]:
-    """The images of a folder that an export has objects of; none where that cannot be seen quickly."""
+    """The images of a folder that an export has objects of, if it has objects, else all that it names; none where that
+    cannot be seen quickly."""
     try:
         status = path.stat()
     except OSError:
         return set()
     own = _owners(_name_of_one(path.name), owners)
     if own or path.suffix.lower() == SUFFIX:
-        return own if status.st_size else set()
+        return own
     names = _names(path, status.st_size, status.st_mtime_ns)
     return {image for name in names for image in _owners(name, owners)}
 
@@ -93,16 +95,16 @@ def _names_of_ones(files: Iterable[PurePosixPath]) -> Iterator[str]:
 
 
 def _names_in(document: Any) -> Iterator[str]:
-    """Of the images with objects in a COCO or 'CVAT for images' document; of another kind none."""
+    """Of the images with objects in a COCO or 'CVAT for images' document, of all where none has any; of another kind
+    none."""
+    found: list[tuple[Any, bool]] = []  # of each image its name, and whether it has objects
     if isinstance(document, Element):
-        for element in document.findall("image"):
-            if len(element):
-                yield element.get("name", "")
+        found = [(element.get("name"), len(element) > 0) for element in document.findall("image")]
     elif is_coco(document):
         ids = {str(one.get("image_id")) for one in _entries(document, "annotations")}
-        for image in _entries(document, "images"):
-            if str(image.get("id")) in ids and isinstance(name := image.get("file_name"), str):
-                yield name
+        found = [(image.get("file_name"), str(image.get("id")) in ids) for image in _entries(document, "images")]
+    has_objects = any(has for _, has in found)
+    yield from (name for name, has in found if isinstance(name, str) and has >= has_objects)
 
 
 def _entries(document: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotations import image_named_in
@@ -94,8 +95,10 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
                 found.append(Export(place / name, "an annotation that does not lie beside its image", apart=True))
             elif not named_by_number(name) and place / name not in leave:
                 documents.append(place / name)
-    if any(looks_like_labels(path) for path in labels[:MOST_FILES]):
-        found += [Export(path, "a label file of YOLO") for path in labels]
+    waiting = [path for path in labels if not (beside and is_converted(path, everywhere, beside))]
+    # Empty ones alone may be left out on purpose.
+    if any(map(looks_like_labels, islice(filter(_size, waiting), MOST_FILES))):
+        found += [Export(path, "a label file of YOLO") for path in waiting]
     exports = {path: _export_of_many(path) for path in heapq.nlargest(MOST_FILES, documents, key=_size)}
     found += filter(None, (*exports.values(), *map(_export_of_many, heapq.nlargest(MOST_FILES, tables, key=_size))))
     left = [one for one in found if not (beside and is_converted(one.path, everywhere, beside))]

@@ -19,7 +19,9 @@ IMAGE_SUFFIXES = frozenset(
     [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif",
      ".webp"]
 )  # fmt: skip
-_UPLOAD = re.compile(r"^(?=\d*[a-f])[0-9a-f]{8}-")  # no date
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", "(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_DATES = f"{_YEAR}{_MONTH}{_DAY}|{_DAY}{_MONTH}{_YEAR}|{_MONTH}{_DAY}{_YEAR}"  # of eight digits
+_UPLOAD = re.compile(rf"^(?!000|{_DATES})[0-9a-f]{{8}}-")  # no date, and no number of a camera
 
 
 def is_image(filename: str) -> bool:

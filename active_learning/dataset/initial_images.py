@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.annotations import mask_files_of
-from active_learning.dataset.image_folder import pair_annotations, take_snapshot
+from active_learning.dataset.folder_walk import files_of
+from active_learning.dataset.image_folder import FolderSnapshot, find_annotations, pair_annotations, take_snapshot
 from active_learning.dataset.near_duplicates import Groups, one_of_each
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.system.file_moves import draft_of_new, same_content
@@ -83,21 +85,44 @@ def images_to_copy(source: Path, target: Path) -> dict[str, Path]:
     """As `annotated_images`.
 
     Raises:
-        MaskALError: `source` holds no annotated image, or `target` another image or mask of the same name: the
-            annotation would be put on that one.
+        MaskALError: `source` holds no annotated image, or `target` another image, mask or annotation of the same name:
+            the annotation would be put on that image, or find no place.
     """
+    return _pairs_to_copy(source, target)[0]
+
+
+def _pairs_to_copy(source: Path, target: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """`images_to_copy`, and from those of them that `target` has an annotation of already to that."""
     pairs = annotated_images(source)
-    new = [file for file in pairs.values() if not os.path.lexists(target / file.relative_to(source))]
+    there, doubtful = _annotations_there(target, pairs)
+    names = {name: file.relative_to(source) for name, file in pairs.items()}
+    new = [file for name, file in pairs.items() if name not in there]
     masks = [mask.relative_to(source.absolute()) for annotation in new for mask in _masks_of(annotation, source)]
     faults = [
         f"{target / name}: is another {kind} than {source / name}"
-        for kind, names in (("image", pairs), ("mask", masks))
-        for name in names
+        for kind, others in (("image", pairs), ("mask", masks))
+        for name in others
         if _differ(source, target, name)
     ]
+    faults += [
+        f"{target / file}: is not of {name}, as {source / file} is"
+        for name, file in names.items()
+        if name not in there and name not in doubtful and os.path.lexists(target / file)
+    ]
+    faults = [*(f"{fault}; rename one of them" for fault in faults), *sorted(set(doubtful.values()))]
     if faults:
-        raise MaskALError("\n".join(f"{fault}; rename one of them" for fault in faults))
-    return pairs
+        raise MaskALError("\n".join(faults))
+    return pairs, there
+
+
+def _annotations_there(target: Path, images: Iterable[str]) -> tuple[dict[str, Path], dict[str, str]]:
+    """As `find_annotations`: of these images, as if `target` held them already."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        parent, _, name = image.rpartition("/")
+        names[parent].add(name)
+    files = {parent: sorted(own.union(files_of(target, Path(parent)))) for parent, own in names.items()}
+    return find_annotations(target, images, snapshot=FolderSnapshot(target, (), files))
 
 
 def _differ(source: Path, target: Path, name: str | Path) -> bool:
@@ -111,21 +136,22 @@ def _masks_of(annotation: Path, source: Path) -> list[Path]:
 def copy_initial_train_dir(source: Path, target: Path, report: Callable[[str], None]) -> list[str]:
     """Copies the annotated images of `source` with their annotations into `target`; returns their names.
 
-    Masks that are files of their own go with them. A file that stands in `target` already is kept as it is; `report`
-    gets a line for each annotation that is so used in the place of another one.
+    Masks that are files of their own go with them. A file that stands in `target` already is kept as it is, and so is
+    an annotation under another name; `report` gets a line for each that is so used in the place of another one.
 
     Raises:
         MaskALError: as `images_to_copy`.
     """
-    pairs = images_to_copy(source, target)
-    for file in (annotation.relative_to(source) for annotation in pairs.values()):
-        if _differ(source, target, file):
-            report(f"{target / file}: is kept and used; {source / file} differs")
+    pairs, there = _pairs_to_copy(source, target)
     for name, annotation in pairs.items():
         _copy_if_absent(source / name, target / name)
+        if name in there and not same_content(there[name], annotation):
+            report(f"{there[name]}: is kept and used; {annotation} differs")
+            continue
         for mask in _masks_of(annotation, source):
             _copy_if_absent(mask, target / mask.relative_to(source.absolute()))
-        _copy_if_absent(annotation, target / annotation.relative_to(source))
+        if name not in there:
+            _copy_if_absent(annotation, target / annotation.relative_to(source))
     return sorted(pairs)
 
 

@@ -26,7 +26,7 @@ def _command(settings: Settings, folder: Path, *, apart: bool, into_itself: bool
     target = str(folder) if apart or into_itself else f"{folder}_converted"
     command = convert_command(source, settings.classes, target)
     if apart:
-        return f"put what belongs to it into a folder EXPORT of its own, unpacked, and convert that: {command}"
+        return f"put what belongs to it into a folder EXPORT outside of {folder}, unpacked, and convert that: {command}"
     return f"convert it: {command}; or move it away"
 
 

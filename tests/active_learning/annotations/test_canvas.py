@@ -117,6 +117,7 @@ def test_shapes_of_one_key_are_joined_and_faulty_ones_named():
     ("declared", "size", "expected", "warning"),
     [
         pytest.param((40, 50), (40, 50), (40, 50), "", id="right"),
+        pytest.param((80, 100), (40, 50), (40, 50), "h 80, w 100: the image has height 40, width 50", id="resized"),
         pytest.param(("40", "50"), (40, 50), (40, 50), "", id="as texts"),
         pytest.param((None, None), (40, 50), (40, 50), "", id="not declared"),
         pytest.param((40, 50), None, (40, 50), "", id="unknown"),
@@ -128,6 +129,7 @@ def test_the_real_size_counts(declared, size, expected, warning):
     image = open_canvas(declared, size, PATH, ("h", "w"))
     assert (image.height, image.width) == expected
     assert len(image.warnings) == bool(warning)
+    assert image.declared == (declared if warning and "x" not in declared else None)
     assert not warning or re.search(warning, image.warnings[0])
 
 

@@ -253,6 +253,13 @@ def test_masks_that_cvat_marks_as_crowds_are_objects():
     assert areas(read(entry(packed(whole(RING)), iscrowd=1, attributes=attributes))) == [("healthy", int(RING.sum()))]
 
 
+def test_objects_with_holes_that_v7_marks_as_crowds_are_objects():
+    image = {"id": 7, "file_name": "sub/a.png", "height": HEIGHT, "width": WIDTH, "darwin_url": "https://v7/a.png"}
+    ring, square = entry(listed(whole(RING)), iscrowd=1, extra={}), entry([SQUARE], iscrowd=0, extra={}, id=2)
+    annotation = read(ring, square, images=[image])
+    assert (annotation.warnings, areas(annotation)) == ((), [("healthy", int(RING.sum())), ("healthy", 100)])
+
+
 def test_names_of_categories_may_be_numbers():
     annotation = CocoFile(document(entry([SQUARE]), categories=[{"id": 3, "name": 5}]), PATH)
     assert [one.label for one in annotation.read("sub/a.png", size=None).instances] == ["5"]
@@ -335,11 +342,18 @@ def box(x: float, y: float, width: float, height: float) -> np.ndarray:
         pytest.param(
             Instance("a", (Part(np.array([[0.0, 0], [10, 10], [10, 0], [0, 10]])),)), 50, [0, 0, 10, 10], 1, id="lobes"
         ),
+        pytest.param(
+            Instance("a", (Part(np.array([[0.0, 0], [10, 10], [10, 0], [0, 9.9]])),)),
+            50,
+            [0, 0, 10, 10],
+            1,
+            id="unlike",
+        ),
     ],
 )
 def test_regions(instance, area, bbox, polygons):
     region = region_fields(instance, 30, 40)
-    assert region["area"] == pytest.approx(area, abs=5 if polygons and area == 50 else 1e-6)
+    assert region["area"] == pytest.approx(area, abs=0.5 if polygons and area == 50 else 1e-6)
     assert region["bbox"] == bbox
     if polygons is not None:
         assert len(region["segmentation"]) == polygons

@@ -15,7 +15,9 @@ from active_learning.annotations.annotation import Bitmap, Instance, Part
 from active_learning.annotations.contours import (
     clip_polygon,
     crop_bitmap,
+    crosses_itself,
     edge_rows,
+    enclosed_area,
     even_odd_mask,
     instance_mask,
     parts_bitmap,
@@ -73,6 +75,45 @@ def by_pixel_centres(polygon: np.ndarray, height: int, width: int) -> np.ndarray
 )
 def test_polygon_area(polygon, area):
     assert polygon_area(polygon) == pytest.approx(area)
+
+
+NOTCHED = np.array([[0.0, 0], [4, 0], [4, 4], [3, 4], [3, 1], [1, 1], [1, 4], [0, 4]])
+
+
+@pytest.mark.parametrize(
+    ("outline", "area", "crosses"),
+    [
+        pytest.param(SQUARE, 20, False, id="square"),
+        pytest.param(SQUARE[::-1], 20, False, id="other way round"),
+        pytest.param(NOTCHED, 10, False, id="with a notch"),
+        pytest.param(NOTCHED[:, ::-1], 10, False, id="with a notch at its side"),
+        pytest.param(np.concatenate([NOTCHED, NOTCHED[:1]]), 10, False, id="closed"),
+        pytest.param(np.array([[0.0, 0], [4, 4], [4, 0], [0, 4]]), 8, True, id="bow tie"),
+        pytest.param(np.array([[0.0, 0], [4, 4], [0, 4], [4, 0]]) * 1e5, 8e10, True, id="upright, large"),
+        pytest.param(np.array([[10, 10], [110, 110], [110, 10], [10, 109.0]]) - 500, 5000, True, id="of unlike lobes"),
+        pytest.param(
+            np.array([[0.0, 0], [3, 3], [6, 0], [9, 3], [9, 0], [6, 3], [3, 0], [0, 3]]), 13.5, True, id="a chain"
+        ),
+        pytest.param(np.concatenate([SQUARE, SQUARE]), 0, True, id="twice round"),
+        pytest.param(np.array([[0.0, 0], [9, 0], [5, 0], [2, 0]]), 0, False, id="a line"),
+        pytest.param(np.array([[3.0, 0], [3, 9], [3, 5], [3, 7]]), 0, False, id="a line to and fro"),
+    ],
+)
+def test_the_area_in_an_outline_that_may_cross_itself(outline, area, crosses):
+    assert enclosed_area(outline) == pytest.approx(area, rel=0.01, abs=1e-6)
+    assert crosses_itself(outline) == crosses
+
+
+@given(outline=polygons)
+def test_areas_are_those_of_the_pixels(outline):
+    pixels = even_odd_mask([(outline + 30) * 10], 900, 900).sum() / 100
+    length = np.hypot(*(outline - np.roll(outline, 1, axis=0)).T).sum()
+    assert enclosed_area(outline) == pytest.approx(pixels, abs=0.1 * length + 1)
+
+
+def test_an_outline_of_many_edges_is_counted_in_a_coarser_grid():
+    rng = np.random.default_rng(0)
+    assert 0 < enclosed_area(rng.uniform(0, 100, (200_000, 2))) < 10_000
 
 
 def test_mask_of_a_polygon_paints_no_border():

@@ -155,6 +155,14 @@ def test_masks_of_a_raster_layer():
     assert [one.origin for one in annotation.instances] == ["annotations[0]", "annotations[1]"]
 
 
+@pytest.mark.parametrize("size", [(40, 50), (100, 80)], ids=["resized", "turned"])
+def test_masks_of_a_raster_layer_of_another_size_are_left_out(size):
+    annotation = read(modern(entry(mask={}), entry("good", bounding_box=BOX), layer(1010, 5)), size)
+    assert [one.label for one in annotation.instances] == ["good"]
+    (lost,) = annotation.lost
+    assert f"the mask has height 80, width 100, the image {size[0]} and {size[1]}; export it for this" in lost.fault
+
+
 GOOD = entry("good", bounding_box=BOX)
 FRAMES = {"0": {"bounding_box": BOX, "keyframe": True}}
 

@@ -6,9 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from active_learning.annotations import check_labels, read_annotation, read_leniently
+from active_learning.annotations import (
+    FORMATS,
+    Annotation,
+    Bitmap,
+    Instance,
+    check_labels,
+    read_annotation,
+    read_leniently,
+)
+from active_learning.annotations import cvat_images as cvat_images_codec
 from active_learning.annotations.coco import CocoFile
 from active_learning.annotations.labels import leave_out_unknown
 from active_learning.errors import AnnotationError
@@ -205,3 +215,17 @@ def test_all_objects_of_a_coco_image_lost(entry, image_id):
     annotation = CocoFile(content, Path("c.json")).read("a.jpg", size=SIZE)
     with pytest.raises(AnnotationError, match=r"c\.json: .*no object is left of a\.jpg"):
         leave_out_unknown(annotation, ["healthy"], Path("c.json"))
+
+
+@pytest.mark.parametrize("size", [(40, 50), (100, 80)], ids=["resized", "turned"])
+@pytest.mark.parametrize("tool", ["labelme", "cvat", "supervisely", "cvat_images"])
+def test_a_mask_of_an_image_of_another_size_is_lost(tmp_path, tool, size):
+    """As of one that was resized since: it is of other pixels."""
+    path = tmp_path / ("a.xml" if "cvat" in tool else "a.json")
+    ring = np.pad(np.zeros((2, 3), dtype=bool), 4, constant_values=True)
+    write = cvat_images_codec.write if tool == "cvat_images" else FORMATS[tool].codec.write
+    write(Annotation("a.jpg", *SIZE, (Instance("healthy", (), Bitmap(9, 8, ring)),)), path)
+    assert len(read_annotation(path, image="a.jpg", size=SIZE).instances) == 1
+    message = f"has height 80, width 100, the image {size[0]} and {size[1]}; export it for this image"
+    with pytest.raises(AnnotationError, match=message):
+        read_annotation(path, image="a.jpg", size=size)

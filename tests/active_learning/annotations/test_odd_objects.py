@@ -15,6 +15,13 @@ def box(x: float, y: float, width: float = 30, height: float = 30) -> Part:
     return Part(np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], dtype=np.float64))
 
 
+def stalk() -> Part:
+    """A box with a line below it that is longer than the box."""
+    return Part(
+        np.array([[10, 10], [110, 10], [110, 110], [62, 110], [62, 260], [58, 260], [58, 110], [10, 110]], float)
+    )
+
+
 def ring() -> Bitmap:
     """Two spots far apart in one mask."""
     mask = np.zeros((10, 200), dtype=bool)
@@ -22,8 +29,21 @@ def ring() -> Bitmap:
     return Bitmap(20, 20, mask)
 
 
+def part(*points: tuple[float, float]) -> Part:
+    return Canvas(*SIZE, "a.json").part(np.array(points, dtype=np.float64))
+
+
 def outside() -> Part:
-    return Canvas(*SIZE, "a.json").part(np.array([[-70, 10], [20, 10], [20, 60], [-70, 60]], dtype=np.float64))
+    return part((-70, 10), (20, 10), (20, 60), (-70, 60))
+
+
+def sliver() -> Part:
+    return part((398, 10), (404, 10), (404, 100), (398, 100))
+
+
+def bow_tie(right: float = 110) -> Part:
+    """Its lobes are of one size, its points are not in the order of its border."""
+    return part((right - 100, 10), (right, 110), (right, 10), (right - 100, 109))
 
 
 def image(name: str, *objects: tuple[Part, ...] | Bitmap, label: str = "a") -> CocoImage:
@@ -47,11 +67,16 @@ def usual(count: int = 30) -> list[CocoImage]:
         pytest.param(
             ((box(10, 10),), Bitmap(11, 11, np.ones((29, 29), bool))), "drawn twice", id="a mask over a polygon"
         ),
+        pytest.param(((box(10, 10, 100, 100),), (stalk(),)), "drawn twice", id="again, with its stalk"),
         pytest.param(((box(10, 10),), (box(100, 100, 2, 2),)), "tiny", id="four pixels"),
         pytest.param(((box(10, 10),), (box(100, 100, 60, 0.5),)), "tiny", id="a sliver"),
         pytest.param(((box(10, 10),), (box(100, 100), box(300, 200))), "joined", id="parts far apart"),
         pytest.param(((box(10, 10),), ring()), "joined", id="a mask of two spots"),
         pytest.param(((box(100, 100),), (outside(),)), "outside the image", id="most of it is cut off"),
+        pytest.param(((box(10, 10),), (bow_tie(40),)), "outside the image", id="most of two lobes is cut off"),
+        pytest.param(
+            ((box(10, 10),), (outside(), box(20, 10, 15, 50))), "outside the image", id="most of all parts is cut off"
+        ),
     ],
 )
 def test_an_odd_object_is_found(objects: tuple, oddity: str):
@@ -67,13 +92,24 @@ def test_an_odd_object_is_found(objects: tuple, oddity: str):
     "objects",
     [
         pytest.param(((box(10, 10),), (box(30, 10),)), id="two that overlap"),
+        pytest.param(((box(10, 10, 20, 20),), (box(10, 10),)), id="one upon a larger one"),
         pytest.param(((box(10, 10),), (box(100, 100, 20, 20),)), id="a small one"),
         pytest.param(((box(10, 10),), (box(100, 100), box(135, 100))), id="parts side by side"),
+        pytest.param(((bow_tie(),),), id="one that crosses itself"),
+        pytest.param(((bow_tie(405),),), id="one that crosses itself, with its tips outside"),
+        pytest.param(((box(200, 10, 190, 90), sliver()),), id="a small part outside"),
         pytest.param((), id="none"),
     ],
 )
 def test_usual_objects_are_not(objects: tuple):
     assert odd_objects([*usual(), image("fine.png", *objects)]) == []
+
+
+def test_the_iou_is_that_of_the_pixels():
+    mask = np.ones((30, 40), dtype=bool)
+    mask[::4] = False
+    (found,) = odd_objects([image("a.png", (box(10, 10, 40, 30),), Bitmap(10, 10, mask))])
+    assert f"(IoU {22 / 30:.2f})" in found.expected
 
 
 def test_what_many_objects_have_is_no_mistake():

@@ -51,8 +51,15 @@ def test_only_the_box_around_the_pixels_is_unpacked():
 def test_the_size_is_the_one_that_fits():
     runs = [0, 20, 1, 2, 0, 26]
     sizes = [(None, "x"), (10**9, 10**9), (7, 7), (8, 6)]
-    masks, _ = read_layers([layer(runs)], sizes, canvas())
+    masks, _ = read_layers([layer(runs)], sizes, Canvas(8, 6, "a.json"))
     assert (masks["a"].x, masks["a"].y, masks["a"].mask.shape) == (2, 3, (1, 2))
+
+
+@pytest.mark.parametrize(("size", "reason"), [((12, 16), ""), ((8, 6), "EXIF rotation")], ids=["resized", "turned"])
+def test_a_layer_of_an_image_of_another_size_is_a_fault(size, reason):
+    masks, (fault,) = read_layers([layer([1, size[0] * size[1]])], [size, SIZE], canvas())
+    assert masks == {}
+    assert f"the mask has height {size[0]}, width {size[1]}, the image 6 and 8; export it" in fault and reason in fault
 
 
 @pytest.mark.parametrize(

@@ -310,6 +310,28 @@ def test_a_folder_among_the_images_is_no_output(folder, tmp_path, convert, tool,
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("tool", ["labelme", "cvat", "darwin", "supervisely", "yolo"])
+def test_a_folder_around_the_export_is_no_output(folder, convert, tool):
+    """The export would be in the image folder as well as its copies."""
+    before = sorted(folder.rglob("*"))
+    outcome = convert(tool, out=".")
+    assert outcome.code == 2
+    assert f"holds {folder}, whose images would then be there twice; move {folder} out of it first" in outcome.messages
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_where_no_image_is_converted_nothing_is_in_the_way_of_the_next_attempt(
+    folder, annotate, tmp_path, convert, tool
+):
+    for name in ("a.png", "sub/a.png", "sub/ä b.jpg"):
+        annotate(f"{name[:-4]}.json", name, "helthy")
+    outcome = convert(tool)
+    assert (outcome.code, outcome.summary.splitlines()[0]) == (1, "0 images converted, 0 of them without objects")
+    assert "train and val name the same images" not in outcome.messages
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.json").exists()
+
+
 def test_a_coco_file_among_the_images_is_not_read_again(folder, convert):
     assert convert("coco", out=f"{folder.name}/done.json").code == 0
     assert convert("coco", out=f"{folder.name}/done.json").code == 2

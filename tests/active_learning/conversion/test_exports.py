@@ -74,6 +74,19 @@ def test_a_project_that_is_there_keeps_its_meta(root, add_image, annotate, tmp_p
     assert (tmp_path / "out" / "meta.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("tool", ["supervisely", "yolo"])
+def test_an_image_that_cannot_be_copied_leaves_no_annotation(root, add_image, annotate, tmp_path, convert, tool):
+    file = add_image("a.jp2")
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 4])
+    annotate("a.json", "a.jp2", "healthy")
+    outcome = convert(tool)
+    assert outcome.code == 1
+    assert [path for path in (tmp_path / "out").rglob("a*") if path.is_file()] == []
+    file.write_bytes(content)
+    assert convert(tool).code == 0
+
+
 @pytest.mark.parametrize("has_tag", [True, False])
 def test_scores_go_to_projects_that_have_their_tag(add_image, tmp_path, has_tag):
     out, file = tmp_path / "out", add_image("a.png")

@@ -79,7 +79,7 @@ BOTH = {"a.png", "sub/ä.jpg"}
 EXPORTS: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
     "COCO": (text("all.json", COCO), BOTH),
     "COCO with a byte order mark": (text("all.json", COCO, "utf-8-sig"), BOTH),
-    "COCO without objects": (text("all.json", {**COCO, "annotations": []}), set()),
+    "COCO without objects": (text("all.json", {**COCO, "annotations": []}), {"b.png", *BOTH}),
     "COCO, damaged": (text("all.json", json.dumps(COCO)[:-9]), set()),
     "COCO with odd lists": (text("all.json", {"images": 3, "annotations": {}}), set()),
     "CVAT for images": (text("annotations.xml", CVAT), BOTH),
@@ -87,8 +87,12 @@ EXPORTS: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
     "YOLO, an upload": (text("labels/1a2b3c4d-a.txt", LABEL), {"a.png"}),
     "YOLO, an upload beside its image": (text("1a2b3c4d-a.txt", LABEL), {"a.png"}),
     "COCO, of uploads": (text("all.json", UPLOADS), BOTH),
+    "CVAT for images without objects": (
+        text("annotations.xml", '<annotations><image name="a.png"/></annotations>'),
+        {"a.png"},
+    ),
     "YOLO, of no image here": (text("labels/z.txt", LABEL), set()),
-    "YOLO without objects": (text("labels/a.txt", ""), set()),
+    "YOLO without objects": (text("labels/a.txt", ""), {"a.png"}),
     "folders of Darwin": (text("annotations/a.json", {}), {"a.png"}),
     "folders of Supervisely": (text("ann/a.png.json", {}), {"a.png"}),
     "zip of CVAT for images": (packed("x.zip", images__b_1png="", annotations_1xml=CVAT), BOTH),
@@ -120,11 +124,23 @@ def test_what_was_converted_is_advised_no_more(tmp_path: Path, kind: str) -> Non
     text("c.json", {"shapes": []})(tmp_path)  # which a person has made
     write(tmp_path)
     before = find_exports(take_snapshot(tmp_path)).exports
-    if "damaged" not in kind and "odd" not in kind:
+    if "damaged" not in kind and "odd" not in kind and kind != "YOLO without objects":
         assert before or not images
     (tmp_path / "a.json").write_text('{"shapes": []}', encoding="utf-8")
     after = find_exports(take_snapshot(tmp_path))
-    assert after.beside == 2 and after.exports == (() if images else before)
+    assert after.beside == 2 and after.exports == (() if images and "b.png" not in images else before)
+
+
+@pytest.mark.parametrize("converted", [["a.json", "b.json"], ["a.json"]], ids=["kept", "left out"])
+def test_an_empty_label_file_is_advised_no_more_once_the_others_are_converted(
+    tmp_path: Path, converted: list[str]
+) -> None:
+    for name, content in {"a.png": "", "b.png": "", "a.txt": LABEL, "b.txt": ""}.items():
+        text(name, content)(tmp_path)
+    assert [one.path.name for one in find_exports(take_snapshot(tmp_path)).exports] == ["a.txt", "b.txt"]
+    for name in converted:
+        text(name, {"shapes": []})(tmp_path)
+    assert find_exports(take_snapshot(tmp_path)).exports == ()
 
 
 def test_images_of_one_name_must_all_be_annotated(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.dataset.image_folder import find_images, take_snapshot
+from active_learning.dataset.image_names import names_of
 from active_learning.errors import MaskALError
 from active_learning.run.output_files import (
     read_pool_scores,
@@ -82,3 +83,20 @@ def test_files_that_are_no_images_may_have_any_name(train: Path) -> None:
     add(train, b"caf\xe9.\xe9")
     (note,) = take_snapshot(train).notes
     assert "1 '.\\udce9'" in note
+
+
+@pytest.mark.parametrize("prefix", ["3f2a1b4c", "12345678", "40219377", "20991301", "99999999", "32122024"])
+def test_an_upload_of_label_studio_has_the_name_that_it_had_before(prefix: str) -> None:
+    """Its prefix is of hexadecimal digits, which may all be decimal ones."""
+    assert [*dict.fromkeys(names_of(f"images/{prefix}-a%20b.png"))] == [
+        f"{prefix}-a%20b.png",
+        f"{prefix}-a b.png",
+        "a b.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    "prefix", ["20240131", "19991201", "31122024", "12312024", "00012345", "3F2A1B4C", "3f2a1b4", "3f2a1b4c5"]
+)
+def test_a_date_or_number_is_no_upload(prefix: str) -> None:
+    assert {*names_of(f"{prefix}-a.png")} == {f"{prefix}-a.png"}

@@ -10,6 +10,7 @@ from active_learning.annotations import read_annotation
 from active_learning.dataset.initial_images import (
     choose_initial_images,
     copy_initial_train_dir,
+    images_to_copy,
     sample_initial_images,
 )
 from active_learning.errors import MaskALError
@@ -99,6 +100,53 @@ def test_annotations_that_are_kept_in_the_place_of_others_are_named(train, add_i
     (target / "b.json").write_text("a person's own", encoding="utf-8")
     assert copy_initial_train_dir(train, target, reported.append) == ["a.png", "b.png"]
     assert reported == [f"{target / 'b.json'}: is kept and used; {train / 'b.json'} differs"]
+
+
+ITEM = "item_000000000.xml"
+
+
+@pytest.mark.parametrize(
+    ("file", "image", "other", "reason"),
+    [
+        pytest.param("a.json", "a.png", "a.jpg", "is not of a.png, as .*a.json is; rename one of them", id="a stem"),
+        pytest.param(ITEM, "b.png", "c.png", "is not of b.png, as .*item_0+.xml is; rename one of them", id="a number"),
+        pytest.param(ITEM, "b.png", "gone.png", "is not of b.png", id="a number, of an image that is gone"),
+        pytest.param("a.json", "a.png", "", "may be of a.jpg or a.png, and names ''; name it after its", id="doubtful"),
+    ],
+)
+def test_the_annotation_of_another_image_does_not_take_the_place(
+    train, tmp_path, add_image, annotate, annotate_in_cvat, file, image, other, reason
+):
+    def fill(named: str, held: str) -> None:
+        add_image(held)
+        if file.endswith(".xml"):
+            annotate_in_cvat(file, named)
+        else:
+            annotate(file, image=named)
+
+    target = tmp_path / "target"
+    fill(other, "a.jpg" if file == "a.json" else "c.png")
+    train.rename(target)
+    fill(image, image)
+    held = sorted(target.rglob("*"))
+    with pytest.raises(MaskALError, match=reason):
+        images_to_copy(train, target)
+    with pytest.raises(MaskALError, match=reason):
+        copy_initial_train_dir(train, target, print)
+    assert sorted(target.rglob("*")) == held
+
+
+def test_an_annotation_under_another_name_is_kept_and_used(train, tmp_path, add_image, annotate, annotate_in_cvat):
+    add_image("a.png")
+    target = tmp_path / "target"
+    annotate_in_cvat("a.xml", "a.png")
+    shutil.move(train, target)
+    add_image("a.png")
+    annotate("a.json", image="a.png")
+    reported: list[str] = []
+    assert copy_initial_train_dir(train, target, reported.append) == ["a.png"]
+    assert reported == [f"{target / 'a.xml'}: is kept and used; {train / 'a.json'} differs"]
+    assert not (target / "a.json").exists()
 
 
 def test_another_mask_of_the_same_name_does_not_get_into_the_annotation(train, tmp_path, annotate_in_cvat):
