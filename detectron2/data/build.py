@@ -25,6 +25,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.errors import InputError
 from detectron2.utils.logger import create_class_table
+from detectron2.utils.serialize import PicklableWrapper
 
 __all__ = [
     "build_batch_data_loader", "build_detection_test_loader", "build_detection_train_loader",
@@ -130,12 +131,14 @@ def build_batch_data_loader(
         dataset = ToIterableDataset(dataset, sampler, shard_chunk_size=1 if aspect_ratio_grouping else batch_size)
     kind: Any = ResumableLoader if isinstance(dataset, ToIterableDataset) else torchdata.DataLoader
     kwargs.setdefault("multiprocessing_context", worker_start_method(num_workers))
-    loader = partial(kind, num_workers=num_workers, worker_init_fn=worker_init_reset_seed, **kwargs)
+    own_init = kwargs.pop("worker_init_fn", None)
+    init = partial(_init_worker, None if own_init is None else PicklableWrapper(own_init))
+    loader = partial(kind, num_workers=num_workers, worker_init_fn=init)
     if not aspect_ratio_grouping:
         collate = collate_fn or trivial_batch_collator
-        return loader(dataset, batch_size=batch_size, drop_last=drop_last, collate_fn=collate)
+        return loader(dataset, batch_size=batch_size, drop_last=drop_last, collate_fn=collate, **kwargs)
     # Workers send single images: only here, where all arrive, can they be grouped.
-    singles = loader(dataset, batch_size=None, collate_fn=trivial_batch_collator)
+    singles = loader(dataset, batch_size=None, collate_fn=trivial_batch_collator, **kwargs)
     batches: Any = AspectRatioGroupedDataset(singles, batch_size)
     if collate_fn is not None:
         batches = MapDataset(batches, collate_fn)
@@ -226,7 +229,9 @@ def build_detection_train_loader(
         aspect_ratio_grouping: batch landscape and portrait images apart; the items need "width" and "height".
         num_workers: worker processes of each process; 0 loads in this one.
         collate_fn: makes a batch from a list; None keeps the list.
-        kwargs: `drop_last`, and torch's DataLoader's, such as `pin_memory` and `prefetch_factor`.
+        kwargs: `drop_last`, and torch's DataLoader's, such as `pin_memory` and `prefetch_factor`. From `generator` the
+            seeds of the passes are sampled, `worker_init_fn` is called after the worker's generators are seeded, and
+            `persistent_workers` last for a pass.
     """
     data = _mapped(dataset, mapper)
     if sampler is None and not isinstance(data, torchdata.IterableDataset):
@@ -296,6 +301,12 @@ def trivial_batch_collator(batch: Any) -> Any:
 def _limit_worker_threads(worker_id: int) -> None:
     # Each worker would otherwise start as many OpenCV threads as there are cores.
     cv2.setNumThreads(0)
+
+
+def _init_worker(own: Callable[[int], Any] | None, worker_id: int) -> None:
+    worker_init_reset_seed(worker_id)
+    if own is not None:
+        own(worker_id)
 
 
 def worker_init_reset_seed(worker_id: int) -> None:

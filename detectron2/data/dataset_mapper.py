@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,20 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
+from detectron2.utils.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def _file_named(file_name: str) -> Iterator[None]:
+    """Errors of annotations begin with the image's name."""
+    try:
+        yield
+    except KeyError as error:
+        raise KeyError(f"{file_name}: an annotation has no {error}") from error
+    except ValueError as error:
+        raise InputError(f"{file_name}: {error}") from error
 
 
 class DatasetMapper:
@@ -85,6 +98,8 @@ class DatasetMapper:
         """
         Raises:
             SizeMismatchError: the image has another size than the dict states.
+            ValueError: an annotation cannot be used.
+            KeyError: it lacks "bbox", "bbox_mode" or "category_id".
             OSError: the image cannot be read.
         """
         # Shallow: below, entries are replaced and never changed inside.
@@ -99,7 +114,8 @@ class DatasetMapper:
             dataset_dict.pop("annotations", None)
             dataset_dict.pop("sem_seg_file_name", None)
         elif "annotations" in dataset_dict:
-            self._transform_annotations(dataset_dict, transforms, image.shape[:2])
+            with _file_named(dataset_dict["file_name"]):
+                self._transform_annotations(dataset_dict, transforms, image.shape[:2])
         return dataset_dict
 
     def _transform_annotations(

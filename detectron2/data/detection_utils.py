@@ -114,14 +114,20 @@ def annotations_to_instances(
         Instances with gt_boxes (Nx4, absolute (x0, y0, x1, y1)), gt_classes (N, int64) and, if annotated, gt_masks.
 
     Raises:
-        ValueError: a segmentation does not fit `mask_format`, polygons and run lengths not `image_size`, or arrays
-            differ in size.
+        ValueError: a segmentation does not fit `mask_format`, polygons and run lengths not `image_size`, arrays differ
+            in size, a polygon has fewer than three points, or only some of the annotations have a segmentation.
     """
     boxes = [BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYXY_ABS) for anno in annos]
     target = Instances(image_size)
     target.gt_boxes = Boxes(torch.as_tensor(np.array(boxes, dtype=np.float32).reshape(-1, 4)))
     target.gt_classes = torch.tensor([int(anno["category_id"]) for anno in annos], dtype=torch.int64)
-    if annos and "segmentation" in annos[0]:
+    has_mask = ["segmentation" in anno for anno in annos]
+    if any(has_mask):
+        if not all(has_mask):
+            raise InputError(
+                f"annotation {has_mask.index(False)} of {len(annos)} (from 0, without crowds) has no 'segmentation', "
+                f"but annotation {has_mask.index(True)} has one: annotate each object's outline, or none's"
+            )
         segmentations = [anno["segmentation"] for anno in annos]
         target.gt_masks = _make_masks(segmentations, image_size, mask_format)
     return target
@@ -137,13 +143,15 @@ def _make_masks(segmentations: list[Any], image_size: tuple[int, int], mask_form
             ) from error
     if mask_format != "bitmask":
         raise ValueError(f"mask_format must be 'polygon' or 'bitmask', not '{mask_format}'")
-    masks = [_mask(segmentation, image_size) for segmentation in segmentations]
+    # checks the polygons: the rasteriser takes other lengths for boxes, or does not know them
+    polygons = PolygonMasks([one if isinstance(one, (list, tuple)) else [] for one in segmentations])
+    masks = [_mask(one, own, image_size) for one, own in zip(segmentations, polygons, strict=True)]
     return BitMasks(np.stack([_sized(mask, masks[0].shape) for mask in masks]) != 0)
 
 
-def _mask(segmentation: Any, image_size: tuple[int, int]) -> np.ndarray:
+def _mask(segmentation: Any, polygons: list[np.ndarray], image_size: tuple[int, int]) -> np.ndarray:
     if isinstance(segmentation, (list, tuple)):
-        return polygons_to_bitmask([np.asarray(polygon) for polygon in segmentation], *image_size)
+        return polygons_to_bitmask(polygons, *image_size)
     bitmap = _bitmap(segmentation)
     return _sized(bitmap, image_size) if isinstance(segmentation, dict) else bitmap
 

@@ -21,10 +21,23 @@ class ResumableLoader(torchdata.DataLoader):
     `position` is how many items of this process's share of the stream were given in this pass.
     """
 
-    def __init__(self, stream: ToIterableDataset, batch_size: int | None, **options: Any) -> None:
-        """`stream` gets `begin` at each pass; `batch_size` None gives single items; `options` are DataLoader's."""
+    def __init__(
+        self,
+        stream: ToIterableDataset,
+        batch_size: int | None,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        """
+        Args:
+            stream: gets `begin` at each pass.
+            batch_size: None gives single items.
+            generator: the passes' seeds are sampled from it; None takes the global ones.
+            options: DataLoader's. `persistent_workers` last for a pass: they learn its seed when they are started.
+        """
         # With its own generator, starting a pass takes nothing from the global one but the seed.
         super().__init__(stream, batch_size=batch_size, generator=torch.Generator(), **options)
+        self._seeds = generator
         self.position = 0
         self._seed: int | None = None
         self._resumed = False
@@ -35,6 +48,7 @@ class ResumableLoader(torchdata.DataLoader):
         self._resumed = False
         self.generator.manual_seed(self._seed)
         self.stream.begin((self._seed, comm.get_rank()), self.position)
+        self._iterator = None  # workers that stayed have a copy of the stream as it was in the pass before
         return self._counted(super().__iter__())
 
     @property
@@ -43,6 +57,8 @@ class ResumableLoader(torchdata.DataLoader):
         return self.dataset
 
     def _sample_seed(self) -> int:
+        if self._seeds is not None:
+            return int(torch.randint(2**31, (), generator=self._seeds))
         # As without resuming: workers follow PyTorch's generator, transforms in this process follow numpy's.
         return int(torch.randint(2**31, ())) if self.num_workers else int(np.random.randint(2**31))
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
+from detectron2.engine.losses import Losses, as_numbers, metrics_on_device
 from detectron2.utils import comm
 from detectron2.utils.env import random_states, random_states_kept, set_random_states
 from detectron2.utils.errors import InputError
@@ -24,8 +22,6 @@ from detectron2.utils.events import EventStorage, get_event_storage
 __all__ = ["AMPTrainer", "HookBase", "SimpleTrainer", "TrainerBase"]
 
 logger = logging.getLogger(__name__)
-
-Losses: TypeAlias = Mapping[str, torch.Tensor]
 
 
 class HookBase:
@@ -227,7 +223,7 @@ class SimpleTrainer(TrainerBase):
             losses = self.losses_of(batch)
         if not self.zero_grad_before_forward:
             self.optimizer.zero_grad()
-        self.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
+        self.backward(as_numbers(losses).sum())
         self._write_metrics(losses, data_time)
         self.step_optimizer()
 
@@ -256,7 +252,7 @@ class SimpleTrainer(TrainerBase):
             return
         storage = get_event_storage()
         storage.settle()
-        values, metrics = _metrics_on_device(losses, data_time, prefix, storage.iter)
+        values, metrics = metrics_on_device(losses, data_time, prefix, storage.iter)
         storage.put_later(self._metrics_thread.submit(lambda: metrics(values.tolist())))
 
     @staticmethod
@@ -267,7 +263,7 @@ class SimpleTrainer(TrainerBase):
         storage fetches them, with the iteration they are of.
         """
         storage = get_event_storage()
-        storage.put_from_device(*_metrics_on_device(loss_dict, data_time, prefix, storage.iter))
+        storage.put_from_device(*metrics_on_device(loss_dict, data_time, prefix, storage.iter))
 
     def gather_process_states(self, saved: bool) -> None:
         """Collect in all processes what each alone knows, where the main process saves this iteration; else forget."""
@@ -309,32 +305,6 @@ class SimpleTrainer(TrainerBase):
         self.optimizer.load_state_dict(state_dict["optimizer"])
         if "processes" in state_dict:
             self.load_process_states(state_dict["processes"])
-
-
-def _metrics_on_device(
-    losses: Losses, data_time: float, prefix: str, iteration: int
-) -> tuple[torch.Tensor, Callable[[list[float]], dict[str, float]]]:
-    """What leaves the device, gathered from the processes, and what makes the metrics by name of it."""
-    values = torch.stack([loss.detach().float() for loss in losses.values()])
-    waited = torch.full((), data_time, device=values.device)
-    if comm.get_world_size() > 1:
-        dist.all_reduce(values)
-        values /= comm.get_world_size()
-        dist.all_reduce(waited, op=dist.ReduceOp.MAX)
-    return torch.cat([values, waited[None]]), partial(_metrics, tuple(losses), prefix, iteration)
-
-
-def _metrics(names: Sequence[str], prefix: str, iteration: int, values: list[float]) -> dict[str, float]:
-    *numbers, data_time = values
-    losses = dict(zip(names, numbers, strict=True))
-    if not math.isfinite(sum(numbers)):
-        listed = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-        raise FloatingPointError(
-            f"the loss became infinite or NaN at iteration {iteration} ({listed}); lower SOLVER.BASE_LR, lengthen "
-            "SOLVER.WARMUP_ITERS, or set SOLVER.CLIP_GRADIENTS.ENABLED to True"
-        )
-    metrics = {"data_time": data_time, f"{prefix}total_loss": sum(numbers)}
-    return {**metrics, **losses} if len(losses) > 1 else metrics
 
 
 class ScalerState:

@@ -19,7 +19,9 @@ def average_recalls(images: Sequence[ProposalsAndObjects]) -> dict[str, float]:
     """AR@100, ARs@100, ARm@100, ARl@100 and the same @1000, in percent; NaN without objects of that size.
 
     The recall within the best 100 or 1000 proposals of an image, averaged over the IoU thresholds 0.5, 0.55, ..., 0.95
-    (Hosang et al. 2015, arXiv 1502.05082).
+    (Hosang et al. 2015, arXiv 1502.05082). Objects of an image without any proposal count as missed. Upstream leaves
+    such images out, which makes a detector the better the more images it proposes nothing in; elsewhere the numbers are
+    upstream's.
 
     Args:
         images: for each its proposals, best first; its N objects; their N areas in square pixels.

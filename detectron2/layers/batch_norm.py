@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import BatchNorm2d
 from typing_extensions import Self
 
-from detectron2.layers.derived import Derived
+from detectron2.layers.derived import Derived, is_being_trained
 from detectron2.utils import comm
 
 
@@ -45,10 +45,11 @@ class FrozenBatchNorm2d(nn.Module):
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """What each channel is multiplied by, and what is then added, both (C,).
 
-        On a GPU they are calculated once for given buffers, which spares it hundreds of small kernels a step. On a
-        processor that would gain nothing, and there a change through `Tensor.data` is seen, too.
+        In training on a GPU they are calculated once for given buffers, which spares it hundreds of small kernels a
+        step. Elsewhere a change through `Tensor.data` is seen, too; on a processor keeping them would gain nothing.
         """
-        if self.weight.device.type == "cpu":
+        if self.weight.device.type == "cpu" or not is_being_trained(self):
+            self._folded.forget()
             return _scale_and_shift(self)
         buffers = (self.weight, self.bias, self.running_mean, self.running_var)
         return self._folded.get(buffers, lambda: _scale_and_shift(self))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -14,8 +14,8 @@ T = TypeVar("T")
 class Derived(Generic[T]):
     """A value calculated from tensors without gradients, kept until one of them is replaced or changed in place.
 
-    A change in place through `Tensor.data` is not seen, as by autograd: `forget` first. Copies and pickles of an object
-    of this class are empty.
+    A change in place through `Tensor.data` is not seen, as by autograd: `forget` first, or ask `is_being_trained`
+    whether to keep at all. Copies and pickles of an object of this class are empty.
     """
 
     def __init__(self) -> None:
@@ -42,3 +42,12 @@ class Derived(Generic[T]):
                 memory = tuple(one.untyped_storage() for one in sources)
                 self._kept = kept = (tuple(sources), memory), key, calculate()
         return kept[2]
+
+
+def is_being_trained(layer: nn.Module) -> bool:
+    """Whether this call of the layer is one of a training step: there what no training changes may be kept.
+
+    Anywhere else the weights may be somebody's who changes them through `Tensor.data` between two calls: a mean
+    teacher's, or those of a network with noise.
+    """
+    return layer.training and torch.is_grad_enabled()

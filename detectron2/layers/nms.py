@@ -23,9 +23,9 @@ MOST_BOXES = 2**15  # in one suppression on a GPU, which compares each with each
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
     """Suppress boxes (Nx4, (x0, y0, x1, y1)) within each group of equal `idxs` (N); kept indices, best score first.
 
-    Works in float32 whatever the boxes' type: the offsets that keep groups apart do not fit half precision.
+    Works in float32 whatever the types of both: the offsets that keep groups apart do not fit half precision.
     """
-    return _batched_nms(boxes.float(), scores, idxs, iou_threshold)
+    return _batched_nms(boxes.float(), scores.float(), idxs, iou_threshold)
 
 
 def nms_by_image(
@@ -50,7 +50,7 @@ def nms_by_image(
         groups: (M,) int64, below `group_count`; None where an image is one group.
     """
     form = _together if counting_waits(boxes) and len(boxes) <= MOST_BOXES else _one_by_one
-    return form(boxes.float(), scores, valid, images, image_count, groups, group_count, iou_threshold)
+    return form(boxes.float(), scores.float(), valid, images, image_count, groups, group_count, iou_threshold)
 
 
 def _one_by_one(

@@ -13,7 +13,7 @@ class ROIAlign(nn.Module):
     """Pool RoIs of feature maps to one size: each bin is the mean of bilinear interpolations at its sampling points.
 
     Args:
-        output_size: (height, width) in bins.
+        output_size: (height, width) in bins, or one number for both.
         spatial_scale: feature pixels per box unit (1 / stride).
         sampling_ratio: sampling points along each side of a bin; 0 takes as many as the bin is pixels wide.
         aligned: pixel (i, j) has its centre at (i + 0.5, j + 0.5); False shifts RoIs by half a pixel.
@@ -22,10 +22,10 @@ class ROIAlign(nn.Module):
     cpu_kernels = True
 
     def __init__(
-        self, output_size: tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool = True
+        self, output_size: int | tuple[int, int], spatial_scale: float, sampling_ratio: int, aligned: bool = True
     ) -> None:
         super().__init__()
-        self.output_size = output_size
+        self.output_size = (output_size, output_size) if isinstance(output_size, int) else output_size
         self.spatial_scale = spatial_scale
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned

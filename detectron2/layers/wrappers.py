@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from detectron2.layers.batch_norm import constant_scale_and_shift
 from detectron2.layers.cpu import winograd
-from detectron2.layers.derived import Derived
+from detectron2.layers.derived import Derived, is_being_trained
 from detectron2.utils import comm
 
 __all__ = [
@@ -68,10 +68,11 @@ class Conv2d(nn.Conv2d):
         return x if self.activation is None else self.activation(x)
 
     def _folded(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """The convolution with the norm taken in; what no training changes is calculated once on a GPU."""
+        """The convolution with the norm taken in; in training on a GPU, what is not trained is calculated once."""
         dtype = _autocast_dtype(x.device.type)
         sources = [self.weight, scale, shift] if self.bias is None else [self.weight, self.bias, scale, shift]
-        if self.weight.device.type == "cpu" or any(source.requires_grad for source in sources):
+        may_keep = self.weight.device.type != "cpu" and is_being_trained(self)
+        if not may_keep or any(source.requires_grad for source in sources):
             self._constants.forget()  # a fused optimizer changes weights without counting that
             return self._conv_forward(x, *self._fold(scale, shift, dtype))
         folded = self._constants.get(sources, lambda: self._fold(scale, shift, dtype), dtype)
@@ -81,7 +82,8 @@ class Conv2d(nn.Conv2d):
         weight = _scaled(self.weight, scale.view(-1, 1, 1, 1), dtype)
         if self.bias is not None:
             return weight, (shift + self.bias * scale).to(dtype)
-        if shift.requires_grad or shift.device.type == "cpu":
+        if shift.requires_grad or shift.device.type == "cpu" or not is_being_trained(self):
+            self._cast_shift.forget()
             return weight, shift.to(dtype)
         return weight, self._cast_shift.get([shift], lambda: shift.to(dtype), dtype)
 

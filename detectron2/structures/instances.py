@@ -148,10 +148,16 @@ def _can_be_fetched(value: Any) -> bool:
 
 def _select(value: Any, item: Any) -> Any:
     if not isinstance(value, (list, tuple)) or isinstance(item, slice):
-        return value[item]
+        # masks that were pasted on the processor, as a GPU was full, lie beside boxes on the GPU
+        is_elsewhere = isinstance(item, Tensor) and item.device.type != "cpu" and _is_on_processor(value)
+        return value[host_copy(item) if is_elsewhere else item]
     index = host_copy(torch.as_tensor(item))
     positions = index.nonzero().flatten() if index.dtype is torch.bool else index
     return type(value)(value[i] for i in positions.tolist())
+
+
+def _is_on_processor(value: Any) -> bool:
+    return str(getattr(value, "device", None)) == "cpu"
 
 
 def _join(name: str, values: list[Any]) -> Any:

@@ -51,7 +51,7 @@ class SimulatedTensor(torch.Tensor):
         if getattr(func, "__self__", None) is torch.Tensor.data:  # goes past the dispatcher
             if len(args) > 1 and args[1] is not SimulatedTensor:
                 raise NotImplementedError("simulated: .data is set")
-            return args[0].detach()
+            return SimulatedTensor(args[0].content.detach())  # counts its changes by itself
         if func is torch.Tensor.tolist:
             return args[0].cpu().tolist()
         with torch._C.DisableTorchFunctionSubclass():

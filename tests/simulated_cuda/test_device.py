@@ -167,6 +167,13 @@ def test_mixed_precision(cuda):
     assert layer.weight.grad.abs().max() < 10
 
 
+def test_changes_through_data_are_not_counted(gpu):
+    gpu.data.mul_(2)
+    assert (gpu._version, gpu.tolist()) == (0, (HOST * 2).tolist())
+    gpu.detach().mul_(2)
+    assert gpu._version == 1
+
+
 def test_generators_of_the_device_repeat(cuda):
     torch.manual_seed(3)
     state, first = torch.cuda.get_rng_state(), torch.rand(4, device="cuda").tolist()

@@ -49,7 +49,7 @@ class RandomApply(Augmentation):
     def __init__(self, tfm_or_aug: AugmentationOrTransform, prob: float = 0.5) -> None:
         if not 0.0 <= prob <= 1.0:
             raise InputError(f"prob must be in [0, 1], not {prob}")
-        self.aug = as_augmentation(tfm_or_aug)
+        self.tfm_or_aug = self.aug = as_augmentation(tfm_or_aug)
         self.prob = prob
 
     def get_transform(self, *args: object) -> T.Transform:

@@ -223,3 +223,28 @@ def test_options_of_the_data_loader(grouping: bool) -> None:
     loader: Any = build_detection_train_loader(_images(4), **arguments, **options)
     loader = loader.dataset if grouping else loader
     assert (loader.prefetch_factor, loader.persistent_workers) == (3, True)
+
+
+def _read_large_images(worker_id: int) -> None:
+    cv2.setNumThreads(3 + worker_id)
+
+
+@pytest.mark.parametrize("grouping", [True, False])
+def test_a_function_of_ones_own_for_workers_comes_after_the_loaders(grouping: bool) -> None:
+    options: dict[str, Any] = {"aspect_ratio_grouping": grouping, "worker_init_fn": _read_large_images}
+    sampled = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        loader = build_detection_train_loader(
+            _images(8), mapper=_draw, sampler=TrainingSampler(8, seed=1), total_batch_size=4, num_workers=1, **options
+        )
+        sampled.append(next(iter(loader)))
+    assert {image["threads"] for image in sampled[0]} == {3}
+    assert sampled[0] == sampled[1]
+
+
+@pytest.mark.parametrize("grouping", [True, False])
+def test_a_second_batch_size_is_refused(grouping: bool) -> None:
+    data, options = DatasetFromList(_images(4)), {"aspect_ratio_grouping": grouping, "batch_size": 3}
+    with pytest.raises(TypeError, match="batch_size"):
+        build_batch_data_loader(data, TrainingSampler(4), 2, **options)

@@ -87,6 +87,29 @@ def test_crop_of_the_config_comes_first(cfg: CfgNode) -> None:
     assert not DatasetMapper(cfg, False).recompute_boxes
 
 
+@pytest.mark.parametrize("mask_format", ["polygon", "bitmask"])
+@pytest.mark.parametrize(
+    ("changed", "error", "text"),
+    [
+        ({"segmentation": None}, ValueError, "annotation 1 of 2 .*has no 'segmentation'"),
+        ({"segmentation": [[1.0, 2, 3, 4]]}, ValueError, "instance 1, polygon 0"),
+        ({"segmentation": [[1.0, 2, 3]]}, ValueError, "3"),
+        ({"segmentation": "square"}, ValueError, "polygons"),
+        ({"category_id": None}, KeyError, "an annotation has no 'category_id'"),
+        ({"bbox": None}, KeyError, "an annotation has no 'bbox'"),
+    ],
+    ids=["no mask", "two points", "half a point", "text", "no class", "no box"],
+)
+def test_the_file_of_a_faulty_annotation_is_named(
+    records: list[dict[str, Any]], changed: dict[str, Any], error: type[Exception], text: str, mask_format: str
+) -> None:
+    record = copy.deepcopy(records[2])
+    faulty = {key: value for key, value in {**record["annotations"][1], **changed}.items() if value is not None}
+    record["annotations"][1] = faulty
+    with pytest.raises(error, match=rf"3\.png: .*{text}"):
+        _mapper(instance_mask_format=mask_format)(record)
+
+
 def test_wrong_size_is_an_error(cfg: CfgNode, records: list[dict[str, Any]]) -> None:
     with pytest.raises(SizeMismatchError, match=r"2\.png"):
         DatasetMapper(cfg, True)({**records[1], "width": 40, "height": 60})

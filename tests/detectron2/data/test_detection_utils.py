@@ -103,6 +103,28 @@ def test_no_annotations(mask_format: str) -> None:
     assert len(utils.filter_empty_instances(instances)) == 0
 
 
+_SECOND = [2.0, 1.0, 6.0, 1.0]
+
+
+@pytest.mark.parametrize("mask_format", ["polygon", "bitmask"])
+@pytest.mark.parametrize(
+    ("segmentations", "text"),
+    [
+        ([[_SQUARE], None], r"annotation 1 of 2 .*has no 'segmentation', but annotation 0 has one"),
+        ([None, None, [_SQUARE]], r"annotation 0 of 3 .*has no 'segmentation', but annotation 2 has one"),
+        ([[_SECOND]], r"instance 0, polygon 0: shape \(4,\)"),
+        ([[_SQUARE], [_SQUARE, _SECOND]], r"instance 1, polygon 1: shape \(4,\)"),
+        ([[_SQUARE[:7]]], r"instance 0, polygon 0: shape \(7,\)"),
+        ([[[]]], r"instance 0, polygon 0: shape \(0,\)"),
+        ([[_SQUARE], [[_SQUARE]]], r"instance 1, polygon 0: shape \(1, 8\)"),
+    ],
+    ids=["second without", "first without", "two points", "two points beside others", "half a point", "none", "nested"],
+)
+def test_segmentations_that_cannot_be_used_are_named(segmentations: list[Any], text: str, mask_format: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        utils.annotations_to_instances([_annotation(one) for one in segmentations], (8, 10), mask_format=mask_format)
+
+
 @pytest.mark.parametrize(
     ("segmentation", "mask_format", "text"),
     [(_RLE, "polygon", "MASK_FORMAT"), (_BITMAP, "polygon", "MASK_FORMAT"), ([_SQUARE], "png", "'png'")],

@@ -73,6 +73,18 @@ def test_draws_follow_the_global_seed(workers: int) -> None:
     assert sampled[0] == sampled[1] != sampled[2]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_seeds_are_sampled_from_a_generator_that_is_given(workers: int) -> None:
+    sampled, before = [], torch.get_rng_state()
+    for seed in (1, 1, 2):
+        generator = torch.Generator().manual_seed(seed)
+        loader = make_loader(workers=workers, sampler=TrainingSampler(NUMBER, seed=0), generator=generator)
+        sampled.append((take(loader, 2), take(loader, 2)))
+    assert sampled[0] == sampled[1] != sampled[2]
+    assert sampled[0][0] != sampled[0][1]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_reading_leaves_the_random_numbers_of_this_process_alone() -> None:
     batches = iter(make_loader())
     before = torch.get_rng_state()
@@ -80,9 +92,16 @@ def test_reading_leaves_the_random_numbers_of_this_process_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def _draw_one(item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "sampled": (float(np.random.rand()),)}
+
+
+@pytest.mark.parametrize(
+    "workers", [{}, {"workers": 1}, {"workers": 1, "persistent_workers": True}], ids=["none", "one", "persistent"]
+)
 @pytest.mark.parametrize("grouping", [False, True], ids=["in order", "grouped"])
-def test_each_pass_samples_anew_from_the_start(grouping: bool) -> None:
-    loader = make_loader(grouping, mapper=lambda item: {**item, "sampled": (float(np.random.rand()),)})
+def test_each_pass_samples_anew_from_the_start(grouping: bool, workers: dict[str, Any]) -> None:
+    loader = make_loader(grouping, mapper=_draw_one, **workers)
     first, second = take(loader, 4), take(loader, 4)
     assert [[one[0] for one in batch] for batch in first] == [[one[0] for one in batch] for batch in second]
     assert first != second

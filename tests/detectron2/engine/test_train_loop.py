@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from detectron2.checkpoint import Checkpointer
-from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, TrainerBase, train_loop
+from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, TrainerBase, losses
 from detectron2.engine.hooks import PeriodicCheckpointer, PeriodicWriter
 from detectron2.engine.train_loop import ScalerState
 from detectron2.utils.events import EventStorage, JSONWriter
@@ -226,7 +226,7 @@ def test_when_gradients_are_freed(before):
 def test_metrics_from_a_thread_are_all_in_the_file(tmp_path):
     trainer, file = trainer_of(options={"async_write_metrics": True}), tmp_path / "metrics.json"
     threads = set()
-    metrics = train_loop._metrics
+    metrics = losses._metrics
 
     def slow(*args):
         threads.add(threading.current_thread().name)
@@ -234,7 +234,7 @@ def test_metrics_from_a_thread_are_all_in_the_file(tmp_path):
         return metrics(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_loop, "_metrics", slow)
+        patch.setattr(losses, "_metrics", slow)
         trainer.register_hooks([PeriodicWriter([JSONWriter(file)], period=2)])
         trainer.train(0, 5)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -266,6 +266,33 @@ def test_the_earlier_of_two_errors_is_raised_and_the_hooks_still_called(tmp_path
         trainer.train(0, 9)
     assert isinstance(raised.value.__context__, ZeroDivisionError)
     assert '"iteration": 0' in file.read_text()
+
+
+class OtherLosses(Regression):
+    """Beside the usual losses one of shape (1,), a constant, and one in half precision."""
+
+    def forward(self, x):
+        usual = super().forward(x)
+        of_a_layer = {"loss_c": usual["loss_a"][None], "loss_d": usual["loss_b"].bfloat16().view(1, 1)}
+        return {**usual, **of_a_layer, "loss_e": torch.tensor(0.5), "loss_f": torch.tensor([1])}
+
+
+@pytest.mark.parametrize("kind", [SimpleTrainer, AMPTrainer])
+def test_losses_have_one_element_of_any_shape(kind):
+    model = OtherLosses()
+    trainer = kind(model, [torch.ones(8, 2)], torch.optim.SGD(model.parameters(), lr=0.01))
+    trainer.train(0, 2)
+    latest = {name: value for name, (value, _) in trainer.storage.latest().items()}
+    assert latest["loss_c"] == latest["loss_a"]
+    assert (latest["loss_e"], latest["loss_f"]) == (0.5, 1)
+    assert latest["total_loss"] == pytest.approx(sum(latest[f"loss_{name}"] for name in "abcdef"))
+
+
+def test_a_loss_of_more_elements_is_named():
+    model = nn.Linear(2, 2)
+    model.forward = lambda x: {"loss_mask": nn.functional.linear(x, model.weight)}
+    with pytest.raises(ValueError, match=r"the loss 'loss_mask' has shape \(8, 2\); it must be one number"):
+        SimpleTrainer(model, [torch.ones(8, 2)], torch.optim.SGD(model.parameters(), lr=0.1)).train(0, 1)
 
 
 def test_losses_of_an_own_step_are_written():

@@ -18,3 +18,9 @@ def test_recall_over_the_thresholds() -> None:
     assert found["AR@100"] == pytest.approx((10 + 3) / 20 * 100)
     assert found["ARs@1000"] == found["AR@100"]
     assert math.isnan(found["ARl@100"])
+
+
+def test_objects_of_an_image_without_proposals_are_missed() -> None:
+    objects, areas = Boxes(torch.tensor([[0.0, 0, 50, 50]])), torch.tensor([2500.0])
+    found = average_recalls([(objects, objects, areas), (Boxes(torch.zeros(0, 4)), objects, areas)])
+    assert (found["AR@100"], found["ARm@1000"]) == (50, 50)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -40,6 +42,18 @@ def test_one_image_needs_no_counts() -> None:
     arguments = (boxes, scores, valid, torch.zeros_like(groups), 1, groups, GROUPS, 0.5)
     (found,), (expected,) = _together(*arguments), nms_by_image(*arguments)
     assert found.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("of_a_gpu", [False, True])
+def test_any_type_of_boxes_and_scores(monkeypatch, of_a_gpu: bool, grouped: bool, dtype: torch.dtype) -> None:
+    monkeypatch.setattr(sys.modules[_together.__module__], "counting_waits", lambda boxes: of_a_gpu)
+    boxes, scores, valid, images, groups = candidates(40, 1)  # all fit into each type
+    kind = (groups, GROUPS) if grouped else (None, 1)
+    wanted = nms_by_image(boxes, scores, valid, images, IMAGES, *kind, 0.5)
+    found = nms_by_image(boxes.to(dtype), scores.to(dtype), valid, images, IMAGES, *kind, 0.5)
+    assert [rows.tolist() for rows in found] == [rows.tolist() for rows in wanted]
 
 
 @pytest.mark.parametrize("form", [_one_by_one, _together])

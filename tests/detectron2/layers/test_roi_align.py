@@ -41,12 +41,24 @@ def test_roi_align_scale_type_and_shape() -> None:
         layer(maps, rois[:, 1:])
 
 
+@pytest.mark.parametrize("on", [True, False], ids=["own", "torchvision's"])
+def test_one_number_is_both_sides(on: bool) -> None:
+    maps, rois = torch.randn(1, 3, 16, 16), torch.tensor([[0, 2.0, 3, 12, 13]])
+    one, pair = ROIAlign(7, 1.0, 2), ROIAlign((7, 7), 1.0, 2)
+    one.cpu_kernels = pair.cpu_kernels = on
+    torch.testing.assert_close(one(maps, rois), pair(maps, rois), rtol=0, atol=0)
+    assert repr(one) == repr(pair)
+
+
 def test_batched_nms_keeps_groups_apart_in_half_precision() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 10], [2000, 2000, 2010, 2010]])
     scores = torch.tensor([0.5, 0.9, 0.7, 0.8])
     groups = torch.tensor([0, 0, 1, 900])
     assert batched_nms(boxes, scores, groups, 0.5).tolist() == [1, 3, 2]
     assert batched_nms(boxes.half(), scores, groups, 0.5).tolist() == [1, 3, 2]
+    assert batched_nms(boxes.half(), scores.half(), groups, 0.5).tolist() == [1, 3, 2]
+    assert batched_nms(boxes, scores.bfloat16(), groups, 0.5).tolist() == [1, 3, 2]
+    assert batched_nms(boxes.double(), scores.double(), groups, 0.5).tolist() == [1, 3, 2]
     assert batched_nms(boxes[:0], scores[:0], groups[:0], 0.5).tolist() == []
 
 

@@ -100,6 +100,8 @@ def test_text_shows_what_was_given() -> None:
     )
     assert repr(T.RandomCrop("relative", (0.5, 1))) == "RandomCrop(crop_type='relative', crop_size=(0.5, 1))"
     assert repr(T.ResizeShortestEdge(40)) == "ResizeShortestEdge(short_edge_length=(40, 40))"
+    assert repr(T.RandomApply(T.RandomFlip(), 0.3)) == "RandomApply(tfm_or_aug=RandomFlip(), prob=0.3)"
+    assert repr(T.RandomApply(T.NoOpTransform())) == f"RandomApply(tfm_or_aug={T.NoOpTransform()!r})"
     assert repr(T.AugmentationList([_Legacy(5), T.RandomFlip()])) == "AugmentationList[_Legacy(width=5), RandomFlip()]"
 
 
