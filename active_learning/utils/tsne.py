@@ -158,6 +158,8 @@ def plot(found: Sequence[Match], places: npt.NDArray[np.float64], classes: Seque
 def run(arguments: Sequence[str] | None) -> None:
     parser = study_parser("t-SNE of the box head's features of annotated objects.", images=1000)
     study = open_study(parser.parse_intermixed_args(arguments))
+    if study.settings.tile_size:
+        print("tile_size: the map is of whole images, in which small objects are not found", file=sys.stderr)
     found = find_objects(study)
     if len(found) < LEAST_OBJECTS:
         raise MaskALError(
