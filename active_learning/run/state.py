@@ -155,9 +155,9 @@ class RunState:
         return self.reason_to_end(self.loop - 1, settings, experiment) if is_asked_for else ""
 
     def spell_as(self, images: Iterable[str]) -> None:
-        """Names its images as those are named that lie in the folder (`spelled_as`)."""
+        """Names its images as those are named that lie in the folder (`spelled_as`), each once."""
         spelling = spelled_as([*self.train_images, *self.chosen, *self.ahead], images)
-        self.train_images = [spelling[name] for name in self.train_images]
+        self.train_images = list(dict.fromkeys(spelling[name] for name in self.train_images))
         self.chosen = {spelling[name]: certainty for name, certainty in self.chosen.items()}
         self.ahead = {spelling[name]: certainty for name, certainty in self.ahead.items()}
 

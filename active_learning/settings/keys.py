@@ -83,8 +83,13 @@ def _path(value: Any) -> Any:
     for name in Path(_usable_text(str(value))).parts:
         if _bytes(name) > 255:
             raise wrong("has a folder or file name of more than 255 bytes, which no disk takes")
+    return _in_home(Path(value))
+
+
+def _in_home(path: Path) -> Path:
+    """The path with the home folder in the place of `~`."""
     try:
-        return Path(value).expanduser()
+        return path.expanduser()
     except RuntimeError:
         raise wrong("starts with the home folder of a user whom this machine does not know") from None
 
@@ -150,7 +155,7 @@ def _folder_name(name: str) -> str:
 
 
 def _config_name(name: str) -> str:
-    return str(Path(name).expanduser()) if name.startswith("~") else name
+    return str(_in_home(Path(name))) if name.startswith("~") else name
 
 
 def _minus_one_or_positive(value: int) -> int:

@@ -63,6 +63,7 @@ TOO_LONG = [
     ("traindir", LONG, "must have at most 1000"),
     ("traindir", "x" * 300, "more than 255 bytes"),
     ("traindir", "~no_such_user_of_this_machine/x", "a user whom this machine does not know"),
+    ("network_config", "~no_such_user_of_this_machine/x.yaml", "a user whom this machine does not know"),
     ("valdir", "a\ud800", "half a character"),
     ("network_config", LONG, "must have at most 1000"),
     ("network_config", "a\x00b", "control character"),
