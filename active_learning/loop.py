@@ -172,6 +172,7 @@ class ActiveLearningLoop:
         if state.phase != "train":
             return
         run.reload_settings()
+        run.save(phase="train")  # what is trained now is of these settings, however it ends
         images = run.present_train_images
         network = state.loop - 2 if state.chosen_ahead else None
         write_train_files(run.files.train_files(state.loop), images, state.chosen, network)
@@ -191,7 +192,7 @@ class ActiveLearningLoop:
             state.best_ap = run.network.train(state.loop, images, summary, state.best_ap, measured_on)
         state.best_ap_settings, state.best_ap_images = self._measuring_settings, measured_on
         if state.loop == 0:
-            state.initial_settings = dict(state.settings)
+            state.initial_settings, state.initial_network = dict(state.settings), dict(run.network_file)
         earlier_seconds = seconds_before(run.files.training_log(state.loop))
         state.train_minutes = (earlier_seconds + time.monotonic() - started) / 60
         run.save(phase="evaluate")

@@ -129,7 +129,8 @@ def _parts_of_passes(members: Sequence[Member], window: Window) -> Iterator[tupl
     column and the row there at which that begins."""
     by_pass: dict[int, list[Mask]] = defaultdict(list)
     for number, detection in members:
-        by_pass[number].append(detection.mask.within(*window))
+        if (mask := detection.mask.within(*window)).pixels.size:
+            by_pass[number].append(mask)
     for masks in by_pass.values():
         bounds = np.array([mask.bounds for mask in masks]) - np.array(window[:2] * 2)
         (left, top), (right, bottom) = bounds[:, :2].min(axis=0).tolist(), bounds[:, 2:].max(axis=0).tolist()

@@ -29,9 +29,8 @@ from active_learning.dataset.image_folder import (
     annotation_key,
     claimants,
     find_annotations,
-    named_by_number,
 )
-from active_learning.dataset.image_names import check_image_name, is_image, normalised
+from active_learning.dataset.image_names import check_image_name, is_image, named_by_number, normalised
 from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.disk_space import check_space, disk_failure
 from active_learning.system.file_moves import (

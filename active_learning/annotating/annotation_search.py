@@ -17,8 +17,8 @@ from active_learning.dataset.archives import is_archive
 from active_learning.dataset.exported_images import is_converted
 from active_learning.dataset.exports import convert_command
 from active_learning.dataset.folder_walk import ANNOTATE, is_of_programs
-from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key, named_by_number
-from active_learning.dataset.image_names import names_of, normalised
+from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
+from active_learning.dataset.image_names import named_by_number, names_of, normalised
 from active_learning.errors import AnnotationError, ForeignFileError, ManyImagesError, MaskALError
 from active_learning.system.files import report_unreadable_folder
 from active_learning.system.image_files import image_size

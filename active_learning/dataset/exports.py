@@ -8,7 +8,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -17,8 +17,8 @@ from active_learning.annotations.yolo_layout import LABELS, SUFFIX, looks_like_l
 from active_learning.annotations.yolo_names import may_hold_names
 from active_learning.dataset.archives import DAMAGED_ARCHIVE, is_archive, is_of_an_image, members
 from active_learning.dataset.exported_images import MOST_BYTES, is_converted
-from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants, named_by_number
-from active_learning.dataset.image_names import names_of, normalised
+from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants
+from active_learning.dataset.image_names import named_by_number, names_of, normalised
 from active_learning.errors import AnnotationError
 
 READ_BYTES = 65536  # from the start and from the end of a file
@@ -66,47 +66,74 @@ class FolderAnnotations:
     misnamed: Mapping[Path, str]
 
 
+@dataclass
+class _Files:
+    """What may hold annotations, as far as names and places tell; of `beside` as in FolderAnnotations the images.
+
+    Attributes:
+        apart: what is known to be an export.
+        labels, astray: texts that may be label files of YOLO, where they belong and elsewhere.
+    """
+
+    beside: set[str] = field(default_factory=set)
+    apart: list[Export] = field(default_factory=list)
+    documents: list[Path] = field(default_factory=list)
+    tables: list[Path] = field(default_factory=list)
+    labels: list[Path] = field(default_factory=list)
+    astray: list[Path] = field(default_factory=list)
+
+
 def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> FolderAnnotations:
     """Of the files that are of no image beside them, those that hold annotations; files of `leave` are passed over, and
     so is what has been converted."""
-    by_parent: dict[str, list[str]] = defaultdict(list)
-    for image in snapshot.images:
-        by_parent[image.rpartition("/")[0]].append(image)
-    everywhere, beside = claimants(snapshot.images), set[str]()
-    documents: list[Path] = []
-    labels: list[Path] = []
-    tables: list[Path] = []
-    found: list[Export] = []
-    for parent, files in snapshot.files.items():
-        place, images = snapshot.folder / parent, by_parent[parent]
-        keys = claimants(images)
-        for name in files:
-            key = annotation_key(name)
-            if key in keys:
-                beside.update(keys[key])
-            elif key is None:
-                if is_archive(name) and holds_annotations(place / name):
-                    found.append(Export(place / name, "an archive with annotations", apart=True))
-                elif _may_be_of_yolo(name, parent, everywhere):
-                    labels.append(place / name)
-                elif name.lower().endswith(TABLE):
-                    tables.append(place / name)
-            elif not images and key in everywhere:
-                found.append(Export(place / name, "an annotation that does not lie beside its image", apart=True))
-            elif not named_by_number(name) and place / name not in leave:
-                documents.append(place / name)
-    waiting = [path for path in labels if not (beside and is_converted(path, everywhere, beside))]
+    everywhere = claimants(snapshot.images)
+    files = _files_of(snapshot, everywhere, leave)
+    found, beside = files.apart, files.beside
+    waiting = [path for path in files.labels if not (beside and is_converted(path, everywhere, beside))]
     # Empty ones alone may be left out on purpose.
     if any(map(looks_like_labels, islice(filter(_size, waiting), MOST_FILES))):
         found += [Export(path, "a label file of YOLO") for path in waiting]
-    exports = {path: _export_of_many(path) for path in heapq.nlargest(MOST_FILES, documents, key=_size)}
-    found += filter(None, (*exports.values(), *map(_export_of_many, heapq.nlargest(MOST_FILES, tables, key=_size))))
+    remedy = f"call its folder {LABELS} if it is one"
+    astray = filter(looks_like_labels, files.astray[:MOST_FILES])
+    found += [Export(path, "like a label file of YOLO", remedy=remedy) for path in astray]
+    exports = {path: _export_of_many(path) for path in heapq.nlargest(MOST_FILES, files.documents, key=_size)}
+    tables = map(_export_of_many, heapq.nlargest(MOST_FILES, files.tables, key=_size))
+    found += filter(None, (*exports.values(), *tables))
     left = [one for one in found if not (beside and is_converted(one.path, everywhere, beside))]
     bare = {normalised(image).casefold(): image for image in snapshot.images if image not in beside}
     others = sorted(path for path, export in exports.items() if export is None) if bare else ()
     named = {path: bare.get(_image_beside(path, snapshot.folder)) for path in others}
     misnamed = {path: image for path, image in named.items() if image}
     return FolderAnnotations(len(beside), tuple(left), misnamed)
+
+
+def _files_of(snapshot: FolderSnapshot, everywhere: Collection[str], leave: Collection[Path]) -> _Files:
+    """`everywhere`: the keys of all images (`claimants`)."""
+    by_parent: dict[str, list[str]] = defaultdict(list)
+    for image in snapshot.images:
+        by_parent[image.rpartition("/")[0]].append(image)
+    found = _Files()
+    for parent, files in snapshot.files.items():
+        place, images = snapshot.folder / parent, by_parent[parent]
+        keys = claimants(images)
+        for name in files:
+            key = annotation_key(name)
+            if key in keys:
+                found.beside.update(keys[key])
+            elif key is not None and not images and key in everywhere:
+                kind = "an annotation that does not lie beside its image"
+                found.apart.append(Export(place / name, kind, apart=True))
+            elif key is not None and not named_by_number(name) and place / name not in leave:
+                found.documents.append(place / name)
+            elif is_archive(name) and holds_annotations(place / name):
+                found.apart.append(Export(place / name, "an archive with annotations", apart=True))
+            elif _may_be_labels(name):
+                is_placed = LABELS in parent.split("/") or _is_called_after(name, keys)
+                if is_placed or _is_called_after(name, everywhere):
+                    (found.labels if is_placed else found.astray).append(place / name)
+            elif name.lower().endswith(TABLE):
+                found.tables.append(place / name)
+    return found
 
 
 def _image_beside(path: Path, folder: Path) -> str:
@@ -117,10 +144,13 @@ def _image_beside(path: Path, folder: Path) -> str:
     return ""
 
 
-def _may_be_of_yolo(filename: str, parent: str, keys: Collection[str]) -> bool:
-    """By its place in a folder `labels`, or its name, which is that of an image."""
-    is_text = filename.lower().endswith(SUFFIX) and not (filename.startswith(".") or may_hold_names(filename))
-    return is_text and (LABELS in parent.split("/") or any(name in keys for name in names_of(filename[: -len(SUFFIX)])))
+def _may_be_labels(filename: str) -> bool:
+    return filename.lower().endswith(SUFFIX) and not (filename.startswith(".") or may_hold_names(filename))
+
+
+def _is_called_after(text: str, keys: Collection[str]) -> bool:
+    """Whether a text has the name of an image."""
+    return any(name in keys for name in names_of(text[: -len(SUFFIX)]))
 
 
 def convert_command(source: str, classes: Sequence[str], target: str) -> str:

@@ -6,7 +6,6 @@ An image is named by its path relative to the folder, with `/`. Names compare NF
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +17,13 @@ from active_learning.annotations import FileKind, file_kind, image_named_in
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX
 from active_learning.annotations.yolo_names import may_hold_names
 from active_learning.dataset.folder_walk import FolderWalk, files_of, walk_notes
-from active_learning.dataset.image_names import check_image_name, check_names, is_image, normalised
+from active_learning.dataset.image_names import (
+    check_image_name,
+    check_names,
+    is_image,
+    named_by_number,
+    normalised,
+)
 from active_learning.dataset.mask_files import mask_files
 from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.wording import and_more
@@ -26,7 +31,6 @@ from active_learning.system.wording import and_more
 EXPORTED_AS_PNG = (".tif", ".tiff")  # in a Supervisely project, whose tool does not show them
 ANNOTATION_SUFFIXES = (".json", ".xml")  # the first wins where an image has both
 NamedIn: TypeAlias = Callable[[Path], str]  # gives the image that an annotation file names; raises AnnotationError
-_NUMBERED = re.compile(r"item_\d+\.xml", re.IGNORECASE)
 
 
 class AnnotationFiles(Protocol):
@@ -111,11 +115,6 @@ def annotation_key(filename: str) -> str | None:
     if suffix.lower() not in ANNOTATION_SUFFIXES or filename.startswith("."):
         return None
     return normalised(stem)
-
-
-def named_by_number(filename: str) -> bool:
-    """Whether an xml file has a name of CVAT's, item_000000012.xml, which does not name its image."""
-    return _NUMBERED.fullmatch(filename) is not None
 
 
 def claimants(images: Iterable[str]) -> dict[str, list[str]]:

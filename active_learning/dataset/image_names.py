@@ -19,6 +19,7 @@ IMAGE_SUFFIXES = frozenset(
     [".bmp", ".dib", ".jpeg", ".jpg", ".jpe", ".jp2", ".png", ".pbm", ".pgm", ".ppm", ".sr", ".ras", ".tiff", ".tif",
      ".webp"]
 )  # fmt: skip
+_NUMBERED = re.compile(r"item_\d+\.xml", re.IGNORECASE)
 _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", "(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 _DATES = f"{_YEAR}{_MONTH}{_DAY}|{_DAY}{_MONTH}{_YEAR}|{_MONTH}{_DAY}{_YEAR}"  # of eight digits
 _UPLOAD = re.compile(rf"^(?!000|{_DATES})[0-9a-f]{{8}}-")  # no date, and no number of a camera
@@ -27,6 +28,11 @@ _UPLOAD = re.compile(rf"^(?!000|{_DATES})[0-9a-f]{{8}}-")  # no date, and no num
 def is_image(filename: str) -> bool:
     """By its suffix; hidden files (such as those that macOS puts beside others) are none."""
     return not filename.startswith(".") and os.path.splitext(filename)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
+def named_by_number(filename: str) -> bool:
+    """Whether an xml file has a name of CVAT's, item_000000012.xml, which does not name its image."""
+    return _NUMBERED.fullmatch(filename) is not None
 
 
 def normalised(name: str) -> str:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotations.cvat_masks import MASKS
-from active_learning.dataset.image_names import is_image
+from active_learning.annotations.yolo_layout import SUFFIX, label_path
+from active_learning.dataset.image_names import is_image, named_by_number, normalised
 
 _NAME_OF_TOOLS = re.compile(r"_mask_\d+(_\d+)?\.png", re.IGNORECASE)
 # CVAT and LabelMe (of Pascal VOC), and Supervisely
@@ -43,7 +44,7 @@ def mask_files(folder: Path, files: Mapping[str, Sequence[str]]) -> tuple[frozen
             continue
         annotated = _annotated(names)
         for name in names:
-            if name.lower().endswith(".png") and annotated.isdisjoint((name, PurePosixPath(name).stem)):
+            if name.lower().endswith(".png") and annotated.isdisjoint((normalised(name), _stem(name))):
                 kind = by_name if _NAME_OF_TOOLS.search(name) else others
                 kind["/".join(parts[: parts.index(MASKS)])].append(f"{parent}/{name}")
     for home, paths in others.items():
@@ -69,39 +70,52 @@ def _exported(parent: str, names: Sequence[str]) -> list[str]:
 
 
 def _called_after_images(files: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """PNG files that have the name of an image with `_mask` and the like beside it, or its name in a folder masks;
-    and those of Label Studio, which name no image."""
+    """PNG files that have the name of an image with `_mask` and the like beside it; all of a folder masks where each
+    has the name of an image elsewhere; and those of Label Studio, which name no image.
+
+    Not where CVAT's numbered xml files lie, which may be of any of them.
+    """
     of_masks = {parent for parent in files if MASKS.lower() in parent.lower().split("/")}
     stems = {parent: {_stem(name) for name in names if is_image(name)} for parent, names in files.items()}
     outside: set[str] = set().union(*(found for parent, found in stems.items() if parent not in of_masks))
     for parent, names in files.items():
-        images = outside if parent in of_masks else stems[parent]
         pictures = [name for name in names if name.lower().endswith(".png")]
-        found = [name for name in pictures if _is_called_after(images, _stem(name), same_name=parent in of_masks)]
-        yield from _without_annotation(parent, found, names)
+        found = [name for name in pictures if _is_called_after(stems[parent], _stem(name))]
+        same = [stem in outside or _is_called_after(outside, stem) for stem in map(_stem, pictures)]
+        if parent in of_masks and all(same):
+            found = pictures
+        if found and not any(map(named_by_number, names)):
+            labelled = {_stem(name) for name in _label_texts(parent, names, files)}
+            yield from _without_annotation(parent, [name for name in found if _stem(name) not in labelled], names)
 
 
-def _is_called_after(images: Set[str], stem: str, *, same_name: bool) -> bool:
+def _label_texts(parent: str, names: Sequence[str], files: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Texts beside the files of a folder, and those where label files of YOLO would be."""
+    labels = PurePosixPath(label_path(f"{parent}/a.png" if parent else "a.png")).parent.as_posix()
+    for folder in (names, files.get("" if labels == "." else labels, ())):
+        yield from (name for name in folder if name.lower().endswith(SUFFIX))
+
+
+def _is_called_after(images: Set[str], stem: str) -> bool:
     """By their stems; of Label Studio's masks this cannot be told."""
     own = {match[1] + ending for pattern, ending in _NAMES_BESIDE if (match := pattern.fullmatch(stem))}
-    named = not images.isdisjoint(own) or (same_name and stem in images)
-    return named or _NAME_OF_LABEL_STUDIO.fullmatch(stem) is not None
+    return not images.isdisjoint(own) or _NAME_OF_LABEL_STUDIO.fullmatch(stem) is not None
 
 
 def _without_annotation(parent: str, found: Sequence[str], names: Iterable[str]) -> list[str]:
     """The paths of those files of a folder that no annotation lies beside."""
     annotated = _annotated(names) if found else set()
-    left = (name for name in found if annotated.isdisjoint((name, _stem(name))))
+    left = (name for name in found if annotated.isdisjoint((normalised(name), _stem(name))))
     return [f"{parent}/{name}" if parent else name for name in left]
 
 
 def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
+    return normalised(name.rpartition(".")[0])
 
 
 def _annotated(names: Iterable[str]) -> set[str]:
     """What the annotation files of a folder are named after."""
-    return {PurePosixPath(name).stem for name in names if name.lower().endswith((".json", ".xml"))}
+    return {_stem(name) for name in names if name.lower().endswith((".json", ".xml"))}
 
 
 def _around(home: str, folders: Iterable[str]) -> list[str]:

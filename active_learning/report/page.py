@@ -27,10 +27,10 @@ from active_learning.report.svg import SERIES
 from active_learning.report.waiting import waiting_in_words, waiting_of
 from active_learning.run.output_files import (
     OutputFiles,
+    added_images,
     files_by_loop,
     read_network,
     read_pool_scores,
-    read_train_files,
 )
 from active_learning.system.log import logger
 from active_learning.system.written_files import write_own
@@ -215,7 +215,7 @@ def chosen_by_network(files: OutputFiles, loop: int) -> set[str]:
         network = read_network(path)
         if (later - 1 if network is None else network) == loop:
             before = files.train_files(later - 1)
-            found |= set(read_train_files(path)) - set(read_train_files(before) if before.exists() else ())
+            found |= added_images(path, before)
     return found
 
 

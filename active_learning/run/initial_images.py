@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from active_learning.dataset.image_names import spelled_as
 from active_learning.dataset.initial_images import (
     Choose,
     InitialImages,
@@ -75,7 +76,7 @@ def _earlier_run(settings: Settings) -> Path | None:
 
 
 def _images_of_earlier_run(source: Path, images: Sequence[str], traindir: Path) -> list[str]:
-    names = read_train_files(source)
+    names = list(spelled_as(read_train_files(source), images).values())
     absent = sorted(set(names) - set(images))
     if absent:
         raise MaskALError(

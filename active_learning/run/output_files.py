@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from active_learning.dataset.image_names import normalised
 from active_learning.errors import MaskALError
 from active_learning.run.recorded import ROUNDING, ImageName, check_values
 from active_learning.run.state import LoopScores
@@ -167,6 +168,12 @@ def read_train_files(path: Path) -> list[str]:
         MaskALError: a line is neither `name, value` nor a name, or an image is listed twice.
     """
     return list(_read_values(path, "start from a whole copy of the file", value_needed=False))
+
+
+def added_images(path: Path, before: Path) -> set[str]:
+    """The images of a file of `write_train_files` that the one of the loop before, if it is there, does not list."""
+    known = set(map(normalised, read_train_files(before) if before.exists() else ()))
+    return {name for name in read_train_files(path) if normalised(name) not in known}
 
 
 def read_network(path: Path) -> int | None:

@@ -41,7 +41,8 @@ REMEDY = "start over with --fresh (this run is then moved aside, not deleted)"
 COPY = f"put back a copy of the file, or {REMEDY}"
 # What the first runs did not record.
 LATER = ("experiment", "train_objects", "expected_objects", "ahead", "expected_ahead", "chosen_ahead", "times",
-         "times_ahead", "best_ap_settings", "best_ap_images", "network", "initial_settings")  # fmt: skip
+         "times_ahead", "best_ap_settings", "best_ap_images", "network", "initial_settings",
+         "initial_network")  # fmt: skip
 LATER_SCORES = ("objects", "person_minutes", "computer_minutes")
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
@@ -101,7 +102,7 @@ class RunState:
     images of `chosen`, where the budget counts objects; `network`: what the network's own file holds, as
     `network_values` gives it, once there are weights of it; `best_ap_settings`, `best_ap_images`: those that `best_ap`
     was measured with, and the digest of the validation images and annotations that it was measured on;
-    `initial_settings`: those in use when the initial model was trained.
+    `initial_settings`, `initial_network`: `settings` and `network` when the initial model was trained.
 
     With work_ahead, `ahead` is `chosen` of the next loop, with `expected_ahead` objects, by the network of the loop
     before this one. So `chosen` is by that of the loop before, or where `chosen_ahead` by that of the loop before that.
@@ -130,6 +131,7 @@ class RunState:
     best_ap_images: RecordedText = ""
     network: dict[str, Any] = field(default_factory=dict)
     initial_settings: dict[str, Any] = field(default_factory=dict)
+    initial_network: dict[str, Any] = field(default_factory=dict)
 
     @property
     def loop_ahead(self) -> int | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from active_learning.dataset.image_names import normalised
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import network_values
 from active_learning.run.output_files import OutputFiles, files_by_loop, output_files, read_train_files
@@ -22,8 +23,9 @@ def weights_of(files: OutputFiles, loop: int) -> Path:
 
 
 def has_weights(files: OutputFiles, state: RunState) -> bool:
-    """Whether a run has begun to train, so that it is of its classes and network."""
-    return state.loop > 0 or state.phase not in ("annotate", "train") or files.training_log(0).exists()
+    """Whether there are some of a run, so that it is of its classes and network."""
+    is_trained = state.loop > 0 or state.phase not in ("annotate", "train")
+    return is_trained or files.best_model(0).exists() or any(files.training_log(0).glob("*.pth"))
 
 
 def lost_best(files: OutputFiles, state: RunState) -> str:
@@ -135,7 +137,7 @@ def earlier_initial_model(settings: Settings, experiment: Experiment, images: Se
     """
     if settings.duplicate_initial_model_and_data:
         model, first = duplicated_initial_model(settings), Path(settings.initial_train_file or "")
-        return model if sorted(read_train_files(first)) == sorted(images) else None  # switched on after the images
+        return model if _are_same(read_train_files(first), images) else None  # switched on after the images
     return _shared_initial_model(settings, experiment, images)
 
 
@@ -163,7 +165,7 @@ def duplicated_initial_model(settings: Settings) -> Path:
         if changes := [one for one in changes if one.key != "network_config" or not is_same_network]:
             text = f"initial_train_file: {model} belongs to other settings: {'; '.join(map(str, changes))}"
             raise MaskALError(f"{text}; set them as in that run, or name a run of these settings")
-    if first.is_file() and sorted(read_train_files(first)) != sorted(read_train_files(source)):
+    if first.is_file() and not _are_same(read_train_files(first), read_train_files(source)):
         reason = f"lists other images than those that {model.name} was trained on"
         raise MaskALError(f"initial_train_file: {source} {reason}; give {first}")
     return model
@@ -180,7 +182,7 @@ def _shared_initial_model(settings: Settings, experiment: Experiment, images: Se
         if not (alike and files.state.exists() and files.best_model(0).exists()):
             continue
         state = RunState.load(files.state)
-        if not state.history or sorted(read_train_files(files.train_files(0))) != sorted(images):
+        if not state.history or not _are_same(read_train_files(files.train_files(0)), images):
             continue
         if not (edits := _edits_since(state, settings)):
             return files.best_model(0)
@@ -189,8 +191,14 @@ def _shared_initial_model(settings: Settings, experiment: Experiment, images: Se
     return None
 
 
+def _are_same(names: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether two lists are of the same images."""
+    return set(map(normalised, names)) == set(map(normalised, others))
+
+
 def _edits_since(state: RunState, settings: Settings) -> list[Change]:
     """By which the initial model of a run would be another one; of its list of dropouts one has been compared."""
-    before, edits = state.initial_settings or state.settings, network_edits(state, settings)
+    before = state.initial_settings or state.settings
+    edits = network_changes(state.initial_network or state.network, network_values(settings.network_config))
     found = fixed_changes(before, settings, edits) or training_changes(before, settings, edits)
     return [edit for edit in found if edit.key != "dropout_probability"]

@@ -176,15 +176,16 @@ def apply_settings(
         chosen_for: the next loop, if its images are chosen already: these stay.
         network_edits: in the network's own file, which keeps its name.
         over: the keys of what the run has done and does no more.
-        has_weights: the run has begun to train.
+        has_weights: of the run's classes and network there are some.
 
     Raises:
         SettingsError: an edit would break the run.
     """
     now = _in_own_spelling(before, now)
-    fixed = fixed_changes(before, now, network_edits) if has_weights else []
+    fixed = fixed_changes(before, now, network_edits) if has_weights or running else []
     changes = [*_changes(before, now), *network_edits]
-    mistakes = (*map(_of_other_weights, fixed), *_mistakes(changes, before, now, experiment, running))
+    reason = _of_other_weights if has_weights else _needs_a_start
+    mistakes = (*map(reason, fixed), *_mistakes(changes, before, now, experiment, running))
     if mistakes:
         raise SettingsError(
             f"experiment {experiment.name}: the run has begun with other settings, these cannot change in it; "
@@ -219,6 +220,10 @@ def _mistakes(
             f"{'; '.join(map(str, lists))}: they ask no longer for the experiment {experiment.name}, which is going "
             "on; set them back, or stop it and start again"
         )
+
+
+def _needs_a_start(change: Change) -> str:
+    return f"{change}: is taken up by a start; start again, as the run has no weights yet"
 
 
 def _of_other_weights(change: Change) -> str:

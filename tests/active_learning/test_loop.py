@@ -900,6 +900,26 @@ def test_an_edit_that_would_break_the_run_ends_it_until_it_is_mended(settings: S
     assert [row.train_size for row in run().run.state.history] == [4, 7, 10]
 
 
+def test_classes_that_are_edited_before_the_first_training_are_taken_up_by_the_next_start(
+    settings: Settings, network: FakeNetwork
+):
+    """As where another class is found while the first images are annotated; the lists to measure on follow."""
+    edited = changed(settings, {"classes": ["b", "a"]})
+    loop = ActiveLearningLoop(settings, settings.experiments()[0], read_settings=lambda **_: edited)
+    with pytest.raises(SettingsError, match=r"classes: \[a, b\] -> \[b, a\]: is taken up by a start; start again"):
+        maskAL.run_experiment(loop)
+    loop = ActiveLearningLoop(edited, edited.experiments()[0])
+    loop.prepare_data()
+    loop.annotate()
+    network.stop_at = "train"
+    with pytest.raises(StopError):
+        loop.train()
+    for split in ("train", "val", "test"):
+        document = json.loads((edited.dataroot / f"{split}.json").read_text(encoding="utf-8"))
+        assert [one["name"] for one in document["categories"]] == ["b", "a"]
+    assert RunState.load(loop.run.files.state).classes == ["b", "a"]
+
+
 def put_away(folder: Path) -> None:
     folder.rename(folder.with_name(f"{folder.name}_away"))
 

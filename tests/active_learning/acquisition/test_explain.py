@@ -97,6 +97,13 @@ def test_an_object_that_passes_detect_twice_is_as_hot():
     assert (once == again).all() and again[15, 15, 3] == 180
 
 
+def test_an_object_at_the_border_of_what_is_shown_that_a_pass_sees_in_two():
+    passes = ((detection(50, 10, 100, 20),), (detection(50, 10, 51, 20), detection(99, 10, 51, 20)))
+    forward_passes = ForwardPasses(passes, np.zeros(3, dtype=np.float32), 96, 180)
+    explanation, spread = explain("a.png", forward_passes, CLASSES, tiles=tiles_of(96, 180, 96, 0.2), **RULE)
+    assert spread.shape == (96, 96, 4) and explanation.tile is not None
+
+
 def test_an_image_of_one_tile_is_shown_whole():
     passes = ((detection(5, 5, 10, 10),),)
     whole = explained(*passes)[0]

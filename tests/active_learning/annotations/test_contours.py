@@ -111,7 +111,28 @@ def test_areas_are_those_of_the_pixels(outline):
     assert enclosed_area(outline) == pytest.approx(pixels, abs=0.1 * length + 1)
 
 
-def test_an_outline_of_many_edges_is_counted_in_a_coarser_grid():
+@pytest.mark.parametrize("side", [100, 1500])
+@pytest.mark.parametrize("turned", [False, True])
+def test_thin_bands_that_cross_themselves(side, turned):
+    """A U of bands 2 wide, the right of whose arms crosses itself half-way: what is inside is as if it did not."""
+    outline = np.array(
+        [[0.0, 0], [2, 0], [2, side], [side - 2, side], [side, side / 2], [side - 2, 0], [side, 0],
+         [side - 2, side / 2], [side, side], [side, side + 2], [0, side + 2]]
+    )  # fmt: skip
+    pixels = even_odd_mask([outline * (4, 4)], 4 * (side + 2), 4 * side).sum() / 16
+    assert crosses_itself(outline) and polygon_area(outline) != pytest.approx(pixels, rel=0.05)
+    assert enclosed_area(outline[:, ::-1] if turned else outline) == pytest.approx(pixels, rel=0.02)
+
+
+def test_a_low_bar_that_crosses_itself_is_seen():
+    """A T of which no row of 32 meets the bar."""
+    stem = [[48.0, 2], [48, 1000], [52, 1000], [52, 2], [100, 2], [100, 0]]
+    straight, crossed = np.array([[0, 0], [0, 2.0], *stem]), np.array([[0.0, 0], [46, 2], *stem, [46, 0], [0, 2]])
+    assert [crosses_itself(outline) for outline in (straight, straight[:, ::-1])] == [False, False]
+    assert [crosses_itself(outline) for outline in (crossed, crossed[:, ::-1])] == [True, True]
+
+
+def test_an_outline_of_many_edges_is_counted_in_fewer_rows():
     rng = np.random.default_rng(0)
     assert 0 < enclosed_area(rng.uniform(0, 100, (200_000, 2))) < 10_000
 

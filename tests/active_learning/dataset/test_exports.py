@@ -103,7 +103,11 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "YOLO": (write("labels/train/b.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
     "YOLO, a box": (write("train/labels/b.txt", "0 0.1 0.2 0.3 0.2\n"), LABELS),
     "YOLO beside the image": (write("a.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
-    "YOLO in a folder of another name": (write("label/a.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
+    "YOLO in a folder of another name": (
+        write("label/a.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"),
+        "like a label file of YOLO",
+    ),
+    "a text in another folder": (write("captions/a.txt", "a photo of 3 plants\n"), ""),
     "a text beside the image": (write("a.txt", "a photo of 3 plants\n"), ""),
     "class names": (write("classes.txt", "0 1 2\n"), ""),
     "a list of images": (write("train.txt", "a.png\n"), ""),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from active_learning.errors import MaskALError
+from active_learning.network.network_config import network_values
 from active_learning.run.data import RunData
 from active_learning.run.initial_images import initial_images
 from active_learning.run.output_files import output_files, write_train_files
@@ -65,6 +67,7 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
     ("edits", "is_taken"),
     [
         ({}, True),
+        ({"the network's file": {"INPUT.CROP.ENABLED": True}}, False),
         ({"pool_size": 4, "confidence_threshold": 0.4}, True),
         ({"dropout_probability": [0.5, 0.5, 0.25]}, True),
         ({"learning_rate": 0.0001}, False),
@@ -74,6 +77,7 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
 )
 def test_an_initial_model_is_shared_by_experiments_that_train_alike(settings: Settings, edits: dict, is_taken: bool):
     """The first experiment went on with the edits, too, after its initial training."""
+    edited_file = edits.pop("the network's file", {})
     lists = {"strategy": ["random", "uncertainty", "entropy"], "dropout_probability": [0.5, 0.5, 0.5]}
     before = Settings(**{**settings.model_dump(), **lists})
     now = Settings(**{**settings.model_dump(), **lists, **edits})
@@ -81,8 +85,10 @@ def test_an_initial_model_is_shared_by_experiments_that_train_alike(settings: Se
     files, images = output_files(now, first), ["00.png", "01.png"]
     scores = LoopScores(2, 41.25, {}, 43.0, {}, 1.0)
     recorded_now, recorded_before = recorded(now), recorded(before)
-    RunState(["a", "b"], 0, "choose", images, history=[scores], settings=recorded_now,
-             initial_settings=recorded_before).save(files.state)  # fmt: skip
+    network = network_values(now.network_config)
+    RunState(["a", "b"], 0, "choose", images, history=[scores], settings=recorded_now, network=network,
+             initial_settings=recorded_before,
+             initial_network={**network, **edited_file}).save(files.state)  # fmt: skip
     write_train_files(files.train_files(0), images, {})
     files.weights.mkdir(parents=True)
     files.best_model(0).touch()
@@ -109,6 +115,22 @@ def test_a_model_that_is_not_of_these_images_is_refused(settings: Settings, phas
     data = data_with(settings, duplicate_initial_model_and_data=True, initial_train_file=first.with_name(listed))
     with pytest.raises(MaskALError, match=reason) if reason else nullcontext():
         duplicated_initial_model(data.settings)
+
+
+def test_images_of_an_earlier_run_whose_accents_are_stored_otherwise(settings: Settings):
+    composed, decomposed = (unicodedata.normalize(form, "rübe.png") for form in ("NFC", "NFD"))
+    for suffix in (".png", ".json"):
+        (settings.traindir / f"03{suffix}").rename((settings.traindir / composed).with_suffix(suffix))
+    changes = {
+        "duplicate_initial_model_and_data": True,
+        "initial_train_file": earlier_run(settings, [decomposed, "01.png"]),
+    }
+    data = data_with(settings, **changes)
+    assert initial_images(data, 0) == [composed, "01.png"]
+    model = settings.weightsroot / "exp0" / "random" / "best_model_000.pth"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    assert earlier_initial_model(data.settings, data.settings.experiments()[0], [composed, "01.png"]) == model
 
 
 def test_images_of_an_earlier_run_that_are_gone_are_named(settings: Settings):
