@@ -81,8 +81,8 @@ def _called_after_images(files: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for parent, names in files.items():
         pictures = [name for name in names if name.lower().endswith(".png")]
         found = [name for name in pictures if _is_called_after(stems[parent], _stem(name))]
-        same = [stem in outside or _is_called_after(outside, stem) for stem in map(_stem, pictures)]
-        if parent in of_masks and all(same):
+        own = map(_stem, pictures)
+        if parent in of_masks and all(stem in outside or _is_called_after(outside, stem) for stem in own):
             found = pictures
         if found and not any(map(named_by_number, names)):
             labelled = {_stem(name) for name in _label_texts(parent, names, files)}
