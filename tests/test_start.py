@@ -408,7 +408,8 @@ def test_nothing_can_be_measured_without_an_object(
 
 def test_warnings_stand_instead_of_the_verdict(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """An export beside images with annotations may be what these were made of; a rare class is only worth a note."""
-    (project.train / "all.json").write_text(json.dumps(COCO), encoding="utf-8")
+    export = {**COCO, "images": [{"id": 1, "file_name": "13.png"}], "annotations": [{"image_id": 1, "category_id": 1}]}
+    (project.train / "all.json").write_text(json.dumps(export), encoding="utf-8")
     assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == NOTHING
     assert "all.json" not in capsys.readouterr().out  # every image has an annotation
     (project.train / "13.json").unlink()
