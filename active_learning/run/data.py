@@ -28,6 +28,7 @@ from active_learning.dataset.whole_images import WholeImages
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
+from active_learning.run.state import RunState
 from active_learning.settings import Settings
 from active_learning.system.files import is_same_place
 from active_learning.system.log import logger
@@ -99,6 +100,11 @@ class RunData:
         if not snapshot.images:
             raise MaskALError(f"{self.folder(split)}: holds no image; put the images of {split}dir there")
         return snapshot
+
+    def spell(self, state: RunState) -> None:
+        """Has a state name its images as the folder does."""
+        with suppress(MaskALError):  # which is said where the images are used
+            state.spell_as(self.walked("train").images)
 
     def absence(self) -> str:
         """Which folder is gone with its drive, in words, as far as its images are known; "" for none."""

@@ -92,8 +92,7 @@ class Project:
         if not path.exists() or self.fresh:
             return None
         state = RunState.load(path)
-        if (train := self.snapshots.get("train")) is not None:
-            state.spell_as(train.images)
+        self.data.spell(state)
         return state
 
     @cached_property

@@ -53,8 +53,7 @@ class Run:
         start_log(self.files.log)
         self.data = RunData(applied.settings, DataSeen(self.files.data_seen))
         self._use(applied)
-        with suppress(MaskALError):  # which is said where the images are used
-            self.state.spell_as(self.data.walked("train").images)
+        self.data.spell(self.state)
 
     @property
     def loops(self) -> int:
@@ -240,7 +239,7 @@ class Run:
             has_weights=has_weights(self.files, state),
             over=(
                 *(OF_INITIAL_IMAGES if state.train_images else ()),
-                *(OF_INITIAL_MODEL if state.loop or state.phase not in ("annotate", "train") else ()),
+                *(OF_INITIAL_MODEL if state.is_trained else ()),
             ),
         )
 

@@ -138,6 +138,11 @@ class RunState:
         """The loop whose images are chosen already, before it begins."""
         return self.loop + 1 if self.ahead else None
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether the first training has ended."""
+        return self.loop > 0 or self.phase not in ("annotate", "train")
+
     def reason_to_end(self, loop: int, settings: Settings, experiment: Experiment) -> str:
         """Why the run ends with this loop, the last that has scores; empty where it goes on."""
         reached, loops = [row.mask_ap for row in self.history], len(experiment.pool_sizes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from tabulate import tabulate
@@ -16,7 +15,6 @@ from active_learning.dataset.absence import IS_IT_CONNECTED, is_reachable, is_th
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import find_annotations
-from active_learning.errors import MaskALError
 from active_learning.run.batch_times import minutes
 from active_learning.run.data import SPLITS, RunData
 from active_learning.run.other_runs import unfinished_runs_left
@@ -49,8 +47,7 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
     state = RunState.load(path)
     state.check_going_on(path)
     data = RunData(settings)
-    with suppress(MaskALError):  # which is said below
-        state.spell_as(data.walked("train").images)
+    data.spell(state)
     lines = [
         f"{title}: loop {state.loop} of {len(experiment.pool_sizes)}, phase {state.phase}",
         *_images("training images", data, "train", state.train_images),
