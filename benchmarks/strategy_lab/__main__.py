@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 
 from active_learning.errors import MaskALError
@@ -48,12 +47,17 @@ def _study(given: argparse.Namespace) -> Study:
     if (wanted := initial + given.loops * pool_size) > len(source.pool):
         sizes = f"--initial {initial} and --loops {given.loops} of --pool-size {pool_size} take {wanted} images"
         raise MaskALError(f"{sizes}, and the pool has {len(source.pool)}; lower them, or give more images")
+    if not 0 <= given.absent < len(source.classes):
+        raise MaskALError(
+            f"--absent {given.absent}: is not 0 to {len(source.classes) - 1}; one class is needed to begin"
+        )
     return Study(
         features=kept_features(source, given.weights, given.out),
         initial=initial,
         pool_size=pool_size,
         loops=given.loops,
         training=Training(steps=given.steps),
+        absent=given.absent,
     )
 
 
@@ -69,6 +73,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--class-shares", type=int, nargs=len(DRAWN_SHARES), default=DRAWN_SHARES, metavar="PERCENT", help="drawn")
     add("--data-seed", type=int, default=0, help="another one draws other images, or splits the folder otherwise")
     add("--initial", type=int, help="images to begin with (drawn 40, folder 10)")
+    add("--absent", type=int, default=0, help="so many of the rarest classes are in none of the images to begin with")
     add("--pool-size", type=int, help="images that a loop adds (drawn 40, folder 10)")
     add("--loops", type=int, default=5)
     add("--seeds", type=int, help="drawn 10, folder 20")
@@ -84,7 +89,7 @@ def _key(study: Study) -> str:
 def report(study: Study, features: Features, results: Path, strategies: Sequence[str], seeds: int) -> str:
     """What was run, and the table of the seeds that random and all strategies have finished."""
     counts = features.counts[features.pool].sum(axis=0)
-    rarest = features.classes[np.argsort(counts, kind="stable")[:2]].tolist()
+    rarest = features.classes[features.rarest[:2]].tolist()
     wanted = {RANDOM, *strategies}
     rows = [row for row in read_rows(results) if row["strategy"] in wanted and int(row["seed"]) < seeds]
     objects = ", ".join(f"{count} {name}" for name, count in zip(features.classes, counts, strict=True))
@@ -92,10 +97,15 @@ def report(study: Study, features: Features, results: Path, strategies: Sequence
     finished = max(len(pair.baseline.mean_ap.seeds) for pair in found.values())
     about = (
         f"Pool of {len(features.pool)} images ({objects}), {test} test images, {study.initial} + {study.loops} x "
-        f"{study.pool_size} images, {finished} seeds. Rarest: {' and '.join(rarest)}. In brackets: 95 % intervals by "
-        "paired bootstrap over seeds; p by sign flips."
+        f"{study.pool_size} images, {finished} seeds. Rarest: {' and '.join(rarest)}.{_absent(study, features)} "
+        "In brackets: 95 % intervals by paired bootstrap over seeds; p by sign flips."
     )
     return f"{about}\n\n{table(found, unjudged=[BOUND])}"
+
+
+def _absent(study: Study, features: Features) -> str:
+    names = features.classes[features.rarest[: study.absent]].tolist()
+    return f" None of the images to begin with holds {' or '.join(names)}." if names else ""
 
 
 if __name__ == "__main__":

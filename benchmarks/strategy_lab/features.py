@@ -84,6 +84,11 @@ class Features:
         np.add.at(counts, (self.picture[objects], self.label[objects]), 1)
         return counts
 
+    @property
+    def rarest(self) -> npt.NDArray[np.int64]:
+        """(K,) all classes, the rarest of the pool first."""
+        return np.argsort(self.counts[self.pool].sum(axis=0), kind="stable")
+
 
 def kept_features(source: Source, weights: Path | None, folder: Path) -> Path:
     """The file of the features of these pictures and weights, computed where it is not there."""

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from active_learning.errors import MaskALError
 from active_learning.sampling.pool import Pool
 from active_learning.sampling.pool_record import PoolRecord
 from active_learning.sampling.strategies import STRATEGIES, choose_images
@@ -46,13 +47,15 @@ MODE = "mean"
 
 @dataclass(frozen=True)
 class Study:
-    """What all runs share: `features` is the file of kept features; numbers of images and loops."""
+    """What all runs share: `features` is the file of kept features; numbers of images and loops; how many of the rarest
+    classes no initial image holds."""
 
     features: Path
     initial: int
     pool_size: int
     loops: int
     training: Training = field(default_factory=Training)
+    absent: int = 0
 
 
 def judge(study: Study, runs: Sequence[Run], results: Path, jobs: int = 1) -> None:
@@ -114,8 +117,17 @@ def _initial_model(study: Study, seed: int) -> nn.Module:
 
 
 def initial_images(features: Features, study: Study, seed: int) -> list[int]:
-    """Pictures of the pool, at random."""
-    return random.Random(seed).sample(features.pool, study.initial)
+    """Pictures of the pool, at random, without the study's absent classes.
+
+    Raises:
+        MaskALError: there are not so many.
+    """
+    absent = features.rarest[: study.absent]
+    without = [picture for picture in features.pool if not features.counts[picture, absent].any()]
+    if len(without) < study.initial:
+        names = ", ".join(features.classes[absent].tolist())
+        raise MaskALError(f"--initial {study.initial}: {len(without)} images of the pool are without {names}; lower it")
+    return random.Random(seed).sample(without, study.initial)
 
 
 def _row(features: Features, run: Run, model: nn.Module, taken: Sequence[int]) -> dict[str, str]:

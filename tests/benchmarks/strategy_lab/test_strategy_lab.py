@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +19,7 @@ from benchmarks.strategy_lab import judge as judging
 from benchmarks.strategy_lab.__main__ import main
 from benchmarks.strategy_lab.average_precision import average_precisions
 from benchmarks.strategy_lab.features import BACKGROUND_IOU, COPIES, Features, compute, kept_features, load
-from benchmarks.strategy_lab.judge import BOUND, Study, judge, run_one
+from benchmarks.strategy_lab.judge import BOUND, Study, initial_images, judge, run_one
 from benchmarks.strategy_lab.learner import Training, forward_passes, pool_records, predict, train
 from benchmarks.strategy_lab.pictures import drawn, folder_of_images
 
@@ -96,6 +96,16 @@ def test_what_is_judged_already_is_not_repeated(
 def test_runs_of_a_seed_start_alike_and_seeds_do_not(results: Path) -> None:
     first = {(row["seed"], row["mAP"], row["objects"]) for row in read_rows(results) if row["images"] == "6"}
     assert len(first) == 4
+
+
+def test_a_start_without_a_class_holds_none_of_it(study: Study) -> None:
+    features = load(study.features)
+    usual, without = (initial_images(features, replace(study, absent=absent), seed=4) for absent in (0, 1))
+    assert features.counts[usual, 1].any(), "the seed's usual start would do"
+    assert len(without) == study.initial
+    assert not features.counts[without, 1].any()
+    with pytest.raises(MaskALError, match=r"--initial 55: 54 images of the pool are without rare; lower it"):
+        initial_images(features, replace(study, initial=55, absent=1), seed=4)
 
 
 def test_knowing_the_rare_objects_beats_random_on_their_class(results: Path) -> None:
