@@ -180,7 +180,8 @@ class AnnotateFolder:
             usable = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [unclear[name] for unclear in (found.faults, doubtful) if name in unclear]
             if usable:
-                self._good_files[name] = usable[0]
+                # an export's file for an image that nobody has opened gives way to one with objects
+                self._good_files[name] = min(usable, key=lambda path: cache.read(path, name).may_be_unopened)
             if usable and name not in found.outdated:
                 good.append(name)
             elif faults:

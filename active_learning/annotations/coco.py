@@ -277,6 +277,7 @@ class CocoImage:
         warnings, skipped: those of the annotation.
         origins: the place of each object in its file.
         cut_off: from numbers of objects to the share of their outlines that lay outside the image; the others have 0.
+        may_be_unopened: there is no object, and the file is of a tool that exports images so that nobody has opened.
     """
 
     name: str
@@ -289,6 +290,7 @@ class CocoImage:
     origins: tuple[str, ...] = ()
     cut_off: dict[int, float] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    may_be_unopened: bool = False
 
 
 def coco_image(annotation: Annotation) -> CocoImage:

@@ -17,6 +17,7 @@ from active_learning.annotations import (
     check_labels,
     file_kind,
     image_named_in,
+    labelme,
     mask_files_of,
     read_leniently,
 )
@@ -141,7 +142,10 @@ class AnnotationCache:
         files = tuple(file for file in masks.values() if file is not None)
         if files:  # the nearest mask counts, and one may come that is nearer
             files = (*files, path.parent, path.parent / MASKS)
-        return _Entry((*signatures, *map(signature, files)), files, coco_image(_with_few_warnings(annotation, path)))
+        empty = not annotation.instances and not annotation.skipped
+        found = coco_image(_with_few_warnings(annotation, path))
+        found = replace(found, may_be_unopened=empty and not labelme.recognises(document))
+        return _Entry((*signatures, *map(signature, files)), files, found)
 
     def _take_document(self, path: Path) -> Any:
         """The parsed file, which is then forgotten: documents take much memory."""

@@ -124,8 +124,9 @@ def read_all(
         raise MaskALError("\n".join(faults))
 
 
-def warnings_of(entries: Iterable[CocoImage], classes: Sequence[str]) -> Iterator[str]:
-    """Those of the files, and a line for each label whose objects were left out on purpose, with the images."""
+def warnings_of(entries: Sequence[CocoImage], classes: Sequence[str]) -> Iterator[str]:
+    """Those of the files, a line for each label whose objects were left out on purpose, with the images, and one for
+    images without objects that nobody may have opened."""
     images: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         yield from entry.warnings
@@ -134,6 +135,9 @@ def warnings_of(entries: Iterable[CocoImage], classes: Sequence[str]) -> Iterato
     for label, names in sorted(images.items()):
         where = and_more(list(dict.fromkeys(names)), what="images")
         yield f"{unknown_label(label, classes)}: {counted(len(names), 'object')} left out, in {where}"
+    if unopened := [entry.name for entry in entries if entry.may_be_unopened]:
+        files = f"{counted(len(unopened), 'file')} of an annotation tool without objects ({and_more(unopened, 3)})"
+        yield f"{files}: taken for images that hold none; where nobody has opened them yet, annotate them"
 
 
 def summary_of(entries: Sequence[CocoImage], classes: Sequence[str]) -> DatasetSummary:

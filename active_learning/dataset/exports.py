@@ -59,11 +59,13 @@ class Export:
 @dataclass(frozen=True)
 class FolderAnnotations:
     """`beside`: the number of images beside which lies an annotation file of their name. `misnamed`: from files that
-    bear another name to the image beside them that they name inside, of those without an annotation."""
+    bear another name to the image beside them that they name inside, of those without an annotation. `stray`: from the
+    other annotation files that bear the name of no image beside them to the image that they name, "" for none."""
 
     beside: int
     exports: tuple[Export, ...]
     misnamed: Mapping[Path, str]
+    stray: Mapping[Path, str]
 
 
 @dataclass
@@ -101,10 +103,11 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
     found += filter(None, (*exports.values(), *tables))
     left = [one for one in found if not (beside and is_converted(one.path, everywhere, beside))]
     bare = {normalised(image).casefold(): image for image in snapshot.images if image not in beside}
-    others = sorted(path for path, export in exports.items() if export is None) if bare else ()
-    named = {path: bare.get(_image_beside(path, snapshot.folder)) for path in others}
-    misnamed = {path: image for path, image in named.items() if image}
-    return FolderAnnotations(len(beside), tuple(left), misnamed)
+    named = {path: _image_named_in(path) for path in sorted(exports) if exports[path] is None}
+    stray = {path: image for path, image in named.items() if image is not None}
+    beside_it = {path: bare.get(_as_if_beside(path, image, snapshot.folder)) for path, image in stray.items()}
+    misnamed = {path: stray.pop(path) and image for path, image in beside_it.items() if image}
+    return FolderAnnotations(len(beside), tuple(left), misnamed, stray)
 
 
 def _files_of(snapshot: FolderSnapshot, everywhere: Collection[str], leave: Collection[Path]) -> _Files:
@@ -136,12 +139,17 @@ def _files_of(snapshot: FolderSnapshot, everywhere: Collection[str], leave: Coll
     return found
 
 
-def _image_beside(path: Path, folder: Path) -> str:
-    """The image that an annotation names, as if it lay beside it, in small letters; "" for none."""
+def _image_named_in(path: Path) -> str | None:
+    """The image that an annotation names, "" for none; None where the file is no annotation."""
     with suppress(AnnotationError):
-        if _size(path) <= MOST_BYTES and (named := normalised(image_named_in(path)).casefold()):
-            return (path.parent.relative_to(folder) / PurePosixPath(named).name).as_posix().casefold()
-    return ""
+        return image_named_in(path) if path.is_file() and _size(path) <= MOST_BYTES else None
+    return None
+
+
+def _as_if_beside(path: Path, image: str, folder: Path) -> str:
+    """The image that an annotation names, as if it lay beside it, in small letters; "" for none."""
+    name = PurePosixPath(normalised(image).casefold()).name
+    return (path.parent.relative_to(folder) / name).as_posix().casefold() if name else ""
 
 
 def _may_be_labels(filename: str) -> bool:

@@ -26,7 +26,7 @@ from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
 from active_learning.run.start import find_start, initial_candidates, reason_to_end
 from active_learning.run.status import late_annotations
-from active_learning.run.unconverted import describe_exports, describe_misnamed
+from active_learning.run.unconverted import describe_exports, describe_misnamed, describe_stray
 from active_learning.run.weights import lost_best, next_weights
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.unused import unused_settings
@@ -206,10 +206,11 @@ def _shared(key: str, other: str, images: Sequence[SharedImage]) -> Iterator[Fin
 
 
 def _exports(project: Project) -> Iterator[Finding]:
-    """Where some images have annotations already, these may come from there."""
+    """Where some images have annotations already, these may come from there; where all have, an export may stay."""
     lists = [project.settings.dataroot / f"{split}.json" for split in SPLITS]
     for snapshot in project.snapshots.values():
         annotations = find_exports(snapshot, lists)
+        yield from (Finding(text, Kind.WARNING) for text in describe_stray(annotations))
         if annotations.beside >= len(snapshot.images):
             continue
         is_read = not all(export.remedy for export in annotations.exports)

@@ -177,7 +177,7 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot, checks_labels:
         entries[name] = entry
         objects_in[name] = len(entry.labels)
         objects.update(entry.labels)
-    warnings = [*warnings_of(entries.values(), annotations.classes)]
+    warnings = [*warnings_of(tuple(entries.values()), annotations.classes)]
     if foreign := foreign_files(snapshot, annotations):
         warnings.append(f"{and_more(foreign, what='files')}: no annotation, though named as one; passed over")
     if second := second_annotations(snapshot, pairs, annotations):

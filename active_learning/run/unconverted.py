@@ -30,6 +30,16 @@ def _command(settings: Settings, folder: Path, *, apart: bool, into_itself: bool
     return f"convert it: {command}; or move it away"
 
 
+def describe_stray(annotations: FolderAnnotations) -> Iterator[str]:
+    """The annotations that are of no image beside them, and are not used."""
+    if annotations.stray:
+        path, image = next(iter(annotations.stray.items()))
+        names = f"names {image} inside, but " if image else ""
+        more = f", as {counted(len(annotations.stray) - 1, 'other')}" if len(annotations.stray) > 1 else ""
+        remedy = "it is not used: put it beside its image, under the image's name, or move it away"
+        yield f"{path}: is an annotation that {names}bears the name of no image beside it{more}; {remedy}"
+
+
 def describe_misnamed(annotations: FolderAnnotations) -> Iterator[str]:
     """The annotations that bear another name than the image beside them that they are of, and are not used."""
     if annotations.misnamed:

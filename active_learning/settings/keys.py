@@ -328,7 +328,8 @@ def recorded_mistakes(values: Mapping[str, Any]) -> list[str]:
 def usable_class_names(classes: Any) -> list[str]:
     """Those of a faulty list of classes that other keys may name all the same."""
     names = [name.strip() for name in classes if isinstance(name, str)] if isinstance(classes, list) else []
-    return [name for name in {folded_label(name): name for name in names}.values() if name and name.isprintable()]
+    names = [name for name in {folded_label(name): name for name in names}.values() if name and name.isprintable()]
+    return [name for name in names if len(name) <= LONGEST_LABEL][:MOST_CLASSES]
 
 
 def _explain(details: ErrorDetails, values: Mapping[str, Any]) -> tuple[str, str]:

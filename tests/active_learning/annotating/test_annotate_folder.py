@@ -429,6 +429,19 @@ def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(train, add_im
     assert files(train) == {"a.png": (train / "a.png").read_bytes(), "a.json": mine}
 
 
+@pytest.mark.parametrize("place", ["a.xml", "export/annotations/a.xml", "../a.xml"])
+def test_an_export_of_an_image_that_nobody_opened_gives_way(train, folder, add_image, annotate, place):
+    add_image("a.png")
+    folder.fill(["a.png"])
+    annotate("annotate/a.json", ["healthy"], image="a.png")
+    empty = train / "annotate" / place
+    empty.parent.mkdir(parents=True, exist_ok=True)
+    empty.write_text("<annotation><filename>a.png</filename></annotation>", encoding="utf-8")
+    assert folder.progress().complete
+    assert folder.collect() == ["a.png"]
+    assert len(read_annotation(train / "a.json", image="a.png", size=(30, 40)).instances) == 1
+
+
 def test_a_faulty_file_of_a_person_is_named_although_the_pre_label_is_good(train, add_image, annotate):
     add_image("a.png")
     folder = AnnotateFolder(AnnotationCache(train, CLASSES))

@@ -105,6 +105,29 @@ def test_unknown_labels_can_be_skipped(add_image, annotate, coco):
     )
 
 
+UNOPENED = {
+    "Supervisely": ("a.png.json", '{"size": {"height": 30, "width": 40}, "tags": [], "objects": []}'),
+    "Darwin": ("a.json", '{"item": {"name": "a.png", "slots": []}, "annotations": []}'),
+    "CVAT": ("a.xml", "<annotation><filename>a.png</filename></annotation>"),
+}
+
+
+@pytest.mark.parametrize("tool", UNOPENED)
+def test_images_of_an_export_that_nobody_may_have_opened_are_named(train, add_image, annotate, coco, tool):
+    for name in ("a.png", "b.png", "c.png"):
+        add_image(name)
+    annotate("b.json", [], image="b.png")  # a person has saved this
+    annotate("c.json", ["weed"], image="c.png")
+    name, content = UNOPENED[tool]
+    (train / name).write_text(content, encoding="utf-8")
+    _, summary = coco(unknown_labels="skip")
+    assert summary.negatives == 3
+    assert summary.warnings[1:] == (
+        "1 file of an annotation tool without objects (a.png): taken for images that hold none; where nobody has "
+        "opened them yet, annotate them",
+    )
+
+
 def test_bitmaps_are_run_lengths_that_pycocotools_reads(add_image, annotate, coco, tmp_path):
     add_image("a.png")
     shape = {"label": "healthy", "points": [[5, 7], [11, 12]], "shape_type": "mask", "mask": encode_mask(RING)}

@@ -159,13 +159,31 @@ MISNAMED: dict[str, tuple[Callable[[Path], object], str]] = {
     "other capitals": (write("s/B.json", labelme("B.png")), "s/b.png"),
     "of Darwin": (write("s/item 5.json", {"item": {"name": "b.png"}, "annotations": []}), "s/b.png"),
     "of CVAT": (write("s/5.xml", "<annotation><filename>b.png</filename><object/></annotation>"), "s/b.png"),
-    "of an image that has one": (write("a (1).json", labelme("a.png")), ""),
-    "of an image that is gone": (write("s/c (1).json", labelme("c.png")), ""),
-    "of an image elsewhere": (write("b (1).json", labelme("b.png")), ""),
-    "of no name": (write("s/c.json", {"shapes": []}), ""),
     "of another tool": (write("s/c.json", {"regions": [], "imagePath": "b.png"}), ""),
     "damaged": (write("s/c.json", '{"imagePath": "b.png"'), ""),
 }
+
+STRAY: dict[str, tuple[Callable[[Path], object], str]] = {
+    "of an image that has one": (write("a (1).json", labelme("a.png")), "a.png"),
+    "of an image that is gone": (write("s/c.json", labelme("c.png")), "c.png"),
+    "of an image elsewhere": (write("b.json", labelme("s/b.png")), "s/b.png"),
+    "of a renamed image": (write("old.json", labelme("old.png")), "old.png"),
+    "of no name": (write("s/c.json", {"shapes": []}), ""),
+    "of Supervisely": (write("c.png.json", {"size": {"height": 1, "width": 1}, "objects": []}), ""),
+}
+
+
+@pytest.mark.parametrize("kind", STRAY)
+def test_annotations_that_are_of_no_image_beside_them_are_found(tmp_path: Path, kind: str) -> None:
+    prepare, image = STRAY[kind]
+    write("a.json", labelme("a.png"))(tmp_path)
+    prepare(tmp_path)
+    (tmp_path / "s").mkdir(exist_ok=True)
+    for name in ("a.png", "s/b.png"):
+        (tmp_path / name).touch()
+    found = find_exports(take_snapshot(tmp_path))
+    assert list(found.stray.values()) == [image]
+    assert not found.misnamed and not found.exports
 
 
 @pytest.mark.parametrize("kind", MISNAMED)
@@ -178,4 +196,5 @@ def test_annotations_that_bear_another_name_than_their_image_are_found(tmp_path:
         (tmp_path / name).touch()
     found = find_exports(take_snapshot(tmp_path))
     assert list(found.misnamed.values()) == ([image] if image else [])
+    assert not found.stray
     assert not found.exports

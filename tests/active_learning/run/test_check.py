@@ -249,6 +249,22 @@ def shapes_of(path, *shapes):
     path.write_text(json.dumps({**document, "shapes": [*document["shapes"], *shapes]}), encoding="utf-8")
 
 
+@pytest.mark.parametrize("bare", [True, False], ids=["one has none", "all are annotated"])
+def test_an_annotation_of_no_image_beside_it_is_warned_of(settings: Settings, bare: bool):
+    content = (settings.traindir / "00.json").read_bytes()
+    if bare:
+        (settings.traindir / "09.json").unlink()
+    for name in ("00 (1).json", "gone.json"):
+        (settings.traindir / name).write_bytes(content)
+    plan = describe_run(settings)
+    stray = settings.traindir / "00 (1).json"
+    assert (
+        f"{stray}: is an annotation that names 00.png inside, but bears the name of no image beside it, as 1 other"
+        in plan
+    )
+    assert "for 1 warning." in plan
+
+
 def test_what_is_left_out_is_a_warning(settings: Settings):
     line = {"label": "a", "points": [[1, 1], [5, 5]], "shape_type": "line"}
     for path in sorted(settings.traindir.glob("*.json"))[:3]:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from active_learning.settings.keys import SettingsKeys, key_mistakes, usable_class_names
+from active_learning.settings.settings import settings_mistakes
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)
@@ -56,7 +57,21 @@ def test_all_mistakes_of_a_list_are_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "names"), [(["a", "a", 1, " b", ""], ["a", "b"]), ("a", []), (None, []), ([True], [])], ids=str
+    ("classes", "names"),
+    [
+        pytest.param(["a", "a", 1, " b", ""], ["a", "b"], id="faulty ones"),
+        pytest.param("a", [], id="no list"),
+        pytest.param(None, [], id="empty"),
+        pytest.param([True], [], id="no text"),
+        pytest.param(["a", "x" * 201, "x" * 200], ["a", "x" * 200], id="too long"),
+        pytest.param([f"c{i}" for i in range(2001)], [f"c{i}" for i in range(2000)], id="too many"),
+    ],
 )
 def test_usable_class_names(classes: object, names: list[str]) -> None:
     assert usable_class_names(classes) == names
+
+
+@pytest.mark.parametrize("classes", [["a", "x" * 201], [f"c{i}" for i in range(2001)], ["a", "\n"], 1], ids=str)
+def test_other_keys_are_checked_although_the_classes_are_faulty(classes: object) -> None:
+    values = {"classes": classes, "mode": "all", "minority_classes": ["b"]}
+    assert {"classes", "mode"} <= {key for key, _ in settings_mistakes(values, check_paths=False)}
