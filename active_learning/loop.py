@@ -17,7 +17,7 @@ from active_learning.acquisition.acquire import Acquisition
 from active_learning.acquisition.diverse_images import diverse_images
 from active_learning.acquisition.record_files import remove_records
 from active_learning.dataset.absence import is_there
-from active_learning.dataset.coco import DatasetSummary, write_image_list
+from active_learning.dataset.coco import DatasetSummary, never_shown, write_image_list
 from active_learning.label_check.check import check_measured_images, check_new_images
 from active_learning.label_check.review import offer_for_review
 from active_learning.report.page import try_to_write_report
@@ -353,6 +353,8 @@ class ActiveLearningLoop:
         logger.info("Loop %d of %d: training on %s with %s", self.run.state.loop, self.run.loops, images, objects)
         if summary.negatives:
             logger.info("%d of the images hold no object", summary.negatives)
+        if absent := never_shown(summary.objects):
+            logger.warning("%s", absent)
         if self.run.state.expected_objects:
             self._log_budget(self.run.state)
         _warn(summary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,18 @@ def nothing_to_train_on(folder: Path, images: int, classes: Iterable[str]) -> st
         f"{folder}: the {counted(images, 'training image')} hold no object of the classes {', '.join(classes)}; "
         "there is nothing to train on: annotate objects in them, or start with other images (initial_datasize, seed; "
         "--fresh)"
+    )
+
+
+def never_shown(objects: Mapping[str, int]) -> str:
+    """What to know of training images that hold no object of some classes; "" where they hold all, or none."""
+    absent = [name for name, count in objects.items() if not count]
+    if not absent or len(absent) == len(objects):
+        return ""
+    return (
+        f"no training image holds {and_more(absent, 10, 'classes')}: what the network was never shown it takes for "
+        "something else, and most strategies do not look for it; class_stratified does. Where you can, begin with "
+        "images of every class (use_initial_train_dir)"
     )
 
 

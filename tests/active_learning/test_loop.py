@@ -1082,6 +1082,11 @@ def test_no_training_begins_on_no_object(settings: Settings, network: FakeNetwor
     assert go(settings).finished
 
 
+def test_classes_that_no_training_image_holds_are_named(settings: Settings, network: FakeNetwork, capsys):
+    go(changed(settings, {"loops": 1}))
+    assert capsys.readouterr().out.count("no training image holds b: ") == 2
+
+
 def test_an_image_that_loses_all_its_objects_is_asked_for_again(settings: Settings, network: FakeNetwork):
     for path in settings.traindir.glob("*.json"):
         path.write_text(path.read_text(encoding="utf-8").replace("polygon", "linestrip"), encoding="utf-8")

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from active_learning.annotations import Annotation, Instance, Part, labelme
 from active_learning.annotations.png import encode_mask
 from active_learning.dataset.annotation_cache import AnnotationCache
-from active_learning.dataset.coco import content_digest, write_coco_json, write_image_list
+from active_learning.dataset.coco import content_digest, never_shown, write_coco_json, write_image_list
 from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError, UnreadableImageError
 from tests.work import calls_of
@@ -126,6 +126,21 @@ def test_images_of_an_export_that_nobody_may_have_opened_are_named(train, add_im
         "1 file of an annotation tool without objects (a.png): taken for images that hold none; where nobody has "
         "opened them yet, annotate them",
     )
+
+
+@pytest.mark.parametrize(
+    ("objects", "named"),
+    [
+        pytest.param({"a": 1, "b": 2}, "", id="all are there"),
+        pytest.param({"a": 0, "b": 0}, "", id="none: another message"),
+        pytest.param({"a": 0}, "", id="one class"),
+        pytest.param({"a": 1, "b": 0}, "no training image holds b: ", id="one is missing"),
+        pytest.param({"a": 1, **dict.fromkeys("bcdefghijklm", 0)}, "j, k and 2 more classes: ", id="many"),
+    ],
+)
+def test_classes_that_were_never_shown(objects, named):
+    assert named in never_shown(objects)
+    assert bool(never_shown(objects)) == bool(named)
 
 
 def test_bitmaps_are_run_lengths_that_pycocotools_reads(add_image, annotate, coco, tmp_path):
