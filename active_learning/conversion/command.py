@@ -13,9 +13,9 @@ from active_learning.annotations import FORMATS, Annotation, check_labels
 from active_learning.annotations.formats import DATA_SETS
 from active_learning.annotations.labels import leave_out_unknown, split_by_label
 from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
-from active_learning.conversion.joining import Source
+from active_learning.conversion.joining import Source, may_be_unopened
 from active_learning.conversion.report import Report
-from active_learning.conversion.sources import find_sources, may_be_unopened, names_in_data_set, not_in_place
+from active_learning.conversion.sources import find_sources, names_in_data_set, not_in_place
 from active_learning.dataset.archives import is_archive
 from active_learning.errors import MaskALError
 from active_learning.system.disk_space import disk_failure

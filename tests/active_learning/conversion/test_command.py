@@ -423,6 +423,18 @@ def test_files_that_a_tool_writes_for_unopened_images_are_asked_about(root, add_
     assert "warning: 1 image of the export without objects (b.png)" in convert("labelme").messages
 
 
+@pytest.mark.parametrize("options", [(), ("--empty-images", "leave"), ("--empty-images", "keep")])
+def test_an_unopened_file_beside_its_image_costs_no_objects_of_an_export(
+    root, add_image, annotate, describe, convert, tmp_path, options
+):
+    add_image("a.png")
+    annotate("a.xml", "a.png", tool="cvat")
+    describe("anna.json", "a.png")
+    outcome = convert("labelme", *options)
+    assert (outcome.code, outcome.messages) == (0, "")
+    assert objects(tmp_path / "out") == {"a.png": [("healthy", 88)]}
+
+
 @pytest.mark.parametrize(("tool", "kept"), [("supervisely", False), ("labelme", True), ("coco", True)])
 def test_objects_too_small_for_a_format(root, add_image, tmp_path, convert, tool, kept):
     add_image("a.png")
