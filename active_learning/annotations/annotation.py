@@ -73,7 +73,8 @@ class Annotation:
     `image` is the name the caller knows the image by, `height` and `width` are in pixels. `warnings` names what was
     left out or corrected, each with file, place and reason. `extra` holds the file's unknown top-level fields.
     `lost` are the shapes among what was left out: where all are, the image is not known to be one without objects.
-    `skipped` are the labels of objects that were left out on purpose, as they are not of the classes.
+    `skipped` are the labels of objects that were left out on purpose, as they are not of the classes. `misfit` is why
+    outlines that the file holds are not of this image, but of one of another size; "" where nothing says so.
     """
 
     image: str
@@ -84,6 +85,7 @@ class Annotation:
     extra: dict[str, Any] = field(default_factory=dict)
     lost: tuple[LostObject, ...] = ()
     skipped: tuple[str, ...] = ()
+    misfit: str = ""
 
     def without_scores(self) -> Annotation:
         """For a file that has no place for them."""

@@ -29,6 +29,7 @@ _IMAGES_KEPT = 4  # times the pixels of the image: the crops of its objects over
 _MOST_DECODED = 16 * MOST_MASK_PIXELS  # of all masks of a file, whatever is kept of them, or
 _MASKS_DECODED = 1000  # times the pixels of the image: CVAT's masks are as large
 _SMALL = 2**22  # pixels; masks up to this size are decoded however small the image
+_ROUNDED = 2  # pixels by which a size may differ: outlines are off by so little at most
 Entry = TypeVar("Entry")
 Regions: TypeAlias = "tuple[tuple[Part | Bitmap, ...], list[str]]"  # of a shape, and faults of what is left out of it
 
@@ -50,7 +51,8 @@ class Canvas:
 
     `warnings` grows with what is left out or corrected, `lost` with the shapes among that. So many `pixels` of masks
     may still be kept, and `undecoded` ones decoded: a few bytes of a file can stand for a mask of megabytes. `declared`
-    is the size (height, width) of another image, if the file says that it is of one.
+    is the size (height, width) of another image, if the file says that it is of one, and `misfit` why outlines for that
+    are not of this image.
     """
 
     height: int
@@ -59,6 +61,8 @@ class Canvas:
     warnings: list[str] = field(default_factory=list)
     lost: list[LostObject] = field(default_factory=list)
     declared: Size | None = None
+    misfit: str = ""
+    has_outlines: bool = field(default=False, init=False)
     pixels: int = field(init=False)
     undecoded: int = field(init=False)
 
@@ -68,6 +72,7 @@ class Canvas:
 
     def part(self, outline: Polygon) -> Part:
         """The outline inside the image. Raises ShapeError where nothing of it has an area."""
+        self.has_outlines = True
         inside = clipped_outline(outline, self.height, self.width)
         if inside is outline:
             return Part(inside)
@@ -152,7 +157,9 @@ class Canvas:
         if min(self.height, self.width) > 1 and _are_in_first_pixel(instances):
             text = "all objects lie in the first pixel; if their points are shares of width and height, write pixels"
             self.warnings.append(f"{self.place}: {text}")
-        return Annotation(image, self.height, self.width, instances, tuple(self.warnings), extra or {}, lost)
+        misfit = self.misfit if self.has_outlines else ""  # masks of another size are left out, see `check_mask`
+        warnings = tuple(self.warnings)
+        return Annotation(image, self.height, self.width, instances, warnings, extra or {}, lost, misfit=misfit)
 
     def join(self, groups: Iterable[Sequence[Shape]]) -> tuple[Instance, ...]:
         """An instance for each group of shapes, their union. Raises AnnotationError where one finds no room."""
@@ -189,12 +196,33 @@ def open_canvas(declared: tuple[Any, Any], size: Size | None, place: Path | str,
         return Canvas(*_declared_size(declared, place, fields), place)
     if declared in (size, tuple(map(str, size)), (None, None)):
         return Canvas(*size, place)
-    reason = _of_exif(declared, size)
-    heights = f"{fields[0]} {brief(declared[0])}, {fields[1]} {brief(declared[1])}"
-    warning = f"{place}: {heights}: the image has height {size[0]}, width {size[1]}, which is used{reason}"
-    height, width = declared
-    is_size = isinstance(height, int) and isinstance(width, int) and min(height, width) > 0
-    return Canvas(*size, place, [warning], declared=(height, width) if is_size else None)
+    both = f"{place}: {fields[0]} {brief(declared[0])}, {fields[1]} {brief(declared[1])}"
+    both = f"{both}: the image has height {size[0]}, width {size[1]}"
+    of_other = (_length(declared[0]), _length(declared[1]))
+    if min(of_other) <= 0:
+        return Canvas(*size, place, [f"{both}, which is used"])
+    warning = f"{both}, which is used{_of_exif(of_other, size)}"
+    reason = _misfit(of_other, size)
+    return Canvas(*size, place, [warning], declared=of_other, misfit=f"{both}; {reason}" if reason else "")
+
+
+def _length(value: Any) -> int:
+    """Also of a text or a float; 0 where it is none."""
+    try:
+        return 0 if isinstance(value, bool) else int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _misfit(declared: Size, size: Size) -> str:
+    """Why outlines for an image of the one size are not of one of the other; "" where they may be: the size that a file
+    gives may be turned, and its outlines not."""
+    (height, width), remedy = declared, "export them for this image, or put the image back that they are of"
+    if declared == size[::-1] or max(abs(height - size[0]), abs(width - size[1])) <= _ROUNDED:
+        return ""
+    if abs(height * size[1] - width * size[0]) <= max(size):  # lengths are rounded
+        return f"its outlines are of a copy of another size; {remedy}"
+    return f"its outlines are of another image, or of one that was cropped; {remedy}"
 
 
 def _of_exif(size: tuple[Any, Any], of_image: Size) -> str:

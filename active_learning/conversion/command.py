@@ -13,11 +13,11 @@ from active_learning.annotations import FORMATS, Annotation, check_labels
 from active_learning.annotations.formats import DATA_SETS
 from active_learning.annotations.labels import leave_out_unknown, split_by_label
 from active_learning.conversion.exports import COCO, TOOLS, Export, make_export
-from active_learning.conversion.joining import Source
+from active_learning.conversion.joining import Source, may_be_unopened
 from active_learning.conversion.report import Report
-from active_learning.conversion.sources import find_sources, may_be_unopened, names_in_data_set, not_in_place
+from active_learning.conversion.sources import find_sources, names_in_data_set, not_in_place
 from active_learning.dataset.archives import is_archive
-from active_learning.errors import MaskALError
+from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.files import lies_in
 from active_learning.system.log import escape_unencodable, print_result
@@ -201,6 +201,8 @@ def _convert_one(given: argparse.Namespace, source: Source, name: str, export: E
 def _read(given: argparse.Namespace, source: Source) -> tuple[Annotation, list[str]]:
     """The annotation with the objects of the classes, and the labels of the others. Raises MaskALError."""
     annotation = source.read(source.image)
+    if annotation.misfit:  # what is written has the image's own size, so that nobody could see it any more
+        raise AnnotationError(annotation.misfit)
     _, unknown = split_by_label(annotation, given.classes)
     if given.unknown_labels is None:
         checked = leave_out_unknown(annotation, given.classes, source.path)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from active_learning.annotations import Annotation
+from active_learning.annotations import Annotation, labelme, load_document
 from active_learning.annotations.coco import coco_image
 from active_learning.errors import AnnotationError, MaskALError
 
@@ -41,6 +41,36 @@ def joined(one: Source, other: Source) -> Source:
         raise AnnotationError(f"{other.path}: image {image!r}: has other objects in {one.path}; {remedy}")
 
     return replace(one, read=refuse)
+
+
+def joined_with_beside(beside: Source, other: Source) -> Source:
+    """As `joined`, where one stands beside the image: that one, unless it may be of an unopened image."""
+    if has_objects(beside) or not has_objects(other):
+        return beside
+    return other if may_be_unopened(beside) else beside
+
+
+def has_objects(source: Source) -> bool:
+    """Also where some, or the file, cannot be read."""
+    try:
+        annotation = source.read(source.image)
+    except MaskALError:
+        return True
+    return bool(annotation.instances or annotation.lost)
+
+
+def may_be_unopened(source: Source) -> bool:
+    """Whether a tool's export has the file, or its entry, for an image that nobody has opened; LabelMe has no exports.
+
+    Raises:
+        AnnotationError: the file cannot be read.
+    """
+    return not is_of_labelme(source)
+
+
+def is_of_labelme(source: Source) -> bool:
+    """Raises AnnotationError."""
+    return not source.is_one_of_many and labelme.recognises(load_document(source.path))
 
 
 def _labels_and_extents(source: Source) -> list[tuple[str, list[float]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -16,7 +16,6 @@ from active_learning.annotations import (
     codec_of,
     darwin,
     file_kind,
-    labelme,
     load_document,
     read_leniently,
 )
@@ -26,7 +25,7 @@ from active_learning.annotations.documents import is_coco, kind_of_document
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.annotations.yolo_layout import IMAGES, SUFFIX, label_path
 from active_learning.conversion.image_index import TOOL_FOLDERS, ImageIndex, Match, is_of_another_machine, words_of
-from active_learning.conversion.joining import Reader, Source, joined
+from active_learning.conversion.joining import Reader, Source, has_objects, is_of_labelme, joined, joined_with_beside
 from active_learning.conversion.report import Report
 from active_learning.conversion.yolo_files import LabelFile, find_label_files
 from active_learning.dataset.archives import is_archive
@@ -71,9 +70,9 @@ class _Claim:
 def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tuple[list[Source], int]:
     """The annotated images of a folder and its sub-folders, in the order of their names, and the number of the others.
 
-    An image that stands beside its annotation has that one. Of other files their place, or the name in them, gives the
-    image. A pre-label that nobody has changed gives way to any of them. What is damaged or of no image here is
-    reported and left out.
+    An image that stands beside its annotation has that one; see `joined_with_beside`. Of other files their place, or
+    the name in them, gives the image. A pre-label that nobody has changed gives way to any of them. What is damaged or
+    of no image here is reported and left out.
 
     Args:
         keep_bare: an image of a YOLO data set without a label file is one without objects, as Ultralytics takes it.
@@ -97,10 +96,10 @@ def find_sources(root: Path, report: Report, *, keep_bare: bool = False) -> tupl
     yolo = find_label_files(snapshot, beside.keys(), report)
     claims += [_claim_of_labels(root, file) for file in yolo.files]
     claims = [_of_no_other(root, claim, index) for claim in claims]
-    late: dict[Path, list[str]] = defaultdict(list)
+    late: dict[Path, list[Source]] = defaultdict(list)
     claims = sorted(_unambiguous(claims, report), key=lambda claim: (not claim.is_exact, not claim.match.exact))
     for claim in claims:
-        late[_place_of(claim)] += _settle(root, claim, found, beside.keys(), index, report)
+        late[_place_of(claim)] += _settle(root, claim, found, beside, index, report)
     _warn_of_late(late, found, report)
     _warn_of_other_names(claims, found, report)
     _warn_of_archives(snapshot, found.keys(), report)
@@ -157,12 +156,16 @@ def _place_of(claim: _Claim) -> Path:
     return claim.path.parent if claim.path.suffix.lower() == SUFFIX else claim.path
 
 
-def _warn_of_late(late: Mapping[Path, Sequence[str]], found: Mapping[str, Source], report: Report) -> None:
-    """`late`: from annotation files to the images that had one before."""
-    for path, names in late.items():
-        if names:
-            first = found[names[0]].path
-            report.warn(f"{path}: {and_more(names, what='images')}: annotated in {first} already; this is left out")
+def _warn_of_late(late: Mapping[Path, Sequence[Source]], found: Mapping[str, Source], report: Report) -> None:
+    """`late`: from annotation files to their images that had an annotation before."""
+    for path, sources in late.items():
+        lost = [one.image for one in sources if not has_objects(found[one.image]) and has_objects(one)]
+        for names, reason in (
+            ([one.image for one in sources if one.image not in lost], "annotated in {} already; this is left out"),
+            (lost, "objects here, and none in {}, which is used; if that is wrong, move it away and convert again"),
+        ):
+            if names:
+                report.warn(f"{path}: {and_more(names, what='images')}: {reason.format(found[names[0]].path)}")
 
 
 def _warn_of_other_names(claims: Iterable[_Claim], found: Mapping[str, Source], report: Report) -> None:
@@ -314,10 +317,10 @@ def _unambiguous(claims: Sequence[_Claim], report: Report) -> list[_Claim]:
 
 
 def _settle(
-    root: Path, claim: _Claim, found: dict[str, Source], beside: Set[str], index: ImageIndex, report: Report
-) -> list[str]:
-    """Gives the image to the claim, or else returns it where it was given to another one before; images of `beside`
-    keep what stands beside them."""
+    root: Path, claim: _Claim, found: dict[str, Source], beside: Mapping[str, Path], index: ImageIndex, report: Report
+) -> list[Source]:
+    """Gives the image to the claim, or else returns that where the image was given to another one before; `beside` are
+    the files that stand beside their images."""
     match, where = claim.match, f"{claim.path}: image {claim.named!r}"
     if len(match.images) > 1:
         report.fail(f"{where}: may be {' or '.join(match.images[:3])}; give the whole name")
@@ -327,8 +330,9 @@ def _settle(
         (image,) = match.images
         source = Source(image, claim.path, claim.read, claim.is_one_of_many, claim.is_exact)
         known = found.get(image)
-        found[image] = source if known is None else known if image in beside else joined(known, source)
-        return [image] if found[image] is known else []
+        join = joined_with_beside if known is not None and known.path == beside.get(image) else joined
+        found[image] = source if known is None else join(known, source)
+        return [source] if found[image] is known else []
     return []
 
 
@@ -340,21 +344,12 @@ def _why_gone(root: Path, claim: _Claim, index: ImageIndex) -> str:
     return f"is neither at {claim.path.parent / claim.named} nor elsewhere below {root}; put the image there{rename}"
 
 
-def _is_anothers(claim: _Claim, known: Source | None, beside: Set[str]) -> bool:
+def _is_anothers(claim: _Claim, known: Source | None, beside: Container[str]) -> bool:
     """Whether a claim is of an image that is gone, as the one that it may mean is named by another file, or another
     name in it. What is beside the image may come of this very file, converted."""
     if known is None or not known.exact:
         return False
     return not claim.match.exact or (claim.match.other_suffix and known.image not in beside)
-
-
-def may_be_unopened(source: Source) -> bool:
-    """Whether a tool's export has the file, or its entry, for an image that nobody has opened; LabelMe has no exports.
-
-    Raises:
-        AnnotationError: the file cannot be read.
-    """
-    return not _is_of_labelme(source)
 
 
 def not_in_place(sources: Sequence[Source], root: Path) -> list[Source]:
@@ -365,12 +360,8 @@ def not_in_place(sources: Sequence[Source], root: Path) -> list[Source]:
         AnnotationError: a file cannot be read.
     """
     own_files = OwnFiles(root)
-    left = [source for source in sources if not own_files.is_untouched(source.path) and not _is_of_labelme(source)]
+    left = [source for source in sources if not own_files.is_untouched(source.path) and not is_of_labelme(source)]
     return left or list(sources)
-
-
-def _is_of_labelme(source: Source) -> bool:
-    return not source.is_one_of_many and labelme.recognises(load_document(source.path))
 
 
 def names_in_data_set(sources: Iterable[Source], root: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from active_learning.annotations.coco import CocoImage
-from active_learning.annotations.odd_objects import LIKELY, named, odd_objects
+from active_learning.annotations.odd_objects import LIKELY, named, odd_objects_and_habits
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import warnings_of
 from active_learning.dataset.image_folder import (
@@ -51,7 +51,8 @@ class Reading:
         bare: names of the images without an annotation.
         faults, warnings: of annotations and of their images, each with file, place and reason.
         sizes: (height, width) of the images with a good annotation.
-        odd: annotated objects that look wrong, each with file, place and reason, the surest first.
+        odd: what many objects have that may be wrong, and objects that look wrong, each with place and reason, the
+            surest first.
     """
 
     images: int
@@ -183,7 +184,22 @@ def _read(annotations: AnnotationCache, snapshot: FolderSnapshot, checks_labels:
     if second := second_annotations(snapshot, pairs, annotations):
         warnings.append(f"{and_more(second, what='files')}: not used, as the image has another annotation; leave one")
     bare = tuple(name for name in snapshot.images if name not in pairs and name not in doubtful)
-    odd = [f"{pairs[one.image]}: {named(entries[one.image], one.number)}: {one.oddity}: {one.expected}"
-           for one in odd_objects(entries.values() if checks_labels else ()) if one.certainty >= LIKELY]  # fmt: skip
+    odd = _odd_texts(snapshot.folder, pairs, entries) if checks_labels else []
     sizes = {name: (entry.height, entry.width) for name, entry in entries.items()}
     return Reading(len(snapshot.images), objects_in, objects, bare, tuple(faults), tuple(warnings), tuple(odd), sizes)
+
+
+def _odd_texts(folder: Path, files: Mapping[str, Path], images: Mapping[str, CocoImage]) -> list[str]:
+    objects, habits = odd_objects_and_habits(images.values())
+
+    def place(image: str, number: int) -> str:
+        return f"{files[image]}: {named(images[image], number)}"
+
+    return [
+        *(f"{folder}: {one.seen} (first {place(*one.example)}): {one.question}" for one in habits),
+        *(
+            f"{place(one.image, one.number)}: {one.oddity}: {one.expected}"
+            for one in objects
+            if one.certainty >= LIKELY
+        ),
+    ]

@@ -122,15 +122,51 @@ def test_shapes_of_one_key_are_joined_and_faulty_ones_named():
         pytest.param((None, None), (40, 50), (40, 50), "", id="not declared"),
         pytest.param((40, 50), None, (40, 50), "", id="unknown"),
         pytest.param((50, 40), (40, 50), (40, 50), "h 50, w 40: the image has height 40, .*EXIF", id="transposed"),
+        pytest.param(("50", "40"), (40, 50), (40, 50), "h '50', w '40': the image .*EXIF", id="transposed, as texts"),
         pytest.param(("x", 40), (40, 50), (40, 50), "h 'x', w 40: the image has height 40, width 50", id="no number"),
+        pytest.param((None, 80), (40, 50), (40, 50), "h None, w 80: the image has height 40", id="one of two"),
+        pytest.param((0, 0), (40, 50), (40, 50), "h 0, w 0: the image has height 40, width 50", id="zero"),
     ],
 )
 def test_the_real_size_counts(declared, size, expected, warning):
     image = open_canvas(declared, size, PATH, ("h", "w"))
     assert (image.height, image.width) == expected
     assert len(image.warnings) == bool(warning)
-    assert image.declared == (declared if warning and "x" not in declared else None)
+    is_size = warning and "x" not in declared and all(map(int, map(float, (length or 0 for length in declared))))
+    assert image.declared == (tuple(map(int, declared)) if is_size else None)
     assert not warning or re.search(warning, image.warnings[0])
+
+
+COPY, OTHER = "its outlines are of a copy of another size; export", "its outlines are of another image, or of one that"
+
+
+@pytest.mark.parametrize(
+    ("declared", "misfit"),
+    [
+        pytest.param((64, 96), COPY, id="shrunk"),
+        pytest.param((1280, 1920), COPY, id="enlarged"),
+        pytest.param((67, 100), COPY, id="shrunk, and rounded"),
+        pytest.param(("64", "96"), COPY, id="as texts"),
+        pytest.param((64.0, 96.0), COPY, id="as floats"),
+        pytest.param((640, 640), OTHER, id="cropped"),
+        pytest.param((96, 64), OTHER, id="shrunk and turned"),
+        pytest.param((960, 640), "", id="turned: the outlines may be right"),
+        pytest.param((641, 959), "", id="rounded"),
+        pytest.param((640, 960), "", id="right"),
+        pytest.param((0, 96), "", id="no height"),
+        pytest.param((None, 96), "", id="height not declared"),
+        pytest.param((True, 96), "", id="no number"),
+        pytest.param((float("nan"), float("inf")), "", id="NaN"),
+        pytest.param(([], "x"), "", id="neither a number"),
+    ],
+)
+def test_outlines_for_another_size_are_named(declared, misfit):
+    image = open_canvas(declared, (640, 960), PATH, ("h", "w"))
+    assert image.annotation("a.png", ()).misfit == ""  # no outline, no fault
+    image.part(SQUARE)
+    found = image.annotation("a.png", ()).misfit
+    assert bool(found) == bool(misfit)
+    assert not misfit or re.match(rf"a.json: h .*, w .*: the image has height 640, width 960; {misfit}", found)
 
 
 @pytest.mark.parametrize("declared", [(None, None), (0, 5), (True, 5), (2.0, 5), (2**20, 2**20)])

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from active_learning.annotations import Annotation, Bitmap, Instance, Part, labelme
+from active_learning.annotations import FORMATS, Annotation, Bitmap, Instance, Part, labelme
+from active_learning.annotations.coco import CocoWriter
 from active_learning.annotations.contours import instance_mask
+from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.conversion.command import main
 from active_learning.conversion.exports import TOOLS
 from active_learning.conversion.report import Report
@@ -195,6 +197,77 @@ def test_photographs_that_are_stored_sideways(root, add_image, annotate, tmp_pat
     assert "EXIF" in outcome.messages
     (image,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["images"]
     assert (image["height"], image["width"]) == (WIDTH, HEIGHT)
+
+
+def _write_for_size(path: Path, tool: str, height: int, width: int, *objects: Instance) -> None:
+    annotation = Annotation("a.png", height, width, objects)
+    if tool in ("coco", "cvat images"):
+        writer = CocoWriter(["healthy"]) if tool == "coco" else CvatImagesWriter(["healthy"])
+        writer.add(annotation)
+        path.write_text(writer.text() if tool == "coco" else writer.text(path), encoding="utf-8")
+    elif tool == "supervisely":  # MaskAL writes masks for it
+        outline = {"exterior": SQUARE.tolist(), "interior": []}
+        entry = {"classTitle": "healthy", "geometryType": "polygon", "points": outline}
+        content = {"size": {"height": height, "width": width}, "objects": [entry for _ in objects]}
+        path.write_text(json.dumps(content), encoding="utf-8")
+    else:
+        FORMATS[tool].codec.write(annotation, path)
+
+
+FILE_NAMES = {
+    "labelme": "a.json", "darwin": "a.json", "cvat": "a.xml", "supervisely": "a.png.json", "coco": "train.json",
+    "cvat images": "train.xml",
+}  # fmt: skip
+SQUARE = np.array([[2.0, 3], [12, 3], [12, 13], [2, 13]])
+OUTLINED = Instance("healthy", (Part(SQUARE),))
+MASKED = Instance("healthy", (), Bitmap(0, 0, np.eye(HEIGHT, WIDTH, dtype=bool)))
+
+
+@pytest.mark.parametrize("tool", FILE_NAMES)
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        pytest.param((HEIGHT // 2, WIDTH // 2), "its outlines are of a copy of another size; export them", id="copy"),
+        pytest.param((HEIGHT, WIDTH // 2), "its outlines are of another image, or of one that was", id="cropped"),
+    ],
+)
+def test_outlines_for_another_size_are_an_error(root, add_image, convert, tmp_path, tool, size, reason):
+    """The file that is written has the image's size: no later look would find the fault."""
+    add_image("a.png")
+    _write_for_size(root / FILE_NAMES[tool], tool, *size, OUTLINED)
+    outcome = convert("labelme")
+    assert outcome.code == 1
+    assert outcome.messages.startswith(f"error: {root / FILE_NAMES[tool]}: ")
+    assert f"{size[0]}" in outcome.messages and f"the image has height 30, width 40; {reason}" in outcome.messages
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("tool", FILE_NAMES)
+@pytest.mark.parametrize(
+    ("size", "drawn"),
+    [
+        pytest.param((HEIGHT, WIDTH + 1), (OUTLINED,), id="rounded"),
+        pytest.param((WIDTH, HEIGHT), (OUTLINED,), id="turned"),
+        pytest.param((HEIGHT * 2, WIDTH * 2), (), id="no object"),
+    ],
+)
+def test_another_size_that_moves_no_outline_is_a_warning(root, add_image, convert, tmp_path, tool, size, drawn):
+    add_image("a.png")
+    _write_for_size(root / FILE_NAMES[tool], tool, *size, *drawn)
+    outcome = convert("labelme", "--empty-images", "keep")
+    assert outcome.code == 0
+    assert "the image has height 30, width 40, which is used" in outcome.messages
+    assert [len(found) for found in objects(tmp_path / "out").values()] == [len(drawn)]
+
+
+def test_a_mask_of_the_image_is_of_it_whatever_size_the_file_gives(root, add_image, convert):
+    add_image("a.png")
+    _write_for_size(root / "train.json", "coco", HEIGHT, WIDTH, MASKED)
+    content = json.loads((root / "train.json").read_text(encoding="utf-8"))
+    content["images"][0] |= {"height": 15, "width": 20}
+    (root / "train.json").write_text(json.dumps(content), encoding="utf-8")
+    outcome = convert("labelme")
+    assert (outcome.code, "which is used" in outcome.messages) == (0, True)
 
 
 def test_the_polygon_error(root, add_image, tmp_path, convert):
@@ -421,6 +494,18 @@ def test_files_that_a_tool_writes_for_unopened_images_are_asked_about(root, add_
         suffix = {"supervisely": ".png.json", "cvat": ".xml", "darwin": ".json"}[tool]
         annotate(f"{name[0]}{suffix}", name, *labels, tool=tool)
     assert "warning: 1 image of the export without objects (b.png)" in convert("labelme").messages
+
+
+@pytest.mark.parametrize("options", [(), ("--empty-images", "leave"), ("--empty-images", "keep")])
+def test_an_unopened_file_beside_its_image_costs_no_objects_of_an_export(
+    root, add_image, annotate, describe, convert, tmp_path, options
+):
+    add_image("a.png")
+    annotate("a.xml", "a.png", tool="cvat")
+    describe("anna.json", "a.png")
+    outcome = convert("labelme", *options)
+    assert (outcome.code, outcome.messages) == (0, "")
+    assert objects(tmp_path / "out") == {"a.png": [("healthy", 88)]}
 
 
 @pytest.mark.parametrize(("tool", "kept"), [("supervisely", False), ("labelme", True), ("coco", True)])

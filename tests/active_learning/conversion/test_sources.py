@@ -181,6 +181,73 @@ def test_the_file_beside_the_image_counts(root, add_image, annotate, describe):
     ]
 
 
+UNOPENED = {"cvat": "a.xml", "darwin": "a.json", "supervisely": "a.png.json"}
+
+
+@pytest.mark.parametrize("export", ["train.json", "annotations/train.json", "train.xml", "more/1.xml", "b.json"])
+@pytest.mark.parametrize("tool", UNOPENED)
+def test_a_file_beside_the_image_gives_way_where_nobody_may_have_opened_it(
+    root, add_image, annotate, describe, tool, export
+):
+    add_image("a.png")
+    annotate(UNOPENED[tool], "a.png", tool=tool)
+    if export in ("more/1.xml", "b.json"):
+        annotate(export, "a.png", "healthy", tool="cvat" if export.endswith(".xml") else "labelme")
+    else:
+        describe(export, "a.png")
+    found = Found(root)
+    assert (found.files, found.messages) == ({"a.png": export}, [])
+    assert found.objects() == {"a.png": [("healthy", 88)]}
+
+
+@pytest.mark.parametrize("place", ["data.yaml", "labels/data.yaml"])
+def test_it_gives_way_to_labels_of_yolo(root, add_image, annotate, place):
+    add_image("images/a.png")
+    annotate("images/a.xml", "a.png", tool="cvat")
+    (root / "labels").mkdir()
+    (root / place).write_text("names: [healthy]\n", encoding="utf-8")
+    (root / "labels/a.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.4\n", encoding="utf-8")
+    assert Found(root).files == {"images/a.png": "labels/a.txt"}
+
+
+def test_of_two_exports_that_it_gives_way_to_neither_is_lost(root, add_image, annotate, describe):
+    add_image("a.png")
+    annotate("a.xml", "a.png", tool="cvat")
+    describe("1.json", "a.png")
+    annotate("more/2.xml", "a.png", "ä b", tool="cvat")
+    with pytest.raises(AnnotationError, match="has other objects in"):
+        Found(root).objects()
+
+
+@pytest.mark.parametrize(
+    ("labels", "tool", "exported", "reason"),
+    [
+        pytest.param((), "labelme", True, "objects here, and none in .*a.json, which is used; if", id="empty"),
+        pytest.param(("ä b",), "labelme", True, "annotated in .*a.json already; this is left out", id="with objects"),
+        pytest.param(("ä b",), "darwin", True, "annotated in .*a.json already; this is left out", id="of a tool"),
+        pytest.param((), "labelme", False, "annotated in .*a.json already; this is left out", id="both empty"),
+        pytest.param((), "darwin", False, "annotated in .*a.json already; this is left out", id="both, of a tool"),
+    ],
+)
+def test_else_it_counts_and_what_is_left_out_is_said(root, add_image, annotate, labels, tool, exported, reason):
+    """An empty file of LabelMe is a person's, or MaskAL's, word that the image holds no object."""
+    add_image("a.png")
+    annotate("a.json", "a.png", *labels, tool=tool)
+    annotate("more/a.xml", "a.png", *(["healthy"] if exported else []), tool="cvat")
+    found = Found(root)
+    assert found.files == {"a.png": "a.json"}
+    (message,) = found.messages
+    assert re.search(f"a.xml: a.png: {reason}", message)
+
+
+def test_a_damaged_file_beside_the_image_is_an_error_all_the_same(root, add_image, annotate, describe):
+    add_image("a.png")
+    annotate("a.xml", "a.png", tool="cvat").write_text("<annotation><object></annotation>", encoding="utf-8")
+    describe("train.json", "a.png")
+    with pytest.raises(AnnotationError, match="a.xml"):
+        Found(root).objects()
+
+
 def test_what_is_no_annotation_is_named_and_left(root, add_image):
     add_image("a.png")
     (root / "package.json").write_text('{"name": "x"}', encoding="utf-8")

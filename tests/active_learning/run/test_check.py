@@ -301,6 +301,30 @@ def test_files_that_are_not_used_are_warnings(settings: Settings):
     assert f"{settings.traindir / 'annotate' / 'mine.png'}: is not used" in plan
 
 
+@pytest.mark.parametrize(
+    ("every_object", "words"),
+    [
+        pytest.param("again", "objects lie on another one of their class (first {}: shapes[1] (a))", id="drawn twice"),
+        pytest.param("one id", "images with objects most of a class are in parts far apart (first {}: shapes[0] (a))",
+                     id="one group_id"),
+    ],
+)  # fmt: skip
+def test_what_a_tool_did_to_all_objects_is_one_warning_a_folder(settings: Settings, every_object: str, words: str):
+    for file in settings.traindir.glob("*.json"):
+        document = json.loads(file.read_text(encoding="utf-8"))
+        spots = [[[x, y], [x + 4, y], [x + 4, y + 4], [x, y + 4]] for x, y in ((0, 0), (27, 0), (0, 19))]
+        group = 0 if every_object == "one id" else None
+        shapes = [{"label": "a", "shape_type": "polygon", "points": one, "group_id": group} for one in spots]
+        shapes = [shape for one in shapes for shape in [one] * (1 if every_object == "one id" else 2)]
+        file.write_text(json.dumps({**document, "shapes": shapes}), encoding="utf-8")
+    plan = describe_run(settings)
+    first = words.format(settings.traindir / "00.json")
+    (warning,) = [line for line in plan.splitlines() if first in line]
+    assert warning.startswith(f"warning: {settings.traindir}: ")
+    assert "drawn twice:" not in plan and "joined:" not in plan
+    assert first not in describe_run(changed(settings, {"label_check": False}))
+
+
 def test_a_file_that_may_be_of_two_images_is_no_second_one(settings: Settings):
     shutil.copy(settings.traindir / "03.png", settings.traindir / "03.bmp")
     text = (settings.traindir / "03.json").read_text(encoding="utf-8").replace("03.png", "03.tif")
