@@ -36,9 +36,7 @@ SMALLEST_SPREAD = 0.25
 ENOUGH = 20  # objects of a class for a median
 FAR = 1.0  # a gap as wide as the root of the object's area
 MOSTLY_OUTSIDE = 0.5  # of the outline's area
-OFTEN_TWICE = (
-    0.05  # of the objects; in crowds, drawn with what is hidden, 0.015 are so near (Shao et al. 2018, table 3)
-)
+OFTEN_TWICE = 0.05  # of the objects: where more than about 0.02 are so near, none of them is LIKELY wrong
 OFTEN_JOINED = 0.2  # of the images, as where one of five persons has a tool of his own
 FEWEST_JOINED = 3  # images
 MOST, NEARLY_ALL = 0.5, 0.8  # of an object's area: in one of its parts
