@@ -19,7 +19,7 @@ from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import pretrained_weights
 from active_learning.run.data import MEASURED, SPLITS, without_object
 from active_learning.run.findings import Check, Finding, Kind, refuse, texts
-from active_learning.run.image_checks import ends, headers, large_images, near_duplicates, pixels
+from active_learning.run.image_checks import ends, headers, large_images, near_duplicates, pixels, saved_anew
 from active_learning.run.other_runs import initial_model_trained_otherwise, unfinished_runs_left
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
@@ -333,4 +333,5 @@ CHECKS = (
     Check(large_images, at_start=False),
     Check(near_duplicates, at_start=False),
     Check(pixels, at_start=False, deep=True),
+    Check(saved_anew, at_start=False, deep=True),
 )

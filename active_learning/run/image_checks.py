@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import combinations
 
+from active_learning.dataset.overlap import shared_images
+from active_learning.dataset.same_pictures import read_pictures, same_pictures
 from active_learning.errors import MaskALError
 from active_learning.run.findings import Finding, Kind
 from active_learning.run.large_images import describe_large_images, describe_tiles
 from active_learning.run.near_duplicates import describe_near_duplicates
-from active_learning.run.project import Project
+from active_learning.run.project import INITIAL, Project
 from active_learning.system.image_ends import broken_off_fault, cut_off_fault
 from active_learning.system.image_files import image_size
 from active_learning.system.progress import progress
+from active_learning.system.wording import and_more, counted
 
 HEADERS_READ = 1000  # of the images of a folder that have no annotation; the others' are read with it
 SIZES_READ = 100  # the same, to find large ones
@@ -71,3 +75,16 @@ def near_duplicates(project: Project) -> Iterator[Finding]:
     if (snapshot := project.snapshots.get("train")) and snapshot.images:
         text = describe_near_duplicates(snapshot.folder, len(snapshot.images), project.near_duplicates)
         yield from [Finding(text, Kind.NOTE)] if text else []
+
+
+def saved_anew(project: Project) -> Iterator[Finding]:
+    """Those that are equal to the last byte are found without a look at their pixels."""
+    snapshots, most = project.snapshots, project.settings.most_pixels
+    pictures = {split: read_pictures(one.folder, one.images, most) for split, one in snapshots.items()}
+    for (split, one), (later, other) in combinations(pictures.items(), 2):
+        if (split, later) != ("train", INITIAL):
+            equal = {image.name for image in shared_images(snapshots[later], snapshots[split])}
+            found = [image for image in same_pictures(other, one) if image.name not in equal]
+            names = and_more([f"{image.name} ({image.other})" for image in found], 3)
+            text = f"{later}dir: {counted(len(found), 'image')} of it may be images of {split}dir, saved anew: {names}"
+            yield from [Finding(f"{text}; leave each in one of the two", Kind.WARNING)] if found else []
