@@ -15,6 +15,7 @@ from active_learning.dataset.exports import find_exports
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import take_snapshot
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_images
+from active_learning.dataset.unread_files import unread_files
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import pretrained_weights
 from active_learning.run.data import MEASURED, SPLITS, without_object
@@ -219,6 +220,12 @@ def _annotations(project: Project) -> Iterator[Finding]:
         yield from (Finding(text, Kind.WARNING) for text in reading.warnings)
 
 
+def _unread_files(project: Project) -> Iterator[Finding]:
+    for split, reading in project.readings.items():
+        for text in unread_files(project.snapshots[split], reading.bare):
+            yield Finding(text, Kind.WARNING)
+
+
 def _odd_objects(project: Project) -> Iterator[Finding]:
     for reading in project.readings.values():
         yield from (Finding(text, Kind.WARNING) for text in reading.odd)
@@ -322,6 +329,7 @@ CHECKS = (
     Check(_names_for_tool),
     Check(_exports),
     Check(_annotations, at_start=False),
+    Check(_unread_files, at_start=False),
     Check(_odd_objects, at_start=False),
     Check(_persons_images_in_annotate, at_start=False),
     Check(_files_of_persons, at_start=False),
