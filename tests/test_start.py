@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -364,6 +365,15 @@ def with_hole(path: Path) -> None:
     path.write_bytes(content[:-300] + content[-40:])
 
 
+def broken_off(path: Path) -> None:
+    """A copy with zeros for its end, so many that a decoder makes all pixels of them."""
+    scene(path, 1)
+    pixels = cv2.resize(cv2.imread(str(path))[:8, :8], (600, 400), interpolation=cv2.INTER_CUBIC)
+    content = cv2.imencode(".jpg", pixels)[1].tobytes()
+    path.with_suffix(".jpg").write_bytes(content[:4096] + bytes(300_000))
+    path.unlink()
+
+
 # What a run finds at the image, and reports there: in `--check`, and what needs its pixels with --deep.
 IMAGES: dict[str, tuple[Prepare, str, str]] = {
     "no image, and no annotation": (
@@ -375,6 +385,12 @@ IMAGES: dict[str, tuple[Prepare, str, str]] = {
     "a cut image of the test": (lambda p: truncated(p.folder / "test" / "new.png"), "--check", "new.png: cannot be"),
     "a cut image with an annotation": (lambda p: truncated(p.train / "00.png"), "--check", "00.png: cannot be"),
     "a cut image, in depth": (lambda p: truncated(p.train / "new.png"), "--deep", "new.png: cannot be read as an"),
+    "a copy that broke off": (lambda p: broken_off(p.train / "new.png"), "--check", "new.jpg: cannot be read as an"),
+    "the same, in depth": (
+        lambda p: broken_off(p.train / "new.png"),
+        "--deep",
+        "are zeros, as of a copy that broke off",
+    ),
     "an image with a hole": (lambda p: with_hole(p.train / "new.png"), "--deep", "new.png: cannot be read as an"),
 }
 

@@ -17,6 +17,9 @@ ANNOTATE = "annotate"
 _OTHER_SUFFIXES = frozenset([".txt", ".csv", ".tsv", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".log", ".ini",
                              ".db", ".tmp", ".lock", ".py", ".sh", ".bat", ".names", ".data", ".labels",
                              ".cache", DRAFT, ""])  # fmt: skip
+# Of annotations and tables, that nobody could save as an image; a copy that an editor keeps ends in ~.
+_NO_IMAGES = (".geojson", ".jsn", ".jsonl", ".ndjson", ".npy", ".npz", ".mat", ".pkl", ".h5", ".hdf5", ".gz", ".bz2",
+              ".xz", ".parquet", ".tfrecord", ".xls", ".xlsx", ".roi", ".svg", ".bak", ".icloud", "~")  # fmt: skip
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 UNOPENED_ARCHIVES = (".7z", ".rar")  # which Python cannot open; counted with the other kinds
 # Folders of storage systems and archive programs, for previews of images, waste and remarks of their own.
@@ -114,12 +117,15 @@ def walk_notes(folder: Path, passed_over: Mapping[str, Iterable[str]], files: It
         for reason, names in passed_over.items()
     ]
     kinds = Counter(suffix for name in files if (suffix := _unread_suffix(name)))
-    if kinds:
-        counts = ", ".join(f"{count} {shown(suffix)}" for suffix, count in kinds.most_common())
-        files_of = f"{counted(kinds.total(), 'file')} of kinds that are not read"
-        unpack = "" if kinds.keys().isdisjoint(UNOPENED_ARCHIVES) else "unpack archives, "
-        notes.append(f"{folder}: {files_of}: {counts}; {unpack}save images as JPEG or PNG")
-    return notes
+    others = Counter({suffix: count for suffix, count in kinds.items() if suffix.endswith(_NO_IMAGES)})
+    unpack = "" if kinds.keys().isdisjoint(UNOPENED_ARCHIVES) else "unpack archives, "
+    remedies = ((kinds - others, f"; {unpack}save images as JPEG or PNG"), (others, ""))
+    return notes + [f"{folder}: {_counts(some)}{remedy}" for some, remedy in remedies if some]
+
+
+def _counts(kinds: Counter[str]) -> str:
+    counts = ", ".join(f"{count} {shown(suffix)}" for suffix, count in kinds.most_common())
+    return f"{counted(kinds.total(), 'file')} of kinds that are not read: {counts}"
 
 
 def _unread_suffix(name: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import html
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -18,8 +18,12 @@ _NAME_OF_TOOLS = re.compile(r"_mask_\d+(_\d+)?\.png", re.IGNORECASE)
 # CVAT and LabelMe (of Pascal VOC), and Supervisely
 _FOLDER_OF_TOOLS = re.compile(r"Segmentation(Class|Object)\w*|masks_(human|machine|instances)")
 _OF_LABELME = frozenset(["img.png", "label.png", "label_viz.png"])  # in <stem>_json, with label_names.txt
-# Roboflow: a.jpg, a_mask.png; the leaf segmentation challenge (CVPPP): a_rgb.png, a_label.png
-_NAMES_BESIDE = ((re.compile(r"(.+)_masks?"), ""), (re.compile(r"(.+)_(?:label|fg|centers)"), "_rgb"))
+# Roboflow: a.jpg, a_mask.png; PixelAnnotationTool: a_watershed_mask.png; Cellpose: a_cp_masks.png; the leaf
+# segmentation challenge (CVPPP): a_rgb.png, a_label.png
+_NAME_OF_MASK, _NAME_OF_CVPPP = re.compile(r"(.+)_masks?"), re.compile(r"(.+)_(?:label|fg|centers)")
+# People call so folders of masks, and of images as well; of the latter few have one channel, as masks have.
+_FOLDERS_OF_PEOPLE = frozenset(["mask", "label", "labels", "gt", "ground_truth", "annotations", "seg", "segmentation"])
+_TYPE_OF_PNG, _GREYS, _PALETTE = 25, 0, 3  # where a PNG file has its colour type, and those of one channel
 _NAME_OF_LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-.+")
 _NAMED_IN_XML = re.compile(rb"<mask>\s*([^<]+?)\s*</mask>")
 
@@ -53,7 +57,7 @@ def mask_files(folder: Path, files: Mapping[str, Sequence[str]]) -> tuple[frozen
     exported = [path for parent, names in files.items() for path in _exported(parent, names)]
     doubtful = [path for home, paths in by_name.items() if not _has_xml(home, files) for path in paths]
     certain = masks.union(*by_name.values())
-    others_called = (path for path in _called_after_images(files) if path not in certain)
+    others_called = (path for path in _called_after_images(folder, files) if path not in certain)
     doubtful = list(dict.fromkeys([*doubtful, *exported, *others_called]))
     return frozenset(certain.union(doubtful)), doubtful
 
@@ -69,24 +73,41 @@ def _exported(parent: str, names: Sequence[str]) -> list[str]:
     return _without_annotation(parent, found, names)
 
 
-def _called_after_images(files: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """PNG files that have the name of an image with `_mask` and the like beside it; all of a folder masks where each
+def _called_after_images(folder: Path, files: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """PNG files that have the name of an image with `_mask` and the like beside it; all of a folder of masks where each
     has the name of an image elsewhere; and those of Label Studio, which name no image.
 
     Not where CVAT's numbered xml files lie, which may be of any of them.
     """
-    of_masks = {parent for parent in files if MASKS.lower() in parent.lower().split("/")}
+    of_masks = {parent for parent in files if _is_below([MASKS.lower()], parent)}
+    of_people = {parent for parent in files if _is_below(_FOLDERS_OF_PEOPLE, parent)} - of_masks
     stems = {parent: {_stem(name) for name in names if is_image(name)} for parent, names in files.items()}
     outside: set[str] = set().union(*(found for parent, found in stems.items() if parent not in of_masks))
+    elsewhere: set[str] = set().union(*(stems[parent] for parent in files.keys() - of_masks - of_people))
     for parent, names in files.items():
         pictures = [name for name in names if name.lower().endswith(".png")]
         found = [name for name in pictures if _is_called_after(stems[parent], _stem(name))]
-        own = map(_stem, pictures)
-        if parent in of_masks and all(stem in outside or _is_called_after(outside, stem) for stem in own):
-            found = pictures
+        is_named = parent in of_masks or parent in of_people
+        images, own = outside if parent in of_masks else elsewhere, map(_stem, pictures)
+        if is_named and all(stem in images or _is_called_after(images, stem) for stem in own):
+            one_channel = (_has_one_channel(folder / parent / name) for name in pictures)
+            found = pictures if parent in of_masks or all(one_channel) else found
         if found and not any(map(named_by_number, names)):
             labelled = {_stem(name) for name in _label_texts(parent, names, files)}
             yield from _without_annotation(parent, [name for name in found if _stem(name) not in labelled], names)
+
+
+def _is_below(folders: Collection[str], parent: str) -> bool:
+    return any(part in folders for part in parent.lower().split("/"))
+
+
+def _has_one_channel(path: Path) -> bool:
+    """Whether a PNG file has greys, or numbers of colours."""
+    with suppress(OSError):  # reported where it is read as an image
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(_TYPE_OF_PNG + 1)[_TYPE_OF_PNG:] in (bytes([_GREYS]), bytes([_PALETTE]))
+    return False
 
 
 def _label_texts(parent: str, names: Sequence[str], files: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -98,8 +119,11 @@ def _label_texts(parent: str, names: Sequence[str], files: Mapping[str, Sequence
 
 def _is_called_after(images: Set[str], stem: str) -> bool:
     """By their stems; of Label Studio's masks this cannot be told."""
-    own = {match[1] + ending for pattern, ending in _NAMES_BESIDE if (match := pattern.fullmatch(stem))}
-    return not images.isdisjoint(own) or _NAME_OF_LABEL_STUDIO.fullmatch(stem) is not None
+    if match := _NAME_OF_MASK.fullmatch(stem):
+        words = match[1].split("_")  # tools put a word of their own between the two
+        return any("_".join(words[:count]) in images for count in range(len(words), 0, -1))
+    leaves = _NAME_OF_CVPPP.fullmatch(stem)
+    return (leaves is not None and f"{leaves[1]}_rgb" in images) or _NAME_OF_LABEL_STUDIO.fullmatch(stem) is not None
 
 
 def _without_annotation(parent: str, found: Sequence[str], names: Iterable[str]) -> list[str]:

@@ -50,7 +50,7 @@ def near_duplicates(folder: Path, images: Sequence[str], most_pixels: int | None
     threads = ThreadPoolExecutor(THREADS)
     try:
         with pixel_limit(most_pixels):
-            read = threads.map(lambda name: _thumbnail(folder / name, most_pixels), images)
+            read = threads.map(lambda name: read_thumbnail(folder / name, most_pixels), images)
             bar = progress(read, what=f"near-duplicates in {folder}", unit="image", total=len(images))
             named = [(name, one) for name, one in zip(images, bar, strict=True) if one is not None]
         names, thumbnails = [name for name, _ in named], [one for _, one in named]
@@ -99,7 +99,8 @@ def one_of_each(order: Iterable[str], groups: Groups) -> tuple[list[str], list[s
     return firsts, others
 
 
-def _thumbnail(path: Path, most_pixels: int | None) -> Thumbnail | None:
+def read_thumbnail(path: Path, most_pixels: int | None) -> Thumbnail | None:
+    """(SIDE, SIDE); None for an image that cannot be read."""
     try:
         return grey_thumbnail(path, SIDE, most_pixels)
     except MaskALError:  # reported where the image is used
@@ -123,8 +124,8 @@ def _alike_pairs(thumbnails: Sequence[Thumbnail]) -> list[list[Pair]]:
     rounds: list[list[Pair]] = [[] for _ in NEIGHBOURS]
     if len(thumbnails) < 2:
         return rounds
-    lows = np.stack([_low_frequencies(thumbnail) for thumbnail in thumbnails])
-    nearer = np.stack([_low_frequencies(_resized(thumbnail[MIDDLE, MIDDLE])) for thumbnail in thumbnails])
+    lows = np.stack([low_frequencies(thumbnail) for thumbnail in thumbnails])
+    nearer = np.stack([low_frequencies(_resized(thumbnail[MIDDLE, MIDDLE])) for thumbnail in thumbnails])
     for start in range(0, len(lows), ROWS):
         rows = slice(start, start + ROWS)
         likeness = np.maximum(lows[rows] @ lows.T, np.maximum(nearer[rows] @ lows.T, lows[rows] @ nearer.T))
@@ -148,7 +149,7 @@ def _resized(pixels: Thumbnail) -> Thumbnail:
     return np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _low_frequencies(thumbnail: Thumbnail) -> Floats:
+def low_frequencies(thumbnail: Thumbnail) -> Floats:
     """(63,) of length 1, without brightness and contrast; zeros where nothing is to be seen."""
     low = cv2.dct(thumbnail.astype(np.float32))[:LOW_FREQUENCIES, :LOW_FREQUENCIES].ravel()[1:]
     return np.asarray(low / max(float(np.linalg.norm(low)), 1e-6), np.float32)

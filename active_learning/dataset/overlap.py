@@ -11,7 +11,10 @@ from itertools import chain, islice
 from pathlib import Path
 
 from active_learning.dataset.image_folder import FolderSnapshot
+from active_learning.dataset.same_scene import SIDE, is_flat
+from active_learning.errors import MaskALError
 from active_learning.system.file_moves import same_content
+from active_learning.system.image_files import grey_thumbnail
 
 MOST_FOUND = 100  # where a folder was copied, its first images tell enough
 SAMPLES, SAMPLE_BYTES = 16, 4096  # of a file's content; small files are read whole
@@ -36,7 +39,7 @@ class _File:
 def shared_images(one: FolderSnapshot, other: FolderSnapshot) -> list[SharedImage]:
     """The images of the first folder that are images of the second, too, linked or copied; the first hundred.
 
-    A picture that a folder holds several times, such as a black frame, stands for no image, and counts only as a link.
+    A picture of one colour, such as a black frame, that a folder holds several times counts only as a link.
     """
     files, others = list(_files(one)), list(_files(other))
     places = {file.place: file for file in others}
@@ -58,8 +61,18 @@ def _copies(files: list[_File], others: list[_File]) -> Iterator[SharedImage]:
     alike = _by_content(others, sizes)
     for content, found in _by_content(files, sizes).items():
         candidates = alike.get(content, [])
-        if len(found) == len(candidates) == 1 and same_content(found[0].path, candidates[0].path):
-            yield SharedImage(found[0].name, candidates[0].name)
+        if not candidates or (len(found) + len(candidates) > 2 and _shows_nothing(found[0].path)):
+            continue
+        for file in found:
+            if same := next((other for other in candidates if same_content(file.path, other.path)), None):
+                yield SharedImage(file.name, same.name)
+
+
+def _shows_nothing(path: Path) -> bool:
+    """Also of what cannot be read, which is reported where it is used."""
+    with suppress(MaskALError):
+        return is_flat(grey_thumbnail(path, SIDE))
+    return True
 
 
 def _by_content(files: list[_File], sizes: set[int]) -> dict[bytes, list[_File]]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from active_learning.dataset.annotation_cache import Signature, signature
-from active_learning.system.image_files import pixels_fault
+from active_learning.system.image_ends import whole_fault
 from active_learning.system.pixel_limit import pixel_limit
 from active_learning.system.progress import progress
 
@@ -37,7 +37,7 @@ class WholeImages:
         threads = ThreadPoolExecutor(THREADS)
         try:
             with pixel_limit(self.most_pixels):
-                faults = threads.map(lambda name: pixels_fault(self.folder / name, self.most_pixels), images)
+                faults = threads.map(lambda name: whole_fault(self.folder / name, self.most_pixels), images)
                 return list(progress(faults, what=f"decoding {self.folder}", unit="image", total=len(images)))
         finally:
             threads.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all

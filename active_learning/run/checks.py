@@ -15,12 +15,12 @@ from active_learning.dataset.exports import find_exports
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import take_snapshot
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_images
+from active_learning.dataset.unread_files import unread_files
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import pretrained_weights
 from active_learning.run.data import MEASURED, SPLITS, without_object
 from active_learning.run.findings import Check, Finding, Kind, refuse, texts
-from active_learning.run.large_images import describe_large_images, describe_tiles
-from active_learning.run.near_duplicates import describe_near_duplicates
+from active_learning.run.image_checks import ends, headers, large_images, near_duplicates, pixels, saved_anew
 from active_learning.run.other_runs import initial_model_trained_otherwise, unfinished_runs_left
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
@@ -32,16 +32,11 @@ from active_learning.settings import Experiment, Settings
 from active_learning.settings.unused import unused_settings
 from active_learning.settings.weights_file import weights_fault
 from active_learning.system.devices import devices_to_show
-from active_learning.system.image_ends import cut_off_fault
-from active_learning.system.image_files import image_size
 from active_learning.system.log import logger
-from active_learning.system.progress import progress
 from active_learning.system.wording import and_more, counted
 from active_learning.system.written_files import files_of_others
 from detectron2.utils.file_io import cached_file
 
-HEADERS_READ = 1000  # of the images of a folder that have no annotation; the others' are read with it
-SIZES_READ = 100  # the same, to find large ones
 GOES_ON_FROM_IT = (
     "The run goes on from these weights: put the file back (is its drive connected?), or start over with --fresh"
 )
@@ -220,64 +215,16 @@ def _exports(project: Project) -> Iterator[Finding]:
         yield from (Finding(text, Kind.WARNING) for text in describe_misnamed(annotations))
 
 
-def _headers(project: Project) -> Iterator[Finding]:
-    for split, reading in project.readings.items():
-        folder, step = project.snapshots[split].folder, max(len(reading.bare) // HEADERS_READ, 1)
-        for name in reading.bare[::step]:
-            try:
-                image_size(folder / name, project.settings.most_pixels)
-            except MaskALError as error:
-                yield Finding(str(error))
-
-
-def _ends(project: Project) -> Iterator[Finding]:
-    """Of all images, as a copy that has ended early has its header. With --deep all is decoded."""
-    for snapshot in project.snapshots.values() if not project.deep else ():
-        for name in progress(snapshot.images, what=f"checking {snapshot.folder}", unit="image"):
-            if fault := cut_off_fault(snapshot.folder / name, project.settings.most_pixels):
-                yield Finding(fault)
-
-
-def _large_images(project: Project) -> Iterator[Finding]:
-    """Of images without an annotation, a few are looked at."""
-    cfg = project.network
-    if isinstance(cfg, MaskALError):  # which `_network` reports
-        return
-    yield from (Finding(text, Kind.NOTE) for text in describe_tiles(cfg))
-    for split, reading in project.readings.items():
-        folder, sizes = project.snapshots[split].folder, dict(reading.sizes)
-        for name in reading.bare[:: max(len(reading.bare) // SIZES_READ, 1)]:
-            with suppress(MaskALError):  # which `_headers` reports
-                sizes[name] = image_size(folder / name, project.settings.most_pixels)
-        yield from (Finding(text, Kind.NOTE) for text in describe_large_images(folder, sizes, cfg))
-
-
-def _pixels(project: Project) -> Iterator[Finding]:
-    """All images, decoded and resized as for the network."""
-    from active_learning.network.image_batches import UnreadableImage, read_images
-
-    if isinstance(project.network, MaskALError):  # which `_network` reports
-        return
-    cfg = project.network.clone()
-    cfg.INPUT.TILE_SIZE = 0  # tiles are decoded later, where they are used
-    for snapshot in project.snapshots.values():
-        images = read_images(snapshot.folder, snapshot.images, cfg)
-        total = len(snapshot.images)
-        for image in progress(images, what=f"decoding {snapshot.folder}", unit="image", total=total):
-            if isinstance(image, UnreadableImage):
-                yield Finding(image.fault)
-
-
-def _near_duplicates(project: Project) -> Iterator[Finding]:
-    if (snapshot := project.snapshots.get("train")) and snapshot.images:
-        text = describe_near_duplicates(snapshot.folder, len(snapshot.images), project.near_duplicates)
-        yield from [Finding(text, Kind.NOTE)] if text else []
-
-
 def _annotations(project: Project) -> Iterator[Finding]:
     for reading in project.readings.values():
         yield from map(Finding, reading.faults)
         yield from (Finding(text, Kind.WARNING) for text in reading.warnings)
+
+
+def _unread_files(project: Project) -> Iterator[Finding]:
+    for split, reading in project.readings.items():
+        for text in unread_files(project.snapshots[split], reading.bare):
+            yield Finding(text, Kind.WARNING)
 
 
 def _odd_objects(project: Project) -> Iterator[Finding]:
@@ -383,15 +330,17 @@ CHECKS = (
     Check(_names_for_tool),
     Check(_exports),
     Check(_annotations, at_start=False),
+    Check(_unread_files, at_start=False),
     Check(_odd_objects, at_start=False),
     Check(_persons_images_in_annotate, at_start=False),
     Check(_files_of_persons, at_start=False),
     Check(_objects, at_start=False),
     Check(_nothing_to_train_on, at_start=False),
-    Check(_headers, at_start=False),
-    Check(_ends, at_start=False),
+    Check(headers, at_start=False),
+    Check(ends, at_start=False),
     Check(_not_writable, at_start=False),
-    Check(_large_images, at_start=False),
-    Check(_near_duplicates, at_start=False),
-    Check(_pixels, at_start=False, deep=True),
+    Check(large_images, at_start=False),
+    Check(near_duplicates, at_start=False),
+    Check(pixels, at_start=False, deep=True),
+    Check(saved_anew, at_start=False, deep=True),
 )

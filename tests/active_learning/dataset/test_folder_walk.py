@@ -126,6 +126,16 @@ def test_kinds_that_are_not_read_are_counted(train: Path) -> None:
     assert take_snapshot(train).notes == (f"{train}: {line}",)
 
 
+def test_what_could_not_be_saved_as_an_image_gets_no_advice_to_do_so(train: Path) -> None:
+    touch(train, "a.png", "b.geojson", "b.npy", "b.json.gz", "b.jsn", "b.mat", "b.json~", "b.pkl")
+    (note,) = take_snapshot(train).notes
+    assert note.startswith(f"{train}: 7 files of kinds that are not read: 1 .geojson, ")
+    assert "JPEG" not in note
+    touch(train, "c.gif")
+    of_images = f"{train}: 1 file of kinds that are not read: 1 .gif; save images as JPEG or PNG"
+    assert take_snapshot(train).notes == (of_images, note)
+
+
 def test_archives_that_cannot_be_opened_are_counted_with_their_remedy(train: Path) -> None:
     touch(train, "a.png", "b.7z", "c.RAR", "d.zip")
     line = "2 files of kinds that are not read: 1 .7z, 1 .rar; unpack archives, save images as JPEG or PNG"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from PIL import Image
 
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import (
@@ -267,6 +268,57 @@ def test_an_image_that_may_be_taken_for_a_mask_is_used_or_named(train, files, im
     assert sorted(snapshot.images) == sorted([*images, "a.jpg"])
     remedy = "passed over: taken for masks by their names; if they are images, rename them or their folder"
     assert any(remedy in note for note in snapshot.notes) == named
+
+
+GREYS, PALETTE, COLOURS, CLEAR = "L", "P", "RGB", "LA"
+
+
+@pytest.mark.parametrize(
+    ("files", "mode", "images"),
+    [
+        pytest.param(["images/b.jpg", "labels/b.png"], GREYS, ["images/b.jpg"], id="labels"),
+        pytest.param(["labels/a.png"], PALETTE, [], id="with a palette"),
+        pytest.param(["labels/a.png"], "I;16", [], id="of 16 bits"),
+        pytest.param(["labels/a.png"], "1", [], id="of one bit"),
+        *(pytest.param([f"{name}/a.png"], GREYS, [], id=name) for name in ("mask", "label", "gt", "ground_truth")),
+        *(pytest.param([f"{name}/a.png"], GREYS, [], id=name) for name in ("annotations", "seg", "Segmentation")),
+        pytest.param(["images/t/b.jpg", "labels/t/b.png"], GREYS, ["images/t/b.jpg"], id="in sub-folders"),
+        pytest.param(["labels/a_mask.png"], GREYS, [], id="called after the image, in such a folder"),
+        pytest.param(["labels/a.png"], COLOURS, ["labels/a.png"], id="photographs of labels"),
+        pytest.param(["labels/a.png"], CLEAR, ["labels/a.png"], id="with a channel of transparency"),
+        pytest.param(["labels/a.png", "labels/c.png"], GREYS, ["labels/a.png", "labels/c.png"], id="one of no image"),
+        pytest.param(["labels/a.png", "labels/a.json"], GREYS, ["labels/a.png"], id="annotated"),
+        pytest.param(["labels/a.png", "labels/a.txt"], GREYS, ["labels/a.png"], id="with a label file of YOLO"),
+        pytest.param(["labels/item_000000001.xml", "labels/a.png"], GREYS, ["labels/a.png"], id="by number"),
+        pytest.param(["labels/c.png", "gt/c.png"], GREYS, ["gt/c.png", "labels/c.png"], id="no image elsewhere"),
+        pytest.param(["labels_of_plants/a.png"], GREYS, ["labels_of_plants/a.png"], id="another folder"),
+        pytest.param(["annotations/images/c.png"], GREYS, ["annotations/images/c.png"], id="all are there"),
+        pytest.param(["labels/a.jpg"], GREYS, ["labels/a.jpg"], id="no PNG"),
+        pytest.param(["a_watershed_mask.png", "a_color_mask.png"], COLOURS, [], id="PixelAnnotationTool"),
+        pytest.param(["a_cp_masks.png"], "I;16", [], id="Cellpose"),
+        pytest.param(["s/b_1.jpg", "s/b_1_cp_masks.png"], GREYS, ["s/b_1.jpg"], id="numbered"),
+        pytest.param(["ab_cp_masks.png"], GREYS, ["ab_cp_masks.png"], id="of another stem"),
+        pytest.param(["a_cp_masks.png", "a_cp_masks.json"], GREYS, ["a_cp_masks.png"], id="annotated, of a tool"),
+        pytest.param(["a_mask_on.png"], GREYS, ["a_mask_on.png"], id="the word in the middle"),
+    ],
+)
+def test_masks_in_folders_of_people_and_with_words_of_tools(train, files, mode, images):
+    for name in ["a.jpg", *files]:
+        touch(train, name)
+        if name.endswith(".png"):
+            Image.new(mode, (4, 3)).save(train / name)
+    snapshot = take_snapshot(train)
+    assert sorted(snapshot.images) == sorted([*images, "a.jpg"])
+    is_passed_over = any(name.endswith(".png") and name not in images for name in files)
+    assert any("passed over: taken for masks by their names" in note for note in snapshot.notes) == is_passed_over
+
+
+def test_of_a_folder_of_people_one_photograph_makes_images(train):
+    for name, mode in (("a.png", COLOURS), ("b.png", COLOURS), ("labels/a.png", GREYS), ("labels/b.png", COLOURS)):
+        touch(train, name)
+        Image.new(mode, (4, 3)).save(train / name)
+    touch(train, "seg/a.png")  # empty
+    assert find_images(train) == ["a.png", "b.png", "labels/a.png", "labels/b.png", "seg/a.png"]
 
 
 @pytest.mark.parametrize(

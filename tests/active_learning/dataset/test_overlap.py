@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from active_learning.dataset.image_folder import take_snapshot
 from active_learning.dataset.overlap import MOST_FOUND, shared_images
@@ -20,6 +21,22 @@ def make(path: Path, seed: int, size: int = 3000) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(np.random.default_rng(seed).bytes(size))
     return path
+
+
+def picture(path: Path) -> Path:
+    Image.fromarray(np.random.default_rng(5).integers(0, 256, (24, 32, 3), np.uint8)).save(path)
+    return path
+
+
+def frame(path: Path, grey: int) -> Path:
+    """With a little noise."""
+    Image.fromarray(np.random.default_rng(5).integers(grey, grey + 3, (240, 320), np.uint8)).save(path)
+    return path
+
+
+def copies(path: Path, *others: Path) -> None:
+    for other in others:
+        shutil.copy(path, other)
 
 
 @pytest.fixture
@@ -50,8 +67,32 @@ SHARE: dict[str, tuple[Callable[[Path, Path], object], list[tuple[str, str]]]] =
         lambda train, test: (make(train / "big.png", 9, BIG), differing(make(test / "big.png", 9, BIG))),
         [],
     ),
+    "a copy of what the other folder holds twice": (
+        lambda train, test: copies(picture(train / "p.png"), train / "p2.png", test / "z.png"),
+        [("z.png", "p.png")],
+    ),
+    "two copies of what the other folder holds once": (
+        lambda train, test: copies(picture(train / "p.png"), test / "y.png", test / "z.png"),
+        [("y.png", "p.png"), ("z.png", "p.png")],
+    ),
+    "two copies of what the other folder holds twice": (
+        lambda train, test: copies(picture(train / "p.png"), train / "p2.png", test / "y.png", test / "z.png"),
+        [("y.png", "p.png"), ("z.png", "p.png")],
+    ),
     "a black frame that one folder holds twice": (
-        lambda train, test: [shutil.copy(train / "a.png", place) for place in (train / "a2.png", test)],
+        lambda train, test: copies(frame(train / "p.png", 0), train / "p2.png", test / "z.png"),
+        [],
+    ),
+    "a nearly white frame that the other folder holds twice": (
+        lambda train, test: copies(frame(train / "p.png", 253), test / "y.png", test / "z.png"),
+        [],
+    ),
+    "a black frame that each folder holds once": (
+        lambda train, test: copies(frame(train / "p.png", 0), test / "z.png"),
+        [("z.png", "p.png")],
+    ),
+    "copies that are no image": (
+        lambda train, test: copies(train / "a.png", train / "a2.png", test / "z.png"),
         [],
     ),
     "empty files": (lambda train, test: [(place / "e.png").touch() for place in (train, test)], []),

@@ -33,15 +33,22 @@ def test_an_image_that_is_cut_off_is_named(folder: Path, name: str) -> None:
     assert fault.endswith("; replace or remove it")
 
 
+def test_an_image_whose_end_was_never_written_is_named(folder: Path) -> None:
+    content = bytes(folder.joinpath("b.jpg").read_bytes()[:1500])
+    (folder / "b.jpg").write_bytes(content + bytes(9000))
+    (fault,) = WholeImages(folder).faults(["a.png", "b.jpg"])
+    assert "b.jpg: " in fault
+
+
 def test_an_image_is_decoded_once_while_it_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
-    pixels_fault = whole_images.pixels_fault
+    whole_fault = whole_images.whole_fault
 
     def decode(path: Path, most_pixels: int | None) -> str:
         decoded.append(path.name)
-        return pixels_fault(path, most_pixels)
+        return whole_fault(path, most_pixels)
 
-    monkeypatch.setattr(whole_images, "pixels_fault", decode)
+    monkeypatch.setattr(whole_images, "whole_fault", decode)
     check = WholeImages(folder)
     check.faults(["a.png", "b.jpg"])
     check.faults(["a.png", "b.jpg"])

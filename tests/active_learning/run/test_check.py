@@ -6,19 +6,23 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from active_learning.errors import MaskALError
 from active_learning.run import near_duplicates
 from active_learning.run.check import describe_run
-from active_learning.run.checks import check_start
+from active_learning.run.checks import check_start, find_all
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
+from active_learning.run.findings import Kind, texts
+from active_learning.run.image_checks import saved_anew
 from active_learning.run.initial_images import initial_images, initial_size
 from active_learning.run.near_duplicates import find_near_duplicates
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim
-from active_learning.run.project import done_with
+from active_learning.run.project import Project, done_with
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
@@ -406,6 +410,20 @@ def test_near_duplicates_are_counted_and_nothing_is_kept(settings: Settings):
         f"{settings.traindir}: 14 of its 14 images are near-duplicates of another, in 1 group, such as 00.png" in text
     )
     assert not settings.dataroot.exists()
+
+
+def test_images_to_measure_on_that_are_training_images_saved_anew_are_named_with_deep_alone(settings: Settings):
+    scene = np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
+    Image.fromarray(scene).save(settings.traindir / "scene.png")
+    Image.fromarray(scene).save(settings.valdir / "other.tif")
+    shutil.copy(settings.traindir / "scene.png", settings.testdir / "equal.png")
+    found = [one.text for one in saved_anew(Project(settings, deep=True)) if "other.tif" in one.text]
+    warning = "valdir: 1 image of it may be images of traindir, saved anew: other.tif (scene.png); leave each in one"
+    assert any(text.startswith(warning) for text in found)
+    assert not any(
+        "equal.png" in one.text for one in saved_anew(Project(settings, deep=True)) if "traindir" in one.text
+    )
+    assert "saved anew" not in "".join(texts(find_all(Project(settings)), *Kind))
 
 
 def test_many_images_are_compared_with_deep_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,72 @@
+"""Images of two folders that are one picture, saved in two ways: as PNG and JPEG, or smaller. Needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from active_learning.dataset.near_duplicates import LOW_FREQUENCIES, THREADS, low_frequencies, read_thumbnail
+from active_learning.dataset.overlap import MOST_FOUND, SharedImage
+from active_learning.dataset.same_scene import SIDE, Floats, is_flat
+from active_learning.system.pixel_limit import pixel_limit
+from active_learning.system.progress import progress
+
+LEAST_LIKENESS = 0.995  # cosine of the low frequencies
+MOST_DIFFERENCE = (
+    8.0  # grey levels, at each place; pictures saved anew have less than 7, other photographs more than 38
+)
+BLUR = 2.0  # pixels of a thumbnail: how JPEG files are made small differs in what is finer
+ROWS = 256  # of the matrix of likenesses that are there at once
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Of a folder the images in which something is to be seen: their names, `thumbnails` (N, SIDE, SIDE) in grey
+    levels, and `lows` (N, frequencies) as of `low_frequencies`."""
+
+    names: Sequence[str]
+    thumbnails: npt.NDArray[np.uint8]
+    lows: Floats
+
+
+def read_pictures(folder: Path, images: Sequence[str], most_pixels: int | None = None) -> Pictures:
+    """Images that cannot be read are left out."""
+    threads = ThreadPoolExecutor(THREADS)
+    try:
+        with pixel_limit(most_pixels):
+            read = threads.map(lambda name: read_thumbnail(folder / name, most_pixels), images)
+            bar = progress(read, what=f"looking at {folder}", unit="image", total=len(images))
+            pairs = zip(images, bar, strict=True)
+            named = {name: one for name, one in pairs if one is not None and not is_flat(one)}
+    finally:
+        threads.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all
+    thumbnails = np.array(list(named.values()), np.uint8).reshape(-1, SIDE, SIDE)
+    lows = np.array([low_frequencies(one) for one in thumbnails], np.float32).reshape(-1, LOW_FREQUENCIES**2 - 1)
+    return Pictures(list(named), thumbnails, lows)
+
+
+def same_pictures(one: Pictures, other: Pictures) -> list[SharedImage]:
+    """The images of the first folder that show what one of the second shows, each with the one most like it; the first
+    hundred. Two frames of a camera that stands still are told from one picture by what has moved alone."""
+    found: list[SharedImage] = []
+    for start in range(0, len(one.names) if other.names else 0, ROWS):
+        likeness = one.lows[start : start + ROWS] @ other.lows.T
+        best = likeness.argmax(axis=1)
+        alike = np.flatnonzero(np.take_along_axis(likeness, best[:, None], 1)[:, 0] > LEAST_LIKENESS)
+        for row in alike.tolist():
+            index, match = start + row, int(best[row])
+            if _difference(one.thumbnails[index], other.thumbnails[match]) < MOST_DIFFERENCE:
+                found.append(SharedImage(one.names[index], other.names[match]))
+    return found[:MOST_FOUND]
+
+
+def _difference(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
+    """Of two thumbnails, where they differ most."""
+    difference = cv2.GaussianBlur(one.astype(np.float32) - other.astype(np.float32), (0, 0), BLUR)
+    return float(np.abs(difference).max())
