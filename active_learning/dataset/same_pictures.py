@@ -18,9 +18,7 @@ from active_learning.system.pixel_limit import pixel_limit
 from active_learning.system.progress import progress
 
 LEAST_LIKENESS = 0.995  # cosine of the low frequencies
-MOST_DIFFERENCE = (
-    8.0  # grey levels, at each place; pictures saved anew have less than 7, other photographs more than 38
-)
+MOST_DIFFERENCE = 8.0  # grey levels, at each place; pictures saved anew have less than 7, other photographs over 38
 BLUR = 2.0  # pixels of a thumbnail: how JPEG files are made small differs in what is finer
 ROWS = 256  # of the matrix of likenesses that are there at once
 

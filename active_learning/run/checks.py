@@ -8,6 +8,7 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
+from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotating.request import PROJECT
 from active_learning.annotations import FORMATS
 from active_learning.dataset.coco import DATA_FILES, nothing_to_train_on
@@ -245,6 +246,18 @@ def _persons_images_in_annotate(project: Project) -> Iterator[Finding]:
             yield Finding(text, Kind.WARNING)
 
 
+def _faults_in_annotate(project: Project) -> Iterator[Finding]:
+    """What a person has put there, and a run would go on waiting for."""
+    for split in (split for split in SPLITS if split in project.readings):
+        snapshot, bare = project.snapshots[split], set(project.readings[split].bare)
+        path = snapshot.folder / ANNOTATE
+        copies = [name for name in (take_snapshot(path).images if path.is_dir() else ()) if name in bare]
+        if copies:
+            folder = AnnotateFolder(project.data.annotations(split))
+            folder.await_annotations(copies, snapshot)
+            yield from (Finding(text, Kind.WARNING) for text in folder.progress().faulty.values())
+
+
 def _not_writable(project: Project) -> Iterator[Finding]:
     """Annotations are requested in a folder among the images, and collected beside them."""
     for split in (split for split in SPLITS if split in project.readings):
@@ -333,6 +346,7 @@ CHECKS = (
     Check(_unread_files, at_start=False),
     Check(_odd_objects, at_start=False),
     Check(_persons_images_in_annotate, at_start=False),
+    Check(_faults_in_annotate, at_start=False),
     Check(_files_of_persons, at_start=False),
     Check(_objects, at_start=False),
     Check(_nothing_to_train_on, at_start=False),

@@ -144,7 +144,7 @@ def _is_cut_tiff(file: IO[bytes], start: bytes, size: int) -> bool:
         if any(end > size for end in ends):
             return True
         is_compressed = tags.get(_COMPRESSION, _UNCOMPRESSED) != _UNCOMPRESSED
-        return is_compressed and _zeros_at_end(file, max(ends)) >= _SECTOR
+        return is_compressed and _zeros_at_end(file, max(ends, default=size)) >= _SECTOR
 
 
 def _is_cut_bmp(file: IO[bytes], start: bytes, size: int) -> bool:

@@ -269,6 +269,24 @@ def test_an_annotation_of_no_image_beside_it_is_warned_of(settings: Settings, ba
     assert "for 1 warning." in plan
 
 
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        pytest.param('{"shapes": [{"label": "aa"', "half-written: save the annotation again", id="half a file"),
+        pytest.param('{"shapes": [{"label": "z", "points": [[1, 1], [9, 1], [9, 9]]}]}', "label 'z'", id="misspelt"),
+    ],
+)
+def test_a_faulty_annotation_that_a_run_would_wait_for_is_warned_of(settings: Settings, content: str, fault: str):
+    path = settings.valdir / "annotate/00.json"
+    path.parent.mkdir()
+    (settings.valdir / "00.json").unlink()
+    shutil.copy(settings.valdir / "00.png", path.parent)
+    path.write_text(content, encoding="utf-8")
+    plan = describe_run(settings)
+    assert f"warning: {path}: " in plan and fault in plan
+    assert path.read_text(encoding="utf-8") == content
+
+
 def test_what_is_left_out_is_a_warning(settings: Settings):
     line = {"label": "a", "points": [[1, 1], [5, 5]], "shape_type": "line"}
     for path in sorted(settings.traindir.glob("*.json"))[:3]:
