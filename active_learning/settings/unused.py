@@ -10,6 +10,7 @@ _NEEDS: tuple[tuple[str, str, object], ...] = (
     ("tile_overlap", "tile_size", None),
     ("minority_classes", "train_sampler", "RepeatFactorTrainingSampler"),
     ("repeat_factor_smallest_class", "train_sampler", "RepeatFactorTrainingSampler"),
+    ("supervisely_meta_json", "export_format", "supervisely"),
 )
 
 

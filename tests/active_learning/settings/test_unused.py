@@ -26,6 +26,8 @@ REPEATS = {"train_sampler": "RepeatFactorTrainingSampler", "minority_classes": [
         ({"repeat_factor_smallest_class": 2}, ["repeat_factor_smallest_class .* without train_sampler: Repeat"]),
         ({**REPEATS, "repeat_factor_smallest_class": 2}, []),
         ({"initial_train_dir": Path("elsewhere")}, []),
+        ({"supervisely_meta_json": "m.json"}, ["supervisely_meta_json .* without export_format: supervisely"]),
+        ({"supervisely_meta_json": "m.json", "export_format": "supervisely"}, []),
     ],
 )
 def test_what_is_given_in_vain_is_named(changes: dict[str, Any], lines: list[str]) -> None:
