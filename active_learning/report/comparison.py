@@ -112,9 +112,13 @@ class Comparison:
             f"{needs.value:.0f} {what} chosen by {self.label} were as good as {of:.0f} by chance: "
             f"{saved.value:.0f} % fewer annotations{bounds}.{self._in_the_other_cost}{self._lost_again}"
         )
-        if self.seeds >= LEAST_SEEDS and self.gain.low > 0:
+        if not self.may_be_luck:
             return found
         return f"{found} With {'one seed' if self.seeds == 1 else f'these {self.seeds} seeds'} this may be luck."
+
+    @property
+    def may_be_luck(self) -> bool:
+        return self.seeds < LEAST_SEEDS or not self.gain.low > 0
 
     @property
     def _lost_again(self) -> str:

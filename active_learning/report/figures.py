@@ -50,6 +50,7 @@ class Saving:
     mask_ap: float
     needed: float
     instead_of: float
+    may_be_luck: bool = False
 
 
 def learning_curves(
@@ -123,7 +124,8 @@ def saving_of(rows: Sequence[Comparison], cost: Cost) -> Saving | None:
     if row is None:
         return None
     needed, instead_of, _ = row.needed[cost]
-    return Saving(row.random_ap, needed.value, instead_of) if needed.value < instead_of else None
+    saving = Saving(row.random_ap, needed.value, instead_of, row.may_be_luck)
+    return saving if needed.value < instead_of else None
 
 
 def _plot_saving(axes: Any, saving: Saving, cost: str) -> None:
@@ -135,7 +137,7 @@ def _plot_saving(axes: Any, saving: Saving, cost: str) -> None:
     axes.plot([left, left, right, right], [bottom, height, height, bottom], **dashes)
     start, end = axes.get_xlim()
     beside = right if right - left > 0.4 * (end - start) else left  # between the lines, where there is room
-    text = f"{right - left:.0f} {cost} saved"
+    text = f"{right - left:.0f} {cost} saved" + (", may be luck" if saving.may_be_luck else "")
     axes.annotate(text, (beside, bottom), (-5, 6), "data", "offset points", ha="right", color=INK)
 
 

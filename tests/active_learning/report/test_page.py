@@ -16,6 +16,7 @@ import pytest
 
 from active_learning.acquisition.explanation import ExplainedObject, Explanation, write_explanations
 from active_learning.report import page
+from active_learning.report.comparison import LEAST_SEEDS
 from active_learning.report.runs import read_runs
 from active_learning.run.state import LoopScores, RunState
 
@@ -289,6 +290,16 @@ def test_figure_and_headline_agree_on_what_is_saved(tmp_path: Path, make_run, ou
     assert ("images saved" in text.replace("images saved (%)", "")) == bool(saved)
     assert saved in text
     assert ("images chosen by uncertainty were as good as" in text) == bool(saved)
+
+
+@pytest.mark.parametrize("seeds", [1, LEAST_SEEDS])
+def test_figure_and_headline_agree_on_what_may_be_luck(tmp_path: Path, make_run, seeds: int):
+    for seed in range(seeds):
+        make_run(tmp_path / f"uncertainty_seed{seed}", [10, 30, 40 + seed])
+        make_run(tmp_path / f"random_seed{seed}", [10, 20, 30 + seed])
+    text = page.write_report(tmp_path).read_text(encoding="utf-8")
+    assert ("this may be luck." in text, "images saved, may be luck" in text) == ((seeds == 1,) * 2)
+    assert "images saved" in text.replace("images saved (%)", "")
 
 
 @pytest.mark.parametrize(
