@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from active_learning.annotating.annotate_folder import AbsenceReport, AnnotateFolder
@@ -33,7 +35,8 @@ def wait_for_annotations(folder: AnnotateFolder, settings: Settings, tool: KeptT
     """
     try:
         complete = folder.progress().complete
-        at_work = pre_labelled or tool.is_open or _age_of_newest(_times_of(folder.annotation_files)) < QUIET_SECONDS
+        is_new = _age_of_newest(folder, _times_of(folder.annotation_files)) < QUIET_SECONDS
+        at_work = pre_labelled or tool.is_open or is_new
         if complete and (folder.confirmation.file_is_there or not at_work):
             return
         if pre_labelled or not complete:
@@ -80,7 +83,7 @@ def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: 
 def _refuse_what_is_drawn_now(folder: AnnotateFolder) -> None:
     """Raises AnnotationsAwaited where an annotation of the awaited images changes before it is QUIET_SECONDS old."""
     before = _times_of(folder.annotation_files)
-    age = _age_of_newest(before)
+    age = _age_of_newest(folder, before)
     end = time.monotonic() + QUIET_SECONDS - age
     if end > time.monotonic() and not folder.confirmation.file_is_there:
         text = "An annotation was saved %.0f seconds ago: looking until it is %g seconds old whether its person goes on"
@@ -185,9 +188,16 @@ def _quiet_check(folder: Path) -> Callable[[], bool]:
     return is_quiet
 
 
-def _age_of_newest(times: Mapping[str, int]) -> float:
+def _age_of_newest(folder: AnnotateFolder, times: Mapping[str, int]) -> float:
     """In seconds, by a clock that may have been put back since."""
-    return abs(time.time() - max(times.values(), default=0) / 1e9)
+    return abs(_now_of_drive(folder.path) - max(times.values(), default=0) / 1e9)
+
+
+def _now_of_drive(folder: Path) -> float:
+    """The time that a file has which is saved there now: a drive of the network has a clock of its own."""
+    with suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
+    return time.time()  # nothing can be saved there
 
 
 def _modification_times(folder: Path) -> dict[str, int]:

@@ -466,20 +466,23 @@ class Clock:
         self.happens(self)
 
 
-def first_shapes_in_all(project, clock, monkeypatch, *, age, with_done):
-    """A start has put the images there, and all of them are annotated so many seconds ago, by the clock."""
+def first_shapes_in_all(project, clock, monkeypatch, *, age, with_done, ahead=0):
+    """A start has put the images there, and all of them are annotated so many seconds ago; the clock of the drive is
+    `ahead` of the computer's."""
     annotate = project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited):
         go(project, predict=None)
     monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(waiting, "_now_of_drive", lambda folder: clock.now + ahead)
     for name in IMAGES:
         path = (annotate / name).with_suffix(".json")
         save(path, "first shape")
-        os.utime(path, (clock.now - age, clock.now - age))
+        os.utime(path, (clock.now + ahead - age, clock.now + ahead - age))
     if with_done:
         (annotate / "DONE").touch()
 
 
+@pytest.mark.parametrize("ahead", [0, 60, -60])
 @pytest.mark.parametrize(
     ("age", "with_done", "draws_on", "sleeps"),
     [
@@ -490,7 +493,7 @@ def first_shapes_in_all(project, clock, monkeypatch, *, age, with_done):
     ],
 )
 def test_without_waiting_the_last_image_is_not_taken_while_it_is_drawn(
-    project, monkeypatch, age, with_done, draws_on, sleeps
+    project, monkeypatch, age, with_done, draws_on, sleeps, ahead
 ):
     annotate, done = project.traindir / "annotate", 0
 
@@ -503,7 +506,7 @@ def test_without_waiting_the_last_image_is_not_taken_while_it_is_drawn(
 
     monkeypatch.setattr(waiting, "QUIET_SECONDS", 30.0)
     monkeypatch.setattr(waiting, "ANSWER_POLL_SECONDS", 0.5)
-    first_shapes_in_all(project, Clock(happens), monkeypatch, age=age, with_done=with_done)
+    first_shapes_in_all(project, Clock(happens), monkeypatch, age=age, with_done=with_done, ahead=ahead)
     if sleeps is None:
         with pytest.raises(AnnotationsAwaited, match=r"02\.json: was saved at this moment; start again"):
             go(project, predict=None)
@@ -536,6 +539,14 @@ def test_a_start_does_not_take_the_last_image_while_it_is_drawn(project, monkeyp
     go(project, predict=None, wait=True)
     assert made_by(project.traindir / "02.json") == by
     assert not annotate.exists()
+
+
+def test_the_clock_of_a_drive_is_that_of_what_is_saved_there(tmp_path):
+    (tmp_path / "a.json").touch()
+    found = waiting._now_of_drive(tmp_path)
+    assert 0 <= found - (tmp_path / "a.json").stat().st_mtime < 5
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert abs(waiting._now_of_drive(tmp_path / "gone") - time.time()) < 5
 
 
 @pytest.mark.timeout(60)
