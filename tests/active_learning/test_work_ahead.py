@@ -506,7 +506,7 @@ def test_the_last_image_may_still_be_worked_at_when_the_training_ends(ahead, net
     with pytest.raises(AnnotationsAwaited):
         start(settings)
     person.work()
-    monkeypatch.setattr(waiting, "_age_of_newest", lambda times: 0.0)  # on a machine of any speed
+    monkeypatch.setattr(waiting, "_age_of_newest", lambda *_: 0.0)  # on a machine of any speed
     with caplog.at_level("INFO"):
         start(settings, wait=True)
     text = "All images are annotated. MaskAL goes on when no file has changed for 0.3 seconds."
