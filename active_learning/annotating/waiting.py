@@ -35,8 +35,9 @@ def wait_for_annotations(folder: AnnotateFolder, settings: Settings, tool: KeptT
     """
     try:
         complete = folder.progress().complete
-        is_new = _age_of_newest(folder, _times_of(folder.annotation_files)) < QUIET_SECONDS
-        at_work = pre_labelled or tool.is_open or is_new
+        at_work = (
+            pre_labelled or tool.is_open or _age_of_newest(folder, _times_of(folder.annotation_files)) < QUIET_SECONDS
+        )
         if complete and (folder.confirmation.file_is_there or not at_work):
             return
         if pre_labelled or not complete:

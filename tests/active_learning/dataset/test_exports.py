@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from active_learning.dataset.exports import READ_BYTES, find_exports
+from active_learning.dataset.exports import READ_BYTES, FolderAnnotations, find_exports
 from active_learning.dataset.image_folder import take_snapshot
 
 COCO = {
@@ -173,15 +173,19 @@ STRAY: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+def found_beside_annotated_a_and_bare_b(folder: Path, prepare: Callable[[Path], object]) -> FolderAnnotations:
+    write("a.json", labelme("a.png"))(folder)
+    prepare(folder)
+    (folder / "s").mkdir(exist_ok=True)
+    for name in ("a.png", "s/b.png"):
+        (folder / name).touch()
+    return find_exports(take_snapshot(folder))
+
+
 @pytest.mark.parametrize("kind", STRAY)
 def test_annotations_that_are_of_no_image_beside_them_are_found(tmp_path: Path, kind: str) -> None:
     prepare, image = STRAY[kind]
-    write("a.json", labelme("a.png"))(tmp_path)
-    prepare(tmp_path)
-    (tmp_path / "s").mkdir(exist_ok=True)
-    for name in ("a.png", "s/b.png"):
-        (tmp_path / name).touch()
-    found = find_exports(take_snapshot(tmp_path))
+    found = found_beside_annotated_a_and_bare_b(tmp_path, prepare)
     assert list(found.stray.values()) == [image]
     assert not found.misnamed and not found.exports
 
@@ -189,12 +193,7 @@ def test_annotations_that_are_of_no_image_beside_them_are_found(tmp_path: Path, 
 @pytest.mark.parametrize("kind", MISNAMED)
 def test_annotations_that_bear_another_name_than_their_image_are_found(tmp_path: Path, kind: str) -> None:
     prepare, image = MISNAMED[kind]
-    write("a.json", labelme("a.png"))(tmp_path)
-    prepare(tmp_path)
-    (tmp_path / "s").mkdir(exist_ok=True)
-    for name in ("a.png", "s/b.png"):
-        (tmp_path / name).touch()
-    found = find_exports(take_snapshot(tmp_path))
+    found = found_beside_annotated_a_and_bare_b(tmp_path, prepare)
     assert list(found.misnamed.values()) == ([image] if image else [])
     assert not found.stray
     assert not found.exports
