@@ -425,9 +425,16 @@ def test_nothing_can_be_measured_without_an_object(
 def test_warnings_stand_instead_of_the_verdict(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """An export beside images with annotations may be what these were made of; a rare class is only worth a note."""
     export = {**COCO, "images": [{"id": 1, "file_name": "13.png"}], "annotations": [{"image_id": 1, "category_id": 1}]}
-    (project.train / "all.json").write_text(json.dumps(export), encoding="utf-8")
-    assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == NOTHING
-    assert "all.json" not in capsys.readouterr().out  # every image has an annotation
+    (path := project.train / "all.json").write_text(json.dumps(export), encoding="utf-8")
+    made = (project.train / "13.json").stat().st_mtime
+    for seconds, words in {
+        -1: "",
+        9: "; it is newer than the annotations beside its images, which are read; if",
+    }.items():
+        os.utime(path, (made, made + seconds))
+        assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == NOTHING
+        shown = capsys.readouterr().out  # every image has an annotation
+        assert f"all.json: is a COCO json file{words}" in shown if words else "all.json" not in shown
     (project.train / "13.json").unlink()
     assert maskAL.main(["--config", "maskAL.yaml", "--check"]) == NOTHING
     shown = capsys.readouterr().out

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from active_learning.dataset.image_names import names_of
 from active_learning.errors import AnnotationError
 
 MOST_BYTES = 2**27  # of a file that is parsed for this
+CLOCK_STEP = 2 * 10**9  # nanoseconds, of drives that keep times coarsely
 
 Owners = Mapping[str, list[str]]
 """From names and stems to images, as `image_folder.claimants` gives them."""
@@ -35,6 +37,21 @@ def is_converted(path: Path, owners: Owners, annotated: Set[str]) -> bool:
     """
     images = exported_images(path, owners)
     return bool(images) and images <= annotated
+
+
+def came_later(path: Path, owners: Owners, files: Mapping[str, Sequence[Path]]) -> bool:
+    """Whether an export is newer than all annotations of its images, and no copy of one: it may hold corrections.
+
+    Args:
+        owners: as for `is_converted`.
+        files: from image to its annotations.
+    """
+    made = [file for image in exported_images(path, owners) for file in files.get(image, ())]
+    with suppress(OSError):
+        newest = max((file.stat().st_mtime_ns for file in made), default=None)
+        if newest is not None and path.stat().st_mtime_ns > newest + CLOCK_STEP:
+            return not any(filecmp.cmp(path, file, shallow=False) for file in made)
+    return False
 
 
 def exported_images(path: Path, owners: Owners) -> set[str]:

@@ -6,9 +6,9 @@ import heapq
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,7 @@ from active_learning.annotations import image_named_in
 from active_learning.annotations.yolo_layout import LABELS, SUFFIX, looks_like_labels
 from active_learning.annotations.yolo_names import may_hold_names
 from active_learning.dataset.archives import DAMAGED_ARCHIVE, is_archive, is_of_an_image, members
-from active_learning.dataset.exported_images import MOST_BYTES, is_converted
+from active_learning.dataset.exported_images import MOST_BYTES, came_later, is_converted
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants
 from active_learning.dataset.image_names import named_by_number, names_of, normalised
 from active_learning.errors import AnnotationError
@@ -48,19 +48,21 @@ _NOT_READ = (
 @dataclass(frozen=True)
 class Export:
     """A file and what it is, in words. `apart`: it is to be converted outside of the image folder. `remedy`: what to do
-    with a file that is not converted; "" for one that is."""
+    with a file that is not converted; "" for one that is. `later`: its images have annotations, which are all older."""
 
     path: Path
     kind: str
     apart: bool = False
     remedy: str = ""
+    later: bool = False
 
 
 @dataclass(frozen=True)
 class FolderAnnotations:
-    """`beside`: the number of images beside which lies an annotation file of their name. `misnamed`: from files that
-    bear another name to the image beside them that they name inside, of those without an annotation. `stray`: from the
-    other annotation files that bear the name of no image beside them to the image that they name, "" for none."""
+    """`beside`: the number of images beside which lies an annotation file of their name. `exports`: where all have one,
+    those alone that came later. `misnamed`: from files that bear another name to the image beside them that they name
+    inside, of those without an annotation. `stray`: from the other annotation files that bear the name of no image
+    beside them to the image that they name, "" for none."""
 
     beside: int
     exports: tuple[Export, ...]
@@ -70,14 +72,15 @@ class FolderAnnotations:
 
 @dataclass
 class _Files:
-    """What may hold annotations, as far as names and places tell; of `beside` as in FolderAnnotations the images.
+    """What may hold annotations, as far as names and places tell.
 
     Attributes:
+        beside: the annotation files of each image that has some beside it.
         apart: what is known to be an export.
         labels, astray: texts that may be label files of YOLO, where they belong and elsewhere.
     """
 
-    beside: set[str] = field(default_factory=set)
+    beside: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     apart: list[Export] = field(default_factory=list)
     documents: list[Path] = field(default_factory=list)
     tables: list[Path] = field(default_factory=list)
@@ -91,23 +94,38 @@ def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> Fold
     everywhere = claimants(snapshot.images)
     files = _files_of(snapshot, everywhere, leave)
     found, beside = files.apart, files.beside
-    waiting = [path for path in files.labels if not (beside and is_converted(path, everywhere, beside))]
-    # Empty ones alone may be left out on purpose.
-    if any(map(looks_like_labels, islice(filter(_size, waiting), MOST_FILES))):
-        found += [Export(path, "a label file of YOLO") for path in waiting]
+    labels = _that_wait((Export(path, "a label file of YOLO") for path in files.labels), everywhere, beside)
+    paths = (label.path for label in labels if _size(label.path))  # empty ones alone may be left out on purpose
+    if not any(map(looks_like_labels, islice(paths, MOST_FILES))):
+        labels = []
     remedy = f"call its folder {LABELS} if it is one"
     astray = filter(looks_like_labels, files.astray[:MOST_FILES])
     found += [Export(path, "like a label file of YOLO", remedy=remedy) for path in astray]
     exports = {path: _export_of_many(path) for path in heapq.nlargest(MOST_FILES, files.documents, key=_size)}
     tables = map(_export_of_many, heapq.nlargest(MOST_FILES, files.tables, key=_size))
     found += filter(None, (*exports.values(), *tables))
-    left = [one for one in found if not (beside and is_converted(one.path, everywhere, beside))]
+    left = [*_that_wait(found, everywhere, beside), *labels]
+    if len(beside) == len(snapshot.images):
+        left = [export for export in left if export.later]
     bare = {normalised(image).casefold(): image for image in snapshot.images if image not in beside}
     named = {path: _image_named_in(path) for path in sorted(exports) if exports[path] is None}
     stray = {path: image for path, image in named.items() if image is not None}
     beside_it = {path: bare.get(_as_if_beside(path, image, snapshot.folder)) for path, image in stray.items()}
     misnamed = {path: stray.pop(path) and image for path, image in beside_it.items() if image}
     return FolderAnnotations(len(beside), tuple(left), misnamed, stray)
+
+
+def _that_wait(
+    exports: Iterable[Export], everywhere: Mapping[str, list[str]], beside: Mapping[str, Sequence[Path]]
+) -> list[Export]:
+    """Those that have not been converted, and those that came later than what was."""
+    waiting = []
+    for export in exports:
+        if not (beside and is_converted(export.path, everywhere, beside.keys())):
+            waiting.append(export)
+        elif came_later(export.path, everywhere, beside):
+            waiting.append(replace(export, later=True))
+    return waiting
 
 
 def _files_of(snapshot: FolderSnapshot, everywhere: Collection[str], leave: Collection[Path]) -> _Files:
@@ -122,7 +140,8 @@ def _files_of(snapshot: FolderSnapshot, everywhere: Collection[str], leave: Coll
         for name in files:
             key = annotation_key(name)
             if key in keys:
-                found.beside.update(keys[key])
+                for image in keys[key]:
+                    found.beside[image].append(place / name)
             elif key is not None and not images and key in everywhere:
                 kind = "an annotation that does not lie beside its image"
                 found.apart.append(Export(place / name, kind, apart=True))

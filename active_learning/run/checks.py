@@ -202,13 +202,11 @@ def _shared(key: str, other: str, images: Sequence[SharedImage]) -> Iterator[Fin
 
 
 def _exports(project: Project) -> Iterator[Finding]:
-    """Where some images have annotations already, these may come from there; where all have, an export may stay."""
+    """Where some images have annotations already, these may come from there."""
     lists = [project.settings.dataroot / f"{split}.json" for split in SPLITS]
     for snapshot in project.snapshots.values():
         annotations = find_exports(snapshot, lists)
         yield from (Finding(text, Kind.WARNING) for text in describe_stray(annotations))
-        if annotations.beside >= len(snapshot.images):
-            continue
         is_read = not all(export.remedy for export in annotations.exports)
         kind = Kind.FAULT if is_read and not annotations.beside else Kind.WARNING
         for text in describe_exports(project.settings, snapshot.folder, annotations):

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from active_learning.dataset.exports import FolderAnnotations, convert_command
+from active_learning.dataset.exports import Export, FolderAnnotations, convert_command
 from active_learning.settings import Settings
 from active_learning.system.wording import counted
 
 
 def describe_exports(settings: Settings, folder: Path, annotations: FolderAnnotations) -> Iterator[str]:
     """What each kind of export in an image folder is, and the command that converts it, or another remedy."""
-    kinds = dict.fromkeys((export.kind, export.apart, export.remedy) for export in annotations.exports)
-    for kind, apart, remedy in kinds:
-        paths = [export.path for export in annotations.exports if export.kind == kind]
+    alike: dict[Export, list[Path]] = defaultdict(list)
+    for export in annotations.exports:
+        alike[replace(export, path=folder)].append(export.path)
+    for export, paths in alike.items():
         others = f", as {counted(len(paths) - 1, 'other')}" if len(paths) > 1 else ""
-        command = _command(settings, folder, apart=apart, into_itself=not annotations.beside)
-        todo = f"it is not read: {remedy}, or move it away" if remedy else command
-        yield f"{paths[0]}: is {kind}{others}; {todo}"
+        command = _command(settings, folder, apart=export.apart, into_itself=not annotations.beside)
+        todo = f"it is not read: {export.remedy}, or move it away" if export.remedy else command
+        if export.later:
+            read = "it is newer than the annotations beside its images, which are read"
+            todo = f"{read}; if it corrects them, move these elsewhere, and {todo}"
+        yield f"{paths[0]}: is {export.kind}{others}; {todo}"
 
 
 def _command(settings: Settings, folder: Path, *, apart: bool, into_itself: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -75,6 +76,7 @@ def locked(name: str, **members: str) -> Callable[[Path], Path]:
     return pack
 
 
+EMPTY_LABELS = "YOLO without objects"
 BOTH = {"a.png", "sub/ä.jpg"}
 EXPORTS: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
     "COCO": (text("all.json", COCO), BOTH),
@@ -92,7 +94,7 @@ EXPORTS: dict[str, tuple[Callable[[Path], Path], set[str]]] = {
         {"a.png"},
     ),
     "YOLO, of no image here": (text("labels/z.txt", LABEL), set()),
-    "YOLO without objects": (text("labels/a.txt", ""), {"a.png"}),
+    EMPTY_LABELS: (text("labels/a.txt", ""), {"a.png"}),
     "folders of Darwin": (text("annotations/a.json", {}), {"a.png"}),
     "folders of Supervisely": (text("ann/a.png.json", {}), {"a.png"}),
     "zip of CVAT for images": (packed("x.zip", images__b_1png="", annotations_1xml=CVAT), BOTH),
@@ -124,11 +126,37 @@ def test_what_was_converted_is_advised_no_more(tmp_path: Path, kind: str) -> Non
     text("c.json", {"shapes": []})(tmp_path)  # which a person has made
     write(tmp_path)
     before = find_exports(take_snapshot(tmp_path)).exports
-    if "damaged" not in kind and "odd" not in kind and kind != "YOLO without objects":
+    if "damaged" not in kind and "odd" not in kind and kind != EMPTY_LABELS:
         assert before or not images
     (tmp_path / "a.json").write_text('{"shapes": []}', encoding="utf-8")
     after = find_exports(take_snapshot(tmp_path))
     assert after.beside == 2 and after.exports == (() if images and "b.png" not in images else before)
+
+
+@pytest.mark.parametrize("kind", [one for one, (_, images) in EXPORTS.items() if images and one != EMPTY_LABELS])
+@pytest.mark.parametrize("bare", [True, False], ids=["with images left", "all annotated"])
+def test_an_export_that_came_after_what_was_converted_is_named_again(tmp_path: Path, kind: str, bare: bool) -> None:
+    """It may hold corrections."""
+    write, images = EXPORTS[kind]
+    export = write(tmp_path)
+    for number, image in enumerate(sorted(images)):
+        text(image, "")(tmp_path)
+        made = text(f"{image}.json", {"shapes": [], "number": number})(tmp_path)
+        os.utime(made, (100, 100))
+    if bare:
+        (tmp_path / "bare.png").touch()
+    for time, expected in {100: [], 101: [], 103: [(export, True)]}.items():
+        os.utime(export, (time, time))
+        found = find_exports(take_snapshot(tmp_path)).exports
+        assert [(one.path, one.later) for one in found] == expected, time
+
+
+@pytest.mark.parametrize("change", ["", " "], ids=["a backup", "a correction"])
+def test_a_copy_of_an_annotation_elsewhere_is_no_correction(tmp_path: Path, change: str) -> None:
+    text("a.png", "")(tmp_path)
+    os.utime(text("a.json", {"shapes": []})(tmp_path), (100, 100))
+    text("backup/a.json", json.dumps({"shapes": []}) + change)(tmp_path)
+    assert [one.later for one in find_exports(take_snapshot(tmp_path)).exports] == ([True] if change else [])
 
 
 @pytest.mark.parametrize("converted", [["a.json", "b.json"], ["a.json"]], ids=["kept", "left out"])
