@@ -16,7 +16,7 @@ from active_learning.errors import AnnotationError
 from active_learning.system.disk_space import reason_and_remedy
 from active_learning.system.files import write_atomically
 
-_GIT_LFS = b"version https://git-lfs.github.com/"  # how the files begin that stand for others until they are fetched
+GIT_LFS = b"version https://git-lfs.github.com/"  # how the files begin that stand for others until they are fetched
 _MOST_BYTES = 2**29  # the largest files are those of LabelMe with a huge image inside
 # Fields that say that a json file is an annotation, though none of a tool whose files are read here.
 _TELLING_FIELDS = frozenset(
@@ -107,7 +107,7 @@ def read_content(path: Path) -> bytes:
             content = stream.read(_MOST_BYTES)
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read: {reason_and_remedy(error)}") from error
-    if content.startswith(_GIT_LFS):
+    if content.startswith(GIT_LFS):
         raise AnnotationError(f"{path}: is a pointer of Git LFS to the file; fetch that with: git lfs pull")
     return content
 

@@ -6,6 +6,8 @@ import codecs
 import re
 from pathlib import Path, PurePosixPath
 
+from active_learning.annotations.documents import GIT_LFS
+
 IMAGES, LABELS = "images", "labels"
 SUFFIX = ".txt"
 _HEAD_BYTES = 4096
@@ -23,12 +25,17 @@ def label_path(image: str) -> str:
 
 
 def looks_like_labels(path: Path) -> bool | None:
-    """Whether the first line that holds something is a class number and more numbers; None for a file without any."""
+    """Whether the first line that holds something is a class number and more numbers; None for a file without any.
+
+    A pointer of Git LFS may stand for such lines: reading it says what to do.
+    """
     try:
         with path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
     except OSError:  # reported when it is read
         return False
+    if head.startswith(GIT_LFS):
+        return True
     is_cut = len(head) == _HEAD_BYTES
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as Windows' shell writes; refused when it is read
         head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")

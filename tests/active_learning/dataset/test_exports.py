@@ -103,6 +103,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "YOLO": (write("labels/train/b.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
     "YOLO, a box": (write("train/labels/b.txt", "0 0.1 0.2 0.3 0.2\n"), LABELS),
     "YOLO beside the image": (write("a.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"), LABELS),
+    "YOLO, not fetched": (write("a.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), LABELS),
     "YOLO in a folder of another name": (
         write("label/a.txt", "0 0.1 0.2 0.3 0.2 0.3 0.6\n"),
         "like a label file of YOLO",
