@@ -25,7 +25,7 @@ from active_learning.run.image_checks import ends, headers, large_images, near_d
 from active_learning.run.other_runs import initial_model_trained_otherwise, unfinished_runs_left
 from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
-from active_learning.run.start import find_start, initial_candidates, reason_to_end
+from active_learning.run.start import find_start, initial_candidates, is_finished
 from active_learning.run.status import late_annotations
 from active_learning.run.unconverted import describe_exports, describe_misnamed, describe_stray
 from active_learning.run.weights import lost_best, next_weights
@@ -312,7 +312,7 @@ def _has_finished(project: Project) -> bool:
     for experiment in project.settings.experiments():
         with suppress(MaskALError):  # which `_starts` reports
             state = project.state(experiment)
-            if state is None or state.phase != "finished" or not reason_to_end(state, project.settings, experiment):
+            if state is None or not is_finished(state, project.settings, experiment):
                 return False
     return True
 

@@ -65,6 +65,11 @@ def reason_to_end(state: RunState, settings: Settings, experiment: Experiment) -
     return state.reason_to_withdraw(settings, experiment, trains=trains)
 
 
+def is_finished(state: RunState, settings: Settings, experiment: Experiment) -> bool:
+    """Also False for a run that ran out of images, or whose settings have got more loops since."""
+    return state.phase == "finished" and bool(reason_to_end(state, settings, experiment))
+
+
 def initial_candidates(project: Project, experiment: Experiment) -> Sequence[str]:
     """The images that a run which has not begun will start from; all of traindir where only the run finds that out.
 

@@ -20,7 +20,7 @@ from active_learning.run.data import SPLITS, RunData
 from active_learning.run.other_runs import unfinished_runs_left
 from active_learning.run.output_files import output_files
 from active_learning.run.project import Project
-from active_learning.run.start import reason_to_end
+from active_learning.run.start import is_finished, reason_to_end
 from active_learning.run.state import LoopScores, RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.system.own_files import OwnFiles
@@ -56,11 +56,11 @@ def _describe(settings: Settings, experiment: Experiment) -> str:
         *_images("test images", data, "test"),
     ]
     ends = reason_to_end(state, settings, experiment)
-    finished = state.phase == "finished" and bool(ends)
+    finished = is_finished(state, settings, experiment)
     lines += [line for split in SPLITS for line in late_annotations(data, split, finished=finished)]
     if state.phase == "finished":
         lines.append(f"Finished: {state.why_finished}.")
-        if not finished:  # it ran out of images, or settings were edited since
+        if not finished:
             lines.append(f"The next start looks for the images of loop {state.loop + 1}.")
     lines += _waiting(state, time.time())
     if state.phase == "annotate" and ends:
