@@ -1,6 +1,6 @@
 """How many annotations does choosing save? MaskAL's strategies against random images, through the program itself.
 
-    python benchmarks/savings.py --data demo_imbalanced [--probe] [--jobs N] [--device 0]
+    python benchmarks/savings.py --data demo_imbalanced [--small] [--probe] [--jobs N] [--device 0]
     python benchmarks/savings.py --data FOLDER --weights RESNET18.pth [--small]
 
 savings_protocol.md, written before the first run, says what is done and what counts. Results go to benchmarks/results:
@@ -62,10 +62,10 @@ def _length(iterations: int) -> dict[str, int]:
 
 
 DRAWN: dict[str, Any] = {"image_min_size": 120, "image_max_size": 160, **_length(1250)}
-DRAWN_COUNTS = [30, 15, 25, 40, 60, 80]  # images to begin with, and those that each loop adds
+DRAWN_BUDGETS = [30, 45, 70, 110, 170, 250]
 BUDGETS = (0.054, 0.085, 0.116, 0.155, 0.2, 0.25)  # of the pool of photographs; 7 to 32 of tofu_tempe's 129
 PHOTOGRAPHS: dict[str, Any] = {"image_min_size": 256, "image_max_size": 256, "train_batch_size": 2, **_length(2400)}
-SMALL_BUDGETS = tuple(BUDGETS[number] for number in (0, 3, 5))  # of --small; 7, 20 and 32
+SMALL_BUDGETS = (0, 3, 5)  # those of --small: 30, 110 and 250 drawn images, 7, 20 and 32 photographs
 SMALL_SEEDS, SMALL_SAMPLES = 12, 1  # samples of random: more seeds say more than more samples of each
 SMALL: dict[str, Any] = {**PHOTOGRAPHS, "image_min_size": 160, "image_max_size": 160}
 START: dict[str, Any] = {
@@ -77,14 +77,15 @@ START: dict[str, Any] = {
 
 
 def prepare(data: str, out: Path, weights: Path | None, device: str, *, small: bool = False) -> Study:
-    """Images, and the weights that trainings start from; `small` is of photographs alone."""
+    """Images, and the weights that trainings start from."""
     if is_drawn := data in SHARES_OF:
-        found, counts, usual = drawn(data, out, IMAGES), DRAWN_COUNTS, DRAWN
+        found, budgets, usual = drawn(data, out, IMAGES), DRAWN_BUDGETS, DRAWN
     else:
-        shares, usual = (SMALL_BUDGETS, SMALL) if small else (BUDGETS, PHOTOGRAPHS)
-        found = photographs(Path(data), out)
-        counts = image_counts(found, shares)
-    initial, *pool_sizes = counts
+        found, usual = photographs(Path(data), out), SMALL if small else PHOTOGRAPHS
+        budgets = photograph_budgets(found)
+    if small:
+        budgets = [budgets[number] for number in SMALL_BUDGETS]
+    pool_sizes = tuple(after - before for before, after in itertools.pairwise(budgets))
     network = "savings_network_resnet18.yaml" if weights else "savings_network.yaml"
     settings = {
         **usual,
@@ -93,7 +94,7 @@ def prepare(data: str, out: Path, weights: Path | None, device: str, *, small: b
         "pretrained_weights": "",
     }
     samples = SMALL_SAMPLES if small else RANDOM_SAMPLES
-    study = Study(found, out, initial, tuple(pool_sizes), settings, samples)
+    study = Study(found, out, budgets[0], pool_sizes, settings, samples)
     if weights or is_drawn:
         start = (out if weights else out.parent / "start") / "start.pth"  # all drawn images share theirs
         if not start.exists():
@@ -102,20 +103,21 @@ def prepare(data: str, out: Path, weights: Path | None, device: str, *, small: b
     return study
 
 
-def image_counts(data: Data, shares: Sequence[float]) -> list[int]:
-    """Images to begin with, and those that each loop adds: together these shares of the pool, at least one a loop.
+def photograph_budgets(data: Data) -> list[int]:
+    """The images of each loop: BUDGETS, at least one more a loop.
 
     Raises:
         MaskALError: the pool is too small for that.
     """
-    pool, budgets = len(find_images(data.folder / "train")), [0]
-    for share in shares:
+    pool = len(find_images(data.folder / "train"))
+    budgets = [0]
+    for share in BUDGETS:
         budgets.append(max(round(share * pool), budgets[-1] + 1))
     if budgets[-1] > pool:
         raise MaskALError(
             f"{data.folder / 'train'}: {pool} images; the study needs {budgets[-1]} or more to choose from"
         )
-    return [after - before for before, after in itertools.pairwise(budgets)]
+    return budgets[1:]
 
 
 def _write_start(study: Study, weights: Path | None, target: Path) -> None:
@@ -166,7 +168,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add, strategies = parser.add_argument, (*PRIMARY, *OTHERS)
     add("--data", default="demo_imbalanced", help="demo_imbalanced, demo_mild, or a folder of annotated photographs")
     add("--weights", type=Path, help="of ResNet-18 to res4 (backbone.bottom_up.*), to start from")
-    small = f"of photographs what a processor can do: 160 pixels, three budgets, {SMALL_SEEDS} seeds, one strategy"
+    small = f"what a processor can do: three budgets, {SMALL_SEEDS} seeds, one strategy, photographs of 160 pixels"
     add("--small", action="store_true", help=small)
     add("--strategies", nargs="+", choices=strategies, metavar="NAME", help="beside random")
     add("--seeds", type=int, help=f"of random and {' and '.join(PRIMARY)}; others: {FEWER_SEEDS}")
@@ -180,8 +182,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--image-size", type=int, help="pixels of the longer side in --probe; else as in the study")
     add("--set", nargs="+", type=_setting, default=[], metavar="NAME=VALUE", help="settings of --probe that differ")
     given = parser.parse_args(arguments)
-    if given.small and given.data in SHARES_OF:
-        parser.error("--small is for photographs; drawn images are small already")
     given.seeds = given.seeds or (SMALL_SEEDS if given.small else SEEDS)
     given.strategies = given.strategies or (PRIMARY[-1:] if given.small else strategies)
     return given

@@ -219,35 +219,36 @@ def test_the_probe_has_a_line_a_training_and_goes_on(study: Study, use: Callable
 
 
 @pytest.mark.parametrize(
-    ("pool", "shares", "counts"),
+    ("pool", "budgets"),
     [
-        (129, savings.BUDGETS, [7, 4, 4, 5, 6, 6]),
-        (129, savings.SMALL_BUDGETS, [7, 13, 12]),
-        (900, savings.BUDGETS, [49, 27, 28, 36, 40, 45]),
-        (10, savings.BUDGETS, [1, 1, 1, 1, 1, 1]),
-        (6, savings.BUDGETS, [1, 1, 1, 1, 1, 1]),
+        (129, [7, 11, 15, 20, 26, 32]),
+        (900, [49, 76, 104, 140, 180, 225]),
+        (10, [1, 2, 3, 4, 5, 6]),
+        (6, [1, 2, 3, 4, 5, 6]),
     ],
 )
-def test_budgets_are_shares_of_the_photographs(
-    tmp_path: Path, pool: int, shares: tuple[float, ...], counts: list[int]
-) -> None:
+def test_budgets_are_shares_of_the_photographs(tmp_path: Path, pool: int, budgets: list[int]) -> None:
     (tmp_path / "train").mkdir()
     for number in range(pool):
         (tmp_path / "train" / f"{number}.jpg").touch()
-    assert savings.image_counts(Data("photos", tmp_path, CLASSES), shares) == counts
+    assert savings.photograph_budgets(Data("photos", tmp_path, CLASSES)) == budgets
 
 
 def test_too_few_photographs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "0.jpg").touch()
     with pytest.raises(MaskALError, match="1 images; the study needs 6"):
-        savings.image_counts(Data("photos", tmp_path, CLASSES), savings.BUDGETS)
+        savings.photograph_budgets(Data("photos", tmp_path, CLASSES))
 
 
-def test_drawn_images_are_small_already(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        savings.main(["--small"])
-    assert "--small is for photographs" in capsys.readouterr().err
+@pytest.mark.parametrize(("small", "budgets"), [(False, [30, 45, 70, 110, 170, 250]), (True, [30, 110, 250])])
+def test_the_small_form_trains_at_some_of_the_budgets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: bool, budgets: list[int]
+) -> None:
+    monkeypatch.setattr(savings, "drawn", lambda *_: Data("demo_mild", tmp_path, CLASSES))
+    monkeypatch.setattr(savings, "_write_start", lambda *_: None)
+    study = savings.prepare("demo_mild", tmp_path, None, "cpu", small=small)
+    assert [*study.budgets] == budgets and study.random_samples == (1 if small else 3)
 
 
 def test_the_network_to_start_from_knows_one_class(tmp_path: Path) -> None:
