@@ -15,9 +15,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from active_learning.annotating.annotation_search import fault_of_copy, search_annotate_folder
+from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.confirmation import Confirmation
 from active_learning.annotating.corrections import Corrections, find_corrections
+from active_learning.annotating.image_copies import fault_of_copy
 from active_learning.annotating.wait_report import CountLine, Faults
 from active_learning.annotations import mask_files_of
 from active_learning.annotations.cvat_masks import MASKS

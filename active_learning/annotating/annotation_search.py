@@ -19,9 +19,8 @@ from active_learning.dataset.exports import convert_command
 from active_learning.dataset.folder_walk import ANNOTATE, is_of_programs
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
 from active_learning.dataset.image_names import named_by_number, names_of, normalised
-from active_learning.errors import AnnotationError, ForeignFileError, ManyImagesError, MaskALError
+from active_learning.errors import AnnotationError, ForeignFileError, ManyImagesError
 from active_learning.system.files import report_unreadable_folder
-from active_learning.system.image_files import image_size
 
 _SHOWN = 5  # faults
 _DATA_SETS = (".csv", ".geojson", ".jsonl", ".ndjson", ".tsv")  # exports of other tools; .txt files are one an image
@@ -162,21 +161,6 @@ def _in_the_place_of(path: Path, images: Sequence[str], root: Path) -> list[str]
     fitting = [image for image, end in ends.items() if place.endswith(end)]
     longest = max((len(ends[image]) for image in fitting), default=0)
     return [image for image in fitting if len(ends[image]) == longest]
-
-
-def fault_of_copy(folder: Path, image: str) -> str:
-    """Why what is drawn on the copy of an image does not fit the image: it was turned, cropped or resized; else ""."""
-    copy, original = folder / ANNOTATE / image, folder / image
-    try:
-        if copy.stat().st_size == original.stat().st_size:
-            return ""
-        here, there = image_size(copy), image_size(original)
-    except (OSError, MaskALError):  # gone or damaged, which is reported elsewhere
-        return ""
-    if here == there:
-        return ""
-    sizes = f"{here[1]} x {here[0]} pixels, and {original} {there[1]} x {there[0]}"
-    return f"{copy}: has {sizes}: an outline of the one does not fit the other; make both the same image again"
 
 
 def _annotation_files(root: Path, owners: Collection[str]) -> Iterator[Path]:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from active_learning.annotating.annotation_search import fault_of_copy, search_annotate_folder
+from active_learning.annotating.annotation_search import search_annotate_folder
+from active_learning.annotating.image_copies import fault_of_copy
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.image_folder import find_annotations
 from active_learning.system.file_moves import same_content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
@@ -17,6 +16,7 @@ from active_learning.dataset.archives import DAMAGED_ARCHIVE, ZIP, is_archive, i
 from active_learning.dataset.image_folder import annotation_key
 from active_learning.dataset.image_names import names_of
 from active_learning.errors import AnnotationError
+from active_learning.system.file_moves import same_content
 
 MOST_BYTES = 2**27  # of a file that is parsed for this
 CLOCK_STEP = 2 * 10**9  # nanoseconds, of drives that keep times coarsely
@@ -50,7 +50,7 @@ def came_later(path: Path, owners: Owners, files: Mapping[str, Sequence[Path]]) 
     with suppress(OSError):
         newest = max((file.stat().st_mtime_ns for file in made), default=None)
         if newest is not None and path.stat().st_mtime_ns > newest + CLOCK_STEP:
-            return not any(filecmp.cmp(path, file, shallow=False) for file in made)
+            return not any(same_content(path, file) for file in made)
     return False
 
 

@@ -64,6 +64,14 @@ def same_pictures(one: Pictures, other: Pictures) -> list[SharedImage]:
     return found[:MOST_FOUND]
 
 
+def is_turned(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
+    """Whether a thumbnail (SIDE, SIDE) in grey levels shows the other one turned or mirrored, and not as it is."""
+    if is_flat(one) or _difference(one, other) < MOST_DIFFERENCE:
+        return False
+    turned = (np.rot90(picture, turns) for picture in (other, np.fliplr(other)) for turns in range(4))
+    return any(_difference(one, picture) < MOST_DIFFERENCE for picture in turned)
+
+
 def _difference(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
     """Of two thumbnails, where they differ most."""
     difference = cv2.GaussianBlur(one.astype(np.float32) - other.astype(np.float32), (0, 0), BLUR)
