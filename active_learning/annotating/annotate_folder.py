@@ -180,6 +180,8 @@ class AnnotateFolder:
             ]
             usable = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [unclear[name] for unclear in (found.faults, doubtful) if name in unclear]
+            if not (files or (self.path / name).exists()):  # it may have another name
+                faults += filter(None, [fault_of_copy(self.folder, name)])
             if usable:
                 # an export's file for an image that nobody has opened gives way to one with objects
                 self._good_files[name] = min(usable, key=lambda path: cache.read(path, name).may_be_unopened)

@@ -75,8 +75,10 @@ def search_annotate_folder(
     if bare and unread:
         done, owners = {*found.files, *annotated} - set(outdated), claimants({*images, *annotated})
         command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
+        are_there = any((folder / ANNOTATE / image).exists() for image in bare)  # else they were collected
+        how = f"with: {command}" if are_there else f"with copies of its images there, too, by: {command}"
         pending = (path for path in unread if not _is_settled(path, owners, done))
-        faults = [fault for path in pending if (fault := _why_unread(path, folder / ANNOTATE, bare, named_in, command))]
+        faults = [fault for path in pending if (fault := _why_unread(path, folder / ANNOTATE, bare, named_in, how))]
         if faults:
             _add_faults(found, faults, bare[-1], outdated)
     return found
@@ -112,21 +114,21 @@ def _is_settled(path: Path, owners: Mapping[str, list[str]], done: Set[str]) -> 
     return (bool(of_one) and done >= set(of_one)) or is_converted(path, owners, done)
 
 
-def _why_unread(path: Path, root: Path, bare: Sequence[str], named_in: Callable[[Path], str], command: str) -> str:
+def _why_unread(path: Path, root: Path, bare: Sequence[str], named_in: Callable[[Path], str], how: str) -> str:
     """Why a file that bears no awaited image's name is not used, and the remedy; "" where that is no fault.
 
     Args:
         root: the annotate folder.
         bare: the images without a file.
-        command: makes a file for each image of the files of many.
+        how: to make a file for each image of the files of many.
     """
     if is_archive(path.name):
         return f"{path}: is an archive, which is not read; unpack it there"
     labels = looks_like_labels(path) if path.suffix.lower() == SUFFIX else False
     if labels:
-        return f"{path}: is a label file of YOLO; with its {DATA_FILE} there, too, turn it into another with: {command}"
+        return f"{path}: is a label file of YOLO; with its {DATA_FILE} there, too, turn it into another {how}"
     if labels is None:
-        remedy = f"put it beside its image, with a {DATA_FILE} there, too, and turn it into another with: {command}"
+        remedy = f"put it beside its image, with a {DATA_FILE} there, too, and turn it into another {how}"
         return f"{path}: is empty; if it is a label file of YOLO, {remedy}"
     if annotation_key(path.name) is None:
         return f"{path}: is of a kind that is not read; export in one of: COCO, {', '.join(FORMATS)}"
@@ -135,7 +137,7 @@ def _why_unread(path: Path, root: Path, bare: Sequence[str], named_in: Callable[
     except ForeignFileError:
         return ""
     except ManyImagesError as error:
-        return f"{error}; turn it into a file for each image with: {command}"
+        return f"{error}; turn it into a file for each image {how}"
     except AnnotationError as error:
         return "" if path.name == META_FILE else str(error)
     same = [image for image in bare if posixpath.basename(normalised(image)).casefold() == named]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import IO
 
 import yaml
 
-from active_learning.system.programs import command_words
+from active_learning.system.programs import as_typed, command_words
 
 SECONDS_FOR_HELP = 60  # LabelMe loads its windows toolkit before it answers
 SECONDS_TO_END = 10
@@ -35,8 +34,7 @@ class ToolCommand:
     saves_itself: bool = False
 
     def __str__(self) -> str:
-        """As one types it."""
-        return subprocess.list2cmdline(self.words) if os.name == "nt" else shlex.join(self.words)
+        return as_typed(self.words)
 
 
 def tool_command(words: Sequence[str], folder: Path, classes: Sequence[str]) -> ToolCommand:

@@ -29,6 +29,7 @@ _IMAGES_KEPT = 4  # times the pixels of the image: the crops of its objects over
 _MOST_DECODED = 16 * MOST_MASK_PIXELS  # of all masks of a file, whatever is kept of them, or
 _MASKS_DECODED = 1000  # times the pixels of the image: CVAT's masks are as large
 _SMALL = 2**22  # pixels; masks up to this size are decoded however small the image
+_OVERHANG = 1.1  # how far, as a share of the image's length, a sloppy outline reaches at most
 _ROUNDED = 2  # pixels by which a size may differ: outlines are off by so little at most
 Entry = TypeVar("Entry")
 Regions: TypeAlias = "tuple[tuple[Part | Bitmap, ...], list[str]]"  # of a shape, and faults of what is left out of it
@@ -71,12 +72,28 @@ class Canvas:
         self.undecoded = max(_MOST_DECODED, _MASKS_DECODED * self.height * self.width)
 
     def part(self, outline: Polygon) -> Part:
-        """The outline inside the image. Raises ShapeError where nothing of it has an area."""
+        """The outline inside the image.
+
+        Raises:
+            ShapeError: nothing of it has an area.
+            AnnotationError: it is of the image as it was before it was turned, and so are all others.
+        """
         self.has_outlines = True
+        self._check_not_turned(outline)
         inside = clipped_outline(outline, self.height, self.width)
         if inside is outline:
             return Part(inside)
         return Part(inside, cut_off=max(1 - enclosed_area(inside) / max(enclosed_area(outline), 1e-6), 0.0))
+
+    def _check_not_turned(self, outline: Polygon) -> None:
+        size = (self.height, self.width)
+        if self.declared != size[::-1]:
+            return
+        farthest = outline.max(axis=0)[::-1]
+        if (farthest > [_OVERHANG * length for length in size]).any() and (farthest <= self.declared).all():
+            here, there = (f"{width} x {height} pixels" for height, width in (size, self.declared))
+            reason = f"an outline lies outside of the image ({here}), but inside of it as it was before it was turned"
+            raise AnnotationError(f"{self.place}: {reason} ({there}); turn it back, or take its EXIF orientation away")
 
     def most_pixels(self) -> int:
         """The largest mask to decode; it may be dragged over the image's border.

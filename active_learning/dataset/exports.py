@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import re
-import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from active_learning.dataset.exported_images import MOST_BYTES, came_later, is_c
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants
 from active_learning.dataset.image_names import named_by_number, names_of, normalised
 from active_learning.errors import AnnotationError
+from active_learning.system.programs import as_typed
 
 READ_BYTES = 65536  # from the start and from the end of a file
 MOST_FILES = 50  # are opened, the largest
@@ -183,7 +183,7 @@ def _is_called_after(text: str, keys: Collection[str]) -> bool:
 def convert_command(source: str, classes: Sequence[str], target: str) -> str:
     """What turns an export into a file beside each image, as it is typed."""
     words = [source, "--to", "labelme", "--classes", *classes, "--out", target]
-    return f"python -m active_learning.annotations convert {shlex.join(words)}"
+    return f"python -m active_learning.annotations convert {as_typed(words)}"
 
 
 def _size(path: Path) -> int:

@@ -1,10 +1,12 @@
-"""Programs that a user names by a command."""
+"""Commands as a user types them."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import shutil
+import subprocess
+from collections.abc import Sequence
 
 
 def command_words(command: str) -> list[str]:
@@ -23,6 +25,11 @@ def command_words(command: str) -> list[str]:
     if program is None:
         raise ValueError(f"there is no program {words[0] if words else ''!r}; install it, or give its path")
     return [program, *words[1:]]
+
+
+def as_typed(words: Sequence[str]) -> str:
+    """A command, with quotes where the system's shell needs them."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def _unquoted(word: str) -> str:

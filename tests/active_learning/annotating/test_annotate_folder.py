@@ -369,6 +369,20 @@ def test_what_is_drawn_on_a_copy_of_another_size_is_not_taken(train, folder, add
     assert folder.collect() == ["a.png"]
 
 
+def test_a_copy_that_got_another_name_is_named_and_not_put_there_again(train, folder, add_image, annotate):
+    add_image("a.png")
+    folder.fill(["a.png"])
+    copy, renamed = train / "annotate/a.png", train / "annotate/scene-5.png"
+    copy.rename(renamed)
+    annotate("annotate/scene-5.json", image="scene-5.png")
+    assert f"{renamed}: is a.png under another name" in folder.progress().faulty["a.png"]
+    folder.fill(["a.png"])  # a new start
+    assert not copy.exists() and folder.collect() == []
+    for path in (renamed, renamed.with_suffix(".json")):
+        path.rename(copy.with_suffix(path.suffix))
+    assert folder.collect() == ["a.png"]
+
+
 @pytest.mark.parametrize("remedy", ["replace", "remove"])
 def test_a_damaged_image_is_waited_for_until_it_is_replaced_or_removed(train, folder, add_image, annotate, remedy):
     for name in ("a.png", "b.png"):

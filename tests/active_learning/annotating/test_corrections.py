@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -92,6 +93,12 @@ def older(train, annotate):
     os.utime(train / "a.json", ns=(later, later))
 
 
+def export(train, annotate):
+    images, objects = [{"id": 1, "file_name": "a.png"}], [{"id": 1, "image_id": 1, "category_id": 1}]
+    text = json.dumps({"images": images, "annotations": objects, "categories": [{"id": 1, "name": "damaged"}]})
+    annotate("annotate/result.json").write_text(text, encoding="utf-8")
+
+
 def pre_label(train, annotate):
     path = annotate("annotate/a.json", ["damaged"])
     AnnotateFolder(AnnotationCache(train, CLASSES)).own_files.add(path, "a.png")
@@ -100,6 +107,7 @@ def pre_label(train, annotate):
 UNUSED = {
     "older than what a person has corrected beside the image": (older, "is older than"),
     "half saved": (lambda train, annotate: annotate("annotate/a.json").write_text('{"shapes": ['), "half-written"),
+    "an export": (export, "turn it into a file for each image with copies of its images there, too, by: python"),
     "an unknown class": (lambda train, annotate: annotate("annotate/a.json", ["helthy"]), "did you mean 'healthy'"),
     "a pre-label that nobody has touched": (pre_label, ""),
     "of an image that is none of the run's": (lambda train, annotate: annotate("annotate/z.json", ["damaged"]), ""),

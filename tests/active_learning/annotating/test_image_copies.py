@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,20 @@ def turned(how: Image.Transpose) -> Callable[[Image.Image, Path], None]:
     return lambda image, path: saved(image.transpose(how), path)
 
 
+def another_one(_: Image.Image, path: Path) -> None:
+    """Of the image folder, as where two copies were given each other's names."""
+    shutil.copy(path.parent.parent / "s" / "b.jpg", path)
+
+
+def renamed(name: str) -> Callable[[Image.Image, Path], object]:
+    return lambda _, path: path.rename(path.with_name(name))
+
+
+def moved(_: Image.Image, path: Path) -> None:
+    (path.parent / "done").mkdir()
+    path.rename(path.parent / "done" / path.name)
+
+
 def turned_by_a_tag(image: Image.Image, path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3
@@ -38,6 +53,9 @@ CHANGES: dict[str, tuple[Callable[[Image.Image, Path], object], str]] = {
     "mirrored": (turned(Image.Transpose.FLIP_LEFT_RIGHT), TURNED),
     "turned by 90 degrees": (turned(Image.Transpose.ROTATE_90), TURNED),
     "mirrored along the diagonal": (turned(Image.Transpose.TRANSPOSE), TURNED),
+    "another one's": (another_one, "b.jpg, and not "),
+    "renamed": (renamed("scene 5.jpg"), "scene 5.jpg: is a.jpg under another name; give that name back"),
+    "moved": (moved, ""),
     "cropped": (lambda image, path: saved(image.crop((0, 0, 100, 90)), path), "has 100 x 90 pixels, and"),
     "damaged": (lambda _, path: path.write_bytes(b"\xff\xd8"), ""),
     "gone": (lambda _, path: path.unlink(), ""),
@@ -47,12 +65,14 @@ CHANGES: dict[str, tuple[Callable[[Image.Image, Path], object], str]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_is_drawn_on_a_copy_has_to_fit_the_image(tmp_path: Path, change: str) -> None:
     make, fault = CHANGES[change]
-    corners = np.random.default_rng(0).integers(0, 255, (5, 5, 3), np.uint8)
-    image = Image.fromarray(corners).resize((120, 120), Image.Resampling.BICUBIC)
+    corners = np.random.default_rng(0).integers(0, 255, (2, 5, 5, 3), np.uint8)
+    image, other = (Image.fromarray(one).resize((120, 120), Image.Resampling.BICUBIC) for one in corners)
     copy = tmp_path / "annotate" / "a.jpg"
-    copy.parent.mkdir()
+    for folder in (copy.parent, tmp_path / "s"):
+        folder.mkdir()
     for path in (tmp_path / "a.jpg", copy):
         image.save(path, quality=95)
+    other.save(tmp_path / "s" / "b.jpg", quality=95)
     make(image, copy)
     found = fault_of_copy(tmp_path, "a.jpg")
     assert fault in found and bool(fault) == bool(found)
@@ -73,3 +93,12 @@ def test_a_copy_that_is_put_right_is_looked_at_again(tmp_path: Path) -> None:
     assert TURNED in fault_of_copy(tmp_path, "a.png")
     image.save(tmp_path / "annotate" / "a.png")
     assert not fault_of_copy(tmp_path, "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tif", "ppm"])
+def test_a_turned_copy_may_have_as_many_bytes(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "annotate").mkdir()
+    image = Image.linear_gradient("L").resize((80, 60))
+    image.save(tmp_path / f"a.{suffix}")
+    image.rotate(90, expand=True).save(tmp_path / "annotate" / f"a.{suffix}")
+    assert "has 60 x 80 pixels, and" in fault_of_copy(tmp_path, f"a.{suffix}")

@@ -173,3 +173,25 @@ def test_outlines_for_another_size_are_named(declared, misfit):
 def test_without_any_size_nothing_is_read(declared):
     with pytest.raises(AnnotationError, match="a.json: h, w: "):
         open_canvas(declared, None, PATH, ("h", "w"))
+
+
+OUTLINES = {
+    "in both": ([[10, 10], [30, 10], [30, 30]], ""),
+    "a little outside of the image": ([[10, 10], [42, 10], [42, 30]], ""),
+    "as of the image that was not turned": (
+        [[10, 10], [49, 10], [49, 30]],
+        "lies outside of the image (40 x 50 pixels)",
+    ),
+    "in neither": ([[10, 10], [49, 10], [49, 45]], ""),
+}
+
+
+@pytest.mark.parametrize("kind", OUTLINES)
+def test_outlines_may_be_of_the_image_before_it_was_turned(kind):
+    points, fault = OUTLINES[kind]
+    image = open_canvas((40, 50), (50, 40), PATH, ("imageHeight", "imageWidth"))
+    if fault:
+        with pytest.raises(AnnotationError, match=re.escape(fault) + r".*before it was turned \(50 x 40 pixels\)"):
+            image.part(np.array(points, float))
+    else:
+        image.part(np.array(points, float))

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from active_learning.system import programs
-from active_learning.system.programs import command_words
+from active_learning.system.programs import as_typed, command_words
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,13 @@ def test_windows_paths_keep_their_backslashes(monkeypatch):
         "--x",
         r"C:\a",
     ]
+
+
+@pytest.mark.parametrize(
+    ("system", "typed"),
+    [("posix", "convert '/data/my images' --classes 'head rot' weed"),
+     ("nt", 'convert "/data/my images" --classes "head rot" weed')],
+)  # fmt: skip
+def test_a_command_has_the_quotes_of_the_systems_shell(monkeypatch, system, typed):
+    monkeypatch.setattr(programs.os, "name", system)
+    assert as_typed(["convert", "/data/my images", "--classes", "head rot", "weed"]) == typed
