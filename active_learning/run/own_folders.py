@@ -132,7 +132,8 @@ def _run_mistakes(files: OutputFiles, fresh: bool) -> Iterator[str]:
             f"over with --fresh (the run is then moved aside, not deleted), or {ANOTHER}"
         )
     if other := _other_run(results, weights):
-        yield f"weightsroot: {weights} holds the weights of another run, its results are in {other}; {ANOTHER}"
+        same = "if that is the run to go on with, set resultsroot back; else"
+        yield f"weightsroot: {weights} holds the weights of another run, its results are in {other}; {same} {ANOTHER}"
     elif not (_are_weights_of(results, weights) or (fresh and read_mark(weights))) and (found := files.first_weights()):
         remedy = "put the results back (is their drive connected?), start over with --fresh, which moves it aside,"
         yield (
