@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import add_dropout_config
 from active_learning.network.prediction import load_all_weights
 from demo.prediction_files import UsageError
@@ -45,10 +45,10 @@ class TrainedNetwork:
             classes: their names; else those of the config's data set, else numbers.
 
         Raises:
-            UsageError: the network cannot be built, or its weights are not there or do not fit.
+            UsageError: the network cannot be built, or its weights are not there, do not fit or are of other classes.
         """
         self.classes = class_names(cfg, classes)
-        self._predictor = _load_predictor(cfg)
+        self._predictor = _load_predictor(cfg, classes)
 
     def __call__(self, image: np.ndarray) -> Instances:
         """What it sees in an image of HxWx3 uint8 BGR, on the CPU.
@@ -173,7 +173,7 @@ def class_names(cfg: CfgNode, given: Sequence[str] = ()) -> list[str]:
     return [f"class {index}" for index in range(count)]
 
 
-def _load_predictor(cfg: CfgNode) -> DefaultPredictor:
+def _load_predictor(cfg: CfgNode, classes: Sequence[str]) -> DefaultPredictor:
     weights = cfg.MODEL.WEIGHTS
     if not weights:
         raise UsageError("The config names no weights; add --opts MODEL.WEIGHTS FILE with those of a trained network")
@@ -185,7 +185,9 @@ def _load_predictor(cfg: CfgNode) -> DefaultPredictor:
     except UNBUILDABLE as error:
         raise UsageError(f"The network of the config cannot be built: {_said(error)}") from error
     try:
-        load_all_weights(predictor.model, os.fspath(weights))
+        load_all_weights(predictor.model, os.fspath(weights), classes, by_flag=True)
+    except SettingsError as error:
+        raise UsageError(f"MODEL.WEIGHTS {error}") from error
     except MaskALError as error:
         raise UsageError(
             f"MODEL.WEIGHTS {error} (here: {cfg.MODEL.ROI_HEADS.NUM_CLASSES} classes); "

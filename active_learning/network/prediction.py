@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from active_learning.errors import MaskALError
 from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 from active_learning.network.model_input import TileInputs, is_tiled, network_input
 from active_learning.network.precision import use_exact_float32
-from active_learning.network.weights_files import UNREADABLE, missing_weights
+from active_learning.network.weights_files import CLASSES, UNREADABLE, check_classes, missing_weights
 from active_learning.system.image_files import image_error
 from active_learning.system.pixel_limit import pixel_limit
 from detectron2.checkpoint import DetectionCheckpointer
@@ -31,36 +31,45 @@ from detectron2.structures import Instances
 IMAGE_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def load_network(cfg: CfgNode, weights: Path | str) -> nn.Module:
+def load_network(cfg: CfgNode, weights: Path | str, classes: Sequence[str] = (), *, by_flag: bool = False) -> nn.Module:
     """The network of the config with these weights, for inference.
 
     Args:
         weights: a file, or an address of published weights, which are fetched once.
+        classes, by_flag: as `load_all_weights` takes them.
 
     Raises:
         MaskALError: there is no such file, it cannot be read, or its weights are not those of such a network.
+        SettingsError: they were trained on other classes.
     """
     path = os.fspath(weights)
     if not (Path(path).is_file() or "://" in path):
         raise MaskALError(f"{path}: there is no such weights file; train first, or correct the path")
     use_exact_float32()
     model = build_model(cfg)
-    load_all_weights(model, path)
+    load_all_weights(model, path, classes, by_flag=by_flag)
     return model.eval()
 
 
-def load_all_weights(model: nn.Module, path: str) -> None:
+def load_all_weights(model: nn.Module, path: str, classes: Sequence[str] = (), *, by_flag: bool = False) -> None:
     """Loads a weights file that must have every weight of the model.
+
+    Args:
+        classes: names that a person gave, in order; none where those of the file are not to be compared.
+        by_flag: whether they were given as --classes, not in the settings.
 
     Raises:
         MaskALError: it cannot be read, or weights are missing or of another shape.
+        SettingsError: it was trained on other classes, or on these in another order.
     """
     try:
         with missing_weights(model) as missing:
-            DetectionCheckpointer(model).load(path)
+            rest = DetectionCheckpointer(model).load(path)
     except UNREADABLE as error:
         reason = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         raise MaskALError(f"{path}: cannot be read as weights: {reason}") from error
+    if classes:
+        check_classes(path, rest.get(CLASSES), classes, by_flag=by_flag)
     untrained = [name for name, _ in model.named_parameters() if name in missing]
     if untrained:
         raise MaskALError(

@@ -19,7 +19,7 @@ from active_learning.network.precision import use_exact_float32
 from active_learning.network.resume_point import KEPT, ResumePoint
 from active_learning.network.training_failures import failures_explained
 from active_learning.network.training_hooks import KeepBest, KeepPeriodically, LossTrend, ProgressBar
-from active_learning.network.weights_files import backbone_filled, begin_best, save_weights
+from active_learning.network.weights_files import backbone_filled, begin_best, save_weights, trained_classes
 from active_learning.system.disk_space import check_space
 from active_learning.system.files import write_errors_named
 from active_learning.system.log import logger
@@ -109,7 +109,7 @@ def _train(cfg: CfgNode, keep_best: Callable[[], KeepBest], final_model: Path, b
     with write_errors_named(Path(cfg.OUTPUT_DIR)):  # of the engine's records of losses
         trainer.train()
     if comm.is_main_process():
-        save_weights(trainer.model, final_model)
+        save_weights(trainer.model, final_model, trained_classes(cfg))
     return float(comm.all_gather(trainer.keep_best.best_ap)[0])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from active_learning.network.evaluation import run_inference
 from active_learning.network.image_faults import NamingLoader
-from active_learning.network.weights_files import save_weights, write_failure_explained
+from active_learning.network.weights_files import CLASSES, save_weights, trained_classes, write_failure_explained
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
 from detectron2.config import CfgNode
@@ -59,7 +59,7 @@ class KeepBest(hooks.EvalHook):
         done, kept = min(self.trainer.iter + 1, self.trainer.max_iter), ""
         if mask_ap > self.best_ap:
             self.best_ap, kept = mask_ap, ", kept"
-            save_weights(self.trainer.model, self.best_model)
+            save_weights(self.trainer.model, self.best_model, trained_classes(self.trainer.cfg))
         shown = 0.0 if math.isnan(mask_ap) else mask_ap  # not a number means that nothing was detected
         text = "Iteration %d: mask AP on the validation images %.1f (best %.1f)%s"
         logger.info(text, done, shown, self.best_ap, kept)
@@ -88,6 +88,9 @@ class KeepPeriodically(hooks.PeriodicCheckpointer):
             self.trainer.storage.settle()  # what a GPU reports late is no failure of the disk
         with write_failure_explained(Path(self.trainer.cfg.OUTPUT_DIR) / "model.pth"):
             super().after_step()
+
+    def step(self, iteration: int, **kwargs: Any) -> None:
+        super().step(iteration, **{CLASSES: trained_classes(self.trainer.cfg)}, **kwargs)
 
 
 class LossTrend(HookBase):

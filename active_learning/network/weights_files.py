@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shlex
 import struct
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from active_learning.errors import MaskALError, first_line
+from active_learning.errors import MaskALError, SettingsError, first_line
 from active_learning.system.disk_space import disk_of
 from active_learning.system.files import copy_atomically, draft_of
+from active_learning.system.names import shown
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 
+CLASSES = "classes"  # beside "model" in a file: the names of the classes, in order
 # What reading a file that holds no weights may end in; PyTorch's reader has no error of its own for it.
 UNREADABLE = (
     OSError,
@@ -28,8 +35,8 @@ UNREADABLE = (
 )
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Writes {"model": state dict}.
+def save_weights(model: nn.Module, path: Path, classes: Sequence[str] = ()) -> None:
+    """Writes {"model": state dict, "classes": names}, without the latter where there are none.
 
     Raises:
         MaskALError: the file cannot be written; the old one is whole.
@@ -38,12 +45,48 @@ def save_weights(model: nn.Module, path: Path) -> None:
     with write_failure_explained(path):
         if not path.parent.is_dir():  # its drive has gone: a folder made in its place would hide what is there
             raise FileNotFoundError(f"there is no folder {path.parent} any more")
-        _save(model, path)
+        _save(model, path, classes)
 
 
-def _save(model: nn.Module, path: Path) -> None:
+def _save(model: nn.Module, path: Path, classes: Sequence[str]) -> None:
+    content = {"model": model.state_dict(), **({CLASSES: list(classes)} if classes else {})}
     with draft_of(path) as draft:
-        torch.save({"model": model.state_dict()}, draft)
+        torch.save(content, draft)
+
+
+def trained_classes(cfg: CfgNode) -> list[str]:
+    """The names of the classes that a config is trained on, in order; none where its data set has none."""
+    return list(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", ()))
+
+
+def check_classes(path: str, held: object, given: Sequence[str], *, by_flag: bool) -> None:
+    """Whether weights are of the classes that a person gave.
+
+    Args:
+        held: what the file has as "classes"; files of earlier versions, and of other tools, do not say.
+        by_flag: whether they were given as --classes, not in the settings.
+
+    Raises:
+        SettingsError: they are others, or in another order.
+    """
+    if not isinstance(held, list) or not held or not all(isinstance(name, str) for name in held):
+        return
+    if list(map(_normalised, held)) == list(map(_normalised, given)):
+        return
+    in_settings = f"set classes: {json.dumps(held, ensure_ascii=False)} in the settings"
+    raise SettingsError(
+        f"{path}: was trained on the classes {_listed(held)} (in this order), not on {_listed(given)}; "
+        + (f"give --classes {shlex.join(held)}" if by_flag else in_settings)
+    )
+
+
+def _normalised(name: str) -> str:
+    """As names of classes compare: a system may store accents in another form."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names))
 
 
 def begin_best(best_model: Path, best_before: Path | None) -> None:

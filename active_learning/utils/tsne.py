@@ -76,8 +76,8 @@ def find_objects(study: Study) -> list[Match]:
 
     cfg = study.cfg.clone()
     cfg.INPUT.TILE_SIZE = 0  # objects of large images are compared as they are in the whole image
-    model = load_network(cfg, study.weights)
     classes = study.settings.classes
+    model = load_network(cfg, study.weights, classes)
     files = pair_annotations(study.folder, study.images)
 
     def matches(name: str) -> list[Match]:

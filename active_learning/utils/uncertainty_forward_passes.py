@@ -75,7 +75,7 @@ def settle_images(study: Study, passes: int) -> list[Settling]:
     from active_learning.network.prediction import load_network, read_input
 
     experiment = study.settings.experiments()[0]
-    network = load_network(study.cfg, study.weights)
+    network = load_network(study.cfg, study.weights, study.settings.classes)
     sampler = MonteCarloDropout(network, study.cfg, passes=passes, seed=experiment.seed)
 
     def settling(name: str) -> Settling:

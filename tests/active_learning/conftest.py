@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,10 +37,10 @@ def annotated_image(path: Path, objects: int = 1) -> None:
     )
 
 
-def write_weights(path: Path) -> None:
-    """A file that is of weights, though of no network here."""
+def write_weights(path: Path, **more: Any) -> None:
+    """A file that is of weights, though of no network here, with `more` beside them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": {"backbone.bottom_up.stem.conv1.weight": torch.zeros(2, 3, 3, 3)}}, path)
+    torch.save({"model": {"backbone.bottom_up.stem.conv1.weight": torch.zeros(2, 3, 3, 3)}, **more}, path)
 
 
 @pytest.fixture

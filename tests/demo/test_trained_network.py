@@ -110,6 +110,18 @@ def test_what_cannot_be_loaded_is_reported(opts, message, small_network) -> None
         TrainedNetwork(config(small_network, *opts))
 
 
+def test_weights_of_other_classes_are_reported(small_network, tmp_path) -> None:
+    path = tmp_path / "w.pth"
+    weights = torch.load(small_network.weights, weights_only=True)
+    torch.save({**weights, "classes": ["healthy", "damaged"]}, path)
+    given = config(small_network, "MODEL.WEIGHTS", str(path))
+    TrainedNetwork(given, ["healthy", "damaged"])
+    with pytest.raises(
+        UsageError, match=r"^MODEL.WEIGHTS .*w\.pth: was trained on .*; give --classes healthy damaged$"
+    ):
+        TrainedNetwork(given, ["damaged", "healthy"])
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".pkl"])
 def test_a_file_that_holds_no_weights_is_reported(suffix: str, small_network, tmp_path) -> None:
     path = tmp_path / f"weights{suffix}"

@@ -181,6 +181,19 @@ def test_weights_of_other_classes_are_refused(run_here):
     assert "w.pth: does not fit the network" in errors
 
 
+def test_weights_of_these_classes_in_another_order_are_refused(folder: Folder, run_here):
+    import torch
+
+    torch.save({**torch.load(folder.weights, weights_only=True), "classes": ["square", "disc"]}, folder.weights)
+    before = files(folder.images)
+    code, _, errors = run_here()
+    assert code == 2
+    assert "was trained on the classes square, disc (in this order), not on disc, square; " in errors
+    assert "; give --classes square disc" in errors
+    assert files(folder.images) == before
+    assert run_here("--classes", "square", "disc")[0] == 0
+
+
 def test_help_costs_no_torch_import():
     command = [sys.executable, "-X", "importtime", str(ROOT / "auto_annotate.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from torch import nn
 
 import auto_annotate
 from active_learning.annotating import folder_job
@@ -123,7 +124,9 @@ def test_the_project_that_is_there_must_know_the_classes_too(request_of, tmp_pat
 
 def test_published_weights_are_fetched_by_their_address(request_of, monkeypatch):
     loaded = []
-    monkeypatch.setattr(prediction, "load_network", lambda cfg, weights: loaded.append((cfg, weights)) or Model())
+    monkeypatch.setattr(
+        prediction, "load_network", lambda cfg, weights, *_, **__: loaded.append((cfg, weights)) or Model()
+    )
     annotation = FolderAnnotation(request_of(f"--weights_file {ZOO} --classes cup --device cpu"))
     annotation.find_images()
     labeller = annotation.load_network()
@@ -131,6 +134,15 @@ def test_published_weights_are_fetched_by_their_address(request_of, monkeypatch)
     assert weights.endswith("137849600/model_final_f10217.pkl")
     assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 80
     assert labeller.wanted == {"cup"}
+
+
+def test_weights_of_other_classes(request_of, tmp_path, monkeypatch):
+    write_weights(tmp_path / "w.pth", classes=["plant", "weed"])
+    monkeypatch.setattr(prediction, "build_model", lambda cfg: nn.Linear(1, 1))
+    annotation = FolderAnnotation(request_of("--weights_file {tmp}/w.pth --classes weed plant --device cpu"))
+    annotation.find_images()
+    with pytest.raises(SettingsError, match="plant, weed .in this order., not on weed, plant; give --classes plant we"):
+        annotation.load_network()
 
 
 class Model:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from active_learning.errors import MaskALError
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.prediction import detect, load_network, picture_of, read_input
 from active_learning.network.weights_files import save_weights
 from detectron2.data import detection_utils
@@ -39,6 +39,17 @@ def test_weights_of_another_network_are_refused(make_cfg, tmp_path, changes):
     save_weights(build_model(make_cfg()), tmp_path / "w.pth")
     with pytest.raises(MaskALError, match=r"w\.pth: does not fit the network: \d+ weights"):
         load_network(make_cfg(**changes), tmp_path / "w.pth")
+
+
+def test_weights_of_other_classes_are_refused_where_they_are_given(make_cfg, tmp_path):
+    cfg, path = make_cfg(), tmp_path / "w.pth"
+    save_weights(build_model(cfg), path, ["square", "disc", "never"])
+    load_network(cfg, path)
+    load_network(cfg, path, ["square", "disc", "never"])
+    with pytest.raises(SettingsError, match=r"w\.pth: was trained on the classes square, .* set classes: "):
+        load_network(cfg, path, ["disc", "square", "never"])
+    with pytest.raises(SettingsError, match=r"not on square, disc; give --classes square disc never"):
+        load_network(make_cfg(classes=["square", "disc"]), path, ["square", "disc"], by_flag=True)
 
 
 def test_predictions_are_at_full_resolution(make_cfg, tmp_path):

@@ -15,7 +15,7 @@ from active_learning.system import disk_space
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import DefaultTrainer, SimpleTrainer
 from detectron2.utils import comm
-from tests.active_learning.network.conftest import NETWORK
+from tests.active_learning.network.conftest import CLASSES, NETWORK
 from tests.processes import spawn
 
 
@@ -83,6 +83,7 @@ def test_training_writes_what_it_should(make_training, tmp_path):
     assert 0 <= best_ap <= 100
     assert (tmp_path / "final.pth").is_file()
     assert (tmp_path / "best.pth").is_file() == (best_ap > 0)
+    assert torch.load(tmp_path / "final.pth", weights_only=True)["classes"] == list(CLASSES)
     lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.json").read_text(encoding="utf-8").splitlines()]
     written = {key for line in lines for key in line}
     assert {"total_loss", "loss_mask", "loss_rpn_cls", "lr", "time", "data_time"} <= written | {"time"}
@@ -124,9 +125,10 @@ def test_only_better_weights_are_kept(make_training, validation_scores, tmp_path
     validation_scores(10.0, 30.0, math.nan, 20.0)
     original = training_hooks.save_weights
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_hooks, "save_weights", lambda model, path: saved.append(path) or original(model, path))
+        patch.setattr(training_hooks, "save_weights", lambda *given: saved.append(given[1]) or original(*given))
         assert train(cfg, **arguments) == 30.0
     assert saved == [tmp_path / "best.pth"] * 2
+    assert torch.load(tmp_path / "best.pth", weights_only=True)["classes"] == list(CLASSES)
 
 
 def test_best_score_carries_over(make_training, validation_scores, tmp_path):
@@ -473,10 +475,13 @@ def test_weights_of_other_classes_are_taken(make_training, validation_scores, tm
     stem, classes = "backbone.bottom_up.stem.conv1.weight", "roi_heads.box_predictor.cls_score.weight"
     own_classes = weights["model"][classes].shape
     weights["model"] |= {stem: weights["model"][stem] + 1, classes: torch.zeros(9, 32)}
+    weights["classes"] = [f"other {number}" for number in range(8)]
     torch.save(weights, tmp_path / "start.pth")
     cfg, arguments = make_training(weights=str(tmp_path / "start.pth"), train_iterations_base=1)
     train(cfg, **arguments)
-    trained = torch.load(tmp_path / "final.pth", weights_only=True)["model"]
+    final = torch.load(tmp_path / "final.pth", weights_only=True)
+    assert final["classes"] == list(CLASSES)
+    trained = final["model"]
     assert trained[classes].shape == own_classes
     torch.testing.assert_close(trained[stem], weights["model"][stem], rtol=0, atol=0.1)
 
@@ -495,6 +500,8 @@ def test_checkpoints_are_kept_where_asked_for(make_training, validation_scores, 
     cfg, arguments = make_training(checkpoint_period=3)
     train(cfg, **arguments)
     assert "model_0000002.pth" in {path.name for path in (tmp_path / "out").glob("*.pth")}
+    kept = torch.load(tmp_path / "out" / "model_0000002.pth", weights_only=True)
+    assert (kept["classes"], kept["iteration"]) == (list(CLASSES), 2)
 
 
 @pytest.mark.parametrize(

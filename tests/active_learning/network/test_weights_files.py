@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from active_learning.errors import MaskALError
-from active_learning.network.weights_files import save_weights
+from active_learning.errors import MaskALError, SettingsError
+from active_learning.network.weights_files import check_classes, save_weights
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,47 @@ def test_weights_of_a_wrapped_model_have_plain_names(tmp_path):
 
     save_weights(Wrapped(nn.Linear(1, 1)), tmp_path / "w.pth")
     assert set(torch.load(tmp_path / "w.pth", weights_only=True)["model"]) == {"weight", "bias"}
+
+
+def test_the_classes_stand_in_the_file(tmp_path):
+    save_weights(nn.Linear(1, 1), tmp_path / "w.pth", ("plant", "Unkraut ä"))
+    content = torch.load(tmp_path / "w.pth", weights_only=True)
+    assert list(content) == ["model", "classes"] and content["classes"] == ["plant", "Unkraut ä"]
+    save_weights(nn.Linear(1, 1), tmp_path / "w.pth")
+    assert list(torch.load(tmp_path / "w.pth", weights_only=True)) == ["model"]
+
+
+SAME = {
+    "the same": (["plant", "weed"], ["plant", "weed"]),
+    "accents in another form": (["ma\u00efs"], ["mai\u0308s"]),
+    "not in the file": (None, ["a"]),
+    "none": ([], ["a"]),
+    "a number of another tool": (80, ["a"]),
+    "numbers of another tool": ([0, 1], ["a", "b"]),
+    "a table of another tool": ({"plant": 0}, ["a"]),
+}
+
+
+@pytest.mark.parametrize(("held", "given"), SAME.values(), ids=SAME)
+def test_weights_of_these_classes_or_of_unknown_ones(held, given):
+    check_classes("w.pth", held, given, by_flag=True)
+
+
+OTHER = {
+    "another order": (["plant", "weed"], ["weed", "plant"], True, "plant, weed (in this order), not on weed, plant; "
+                      "give --classes plant weed"),
+    "others": (["plant", "weed"], ["a", "weed"], True, "plant, weed (in this order), not on a, weed; "),
+    "fewer": (["plant", "weed"], ["plant"], True, "plant, weed (in this order), not on plant; "),
+    "capitals": (["plant"], ["Plant"], True, "plant (in this order), not on Plant; give --classes plant"),
+    "for a shell": (["a b", "it's", "$x"], ["c"], True, "a b, it's, $x (in this order), not on c; "
+                    """give --classes 'a b' 'it'"'"'s' '$x'"""),
+    "in the settings": (["weed: é", "b"], ["b", "weed: é"], False, "weed: é, b (in this order), not on b, weed: é; "
+                        'set classes: ["weed: é", "b"] in the settings'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("held", "given", "by_flag", "message"), OTHER.values(), ids=OTHER)
+def test_weights_of_other_classes_are_refused(held, given, by_flag, message):
+    with pytest.raises(SettingsError) as error:
+        check_classes("w.pth", held, given, by_flag=by_flag)
+    assert str(error.value).startswith(f"w.pth: was trained on the classes {message}")

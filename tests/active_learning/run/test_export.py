@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import export_onnx
 from active_learning.errors import MaskALError, SettingsError
+from active_learning.network import prediction
 from active_learning.run.export import Export, read_request
 from active_learning.run.state import RunState
+from tests.active_learning.conftest import write_weights
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
 R101 = "COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x.yaml"
@@ -116,6 +119,35 @@ def test_a_state_that_cannot_be_read_does_not_end_in_fresh_alone(request_of, tmp
     with pytest.raises(MaskALError, match=r"run_state\.json.*; or give the weights, .*--weights .*_001\.pth"):
         request_of("--config", "maskAL.yaml")
     assert request_of("--config", "maskAL.yaml", "--weights", "other.pth").weights == "other.pth"
+
+
+def test_weights_that_are_cut_short(request_of, tmp_path: Path):
+    write_weights(tmp_path / "w.pth")
+    (tmp_path / "w.pth").write_bytes((tmp_path / "w.pth").read_bytes()[:-90])
+    for words in (["--config", "maskAL.yaml"], ["--network_config", R50, "--classes", "a"]):
+        with pytest.raises(MaskALError, match=r"w\.pth: is cut short; fetch or copy it again"):
+            request_of(*words, "--weights", "w.pth").write("1")
+    with pytest.raises(MaskALError, match=r"best_model_001\.pth: is an empty file; fetch or copy it again"):
+        request_of("--config", "maskAL.yaml").write("1")
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (["--network_config", R50, "--classes", "weed", "plant"], "give --classes plant weed"),
+        (["--config", "maskAL.yaml", "--classes", "weed", "plant"], "give --classes plant weed"),
+        (["--config", "maskAL.yaml", "classes", "[weed, plant]"], 'set classes: ["plant", "weed"] in the settings'),
+    ],
+    ids=["without settings", "besides settings", "in the settings"],
+)
+def test_weights_of_other_classes(request_of, tmp_path: Path, monkeypatch, words: list[str], remedy: str):
+    write_weights(tmp_path / "w.pth", classes=["plant", "weed"])
+    monkeypatch.setattr(prediction, "build_model", lambda cfg: nn.Linear(1, 1))
+    with pytest.raises(SettingsError) as error:
+        request_of("--weights", "w.pth", *words).write("1")
+    text = "w.pth: was trained on the classes plant, weed (in this order), not on weed, plant"
+    assert str(error.value) == f"{text}; {remedy}"
+    assert not (tmp_path / "m.onnx").exists()
 
 
 @pytest.mark.parametrize("out", [".", "", "..", "/"])

@@ -57,6 +57,7 @@ def packed(*names: str) -> Callable[[Path], None]:
 OLD = {"_use_new_zipfile_serialization": False}
 WHOLE = {
     "model.pth": saved({"model": TENSORS}),
+    "with names of classes.pth": saved({"model": TENSORS, "classes": ["plant", "model", "Unkraut ä", "classes"]}),
     "state_dict.pth": saved(collections.OrderedDict(TENSORS)),
     "of several GPUs.pth": saved({f"module.{name}": value for name, value in TENSORS.items()}),
     "with optimizer.pth": saved({"model": TENSORS, "optimizer": {"state": {0: torch.zeros(2)}}, "iteration": 9}),

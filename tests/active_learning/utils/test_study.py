@@ -5,14 +5,19 @@ from __future__ import annotations
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
 from matplotlib.figure import Figure
+from torch import nn
 
 from active_learning.errors import AnnotationError, MaskALError, SettingsError, UnreadableImageError
+from active_learning.network import prediction
+from active_learning.network.network_config import network_without_device
 from active_learning.run.output_files import OutputFiles, output_files
 from active_learning.run.state import RunState
 from active_learning.run.weights import newest_weights
@@ -20,7 +25,7 @@ from active_learning.settings import Settings
 from active_learning.settings.changes import recorded
 from active_learning.system.written_files import only_writer
 from active_learning.utils import tsne, uncertainty_forward_passes
-from active_learning.utils.study import evenly, of_each_image, open_study, save_csv, save_figure, study_parser
+from active_learning.utils.study import Study, evenly, of_each_image, open_study, save_csv, save_figure, study_parser
 from tests.active_learning.conftest import write_weights
 
 
@@ -90,6 +95,15 @@ def test_a_run_is_studied_with_the_classes_of_its_training(settings: Settings, t
         open_study(study_parser("", images=1).parse_intermixed_args(given))
     assert not (tmp_path / "study").exists()
     open_study(study_parser("", images=1).parse_intermixed_args([*given, "--weights", str(files.best_model(0))]))
+
+
+@pytest.mark.parametrize("load", [tsne.find_objects, partial(uncertainty_forward_passes.settle_images, passes=2)])
+def test_weights_of_other_classes_are_not_studied(settings: Settings, tmp_path: Path, monkeypatch, load: Any):
+    write_weights(tmp_path / "w.pth", classes=["b", "a"])
+    monkeypatch.setattr(prediction, "build_model", lambda cfg: nn.Linear(1, 1))
+    cfg = network_without_device(settings, settings.experiments()[0])
+    with pytest.raises(SettingsError, match=r"w\.pth: .* b, a .* not on a, b; set classes: .* in the settings"):
+        load(Study(settings, cfg, tmp_path / "w.pth", settings.testdir, ["00.png"], tmp_path))
 
 
 @pytest.mark.parametrize(
