@@ -3,8 +3,9 @@
     python auto_annotate.py --img_dir IMAGES --network_config CONFIG --classes a b c --weights_file FILE
 
 Each image gets an annotation file beside it, for a person to correct. Images that have one already are left alone.
-Exit codes: 0 done, 1 an image could not be read, its file's name is taken, or another failure, 2 wrong usage, 130
-interrupted (what is written stays: the same command goes on).
+Exports with objects of the others are refused: they are to be converted first.
+Exit codes: 0 done, 1 an image or its annotation could not be read, its file's name is taken, or another failure, 2
+wrong usage, 130 interrupted (what is written stays: the same command goes on).
 """
 
 from __future__ import annotations

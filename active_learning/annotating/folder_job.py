@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from active_learning.annotating.persons_work import PersonsWork
 from active_learning.annotating.pre_labels import PreLabelFolder, export_format
 from active_learning.annotating.supervisely_project import add_to_project
 from active_learning.annotations import FORMATS
@@ -41,11 +42,13 @@ FLAGS = {"confidence_threshold": "conf_thres", "nms_threshold": "nms_thres", "pr
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for. `settings.classes` are the network's; `wanted` those to pre-label."""
+    """What the command line asks for. `settings.classes` are the network's; `wanted` those to pre-label; `named` those
+    that the person gave, none where all of COCO's are taken."""
 
     folder: Path
     settings: Settings
     wanted: tuple[str, ...]
+    named: tuple[str, ...]
     batch_size: int
     project: Path
 
@@ -68,7 +71,8 @@ def read_request(given: argparse.Namespace) -> Request:
     settings = Settings.model_validate({**values, "classes": classes})
     if FORMATS[given.export_format].needs_meta:
         _refuse(list(_project_mistakes(project, folder, {**values, "classes": wanted})))
-    return Request(given.img_dir, settings, wanted, given.batch_size, project)
+    named = () if all_published else wanted
+    return Request(given.img_dir, settings, wanted, named, given.batch_size, project)
 
 
 def _project_mistakes(project: Path, folder: Path, values: Mapping[str, Any]) -> Iterator[str]:
@@ -168,6 +172,7 @@ class FolderAnnotation:
         self.images: list[str] = []
         self.skipped = 0
         self.doubtful: list[str] = []  # what may be their annotation may be another image's
+        self.faulty: list[str] = []  # their annotation cannot be read
         self.unreadable: list[str] = []
         self.blocked: list[str] = []  # another file has the name of their pre-label
         export = export_format(request.settings, request.wanted)
@@ -175,9 +180,11 @@ class FolderAnnotation:
         self.files = PreLabelFolder(request.folder, export)
 
     def find_images(self) -> None:
-        """Those without an annotation; those whose pre-label would have the name of another file are named.
+        """Those without an annotation. Named are those whose annotation cannot be read, and those whose pre-label would
+        have the name of another file.
 
-        Raises MaskALError where there is no image at all, a run awaits one, or the tool's files cannot hold a name.
+        Raises MaskALError where there is no image at all, a run awaits one, what a person has made of some is still to
+        be converted, or the tool's files cannot hold a name.
         """
         folder = self.request.folder
         snapshot = take_snapshot(folder)
@@ -189,9 +196,13 @@ class FolderAnnotation:
         for fault in sorted(set(doubtful.values())):
             print(f"{fault}; these images are skipped", file=sys.stderr)
         bare = [name for name in snapshot.images if name not in annotated and name not in doubtful]
-        _refuse(list(_awaited_by_a_run(folder, bare)))
+        work = PersonsWork(snapshot, annotated, bare, self.request.named)
+        _refuse([*_awaited_by_a_run(folder, bare), *(f"--img_dir: {text}" for text in work.mistakes())])
         self.files.export.tool.check_names(folder, bare)
-        self.skipped, self.doubtful = len(annotated), sorted(doubtful)
+        self.faulty, self.doubtful = sorted(work.faults), sorted(doubtful)
+        self.skipped = len(annotated) - len(self.faulty)
+        for line in (*work.warnings(), *(f"{work.faults[image]}; skipped" for image in self.faulty)):
+            print(line, file=sys.stderr)
         self.blocked = [name for name in bare if os.path.lexists(self.files.path_of(name))]
         for name in self.blocked:
             reason = f"is no annotation, but has the name of the one of {name}, which gets none; rename this file"
@@ -230,8 +241,8 @@ class FolderAnnotation:
 
     @property
     def is_complete(self) -> bool:
-        """Whether each image has an annotation now."""
-        return not (self.unreadable or self.blocked or self.doubtful)
+        """Whether each image has an annotation now that can be read."""
+        return not (self.unreadable or self.blocked or self.doubtful or self.faulty)
 
     def summary(self) -> str:
         """What was done, in words."""
@@ -241,6 +252,9 @@ class FolderAnnotation:
             parts.append(f"{counted(len(self.blocked), 'image')} not annotated, as another file has that name")
         if self.doubtful:
             parts.append(f"{counted(len(self.doubtful), 'image')} not annotated, as a file may be of several images")
+        if self.faulty:
+            files = "its file" if len(self.faulty) == 1 else "their files"
+            parts.append(f"{counted(len(self.faulty), 'image')} not annotated, as {files} cannot be read")
         if self.unreadable:
             parts.append(f"{counted(len(self.unreadable), 'image')} unreadable")
         if self.meta_json is not None and self.files.count.images:

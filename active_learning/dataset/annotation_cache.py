@@ -24,7 +24,7 @@ from active_learning.annotations import (
 from active_learning.annotations.coco import CocoImage, coco_image
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.documents import parse_document, read_content
-from active_learning.dataset.exports import convert_command
+from active_learning.dataset.exports import rename_and_convert
 from active_learning.errors import AnnotationError, ManyImagesError, MaskALError
 from active_learning.system.image_files import image_size
 from active_learning.system.pixel_limit import MOST_PIXELS
@@ -134,9 +134,7 @@ class AnnotationCache:
             annotation = read_leniently(path, image=image, size=size, within=self.folder, document=document)
             annotation = check_labels(annotation, self.classes, self.unknown_labels, path)
         except ManyImagesError as error:
-            remedy = f"rename it, as it bears the name of {image}, and turn it into a file for each image with"
-            command = convert_command(str(path.parent), self.classes, str(path.parent))
-            return _Entry(signatures, (), None, f"{error}; {remedy}: {command}")
+            return _Entry(signatures, (), None, f"{error}; {rename_and_convert(path, image, self.classes)}")
         except MaskALError as error:
             return _Entry(signatures, (), None, str(error))
         files = tuple(file for file in masks.values() if file is not None)

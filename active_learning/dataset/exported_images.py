@@ -54,18 +54,29 @@ def came_later(path: Path, owners: Owners, files: Mapping[str, Sequence[Path]]) 
     return False
 
 
+def may_hold(path: Path, owners: Owners, images: Set[str]) -> bool:
+    """Whether an export has objects of one of these images, or that cannot be seen quickly; see `exported_images`."""
+    found = _images(path, owners)
+    return found is None or not found.isdisjoint(images)
+
+
 def exported_images(path: Path, owners: Owners) -> set[str]:
     """The images of a folder that an export has objects of, if it has objects, else all that it names; none where that
     cannot be seen quickly."""
+    return _images(path, owners) or set()
+
+
+def _images(path: Path, owners: Owners) -> set[str] | None:
+    """As `exported_images`, but None where that cannot be seen."""
     try:
         status = path.stat()
     except OSError:
-        return set()
+        return None
     own = _owners(_name_of_one(path.name), owners)
     if own or path.suffix.lower() == SUFFIX:
         return own
     names = _names(path, status.st_size, status.st_mtime_ns)
-    return {image for name in names for image in _owners(name, owners)}
+    return {image for name in names for image in _owners(name, owners)} if names else None
 
 
 def _owners(name: str, owners: Owners) -> set[str]:

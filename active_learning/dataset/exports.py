@@ -88,12 +88,20 @@ class _Files:
     astray: list[Path] = field(default_factory=list)
 
 
-def find_exports(snapshot: FolderSnapshot, leave: Collection[Path] = ()) -> FolderAnnotations:
+def find_exports(
+    snapshot: FolderSnapshot, leave: Collection[Path] = (), annotated: Mapping[str, Path] | None = None
+) -> FolderAnnotations:
     """Of the files that are of no image beside them, those that hold annotations; files of `leave` are passed over, and
-    so is what has been converted."""
+    so is what has been converted.
+
+    Args:
+        annotated: from image to its annotation, as `find_annotations` gives them; without it their names alone tell.
+    """
     everywhere = claimants(snapshot.images)
     files = _files_of(snapshot, everywhere, leave)
     found, beside = files.apart, files.beside
+    if annotated is not None:
+        beside = {image: [path] for image, path in annotated.items()}
     labels = _that_wait((Export(path, "a label file of YOLO") for path in files.labels), everywhere, beside)
     paths = (label.path for label in labels if _size(label.path))  # empty ones alone may be left out on purpose
     if not any(map(looks_like_labels, islice(paths, MOST_FILES))):
@@ -184,6 +192,12 @@ def convert_command(source: str, classes: Sequence[str], target: str) -> str:
     """What turns an export into a file beside each image, as it is typed."""
     words = [source, "--to", "labelme", "--classes", *classes, "--out", target]
     return f"python -m active_learning.annotations convert {as_typed(words)}"
+
+
+def rename_and_convert(path: Path, image: str, classes: Sequence[str]) -> str:
+    """The remedy for an export of many images that bears the name of one."""
+    command = convert_command(str(path.parent), classes, str(path.parent))
+    return f"rename it, as it bears the name of {image}, and turn it into a file for each image with: {command}"
 
 
 def _size(path: Path) -> int:

@@ -16,6 +16,7 @@ from active_learning.dataset.exports import find_exports
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import take_snapshot
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage, shared_images
+from active_learning.dataset.unconverted import describe_exports, describe_misnamed, describe_stray
 from active_learning.dataset.unread_files import unread_files
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_config import pretrained_weights
@@ -27,7 +28,6 @@ from active_learning.run.own_folders import output_mistakes
 from active_learning.run.project import INITIAL, Project
 from active_learning.run.start import find_start, initial_candidates, is_finished
 from active_learning.run.status import late_annotations
-from active_learning.run.unconverted import describe_exports, describe_misnamed, describe_stray
 from active_learning.run.weights import lost_best, next_weights
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.unused import unused_settings
@@ -209,7 +209,7 @@ def _exports(project: Project) -> Iterator[Finding]:
         yield from (Finding(text, Kind.WARNING) for text in describe_stray(annotations))
         is_read = not all(export.remedy for export in annotations.exports)
         kind = Kind.FAULT if is_read and not annotations.beside else Kind.WARNING
-        for text in describe_exports(project.settings, snapshot.folder, annotations):
+        for text in describe_exports(project.settings.classes, snapshot.folder, annotations):
             yield Finding(text, kind)
         yield from (Finding(text, Kind.WARNING) for text in describe_misnamed(annotations))
 

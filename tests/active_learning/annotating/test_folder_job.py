@@ -215,6 +215,59 @@ def test_a_name_that_another_file_has_is_named_before_anything_is_predicted(
     assert asked == [f"{number:02d}.png" for number in range(1, 14)]
 
 
+COCO = (
+    '{"images": [{"id": 1, "file_name": "13.png"}], "annotations": [{"image_id": 1, "category_id": 1}],'
+    ' "categories": [{"id": 1, "name": "a"}]}'
+)
+
+
+@pytest.mark.parametrize("annotated", [[], ["00.json"]], ids=["nothing is annotated", "half converted"])
+@pytest.mark.parametrize(
+    ("words", "classes"),
+    [
+        pytest.param("--weights_file {tmp}/w.pth --classes b a", "b a", id="own classes"),
+        pytest.param(f"--weights_file {ZOO} --classes cup bowl", "cup bowl", id="some of COCO's"),
+        pytest.param(f"--weights_file {ZOO} --classes use_coco", "CLASS", id="use_coco"),
+    ],
+)
+def test_an_export_that_is_not_converted_is_refused_before_anything_is_written(
+    request_of, settings, monkeypatch, capsys, annotated, words, classes
+):
+    given, train = request_of(words), settings.traindir
+    for name in annotated:
+        (train / name).write_text('{"shapes": []}', encoding="utf-8")
+    (train / "all.json").write_text(COCO, encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in train.iterdir()}
+    monkeypatch.setattr(FolderAnnotation, "load_network", lambda _: pytest.fail("nothing is to be predicted"))
+    monkeypatch.setattr(folder_job, "read_request", lambda _: given)
+    assert auto_annotate.main(["--img_dir", ".", "--weights_file", "w.pth"]) == 2
+    command = f"python -m active_learning.annotations convert {train} --to labelme --classes {classes} --out {train}"
+    message = f"--img_dir: {train / 'all.json'}: is a COCO json file; convert it: {command}"
+    assert message + ("_converted; or" if annotated else "; or") + " move it away" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in train.iterdir()} == before
+
+
+def test_annotations_that_cannot_be_read_are_named_counted_and_kept(request_of, settings, monkeypatch, capsys):
+    given, train = request_of("--weights_file {tmp}/w.pth --classes a"), settings.traindir
+    contents = {"00.json": "", "01.json": '{"shapes": [', "02.json": '{"shapes": []}'}
+    for name, content in contents.items():
+        (train / name).write_text(content, encoding="utf-8")
+    (train / "via.json").write_text('{"1": {"regions": [{"shape_attributes": {}}]}}', encoding="utf-8")
+    monkeypatch.setattr(
+        FolderAnnotation, "load_network", lambda _: lambda folder, names: (Annotation(name, 24, 32) for name in names)
+    )
+    monkeypatch.setattr(folder_job, "read_request", lambda _: given)
+    assert auto_annotate.main(["--img_dir", ".", "--weights_file", "w.pth"]) == 1
+    printed = capsys.readouterr()
+    assert f"{train / '00.json'}: is empty; save the annotation again; skipped\n" in printed.err
+    assert "the file is damaged or half-written: save the annotation again; skipped\n" in printed.err
+    assert f"{train / 'via.json'}: is a file of the VGG Image Annotator; it is not read" in printed.err
+    assert "Pre-labelled: 11 images" in printed.out
+    counts = "1 image skipped (annotated already); 2 images not annotated, as their files cannot be read"
+    assert counts in printed.out
+    assert {name: (train / name).read_text(encoding="utf-8") for name in contents} == contents
+
+
 @pytest.mark.parametrize(
     ("there", "given"),
     [

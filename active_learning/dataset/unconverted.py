@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from active_learning.dataset.exports import Export, FolderAnnotations, convert_command
-from active_learning.settings import Settings
 from active_learning.system.wording import counted
 
 
-def describe_exports(settings: Settings, folder: Path, annotations: FolderAnnotations) -> Iterator[str]:
-    """What each kind of export in an image folder is, and the command that converts it, or another remedy."""
+def describe_exports(classes: Sequence[str], folder: Path, annotations: FolderAnnotations) -> Iterator[str]:
+    """What each kind of export in an image folder is, and the command that converts it, or another remedy.
+
+    Args:
+        classes: for that command; none where they are not known.
+    """
     alike: dict[Export, list[Path]] = defaultdict(list)
     for export in annotations.exports:
         alike[replace(export, path=folder)].append(export.path)
     for export, paths in alike.items():
         others = f", as {counted(len(paths) - 1, 'other')}" if len(paths) > 1 else ""
-        command = _command(settings, folder, apart=export.apart, into_itself=not annotations.beside)
+        command = _command(classes, folder, apart=export.apart, into_itself=not annotations.beside)
         todo = f"it is not read: {export.remedy}, or move it away" if export.remedy else command
         if export.later:
             read = "it is newer than the annotations beside its images, which are read"
@@ -27,10 +30,10 @@ def describe_exports(settings: Settings, folder: Path, annotations: FolderAnnota
         yield f"{paths[0]}: is {export.kind}{others}; {todo}"
 
 
-def _command(settings: Settings, folder: Path, *, apart: bool, into_itself: bool) -> str:
+def _command(classes: Sequence[str], folder: Path, *, apart: bool, into_itself: bool) -> str:
     source = "EXPORT" if apart else str(folder)
     target = str(folder) if apart or into_itself else f"{folder}_converted"
-    command = convert_command(source, settings.classes, target)
+    command = convert_command(source, classes or ("CLASS",), target)
     if apart:
         return f"put what belongs to it into a folder EXPORT outside of {folder}, unpacked, and convert that: {command}"
     return f"convert it: {command}; or move it away"
