@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shlex
 import struct
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from active_learning.errors import MaskALError, SettingsError, first_line
 from active_learning.system.disk_space import disk_of
 from active_learning.system.files import copy_atomically, draft_of
 from active_learning.system.names import shown
+from active_learning.system.programs import as_typed
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
@@ -76,7 +76,7 @@ def check_classes(path: str, held: object, given: Sequence[str], *, by_flag: boo
     in_settings = f"set classes: {json.dumps(held, ensure_ascii=False)} in the settings"
     raise SettingsError(
         f"{path}: was trained on the classes {_listed(held)} (in this order), not on {_listed(given)}; "
-        + (f"give --classes {shlex.join(held)}" if by_flag else in_settings)
+        + (f"give --classes {as_typed(held)}" if by_flag else in_settings)
     )
 
 

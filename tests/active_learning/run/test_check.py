@@ -269,6 +269,16 @@ def test_an_annotation_of_no_image_beside_it_is_warned_of(settings: Settings, ba
     assert "for 1 warning." in plan
 
 
+def test_an_annotation_of_an_image_of_an_unread_kind_is_warned_of(settings: Settings):
+    (settings.traindir / "20.avif").write_bytes(b"an image")
+    annotation = settings.traindir / "20.json"
+    annotation.write_text('{"shapes": [], "imagePath": "20.avif"}', encoding="utf-8")
+    warning = (
+        f"{annotation}: is an annotation of 20.avif, an image of a kind that is not read; it is not used: save the"
+    )
+    assert warning in describe_run(settings)
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
