@@ -185,7 +185,7 @@ def _load_predictor(cfg: CfgNode, classes: Sequence[str]) -> DefaultPredictor:
     except UNBUILDABLE as error:
         raise UsageError(f"The network of the config cannot be built: {_said(error)}") from error
     try:
-        load_all_weights(predictor.model, os.fspath(weights), classes, by_flag=True)
+        load_all_weights(predictor.model, os.fspath(weights), classes)
     except SettingsError as error:
         raise UsageError(f"MODEL.WEIGHTS {error}") from error
     except MaskALError as error:

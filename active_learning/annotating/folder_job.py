@@ -219,7 +219,7 @@ class FolderAnnotation:
 
         settings = self.request.settings
         cfg = network_config(settings, settings.experiments()[0])
-        model = load_network(cfg, pretrained_weights(settings), settings.classes, by_flag=True)
+        model = load_network(cfg, pretrained_weights(settings), settings.classes)
         return PreLabeller(model, cfg, settings.classes, wanted=self.request.wanted, batch_size=self.request.batch_size)
 
     def write_pre_labels(self, predict: PreLabeller | None) -> None:

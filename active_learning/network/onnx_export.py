@@ -52,20 +52,13 @@ def _not_exported(name: str, what: str) -> MaskALError:
 
 
 def export_network(
-    cfg: CfgNode,
-    weights: Path | str,
-    classes: Sequence[str],
-    out: Path,
-    *,
-    version: str,
-    pasted_masks: bool = False,
-    by_flag: bool = False,
+    cfg: CfgNode, weights: Path | str, classes: Sequence[str], out: Path, *, version: str, pasted_masks: bool = False
 ) -> None:
     """Writes `out`, and the yaml file beside it.
 
     Args:
         cfg: of `network_config`, for the processor.
-        weights, classes, by_flag: as `load_network` takes them.
+        weights, classes: as `load_network` takes them.
         version: of MaskAL, for the files.
         pasted_masks: a further output, masks in the size of the image.
 
@@ -73,8 +66,7 @@ def export_network(
         MaskALError: there are no such weights, or a part of the network is not exported.
         SettingsError: the weights were trained on other classes.
     """
-    network = load_network(cfg, weights, classes, by_flag=by_flag)
-    model = build_onnx(network, cfg, version=version, pasted_masks=pasted_masks)
+    model = build_onnx(load_network(cfg, weights, classes), cfg, version=version, pasted_masks=pasted_masks)
     facts = describe(cfg, classes, out.name, pasted_masks=pasted_masks)
     # In both files: an export that was killed, or two at a time, may leave one of each, and classes be misread.
     facts[FINGERPRINT] = hashlib.blake2b(repr(facts).encode() + model.SerializeToString(), digest_size=16).hexdigest()

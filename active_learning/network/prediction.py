@@ -31,12 +31,12 @@ from detectron2.structures import Instances
 IMAGE_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def load_network(cfg: CfgNode, weights: Path | str, classes: Sequence[str] = (), *, by_flag: bool = False) -> nn.Module:
+def load_network(cfg: CfgNode, weights: Path | str, classes: Sequence[str] = ()) -> nn.Module:
     """The network of the config with these weights, for inference.
 
     Args:
         weights: a file, or an address of published weights, which are fetched once.
-        classes, by_flag: as `load_all_weights` takes them.
+        classes: as `load_all_weights` takes them.
 
     Raises:
         MaskALError: there is no such file, it cannot be read, or its weights are not those of such a network.
@@ -47,16 +47,15 @@ def load_network(cfg: CfgNode, weights: Path | str, classes: Sequence[str] = (),
         raise MaskALError(f"{path}: there is no such weights file; train first, or correct the path")
     use_exact_float32()
     model = build_model(cfg)
-    load_all_weights(model, path, classes, by_flag=by_flag)
+    load_all_weights(model, path, classes)
     return model.eval()
 
 
-def load_all_weights(model: nn.Module, path: str, classes: Sequence[str] = (), *, by_flag: bool = False) -> None:
+def load_all_weights(model: nn.Module, path: str, classes: Sequence[str] = ()) -> None:
     """Loads a weights file that must have every weight of the model.
 
     Args:
         classes: names that a person gave, in order; none where those of the file are not to be compared.
-        by_flag: whether they were given as --classes, not in the settings.
 
     Raises:
         MaskALError: it cannot be read, or weights are missing or of another shape.
@@ -69,7 +68,7 @@ def load_all_weights(model: nn.Module, path: str, classes: Sequence[str] = (), *
         reason = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         raise MaskALError(f"{path}: cannot be read as weights: {reason}") from error
     if classes:
-        check_classes(path, rest.get(CLASSES), classes, by_flag=by_flag)
+        check_classes(path, rest.get(CLASSES), classes)
     untrained = [name for name, _ in model.named_parameters() if name in missing]
     if untrained:
         raise MaskALError(

@@ -59,12 +59,11 @@ def trained_classes(cfg: CfgNode) -> list[str]:
     return list(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("thing_classes", ()))
 
 
-def check_classes(path: str, held: object, given: Sequence[str], *, by_flag: bool) -> None:
+def check_classes(path: str, held: object, given: Sequence[str]) -> None:
     """Whether weights are of the classes that a person gave.
 
     Args:
         held: what the file has as "classes"; files of earlier versions, and of other tools, do not say.
-        by_flag: whether they were given as --classes, not in the settings.
 
     Raises:
         SettingsError: they are others, or in another order.
@@ -73,11 +72,9 @@ def check_classes(path: str, held: object, given: Sequence[str], *, by_flag: boo
         return
     if list(map(_normalised, held)) == list(map(_normalised, given)):
         return
-    in_settings = f"set classes: {json.dumps(held, ensure_ascii=False)} in the settings"
-    raise SettingsError(
-        f"{path}: was trained on the classes {_listed(held)} (in this order), not on {_listed(given)}; "
-        + (f"give --classes {as_typed(held)}" if by_flag else in_settings)
-    )
+    fault = f"was trained on the classes {_listed(held)} (in this order), not on {_listed(given)}"
+    in_settings = f"in the settings classes: {json.dumps(held, ensure_ascii=False)}"
+    raise SettingsError(f"{path}: {fault}; give --classes {as_typed(held)}, or {in_settings}")
 
 
 def _normalised(name: str) -> str:

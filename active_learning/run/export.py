@@ -20,14 +20,12 @@ from active_learning.system.written_files import files_of_others
 
 @dataclass(frozen=True)
 class Export:
-    """`weights` is a file or an address; `out` the .onnx file, whose twin ends in .yaml; `by_flag`: whether the classes
-    were given as --classes, not in the settings."""
+    """`weights` is a file or an address; `out` the .onnx file, whose twin ends in .yaml."""
 
     settings: Settings
     weights: str
     out: Path
     pasted_masks: bool
-    by_flag: bool
 
     def write(self, version: str) -> str:
         """Returns what was done, in words. Raises MaskALError where the network cannot be loaded or exported."""
@@ -38,9 +36,7 @@ class Export:
 
         cfg, classes = network_config(self.settings, self.settings.experiments()[0]), self.settings.classes
         check_exportable(cfg, self.settings.network_config)
-        export_network(
-            cfg, self.weights, classes, self.out, version=version, pasted_masks=self.pasted_masks, by_flag=self.by_flag
-        )
+        export_network(cfg, self.weights, classes, self.out, version=version, pasted_masks=self.pasted_masks)
         return f"Exported {self.weights} to {self.out}; what is to be known of it: {_twin(self.out)}"
 
 
@@ -58,8 +54,7 @@ def read_request(given: argparse.Namespace) -> Export:
     as_yaml = partial(json.dumps, ensure_ascii=False)  # else two \u for one character, which YAML takes for two
     overrides = [word for key, value in values.items() if value for word in (key, as_yaml(value))]
     settings = load_settings(given.config, [*overrides, *given.overrides])
-    by_flag = bool(given.classes) or given.config is None
-    return Export(settings, _weights(settings, given.weights), given.out, given.pasted_masks, by_flag)
+    return Export(settings, _weights(settings, given.weights), given.out, given.pasted_masks)
 
 
 def _twin(out: Path) -> Path:

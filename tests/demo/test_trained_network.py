@@ -117,7 +117,7 @@ def test_weights_of_other_classes_are_reported(small_network, tmp_path) -> None:
     given = config(small_network, "MODEL.WEIGHTS", str(path))
     TrainedNetwork(given, ["healthy", "damaged"])
     with pytest.raises(
-        UsageError, match=r"^MODEL.WEIGHTS .*w\.pth: was trained on .*; give --classes healthy damaged$"
+        UsageError, match=r"^MODEL.WEIGHTS .*w\.pth: was trained on .*; give --classes healthy damaged, or"
     ):
         TrainedNetwork(given, ["damaged", "healthy"])
 

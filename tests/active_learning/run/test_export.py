@@ -132,21 +132,21 @@ def test_weights_that_are_cut_short(request_of, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "remedy"),
+    "words",
     [
-        (["--network_config", R50, "--classes", "weed", "plant"], "give --classes plant weed"),
-        (["--config", "maskAL.yaml", "--classes", "weed", "plant"], "give --classes plant weed"),
-        (["--config", "maskAL.yaml", "classes", "[weed, plant]"], 'set classes: ["plant", "weed"] in the settings'),
+        ["--network_config", R50, "--classes", "weed", "plant"],
+        ["--config", "maskAL.yaml", "--classes", "weed", "plant"],
+        ["--config", "maskAL.yaml", "classes", "[weed, plant]"],
     ],
     ids=["without settings", "besides settings", "in the settings"],
 )
-def test_weights_of_other_classes(request_of, tmp_path: Path, monkeypatch, words: list[str], remedy: str):
+def test_weights_of_other_classes(request_of, tmp_path: Path, monkeypatch, words: list[str]):
     write_weights(tmp_path / "w.pth", classes=["plant", "weed"])
     monkeypatch.setattr(prediction, "build_model", lambda cfg: nn.Linear(1, 1))
     with pytest.raises(SettingsError) as error:
         request_of("--weights", "w.pth", *words).write("1")
     text = "w.pth: was trained on the classes plant, weed (in this order), not on weed, plant"
-    assert str(error.value) == f"{text}; {remedy}"
+    assert str(error.value).startswith(f"{text}; give --classes plant weed, or in the settings")
     assert not (tmp_path / "m.onnx").exists()
 
 

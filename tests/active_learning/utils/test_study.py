@@ -102,7 +102,7 @@ def test_weights_of_other_classes_are_not_studied(settings: Settings, tmp_path: 
     write_weights(tmp_path / "w.pth", classes=["b", "a"])
     monkeypatch.setattr(prediction, "build_model", lambda cfg: nn.Linear(1, 1))
     cfg = network_without_device(settings, settings.experiments()[0])
-    with pytest.raises(SettingsError, match=r"w\.pth: .* b, a .* not on a, b; set classes: .* in the settings"):
+    with pytest.raises(SettingsError, match=r"w\.pth: .* b, a .* not on a, b; give --classes b a, or"):
         load(Study(settings, cfg, tmp_path / "w.pth", settings.testdir, ["00.png"], tmp_path))
 
 
