@@ -10,19 +10,19 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from active_learning.annotating.annotation_search import search_annotate_folder
 from active_learning.annotating.confirmation import Confirmation
 from active_learning.annotating.corrections import Corrections, find_corrections
-from active_learning.annotating.image_copies import fault_of_copy
-from active_learning.annotating.wait_report import CountLine, Faults
+from active_learning.annotating.image_copies import fault_of_copy, renamed_copies
+from active_learning.annotating.wait_report import AbsenceReport, Copies, CountLine, Faults
 from active_learning.annotations import mask_files_of
 from active_learning.annotations.cvat_masks import MASKS
-from active_learning.dataset.absence import IS_IT_CONNECTED, absence, absent_images, is_there
+from active_learning.dataset.absence import absence, absent_images, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import (
@@ -133,7 +133,9 @@ class AnnotateFolder:
         self.await_annotations(images)
         progress = self.progress()
         # what is drawn on a turned copy would fit no more where the original takes its place
-        copies = (*progress.missing, *(name for name in progress.faulty if not fault_of_copy(self.folder, name)))
+        left = renamed_copies(self.folder, progress.faulty)
+        faulty = (name for name in progress.faulty if not (name in left or fault_of_copy(self.folder, name)))
+        copies = (*progress.missing, *faulty)
         needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
         remedy = "annotate them beside the originals, or make `annotate` a link to a folder on another disk"
         check_space(self.path, needed, "copies of the images to annotate", remedy)
@@ -180,8 +182,6 @@ class AnnotateFolder:
             ]
             usable = [path for path, fault in zip(files, faults, strict=True) if not fault]
             faults += [unclear[name] for unclear in (found.faults, doubtful) if name in unclear]
-            if not (files or (self.path / name).exists()):  # it may have another name
-                faults += filter(None, [fault_of_copy(self.folder, name)])
             if usable:
                 # an export's file for an image that nobody has opened gives way to one with objects
                 self._good_files[name] = min(usable, key=lambda path: cache.read(path, name).may_be_unopened)
@@ -191,8 +191,10 @@ class AnnotateFolder:
                 faulty[name] = "\n".join(faults)
             else:
                 missing.append(name)
+        renamed = renamed_copies(self.folder, missing)
         absent = absent_images(self.folder, gone, self._images)
-        return Progress(tuple(good), tuple(missing), faulty, tuple(absent))
+        missing = [name for name in missing if name not in renamed]
+        return Progress(tuple(good), tuple(missing), faulty | renamed, tuple(absent))
 
     def wait(
         self, *, poll_seconds: float = 2.0, report: Callable[[str], None], watch: Callable[[], None] = lambda: None
@@ -203,8 +205,8 @@ class AnnotateFolder:
         half written), where standard output is no terminal the count whenever it changes, and a folder that is gone.
         """
         count = CountLine(len(self.awaited), report)
-        faults, copies = Faults(), _Copies(self)
-        lookout = AbsenceReport(self, lambda text: count.report([text]))
+        faults, copies = Faults(), Copies(self.path)
+        lookout = AbsenceReport(self.folder, self.absence, lambda text: count.report([text]))
         pending: tuple[str, ...] = self.awaited
         try:
             while True:
@@ -351,49 +353,3 @@ def _refuse_masks_of_others(
                 if file := taken.get(mask.resolve()):
                     reason = f"has the name of another mask, {mask}, which belongs to {other}; nothing was overwritten"
                     raise MaskALError(f"{file}: {reason}. Give it another name, in the <mask> of {source} as well")
-
-
-class AbsenceReport:
-    """Reports once that a folder of images is gone, and that it is there again."""
-
-    def __init__(self, folder: AnnotateFolder, report: Callable[[str], None]) -> None:
-        self._folder = folder
-        self._report = report
-        self._reported = ""
-
-    def sees_absence(self) -> bool:
-        """Whether images are gone with their drive."""
-        found = self._folder.absence()
-        if found and not self._reported:
-            self._report(f"{found}. Waiting until it is back; {IS_IT_CONNECTED}")
-        elif self._reported and not found:
-            self._report(f"{self._folder.folder}: is there again")
-        self._reported = found
-        return bool(found)
-
-    @contextmanager
-    def forgiving(self) -> Iterator[None]:
-        """Inside it a failure that comes of a folder that is gone is passed over: it is reported and waited for."""
-        try:
-            yield
-        except (OSError, MaskALError):
-            if not self._folder.absence():
-                raise
-
-
-class _Copies:
-    """That the annotate folder was renamed or is gone with its drive, reported once until it is back."""
-
-    def __init__(self, folder: AnnotateFolder) -> None:
-        self._path = folder.path
-        self._were_there = True
-
-    def news(self, awaited: Collection[str]) -> list[str]:
-        before = self._were_there
-        self._were_there = not awaited or any(is_there(self._path / name) for name in awaited)
-        if self._were_there or not before:
-            return []
-        return [
-            f"{self._path}: none of the images to annotate is there any more. Put the folder back under that name, or "
-            "stop MaskAL and start it again: they are copied there anew"
-        ]

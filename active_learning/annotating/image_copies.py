@@ -1,8 +1,10 @@
-"""Whether what is drawn on the copy of an image fits the image."""
+"""Whether what is drawn on the copies of images fits the images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,27 +20,22 @@ from active_learning.system.image_files import grey_thumbnail, image_size
 
 
 def fault_of_copy(folder: Path, image: str) -> str:
-    """Why what is drawn on the copy of an image does not fit it, or is of no use: the copy was turned, mirrored,
-    cropped, resized, renamed, or another image stands there; else "", also where one is gone or damaged, which is
-    reported elsewhere."""
-    copy, original = folder / ANNOTATE / image, folder / image
-    seen = signature(copy)
-    try:
-        if seen is None:
-            return _fault_of_name(folder, image, signature(copy.parent), signature(original))
-        return _fault_of_picture(folder, image, seen, signature(original))
-    except (OSError, MaskALError):
-        return ""
+    """Why what is drawn on the copy of an image does not fit it: one was turned, mirrored, cropped or resized, or
+    another image of the folder stands there; else "", also where one is gone or damaged, which is reported
+    elsewhere."""
+    seen = signature(folder / ANNOTATE / image), signature(folder / image)
+    with suppress(OSError, MaskALError):
+        return "" if None in seen else _fault(folder, image, *seen)
+    return ""
 
 
-# While MaskAL waits, it asks every few seconds: what it found holds as long as the files' signatures.
-@lru_cache(maxsize=4096)
-def _fault_of_picture(folder: Path, image: str, *_signatures: Signature | None) -> str:
+@lru_cache(maxsize=4096)  # while MaskAL waits, it asks every few seconds
+def _fault(folder: Path, image: str, *_signatures: Signature | None) -> str:
     copy, original = folder / ANNOTATE / image, folder / image
     if same_content(copy, original):
         return ""
     here, there = image_size(copy), image_size(original)
-    if other := _same_as(copy, (folder / name for name in find_images(folder))):
+    if other := _same_as(copy, _images_by_size(folder, signature(folder))):
         what = f"is {other}, and not {original}"
     elif here != there:
         what = f"has {here[1]} x {here[0]} pixels, and {original} {there[1]} x {there[0]}"
@@ -49,16 +46,34 @@ def _fault_of_picture(folder: Path, image: str, *_signatures: Signature | None) 
     return f"{copy}: {what}: an outline of the one does not fit the other; make both the same image again"
 
 
-@lru_cache(maxsize=4096)
-def _fault_of_name(folder: Path, image: str, *_signatures: Signature | None) -> str:
-    """Of a copy that is not there. One of its name in another folder is no matter: annotations are found by names."""
-    place, name = folder / ANNOTATE, normalised(Path(image).name)
-    strangers = (place / one for one in find_images(place) if not (folder / one).exists()) if place.is_dir() else ()
-    if other := _same_as(folder / image, (path for path in strangers if normalised(path.name) != name)):
-        return f"{other}: is {image} under another name; give that name back to it, and to what was saved for it"
-    return ""
+def renamed_copies(folder: Path, images: Iterable[str]) -> dict[str, str]:
+    """From those whose copy has got another name to what is to be done. One of its name in another sub-folder is no
+    matter: annotations are found by names."""
+    place, found = folder / ANNOTATE, dict[str, str]()
+    gone = [image for image in images if not (place / image).exists()]
+    with suppress(OSError, MaskALError):
+        strangers = _by_size(place / name for name in (find_images(place) if gone and place.is_dir() else ())
+                             if not (folder / name).exists())  # fmt: skip
+        for image in gone if strangers else ():
+            other = _same_as(folder / image, strangers)
+            if other is not None and normalised(other.name) != normalised(Path(image).name):
+                remedy = "give that name back to it, and to what was saved for it"
+                found[image] = f"{other}: is {image} under another name; {remedy}"
+    return found
 
 
-def _same_as(file: Path, others: Iterable[Path]) -> Path | None:
-    size = file.stat().st_size
-    return next((path for path in others if path.stat().st_size == size and same_content(path, file)), None)
+@lru_cache(maxsize=1)
+def _images_by_size(folder: Path, _signature: Signature | None) -> Mapping[int, Sequence[Path]]:
+    return _by_size(folder / name for name in find_images(folder))
+
+
+def _by_size(files: Iterable[Path]) -> Mapping[int, Sequence[Path]]:
+    found: dict[int, list[Path]] = defaultdict(list)
+    for file in files:
+        found[file.stat().st_size].append(file)
+    return found
+
+
+def _same_as(file: Path, others: Mapping[int, Sequence[Path]]) -> Path | None:
+    """The first of them with the same bytes."""
+    return next((path for path in others.get(file.stat().st_size, ()) if same_content(path, file)), None)

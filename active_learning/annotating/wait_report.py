@@ -1,9 +1,14 @@
-"""What a wait for annotations reports: faults, each once, and a count."""
+"""What a wait for annotations reports: faults, each once, a count, and folders that are gone."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from active_learning.dataset.absence import IS_IT_CONNECTED, is_there
+from active_learning.errors import MaskALError
 
 
 class Faults:
@@ -55,3 +60,51 @@ class CountLine:
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+class AbsenceReport:
+    """Reports once that a folder of images is gone, and that it is there again."""
+
+    def __init__(self, folder: Path, absence: Callable[[], str], report: Callable[[str], None]) -> None:
+        """`absence` gives which folder is not there, in words, and "" for none."""
+        self._folder = folder
+        self._absence = absence
+        self._report = report
+        self._reported = ""
+
+    def sees_absence(self) -> bool:
+        """Whether images are gone with their drive."""
+        found = self._absence()
+        if found and not self._reported:
+            self._report(f"{found}. Waiting until it is back; {IS_IT_CONNECTED}")
+        elif self._reported and not found:
+            self._report(f"{self._folder}: is there again")
+        self._reported = found
+        return bool(found)
+
+    @contextmanager
+    def forgiving(self) -> Iterator[None]:
+        """Inside it a failure that comes of a folder that is gone is passed over: it is reported and waited for."""
+        try:
+            yield
+        except (OSError, MaskALError):
+            if not self._absence():
+                raise
+
+
+class Copies:
+    """That the annotate folder was renamed or is gone with its drive, reported once until it is back."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder
+        self._were_there = True
+
+    def news(self, awaited: Collection[str]) -> list[str]:
+        before = self._were_there
+        self._were_there = not awaited or any(is_there(self._path / name) for name in awaited)
+        if self._were_there or not before:
+            return []
+        return [
+            f"{self._path}: none of the images to annotate is there any more. Put the folder back under that name, or "
+            "stop MaskAL and start it again: they are copied there anew"
+        ]

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from active_learning.annotating.annotate_folder import AbsenceReport, AnnotateFolder
+from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotating.confirmation import is_at_terminal
 from active_learning.annotating.tool import KeptTool
+from active_learning.annotating.wait_report import AbsenceReport
 from active_learning.dataset.absence import absence_error, is_there
 from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import AnnotationsAwaited, MaskALError
@@ -134,7 +135,7 @@ def _wait_for_confirmation(folder: AnnotateFolder, tool: KeptTool) -> None:
     key = "press Enter here, or " if is_at_terminal() else ""
     logger.info("When all are corrected, %sput an empty file there: %s", key, folder.confirmation.file)
     folder.confirmation.ask()
-    lookout = AbsenceReport(folder, logger.info)
+    lookout = AbsenceReport(folder.folder, folder.absence, logger.info)
     reported = set[str]()
     while lookout.sees_absence() or not folder.confirmation.is_given():
         _report_not_counted(folder, reported)
@@ -158,7 +159,7 @@ def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: KeptTool) -> N
         logger.info("To go on at once, %s", ", or ".join(choices))
     is_quiet, reported = _quiet_check(folder.path), set[str]()
     folder.confirmation.ask()
-    lookout = AbsenceReport(folder, logger.info)
+    lookout = AbsenceReport(folder.folder, folder.absence, logger.info)
     while True:
         quiet = is_quiet()  # also while the folder is gone: that it is back is a change
         if not lookout.sees_absence() and (folder.confirmation.is_given() or (not tool.is_open if was_open else quiet)):

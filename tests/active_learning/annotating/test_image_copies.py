@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from active_learning.annotating.image_copies import fault_of_copy
+from active_learning.annotating.image_copies import fault_of_copy, renamed_copies
 
 TURNED = "is turned or mirrored against"
 
@@ -26,15 +26,6 @@ def turned(how: Image.Transpose) -> Callable[[Image.Image, Path], None]:
 def another_one(_: Image.Image, path: Path) -> None:
     """Of the image folder, as where two copies were given each other's names."""
     shutil.copy(path.parent.parent / "s" / "b.jpg", path)
-
-
-def renamed(name: str) -> Callable[[Image.Image, Path], object]:
-    return lambda _, path: path.rename(path.with_name(name))
-
-
-def moved(_: Image.Image, path: Path) -> None:
-    (path.parent / "done").mkdir()
-    path.rename(path.parent / "done" / path.name)
 
 
 def turned_by_a_tag(image: Image.Image, path: Path) -> None:
@@ -54,8 +45,6 @@ CHANGES: dict[str, tuple[Callable[[Image.Image, Path], object], str]] = {
     "turned by 90 degrees": (turned(Image.Transpose.ROTATE_90), TURNED),
     "mirrored along the diagonal": (turned(Image.Transpose.TRANSPOSE), TURNED),
     "another one's": (another_one, "b.jpg, and not "),
-    "renamed": (renamed("scene 5.jpg"), "scene 5.jpg: is a.jpg under another name; give that name back"),
-    "moved": (moved, ""),
     "cropped": (lambda image, path: saved(image.crop((0, 0, 100, 90)), path), "has 100 x 90 pixels, and"),
     "damaged": (lambda _, path: path.write_bytes(b"\xff\xd8"), ""),
     "gone": (lambda _, path: path.unlink(), ""),
@@ -102,3 +91,22 @@ def test_a_turned_copy_may_have_as_many_bytes(tmp_path: Path, suffix: str) -> No
     image.save(tmp_path / f"a.{suffix}")
     image.rotate(90, expand=True).save(tmp_path / "annotate" / f"a.{suffix}")
     assert "has 60 x 80 pixels, and" in fault_of_copy(tmp_path, f"a.{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("now", "is_named"),
+    [("scene 5.png", True), ("s/scene 5.png", True), ("s/a.png", False), ("a.png", False), ("b.png", False)],
+    ids=["renamed", "renamed and moved", "moved", "as it was", "the name of another image"],
+)
+def test_a_copy_under_another_name(tmp_path: Path, now: str, is_named: bool) -> None:
+    """What has the name of another image is a fault of that one's copy."""
+    for number, name in enumerate(("a.png", "b.png")):
+        Image.new("RGB", (60, 40 + number)).save(tmp_path / name)
+    copy = tmp_path / "annotate" / now
+    copy.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "a.png", copy)
+    assert not renamed_copies(tmp_path, ["b.png"])
+    fault = f"{copy}: is a.png under another name; give that name back to it, and to what was saved for it"
+    assert renamed_copies(tmp_path, ["a.png", "b.png"]) == ({"a.png": fault} if is_named else {})
+    copy.unlink()
+    assert not renamed_copies(tmp_path, ["a.png"])
