@@ -133,8 +133,8 @@ class AnnotateFolder:
         self.await_annotations(images)
         progress = self.progress()
         # what is drawn on a turned copy would fit no more where the original takes its place
-        left = renamed_copies(self.folder, progress.faulty)
-        faulty = (name for name in progress.faulty if not (name in left or fault_of_copy(self.folder, name)))
+        renamed = renamed_copies(self.folder, progress.faulty)
+        faulty = (name for name in progress.faulty if not (name in renamed or fault_of_copy(self.folder, name)))
         copies = (*progress.missing, *faulty)
         needed = sum((self.folder / name).stat().st_size for name in copies if not (self.path / name).exists())
         remedy = "annotate them beside the originals, or make `annotate` a link to a folder on another disk"
