@@ -13,6 +13,7 @@ from active_learning.annotations import FORMATS
 from active_learning.annotations.supervisely_meta import META_FILE
 from active_learning.annotations.yolo_layout import SUFFIX, looks_like_labels
 from active_learning.annotations.yolo_names import DATA_FILE
+from active_learning.dataset.absence import is_there
 from active_learning.dataset.archives import is_archive
 from active_learning.dataset.exported_images import is_converted
 from active_learning.dataset.exports import convert_command
@@ -74,8 +75,8 @@ def search_annotate_folder(
     bare = [*(image for image in left if image not in found.files), *outdated]
     if bare and unread:
         done, owners = {*found.files, *annotated} - set(outdated), claimants({*images, *annotated})
-        command = convert_command(str(folder / ANNOTATE), classes or ("CLASS",), str(folder / ANNOTATE))
-        are_there = any((folder / ANNOTATE / image).exists() for image in bare)  # else they were collected
+        command = convert_command(str(folder / ANNOTATE), classes, str(folder / ANNOTATE))
+        are_there = any(is_there(folder / ANNOTATE / image) for image in bare)  # else they were collected
         how = f"with: {command}" if are_there else f"with copies of its images there, too, by: {command}"
         pending = (path for path in unread if not _is_settled(path, owners, done))
         faults = [fault for path in pending if (fault := _why_unread(path, folder / ANNOTATE, bare, named_in, how))]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from active_learning.dataset.absence import is_there
 from active_learning.dataset.annotation_cache import Signature, signature
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import find_images
@@ -50,10 +51,10 @@ def renamed_copies(folder: Path, images: Iterable[str]) -> dict[str, str]:
     """From those whose copy has got another name to what is to be done. One of its name in another sub-folder is no
     matter: annotations are found by names."""
     place, found = folder / ANNOTATE, dict[str, str]()
-    gone = [image for image in images if not (place / image).exists()]
+    gone = [image for image in images if not is_there(place / image)]
     with suppress(OSError, MaskALError):
         strangers = _by_size(place / name for name in (find_images(place) if gone and place.is_dir() else ())
-                             if not (folder / name).exists())  # fmt: skip
+                             if not is_there(folder / name))  # fmt: skip
         for image in gone if strangers else ():
             other = _same_as(folder / image, strangers)
             if other is not None and normalised(other.name) != normalised(Path(image).name):

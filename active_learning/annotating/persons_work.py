@@ -56,10 +56,9 @@ class PersonsWork:
     @cached_property
     def faults(self) -> dict[str, str]:
         """From images whose annotation cannot be read to the reason, with its remedy; any label will do."""
-        found = {}
-        for image, error in self._errors.items():
-            remedy = rename_and_convert(self.annotated[image], image, self.classes or ("CLASS",))
-            found[image] = f"{error}; {remedy}" if image in self._of_many else str(error)
+        found = {image: str(error) for image, error in self._errors.items()}
+        for image in self._of_many:
+            found[image] += f"; {rename_and_convert(self.annotated[image], image, self.classes)}"
         return found
 
     @cached_property

@@ -189,8 +189,9 @@ def _is_called_after(text: str, keys: Collection[str]) -> bool:
 
 
 def convert_command(source: str, classes: Sequence[str], target: str) -> str:
-    """What turns an export into a file beside each image, as it is typed."""
-    words = [source, "--to", "labelme", "--classes", *classes, "--out", target]
+    """What turns an export into a file beside each image, as it is typed; where no class is known, with a word for
+    them."""
+    words = [source, "--to", "labelme", "--classes", *(classes or ("CLASS",)), "--out", target]
     return f"python -m active_learning.annotations convert {as_typed(words)}"
 
 

@@ -33,7 +33,7 @@ def describe_exports(classes: Sequence[str], folder: Path, annotations: FolderAn
 def _command(classes: Sequence[str], folder: Path, *, apart: bool, into_itself: bool) -> str:
     source = "EXPORT" if apart else str(folder)
     target = str(folder) if apart or into_itself else f"{folder}_converted"
-    command = convert_command(source, classes or ("CLASS",), target)
+    command = convert_command(source, classes, target)
     if apart:
         return f"put what belongs to it into a folder EXPORT outside of {folder}, unpacked, and convert that: {command}"
     return f"convert it: {command}; or move it away"
