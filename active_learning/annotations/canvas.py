@@ -154,12 +154,18 @@ class Canvas:
                 shape = read_shape(entry, index)
             except ShapeError as fault:
                 text = f"{self.place}: {name(entry, index)}: {fault}"
-                self.warnings.append(f"{text}; the {kind} is left out")
-                if not isinstance(fault, NotAnObjectError):
-                    self.lost.append(LostObject(label(entry), text))
+                if isinstance(fault, NotAnObjectError):
+                    self.warnings.append(f"{text}; the {kind} is left out")
+                else:
+                    self.lose(text, label(entry), kind)
             else:
                 groups.setdefault(shape.key, []).append(shape)
         return self.join(groups.values())
+
+    def lose(self, fault: str, label: str = "", kind: str = "object") -> None:
+        """Leaves an object out, for that reason, with a warning. `fault`, `label`: of LostObject."""
+        self.warnings.append(f"{fault}; the {kind} is left out")
+        self.lost.append(LostObject(label, fault))
 
     def warn_of_name(self, named: str, image: str, field: str = "") -> None:
         """The file, in that field, gives another name to the image than it stands beside."""

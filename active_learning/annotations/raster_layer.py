@@ -9,6 +9,7 @@ import numpy as np
 
 from active_learning.annotations.annotation import Bitmap, ShapeError
 from active_learning.annotations.canvas import Canvas
+from active_learning.annotations.documents import brief
 from active_learning.annotations.png import MOST_PIXELS
 from active_learning.annotations.run_lengths import bitmap_of_rows
 
@@ -20,21 +21,28 @@ def read_layers(
 ) -> tuple[dict[str, Bitmap], tuple[str, ...]]:
     """The masks of the raster layers by annotation id, and what is wrong with the layers that cannot be decoded.
 
+    Masks that none of the entries claims are lost objects of the canvas.
+
     Raises:
         AnnotationError: the masks take more room than those of a file may.
     """
     masks: dict[str, Bitmap] = {}
     faults, room = [], canvas.pixels  # as much again as the objects keep, of which each may use a mask of these
-    for entry in entries:
-        if isinstance(entry, dict) and "raster_layer" in entry:
-            try:
-                for identifier, bitmap in _read_layer(entry["raster_layer"], sizes, canvas):
-                    room -= bitmap.mask.size
-                    if room < 0:
-                        raise canvas.overfull()
-                    masks[identifier] = bitmap
-            except ShapeError as fault:
-                faults.append(str(fault))
+    known = [entry for entry in entries if isinstance(entry, dict)]
+    claimed = {one["id"] for one in known if "raster_layer" not in one and isinstance(one.get("id"), str)}
+    for layer in [one["raster_layer"] for one in known if "raster_layer" in one]:
+        try:
+            for identifier, bitmap in _read_layer(layer, sizes, canvas):
+                room -= bitmap.mask.size
+                if room < 0:
+                    raise canvas.overfull()
+                masks[identifier] = bitmap
+                if bitmap.mask.size and identifier not in claimed:
+                    canvas.lose(f"{canvas.place}: raster layer: no annotation has the id {brief(identifier)}")
+        except ShapeError as fault:
+            faults.append(str(fault))
+            if not any("mask" in one for one in known):  # each of which would tell
+                canvas.lose(f"{canvas.place}: raster layer: {fault}")
     return masks, tuple(faults)
 
 
@@ -55,6 +63,8 @@ def _read_layer(layer: Any, sizes: Sequence[Any], canvas: Canvas) -> Iterator[tu
     by_value = np.argsort(values, kind="stable")
     numbers, firsts = np.unique(values[by_value], return_index=True)
     runs_of = dict(zip(numbers.tolist(), np.split(by_value, firsts[1:]), strict=True))
+    if unmapped := sorted(runs_of.keys() - {0, *filter(lambda value: type(value) is int, mapping.values())}):
+        canvas.lose(f"{canvas.place}: raster layer: no annotation is mapped to {brief(unmapped)}")
     for identifier, value in mapping.items():
         runs = runs_of.get(value, _NONE) if type(value) is int and value else _NONE
         yield identifier, bitmap_of_rows(ends[runs] - counts[runs], ends[runs], width)

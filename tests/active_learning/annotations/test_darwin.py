@@ -55,8 +55,8 @@ def legacy(*entries: object, **fields: object) -> dict[str, object]:
     return {"dataset": "nuts", "image": image, "annotations": list(entries)}
 
 
-def layer(start: int, count: int, *, identifier: str = "u1", total: int = 8000) -> dict[str, object]:
-    runs = [0, start, 1, count, 0, total - start - count]
+def layer(start: int, count: int, *, identifier: str = "u1", total: int = 8000, value: int = 1) -> dict[str, object]:
+    runs = [0, start, value, count, 0, total - start - count]
     content = {"dense_rle": runs, "mask_annotation_ids_mapping": {identifier: 1}, "total_pixels": total}
     return {"id": "l1", "name": "__raster_layer__", "raster_layer": content, "slot_names": ["0"]}
 
@@ -229,7 +229,6 @@ def test_one_bad_object_never_costs_the_file(bad, reason):
     [
         pytest.param([layer(1010, 5, total=7000)], "7000 pixels, not 100x80", id="another size"),
         pytest.param([layer(1010, 0)], "mask is empty", id="empty"),
-        pytest.param([layer(1010, 5, identifier="u7")], "no raster layer", id="of others"),
         pytest.param([{"name": "__raster_layer__", "raster_layer": {}}], "ids_mapping", id="damaged"),
     ],
 )
@@ -239,6 +238,25 @@ def test_masks_that_cannot_be_decoded(masks, reason):
     (warning,) = annotation.warnings
     assert warning.startswith("a.json: annotations[1]: label 'healthy': ")
     assert reason in warning
+
+
+@pytest.mark.parametrize(
+    ("masks", "reason"),
+    [
+        pytest.param([layer(1010, 5)], "no annotation has the id 'u1'", id="without annotation"),
+        pytest.param([entry(id=["u1"], bounding_box=BOX), layer(1010, 5)], "the id 'u1'", id="id a list"),
+        pytest.param([layer(1010, 5, value=2)], "no annotation is mapped to [2]", id="without mapping"),
+        pytest.param([layer(1010, 5, total=7000)], "7000 pixels, not 100x80", id="another size"),
+        pytest.param(
+            [entry(mask={}), layer(1010, 5), layer(9, 5, identifier="u9", value=3)], "mapped to [3]", id="beside others"
+        ),
+    ],
+)
+def test_masks_that_no_annotation_claims_are_lost(masks, reason):
+    annotation = read(modern(*masks))
+    (lost,) = annotation.lost
+    assert lost.fault.startswith("a.json: raster layer: ") and reason in lost.fault
+    assert f"{lost.fault}; the object is left out" in annotation.warnings
 
 
 @pytest.mark.parametrize(
