@@ -259,6 +259,15 @@ def test_masks_that_no_annotation_claims_are_lost(masks, reason):
     assert f"{lost.fault}; the object is left out" in annotation.warnings
 
 
+def test_a_mask_and_a_layer_of_others_are_both_lost():
+    annotation = read(modern(GOOD, entry(mask={}), layer(1010, 5, identifier="u7")))
+    assert len(annotation.instances) == 1
+    of_layer, of_mask = annotation.warnings
+    assert "no annotation has the id 'u7'" in of_layer
+    assert of_mask.startswith("a.json: annotations[1]: label 'healthy': ")
+    assert "no raster layer" in of_mask
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
