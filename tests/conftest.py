@@ -41,6 +41,16 @@ def no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_tools_that_save() -> Iterator[None]:
+    """No tool is at work on the faulty files that a test has just written."""
+    from active_learning.dataset import annotation_cache
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annotation_cache, "SECONDS_TO_SAVE", 0.0)
+        yield
+
+
 @contextmanager
 def loggers_as_before() -> Iterator[None]:
     """A run sets up the loggers of the whole process; the next test must find its log records once and at all."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +21,7 @@ from active_learning.annotating.corrections import Corrections, find_corrections
 from active_learning.annotating.image_copies import fault_of_copy, renamed_copies
 from active_learning.annotating.wait_report import AbsenceReport, Copies, CountLine, Faults
 from active_learning.annotations import mask_files_of
+from active_learning.annotations.coco import CocoImage
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.dataset.absence import absence, absent_images, is_there
 from active_learning.dataset.annotation_cache import AnnotationCache
@@ -176,15 +177,11 @@ class AnnotateFolder:
             found_here = found.files.get(name, ())
             candidates = [*found_here, *([beside[name]] if name in beside else [])]
             files = self.own_files.persons_first(candidates)
-            faults = [
-                self._annotations.fault(path, name) or (fault_of_copy(self.folder, name) if path in found_here else "")
-                for path in files
-            ]
-            usable = [path for path, fault in zip(files, faults, strict=True) if not fault]
+            usable, faults = self._look_at(files, name, in_annotate_folder=found_here)
             faults += [unclear[name] for unclear in (found.faults, doubtful) if name in unclear]
             if usable:
                 # an export's file for an image that nobody has opened gives way to one with objects
-                self._good_files[name] = min(usable, key=lambda path: cache.read(path, name).may_be_unopened)
+                self._good_files[name] = min(usable, key=lambda path: usable[path].may_be_unopened)
             if usable and name not in found.outdated:
                 good.append(name)
             elif faults:
@@ -195,6 +192,24 @@ class AnnotateFolder:
         absent = absent_images(self.folder, gone, self._images)
         missing = [name for name in missing if name not in renamed]
         return Progress(tuple(good), tuple(missing), faulty | renamed, tuple(absent))
+
+    def _look_at(
+        self, files: Iterable[Path], image: str, *, in_annotate_folder: Collection[Path]
+    ) -> tuple[dict[Path, CocoImage], list[str]]:
+        """What the good ones of an image's files hold, and the faults of the others.
+
+        Each is looked at once: at a second look a person's tool may be writing it.
+        """
+        usable, faults = {}, []
+        for path in files:
+            entry, fault = self._annotations.look(path, image)
+            if not fault and path in in_annotate_folder:
+                fault = fault_of_copy(self.folder, image)
+            if fault or entry is None:
+                faults.append(fault)
+            else:
+                usable[path] = entry
+        return usable, faults
 
     def wait(
         self, *, poll_seconds: float = 2.0, report: Callable[[str], None], watch: Callable[[], None] = lambda: None

@@ -6,6 +6,7 @@ What is kept of a file is small (CocoImage), so that a run holds that of all its
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,9 @@ from active_learning.system.pixel_limit import MOST_PIXELS
 # Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.
 MOST_BYTES_PARSED = 2**24
 MOST_WARNINGS = 20  # of a file
+# A tool may be writing a file that has just changed: so long it is looked at again, if it cannot be read.
+SECONDS_TO_SAVE = 1.0
+POLL_SECONDS = 0.05
 
 Signature = tuple[int, ...]  # changes with the file
 
@@ -102,6 +106,11 @@ class AnnotationCache:
         """What is wrong with an image's annotation file, or with the image; "" for nothing."""
         return self._entry(path, image).fault
 
+    def look(self, path: Path, image: str) -> tuple[CocoImage | None, str]:
+        """What `read` returns at this moment, or None and the fault."""
+        entry = self._entry(path, image)
+        return entry.image, entry.fault
+
     def read(self, path: Path, image: str) -> CocoImage:
         """What an annotation file holds of an image; labels are of the classes.
 
@@ -109,6 +118,10 @@ class AnnotationCache:
             MaskALError: the file or the image cannot be read, or a label is unknown.
         """
         entry = self._entry(path, image)
+        end = time.monotonic() + SECONDS_TO_SAVE
+        while entry.image is None and _is_just_saved(path) and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
+            entry = self._entry(path, image)
         if entry.image is None:
             raise MaskALError(entry.fault)
         return entry.image
@@ -189,6 +202,12 @@ def _with_few_warnings(annotation: Annotation, path: Path) -> Annotation:
     if more <= 0:
         return annotation
     return replace(annotation, warnings=(*annotation.warnings[:MOST_WARNINGS], f"{path}: {more} more warnings"))
+
+
+def _is_just_saved(path: Path) -> bool:
+    """By the clock of this machine: that of a drive of the network may differ, and then nothing is waited for."""
+    seen = signature(path)
+    return seen is not None and abs(time.time() - seen[0] / 1e9) < SECONDS_TO_SAVE
 
 
 def signature(path: Path) -> Signature | None:

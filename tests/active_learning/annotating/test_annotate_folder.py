@@ -309,6 +309,31 @@ def test_a_half_written_file_is_not_complained_about(folder, add_image, annotate
     assert reported == ["0 / 1 annotated", "1 / 1 annotated"]
 
 
+def test_a_file_that_a_tool_saves_right_after_it_was_looked_at(train, add_image, annotate, monkeypatch):
+    """The tool empties the file first, as most do."""
+    for method in ("fault", "look", "read"):
+        answer = getattr(AnnotationCache, method)
+
+        def then_empty(cache, path, image, answer=answer):
+            found = answer(cache, path, image)
+            path.write_bytes(b"")
+            return found
+
+        monkeypatch.setattr(AnnotationCache, method, then_empty)
+    add_image("a.png")
+    folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+    folder.fill(["a.png"])
+    file = annotate("annotate/a.json")
+    whole = file.read_bytes()
+    assert folder.collect() == []
+    monkeypatch.undo()
+    file.write_bytes(whole)
+    folder.await_rest()
+    assert folder.awaited == ("a.png",)
+    assert folder.collect() == ["a.png"]
+    assert (train / "a.json").read_bytes() == whole
+
+
 def test_a_search_while_waiting_reads_nothing_again(train, folder, add_image, annotate, monkeypatch):
     monkeypatch.setattr(exported_images, "parse_document", lambda *_: pytest.fail("each file is read once"))
     names = [f"{number}.png" for number in range(100)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
@@ -113,6 +114,36 @@ def test_a_mask_that_goes_and_comes_back_counts(train, add_image, annotate_in_cv
     assert cache.fault(path, "sub/a.jpg")
     near.write_bytes(content)
     assert cache.read(path, "sub/a.jpg").regions == before
+
+
+@pytest.mark.parametrize("written", [b"", b'{"shapes": ['], ids=["emptied", "half written"])
+def test_a_file_that_a_tool_is_writing_is_read_when_it_is_written(train, add_image, annotate, monkeypatch, written):
+    add_image("a.jpg")
+    path, cache = annotate("a.json", ["healthy"]), AnnotationCache(train, ["healthy"])
+    whole = path.read_bytes()
+    path.write_bytes(written)
+    monkeypatch.setattr(annotation_cache, "SECONDS_TO_SAVE", 60.0)
+    monkeypatch.setattr(annotation_cache.time, "sleep", lambda _: path.write_bytes(whole))
+    assert cache.read(path, "a.jpg").labels == ("healthy",)
+
+
+def test_a_faulty_file_is_waited_for_while_it_is_new(train, add_image, annotate, monkeypatch):
+    add_image("a.jpg")
+    path, cache, sleep, slept = annotate("a.json", ["helthy"]), AnnotationCache(train, ["healthy"]), time.sleep, []
+    monkeypatch.setattr(annotation_cache, "SECONDS_TO_SAVE", 0.3)
+    monkeypatch.setattr(annotation_cache.time, "sleep", lambda seconds: slept.append(seconds) or sleep(seconds))
+    for now in (time.time(), time.time() - 60, time.time() + 60):
+        os.utime(path, (now, now))
+        slept.clear()
+        with pytest.raises(MaskALError, match="did you mean"):
+            cache.read(path, "a.jpg")
+        assert bool(slept) == (abs(now - time.time()) < 30)
+        assert sum(slept) < 0.5
+    path.unlink()
+    slept.clear()
+    with pytest.raises(MaskALError):
+        cache.read(path, "a.jpg")
+    assert not slept
 
 
 def test_warnings_of_a_file_are_few(train, add_image, annotate):
