@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.processes import Program
+
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["disc", "square"]
 SIZE = 96
@@ -65,13 +67,15 @@ class TinyProject:
         values = yaml.safe_load(self.config.read_text(encoding="utf-8")) if self.config.exists() else {}
         self.config.write_text(yaml.safe_dump({**values, **changes}), encoding="utf-8")
 
-    def start(self, *arguments: str, processes: int = 1) -> subprocess.Popen[str]:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        starter = [sys.executable, *(torchrun if processes > 1 else [])]
-        command = [*starter, str(ROOT / "maskAL.py"), "--config", str(self.config), *arguments]
+    def start(self, *arguments: str, processes: int = 1, as_a_user: bool = False) -> subprocess.Popen[str] | Program:
+        """One process loads PyTorch only if it is started `as_a_user`, which takes seconds; else it has it already."""
+        words = [str(ROOT / "maskAL.py"), "--config", str(self.config), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        if processes == 1 and not as_a_user:
+            return Program(*words, cwd=self.folder, env=environment, merged=True)
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         return subprocess.Popen(
-            command,
+            [sys.executable, *(torchrun if processes > 1 else []), *words],
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -84,14 +88,14 @@ class TinyProject:
     def study(self, tool: str, *arguments: str) -> str:
         """Everything that a study tool prints; the run must have trained a network."""
         script = str(ROOT / "active_learning" / "utils" / tool)
-        command = [sys.executable, script, "--config", str(self.config), *arguments]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, encoding="utf-8", timeout=500)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        process = Program(script, "--config", str(self.config), *arguments, cwd=self.folder, env=os.environ)
+        out, err = process.communicate(timeout=500)
+        assert process.returncode == 0, out + err
+        return out
 
-    def run(self, *arguments: str, processes: int = 1) -> tuple[int, str]:
+    def run(self, *arguments: str, processes: int = 1, as_a_user: bool = False) -> tuple[int, str]:
         """(exit code, everything printed)."""
-        process = self.start(*arguments, processes=processes)
+        process = self.start(*arguments, processes=processes, as_a_user=as_a_user)
         try:
             output, _ = process.communicate(timeout=500)
         finally:

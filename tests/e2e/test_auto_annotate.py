@@ -18,6 +18,7 @@ import auto_annotate
 from active_learning.annotations import FORMATS, read_annotation
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.dataset.image_folder import find_images, pair_annotations
+from tests.processes import Program
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,15 +50,14 @@ class Folder:
         return [*words, *(extra or ("--classes", "disc", "square"))]
 
     def run(self, *extra: str, **changes: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "auto_annotate.py"), *self.arguments(*extra, **changes)],
+        process = Program(
+            str(ROOT / "auto_annotate.py"),
+            *self.arguments(*extra, **changes),
+            cwd=Path.cwd(),
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=200,
         )
-        return done.returncode, done.stdout, done.stderr
+        out, err = process.communicate(timeout=200)
+        return process.returncode, out, err
 
 
 @pytest.fixture

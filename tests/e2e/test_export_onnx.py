@@ -18,12 +18,20 @@ import pytest
 from active_learning import read_annotation
 from active_learning.annotations.contours import instance_bitmap
 from tests.docs.markdown import blocks
+from tests.processes import Program
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
 from demo import onnx_predict  # noqa: E402
+
+
+def export(folder: Path, *arguments: str) -> str:
+    process = Program(str(ROOT / "export_onnx.py"), *arguments, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
+    return out
 
 
 def run(folder: Path, *words: str, **environment: str) -> str:
@@ -67,7 +75,7 @@ def project(tiny_project):
 def test_a_run_is_exported_and_predicts_without_maskal(project):
     folder = project.folder
     words = ["--config", str(project.config), "--out", "robot.onnx", "confidence_threshold", "0.3"]
-    said = run(folder, str(ROOT / "export_onnx.py"), *words)
+    said = export(folder, *words)
     assert "best_model_000.pth to robot.onnx; what is to be known of it: robot.yaml" in said
     images = sorted(str(path) for path in project.train.glob("*.png"))[:2]
     said = run(folder, str(ROOT / "demo" / "onnx_predict.py"), "--model", "robot.onnx", "--output", "seen", *images)
@@ -77,7 +85,7 @@ def test_a_run_is_exported_and_predicts_without_maskal(project):
     assert {shape["label"] for shape in written["shapes"]} <= {"disc", "square"}
     picture = cv2.imread(str(folder / "seen" / f"{Path(images[0]).stem}.jpg"))
     assert picture.shape == cv2.imread(images[0]).shape
-    run(folder, str(ROOT / "export_onnx.py"), *words)  # what MaskAL wrote may be written again
+    export(folder, *words)  # what MaskAL wrote may be written again
 
 
 NOTHING = {

@@ -27,7 +27,7 @@ def train_files(path: Path) -> dict[str, str]:
 
 def test_a_whole_run_chooses_and_retrains(tiny_project):
     tiny_project.settings(train_iterations_base=60, eval_period=30, learning_rate=0.03)
-    code, output = tiny_project.run()
+    code, output = tiny_project.run(as_a_user=True)
     assert code == 0, output
     results, weights = (
         tiny_project.file("results", "exp1", "uncertainty"),

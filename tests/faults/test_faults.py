@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
 import resource
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.project import Person, make_project, shapes_of
+from tests.processes import Program
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,21 +28,18 @@ def annotate_all(folder: Path) -> None:
         image.with_suffix(".json").write_text(json.dumps(document), encoding="utf-8")
 
 
-@contextmanager
-def started(folder: Path, *arguments: str, largest_file: int | None = None) -> Iterator[subprocess.Popen[str]]:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+def limit(largest_file: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "maskAL.py"), "--config", "maskAL.yaml", *arguments],
+
+@contextmanager
+def started(folder: Path, *arguments: str, largest_file: int | None = None) -> Iterator[Program]:
+    process = Program(
+        str(ROOT / "maskAL.py"),
+        *("--config", "maskAL.yaml", *arguments),
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        preexec_fn=limit if largest_file else None,
+        before=functools.partial(limit, largest_file) if largest_file else None,
     )
     try:
         yield process
