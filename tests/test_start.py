@@ -25,7 +25,7 @@ from active_learning.settings import load_settings
 from active_learning.settings.changes import recorded
 from detectron2.model_zoo import get_checkpoint_url
 from detectron2.utils.file_io import cached_file
-from tests.active_learning.conftest import write_weights
+from tests.active_learning.conftest import networks_that_are_checked_are_built_once, write_weights  # noqa: F401
 from tests.test_bad_input import FAILED, NOTHING, USAGE, Project, empty, make_project
 
 FPN = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"

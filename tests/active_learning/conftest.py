@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from active_learning.network import network_check
 from active_learning.sampling.class_uncertainty import class_uncertainty
 from active_learning.sampling.pool_record import ObjectRecord, PoolRecord
 from active_learning.settings import Settings, changes
+from detectron2.config import CfgNode
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -23,6 +26,22 @@ def no_waiting_for_an_editor() -> Iterator[None]:
     """Settings files that tests write are whole at once; those of a run's start need not be what its file says."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(changes, "SECONDS_TO_SAVE", 0.01)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def networks_that_are_checked_are_built_once() -> Iterator[None]:
+    """Each start builds its network without memory to check it, and hundreds of tests start with the same."""
+    build, built = network_check.build_without_memory, {}
+
+    def build_once(cfg: CfgNode, name: str) -> nn.Module:
+        key = cfg.dump(), name
+        if key not in built:
+            built[key] = build(cfg, name)
+        return built[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network_check, "build_without_memory", build_once)
         yield
 
 

@@ -34,7 +34,7 @@ from active_learning.system.files import DRAFT, write_atomically
 from active_learning.system.image_files import pixels_fault
 
 EVENTS = ("os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
-STRIDE = int(os.environ.get("STEPS_BETWEEN_DEATHS", "31"))  # each takes a run; 1 in `make test-faults`
+STRIDE = int(os.environ.get("STEPS_BETWEEN_DEATHS", "47"))  # each takes a run; 1 in `make test-faults`
 
 
 class DeadError(BaseException):
