@@ -17,7 +17,7 @@ from active_learning.acquisition.acquire import Acquisition
 from active_learning.acquisition.diverse_images import diverse_images
 from active_learning.acquisition.record_files import remove_records
 from active_learning.dataset.absence import is_there
-from active_learning.dataset.coco import DatasetSummary, never_shown, write_image_list
+from active_learning.dataset.coco import DatasetSummary, never_shown, summary_of, write_image_list
 from active_learning.label_check.check import check_measured_images, check_new_images
 from active_learning.label_check.review import offer_for_review
 from active_learning.report.page import try_to_write_report
@@ -172,6 +172,9 @@ class ActiveLearningLoop:
         if state.phase != "train":
             return
         run.reload_settings()
+        if run.data.lacks_annotations("train", run.present_train_images):
+            run.save(phase="annotate")  # one was taken away, or is being replaced, since they were all there
+            return
         run.save(phase="train")  # what is trained now is of these settings, however it ends
         images = run.present_train_images
         network = state.loop - 2 if state.chosen_ahead else None
@@ -179,6 +182,7 @@ class ActiveLearningLoop:
         summary = run.data.write("train", images)
         self._log_training_set(summary)
         state.train_size, state.train_objects = len(images), summary.objects
+        run.data.leave_out_gone("val")
         measured_on = run.data.content_digest("val")
         for records in (run.files.pool_records(state.loop), run.files.training_records(state.loop)):
             remove_records(records)  # of other weights, where a person has put back an earlier state
@@ -239,6 +243,7 @@ class ActiveLearningLoop:
         if state.phase != "evaluate":
             return
         remove_resume_points(run.files.training_log(state.loop))
+        run.data.leave_out_gone("test")
         thresholds = [run.settings.confidence_threshold, STANDARD_THRESHOLD]
         at_threshold, standard = run.network.evaluate(state.loop, "test", thresholds)
         state.history.append(
@@ -333,7 +338,8 @@ class ActiveLearningLoop:
     def _objects_annotated(self) -> dict[str, int]:
         """Of each class in the training set, before it is trained on."""
         run = self.run
-        return run.data.write("train", run.present_train_images).objects
+        found = run.data.annotated("train", run.present_train_images)
+        return summary_of([*found.values()], run.settings.classes).objects
 
     def report(self) -> None:
         """The table of all loops, and where the files are."""

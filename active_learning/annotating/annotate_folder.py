@@ -316,8 +316,13 @@ class AnnotateFolder:
         return [name for name, file in files.items() if self._move(file, targets[name], beside.get(name))]
 
     def _move(self, source: Path, target: Path, beside: Path | None) -> bool:
-        masks = mask_files_of(source, within=self.folder)
+        try:
+            masks = mask_files_of(source, within=self.folder)
+        except AnnotationError:  # it is being saved
+            return False
         copies = {file: target.parent / MASKS / name for name, file in masks.items() if file is not None}
+        if None in masks.values():  # it was taken away since it was read
+            return False
         _refuse_masks_of_others(source, copies, {source, target, beside}, self.folder)
         for file, copy in copies.items():
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -80,7 +80,7 @@ class Confirmation:
 
 def _is_marker(path: Path) -> bool:
     """Empty; a shell writes a line break, and Windows' shell and editor the mark of an encoding, too."""
-    with suppress(FileNotFoundError):  # taken away at this moment
+    with suppress(OSError):  # taken away at this moment, or the drive fails for one
         size = path.stat().st_size if path.is_file() else -1
         return size == 0 or (0 < size <= 8 and not path.read_bytes().strip(_NOTHING))
     return False

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,16 +20,20 @@ from typing import IO
 
 import yaml
 
+from active_learning.system.files import modification_times
 from active_learning.system.programs import as_typed, command_words
 
 SECONDS_FOR_HELP = 60  # LabelMe loads its windows toolkit before it answers
 SECONDS_TO_END = 10
+QUIET_SECONDS = 0.5  # longer than a save takes
+SECONDS_TO_BE_QUIET = 5
 LINES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class ToolCommand:
-    """What is started. `saves_itself`: the tool saves every change at once, so that ending it loses nothing."""
+    """What is started: the last word is the folder. `saves_itself`: the tool saves every change at once, so that ending
+    it loses nothing but what it is saving at that moment."""
 
     words: tuple[str, ...]
     saves_itself: bool = False
@@ -124,11 +129,18 @@ class AnnotatorTool:
         if not self.command.saves_itself:
             self._report("The annotation tool stays open, as it may hold unsaved work. Save it and close the tool.")
             return
+        self._await_the_last_save()
         self._process.terminate()
         try:
             self._process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             self._report("The annotation tool does not end; close it yourself.")
+
+    def _await_the_last_save(self) -> None:
+        """A tool empties a file before it writes it: ended in between it leaves half of what was drawn, or nothing."""
+        folder, end, before = Path(self.command.words[-1]), time.monotonic() + SECONDS_TO_BE_QUIET, None
+        while before != (before := modification_times(folder)) and time.monotonic() < end:
+            time.sleep(QUIET_SECONDS)
 
     def _last_lines(self) -> str:
         self._output.seek(0)

@@ -71,6 +71,7 @@ class AbsenceReport:
         self._absence = absence
         self._report = report
         self._reported = ""
+        self._failure = ""
 
     def sees_absence(self) -> bool:
         """Whether images are gone with their drive."""
@@ -84,12 +85,16 @@ class AbsenceReport:
 
     @contextmanager
     def forgiving(self) -> Iterator[None]:
-        """Inside it a failure that comes of a folder that is gone is passed over: it is reported and waited for."""
+        """Inside it a failure is passed over, as the next search may succeed: one that comes of a folder that is gone
+        is reported and waited for, another is reported once until it is over."""
         try:
             yield
-        except (OSError, MaskALError):
-            if not self._absence():
-                raise
+        except (OSError, MaskALError) as error:
+            if not self._absence() and str(error) != self._failure:
+                self._failure = str(error)
+                self._report(f"{error}. MaskAL goes on waiting, and looks again")
+        else:
+            self._failure = ""
 
 
 class Copies:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.settings import Settings
 from active_learning.system.devices import release_gpu_memory
+from active_learning.system.files import modification_times, times_of
 from active_learning.system.log import logger
 from active_learning.system.wording import counted
 
@@ -37,7 +38,7 @@ def wait_for_annotations(folder: AnnotateFolder, settings: Settings, tool: KeptT
     try:
         complete = folder.progress().complete
         at_work = (
-            pre_labelled or tool.is_open or _age_of_newest(folder, _times_of(folder.annotation_files)) < QUIET_SECONDS
+            pre_labelled or tool.is_open or _age_of_newest(folder, times_of(folder.annotation_files)) < QUIET_SECONDS
         )
         if complete and (folder.confirmation.file_is_there or not at_work):
             return
@@ -84,7 +85,7 @@ def refuse_to_wait(folder: AnnotateFolder, settings: Settings, *, pre_labelled: 
 
 def _refuse_what_is_drawn_now(folder: AnnotateFolder) -> None:
     """Raises AnnotationsAwaited where an annotation of the awaited images changes before it is QUIET_SECONDS old."""
-    before = _times_of(folder.annotation_files)
+    before = times_of(folder.annotation_files)
     age = _age_of_newest(folder, before)
     end = time.monotonic() + QUIET_SECONDS - age
     if end > time.monotonic() and not folder.confirmation.file_is_there:
@@ -92,7 +93,7 @@ def _refuse_what_is_drawn_now(folder: AnnotateFolder) -> None:
         logger.info(text, age, QUIET_SECONDS)
     while time.monotonic() < end and not folder.confirmation.file_is_there:
         time.sleep(ANSWER_POLL_SECONDS)
-        now = _times_of(folder.annotation_files)
+        now = times_of(folder.annotation_files)
         if changed := [path for path in before if now[path] != before[path]]:
             remedy = f"start again when it is finished, or put an empty file there: {folder.confirmation.file}"
             raise AnnotationsAwaited(f"{changed[0]}: was saved at this moment; {remedy}")
@@ -178,11 +179,11 @@ def _report_not_counted(folder: AnnotateFolder, reported: set[str]) -> None:
 
 def _quiet_check(folder: Path) -> Callable[[], bool]:
     """A function that returns whether no file of the folder has changed for QUIET_SECONDS."""
-    before, since = _modification_times(folder), time.monotonic()
+    before, since = modification_times(folder), time.monotonic()
 
     def is_quiet() -> bool:
         nonlocal before, since
-        now = _modification_times(folder)
+        now = modification_times(folder)
         if now != before:
             before, since = now, time.monotonic()
         return time.monotonic() - since >= QUIET_SECONDS
@@ -200,19 +201,3 @@ def _now_of_drive(folder: Path) -> float:
     with suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
     return time.time()  # nothing can be saved there
-
-
-def _modification_times(folder: Path) -> dict[str, int]:
-    """Changes with every file that is saved."""
-    walk = os.walk(folder)
-    return _times_of(os.path.join(place, name) for place, _, files in walk for name in files)  # noqa: PTH118 (thousands, twice a second)
-
-
-def _times_of(files: Iterable[str]) -> dict[str, int]:
-    times = {}
-    for path in files:
-        try:
-            times[path] = os.stat(path).st_mtime_ns  # noqa: PTH116
-        except OSError:  # replaced at this moment
-            times[path] = 0
-    return times

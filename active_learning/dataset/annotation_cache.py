@@ -6,8 +6,10 @@ What is kept of a file is small (CocoImage), so that a run holds that of all its
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +35,7 @@ from active_learning.system.pixel_limit import MOST_PIXELS
 # Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.
 MOST_BYTES_PARSED = 2**24
 MOST_WARNINGS = 20  # of a file
-# A tool may be writing a file that has just changed: so long it is looked at again, if it cannot be read.
-SECONDS_TO_SAVE = 1.0
+SECONDS_TO_SAVE = 1.0  # a file that has changed since may be one that a tool is writing
 POLL_SECONDS = 0.05
 
 Signature = tuple[int, ...]  # changes with the file
@@ -136,7 +137,7 @@ class AnnotationCache:
         return tuple(map(signature, (path, self.folder / image, *masks)))
 
     def _read(self, path: Path, image: str) -> _Entry:
-        signatures = self._signatures(path, image, ())
+        signatures, files = self._signatures(path, image, ()), tuple[Path, ...]()
         try:
             document = self._take_document(path)
             size = image_size(self.folder / image, self.most_pixels)
@@ -144,19 +145,19 @@ class AnnotationCache:
             if absent := [name for name, file in masks.items() if file is None]:
                 fault = f"{path}: there is no mask {absent[0]!r}; put CVAT's folder Masks beside the xml file, too"
                 return _Entry((), (), None, fault)  # no signature: the mask may come while the annotation stays
+            if masks:  # the nearest counts, and one may come that is nearer
+                files = (*filter(None, masks.values()), path.parent, path.parent / MASKS)
+                signatures += tuple(map(signature, files))  # before they are read: one may be half there
             annotation = read_leniently(path, image=image, size=size, within=self.folder, document=document)
             annotation = check_labels(annotation, self.classes, self.unknown_labels, path)
         except ManyImagesError as error:
-            return _Entry(signatures, (), None, f"{error}; {rename_and_convert(path, image, self.classes)}")
+            return _Entry(signatures, files, None, f"{error}; {rename_and_convert(path, image, self.classes)}")
         except MaskALError as error:
-            return _Entry(signatures, (), None, str(error))
-        files = tuple(file for file in masks.values() if file is not None)
-        if files:  # the nearest mask counts, and one may come that is nearer
-            files = (*files, path.parent, path.parent / MASKS)
+            return _Entry(signatures, files, None, str(error))
         empty = not annotation.instances and not annotation.skipped
         found = coco_image(_with_few_warnings(annotation, path))
         found = replace(found, may_be_unopened=empty and not labelme.recognises(document))
-        return _Entry((*signatures, *map(signature, files)), files, found)
+        return _Entry(signatures, files, found)
 
     def _take_document(self, path: Path) -> Any:
         """The parsed file, which is then forgotten: documents take much memory."""
@@ -208,6 +209,17 @@ def _is_just_saved(path: Path) -> bool:
     """By the clock of this machine: that of a drive of the network may differ, and then nothing is waited for."""
     seen = signature(path)
     return seen is not None and abs(time.time() - seen[0] / 1e9) < SECONDS_TO_SAVE
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether something below it has just changed, came or went, by the clock of this machine."""
+    newest = 0.0
+    for place, _, files in os.walk(folder):
+        for path in (place, *(os.path.join(place, name) for name in files)):  # noqa: PTH118 (thousands)
+            with suppress(OSError):  # gone at this moment
+                status = os.stat(path)  # noqa: PTH116
+                newest = max(newest, status.st_mtime, status.st_ctime)
+    return abs(time.time() - newest) < SECONDS_TO_SAVE
 
 
 def signature(path: Path) -> Signature | None:

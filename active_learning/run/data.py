@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -13,7 +15,7 @@ from active_learning.annotating.request import Predict, collect_last, is_handed_
 from active_learning.annotating.tool import KeptTool
 from active_learning.annotations.coco import CocoImage
 from active_learning.dataset.absence import absence, absence_error, is_reachable, is_there
-from active_learning.dataset.annotation_cache import AnnotationCache
+from active_learning.dataset.annotation_cache import AnnotationCache, is_being_written
 from active_learning.dataset.coco import (
     DatasetSummary,
     content_digest,
@@ -37,6 +39,8 @@ from active_learning.system.wording import counted
 
 SPLITS = ("train", "val", "test")
 MEASURED = ("val", "test")
+POLL_SECONDS = 0.5
+SECONDS_TO_COME_TO_REST = 60.0
 
 
 class RunData:
@@ -296,10 +300,24 @@ class RunData:
     def write(self, split: str, images: Sequence[str]) -> DatasetSummary:
         """Writes <split>.txt and <split>.json into dataroot.
 
+        Where that fails while somebody writes in the folder, such as a copy of images that is not through, it is tried
+        again when the folder is at rest.
+
         Raises:
             MaskALError: images have no good annotation, those to measure on hold no object, or one cannot be decoded,
                 which would end hours of training.
         """
+        end = time.monotonic() + SECONDS_TO_COME_TO_REST
+        while True:
+            try:
+                return self._write(split, images)
+            except MaskALError:
+                if not is_being_written(self.folder(split)) or time.monotonic() > end:
+                    raise
+            time.sleep(POLL_SECONDS)
+            self.refresh(split)
+
+    def _write(self, split: str, images: Sequence[str]) -> DatasetSummary:
         if faults := self._whole_images(split).faults(images):
             raise MaskALError("\n".join(faults))
         write_image_list(self.settings.dataroot / f"{split}.txt", images)
@@ -307,6 +325,21 @@ class RunData:
         if fault := without_object(split, self.folder(split), len(images), summary.objects):
             raise MaskALError(fault)
         return summary
+
+    def leave_out_gone(self, split: str) -> None:
+        """Writes them again where images that are measured on were taken away since."""
+        names = [image["file_name"] for image in json.loads(self.json(split).read_text(encoding="utf-8"))["images"]]
+        if not all(is_there(self.folder(split) / name) for name in names):
+            self.refresh(split)
+            self.log_changes(split, names)
+            self.write(split, self.present(split, names))
+
+    def lacks_annotations(self, split: str, images: Sequence[str]) -> bool:
+        """Whether one of these images has no good annotation beside it, as the folder is now."""
+        self.refresh(split)
+        folder = AnnotateFolder(self.annotations(split))
+        folder.await_annotations(self.present(split, images), self.snapshot(split))
+        return bool(folder.awaited)
 
     def annotated(self, split: str, images: Sequence[str]) -> dict[str, CocoImage]:
         """What is annotated in these images, less those without a good annotation."""

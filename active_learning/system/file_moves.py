@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -157,13 +157,17 @@ def move_beside(
         former: another file, which is kept aside where this one is ready.
 
     Returns:
-        Whether it was ready.
+        Whether it was there, and ready.
     """
     if same_place(source, target):
         return True
     if source.is_symlink():
         return _move_linked(source, target, is_ready, former)
-    with taken(source) as mine:
+    with ExitStack() as held:
+        try:
+            mine = held.enter_context(taken(source))
+        except FileNotFoundError:  # a tool may be removing it to save it anew
+            return False
         if not is_ready(mine):
             return False
         if former is not None:

@@ -182,8 +182,56 @@ def test_a_loop_reads_each_annotation_once(settings: Settings, network: FakeNetw
     # Before a file is written first, what a killed run had taken is looked for.
     first_lists, first_files = 6, 5  # in dataroot, and in the results
     records = 2  # parts of records, of weights that are trained anew, are looked for
-    assert per_loop == [(10, 10, 1 + first_files + records), (2, 2, 4 + records)]
-    assert counts.walks - opened == 3 + first_lists + 1 + first_files + 4 + 2 * records
+    again = 1  # of traindir before each training
+    assert per_loop == [(10, 10, 1 + again + first_files + records), (2, 2, 4 + again + records)]
+    assert counts.walks - opened == 3 + first_lists + 1 + first_files + 4 + 2 * (again + records)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("what", ["image", "both"])
+def test_a_measured_image_that_is_taken_away_after_it_was_listed_is_left_out(
+    settings: Settings, network: FakeNetwork, monkeypatch, split: str, what: str
+):
+    """Such as while the training images are annotated, which may take days."""
+    folder, gone = getattr(settings, f"{split}dir"), []
+
+    def take_away(*_: object) -> None:
+        for path in folder.glob("01.*" if what == "both" else "01.png"):
+            gone.append(path.unlink())
+
+    monkeypatch.setattr(loop_module, "check_new_images", take_away)
+    loop = go(settings)
+    assert gone
+    assert [row.train_size for row in loop.run.state.history] == [4, 7, 10]
+    listed = json.loads((settings.dataroot / f"{split}.json").read_text(encoding="utf-8"))["images"]
+    assert [image["file_name"] for image in listed] == ["00.png"]
+
+
+@pytest.mark.parametrize("work_ahead", [False, True])
+@pytest.mark.parametrize("saved_as", ["", ".png.json", ".json"])
+def test_a_training_annotation_that_is_taken_away_before_the_training_is_asked_for(
+    settings: Settings, network: FakeNetwork, monkeypatch, saved_as: str, work_ahead: bool
+):
+    """While the pool is scored for work_ahead, or new annotations are checked; it may be saved under another name."""
+    settings, taken = changed(settings, {"work_ahead": work_ahead}), []
+
+    def take_away(run: object) -> None:
+        file = settings.traindir / f"{Path(run.state.train_images[0]).stem}.json"
+        if not taken:
+            taken.append(file.read_bytes())
+            file.unlink()
+            if saved_as:
+                file.with_name(f"{file.stem}{saved_as}").write_bytes(taken[0])
+
+    monkeypatch.setattr(loop_module, "check_new_images", take_away)
+    if saved_as:
+        assert [row.train_size for row in go(settings).run.state.history] == [4, 7, 10]
+        return
+    with pytest.raises(AnnotationsAwaited, match="not annotated yet"):
+        go(settings, wait=False)
+    (copy,) = (settings.traindir / "annotate").glob("*.png")
+    copy.with_suffix(".json").write_bytes(taken[0])
+    assert [row.train_size for row in go(settings, wait=False).run.state.history] == [4, 7, 10]
 
 
 def test_json_files_are_rewritten_only_when_something_has_changed(settings: Settings, network: FakeNetwork):

@@ -334,6 +334,62 @@ def test_a_file_that_a_tool_saves_right_after_it_was_looked_at(train, add_image,
     assert (train / "a.json").read_bytes() == whole
 
 
+@pytest.mark.parametrize("what", ["json removed", "json emptied", "xml removed", "xml emptied", "mask removed"])
+@pytest.mark.parametrize("correction", [False, True])
+def test_what_is_saved_while_it_is_collected_stays(
+    train, add_image, annotate, annotate_in_cvat, monkeypatch, what, correction
+):
+    """After the search, at the last moment before it is moved; another image's is collected."""
+    kind, act = what.split()
+    for name in ("a.png", "b.png"):
+        add_image(name)
+    folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+    if correction:
+        annotate("a.json", ["damaged"])
+        annotate("b.json", ["damaged"])
+    folder.fill(["a.png", "b.png"])
+    file = annotate("annotate/a.json") if kind == "json" else annotate_in_cvat("annotate/a.xml", "a.png")
+    annotate("annotate/b.json")
+    if kind == "mask":
+        (file,) = (train / "annotate/Masks").iterdir()
+    whole, move = file.read_bytes(), AnnotateFolder._move_beside
+
+    def save_before(self, files):
+        file.unlink() if act == "removed" else file.write_bytes(b"")
+        return move(self, files)
+
+    monkeypatch.setattr(AnnotateFolder, "_move_beside", save_before)
+    collect = (lambda: list(folder.take_corrections().files)) if correction else folder.collect
+    assert "b.png" in collect()
+    monkeypatch.undo()
+    file.parent.mkdir(parents=True, exist_ok=True)  # it may have been left empty
+    file.write_bytes(whole)
+    folder.await_rest()
+    assert collect() == ["a.png"]
+
+
+def test_a_search_that_fails_is_made_again(train, folder, add_image, annotate, monkeypatch):
+    add_image("a.png")
+    folder.fill(["a.png"])
+    search, reported, calls = annotate_folder.search_annotate_folder, [], []
+
+    def fail_at_first(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 4:
+            annotate("annotate/a.json")
+        if len(calls) < 4:
+            raise OSError(errno.EIO, "Input/output error") if len(calls) < 3 else MaskALError("it cannot be read")
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(annotate_folder, "search_annotate_folder", fail_at_first)
+    folder.wait(poll_seconds=0.01, report=reported.append)
+    assert [line for line in reported if "looks again" in line] == [
+        "[Errno 5] Input/output error. MaskAL goes on waiting, and looks again",
+        "it cannot be read. MaskAL goes on waiting, and looks again",
+    ]
+    assert folder.collect() == ["a.png"]
+
+
 def test_a_search_while_waiting_reads_nothing_again(train, folder, add_image, annotate, monkeypatch):
     monkeypatch.setattr(exported_images, "parse_document", lambda *_: pytest.fail("each file is read once"))
     names = [f"{number}.png" for number in range(100)]

@@ -94,6 +94,38 @@ time.sleep(60)"""
     assert logged[0].startswith("Starting ")
 
 
+def test_a_tool_is_not_ended_while_it_saves(tmp_path):
+    drawn, begun = tmp_path / "images" / "a.json", tmp_path / "begun"
+    drawn.parent.mkdir()
+    text = f"""
+if "--help" in sys.argv: sys.exit(print({HELP_5!r}))
+with open({str(drawn)!r}, "w") as file:
+    open({str(begun)!r}, "w").close()
+    for number in range(10):
+        file.write(str(number))
+        file.flush()
+        time.sleep(0.1)
+time.sleep(60)"""
+    with open_tool(shlex.join(script(tmp_path / "labelme.py", text)), drawn.parent, CLASSES, lambda _: None) as tool:
+        wait_until(begun.exists)
+    assert not tool.is_open
+    assert drawn.read_text(encoding="utf-8") == "0123456789"
+
+
+def test_a_tool_that_saves_without_end_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(annotator, "SECONDS_TO_BE_QUIET", 0.6)
+    drawn = tmp_path / "images" / "a.json"
+    drawn.parent.mkdir()
+    text = f"""
+if "--help" in sys.argv: sys.exit(print({HELP_5!r}))
+while True:
+    open({str(drawn)!r}, "w").close()
+    time.sleep(0.05)"""
+    with open_tool(shlex.join(script(tmp_path / "labelme.py", text)), drawn.parent, CLASSES, lambda _: None) as tool:
+        wait_until(drawn.exists)
+    assert not tool.is_open
+
+
 def test_a_tool_with_unsaved_work_stays_open(tmp_path):
     words, logged = script(tmp_path / "paint.py", "time.sleep(60)"), []
     with open_tool(shlex.join(words), tmp_path, CLASSES, logged.append) as tool:

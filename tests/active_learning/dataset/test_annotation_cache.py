@@ -103,6 +103,18 @@ def test_an_annotation_whose_mask_is_not_there_yet_does_not_count(train, add_ima
     assert cache.fault(path, "a.jpg") == ""
 
 
+def test_a_mask_that_is_half_there_counts_when_it_is_whole(train, add_image, annotate_in_cvat):
+    """It is being copied, or a person replaces a damaged one; its annotation stays as it is."""
+    add_image("a.jpg")
+    path, cache = annotate_in_cvat("a.xml", "a.jpg"), AnnotationCache(train, ["healthy"])
+    (mask,) = (train / "Masks").iterdir()
+    whole = mask.read_bytes()
+    mask.write_bytes(whole[: len(whole) // 2])
+    assert mask.name in cache.fault(path, "a.jpg")
+    mask.write_bytes(whole)
+    assert cache.fault(path, "a.jpg") == ""
+
+
 def test_a_mask_that_goes_and_comes_back_counts(train, add_image, annotate_in_cvat):
     add_image("sub/a.jpg")
     path = annotate_in_cvat("sub/a.xml", "a.jpg")

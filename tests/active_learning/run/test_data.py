@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from active_learning.dataset import annotation_cache
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run import data as run_data
 from active_learning.run.data import RunData
@@ -111,6 +112,33 @@ def test_an_image_that_cannot_be_decoded_ends_the_run_before_it_trains(settings:
     path.write_bytes(path.read_bytes()[:60])  # the header is whole
     with pytest.raises(MaskALError, match=r"01\.png: cannot be read as an image: .*; replace or remove it"):
         data.write("test", data.images("test"))
+
+
+def test_what_is_being_written_is_waited_for(settings: Settings, monkeypatch):
+    """Images that are copied there, and a tool that removes a file to save it anew."""
+    monkeypatch.setattr(annotation_cache, "SECONDS_TO_SAVE", 60.0)
+    data, images = RunData(settings), ["00.png", "01.png"]
+    for path in (settings.testdir / "01.png", settings.testdir / "01.json"):
+        data.refresh("test")
+        data.images("test")
+        whole, slept = path.read_bytes(), []
+        path.write_bytes(whole[:60]) if path.suffix == ".png" else path.unlink()
+
+        def finish(_: float, path: Path = path, whole: bytes = whole, slept: list[int] = slept) -> None:
+            slept.append(path.write_bytes(whole))
+
+        monkeypatch.setattr(time, "sleep", finish)
+        assert data.write("test", images).images == 2
+        assert slept
+
+
+def test_a_fault_is_waited_for_until_its_folder_is_at_rest(settings: Settings, monkeypatch):
+    monkeypatch.setattr(annotation_cache, "SECONDS_TO_SAVE", 0.5)
+    (settings.testdir / "01.png").write_bytes(b"")
+    begin = time.monotonic()
+    with pytest.raises(MaskALError, match="01.png"):
+        RunData(settings).write("test", ["00.png", "01.png"])
+    assert 0.4 < time.monotonic() - begin < 30
 
 
 def test_an_image_of_more_pixels_than_the_settings_allow_is_named(settings: Settings):
