@@ -172,11 +172,12 @@ class ActiveLearningLoop:
         if state.phase != "train":
             return
         run.reload_settings()
-        if run.data.lacks_annotations("train", run.present_train_images):
+        run.data.refresh("train")
+        images = run.present_train_images
+        if run.data.lacks_annotations("train", images):
             run.save(phase="annotate")  # one was taken away, or is being replaced, since they were all there
             return
         run.save(phase="train")  # what is trained now is of these settings, however it ends
-        images = run.present_train_images
         network = state.loop - 2 if state.chosen_ahead else None
         write_train_files(run.files.train_files(state.loop), images, state.chosen, network)
         summary = run.data.write("train", images)

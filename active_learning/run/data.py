@@ -194,8 +194,7 @@ class RunData:
         Returns:
             Whether some are to be annotated, and lie there.
         """
-        folder = AnnotateFolder(self.annotations("train"))
-        folder.await_annotations(images, self.snapshot("train"))
+        folder = self._awaiting("train", images)
         if not folder.awaited:
             self.let_go()
             return False
@@ -231,8 +230,7 @@ class RunData:
     def is_awaited(self, split: str, images: Sequence[str], *, pre_labelled: bool) -> bool:
         """Whether a person is to be waited for: one of these images has no good annotation, here or in the annotate
         folder, or pre-labels are not confirmed."""
-        folder = AnnotateFolder(self.annotations(split))
-        folder.await_annotations(images, self.snapshot(split))
+        folder = self._awaiting(split, images)
         return bool(folder.awaited) and not is_handed_in(folder, pre_labelled=pre_labelled)
 
     @contextmanager
@@ -335,11 +333,13 @@ class RunData:
             self.write(split, self.present(split, names))
 
     def lacks_annotations(self, split: str, images: Sequence[str]) -> bool:
-        """Whether one of these images has no good annotation beside it, as the folder is now."""
-        self.refresh(split)
+        """Whether one of these images has no good annotation beside it."""
+        return bool(self._awaiting(split, images).awaited)
+
+    def _awaiting(self, split: str, images: Sequence[str]) -> AnnotateFolder:
         folder = AnnotateFolder(self.annotations(split))
-        folder.await_annotations(self.present(split, images), self.snapshot(split))
-        return bool(folder.awaited)
+        folder.await_annotations(images, self.snapshot(split))
+        return folder
 
     def annotated(self, split: str, images: Sequence[str]) -> dict[str, CocoImage]:
         """What is annotated in these images, less those without a good annotation."""

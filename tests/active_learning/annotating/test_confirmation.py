@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -31,6 +32,19 @@ def test_an_empty_file_confirms(tmp_path, name, content, counts):
     assert asked.is_given() is counts
     assert asked.clear() is counts
     assert (tmp_path / name).exists() is not counts
+
+
+def test_a_drive_that_fails_for_a_moment_confirms_nothing_and_ends_no_wait(tmp_path, monkeypatch):
+    (tmp_path / "DONE").touch()
+    asked = Confirmation(tmp_path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EHOSTDOWN, "Host is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", fail)
+        assert not asked.is_given()
+    assert asked.is_given()
 
 
 @pytest.mark.parametrize(
