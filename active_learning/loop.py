@@ -20,6 +20,7 @@ from active_learning.dataset.absence import is_there
 from active_learning.dataset.coco import DatasetSummary, never_shown, summary_of, write_image_list
 from active_learning.label_check.check import check_measured_images, check_new_images
 from active_learning.label_check.review import offer_for_review
+from active_learning.network.network_file import values_of_testing
 from active_learning.report.page import try_to_write_report
 from active_learning.run.data import MEASURED, SPLITS
 from active_learning.run.initial_images import initial_images
@@ -27,16 +28,14 @@ from active_learning.run.output_files import write_scores, write_train_files
 from active_learning.run.run import Run
 from active_learning.run.state import LoopScores, RunState
 from active_learning.run.status import late_annotations
-from active_learning.run.weights import earlier_initial_model, weights_of
+from active_learning.run.weights import weights_of
 from active_learning.settings import Experiment, Settings
-from active_learning.settings.changes import is_of_testing
 from active_learning.system.files import copy_atomically
 from active_learning.system.log import logger
 from active_learning.system.wording import counted
 
 STANDARD_THRESHOLD = 0.05
 MEASURING = ("tile_size", "tile_overlap", "image_min_size", "image_max_size", "confidence_threshold", "nms_threshold")
-NMS_IN_NETWORK = "NMS_THRESH"  # ends of keys of the network's own file that count in measuring, as those of testing do
 
 
 class ActiveLearningLoop:
@@ -188,7 +187,7 @@ class ActiveLearningLoop:
         for records in (run.files.pool_records(state.loop), run.files.training_records(state.loop)):
             remove_records(records)  # of other weights, where a person has put back an earlier state
         started = time.monotonic()
-        earlier = earlier_initial_model(run.settings, run.experiment, state.train_images) if state.loop == 0 else None
+        earlier = run.earlier_initial_model() if state.loop == 0 else None
         if earlier:
             self._take_initial_model(earlier)
         else:
@@ -197,15 +196,14 @@ class ActiveLearningLoop:
             state.best_ap = run.network.train(state.loop, images, summary, state.best_ap, measured_on)
         state.best_ap_settings, state.best_ap_images = self._measuring_settings, measured_on
         if state.loop == 0:
-            state.initial_settings, state.initial_network = dict(state.settings), dict(run.network_file)
+            state.initial_settings, state.initial_network = dict(state.settings), run.network_values
         earlier_seconds = seconds_before(run.files.training_log(state.loop))
         state.train_minutes = (earlier_seconds + time.monotonic() - started) / 60
         run.save(phase="evaluate")
 
     @property
     def _measuring_settings(self) -> dict[str, Any]:
-        file = self.run.network_file
-        inside = {key: file[key] for key in file if is_of_testing(key) or key.endswith(NMS_IN_NETWORK)}
+        inside = values_of_testing(self.run.network_values)
         return {"network_config": inside, **{key: self.run.state.settings.get(key) for key in MEASURING}}
 
     def _compare_alike(self, measured_on: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from active_learning.errors import MaskALError, SettingsError
-from active_learning.network.network_config import add_dropout_config
+from active_learning.network.network_file import add_dropout_config
 from active_learning.network.prediction import load_all_weights
 from demo.prediction_files import UsageError
 from detectron2 import model_zoo

@@ -16,7 +16,6 @@ from active_learning.run.run import Run
 from active_learning.run.weights import start_weights
 from active_learning.sampling.k_means import central_images
 from active_learning.sampling.pool_record import PoolRecord, rounded
-from active_learning.settings import Settings
 from active_learning.system.log import logger
 from active_learning.system.processes import ranks, run_on_all_ranks
 
@@ -48,7 +47,7 @@ def diverse_images(run: Run, images: Sequence[str], count: int) -> list[str]:
         settings.traindir,
         images,
         records_file=run.files.initial_records,
-        conditions=_conditions(settings, weights, images),
+        conditions=_conditions(run, weights, images),
     )
     if not records:
         raise MaskALError(f"{settings.traindir}: none of the {len(images)} images can be read (the log says why)")
@@ -58,10 +57,12 @@ def diverse_images(run: Run, images: Sequence[str], count: int) -> list[str]:
     return [names[index] for index in chosen]
 
 
-def _conditions(settings: Settings, weights: str, images: Sequence[str]) -> dict[str, object]:
+def _conditions(run: Run, weights: str, images: Sequence[str]) -> dict[str, object]:
     """What features depend on, the images included: this file outlives a run."""
+    settings = run.settings
     return {
-        "network": files_digest(Path(), [settings.network_config, weights]),
+        "network": run.network_values,
+        "weights": files_digest(Path(), [weights]),
         "image_sizes": [settings.image_min_size, settings.image_max_size],
         **({"tiles": [settings.tile_size, settings.tile_overlap]} if settings.tile_size else {}),
         "images": files_digest(settings.traindir, images),

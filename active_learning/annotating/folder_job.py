@@ -129,7 +129,7 @@ def _refuse(mistakes: Sequence[str]) -> None:
 
 
 def _published_classes(network: str) -> list[str]:
-    from active_learning.network.network_config import published_classes
+    from active_learning.network.network_file import published_classes
 
     names = published_classes(network)
     _refuse([] if names else [f"--classes: the names of {network} are not known here; list them"])

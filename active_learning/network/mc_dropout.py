@@ -24,6 +24,7 @@ from active_learning.network.dropout_heads import Features, RepeatedHeads
 from active_learning.network.image_features import channel_means
 from active_learning.network.inference_copy import half_type, inference_copy
 from active_learning.network.model_input import is_tiled, seen_size, tile_settings
+from active_learning.network.network_file import network_values, values_of_testing
 from active_learning.network.proposal_screening import log_odds, noise, screened
 from active_learning.network.seeded_dropout import SeededDropout, active_dropout, pass_streams
 from active_learning.network.tiled_inference import forward_passes_of_tiles
@@ -90,6 +91,7 @@ class MonteCarloDropout:
             "dropout_probability": heads.DROPOUT_PROBABILITY,
             "confidence_threshold": heads.SCORE_THRESH_TEST,
             "nms_threshold": heads.NMS_THRESH_TEST,
+            "network": values_of_testing(network_values(self.cfg)),
             "image_sizes": [self.cfg.INPUT.MIN_SIZE_TEST, self.cfg.INPUT.MAX_SIZE_TEST],
             "mixed_precision": self.cfg.SOLVER.AMP.ENABLED,
             **({"tiles": tile_settings(self.cfg)} if is_tiled(self.cfg) else {}),

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import json
 import math
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from active_learning.errors import MaskALError, SettingsError
+from active_learning.network.network_file import read_network_file, with_dropout_heads
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.keys import MOST_ITERATIONS
 from active_learning.settings.overlaps import start_weights_file
-from active_learning.settings.paths import DOWNLOADS, is_zoo_config
+from active_learning.settings.paths import DOWNLOADS
 from active_learning.system.devices import gpu_is_available, why_no_gpu
 from active_learning.system.log import logger
 from active_learning.system.wording import counted
@@ -31,73 +30,29 @@ SCHEDULES = {
     "cosine_decay": "WarmupCosineLR",
     "exp_decay": "WarmupExponentialLR",
 }
-DROPOUT_HEADS = {
-    "StandardROIHeads": "DropoutROIHeads",
-    "Res5ROIHeads": "DropoutRes5ROIHeads",
-    "CascadeROIHeads": "DropoutCascadeROIHeads",
-    "FastRCNNConvFCHead": "DropoutBoxHead",
-    "MaskRCNNConvUpsampleHead": "DropoutMaskHead",
-}
-POOLERS = ("ROIAlignV2", "ROIAlign", "ROIPool")
-BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
-# The other parts that there are. They stand here, too, so that they are checked without PyTorch.
-PARTS: dict[str, tuple[object, ...]] = {
-    "MODEL.META_ARCHITECTURE": ("GeneralizedRCNN",),
-    "MODEL.BACKBONE.NAME": ("build_resnet_backbone", "build_resnet_fpn_backbone"),
-    "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
-    "MODEL.PROPOSAL_GENERATOR.NAME": ("RPN",),
-    "MODEL.RPN.HEAD_NAME": ("StandardRPNHead",),
-    "MODEL.RPN.BBOX_REG_LOSS_TYPE": BOX_LOSSES,
-    "MODEL.ANCHOR_GENERATOR.NAME": ("DefaultAnchorGenerator",),
-    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": POOLERS,
-    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": BOX_LOSSES,
-    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": POOLERS,
-    "INPUT.FORMAT": ("BGR", "RGB"),
-    "INPUT.MASK_FORMAT": ("polygon", "bitmask"),
-    "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("choice", "range"),
-    "INPUT.RANDOM_FLIP": ("horizontal", "vertical", "none"),
-    "INPUT.CROP.TYPE": ("relative_range", "relative", "absolute", "absolute_range"),
-    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm", "full_model"),
-}
-# Without any of these nothing is learned.
-AT_LEAST_ONE = (
-    "MODEL.RPN.BATCH_SIZE_PER_IMAGE",
-    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
-    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION",
-    "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION",
-)
-# What MaskAL sets itself, whatever the file says, and what only rounding depends on.
-SET_BY_MASKAL = (
-    "MODEL.DEVICE", "MODEL.WEIGHTS", "MODEL.CPU_KERNELS", "MODEL.ROI_HEADS.NUM_CLASSES",
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "MODEL.ROI_HEADS.NMS_THRESH_TEST", "MODEL.ROI_HEADS.DROPOUT_PROBABILITY",
-    "DATASETS.", "DATALOADER.", "SEED", "OUTPUT_DIR", "VERSION", "TEST.EVAL_PERIOD", "SOLVER.AMP.ENABLED",
-    "SOLVER.IMS_PER_BATCH", "SOLVER.MAX_ITER", "SOLVER.BASE_LR", "SOLVER.WEIGHT_DECAY", "SOLVER.GAMMA", "SOLVER.STEPS",
-    "SOLVER.LR_SCHEDULER_NAME", "SOLVER.NUM_DECAYS", "SOLVER.WARMUP_ITERS", "SOLVER.CHECKPOINT_PERIOD",
-)  # fmt: skip
 
 
-def add_dropout_config(cfg: CfgNode) -> None:
-    """Adds MODEL.ROI_HEADS.DROPOUT_PROBABILITY, the share of activations that dropout sets to zero."""
-    cfg.MODEL.ROI_HEADS.DROPOUT_PROBABILITY = 0.0
-
-
-def network_config(settings: Settings, experiment: Experiment) -> CfgNode:
+def network_config(settings: Settings, experiment: Experiment, file: CfgNode | None = None) -> CfgNode:
     """The Mask R-CNN of the settings with dropout heads, classes, thresholds, image sizes and device, to be built from.
 
+    Args:
+        file: of `read_network_file`, where it has been read before.
+
     Raises:
-        MaskALError: as `read_network`.
+        MaskALError: as `read_network_file` and `with_dropout_heads`.
     """
     from active_learning.network import dropout_heads  # noqa: F401  (registers the heads)
 
-    cfg = network_without_device(settings, experiment)
+    cfg = network_without_device(settings, experiment, file)
     cfg.MODEL.DEVICE = _device(settings.cuda_visible_devices)
     cfg.SOLVER.AMP.ENABLED = mixed_precision(settings.precision, cfg.MODEL.DEVICE)
     return cfg
 
 
-def network_without_device(settings: Settings, experiment: Experiment) -> CfgNode:
+def network_without_device(settings: Settings, experiment: Experiment, file: CfgNode | None = None) -> CfgNode:
     """As `network_config`, without asking the hardware."""
-    cfg = read_network(settings.network_config)
+    name = settings.network_config
+    cfg = with_dropout_heads(file or read_network_file(name), name)
     heads = cfg.MODEL.ROI_HEADS
     heads.DROPOUT_PROBABILITY = float(experiment.dropout_probability)
     heads.NUM_CLASSES = len(settings.classes)
@@ -109,34 +64,6 @@ def network_without_device(settings: Settings, experiment: Experiment) -> CfgNod
     cfg.DATALOADER.NUM_WORKERS = settings.num_workers
     cfg.SEED = experiment.seed
     return cfg
-
-
-def read_network(name: str) -> CfgNode:
-    """The config of that name or path, with dropout heads. PyTorch is not imported, and no network is built.
-
-    Raises:
-        MaskALError: the file, or one that it builds on, is not found or cannot be read, has unknown keys or values, or
-            is of no Mask R-CNN that takes dropout heads.
-    """
-    cfg = _read_config(name)
-    _use_dropout_heads(cfg, name)
-    _check_parts(cfg, name)
-    return cfg
-
-
-def network_values(name: str) -> dict[str, Any]:
-    """What a network's file, with those that it builds on, has in place of the engine's defaults, as json holds it.
-
-    Raises:
-        MaskALError: a file is not found or cannot be read.
-    """
-    from detectron2.config import get_cfg
-
-    defaults, values = dict(_values(get_cfg())), _values(_read_config(name))
-    own = {key: value for key, value in values if key in defaults and value != defaults[key]}
-    text = json.dumps({key: value for key, value in own.items() if not key.startswith(SET_BY_MASKAL)}, default=str)
-    found: dict[str, Any] = json.loads(text)
-    return found
 
 
 def training_config(
@@ -216,90 +143,6 @@ def pretrained_weights(settings: Settings) -> str:
             f"pretrained_weights: there are no published weights for {name}; "
             "give a config with COCO weights, a .pth or .pkl file, or '' to train from scratch"
         ) from error
-
-
-def published_classes(name: str) -> list[str]:
-    """The class names of the data set that a config was published for; empty where they are not known here.
-
-    Raises:
-        MaskALError: the config file is not found or cannot be read.
-    """
-    from detectron2.data import MetadataCatalog
-
-    cfg = _read_config(name)
-    return list(MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("thing_classes", ())) if cfg.DATASETS.TEST else []
-
-
-def _read_config(name: str) -> CfgNode:
-    from detectron2.config import get_cfg
-
-    cfg = get_cfg()
-    add_dropout_config(cfg)
-    path = _config_file(name)
-    try:
-        cfg.merge_from_file(path)
-    except (KeyError, ValueError, OSError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error
-        raise MaskALError(f"network_config: {path} cannot be read: {reason}") from error
-    _check_numbers(cfg, name)
-    return cfg
-
-
-def _config_file(name: str) -> str:
-    from detectron2 import model_zoo
-
-    if Path(name).is_file():
-        return name
-    if not is_zoo_config(name):
-        raise MaskALError(
-            f"network_config: {name} is neither a file nor a config below configs/, "
-            "such as COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
-        )
-    return model_zoo.get_config_file(name)
-
-
-def _check_parts(cfg: CfgNode, name: str) -> None:
-    values = dict(_values(cfg))
-    for key, known in PARTS.items():
-        if values[key] not in known:
-            choices = " or ".join(map(str, known))
-            raise MaskALError(f"network_config: {name}: {key} {values[key]!r} is not known here; it can be {choices}")
-    for key in AT_LEAST_ONE:
-        if values[key] < 1:
-            raise MaskALError(f"network_config: {name}: {key} {values[key]} must be at least 1")
-
-
-def _check_numbers(cfg: CfgNode, name: str) -> None:
-    """A NaN is not even equal to itself, so that it would count as edited for ever."""
-    for key, value in _values(cfg):
-        numbers = value if isinstance(value, (list, tuple)) else [value]
-        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
-            raise MaskALError(f"network_config: {name}: {key} {value} must be of finite numbers")
-
-
-def _values(cfg: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
-    """All of a config, by their keys."""
-    for key, value in cfg.items():
-        if isinstance(value, dict):
-            yield from _values(value, f"{within}{key}.")
-        else:
-            yield f"{within}{key}", value
-
-
-def _use_dropout_heads(cfg: CfgNode, name: str) -> None:
-    if not cfg.MODEL.MASK_ON:
-        raise MaskALError(f"network_config: {name} predicts no masks (MODEL.MASK_ON is False); choose a Mask R-CNN")
-    for key in ("ROI_HEADS", "ROI_BOX_HEAD", "ROI_MASK_HEAD"):
-        node = cfg.MODEL[key]
-        if not node.NAME or node.NAME in DROPOUT_HEADS.values():  # C4 networks have no box head
-            continue
-        if node.NAME not in DROPOUT_HEADS:
-            nearest = difflib.get_close_matches(node.NAME, DROPOUT_HEADS, n=1, cutoff=0.0)
-            raise MaskALError(
-                f"network_config: {name}: MODEL.{key}.NAME {node.NAME!r} has no form with dropout; "
-                f"choose a network with {nearest[0]}, such as one with FPN"
-            )
-        node.NAME = DROPOUT_HEADS[node.NAME]
 
 
 def _set_image_sizes(cfg: CfgNode, settings: Settings) -> None:

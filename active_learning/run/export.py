@@ -77,7 +77,7 @@ def _mistakes(given: argparse.Namespace) -> Iterator[str]:
 
 def _published_classes(network: str) -> list[str]:
     """None where the names are not known: the settings then ask for them."""
-    from active_learning.network.network_config import published_classes
+    from active_learning.network.network_file import published_classes
 
     return published_classes(network)
 

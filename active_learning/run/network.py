@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class RunNetwork:
-    """The network that these settings ask for; other settings make another one."""
+    """The network that these settings and this file ask for; others make another one."""
 
     settings: Settings
     experiment: Experiment
+    file: CfgNode
     files: OutputFiles
     data: RunData
 
@@ -38,7 +39,7 @@ class RunNetwork:
     def config(self) -> CfgNode:
         from active_learning.network.network_config import network_config
 
-        return network_config(self.settings, self.experiment)
+        return network_config(self.settings, self.experiment, self.file)
 
     def train(
         self, loop: int, images: Sequence[str], summary: DatasetSummary, best_ap: float, measured_on: str

@@ -7,21 +7,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
 from active_learning.annotating.request import Predict
 from active_learning.dataset.absence import absence_error
 from active_learning.dataset.tile_files import remove_tiles
-from active_learning.errors import MaskALError
-from active_learning.network.network_config import network_values, training_iterations
+from active_learning.network.network_config import training_iterations
+from active_learning.network.network_file import network_values, read_network_file, reload_network_file
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.network import RunNetwork
 from active_learning.run.output_files import output_files
 from active_learning.run.own_folders import claim, read_mark
 from active_learning.run.state import Phase, RunState
-from active_learning.run.weights import has_weights
+from active_learning.run.weights import earlier_initial_model, has_weights
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import (
     OF_INITIAL_IMAGES,
@@ -35,10 +36,13 @@ from active_learning.settings.changes import (
 from active_learning.system.files import DRAFT
 from active_learning.system.log import logger, start_log
 
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
 
 class Run:
-    """What the phases of a loop work on; `settings` and `experiment` are those in use, and so is `network_file`, what
-    the network's own file holds (`network_values`)."""
+    """What the phases of a loop work on; `settings`, `experiment` and `network_file`, the config that the network's own
+    file holds, are those in use."""
 
     def __init__(
         self, settings: Settings, experiment: Experiment, read_settings: Callable[..., Settings] | None = None
@@ -47,13 +51,19 @@ class Run:
         self._read_settings = read_settings
         self.files = output_files(settings, experiment)
         self.state = self._open_state(settings.classes)
-        applied = self._applied(settings, experiment, running=False)
+        network_file = read_network_file(settings.network_config)
+        applied = self._applied(settings, experiment, network_file, running=False)
         claim(self.files)
         self._remove_drafts(settings.dataroot)
         start_log(self.files.log)
         self.data = RunData(applied.settings, DataSeen(self.files.data_seen))
-        self._use(applied)
+        self._use(applied, network_file)
         self.data.spell(self.state)
+
+    @property
+    def network_values(self) -> dict[str, Any]:
+        """What the network's own file has in place of defaults."""
+        return network_values(self.network_file)
 
     @property
     def loops(self) -> int:
@@ -100,6 +110,10 @@ class Run:
             return None
         return functools.partial(self.network.pre_label, self.state.loop - 1)
 
+    def earlier_initial_model(self) -> Path | None:
+        """One that stands in for the first training."""
+        return earlier_initial_model(self.settings, self.experiment, self.state.train_images, self.network_values)
+
     def check_schedule(self) -> None:
         """Raises SettingsError where the training of the last loop would never end."""
         chosen = sum(self.experiment.pool_sizes)
@@ -134,12 +148,13 @@ class Run:
             raise absence_error(found)
         if self._read_settings is not None:
             now = reload_settings(self._read_settings, self.settings)
-            self._use(self._applied(now, self.experiment, running=True))
+            network_file = reload_network_file(now.network_config, self.network_file)
+            self._use(self._applied(now, self.experiment, network_file, running=True), network_file)
 
     def save(self, *, phase: Phase) -> None:
         """Notes that `phase` comes next. Raises MaskALError where a folder of the run is gone with its drive."""
         if phase == "evaluate":
-            self.state.network = self.network_file  # weights of it are there from now on
+            self.state.network = self.network_values  # weights of it are there from now on
         if found := self.absence():  # a folder that was made anew in its place would begin another run
             raise absence_error(found)
         self.state.phase = phase
@@ -221,21 +236,18 @@ class Run:
             with suppress(OSError):  # it does no harm
                 draft.unlink()
 
-    def _applied(self, settings: Settings, experiment: Experiment, *, running: bool) -> AppliedSettings:
+    def _applied(
+        self, settings: Settings, experiment: Experiment, network_file: CfgNode, *, running: bool
+    ) -> AppliedSettings:
         """Raises SettingsError where they, or the network's file, were edited in a way that would break the run."""
         state = self.state
-        try:
-            self.network_file = network_values(settings.network_config)
-        except MaskALError:  # half saved, or gone with its drive: who builds the network says so, if it lasts
-            if not running:
-                raise
         return apply_settings(
             state.settings,
             settings,
             experiment,
             running=running,
             chosen_for=state.loop_ahead,
-            network_edits=network_changes(state.network, self.network_file),
+            network_edits=network_changes(state.network, network_values(network_file)),
             has_weights=has_weights(self.files, state),
             over=(
                 *(OF_INITIAL_IMAGES if state.train_images else ()),
@@ -243,14 +255,14 @@ class Run:
             ),
         )
 
-    def _use(self, applied: AppliedSettings) -> None:
-        self.settings, self.experiment = applied.settings, applied.experiment
+    def _use(self, applied: AppliedSettings, network_file: CfgNode) -> None:
+        self.settings, self.experiment, self.network_file = applied.settings, applied.experiment, network_file
         self.state.classes = list(self.settings.classes)
         self.state.settings = recorded(self.settings)
         self.state.experiment = self.experiment.recorded()
         if self.state.network:
-            self.state.network = self.network_file
+            self.state.network = self.network_values
         self.data.apply(self.settings)
-        self.network = RunNetwork(self.settings, self.experiment, self.files, self.data)
+        self.network = RunNetwork(self.settings, self.experiment, network_file, self.files, self.data)
         if applied.lines:
             logger.info("Settings that were changed:%s", "".join(f"\n  {line}" for line in applied.lines))

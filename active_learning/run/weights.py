@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from active_learning.dataset.image_names import normalised
 from active_learning.errors import MaskALError, SettingsError
-from active_learning.network.network_config import network_values
+from active_learning.network.network_file import network_values, read_network_file
 from active_learning.run.output_files import OutputFiles, files_by_loop, output_files, read_train_files
 from active_learning.run.own_folders import start_weights_mistakes
 from active_learning.run.state import RunState
@@ -120,28 +121,38 @@ def next_weights(settings: Settings, experiment: Experiment, files: OutputFiles,
     return {str(weights_of(files, loop)), following} - {""}
 
 
-def network_edits(state: RunState, settings: Settings) -> list[Change]:
+def network_edits(state: RunState, settings: Settings, network: Mapping[str, Any] | None = None) -> list[Change]:
     """What was edited in the network's own file since a run has weights of it.
 
+    Args:
+        network: its `network_values`, where it has been read before.
+
     Raises:
-        MaskALError: as `network_values`.
+        MaskALError: as `read_network_file`.
     """
-    return network_changes(state.network, network_values(settings.network_config))
+    if network is None:
+        network = network_values(read_network_file(settings.network_config))
+    return network_changes(state.network, network)
 
 
-def earlier_initial_model(settings: Settings, experiment: Experiment, images: Sequence[str]) -> Path | None:
+def earlier_initial_model(
+    settings: Settings, experiment: Experiment, images: Sequence[str], network: Mapping[str, Any]
+) -> Path | None:
     """An initial model that stands in for the first training on these images; None where there is none.
 
     That of the run that initial_train_file names, or of an experiment before this one that starts as it does.
+
+    Args:
+        network: `network_values` of the network's own file.
     """
     if settings.duplicate_initial_model_and_data:
-        model, first = duplicated_initial_model(settings), Path(settings.initial_train_file or "")
+        model, first = duplicated_initial_model(settings, network), Path(settings.initial_train_file or "")
         return model if _are_same(read_train_files(first), images) else None  # switched on after the images
-    return _shared_initial_model(settings, experiment, images)
+    return _shared_initial_model(settings, experiment, images, network)
 
 
-def duplicated_initial_model(settings: Settings) -> Path:
-    """best_model_000.pth of the run that initial_train_file belongs to.
+def duplicated_initial_model(settings: Settings, network: Mapping[str, Any] | None = None) -> Path:
+    """best_model_000.pth of the run that initial_train_file belongs to; `network` as in `network_edits`.
 
     Raises:
         MaskALError: the file is not below resultsroot, that run's model is not below weightsroot, not trained to its
@@ -158,7 +169,7 @@ def duplicated_initial_model(settings: Settings) -> Path:
         earlier = RunState.load(files.state)
         if earlier.loop == 0 and earlier.phase in ("annotate", "train"):
             raise MaskALError(f"initial_train_file: that run still trains its initial model, {model}: let it end first")
-        edits = network_edits(earlier, settings)
+        edits = network_edits(earlier, settings, network)
         is_same_network = earlier.network and not edits  # by what the file holds: another path may be that of a copy
         changes = fixed_changes(earlier.settings, settings, edits)
         if changes := [one for one in changes if one.key != "network_config" or not is_same_network]:
@@ -170,7 +181,9 @@ def duplicated_initial_model(settings: Settings) -> Path:
     return model
 
 
-def _shared_initial_model(settings: Settings, experiment: Experiment, images: Sequence[str]) -> Path | None:
+def _shared_initial_model(
+    settings: Settings, experiment: Experiment, images: Sequence[str], network: Mapping[str, Any]
+) -> Path | None:
     """What is trained first depends on the seed, the dropout and the images, and on settings that may have been edited
     since the other experiment was trained; all else that may differ concerns choosing."""
     for other in settings.experiments():
@@ -183,7 +196,7 @@ def _shared_initial_model(settings: Settings, experiment: Experiment, images: Se
         state = RunState.load(files.state)
         if not state.history or not _are_same(read_train_files(files.train_files(0)), images):
             continue
-        if not (edits := _edits_since(state, settings)):
+        if not (edits := _edits_since(state, settings, network)):
             return files.best_model(0)
         model = f"the initial model of {other.name}, which was trained before settings were changed"
         logger.info("Not used: %s (%s)", model, "; ".join(map(str, edits)))
@@ -195,9 +208,9 @@ def _are_same(names: Iterable[str], others: Iterable[str]) -> bool:
     return set(map(normalised, names)) == set(map(normalised, others))
 
 
-def _edits_since(state: RunState, settings: Settings) -> list[Change]:
+def _edits_since(state: RunState, settings: Settings, network: Mapping[str, Any]) -> list[Change]:
     """By which the initial model of a run would be another one; of its list of dropouts one has been compared."""
     before = state.initial_settings or state.settings
-    edits = network_changes(state.initial_network or state.network, network_values(settings.network_config))
+    edits = network_changes(state.initial_network or state.network, network)
     found = fixed_changes(before, settings, edits) or training_changes(before, settings, edits)
     return [edit for edit in found if edit.key != "dropout_probability"]

@@ -8,13 +8,14 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from active_learning.errors import SettingsError
+from active_learning.errors import MaskALError, SettingsError
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.overlaps import RUN_ROOTS
 from active_learning.settings.paths import network_file
 
+T = TypeVar("T")
 FIXED = ("classes", "network_config")  # the weights so far are of these
 NAMES_OF_CLASSES = ("classes", "minority_classes")
 FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir")
@@ -123,8 +124,7 @@ def _in_own_spelling(before: Mapping[str, Any], now: Settings) -> Settings:
 
 
 def reload_settings(load: Callable[..., Settings], in_use: Settings) -> Settings:
-    """The settings file as it is by now; one that was edited is read until it is the same twice, as a half-saved one
-    may be wrong, or right and lack its end.
+    """The settings file as it is by now; a half-saved one may be wrong, or right and lack its end.
 
     Args:
         load: reads it, with `check_paths` or without.
@@ -134,27 +134,41 @@ def reload_settings(load: Callable[..., Settings], in_use: Settings) -> Settings
     Raises:
         SettingsError: it is wrong.
     """
-    before: Settings | str = in_use
-    for _ in range(TRIES):
-        now = _read(load, in_use)
-        if isinstance(now, Settings) and now in (in_use, before):
-            return now
-        before = now
-        time.sleep(SECONDS_TO_SAVE)
-    raise SettingsError(
-        f"The settings cannot be used as they are now.\n{before}\n"
-        "The run is kept as it is: correct the settings and start again, it goes on"
-    )
 
-
-def _read(load: Callable[..., Settings], in_use: Settings) -> Settings | str:
-    """The settings, or what is wrong with them."""
-    try:
+    def read() -> Settings:
         found = load(check_paths=False)
         same = all(getattr(found, key) == getattr(in_use, key) for key in PATHS)
         return found if same else load(check_paths=True)
+
+    try:
+        return settled(read, in_use)
     except SettingsError as error:
-        return str(error)
+        raise SettingsError(
+            f"The settings cannot be used as they are now.\n{error}\n"
+            "The run is kept as it is: correct the settings and start again, it goes on"
+        ) from error
+
+
+def settled(read: Callable[[], T], in_use: T) -> T:
+    """What a file holds that a person may be saving at this moment: `in_use`, or the same twice.
+
+    Raises:
+        MaskALError: that of `read`, where it lasts for longer than an editor takes.
+    """
+    before: T | None = in_use
+    for tries_left in reversed(range(TRIES)):
+        try:
+            now = read()
+        except MaskALError:
+            if not tries_left:
+                raise
+            before = None
+        else:
+            if now in (in_use, before):
+                break
+            before = now
+        time.sleep(SECONDS_TO_SAVE)
+    return now
 
 
 def apply_settings(

@@ -66,7 +66,7 @@ class FakeNetwork:
     reports: list[Path] = field(default_factory=list)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(network_config, "network_config", lambda settings, experiment: None)
+        monkeypatch.setattr(network_config, "network_config", lambda *_: None)
         monkeypatch.setattr(network_config, "pretrained_weights", lambda settings: "pretrained")
         monkeypatch.setattr(network_config, "training_config", self.training_config)
         monkeypatch.setattr(checks, "next_weights", lambda *arguments: set())  # what is written are none

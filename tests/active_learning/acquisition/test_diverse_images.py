@@ -29,7 +29,7 @@ def described(monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., PoolRe
         return {name: make_record(name, features=[100 * (one > 6), one % 7]) for name, one in kinds.items()}
 
     monkeypatch.setattr(module, "describe_images", describe)
-    monkeypatch.setattr(network_config, "network_config", lambda settings, experiment: None)
+    monkeypatch.setattr(network_config, "network_config", lambda *_: None)
     return asked
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from active_learning.network.dropout_heads import DropoutBoxPredictor, DropoutROIHeads
 from active_learning.network.mc_dropout import MonteCarloDropout
-from active_learning.network.network_config import DROPOUT_HEADS
+from active_learning.network.network_file import DROPOUT_HEADS
 from detectron2.modeling import build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage

@@ -271,8 +271,8 @@ def test_features_leave_the_padding_out(model, cfg, tmp_path):
 
 
 CONDITIONS = [
-    *("passes", "seed", "dropout_probability", "confidence_threshold", "nms_threshold", "image_sizes"),
-    "mixed_precision",
+    *("passes", "seed", "dropout_probability", "confidence_threshold", "nms_threshold", "network"),
+    *("image_sizes", "mixed_precision"),
 ]
 
 
@@ -282,6 +282,17 @@ def test_conditions_keep_their_names_in_files(model, cfg):
     assert list(conditions) == CONDITIONS
     assert json.loads(json.dumps(conditions)) == conditions
     assert (conditions["passes"], conditions["seed"], conditions["dropout_probability"]) == (2, 3, 0.5)
+
+
+def test_what_the_networks_own_file_says_of_testing_is_a_condition(model, cfg):
+    """What it says of training is none: an edit of it costs no pass."""
+    before = MonteCarloDropout(model, cfg, passes=2, seed=3).conditions
+    cfg.SOLVER.MOMENTUM = 0.5
+    assert MonteCarloDropout(model, cfg, passes=2, seed=3).conditions == before
+    for key in ("POST_NMS_TOPK_TEST", "NMS_THRESH"):
+        edited = cfg.clone()
+        edited.MODEL.RPN[key] = 0.25
+        assert MonteCarloDropout(model, edited, passes=2, seed=3).conditions != before, key
 
 
 def test_half_precision_detects_about_the_same(model, cfg, wide_image):

@@ -9,7 +9,7 @@ import torch
 
 from active_learning.errors import MaskALError
 from active_learning.network.network_check import build_without_memory, check_weights
-from active_learning.network.network_config import DROPOUT_HEADS, PARTS
+from active_learning.network.network_file import DROPOUT_HEADS, PARTS
 from active_learning.network.weights_files import save_weights
 from detectron2.modeling import (
     ANCHOR_GENERATOR_REGISTRY,

@@ -10,14 +10,11 @@ from active_learning.errors import MaskALError
 from active_learning.network.network_config import (
     network_config,
     pretrained_weights,
-    published_classes,
-    read_network,
     training_config,
     training_iterations,
 )
 from active_learning.network.training import MaskALTrainer
 from active_learning.system.log import logger
-from detectron2.model_zoo import get_config_file
 
 
 def trained_as(settings, *, image_count=10, class_images=None):
@@ -286,43 +283,3 @@ def test_pretrained_weights(make_settings, tmp_path):
     for name, message in (("gone.pth", "there is no file"), ("gone.yaml", "no published weights")):
         with pytest.raises(MaskALError, match=message):
             pretrained_weights(make_settings(pretrained_weights=name))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("INPUT: {FORMAT: XYZ}", "INPUT.FORMAT 'XYZ' is not known here; it can be BGR or RGB"),
-        ("INPUT: {MASK_FORMAT: rle}", "INPUT.MASK_FORMAT 'rle' is not known here"),
-        ("INPUT: {MIN_SIZE_TRAIN_SAMPLING: any}", "INPUT.MIN_SIZE_TRAIN_SAMPLING 'any' is not known here"),
-        ("INPUT: {RANDOM_FLIP: diagonal}", "INPUT.RANDOM_FLIP 'diagonal' is not known here"),
-        ("INPUT: {CROP: {TYPE: round}}", "INPUT.CROP.TYPE 'round' is not known here"),
-        ("SOLVER: {CLIP_GRADIENTS: {CLIP_TYPE: most}}", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE 'most' is not known here"),
-        ("MODEL: {ROI_BOX_HEAD: {BBOX_REG_LOSS_TYPE: l7}}", "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE 'l7' is not known"),
-        ("MODEL: {RPN: {BBOX_REG_LOSS_TYPE: l7}}", "MODEL.RPN.BBOX_REG_LOSS_TYPE 'l7' is not known here"),
-        ("MODEL: {RPN: {BATCH_SIZE_PER_IMAGE: 0}}", "MODEL.RPN.BATCH_SIZE_PER_IMAGE 0 must be at least 1"),
-        ("MODEL: {ROI_HEADS: {BATCH_SIZE_PER_IMAGE: -5}}", "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE -5 must be at least"),
-        ("MODEL: {ROI_MASK_HEAD: {POOLER_RESOLUTION: 0}}", "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION 0 must be at least"),
-        ("MODEL: {PIXEL_MEAN: [.nan, 1, 1]}", r"MODEL.PIXEL_MEAN \[nan, 1, 1\] must be of finite numbers"),
-        ("SOLVER: {BIAS_LR_FACTOR: .inf}", "SOLVER.BIAS_LR_FACTOR inf must be of finite numbers"),
-    ],
-)
-def test_values_of_a_network_file_that_would_end_a_training(tmp_path, text, message):
-    """Found without PyTorch."""
-    file = tmp_path / "own.yaml"
-    base = get_config_file("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml")
-    file.write_text(f"_BASE_: {Path(base).as_posix()}\n{text}\n", encoding="utf-8")
-    with pytest.raises(MaskALError, match=rf"network_config: .*own\.yaml: {message}"):
-        read_network(str(file))
-
-
-@pytest.mark.parametrize(
-    ("name", "count", "first"),
-    [
-        ("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml", 80, ["person"]),
-        ("Cityscapes/mask_rcnn_R_50_FPN.yaml", 0, []),
-    ],
-)
-def test_classes_of_published_weights(name, count, first):
-    names = published_classes(name)
-    assert len(names) == count
-    assert names[:1] == first

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.errors import MaskALError
-from active_learning.network.network_config import network_values
+from active_learning.network.network_file import network_values, read_network_file
 from active_learning.run.data import RunData
 from active_learning.run.initial_images import initial_images
 from active_learning.run.output_files import output_files, write_train_files
@@ -58,9 +58,9 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
     assert duplicated_initial_model(data.settings) == model
-    assert earlier_initial_model(data.settings, data.settings.experiments()[0], ["01.png", "03.png"]) == model
+    assert earlier_initial_model(data.settings, data.settings.experiments()[0], ["01.png", "03.png"], {}) == model
     others = ["01.png", "02.png"]  # chosen before it was switched on
-    assert earlier_initial_model(data.settings, data.settings.experiments()[0], others) is None
+    assert earlier_initial_model(data.settings, data.settings.experiments()[0], others, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_an_initial_model_is_shared_by_experiments_that_train_alike(settings: Se
     files, images = output_files(now, first), ["00.png", "01.png"]
     scores = LoopScores(2, 41.25, {}, 43.0, {}, 1.0)
     recorded_now, recorded_before = recorded(now), recorded(before)
-    network = network_values(now.network_config)
+    network = network_values(read_network_file(now.network_config))
     RunState(["a", "b"], 0, "choose", images, history=[scores], settings=recorded_now, network=network,
              initial_settings=recorded_before,
              initial_network={**network, **edited_file}).save(files.state)  # fmt: skip
     write_train_files(files.train_files(0), images, {})
     files.weights.mkdir(parents=True)
     files.best_model(0).touch()
-    assert earlier_initial_model(now, second, images) == (files.best_model(0) if is_taken else None)
-    assert earlier_initial_model(now, first, images) is None
+    assert earlier_initial_model(now, second, images, network) == (files.best_model(0) if is_taken else None)
+    assert earlier_initial_model(now, first, images, network) is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_images_of_an_earlier_run_whose_accents_are_stored_otherwise(settings: S
     model = settings.weightsroot / "exp0" / "random" / "best_model_000.pth"
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
-    assert earlier_initial_model(data.settings, data.settings.experiments()[0], [composed, "01.png"]) == model
+    assert earlier_initial_model(data.settings, data.settings.experiments()[0], [composed, "01.png"], {}) == model
 
 
 def test_images_of_an_earlier_run_that_are_gone_are_named(settings: Settings):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.errors import MaskALError
-from active_learning.network.network_config import network_values
+from active_learning.network.network_file import network_values, read_network_file
 from active_learning.run.check import describe_run
 from active_learning.run.checks import check_start
 from active_learning.run.other_runs import initial_model_trained_otherwise, unfinished_runs_left
@@ -103,7 +103,7 @@ def duplicate(settings: Settings) -> Settings:
     claim(files)
     scores = LoopScores(1, 1.0, {"a": 1.0, "b": math.nan}, 1.0, {"a": 1.0, "b": math.nan}, 1.0)
     state = RunState(["a", "b"], 0, "choose", ["00.png"], history=[scores], settings=recorded(earlier))
-    state.network = network_values(str(network))
+    state.network = network_values(read_network_file(str(network)))
     state.save(files.state)
     files.best_model(0).touch()
     write_train_files(files.train_files(0), ["00.png"], {}, None)

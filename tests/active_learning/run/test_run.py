@@ -49,6 +49,16 @@ def test_a_run_goes_on_where_a_disk_stores_accents_in_the_other_way(settings):
     assert "2 training images: 2 annotated, 0 missing\n" in describe_status(settings)
 
 
+def test_the_network_is_built_of_what_was_checked(settings, tmp_path):
+    """Not of a file that a person edits after it: it would be trained before anyone has compared it."""
+    file = tmp_path / "own.yaml"
+    file.write_text("MODEL: {MASK_ON: true, RESNETS: {DEPTH: 101}}\n", encoding="utf-8")
+    settings = settings.model_copy(update={"network_config": str(file)})
+    run = Run(settings, settings.experiments()[0])
+    file.write_text("MODEL: {MASK_ON: true, RESNETS: {DEPTH: 50}}\n", encoding="utf-8")
+    assert run.network.config.MODEL.RESNETS.DEPTH == run.network_values["MODEL.RESNETS.DEPTH"] == 101
+
+
 @pytest.mark.parametrize(
     ("phase", "trains", "is_taken"),
     [("annotate", False, True), ("train", False, True), ("train", True, False), ("evaluate", False, False)],
