@@ -42,12 +42,12 @@ def no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def no_waiting_for_tools_that_save() -> Iterator[None]:
-    """No tool is at work on the faulty files that a test has just written."""
-    from active_learning.dataset import annotation_cache
+def no_waiting_for_a_save() -> Iterator[None]:
+    """Files that a test has just written are whole, and nobody is at work on them."""
+    from active_learning.system import saving
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(annotation_cache, "SECONDS_TO_SAVE", 0.0)
+        patch.setattr(saving, "SECONDS_TO_SAVE", 0.0)
         yield
 
 

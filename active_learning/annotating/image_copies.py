@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from active_learning.dataset.absence import is_there
-from active_learning.dataset.annotation_cache import Signature, signature
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import find_images
 from active_learning.dataset.image_names import normalised
@@ -18,6 +17,7 @@ from active_learning.dataset.same_scene import SIDE
 from active_learning.errors import MaskALError
 from active_learning.system.file_moves import same_content
 from active_learning.system.image_files import grey_thumbnail, image_size
+from active_learning.system.saving import Signature, signature
 
 
 def fault_of_copy(folder: Path, image: str) -> str:

@@ -20,13 +20,14 @@ from typing import IO
 
 import yaml
 
-from active_learning.system.files import modification_times
 from active_learning.system.programs import as_typed, command_words
+from active_learning.system.saving import quiet_check
 
 SECONDS_FOR_HELP = 60  # LabelMe loads its windows toolkit before it answers
 SECONDS_TO_END = 10
 QUIET_SECONDS = 0.5  # longer than a save takes
 SECONDS_TO_BE_QUIET = 5
+POLL_SECONDS = 0.05
 LINES_SHOWN = 5
 
 
@@ -138,9 +139,9 @@ class AnnotatorTool:
 
     def _await_the_last_save(self) -> None:
         """A tool empties a file before it writes it: ended in between it leaves half of what was drawn, or nothing."""
-        folder, end, before = Path(self.command.words[-1]), time.monotonic() + SECONDS_TO_BE_QUIET, None
-        while before != (before := modification_times(folder)) and time.monotonic() < end:
-            time.sleep(QUIET_SECONDS)
+        is_quiet, end = quiet_check(Path(self.command.words[-1]), QUIET_SECONDS), time.monotonic() + SECONDS_TO_BE_QUIET
+        while not is_quiet() and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
 
     def _last_lines(self) -> str:
         self._output.seek(0)

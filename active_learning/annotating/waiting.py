@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from active_learning.dataset.image_folder import find_annotations, take_snapshot
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.settings import Settings
 from active_learning.system.devices import release_gpu_memory
-from active_learning.system.files import modification_times, times_of
 from active_learning.system.log import logger
+from active_learning.system.saving import quiet_check, times_of
 from active_learning.system.wording import counted
 
 POLL_SECONDS = 2.0
@@ -158,7 +158,7 @@ def _let_the_last_image_be_finished(folder: AnnotateFolder, tool: KeptTool) -> N
     else:
         logger.info("All images are annotated. MaskAL goes on when no file has changed for %g seconds.", QUIET_SECONDS)
         logger.info("To go on at once, %s", ", or ".join(choices))
-    is_quiet, reported = _quiet_check(folder.path), set[str]()
+    is_quiet, reported = quiet_check(folder.path, QUIET_SECONDS), set[str]()
     folder.confirmation.ask()
     lookout = AbsenceReport(folder.folder, folder.absence, logger.info)
     while True:
@@ -175,20 +175,6 @@ def _report_not_counted(folder: AnnotateFolder, reported: set[str]) -> None:
         if line not in reported:
             logger.info("%s", line)
             reported.add(line)
-
-
-def _quiet_check(folder: Path) -> Callable[[], bool]:
-    """A function that returns whether no file of the folder has changed for QUIET_SECONDS."""
-    before, since = modification_times(folder), time.monotonic()
-
-    def is_quiet() -> bool:
-        nonlocal before, since
-        now = modification_times(folder)
-        if now != before:
-            before, since = now, time.monotonic()
-        return time.monotonic() - since >= QUIET_SECONDS
-
-    return is_quiet
 
 
 def _age_of_newest(folder: AnnotateFolder, times: Mapping[str, int]) -> float:

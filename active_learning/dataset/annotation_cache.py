@@ -6,10 +6,8 @@ What is kept of a file is small (CocoImage), so that a run holds that of all its
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,16 +27,15 @@ from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.documents import parse_document, read_content
 from active_learning.dataset.exports import rename_and_convert
 from active_learning.errors import AnnotationError, ManyImagesError, MaskALError
+from active_learning.system import saving
 from active_learning.system.image_files import image_size
 from active_learning.system.pixel_limit import MOST_PIXELS
+from active_learning.system.saving import Signature, is_just_saved, signature
 
 # Of files that have been asked for the image they name, and are about to be read for it; in bytes on the disk.
 MOST_BYTES_PARSED = 2**24
 MOST_WARNINGS = 20  # of a file
-SECONDS_TO_SAVE = 1.0  # a file that has changed since may be one that a tool is writing
 POLL_SECONDS = 0.05
-
-Signature = tuple[int, ...]  # changes with the file
 
 
 @dataclass(frozen=True)
@@ -119,8 +116,8 @@ class AnnotationCache:
             MaskALError: the file or the image cannot be read, or a label is unknown.
         """
         entry = self._entry(path, image)
-        end = time.monotonic() + SECONDS_TO_SAVE
-        while entry.image is None and _is_just_saved(path) and time.monotonic() < end:
+        end = time.monotonic() + saving.SECONDS_TO_SAVE
+        while entry.image is None and is_just_saved(path) and time.monotonic() < end:
             time.sleep(POLL_SECONDS)
             entry = self._entry(path, image)
         if entry.image is None:
@@ -203,29 +200,3 @@ def _with_few_warnings(annotation: Annotation, path: Path) -> Annotation:
     if more <= 0:
         return annotation
     return replace(annotation, warnings=(*annotation.warnings[:MOST_WARNINGS], f"{path}: {more} more warnings"))
-
-
-def _is_just_saved(path: Path) -> bool:
-    """By the clock of this machine: that of a drive of the network may differ, and then nothing is waited for."""
-    seen = signature(path)
-    return seen is not None and abs(time.time() - seen[0] / 1e9) < SECONDS_TO_SAVE
-
-
-def is_being_written(folder: Path) -> bool:
-    """Whether something below it has just changed, came or went, by the clock of this machine."""
-    newest = 0.0
-    for place, _, files in os.walk(folder):
-        for path in (place, *(os.path.join(place, name) for name in files)):  # noqa: PTH118 (thousands)
-            with suppress(OSError):  # gone at this moment
-                status = os.stat(path)  # noqa: PTH116
-                newest = max(newest, status.st_mtime, status.st_ctime)
-    return abs(time.time() - newest) < SECONDS_TO_SAVE
-
-
-def signature(path: Path) -> Signature | None:
-    """None where the file cannot be reached."""
-    try:
-        status = path.stat()
-    except OSError:  # replaced at this moment; reading it raises what there is to report
-        return None
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

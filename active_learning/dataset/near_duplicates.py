@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from active_learning.dataset.annotation_cache import signature
 from active_learning.dataset.same_scene import SIDE, Floats, is_flat, show_one_scene
 from active_learning.errors import MaskALError
 from active_learning.system.image_files import grey_thumbnail
 from active_learning.system.pixel_limit import pixel_limit
 from active_learning.system.progress import progress
+from active_learning.system.saving import signature
 from active_learning.system.written_files import write_own
 
 FILE = "near_duplicates.json"

@@ -23,7 +23,7 @@ import numpy as np
 
 from active_learning.annotations.annotation import Annotation
 from active_learning.annotations.coco import CocoImage, CocoWriter, coco_image
-from active_learning.dataset.annotation_cache import AnnotationCache, signature
+from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import DatasetSummary, read_all, summary_of
 from active_learning.dataset.image_folder import FolderSnapshot
 from active_learning.errors import MaskALError
@@ -31,6 +31,7 @@ from active_learning.system.disk_space import check_space
 from active_learning.system.files import draft_of, write_if_changed
 from active_learning.system.image_files import pixels_fault
 from active_learning.system.progress import progress
+from active_learning.system.saving import signature
 from active_learning.tiles.cutting import CutTile, cut_annotation, tiles_to_train_on
 from active_learning.tiles.grid import tiles_of
 from active_learning.tiles.reading import ImageTiles, Pixels

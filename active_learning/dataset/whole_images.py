@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from active_learning.dataset.annotation_cache import Signature, signature
 from active_learning.system.image_ends import whole_fault
 from active_learning.system.pixel_limit import pixel_limit
 from active_learning.system.progress import progress
+from active_learning.system.saving import Signature, signature
 
 THREADS = 2  # each holds an image
 

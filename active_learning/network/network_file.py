@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from active_learning.errors import MaskALError
-from active_learning.settings.changes import is_of_testing, settled
+from active_learning.settings.changes import is_of_testing
 from active_learning.settings.paths import is_zoo_config
 from active_learning.system.log import logger
+from active_learning.system.saving import settled
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode

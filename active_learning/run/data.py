@@ -15,7 +15,7 @@ from active_learning.annotating.request import Predict, collect_last, is_handed_
 from active_learning.annotating.tool import KeptTool
 from active_learning.annotations.coco import CocoImage
 from active_learning.dataset.absence import absence, absence_error, is_reachable, is_there
-from active_learning.dataset.annotation_cache import AnnotationCache, is_being_written
+from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.dataset.coco import (
     DatasetSummary,
     content_digest,
@@ -35,6 +35,7 @@ from active_learning.settings import Settings
 from active_learning.system.files import is_same_place
 from active_learning.system.log import logger
 from active_learning.system.processes import run_on_all_ranks
+from active_learning.system.saving import is_being_written
 from active_learning.system.wording import counted
 
 SPLITS = ("train", "val", "test")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from active_learning.errors import MaskALError, SettingsError
+from active_learning.errors import SettingsError
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.overlaps import RUN_ROOTS
 from active_learning.settings.paths import network_file
+from active_learning.system.saving import settled
 
-T = TypeVar("T")
 FIXED = ("classes", "network_config")  # the weights so far are of these
 NAMES_OF_CLASSES = ("classes", "minority_classes")
 FOLDERS = ("weightsroot", "resultsroot", "dataroot", "traindir", "valdir", "testdir")
@@ -40,8 +39,6 @@ TRAINING = ("pretrained_weights", "image_min_size", "image_max_size", "tile_size
             "warmup_iterations", "weight_decay", "learning_policy", "step_ratios", "gamma", "train_epochs",
             "train_iterations_base", "train_iterations_step_size", "step_image_number", "train_batch_size",
             "train_sampler", "minority_classes", "repeat_factor_smallest_class", "dropout_probability")  # fmt: skip
-SECONDS_TO_SAVE = 1.0  # longer than an editor takes
-TRIES = 6
 ANOTHER_RUN = "set it back, choose another experiment_name, or start over with --fresh"
 
 
@@ -147,28 +144,6 @@ def reload_settings(load: Callable[..., Settings], in_use: Settings) -> Settings
             f"The settings cannot be used as they are now.\n{error}\n"
             "The run is kept as it is: correct the settings and start again, it goes on"
         ) from error
-
-
-def settled(read: Callable[[], T], in_use: T) -> T:
-    """What a file holds that a person may be saving at this moment: `in_use`, or the same twice.
-
-    Raises:
-        MaskALError: that of `read`, where it lasts for longer than an editor takes.
-    """
-    before: T | None = in_use
-    for tries_left in reversed(range(TRIES)):
-        try:
-            now = read()
-        except MaskALError:
-            if not tries_left:
-                raise
-            before = None
-        else:
-            if now in (in_use, before):
-                break
-            before = now
-        time.sleep(SECONDS_TO_SAVE)
-    return now
 
 
 def apply_settings(

@@ -115,23 +115,6 @@ def copy_atomically(source: Path, target: Path) -> None:
         shutil.copy2(source, draft)
 
 
-def modification_times(folder: Path) -> dict[str, int]:
-    """Of all files below it; changes with every file that is saved."""
-    walk = os.walk(folder)
-    return times_of(os.path.join(place, name) for place, _, files in walk for name in files)  # noqa: PTH118 (thousands, twice a second)
-
-
-def times_of(files: Iterable[str]) -> dict[str, int]:
-    """When they were changed, in nanoseconds; 0 for those that are not there."""
-    times = {}
-    for path in files:
-        try:
-            times[path] = os.stat(path).st_mtime_ns  # noqa: PTH116
-        except OSError:  # replaced at this moment
-            times[path] = 0
-    return times
-
-
 def file_stamp(path: Path) -> str:
     """A digest of the content, which tells a file from another that takes its name; "" where it cannot be read."""
     digest = hashlib.blake2b(digest_size=10)

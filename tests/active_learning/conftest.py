@@ -17,16 +17,8 @@ from torch import nn
 from active_learning.network import network_check
 from active_learning.sampling.class_uncertainty import class_uncertainty
 from active_learning.sampling.pool_record import ObjectRecord, PoolRecord
-from active_learning.settings import Settings, changes
+from active_learning.settings import Settings
 from detectron2.config import CfgNode
-
-
-@pytest.fixture(autouse=True, scope="session")
-def no_waiting_for_an_editor() -> Iterator[None]:
-    """Settings files that tests write are whole at once; those of a run's start need not be what its file says."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(changes, "SECONDS_TO_SAVE", 0.01)
-        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

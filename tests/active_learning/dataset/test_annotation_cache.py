@@ -10,6 +10,7 @@ import pytest
 from active_learning.dataset import annotation_cache
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.errors import AnnotationError, MaskALError
+from active_learning.system import saving
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_a_file_that_a_tool_is_writing_is_read_when_it_is_written(train, add_ima
     path, cache = annotate("a.json", ["healthy"]), AnnotationCache(train, ["healthy"])
     whole = path.read_bytes()
     path.write_bytes(written)
-    monkeypatch.setattr(annotation_cache, "SECONDS_TO_SAVE", 60.0)
+    monkeypatch.setattr(saving, "SECONDS_TO_SAVE", 60.0)
     monkeypatch.setattr(annotation_cache.time, "sleep", lambda _: path.write_bytes(whole))
     assert cache.read(path, "a.jpg").labels == ("healthy",)
 
@@ -142,7 +143,7 @@ def test_a_file_that_a_tool_is_writing_is_read_when_it_is_written(train, add_ima
 def test_a_faulty_file_is_waited_for_while_it_is_new(train, add_image, annotate, monkeypatch):
     add_image("a.jpg")
     path, cache, sleep, slept = annotate("a.json", ["helthy"]), AnnotationCache(train, ["healthy"]), time.sleep, []
-    monkeypatch.setattr(annotation_cache, "SECONDS_TO_SAVE", 0.3)
+    monkeypatch.setattr(saving, "SECONDS_TO_SAVE", 0.3)
     monkeypatch.setattr(annotation_cache.time, "sleep", lambda seconds: slept.append(seconds) or sleep(seconds))
     for now in (time.time(), time.time() - 60, time.time() + 60):
         os.utime(path, (now, now))

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from active_learning.dataset import annotation_cache
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.run import data as run_data
 from active_learning.run.data import RunData
 from active_learning.run.data_seen import DataSeen
 from active_learning.run.lock import only_annotated_here
 from active_learning.settings import Settings
+from active_learning.system import saving
 
 
 def test_an_empty_folder_is_named(settings: Settings):
@@ -116,7 +116,7 @@ def test_an_image_that_cannot_be_decoded_ends_the_run_before_it_trains(settings:
 
 def test_what_is_being_written_is_waited_for(settings: Settings, monkeypatch):
     """Images that are copied there, and a tool that removes a file to save it anew."""
-    monkeypatch.setattr(annotation_cache, "SECONDS_TO_SAVE", 60.0)
+    monkeypatch.setattr(saving, "SECONDS_TO_SAVE", 60.0)
     data, images = RunData(settings), ["00.png", "01.png"]
     for path in (settings.testdir / "01.png", settings.testdir / "01.json"):
         data.refresh("test")
@@ -133,7 +133,7 @@ def test_what_is_being_written_is_waited_for(settings: Settings, monkeypatch):
 
 
 def test_a_fault_is_waited_for_until_its_folder_is_at_rest(settings: Settings, monkeypatch):
-    monkeypatch.setattr(annotation_cache, "SECONDS_TO_SAVE", 0.5)
+    monkeypatch.setattr(saving, "SECONDS_TO_SAVE", 0.5)
     (settings.testdir / "01.png").write_bytes(b"")
     begin = time.monotonic()
     with pytest.raises(MaskALError, match="01.png"):
