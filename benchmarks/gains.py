@@ -156,10 +156,10 @@ def _summary(found: Comparison, p: float, minutes: float) -> list[str]:
 
 def sign_flip_p(ours: Curve, baseline: Curve) -> float:
     """Two-sided p of the mean gain over paired seeds (Fisher 1935): how often random signs make it as large; NaN for a
-    single seed. With S seeds it is at least 2 / 2^S."""
+    single seed, or where a gain is. With S seeds it is at least 2 / 2^S."""
     gains = (ours.values - baseline.values)[:, 1:].mean(axis=1)
     count = len(gains)
-    if count < 2:
+    if count < 2 or np.isnan(gains).any():
         return math.nan
     if 2**count <= MOST_SIGN_FLIPS:
         signs = np.array(list(itertools.product((-1, 1), repeat=count)))

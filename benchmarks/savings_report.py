@@ -47,10 +47,11 @@ def whole_runs(rows: Rows, budgets: Sequence[int]) -> tuple[list[Mapping[str, st
     """The lines of runs that have a score at every budget, and a sentence for each other run."""
     whole: list[Mapping[str, str]] = []
     notes = []
+    done = {tuple(row[name] for name in RUN[:-1]) for row in rows if row["status"] == DONE}
     for (*run, status), group in itertools.groupby(rows, lambda row: [row[name] for name in RUN]):
         lines, name = list(group), f"{run[0]}, seed {run[1]}, sample {run[2]}"
         if status != DONE:
-            notes.append(f"{name}: {status}.")
+            notes.append(f"{name}: {status}{'; tried again' if tuple(run) in done else ''}.")
         elif [int(line["images"]) for line in lines] != list(budgets):
             notes.append(f"{name}: left out, has not every budget.")
         else:

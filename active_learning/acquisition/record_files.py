@@ -37,6 +37,7 @@ from active_learning.system.files import write_atomically, write_errors_named
 
 FORMAT = "maskal pool records 1"
 _REMEDY = "move the file away to have the pool scored again"
+LATER_CONDITIONS = ("network",)  # which records of an earlier version lack
 _NO_OTHERS = ConfigDict(extra="forbid")
 _NotNegative = Annotated[Finite, Field(ge=-ROUNDING)]
 
@@ -88,8 +89,15 @@ def read_records(path: Path) -> dict[str, PoolRecord]:
 def read_matching(path: Path, conditions: Conditions) -> tuple[dict[str, PoolRecord], bool]:
     """The records that were made under these conditions, and whether there are others."""
     contents = [_read(file) for file in _files(path)]
-    kept = {record.name: record for found, records in contents for record in records if found == conditions}
-    return kept, any(records and found != conditions for found, records in contents)
+    kept = {record.name: record for found, records in contents for record in records if _are_same(found, conditions)}
+    return kept, any(records and not _are_same(found, conditions) for found, records in contents)
+
+
+def _are_same(found: Conditions | None, conditions: Conditions) -> bool:
+    return (
+        found is not None
+        and {**{key: conditions[key] for key in LATER_CONDITIONS if key in conditions}, **found} == conditions
+    )
 
 
 def part(path: Path, rank: int) -> Path:
@@ -111,7 +119,7 @@ def begin_part(path: Path, conditions: Conditions) -> None:
     """Makes the part ready to be added to: with a heading, and without a half-written last line."""
     whole = _whole_lines(path)
     found, _ = _parse(path, whole)
-    if found != conditions:
+    if not _are_same(found, conditions):
         write_atomically(path, f"{_heading(conditions)}\n")
     elif path.stat().st_size != len(whole):
         # Records are never written anew: a full disk would not take them back.

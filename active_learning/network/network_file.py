@@ -84,7 +84,7 @@ def read_network_file(name: str) -> CfgNode:
     except (KeyError, ValueError, OSError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error
         raise MaskALError(f"network_config: {path} cannot be read: {reason}") from error
-    _check_numbers(cfg, name)
+    _check_values(cfg, name)
     return cfg
 
 
@@ -168,10 +168,15 @@ def _check_parts(cfg: CfgNode, name: str) -> None:
             raise MaskALError(f"network_config: {name}: {key} {values[key]} must be at least 1")
 
 
-def _check_numbers(cfg: CfgNode, name: str) -> None:
+def _check_values(cfg: CfgNode, name: str) -> None:
     """A NaN is not even equal to itself, so that it would count as edited for ever."""
+    from detectron2.config import get_cfg
+
+    defaults = dict(_values(get_cfg()))
     for key, value in _values(cfg):
         numbers = value if isinstance(value, (list, tuple)) else [value]
+        if None in numbers and defaults.get(key) is not None:
+            raise MaskALError(f"network_config: {name}: {key} has no value; give it one, or remove its line")
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise MaskALError(f"network_config: {name}: {key} {value} must be of finite numbers")
 

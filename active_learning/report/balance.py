@@ -30,7 +30,7 @@ def class_balance(runs: Sequence[RunResult], names: Sequence[str]) -> list[Class
     initial: Counter[str] = Counter()
     last: Counter[str] = Counter()
     for run in runs:
-        if run.scores:
+        if run.scores and run.scores[0].objects:  # an earlier version counted none
             initial.update(run.scores[0].objects)
             last.update(run.scores[-1].objects)
     chosen = {name: last[name] - initial[name] for name in names}

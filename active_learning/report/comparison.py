@@ -45,6 +45,7 @@ class Learned:
         return len(self.mean_ap.sizes) > 1 and not np.isnan(self.mean_ap.values).any()
 
 
+LEAST_SAVED = 0.5  # percent; less is shown as 0
 LEAST_SEEDS = 6  # random signs of five give as much in 1 of 16 cases, and the interval of so few is too narrow
 
 
@@ -54,6 +55,7 @@ class Comparison:
 
     Attributes:
         images, objects: of the strategy's last loop.
+        initial: what its first training had, in `cost`; NaN where the two share nothing.
         mask_ap: mean over the seeds there, percent.
         random_ap: of random's last loop, over the same seeds.
         gain: mask AP above random's for the same cost, averaged over the loops after the initial training.
@@ -71,6 +73,7 @@ class Comparison:
 
     label: str
     seeds: int
+    initial: float
     images: int
     objects: float
     mask_ap: Interval
@@ -103,7 +106,7 @@ class Comparison:
     def sentence(self) -> str:
         """What the strategy saves, for readers who know no statistics; empty where it saves nothing."""
         needs, of, saved = self.needed[self.cost]
-        if not needs.value < of or needs.value <= min(self.gains, default=0):  # nobody chose the initial images
+        if not saved.value >= LEAST_SAVED or self.begins_at_the_end:
             return ""
         least = f"{saved.low:.0f}" if math.isfinite(saved.low) else "none"
         bounds = f" (95 % interval {least} to {saved.high:.0f} %)" if saved.known else ""
@@ -117,8 +120,14 @@ class Comparison:
         return f"{found} With {'one seed' if self.seeds == 1 else f'these {self.seeds} seeds'} this may be luck."
 
     @property
+    def begins_at_the_end(self) -> bool:
+        """Whether the initial images, which nobody chose, gave what random has in the end."""
+        return self.needed[self.cost][0].value <= self.initial
+
+    @property
     def may_be_luck(self) -> bool:
-        return self.seeds < LEAST_SEEDS or not self.gain.low > 0
+        saved = self.needed[self.cost][2]
+        return self.seeds < LEAST_SEEDS or not (self.gain.low > 0 and saved.low > 0)
 
     @property
     def _lost_again(self) -> str:
@@ -132,8 +141,9 @@ class Comparison:
         other, (needs, of, saved) = list(self.needed.items())[1]
         if math.isnan(needs.value) or math.isnan(of):
             return ""
-        fewer = f"{saved.value:.0f} % fewer" if saved.value > 0 else f"{-saved.value:.0f} % more"
-        return f" Counted in {other}: {needs.value:.0f} instead of {of:.0f}, {fewer}."
+        change = f"{abs(saved.value):.0f} % {'fewer' if saved.value > 0 else 'more'}"
+        change = change if abs(saved.value) >= LEAST_SAVED else "about as many"
+        return f" Counted in {other}: {needs.value:.0f} instead of {of:.0f}, {change}."
 
 
 def in_a_sentence(rows: Sequence[Comparison]) -> str:
@@ -143,9 +153,12 @@ def in_a_sentence(rows: Sequence[Comparison]) -> str:
     if found := next(filter(None, (row.sentence for row in rows)), ""):
         return found
     first, best = rows[0], max(rows, key=lambda row: row.gain.value)
-    if first.needed[first.cost][1] <= min(first.gains, default=0):
+    if first.needed[first.cost][1] <= first.initial:
         nothing = "Random images taught nothing beyond the initial ones, so there is nothing to save against"
         return f"{nothing}; {best.label} had {best.gain.value:+.1f} mAP against them, mean of the loops."
+    if ahead := next((row for row in rows if row.begins_at_the_end), None):
+        reached = "had with its initial images what random images reached in the end"
+        return f"{ahead.label} {reached}, so what choosing saved cannot be told."
     return f"No strategy reached with fewer {first.cost} what random images reached in the end."
 
 
@@ -159,14 +172,13 @@ def compare(runs: Sequence[RunResult]) -> list[Comparison]:
     if baseline is None:
         return []
     ours = [one for one in usable if one.mean_ap.label not in random_labels]
-    at = _shared_objects(baseline, ours) if any(run.budget == "objects" for run in runs) else None
     pairs = [_of_shared_seeds(runs_of, baseline, one, rarest) for one in ours]
-    rows = [compare_with(*pair, at) for pair in pairs]
-    return most_saving_first(rows)
+    end = _shared_objects(pairs) if any(run.budget == "objects" for run in runs) else math.nan
+    return most_saving_first(compare_with(*pair, end) for pair in pairs)
 
 
 def most_saving_first(rows: Iterable[Comparison]) -> list[Comparison]:
-    return sorted(rows, key=lambda row: (row.needed[row.cost][0].value, -row.gain.value))
+    return sorted(rows, key=lambda row: (-row.needed[row.cost][2].value, -row.gain.value))
 
 
 def _of_shared_seeds(
@@ -183,14 +195,13 @@ def _of_shared_seeds(
     return of_shared(baseline), of_shared(strategy)
 
 
-def _shared_objects(baseline: Learned, ours: Sequence[Learned]) -> Values | None:
-    """Numbers of objects at which strategies are compared: random's, as far as all go that have as many loops; None
-    where they were not counted."""
-    counts = [one.objects for one in (baseline, *ours)]
-    if any(np.isnan(one).any() for one in counts) or any(len(one.objects) != len(one.mean_ap.sizes) for one in ours):
-        return None
-    end = min(one[-1] for one in counts if len(one) >= len(baseline.objects))
-    return np.unique(np.minimum(baseline.objects, end))
+def _shared_objects(pairs: Sequence[tuple[Learned, Learned]]) -> float:
+    """As far as all go that have as many loops as random; NaN where objects were not counted, or there is no pair."""
+    learned = [one for pair in pairs for one in pair]
+    if any(np.isnan(one.objects).any() or len(one.objects) != len(one.mean_ap.sizes) for one in learned):
+        return math.nan
+    loops = max((len(one.objects) for one, _ in pairs), default=0)
+    return float(min((one.objects[-1] for one in learned if len(one.objects) >= loops), default=math.nan))
 
 
 def rarest_classes(runs: Sequence[RunResult]) -> list[str]:
@@ -215,18 +226,22 @@ def _learned(runs: Sequence[RunResult], rarest: Sequence[str]) -> Learned:
     return Learned(map_curve(runs), mean, object_curve(runs).mean)
 
 
-def compare_with(baseline: Learned, strategy: Learned, objects: Values | None = None) -> Comparison:
+def compare_with(baseline: Learned, strategy: Learned, most_objects: float = math.nan) -> Comparison:
     """Differences are paired by seed where both have the same seeds.
 
     Args:
-        objects: (n,) where mask AP is compared; None: at the strategy's numbers of images, as far as random goes.
+        most_objects: mask AP is compared at random's numbers of objects up to this; NaN: at the strategy's numbers of
+            images, as far as random goes.
     """
     ours, others = strategy.mean_ap, baseline.mean_ap
-    at = _shared_images(ours, others) if objects is None else objects[objects <= strategy.objects[-1]]
-    gain = functools.partial(_gain, baseline, strategy, in_objects=objects is not None)
+    in_objects = not math.isnan(most_objects)
+    end = min(most_objects, strategy.objects[-1], baseline.objects[-1])
+    at = np.unique(np.minimum(baseline.objects, end)) if in_objects else _shared_images(ours, others)
+    gain = functools.partial(_gain, baseline, strategy, in_objects=in_objects)
     return Comparison(
         label=ours.label,
         seeds=len(ours.seeds),
+        initial=float(at[0]) if len(at) else math.nan,
         images=round(ours.sizes[-1]),
         objects=float(strategy.objects[-1]),
         mask_ap=interval(lambda mine: float(mine[-1]), ours),
@@ -244,7 +259,7 @@ def compare_with(baseline: Learned, strategy: Learned, objects: Values | None = 
         random_own_objects=_own_need(baseline.objects, others),
         saved=_saved(ours.sizes, others.sizes, ours, others),
         saved_objects=_saved(strategy.objects, baseline.objects, ours, others),
-        cost="images" if objects is None else "objects",
+        cost="objects" if in_objects else "images",
     )
 
 
@@ -260,10 +275,11 @@ def _gain(baseline: Learned, strategy: Learned, at: Values, *, in_objects: bool,
     if ours is None or others is None or not len(at):
         return Interval(math.nan)
     costs = [(one.objects if in_objects else one.mean_ap.sizes) for one in (strategy, baseline)]
-    mine, randoms = (np.maximum.accumulate(one) for one in costs)  # images may have been taken away
+    (mine, randoms), (order, randoms_order) = costs, map(np.argsort, costs)  # images may have been taken away
 
     def gain(values: Values, random: Values) -> float:
-        return float(np.mean(np.interp(at, mine, values) - np.interp(at, randoms, random)))
+        found = np.interp(at, mine[order], values[order])
+        return float(np.mean(found - np.interp(at, randoms[randoms_order], random[randoms_order])))
 
     return interval(gain, ours, others)
 

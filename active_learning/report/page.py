@@ -112,23 +112,24 @@ def headline(runs: Sequence[RunResult], rows: Sequence[comparison.Comparison]) -
     if any(row.sentence for row in rows):
         return comparison.in_a_sentence(rows)
     curves = [(map_curve(same), object_curve(same)) for same in by_label(runs).values()]
-    scored = [pair for pair in curves if len(pair[0].sizes)]
+    scored = [pair for pair in curves if len(pair[0].sizes) and not np.isnan(pair[0].mean[-1])]
     if not scored:
         return "No network has been scored on the test images yet."
-    curve, counts = max(scored, key=lambda pair: (np.nan_to_num(pair[0].mean[-1]), pair[0].label))
+    curve, counts = max(scored, key=lambda pair: (pair[0].mean[-1], pair[0].label))
     objects = counts.mean[-1]
     counted_objects = "" if np.isnan(objects) else f", {objects:.0f} objects"
     whose = f"{curve.label}, mean of {len(curve.seeds)} seeds" if len(curve.seeds) > 1 else curve.label
     result = f"mAP {curve.mean[-1]:.1f} % with {curve.sizes[-1]:.0f} annotated images{counted_objects} ({whose})"
     rise = curve.mean[-1] - curve.mean[0]
-    result = f"{result}, {rise:+.1f} since the start." if len(curve.sizes) > 1 else f"{result}."
+    result = f"{result}, {rise:+.1f} since the start." if len(curve.sizes) > 1 and not np.isnan(rise) else f"{result}."
     return f"{result} {comparison.in_a_sentence(rows)}".rstrip()
 
 
 def _run_row(run: RunResult) -> list[str]:
     """Where a run stands: strategy, seed, state, images, objects, and the first, the last and the best mAP."""
     scores = [row.mask_ap for row in run.scores]
-    texts = [f"{value:.1f}" for value in (scores[0], scores[-1], max(scores))] if scores else ["–"] * 3
+    best = max(scores, key=np.nan_to_num, default=0.0)  # NaN: the test images held no object then
+    texts = [f"{value:.1f}" for value in (scores[0], scores[-1], best)] if scores else ["–"] * 3
     images = str(run.scores[-1].train_size) if run.scores else "–"
     state = "finished" if run.phase == "finished" else f"next: {run.phase}"
     objects = str(sum(run.scores[-1].objects.values())) if run.scores and run.scores[-1].objects else "–"

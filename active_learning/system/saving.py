@@ -77,7 +77,7 @@ def quiet_check(folder: Path, seconds: float) -> Callable[[], bool]:
 
 def settled(read: Callable[[], T], in_use: T) -> T:
     """What a file holds that a person may be saving: `in_use`, or what `read` returns twice, as a half-saved file may
-    be wrong, or right and lack its end.
+    be wrong, or right and lack its end; of one that never settles, the last.
 
     Raises:
         MaskALError: that of `read`, where it lasts.

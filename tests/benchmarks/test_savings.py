@@ -172,6 +172,10 @@ def test_a_run_that_ended_early_is_named_and_left_out(study: Study, use: Callabl
     ]
     whole, notes = whole_runs(rows[:-1], study.budgets)
     assert (whole, notes) == ([], ["random, seed 0, sample 0: left out, has not every budget."])
+    failed = {**rows[0], "status": "failed: exit code 1"}
+    note = "random, seed 0, sample 0: failed: exit code 1"
+    assert whole_runs([failed], study.budgets) == ([], [f"{note}."])
+    assert whole_runs([failed, *rows], study.budgets) == (rows, [f"{note}; tried again."])
 
 
 def test_further_strategies_have_fewer_seeds() -> None:

@@ -59,7 +59,15 @@ def test_a_part_goes_on_after_its_last_whole_line(path: Path, make_record):
         assert list(read_records(path))[-1] == "b.png"
 
 
-@pytest.mark.parametrize(("conditions", "kept", "others"), [(CONDITIONS, 1, False), ({"passes": 5}, 0, True)])
+@pytest.mark.parametrize(
+    ("conditions", "kept", "others"),
+    [
+        (CONDITIONS, 1, False),
+        ({**CONDITIONS, "network": {"TEST.DETECTIONS_PER_IMAGE": 7}}, 1, False),  # an earlier version did not tell
+        ({"passes": 5}, 0, True),
+        ({**CONDITIONS, "tiles": [512, 0.2]}, 0, True),
+    ],
+)
 def test_records_made_under_other_conditions_are_not_used(path: Path, make_record, conditions, kept, others):
     write_records(path, CONDITIONS, [make_record("a.png")])
     found, has_others = read_matching(path, conditions)
@@ -69,6 +77,8 @@ def test_records_made_under_other_conditions_are_not_used(path: Path, make_recor
 def test_a_part_of_other_conditions_starts_anew(path: Path, make_record):
     begin_part(part(path, 0), CONDITIONS)
     add(part(path, 0), make_record("a.png"))
+    begin_part(part(path, 0), {**CONDITIONS, "network": {}})
+    assert list(read_records(path)) == ["a.png"]
     begin_part(part(path, 0), {"passes": 5})
     assert read_records(path) == {}
 

@@ -39,6 +39,9 @@ WHOLE = (
         ("MODEL: {ROI_HEADS: {BATCH_SIZE_PER_IMAGE: -5}}", "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE -5 must be at least"),
         ("MODEL: {ROI_MASK_HEAD: {POOLER_RESOLUTION: 0}}", "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION 0 must be at least"),
         ("MODEL: {PIXEL_MEAN: [.nan, 1, 1]}", r"MODEL.PIXEL_MEAN \[nan, 1, 1\] must be of finite numbers"),
+        ("MODEL: {RPN: {NMS_THRESH: }}", "MODEL.RPN.NMS_THRESH has no value; give it one, or remove its line"),
+        ("MODEL: {ROI_MASK_HEAD: {POOLER_RESOLUTION: }}", "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION has no value"),
+        ("MODEL: {PIXEL_MEAN: [null, 1, 1]}", "MODEL.PIXEL_MEAN has no value"),
         ("SOLVER: {BIAS_LR_FACTOR: .inf}", "SOLVER.BIAS_LR_FACTOR inf must be of finite numbers"),
     ],
 )
@@ -71,10 +74,19 @@ def test_classes_of_published_weights(name, count, first):
         ([WHOLE.replace("0.5", "0.6")], 0.6),
         ([WHOLE.replace("SOLVER", "MODEL: {"), WHOLE], 0.5),
         ([WHOLE.partition("SOLVER")[0].replace("0.5", "0.7"), WHOLE.replace("0.5", "0.6")], 0.6),
+        ([WHOLE.replace("MOMENTUM: 0.5", "MOMENTUM: "), WHOLE], 0.5),
         (["", WHOLE.replace("0.5", "0.6")], 0.6),
         ([None, WHOLE.replace("0.5", "0.6")], 0.6),
     ],
-    ids=["as it was", "edited", "torn, then as it was", "without its end, then whole", "empty, then whole", "replaced"],
+    ids=[
+        "as it was",
+        "edited",
+        "torn, then as it was",
+        "without its end, then whole",
+        "without a value",
+        "empty, then whole",
+        "replaced",
+    ],
 )
 def test_a_file_that_is_being_saved_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readings, held):
     file = tmp_path / "own.yaml"

@@ -28,4 +28,5 @@ def test_nothing_was_chosen_or_counted():
     assert class_balance([], ["a"]) == []
     assert class_balance([run_with()], ["a"]) == []
     assert class_balance([run_with({}, {})], ["a"]) == []
+    assert class_balance([run_with({}, {"a": 3, "b": 1})], ["a", "b"]) == []  # begun by an earlier version
     assert class_balance([run_with({"a": 3, "b": 1})], ["a", "b"]) == []

@@ -6,12 +6,17 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from active_learning.report.comparison import compare, in_a_sentence, rarest_classes
 from active_learning.report.comparison_tables import HEADERS, as_csv, gain_table, table_rows
-from active_learning.report.runs import read_runs
+from active_learning.report.figures import saving_of
+from active_learning.report.runs import RunResult, read_runs
+from active_learning.run.state import LoopScores
 
 
 def test_a_strategy_against_random(tmp_path, make_run):
@@ -268,3 +273,94 @@ def test_the_luck_of_a_seed_that_random_lacks_is_no_gain(tmp_path, make_run, ran
     (row,) = compare(read_runs(tmp_path))
     assert row.gain.value == pytest.approx(0)
     assert (row.seeds, row.saved.value) == (len(random_seeds), 0)
+
+
+def in_memory(
+    label: str, seeds: Sequence[Sequence[float]], sizes: Sequence[int] = (60, 90, 120, 150), *, first: int = 0,
+    objects: Sequence[Sequence[int]] | None = None,
+) -> list[RunResult]:  # fmt: skip
+    """Runs of seeds from `first` on, with these mAP values, and with `objects` budgets that are counted in them."""
+    found = []
+    for number, scores in enumerate(seeds):
+        counts = [{"a": count} for count in objects[number]] if objects else [{}] * len(scores)
+        rows = zip(sizes, scores, counts, strict=True)
+        history = tuple(
+            LoopScores(size, score, {"a": score}, score, {"a": score}, 1.0, held) for size, score, held in rows
+        )
+        budget = "objects" if objects else "images"
+        run = RunResult(Path(label), label, label, first + number, ("a",), "finished", history, budget)
+        found.append(run)
+    return found
+
+
+def test_objects_at_which_a_pair_is_compared_are_those_of_its_own_seeds():
+    """Of random's other seed, which has more of them, the pair knows nothing."""
+    ours = in_memory("uncertainty", [[20, 35, 45, 55]], objects=[[100, 210, 330, 450]])
+    counts = [[100, 180, 260, 340], [100, 220, 340, 460]]
+    (row,) = compare([*ours, *in_memory("random", [[20, 30, 40, 48]] * 2, objects=counts)])
+    assert list(row.gains) == [100, 180, 260, 340]
+    exact = [20 + 15 * 80 / 110 - 30, 35 + 10 * 50 / 120 - 40, 45 + 10 * 10 / 120 - 48]
+    assert [row.gains[count].value for count in (180, 260, 340)] == pytest.approx(exact)
+    assert row.gain.value == pytest.approx(sum(exact) / 3) and row.gain.value < 0
+
+
+def test_a_saving_that_many_resamples_do_not_have_may_be_luck():
+    ours = in_memory("uncertainty", [[20, *[45.2 + plus] * 3] for plus in (3, -3, 2, -2, 1, -1, 2, -1)])
+    (row,) = rows = compare([*ours, *in_memory("random", [[20, 30, 40, 45]] * 8)])
+    assert row.gain.low > 0 and row.saved.low == -math.inf
+    assert row.sentence.endswith("(95 % interval none to 41 %). With these 8 seeds this may be luck.")
+    assert saving_of(rows, "images").may_be_luck
+
+
+def test_the_first_is_that_which_saves_most_of_its_own_randoms_images():
+    """Strategies may have other seeds, and each is compared with random on its own."""
+    ours = [*in_memory("entropy", [[20, 31, 40, 45]]), *in_memory("uncertainty", [[20, 30, 50, 60]], first=1)]
+    rows = compare([*ours, *in_memory("random", [[20, 30, 30, 25], [20, 30, 40, 49]])])
+    assert [(row.label, round(row.saved.value)) for row in rows] == [("uncertainty", 21), ("entropy", 2)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "randoms", "text"),
+    [
+        (
+            in_memory("u", [[20, 40, 50, 55]], objects=[[100, 200, 300, 400]]),
+            in_memory("random", [[20, 30, 40, 45]], objects=[[100, 150, 200, 250]]),
+            "No strategy reached with fewer objects",
+        ),
+        (in_memory("u", [[20, 30, 40, 50.05]]), in_memory("random", [[20, 30, 40, 50]]), "No strategy reached with"),
+        (
+            in_memory("u", [[42, 45, 47, 50]]),
+            in_memory("random", [[38, 39, 40, 41]], first=1),
+            "u had with its initial images what random images reached in the end",
+        ),
+        (
+            [run for one in (0, 1) for run in in_memory("u", [[40.5, 42, 44]], [60 + one, 90, 120], first=one)],
+            [run for one in (0, 1) for run in in_memory("random", [[40.2, 40, 40.4]], [60 + one, 90, 120], first=one)],
+            "u had with its initial images what random images reached in the end",
+        ),
+        (
+            in_memory("u", [[40, 42, 44, 46]] * 2, objects=[[120, 200, 300, 400], [121, 200, 300, 400]]),
+            in_memory("random", [[40, 39, 38, 37]] * 2, objects=[[120, 200, 300, 400], [121, 200, 300, 400]]),
+            "Random images taught nothing beyond the initial ones",
+        ),
+    ],
+    ids=["as many objects", "less than 0.5 %", "no seed shared", "half an image", "half an object"],
+)  # fmt: skip
+def test_what_is_no_saving_is_not_told_as_one(ours, randoms, text):
+    rows = compare([*ours, *randoms])
+    assert rows[0].sentence == ""
+    assert in_a_sentence(rows).startswith(text)
+
+
+def test_as_many_of_the_other_cost_are_no_more():
+    ours = in_memory("u", [[20, 40, 50, 55]], objects=[[100, 200, 300, 400]])
+    randoms = in_memory("random", [[20, 30, 40, 45]], objects=[[100, 150, 200, 250]])
+    (row,) = compare([replace(run, budget="images") for run in (*ours, *randoms)])
+    assert "Counted in objects: 250 instead of 250, about as many." in row.sentence
+
+
+def test_gains_are_of_the_loops_scores_where_images_were_taken_away():
+    (row,) = compare(
+        [*in_memory("u", [[20, 30, 40]], [60, 90, 85]), *in_memory("random", [[20, 30, 40]], [60, 90, 120])]
+    )
+    assert {size: round(one.value, 1) for size, one in row.gains.items()} == {60: 0.0, 90: 0.0, 85: 11.7}

@@ -326,6 +326,22 @@ def test_the_headline_is_of_a_mean_and_not_of_the_luckiest_seed(tmp_path: Path, 
     assert "mAP 45.0 % with 20 annotated images, 30 objects (uncertainty, mean of 3 seeds), +15.0 since the" in text
 
 
+@pytest.mark.parametrize(
+    ("scores", "best", "text"),
+    [
+        ([math.nan, 20.0, 10.0], "20.0", "mAP 10.0 % with 30 annotated images, 50 objects (uncertainty)."),
+        ([20.0, 10.0, math.nan], "20.0", "No network has been scored"),
+        ([math.nan] * 3, "nan", "No network has been scored"),
+    ],
+    ids=["the first", "the last", "all"],
+)
+def test_test_images_without_an_object_give_no_mean_ap(tmp_path: Path, make_run, scores, best: str, text: str):
+    make_run(tmp_path / "uncertainty", scores)
+    runs = read_runs(tmp_path)
+    assert page._run_row(runs[0])[-1] == best
+    assert page.headline(runs, []).startswith(text)
+
+
 def test_a_fault_of_the_report_stops_nothing(two_strategies: Path, monkeypatch, caplog):
     monkeypatch.setattr(page, "_run_row", lambda run: run.no_such_attribute)
     page.try_to_write_report(two_strategies)

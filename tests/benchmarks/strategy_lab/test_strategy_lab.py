@@ -183,6 +183,7 @@ def test_p_is_of_sign_flips_and_adjusted_after_holm() -> None:
     zero = curve([0.0] * 5)
     assert sign_flip_p(curve([1, 2, 3, 4, 5]), zero) == 2 / 2**5
     assert sign_flip_p(curve([1, -1, 2, -2, 0]), zero) == 1
+    assert math.isnan(sign_flip_p(curve([1, math.nan, 2, 3, 4]), zero))
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
 
 
