@@ -102,10 +102,11 @@ def _train(cfg: CfgNode, keep_best: Callable[[], KeepBest], final_model: Path, b
         if trainer.resume_point.damaged:
             trainer = _make_trainer(cfg, keep_best())
         trainer.load_weights()
-    elif trainer.keep_best.is_of_others:
-        logger.info("The validation images are others than before: the best weights are those from here on")
-    if comm.is_main_process() and (not goes_on or trainer.keep_best.is_of_others):
+    elif reason := trainer.keep_best.why_not_taken:
+        logger.info("%s: the best weights are those from here on", reason)
+    if comm.is_main_process() and (not goes_on or trainer.keep_best.why_not_taken):
         begin_best(trainer.keep_best.best_model, best_before)
+        trainer.keep_best.stamp_best_model()
     with write_errors_named(Path(cfg.OUTPUT_DIR)):  # of the engine's records of losses
         trainer.train()
     if comm.is_main_process():

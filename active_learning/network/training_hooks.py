@@ -12,6 +12,7 @@ import numpy as np
 from active_learning.network.evaluation import run_inference
 from active_learning.network.image_faults import NamingLoader
 from active_learning.network.weights_files import CLASSES, save_weights, trained_classes, write_failure_explained
+from active_learning.system.files import file_stamp
 from active_learning.system.log import logger
 from active_learning.system.progress import progress
 from detectron2.config import CfgNode
@@ -28,8 +29,9 @@ class KeepBest(hooks.EvalHook):
 
     Attributes:
         best_ap: the best mask AP so far, in percent.
-        measured_on: stands for the validation images; a best AP on others is not taken from a checkpoint.
-        is_of_others: whether a checkpoint had such a one.
+        measured_on: stands for the validation images.
+        why_not_taken: why the best AP of a checkpoint is not taken, "" where it is: it was measured on other images, or
+            its weights are not there any more.
     """
 
     trainer: DefaultTrainer
@@ -39,7 +41,8 @@ class KeepBest(hooks.EvalHook):
         self.best_model = best_model
         self.best_ap = best_ap
         self.measured_on = measured_on
-        self.is_of_others = False
+        self.why_not_taken = ""
+        self._stamp = ""  # of the file, as it was last written or found
         self._validation: tuple[NamingLoader, DatasetEvaluator] | None = None
 
     def _validate(self) -> Mapping[str, Any]:
@@ -60,6 +63,7 @@ class KeepBest(hooks.EvalHook):
         if mask_ap > self.best_ap:
             self.best_ap, kept = mask_ap, ", kept"
             save_weights(self.trainer.model, self.best_model, trained_classes(self.trainer.cfg))
+            self._stamp = file_stamp(self.best_model)
         shown = 0.0 if math.isnan(mask_ap) else mask_ap  # not a number means that nothing was detected
         text = "Iteration %d: mask AP on the validation images %.1f (best %.1f)%s"
         logger.info(text, done, shown, self.best_ap, kept)
@@ -69,13 +73,20 @@ class KeepBest(hooks.EvalHook):
         self._validation = None  # its processes and annotations are not needed any more
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_ap": self.best_ap, "measured_on": self.measured_on}
+        return {"best_ap": self.best_ap, "measured_on": self.measured_on, "best_model": self._stamp}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        measured_on = state_dict.get("measured_on", self.measured_on)  # an earlier version has left none
-        self.is_of_others = measured_on != self.measured_on
-        if not self.is_of_others:
+        self.stamp_best_model()  # an earlier version has left neither of the two
+        if state_dict.get("measured_on", self.measured_on) != self.measured_on:
+            self.why_not_taken = "The validation images are others than before"
+        elif state_dict.get("best_model", self._stamp) != self._stamp:
+            self.why_not_taken = f"{self.best_model}: is not what this training had kept"
+        else:
             self.best_ap = state_dict["best_ap"]
+
+    def stamp_best_model(self) -> None:
+        """Notes that the file, as it is now, has `best_ap`."""
+        self._stamp = file_stamp(self.best_model)
 
 
 class KeepPeriodically(hooks.PeriodicCheckpointer):

@@ -25,7 +25,7 @@ def weights_of(files: OutputFiles, loop: int) -> Path:
 
 def has_weights(files: OutputFiles, state: RunState) -> bool:
     """Whether there are some of a run, so that it is of its classes and network."""
-    return state.is_trained or files.best_model(0).exists() or any(files.training_log(0).glob("*.pth"))
+    return state.is_trained or files.best_model(0).exists() or any(files.training_log(0).rglob("*.pth"))
 
 
 def lost_best(files: OutputFiles, state: RunState) -> str:

@@ -164,6 +164,33 @@ def test_the_best_of_an_interrupted_training_counts_on_its_own_validation_images
     assert [name for name, holds in is_kept.items() if holds] == [kept] * (kept != "from here on")
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["the first loop", "a later one"])
+@pytest.mark.parametrize(
+    ("scores", "best"), [((40.0, 41.0), 41.0), ((10.0, 11.0), None)], ids=["it gets better", "it gets no better"]
+)
+def test_the_best_of_an_interrupted_training_counts_while_its_weights_are_there(
+    make_training, validation_scores, tmp_path, is_first, scores, best
+):
+    """A setting that was edited and set back: the training in between has begun to keep its own."""
+    cfg, arguments = make_training(train_iterations_base=8)
+    before = tmp_path / "before.pth"
+    before.write_bytes(b"before")
+    arguments |= {"best_ap": 0.0} if is_first else {"best_ap": 30.0, "best_before": before}
+    validation_scores(35.0, 45.0, *scores)
+    for learning_rate, step in ((None, 5), (0.002, 1)):
+        other, _ = make_training(train_iterations_base=8, **({"learning_rate": learning_rate} if learning_rate else {}))
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt_at(step, patch)
+            with pytest.raises(InterruptedByTestError):
+                train(other, **arguments)
+    cfg, _ = make_training(train_iterations_base=8)
+    best = best or (11.0 if is_first else 30.0)
+    assert train(cfg, **arguments) == best
+    is_own = best != 30.0
+    assert ((tmp_path / "best.pth").read_bytes() != b"before") == is_own
+    assert not is_own or set(torch.load(tmp_path / "best.pth", weights_only=True)) == {"model", "classes"}
+
+
 def test_mixed_precision_trains_on_the_cpu(make_training, validation_scores, tmp_path):
     validation_scores(1.0, 1.0)
     cfg, arguments = make_training(precision="amp")

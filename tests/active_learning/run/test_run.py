@@ -70,8 +70,9 @@ def test_classes_may_be_edited_until_the_first_training_begins(settings, phase, 
     run.state.train_images = ["00.png", "01.png"]
     run.save(phase=phase)
     run.files.training_log(0).mkdir()  # of one that failed before it had a checkpoint
-    if trains:
-        (run.files.training_log(0) / "resume_0000009.pth").touch()
+    if trains:  # as ResumePoint does, long before there are best weights
+        (run.files.training_log(0) / "resume").mkdir()
+        (run.files.training_log(0) / "resume" / "1f_0000009.pth").touch()
     edited = settings.model_copy(update={"classes": ("a", "b", "c")})
     with nullcontext() if is_taken else pytest.raises(SettingsError, match=r"classes: \[a, b\] -> \[a, b, c\]"):
         find_start(Project(edited), experiment)
