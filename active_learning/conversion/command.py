@@ -19,7 +19,7 @@ from active_learning.conversion.sources import find_sources, names_in_data_set, 
 from active_learning.dataset.archives import is_archive
 from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.disk_space import disk_failure
-from active_learning.system.files import lies_in
+from active_learning.system.files import is_same_place, lies_in
 from active_learning.system.log import escape_unencodable, print_result
 from active_learning.system.names import folded_label, names_alike, shown
 from active_learning.system.wording import and_more, counted
@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.fail(str(error))
     except OSError as error:
         with_name = error if error.filename else OSError(error.errno, error.strerror, str(given.out))
-        go_on = "What was written before is whole; convert again to another --out"
+        again = (
+            "the same command goes on" if is_same_place(given.in_dir, given.out) else "convert again to another --out"
+        )
+        go_on = f"What was written before is whole; {again}"
         report.fail(disk_failure(with_name, go_on) or f"{error.filename or given.out}: {error.strerror or error}")
     return _FAULTS
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from active_learning.errors import MaskALError, SettingsError, first_line
-from active_learning.system.disk_space import disk_of
+from active_learning.system.disk_space import disk_of, remedy_of
 from active_learning.system.files import copy_atomically, draft_of
 from active_learning.system.names import shown
 from active_learning.system.programs import as_typed
@@ -144,7 +144,8 @@ def write_failure_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
+        remedy = remedy_of(error) if isinstance(error, OSError) else ""
         raise MaskALError(
             f"{path}: cannot be written ({first_line(error)}); its disk is {disk_of(path)}. "
-            "What was there before is whole: free some space and start again, it goes on"
+            f"What was there before is whole: {remedy or 'free some space'}, and start again, it goes on"
         ) from error

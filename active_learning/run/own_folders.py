@@ -7,6 +7,7 @@ another run, is not written into where a file would be written over, and `--fres
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -46,7 +47,7 @@ def read_mark(folder: Path) -> Mark | None:
 
 def holds_run(results: Path) -> bool:
     """Whether a run has its results there; before there were marks, the state alone tells."""
-    return read_mark(results) is not None or (results / STATE).exists()
+    return read_mark(results) is not None or os.path.exists(results / STATE)  # noqa: PTH110 (False where it may not be seen)
 
 
 def claim(files: OutputFiles) -> None:
@@ -142,10 +143,15 @@ def _run_mistakes(files: OutputFiles, fresh: bool) -> Iterator[str]:
         )
     for folder in (results, weights):
         outer = [place for place in folder.absolute().parents if holds_run(place)]
-        outer += [place.parent for place in folder.parent.parent.glob("*/") if holds_run(place)]
+        beside = [place for place in folder.parent.parent.glob("*/") if holds_run(place)]
         inner = [place.parent for name in (MARK, STATE) for place in folder.rglob(name) if place.parent != folder]
         for place in outer[:1]:
             yield f"{folder}: lies in the folder of another run, {place}; name another folder, or {ANOTHER}"
+        for place in beside[:1]:
+            yield (
+                f"{folder}: lies in the folder of another run, {place.parent}, as {place} is one; move that run into a "
+                "folder of its own, or name another folder"
+            )
         for place in inner[:1] if fresh or not holds_run(folder) else ():
             yield f"{folder}: holds the folder of another run, {place}; name another folder, or {ANOTHER}"
 
@@ -206,7 +212,8 @@ def _move_aside(places: list[Path]) -> None:
             with suppress(OSError):
                 aside.rmdir()  # if nothing could be moved
             reason = f"cannot be moved to {aside} ({error.strerror})"
-            raise MaskALError(f"{place}: {reason}; move it away yourself, or take another experiment_name") from error
+            remedy = f"move it out of {folder.parent} yourself, or take another experiment_name"
+            raise MaskALError(f"{place}: {reason}; {remedy}") from error
     print(f"The earlier run is kept in {aside}")
     if not folder.is_symlink() and not any(folder.iterdir()):
         folder.rmdir()

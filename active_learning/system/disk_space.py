@@ -63,7 +63,7 @@ def free_space(folder: Path) -> int:
 
 def disk_failure(error: OSError, go_on: str = f"Nothing is lost: {GO_ON}") -> str:
     """The file, what happened, the remedy, the disk and how to go on; "" where it is not the system that failed."""
-    if not (remedy := _remedy(error)):
+    if not (remedy := remedy_of(error)):
         return ""
     place = error.filename2 or error.filename
     file = os.fsdecode(place) if isinstance(place, (str, bytes, os.PathLike)) else ""
@@ -74,11 +74,11 @@ def disk_failure(error: OSError, go_on: str = f"Nothing is lost: {GO_ON}") -> st
 def reason_and_remedy(error: OSError) -> str:
     """What happened, without the file, and what to do where it is the system that failed."""
     reason = error.strerror or str(error)
-    remedy = _remedy(error)
+    remedy = remedy_of(error)
     return f"{reason}; {remedy}" if remedy else reason
 
 
-def _remedy(error: OSError) -> str:
+def remedy_of(error: OSError) -> str:
     """Empty where it is not the system that failed."""
     if getattr(error, "winerror", None) in HELD_OPEN:
         return REMEDIES[errno.EBUSY]

@@ -21,7 +21,7 @@ def locked(
     Args:
         report: is called where another has it, after `unreported_seconds`, before it is waited for.
     """
-    lock = FileLock(path)
+    lock = FileLock(path, mode=0o666)  # of whoever comes first, for all who share the folder
     try:
         yield _acquire(lock, report, unreported_seconds, wait=wait)
     finally:

@@ -5,6 +5,7 @@ What comes from the web is downloaded once, with a progress bar, into $FVCORE_CA
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +14,8 @@ from iopath.common.file_io import HTTPURLHandler, PathHandler, file_lock, get_ca
 from iopath.common.file_io import PathManager as PathManagerBase
 
 from detectron2.utils.download import cached_name, download
+
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def write_whole(file: Path, write: Callable[[Path], Any]) -> None:
@@ -45,10 +48,10 @@ class CachedURLHandler(HTTPURLHandler):
                 if force or not cached.is_file():
                     download(path, cached)
         except OSError as error:
-            raise OSError(
-                f"cannot download {path}: {error}. Without a network, fetch that address on another machine "
-                f"and save it as {cached}"
-            ) from error
+            remedy = f"Without a network, fetch that address on another machine and save it as {cached}"
+            if error.errno in DISK_FAULTS:
+                remedy = f"Make room in {cached.parent}, or name another folder in the environment's FVCORE_CACHE"
+            raise OSError(f"cannot download {path}: {error}. {remedy}") from error
         return str(cached)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -517,3 +519,34 @@ def test_objects_too_small_for_a_format(root, add_image, tmp_path, convert, tool
     assert outcome.code == (0 if kept else 1)
     assert kept or "a.png: all its objects are too small for Supervisely" in outcome.messages
     assert kept or not list((tmp_path / "out").rglob("a.png*"))
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("train", "the same command goes on"), ("new", "convert again to another --out")],
+    ids=["in place", "elsewhere"],
+)
+def test_a_full_disk_is_reported_with_the_way_on(tmp_path, monkeypatch, capsys, place, words):
+    """Beside the images those that were written are found to be there; another folder has to be empty."""
+    source = tmp_path / "train"
+    source.mkdir()
+    writer = CocoWriter(["healthy"])
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(source / name)
+        writer.add(Annotation(name, HEIGHT, WIDTH))
+    (source / "all.json").write_text(writer.text(), encoding="utf-8")
+    out = tmp_path / place
+    command = ["convert", str(source), "--to", "labelme", "--classes", "healthy", "--out", str(out)]
+    fsync, written = os.fsync, []
+
+    def full(file: int) -> None:
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(fsync(file))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(command) == 1
+    assert "free some space on that disk (mounted at" in (text := capsys.readouterr().err)
+    assert f"What was written before is whole; {words}" in text
+    assert (main(command) == 0) == (place == "train")

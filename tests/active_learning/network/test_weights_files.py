@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -27,6 +28,25 @@ def test_weights_are_written_whole_or_not_at_all(tmp_path, monkeypatch, failure)
         save_weights(nn.Linear(1, 1), path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["w.pth"]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free some space on that disk"),
+        (errno.EDQUOT, "free some of your disk quota"),
+        (errno.EROFS, "mount that disk for writing"),
+        (errno.EACCES, "change its permissions"),
+        (None, "free some space"),
+    ],
+)
+def test_why_weights_cannot_be_written_decides_on_the_remedy(tmp_path, monkeypatch, number, remedy):
+    def fail(_, target):
+        raise RuntimeError("unexpected pos 64") if number is None else OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(MaskALError, match=rf"cannot be written \(.*is whole: {remedy}.*, and start again, it goes on$"):
+        save_weights(nn.Linear(1, 1), tmp_path / "w.pth")
 
 
 def test_weights_of_a_wrapped_model_have_plain_names(tmp_path):

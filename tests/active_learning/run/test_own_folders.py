@@ -81,6 +81,11 @@ def beside_the_experiments_of_a_run(settings: Settings) -> Settings:
     return changed(settings, resultsroot=ran(settings).results.parent, experiment_name="other")
 
 
+def beside_a_run_that_was_moved_by_hand(settings: Settings) -> Settings:
+    ran(settings).weights.rename(settings.weightsroot / "exp1_old")
+    return changed(settings, resultsroot=settings.dataroot / "results")
+
+
 def around_a_run(settings: Settings) -> Settings:
     ran(changed(settings, resultsroot=settings.resultsroot / "exp1" / "uncertainty", weightsroot=settings.dataroot))
     return settings
@@ -132,6 +137,7 @@ REFUSED = {
     results_deleted: r"best_model_000.pth is of no run .*; put the results back \(is their drive .*, start over with",
     inside_a_run: "lies in the folder of another run",
     beside_the_experiments_of_a_run: "lies in the folder of another run",
+    beside_a_run_that_was_moved_by_hand: "lies in the folder of another run, .*, as .*exp1_old is one; move",
     around_a_run: "holds the folder of another run",
     deep_around_a_run: "holds the folder of another run",
     weights_in_results: "weightsroot: .* lies in .*, where a run writes",
@@ -321,3 +327,24 @@ def test_a_damaged_mark_is_none(settings: Settings):
     for text in ("", "[]", json.dumps({"run": 1}), "\0"):
         (files.results / MARK).write_text(text, encoding="utf-8")
         assert read_mark(files.results) is None
+
+
+def test_a_folder_beside_that_may_not_be_looked_into_is_of_no_run(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """Such as `lost+found` of a disk, or another user's; until Python 3.13 `Path.exists` has an error for it."""
+    for root in (settings.resultsroot, settings.weightsroot):
+        for place in (root / "lost+found", root / "exp1" / "private"):
+            place.mkdir(parents=True)
+    looked, exists = [], Path.exists
+
+    def exists_or_denied(path: Path, **options: bool) -> bool:
+        if {"lost+found", "private"} & set(path.parent.parts):
+            looked.append(path)
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path, **options)
+
+    monkeypatch.setattr(Path, "exists", exists_or_denied)
+    for fresh in (False, True):
+        assert not list(output_mistakes(settings, fresh=fresh))
+    start_over(settings)
+    claim(files_of(settings))
+    assert not looked

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -43,6 +44,12 @@ def test_one_that_waits_says_so_once_and_gets_it(
         assert waiting.wait(10)
     thread.join(10)
     assert told == ["waits", "has it: True"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such permissions")
+def test_a_lock_is_for_all_users_of_a_folder(tmp_path: Path) -> None:
+    with locked(tmp_path / "a.lock", lambda: None):
+        assert (tmp_path / "a.lock").stat().st_mode & 0o777 == 0o666
 
 
 @pytest.mark.parametrize("error", [NotImplementedError(), PermissionError(13, "denied")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ def test_without_network_the_place_by_hand_is_named(cache: Path, name: str, pref
         PathManager.get_local_path(prefix + name)
     for part in (BASE_URL + name, "network is unreachable", str(cache / "detectron2" / name)):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("number", file_io.DISK_FAULTS)
+def test_a_cache_that_takes_no_file_is_no_fault_of_the_network(
+    cache: Path, name: str, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(file_io, "download", fail)
+    with pytest.raises(OSError, match=r"Make room in .*, or name another folder in .* FVCORE_CACHE") as caught:
+        PathManager.get_local_path(BASE_URL + name)
+    assert "network" not in str(caught.value)
 
 
 def test_published_files_are_read_only(cached_file: Path, name: str) -> None:
