@@ -20,7 +20,7 @@ from active_learning.run.output_files import TILES, OutputFiles, output_files
 from active_learning.settings import Settings
 from active_learning.settings.overlaps import start_weights_copy
 from active_learning.settings.paths import folder_to_make_mistakes
-from active_learning.system.file_moves import copy_beside
+from active_learning.system.file_moves import copy_beside, same_content
 from active_learning.system.files import folder_aside, lies_in, write_if_changed
 
 MARK = ".maskal-run"
@@ -178,9 +178,12 @@ def start_over(settings: Settings) -> None:
     Results go first: what is left of a run after a kill is not taken for one that can go on.
     """
     copy = start_weights_copy(settings)
-    if copy is not None and Path(settings.pretrained_weights).expanduser().is_file():
-        copy_beside(Path(settings.pretrained_weights).expanduser(), copy)
-        print(f"The weights to start from are of the earlier run; they are kept in {copy}")
+    start = Path(settings.pretrained_weights).expanduser()
+    if copy is not None and start.is_file():
+        had_others = copy.is_file() and not same_content(start, copy)
+        copy_beside(start, copy)
+        others = ". Those that it had started from itself are kept beside them" if had_others else ""
+        print(f"The weights to start from are of the earlier run; they are kept in {copy}{others}")
     results, weights = _runs(settings)
     if results:
         results += [results[0].parent / name for name in SUMMARY]

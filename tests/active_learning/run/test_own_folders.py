@@ -259,7 +259,9 @@ def test_a_run_knows_its_own(settings: Settings, tmp_path: Path, change: str):
 
 
 @pytest.mark.parametrize("weights_there", [True, False], ids=["again", "a copy alone is left"])
-def test_fresh_may_start_from_the_weights_of_the_run_before(settings: Settings, weights_there: bool):
+def test_fresh_may_start_from_the_weights_of_the_run_before(
+    settings: Settings, weights_there: bool, capsys: pytest.CaptureFixture[str]
+):
     settings = own_start_weights(settings)
     assert not list(output_mistakes(settings, fresh=True))
     start_over(settings)
@@ -273,6 +275,8 @@ def test_fresh_may_start_from_the_weights_of_the_run_before(settings: Settings, 
         start_over(settings)
         assert copy.read_bytes() == b"of the second run"
         assert copy.with_name(f"{copy.name}.orig").read_bytes() == b"best"
+    says = "Those that it had started from itself are kept beside them"
+    assert (says in capsys.readouterr().out) == weights_there
     assert not list(output_mistakes(settings, fresh=False))
     from active_learning.network.network_config import pretrained_weights
 
