@@ -187,7 +187,8 @@ class ActiveLearningLoop:
         for records in (run.files.pool_records(state.loop), run.files.training_records(state.loop)):
             remove_records(records)  # of other weights, where a person has put back an earlier state
         started = time.monotonic()
-        earlier = run.earlier_initial_model() if state.loop == 0 else None
+        trained_on = run.data.content_digest("train") if state.loop == 0 else ""
+        earlier = run.earlier_initial_model(trained_on) if state.loop == 0 else None
         if earlier:
             self._take_initial_model(earlier)
         else:
@@ -196,7 +197,7 @@ class ActiveLearningLoop:
             state.best_ap = run.network.train(state.loop, images, summary, state.best_ap, measured_on)
         state.best_ap_settings, state.best_ap_images = self._measuring_settings, measured_on
         if state.loop == 0:
-            state.initial_settings, state.initial_network = dict(state.settings), run.network_values
+            run.note_initial_model(trained_on)
         earlier_seconds = seconds_before(run.files.training_log(state.loop))
         state.train_minutes = (earlier_seconds + time.monotonic() - started) / 60
         run.save(phase="evaluate")

@@ -171,8 +171,12 @@ def _write_missing(folder: AnnotateFolder, files: PreLabelFolder, missing: Seque
     done = folder.confirmation
     if done.clear():
         logger.info("%s was there before the pre-labels: make it again when they are corrected", done.file)
-    for image, path in files.write_all(predict(folder.folder, missing), len(missing), _warn_of_unreadable):
-        folder.own_files.add(path, image)
+
+    def note(image: str, draft: Path) -> None:
+        folder.own_files.add(files.path_of(image), image, draft)
+
+    for _ in files.write_all(predict(folder.folder, missing), len(missing), _warn_of_unreadable, note):
+        pass
     logger.info("Pre-labelled: %s", files.count)
 
 
@@ -183,10 +187,13 @@ def _warn_of_unreadable(image: UnreadableImage) -> None:
 def _make_project(folder: AnnotateFolder, files: PreLabelFolder, meta_json: Path) -> None:
     """The pre-labels that nobody has changed, with their images, as Supervisely imports them."""
     project = folder.path / PROJECT
+
+    def note(path: Path, draft: Path) -> None:
+        folder.own_files.add(path, "" if path.parent == project else image, draft)
+
     for image in folder.awaited:
         annotation = files.path_of(image)
         if folder.own_files.is_untouched(annotation):
-            for path in add_to_project(project, meta_json, folder.folder, image, annotation):
-                folder.own_files.add(path, "" if path.parent == project else image)
+            add_to_project(project, meta_json, folder.folder, image, annotation, note)
     if project.is_dir():
         logger.info("To import in Supervisely: the folder %s", project)

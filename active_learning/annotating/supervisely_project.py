@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -17,11 +18,21 @@ from active_learning.system.image_files import image_file, read_pixels
 DATASET = "ds"
 
 
-def add_to_project(project: Path, meta_json: Path, folder: Path, image: str, annotation: Path) -> list[Path]:
+def add_to_project(
+    project: Path,
+    meta_json: Path,
+    folder: Path,
+    image: str,
+    annotation: Path,
+    before: Callable[[Path, Path], object] = lambda *_: None,
+) -> list[Path]:
     """Puts an image of a folder and its Supervisely file into the project; what is there already stays.
 
     TIFF images, which Supervisely's tool does not show, become PNG here, `<name>.tif.png`; their own file stays as it
     is. The data set of the sub-folder a/b is `ds__a__b`.
+
+    Args:
+        before: gets each file and its draft before the file has its name.
 
     Returns:
         The files that were written.
@@ -41,13 +52,13 @@ def add_to_project(project: Path, meta_json: Path, folder: Path, image: str, ann
     if name == source.name and held.is_file() and not same_content(held, source):
         raise MaskALError(f"{held}: is another image than {source}; rename one of them, or name another project")
     try:
-        return [target for target, original in copies.items() if _copy_new(original, target)]
+        return [target for target, original in copies.items() if _copy_new(original, target, before)]
     except (OSError, ValueError) as error:
         reason = (disk_failure(error) if isinstance(error, OSError) else "") or error
         raise MaskALError(f"{project}: {image} cannot be put there: {reason}") from error
 
 
-def _copy_new(source: Path, target: Path) -> bool:
+def _copy_new(source: Path, target: Path, before: Callable[[Path, Path], object]) -> bool:
     """Whether there was no such file yet."""
     if target.exists():
         return False
@@ -57,6 +68,7 @@ def _copy_new(source: Path, target: Path) -> bool:
             _shown(source).save(draft, format="PNG")
         else:
             shutil.copyfile(source, draft)
+        before(target, draft)
     return True
 
 

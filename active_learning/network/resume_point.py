@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shutil
 import time
@@ -17,8 +18,9 @@ from torch import nn
 
 from active_learning.errors import first_line
 from active_learning.network.weights_files import UNREADABLE, write_failure_explained
-from active_learning.system.files import write_atomically
+from active_learning.system.files import file_stamp, write_atomically
 from active_learning.system.log import logger
+from active_learning.system.saving import signature
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -26,6 +28,7 @@ from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.utils import comm
 
 KEPT = 2  # should the last be damaged, as by a power cut, the one before is there
+LOADED, OTHER_START = "loaded", "another start"  # what may have come of a checkpoint
 EARLIER = "seconds_before"  # the file that has those of a training before it was stopped
 LONGEST = 600.0  # seconds without one: where an evaluation is hours away, a power cut shall not cost them
 
@@ -45,6 +48,7 @@ class ResumePoint(HookBase):
         self.damaged = False
         self.is_of_other_data = False
         self._data = _digest_of_data(cfg)
+        self._start = file_stamp(Path(cfg.MODEL.WEIGHTS))
         self._seconds = 0.0  # of this training before it was stopped, without the pause
         self.folder = _folder(Path(cfg.OUTPUT_DIR))
         self._prefix = hashlib.sha256(_description(cfg).encode()).hexdigest()[:12]
@@ -61,14 +65,15 @@ class ResumePoint(HookBase):
             (self.folder / EARLIER).unlink(missing_ok=True)  # of a training that was given up
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self._seconds + time.monotonic() - self._started, "data": self._data}
+        seconds = self._seconds + time.monotonic() - self._started
+        return {"seconds": seconds, "content": self._data, "start": self._start}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         seconds = float(state_dict["seconds"])
         if not 0 <= seconds < math.inf:
             raise ValueError(f"trainer.hooks.ResumePoint.seconds: {seconds} is no time")
         self._seconds = seconds
-        self.is_of_other_data = state_dict.get("data", self._data) != self._data  # an earlier version has left none
+        self.is_of_other_data = state_dict.get("content", self._data) != self._data  # an earlier version has left none
 
     def after_step(self) -> None:
         done = self.trainer.iter + 1
@@ -101,24 +106,38 @@ class ResumePoint(HookBase):
 
         Where there were damaged ones alone (`damaged`), the trainer may hold parts of them: make another one.
         """
-        for point in self._points():
-            try:
-                _check(point, torch.load(point, map_location="cpu", weights_only=True), self._checkpointer.model)
-                self._checkpointer.load(str(point))
-            except (*UNREADABLE, TypeError, IndexError) as error:
-                self.damaged = True
-                logger.warning("%s: this checkpoint is damaged (%s); the one before is used", point, first_line(error))
-                if comm.is_main_process():  # else it would count among the newest, and push out those that follow
-                    with suppress(OSError):
-                        point.rename(point.with_suffix(".damaged"))
-                continue
-            return True
+        points: list[Path] = comm.all_gather(self._points())[0]  # the first process renames damaged ones
+        for point in points:
+            found = comm.all_gather(self._load(point))
+            if set(found) == {LOADED}:
+                return True
+            if OTHER_START in found:
+                logger.warning("%s: is of a training that started from other weights; it begins anew", point)
+                return False
+            self.damaged = True
+            if comm.is_main_process():  # else it would count among the newest, and push out those that follow
+                with suppress(OSError):
+                    point.rename(point.with_suffix(".damaged"))
         if self.damaged:
             logger.warning("%s: no checkpoint of this training is whole; it begins anew", self.folder)
         elif any(self.folder.glob("*.pth")):
             reason = "checkpoints of this training with other settings or in another folder"
             logger.warning("%s: holds %s; it begins anew", self.folder, reason)
         return False
+
+    def _load(self, point: Path) -> str:
+        """LOADED, OTHER_START, or "" for a damaged one."""
+        try:
+            content = torch.load(point, map_location="cpu", weights_only=True)
+            _check(point, content, self._checkpointer.model)
+            start = content["trainer"]["hooks"]["ResumePoint"].get("start", "")
+            if self._start and start not in ("", self._start):  # "": an earlier version, or no file (any more)
+                return OTHER_START
+            self._checkpointer.load(str(point))
+        except (*UNREADABLE, TypeError, IndexError) as error:
+            logger.warning("%s: this checkpoint is damaged (%s); the one before is used", point, first_line(error))
+            return ""
+        return LOADED
 
 
 def _check(point: Path, content: Any, model: nn.Module) -> None:
@@ -152,10 +171,15 @@ def _folder(output_dir: Path) -> Path:
 
 
 def _digest_of_data(cfg: CfgNode) -> str:
-    """Of the json files that are trained on."""
+    """Of the json files that are trained on, and the sizes of their images: reading those would take minutes."""
     digest = hashlib.sha256()
     for name in cfg.DATASETS.TRAIN:
-        digest.update(Path(MetadataCatalog.get(name).json_file).read_bytes())
+        data = MetadataCatalog.get(name)
+        content = Path(data.json_file).read_bytes()
+        digest.update(content)
+        for image in json.loads(content)["images"]:
+            found = signature(Path(data.image_root) / image["file_name"])
+            digest.update(f" {found and found[2]}".encode())
     return digest.hexdigest()
 
 

@@ -110,9 +110,16 @@ class Run:
             return None
         return functools.partial(self.network.pre_label, self.state.loop - 1)
 
-    def earlier_initial_model(self) -> Path | None:
-        """One that stands in for the first training."""
-        return earlier_initial_model(self.settings, self.experiment, self.state.train_images, self.network_values)
+    def earlier_initial_model(self, data: str) -> Path | None:
+        """One that stands in for the first training on such images and annotations."""
+        images, network = self.state.train_images, self.network_values
+        return earlier_initial_model(self.settings, self.experiment, images, network, data)
+
+    def note_initial_model(self, data: str) -> None:
+        """What the first training, on such images and annotations, was made with."""
+        dropout = self.experiment.dropout_probability
+        self.state.initial_settings = {**self.state.settings, "dropout_probability": dropout}
+        self.state.initial_network, self.state.initial_data = self.network_values, data
 
     def check_schedule(self) -> None:
         """Raises SettingsError where the training of the last loop would never end."""

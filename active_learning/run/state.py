@@ -42,7 +42,7 @@ COPY = f"put back a copy of the file, or {REMEDY}"
 # What the first runs did not record.
 LATER = ("experiment", "train_objects", "expected_objects", "ahead", "expected_ahead", "chosen_ahead", "times",
          "times_ahead", "best_ap_settings", "best_ap_images", "network", "initial_settings",
-         "initial_network")  # fmt: skip
+         "initial_network", "initial_data")  # fmt: skip
 LATER_SCORES = ("objects", "person_minutes", "computer_minutes")
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
@@ -102,7 +102,8 @@ class RunState:
     images of `chosen`, where the budget counts objects; `network`: what the network's own file holds, as
     `network_values` gives it, once there are weights of it; `best_ap_settings`, `best_ap_images`: those that `best_ap`
     was measured with, and the digest of the validation images and annotations that it was measured on;
-    `initial_settings`, `initial_network`: `settings` and `network` when the initial model was trained.
+    `initial_settings`, `initial_network`, `initial_data`: `settings`, with the experiment's own dropout, `network`, and
+    the digest of images and annotations when the initial model was trained.
 
     With work_ahead, `ahead` is `chosen` of the next loop, with `expected_ahead` objects, by the network of the loop
     before this one. So `chosen` is by that of the loop before, or where `chosen_ahead` by that of the loop before that.
@@ -132,6 +133,7 @@ class RunState:
     network: dict[str, Any] = field(default_factory=dict)
     initial_settings: dict[str, Any] = field(default_factory=dict)
     initial_network: dict[str, Any] = field(default_factory=dict)
+    initial_data: RecordedText = ""
 
     @property
     def loop_ahead(self) -> int | None:

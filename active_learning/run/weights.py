@@ -136,7 +136,7 @@ def network_edits(state: RunState, settings: Settings, network: Mapping[str, Any
 
 
 def earlier_initial_model(
-    settings: Settings, experiment: Experiment, images: Sequence[str], network: Mapping[str, Any]
+    settings: Settings, experiment: Experiment, images: Sequence[str], network: Mapping[str, Any], data: str
 ) -> Path | None:
     """An initial model that stands in for the first training on these images; None where there is none.
 
@@ -144,11 +144,15 @@ def earlier_initial_model(
 
     Args:
         network: `network_values` of the network's own file.
+        data: digest of the images and their annotations.
     """
     if settings.duplicate_initial_model_and_data:
         model, first = duplicated_initial_model(settings, network), Path(settings.initial_train_file or "")
-        return model if _are_same(read_train_files(first), images) else None  # switched on after the images
-    return _shared_initial_model(settings, experiment, images, network)
+        if _are_same(read_train_files(first), images):
+            return model
+        logger.info("Not used: %s, as this run has begun with other images than %s lists", model, first)
+        return None
+    return _shared_initial_model(settings, experiment, images, network, data)
 
 
 def duplicated_initial_model(settings: Settings, network: Mapping[str, Any] | None = None) -> Path:
@@ -182,10 +186,10 @@ def duplicated_initial_model(settings: Settings, network: Mapping[str, Any] | No
 
 
 def _shared_initial_model(
-    settings: Settings, experiment: Experiment, images: Sequence[str], network: Mapping[str, Any]
+    settings: Settings, experiment: Experiment, images: Sequence[str], network: Mapping[str, Any], data: str
 ) -> Path | None:
-    """What is trained first depends on the seed, the dropout and the images, and on settings that may have been edited
-    since the other experiment was trained; all else that may differ concerns choosing."""
+    """What is trained first depends on the seed, the dropout and the images, and on settings and annotations that may
+    have been edited since the other experiment was trained; all else that may differ concerns choosing."""
     for other in settings.experiments():
         if other == experiment:
             return None
@@ -196,10 +200,13 @@ def _shared_initial_model(
         state = RunState.load(files.state)
         if not state.history or not _are_same(read_train_files(files.train_files(0)), images):
             continue
-        if not (edits := _edits_since(state, settings, network)):
+        edits = [*map(str, _edits_since(state, settings, experiment, network))]
+        if state.initial_data not in ("", data):  # "": an earlier version has left none
+            edits.append("images or annotations")
+        if not edits:
             return files.best_model(0)
-        model = f"the initial model of {other.name}, which was trained before settings were changed"
-        logger.info("Not used: %s (%s)", model, "; ".join(map(str, edits)))
+        model = f"the initial model of {other.name}, which was trained before changes"
+        logger.info("Not used: %s (%s)", model, "; ".join(edits))
     return None
 
 
@@ -208,9 +215,14 @@ def _are_same(names: Iterable[str], others: Iterable[str]) -> bool:
     return set(map(normalised, names)) == set(map(normalised, others))
 
 
-def _edits_since(state: RunState, settings: Settings, network: Mapping[str, Any]) -> list[Change]:
-    """By which the initial model of a run would be another one; of its list of dropouts one has been compared."""
+def _edits_since(
+    state: RunState, settings: Settings, experiment: Experiment, network: Mapping[str, Any]
+) -> list[Change]:
+    """By which the initial model of a run would be another one."""
     before = state.initial_settings or state.settings
     edits = network_changes(state.initial_network or state.network, network)
     found = fixed_changes(before, settings, edits) or training_changes(before, settings, edits)
-    return [edit for edit in found if edit.key != "dropout_probability"]
+    found = [edit for edit in found if edit.key != "dropout_probability"]
+    dropout, now = before.get("dropout_probability"), experiment.dropout_probability
+    known = not isinstance(dropout, list)  # an earlier version has recorded those of all experiments
+    return [*found, Change("dropout_probability", dropout, now)] if known and dropout != now else found

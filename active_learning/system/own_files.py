@@ -24,12 +24,13 @@ class OwnFiles:
         self.record = folder / RECORD
         self._files: dict[str, tuple[str, str]] | None = None
 
-    def add(self, path: Path, image: str) -> None:
-        """Notes a file, below the folder, as just written for an image; "" for all images.
+    def add(self, path: Path, image: str, draft: Path | None = None) -> None:
+        """Notes a file, below the folder, as just written for an image, "" for all images; or as about to be, from a
+        `draft`: one without a note, as after a kill, counts as a person's.
 
-        Where it cannot be noted, as on a full disk, the file is removed: it would count as a person's.
+        Where it cannot be noted, as on a full disk, a file that was written is removed.
         """
-        place, digest = path.relative_to(self.folder).as_posix(), _digest(path)
+        place, digest = path.relative_to(self.folder).as_posix(), _digest(draft or path)
         try:
             # A line of its own, whatever a full disk has left of the one before.
             with write_errors_named(self.record), self.record.open("a", encoding="utf-8", newline="\n") as stream:

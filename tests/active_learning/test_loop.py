@@ -1100,6 +1100,30 @@ def test_experiments_that_start_alike_share_the_initial_model(
     assert len(set.union(*first.values())) == len(first)
 
 
+@pytest.mark.parametrize(
+    ("edits", "annotated_anew", "why"),
+    [
+        ({}, 0, ""),
+        ({"dropout_probability": 0.25}, 0, "dropout_probability: 0.5 -> 0.25"),
+        ({}, 3, "images or annotations"),
+    ],
+    ids=["nothing", "dropout", "annotations"],
+)
+def test_an_initial_model_is_taken_over_as_long_as_it_would_be_trained_alike(
+    settings: Settings, network: FakeNetwork, log_text, edits: dict[str, float], annotated_anew: int, why: str
+):
+    """Another experiment may begin days after the one before it."""
+    settings = changed(settings, {"strategy": ["uncertainty", "random"], "loops": 1, "dropout_probability": 0.5})
+    first = go(settings)
+    for name in first.run.state.train_images[:annotated_anew]:
+        annotated_image(settings.traindir / name, objects=3)
+    settings, trained = changed(settings, edits), len(network.carried_ap)
+    maskAL.run_experiment(ActiveLearningLoop(settings, settings.experiments()[1]))
+    assert len(network.carried_ap) - trained == (2 if why else 1)
+    assert ("Taking the initial model of an earlier run" in log_text()) == (not why)
+    assert not why or f"which was trained before changes ({why})" in log_text()
+
+
 def test_a_comparison_is_logged_in_the_end(settings: Settings, network: FakeNetwork, tmp_path: Path, capsys):
     network.aps = [30.0, 40.0, 50.0, 36.0, 40.0]
     settings = changed(settings, {"strategy": ["uncertainty", "random"]})

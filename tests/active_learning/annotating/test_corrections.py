@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -15,9 +16,11 @@ from PIL import Image
 from active_learning.annotating import annotate_folder, waiting
 from active_learning.annotating.annotate_folder import AnnotateFolder
 from active_learning.annotating.request import request_annotations
+from active_learning.annotations import Annotation
 from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.errors import AnnotationsAwaited, MaskALError
 from active_learning.settings import Settings
+from active_learning.system.own_files import OwnFiles
 
 CLASSES = ["healthy", "damaged"]
 IMAGES = ["a.png", "sub/b.png"]
@@ -253,3 +256,20 @@ def test_an_image_that_a_person_takes_away_is_not_waited_for(train, folder, capl
     thread.join(20)
     assert not thread.is_alive()
     assert not errors
+
+
+def test_a_pre_label_is_noted_as_maskals_before_it_is_there(train, add_image, monkeypatch):
+    """Else a kill would leave a raw prediction that counts as a person's annotation."""
+    add_image("a.png")
+    folder = AnnotateFolder(AnnotationCache(train, CLASSES))
+    noted, add = [], OwnFiles.add
+
+    def note(self: OwnFiles, path: Path, *arguments: object) -> None:
+        noted.append(not path.exists())
+        add(self, path, *arguments)
+
+    monkeypatch.setattr(OwnFiles, "add", note)
+    predict = lambda _, names: (Annotation(name, 30, 40) for name in names)  # noqa: E731
+    with pytest.raises(AnnotationsAwaited):
+        request_annotations(folder, ["a.png"], SETTINGS, wait=False, predict=predict)
+    assert noted == [True] and folder.own_files.is_untouched(train / "annotate" / "a.json")

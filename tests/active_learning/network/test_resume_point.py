@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from active_learning.network import resume_point, training_hooks
 from active_learning.network.network_config import network_config, training_config
@@ -148,7 +150,7 @@ def test_a_training_whose_folder_was_renamed_begins_anew_and_says_so(
     assert "in another folder; it begins anew" in caplog.text
 
 
-@pytest.mark.parametrize("change", ["", "annotations", "images", "of an earlier version"])
+@pytest.mark.parametrize("change", ["", "annotations", "images", "an image's file", "of an earlier version"])
 def test_a_training_that_goes_on_with_other_annotations_says_so(
     make_training, image_folder, tmp_path: Path, monkeypatch, caplog, change: str
 ) -> None:
@@ -158,14 +160,17 @@ def test_a_training_that_goes_on_with_other_annotations_says_so(
     content = json.loads((image_folder / "dataset.json").read_text(encoding="utf-8"))
     file = tmp_path / "train.json"
     file.write_text(json.dumps(content), encoding="utf-8")
-    register_dataset("may_change", file, image_folder, CLASSES)
+    register_dataset("may_change", file, shutil.copytree(image_folder, tmp_path / "images"), CLASSES)
     cfg.DATASETS.TRAIN = ("may_change",)
     weights_at_step(3, cfg, arguments)
     if change == "of an earlier version":
         (point,) = (tmp_path / "out" / "resume").glob("*.pth")
         state = torch.load(point, weights_only=True)
-        del state["trainer"]["hooks"]["ResumePoint"]["data"]
+        for key in ("content", "start"):
+            del state["trainer"]["hooks"]["ResumePoint"][key]
         torch.save(state, point)
+    elif change == "an image's file":
+        Image.new("RGB", (64, 64)).save(tmp_path / "images" / content["images"][0]["file_name"])
     elif change:
         content[change].pop()
         left = {one["id"] for one in content["images"]}
@@ -174,4 +179,4 @@ def test_a_training_that_goes_on_with_other_annotations_says_so(
     train(cfg, **arguments)
     assert "Going on with the interrupted training at iteration 2" in caplog.text
     said = f"other images or annotations, and goes on with what is there now; .* delete {tmp_path / 'out' / 'resume'} "
-    assert bool(re.search(said, caplog.text)) == (change in ("annotations", "images"))
+    assert bool(re.search(said, caplog.text)) == (change in ("annotations", "images", "an image's file"))

@@ -5,12 +5,14 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from active_learning.errors import MaskALError
 from active_learning.network import resume_point, training, training_hooks
 from active_learning.network.network_config import network_config, training_config
 from active_learning.network.resume_point import remove_resume_points
 from active_learning.network.training import MaskALTrainer, register_dataset, train
+from active_learning.network.weights_files import save_weights
 from active_learning.system import disk_space
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import DefaultTrainer, SimpleTrainer
@@ -189,6 +191,34 @@ def test_the_best_of_an_interrupted_training_counts_while_its_weights_are_there(
     is_own = best != 30.0
     assert ((tmp_path / "best.pth").read_bytes() != b"before") == is_own
     assert not is_own or set(torch.load(tmp_path / "best.pth", weights_only=True)) == {"model", "classes"}
+
+
+@pytest.mark.parametrize(
+    ("change", "goes_on", "text"),
+    [
+        (lambda folder: None, True, ""),
+        (lambda folder: (folder / "start.pth").unlink(), True, ""),  # it is not needed any more
+        (lambda folder: save_weights(nn.Linear(1, 1), folder / "start.pth"), False, "started from other weights"),
+    ],
+    ids=["as it was", "gone with its drive", "others"],
+)
+def test_an_interrupted_training_goes_on_from_its_own_start_weights(
+    make_training, validation_scores, tmp_path, caplog, monkeypatch, change, goes_on, text
+):
+    cfg, arguments = make_training(weights=str(tmp_path / "start.pth"), train_iterations_base=4)
+    save_weights(MaskALTrainer.build_model(cfg), tmp_path / "start.pth")
+    validation_scores(*[1.0] * 9)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(3, patch)
+        with pytest.raises(InterruptedByTestError):
+            train(cfg, **arguments)
+    change(tmp_path)
+    monkeypatch.setattr(training.logger, "propagate", True)
+    monkeypatch.setattr(MaskALTrainer, "load_weights", lambda self: None)
+    steps = count_steps(monkeypatch)
+    train(cfg, **arguments)
+    assert steps[0] == (2 if goes_on else 0)
+    assert not text or text in caplog.text
 
 
 def test_mixed_precision_trains_on_the_cpu(make_training, validation_scores, tmp_path):

@@ -58,9 +58,9 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
     assert duplicated_initial_model(data.settings) == model
-    assert earlier_initial_model(data.settings, data.settings.experiments()[0], ["01.png", "03.png"], {}) == model
+    assert earlier_initial_model(data.settings, data.settings.experiments()[0], ["01.png", "03.png"], {}, "") == model
     others = ["01.png", "02.png"]  # chosen before it was switched on
-    assert earlier_initial_model(data.settings, data.settings.experiments()[0], others, {}) is None
+    assert earlier_initial_model(data.settings, data.settings.experiments()[0], others, {}, "") is None
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,9 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
         ({"the network's file": {"INPUT.CROP.ENABLED": True}}, False),
         ({"pool_size": 4, "confidence_threshold": 0.4}, True),
         ({"dropout_probability": [0.5, 0.5, 0.25]}, True),
+        ({"dropout_probability": [0.25, 0.25, 0.25]}, False),
+        ({"its annotations": "others"}, False),
+        ({"its annotations": ""}, True),  # of an earlier version
         ({"learning_rate": 0.0001}, False),
         ({"image_min_size": 320}, False),
     ],
@@ -77,7 +80,8 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
 )
 def test_an_initial_model_is_shared_by_experiments_that_train_alike(settings: Settings, edits: dict, is_taken: bool):
     """The first experiment went on with the edits, too, after its initial training."""
-    edited_file = edits.pop("the network's file", {})
+    edits = dict(edits)
+    edited_file, data = edits.pop("the network's file", {}), edits.pop("its annotations", "digest")
     lists = {"strategy": ["random", "uncertainty", "entropy"], "dropout_probability": [0.5, 0.5, 0.5]}
     before = Settings(**{**settings.model_dump(), **lists})
     now = Settings(**{**settings.model_dump(), **lists, **edits})
@@ -87,13 +91,14 @@ def test_an_initial_model_is_shared_by_experiments_that_train_alike(settings: Se
     recorded_now, recorded_before = recorded(now), recorded(before)
     network = network_values(read_network_file(now.network_config))
     RunState(["a", "b"], 0, "choose", images, history=[scores], settings=recorded_now, network=network,
-             initial_settings=recorded_before,
+             initial_settings={**recorded_before, "dropout_probability": 0.5}, initial_data=data,
              initial_network={**network, **edited_file}).save(files.state)  # fmt: skip
     write_train_files(files.train_files(0), images, {})
     files.weights.mkdir(parents=True)
     files.best_model(0).touch()
-    assert earlier_initial_model(now, second, images, network) == (files.best_model(0) if is_taken else None)
-    assert earlier_initial_model(now, first, images, network) is None
+    taken = earlier_initial_model(now, second, images, network, "digest")
+    assert taken == (files.best_model(0) if is_taken else None)
+    assert earlier_initial_model(now, first, images, network, "digest") is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +135,7 @@ def test_images_of_an_earlier_run_whose_accents_are_stored_otherwise(settings: S
     model = settings.weightsroot / "exp0" / "random" / "best_model_000.pth"
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
-    assert earlier_initial_model(data.settings, data.settings.experiments()[0], [composed, "01.png"], {}) == model
+    assert earlier_initial_model(data.settings, data.settings.experiments()[0], [composed, "01.png"], {}, "") == model
 
 
 def test_images_of_an_earlier_run_that_are_gone_are_named(settings: Settings):

@@ -62,3 +62,16 @@ def test_a_file_that_is_saved_anew_at_this_moment_is_a_persons(tmp_path, monkeyp
     (tmp_path / "a.json").unlink()
     monkeypatch.setattr(Path, "is_file", lambda path: True)
     assert not files.is_untouched(tmp_path / "a.json")
+
+
+def test_a_file_is_noted_before_it_has_its_name(tmp_path: Path):
+    """A kill in between leaves a note without a file, and not a prediction that counts as a person's annotation."""
+    draft, file = tmp_path / "draft", tmp_path / "a.json"
+    draft.write_text("predicted", encoding="utf-8")
+    OwnFiles(tmp_path).add(file, "a.png", draft)
+    assert not OwnFiles(tmp_path).is_untouched(file)
+    draft.rename(file)
+    assert OwnFiles(tmp_path).is_untouched(file)
+    file.write_text("a person's", encoding="utf-8")
+    OwnFiles(tmp_path).remove(["a.png"])
+    assert file.exists()
