@@ -94,10 +94,8 @@ def read_matching(path: Path, conditions: Conditions) -> tuple[dict[str, PoolRec
 
 
 def _are_same(found: Conditions | None, conditions: Conditions) -> bool:
-    return (
-        found is not None
-        and {**{key: conditions[key] for key in LATER_CONDITIONS if key in conditions}, **found} == conditions
-    )
+    later = {key: conditions[key] for key in LATER_CONDITIONS if key in conditions}
+    return found is not None and {**later, **found} == conditions
 
 
 def part(path: Path, rank: int) -> Path:

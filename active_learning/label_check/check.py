@@ -63,14 +63,14 @@ def _without_failing(run: Run, check: Callable[[Run], None]) -> None:
 
 def _check_measured(run: Run) -> None:
     results = read_results(run.files)
-    if results.measured < run.state.loop:
+    if results.measured != run.state.loop:  # it is larger where a person has put back an earlier state
         checked = _detect_in_measured_images(run, run.state.loop)
         _update(run, replace(results, measured=run.state.loop), judge(checked, len(run.settings.classes)), checked)
 
 
 def _check_new(run: Run) -> None:
     results, network = read_results(run.files), run.state.loop - 1
-    if results.batch < run.state.loop:
+    if results.batch != run.state.loop:
         reference = _of_measured_images(run, network)
         new = _compared(run, {"train": sorted(run.state.chosen)}, network)
         found = judge([*reference, *new], len(run.settings.classes))

@@ -41,6 +41,8 @@ class ResumePoint(HookBase):
 
     Attributes:
         folder: they are in.
+        start: a digest of the weights to start from, of which those are that can be gone on from; "" where the file is
+            not there (any more).
         is_of_other_data: whether the one that was loaded was trained on other images or annotations.
     """
 
@@ -48,7 +50,7 @@ class ResumePoint(HookBase):
         self.damaged = False
         self.is_of_other_data = False
         self._data = _digest_of_data(cfg)
-        self._start = file_stamp(Path(cfg.MODEL.WEIGHTS))
+        self.start = file_stamp(Path(cfg.MODEL.WEIGHTS))
         self._seconds = 0.0  # of this training before it was stopped, without the pause
         self.folder = _folder(Path(cfg.OUTPUT_DIR))
         self._prefix = hashlib.sha256(_description(cfg).encode()).hexdigest()[:12]
@@ -66,7 +68,7 @@ class ResumePoint(HookBase):
 
     def state_dict(self) -> dict[str, Any]:
         seconds = self._seconds + time.monotonic() - self._started
-        return {"seconds": seconds, "content": self._data, "start": self._start}
+        return {"seconds": seconds, "content": self._data, "start": self.start}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         seconds = float(state_dict["seconds"])
@@ -131,7 +133,7 @@ class ResumePoint(HookBase):
             content = torch.load(point, map_location="cpu", weights_only=True)
             _check(point, content, self._checkpointer.model)
             start = content["trainer"]["hooks"]["ResumePoint"].get("start", "")
-            if self._start and start not in ("", self._start):  # "": an earlier version, or no file (any more)
+            if self.start and start not in ("", self.start):  # "": an earlier version, or no file (any more)
                 return OTHER_START
             self._checkpointer.load(str(point))
         except (*UNREADABLE, TypeError, IndexError) as error:

@@ -94,13 +94,13 @@ def _why_single_process(cfg: CfgNode) -> str:
 
 def _train(cfg: CfgNode, keep_best: Callable[[], KeepBest], final_model: Path, best_before: Path | None) -> float:
     Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
-    trainer = _make_trainer(cfg, keep_best())
+    trainer = _make_trainer(cfg, keep_best(), final_model)
     if comm.is_main_process():
         _check_space(cfg, trainer.model)
     goes_on = trainer.go_on()
     if not goes_on:
         if trainer.resume_point.damaged:
-            trainer = _make_trainer(cfg, keep_best())
+            trainer = _make_trainer(cfg, keep_best(), final_model)
         trainer.load_weights()
     elif reason := trainer.keep_best.why_not_taken:
         logger.info("%s: the best weights are those from here on", reason)
@@ -114,10 +114,13 @@ def _train(cfg: CfgNode, keep_best: Callable[[], KeepBest], final_model: Path, b
     return float(comm.all_gather(trainer.keep_best.best_ap)[0])
 
 
-def _make_trainer(cfg: CfgNode, keep_best: KeepBest) -> MaskALTrainer:
+def _make_trainer(cfg: CfgNode, keep_best: KeepBest, final_model: Path) -> MaskALTrainer:
     # Random numbers differ between processes; that they agree on the order of the images is the sampler's part.
     seed_all_rng(cfg.SEED + comm.get_rank() if cfg.SEED >= 0 else None)
-    return MaskALTrainer(cfg, keep_best)
+    trainer = MaskALTrainer(cfg, keep_best)
+    if Path(cfg.MODEL.WEIGHTS) == final_model:
+        trainer.resume_point.start = ""  # the training writes over what it started from
+    return trainer
 
 
 def _check_space(cfg: CfgNode, model: nn.Module) -> None:

@@ -78,6 +78,10 @@ def test_new_images_are_checked_by_the_newest_network(run: Run, passes: FakePass
     assert passes.calls == [({"val": names, "test": names}, 0), ({"train": ["04.png", "05.png", "06.png"]}, 0)]
     check_new_images(run)
     assert len(passes.calls) == 2  # done is done
+    for loop, count in ((2, 4), (1, 5)):  # a person puts back the state of loop 1, which is then redone
+        run.state.loop = loop
+        check_new_images(run)
+        assert len(passes.calls) == count
 
 
 def test_a_finding_is_written_with_all_that_people_need(run: Run, passes: FakePasses, caplog):

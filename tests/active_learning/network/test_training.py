@@ -272,12 +272,19 @@ def count_steps(patch):
     return steps
 
 
-def test_a_finished_training_that_was_not_noted_is_not_redone(make_training, validation_scores, tmp_path, monkeypatch):
-    cfg, arguments = make_training()
+@pytest.mark.parametrize("start", ["", "final.pth"], ids=["from none", "from what it writes over"])
+def test_a_finished_training_that_was_not_noted_is_not_redone(
+    make_training, validation_scores, tmp_path, monkeypatch, start
+):
+    """Where no weights have been best yet, a loop starts from those that were trained last."""
+    cfg, arguments = make_training(weights=str(tmp_path / start) if start else "")
+    if start:
+        save_weights(MaskALTrainer.build_model(cfg), tmp_path / start)
     validation_scores(25.0, 30.0, 30.0)
     train(cfg, **arguments)
     final = (tmp_path / "final.pth").read_bytes()
-    (tmp_path / "final.pth").unlink()
+    if not start:
+        (tmp_path / "final.pth").unlink()
     steps = count_steps(monkeypatch)
     assert train(cfg, **arguments) == 30.0
     assert steps == []
