@@ -227,8 +227,7 @@ class FolderAnnotation:
         if predict is None:
             return
         predictions = predict(self.request.folder, self.images)
-        for _ in self.files.write_all(predictions, len(self.images), self._name_unreadable, self._add_to_project):
-            pass
+        self.files.write_all(predictions, len(self.images), self._name_unreadable, self._add_to_project)
 
     def _add_to_project(self, image: str, annotation: Path) -> None:
         if self.meta_json is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,9 +120,8 @@ class PreLabelFolder:
         total: int,
         report_unreadable: Callable[[UnreadableImage], None],
         before: Callable[[str, Path], object] = lambda *_: None,
-    ) -> Iterator[tuple[str, Path]]:
-        """Writes the predictions as they come, with a progress bar; gives each image that got a file, and the file.
-        `before`: as of `write`.
+    ) -> None:
+        """Writes the predictions as they come, with a progress bar. `before`: as of `write`.
 
         Raises:
             MaskALError: a file cannot be written.
@@ -130,8 +129,8 @@ class PreLabelFolder:
         for one in progress(predictions, what="pre-labelling", unit="image", total=total):
             if not isinstance(one, Annotation):
                 report_unreadable(one)
-            elif path := self.write(one, before):
-                yield one.image, path
+            else:
+                self.write(one, before)
 
     def path_of(self, image: str) -> Path:
         """The file that the tool opens: `<stem>.json`, `<stem>.xml`, Supervisely: `<image name>.json`.

@@ -175,8 +175,7 @@ def _write_missing(folder: AnnotateFolder, files: PreLabelFolder, missing: Seque
     def note(image: str, draft: Path) -> None:
         folder.own_files.add(files.path_of(image), image, draft)
 
-    for _ in files.write_all(predict(folder.folder, missing), len(missing), _warn_of_unreadable, note):
-        pass
+    files.write_all(predict(folder.folder, missing), len(missing), _warn_of_unreadable, note)
     logger.info("Pre-labelled: %s", files.count)
 
 

@@ -25,7 +25,7 @@ def add_to_project(
     image: str,
     annotation: Path,
     before: Callable[[Path, Path], object] = lambda *_: None,
-) -> list[Path]:
+) -> None:
     """Puts an image of a folder and its Supervisely file into the project; what is there already stays.
 
     TIFF images, which Supervisely's tool does not show, become PNG here, `<name>.tif.png`; their own file stays as it
@@ -33,9 +33,6 @@ def add_to_project(
 
     Args:
         before: gets each file and its draft before the file has its name.
-
-    Returns:
-        The files that were written.
 
     Raises:
         MaskALError: a file cannot be read or written, or the project holds another image of that name.
@@ -52,16 +49,17 @@ def add_to_project(
     if name == source.name and held.is_file() and not same_content(held, source):
         raise MaskALError(f"{held}: is another image than {source}; rename one of them, or name another project")
     try:
-        return [target for target, original in copies.items() if _copy_new(original, target, before)]
+        for target, original in copies.items():
+            _copy_new(original, target, before)
     except (OSError, ValueError) as error:
         reason = (disk_failure(error) if isinstance(error, OSError) else "") or error
         raise MaskALError(f"{project}: {image} cannot be put there: {reason}") from error
 
 
-def _copy_new(source: Path, target: Path, before: Callable[[Path, Path], object]) -> bool:
-    """Whether there was no such file yet."""
+def _copy_new(source: Path, target: Path, before: Callable[[Path, Path], object]) -> None:
+    """Unless there is such a file already."""
     if target.exists():
-        return False
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     with draft_of_new(target) as draft:
         if source.suffix.lower() in EXPORTED_AS_PNG:
@@ -69,7 +67,6 @@ def _copy_new(source: Path, target: Path, before: Callable[[Path, Path], object]
         else:
             shutil.copyfile(source, draft)
         before(target, draft)
-    return True
 
 
 def _shown(path: Path) -> Image.Image:

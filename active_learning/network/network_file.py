@@ -78,13 +78,14 @@ def read_network_file(name: str) -> CfgNode:
 
     cfg = get_cfg()
     add_dropout_config(cfg)
+    defaults = dict(_values(cfg))
     path = _config_file(name)
     try:
         cfg.merge_from_file(path)
     except (KeyError, ValueError, OSError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error
         raise MaskALError(f"network_config: {path} cannot be read: {reason}") from error
-    _check_values(cfg, name)
+    _check_values(cfg, defaults, name)
     return cfg
 
 
@@ -168,11 +169,8 @@ def _check_parts(cfg: CfgNode, name: str) -> None:
             raise MaskALError(f"network_config: {name}: {key} {values[key]} must be at least 1")
 
 
-def _check_values(cfg: CfgNode, name: str) -> None:
+def _check_values(cfg: CfgNode, defaults: Mapping[str, Any], name: str) -> None:
     """A NaN is not even equal to itself, so that it would count as edited for ever."""
-    from detectron2.config import get_cfg
-
-    defaults = dict(_values(get_cfg()))
     for key, value in _values(cfg):
         numbers = value if isinstance(value, (list, tuple)) else [value]
         if None in numbers and defaults.get(key) is not None:

@@ -63,7 +63,7 @@ class KeepBest(hooks.EvalHook):
         if mask_ap > self.best_ap:
             self.best_ap, kept = mask_ap, ", kept"
             save_weights(self.trainer.model, self.best_model, trained_classes(self.trainer.cfg))
-            self._stamp = file_stamp(self.best_model)
+            self.stamp_best_model()
         shown = 0.0 if math.isnan(mask_ap) else mask_ap  # not a number means that nothing was detected
         text = "Iteration %d: mask AP on the validation images %.1f (best %.1f)%s"
         logger.info(text, done, shown, self.best_ap, kept)

@@ -275,13 +275,18 @@ def _gain(baseline: Learned, strategy: Learned, at: Values, *, in_objects: bool,
     if ours is None or others is None or not len(at):
         return Interval(math.nan)
     costs = [(one.objects if in_objects else one.mean_ap.sizes) for one in (strategy, baseline)]
-    (mine, randoms), (order, randoms_order) = costs, map(np.argsort, costs)  # images may have been taken away
+    mine, randoms = costs
 
     def gain(values: Values, random: Values) -> float:
-        found = np.interp(at, mine[order], values[order])
-        return float(np.mean(found - np.interp(at, randoms[randoms_order], random[randoms_order])))
+        return float(np.mean(_interpolated(at, mine, values) - _interpolated(at, randoms, random)))
 
     return interval(gain, ours, others)
+
+
+def _interpolated(at: Values, costs: Values, values: Values) -> Values:
+    """(n,) of a curve (N,), whose costs may fall, as where images were taken away."""
+    order = np.argsort(costs, kind="stable")
+    return np.asarray(np.interp(at, costs[order], values[order]))
 
 
 def _random_needs(costs: Values, ours: Curve, others: Curve) -> Interval:

@@ -224,5 +224,5 @@ def _edits_since(
     found = fixed_changes(before, settings, edits) or training_changes(before, settings, edits)
     found = [edit for edit in found if edit.key != "dropout_probability"]
     dropout, now = before.get("dropout_probability"), experiment.dropout_probability
-    known = not isinstance(dropout, list)  # an earlier version has recorded those of all experiments
+    known = isinstance(dropout, (int, float))  # earlier versions have recorded those of all experiments, or none
     return [*found, Change("dropout_probability", dropout, now)] if known and dropout != now else found

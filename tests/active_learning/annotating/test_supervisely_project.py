@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +17,13 @@ def project(train, tmp_path):
     def add(image: str) -> list[str]:
         annotation = train / f"{image}.json"
         annotation.write_text("annotation", encoding="utf-8")
-        written = add_to_project(tmp_path / "project", tmp_path / "meta.json", train, image, annotation)
+        written = []
+
+        def note(path: Path, draft: Path) -> None:
+            assert draft.is_file() and not path.exists()
+            written.append(path)
+
+        add_to_project(tmp_path / "project", tmp_path / "meta.json", train, image, annotation, note)
         return [path.relative_to(tmp_path / "project").as_posix() for path in written]
 
     return add

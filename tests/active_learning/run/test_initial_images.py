@@ -71,6 +71,7 @@ def test_initial_images_and_model_of_an_earlier_run(settings: Settings):
         ({"pool_size": 4, "confidence_threshold": 0.4}, True),
         ({"dropout_probability": [0.5, 0.5, 0.25]}, True),
         ({"dropout_probability": [0.25, 0.25, 0.25]}, False),
+        ({"no settings": True}, True),  # of a run that was begun before they were recorded
         ({"its annotations": "others"}, False),
         ({"its annotations": ""}, True),  # of an earlier version
         ({"learning_rate": 0.0001}, False),
@@ -83,6 +84,7 @@ def test_an_initial_model_is_shared_by_experiments_that_train_alike(settings: Se
     edits = dict(edits)
     edited_file, data = edits.pop("the network's file", {}), edits.pop("its annotations", "digest")
     lists = {"strategy": ["random", "uncertainty", "entropy"], "dropout_probability": [0.5, 0.5, 0.5]}
+    are_recorded = not edits.pop("no settings", False)
     before = Settings(**{**settings.model_dump(), **lists})
     now = Settings(**{**settings.model_dump(), **lists, **edits})
     first, second, _ = now.experiments()
@@ -90,9 +92,11 @@ def test_an_initial_model_is_shared_by_experiments_that_train_alike(settings: Se
     scores = LoopScores(2, 41.25, {}, 43.0, {}, 1.0)
     recorded_now, recorded_before = recorded(now), recorded(before)
     network = network_values(read_network_file(now.network_config))
-    RunState(["a", "b"], 0, "choose", images, history=[scores], settings=recorded_now, network=network,
-             initial_settings={**recorded_before, "dropout_probability": 0.5}, initial_data=data,
-             initial_network={**network, **edited_file}).save(files.state)  # fmt: skip
+    state = RunState(["a", "b"], 0, "choose", images, history=[scores], network=network, initial_data=data,
+                     initial_network={**network, **edited_file})  # fmt: skip
+    if are_recorded:
+        state.settings, state.initial_settings = recorded_now, {**recorded_before, "dropout_probability": 0.5}
+    state.save(files.state)
     write_train_files(files.train_files(0), images, {})
     files.weights.mkdir(parents=True)
     files.best_model(0).touch()
