@@ -79,7 +79,8 @@ def _faults(words: list[str]) -> Iterator[str]:
 
 def _missing_files(words: Sequence[str]) -> Iterator[str]:
     for option, value in zip(words, words[1:], strict=False):
-        if option in FILE_OPTIONS and not (ROOT / value).is_file():
+        files = (ROOT / value, ROOT / "configs" / value)  # the second of the model zoo
+        if option in FILE_OPTIONS and not any(path.is_file() for path in files):
             yield f"{option} {value}: there is no such file"
 
 
