@@ -257,6 +257,7 @@ class ActiveLearningLoop:
                 objects=state.train_objects,
                 person_minutes=state.times.person_minutes,
                 computer_minutes=state.times.computer_minutes,
+                measured_with=self._measuring_settings,
             )
         )
         write_scores(run.files, state.history, run.settings.classes)

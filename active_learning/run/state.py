@@ -6,6 +6,7 @@ so that a run started again goes on there.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable
@@ -43,7 +44,7 @@ COPY = f"put back a copy of the file, or {REMEDY}"
 LATER = ("experiment", "train_objects", "expected_objects", "ahead", "expected_ahead", "chosen_ahead", "times",
          "times_ahead", "best_ap_settings", "best_ap_images", "network", "initial_settings",
          "initial_network", "initial_data")  # fmt: skip
-LATER_SCORES = ("objects", "person_minutes", "computer_minutes")
+LATER_SCORES = ("objects", "person_minutes", "computer_minutes", "measured_with")
 ZeroIfNull = Annotated[Percent, BeforeValidator(lambda value: 0.0 if value is None else value)]
 
 
@@ -64,7 +65,8 @@ class _Recorded(TypedDict, total=False):
 class LoopScores:
     """What one loop reached on the test images; mask AP in percent, nan where the test images hold no object.
 
-    `minutes` are those of the training; how long each side waited for the loop's images: `BatchTimes`.
+    `minutes` are those of the training; how long each side waited for the loop's images: `BatchTimes`;
+    `measured_with`: the settings that the mAP depends on.
     """
 
     train_size: Count
@@ -76,6 +78,7 @@ class LoopScores:
     objects: dict[str, Count] = field(default_factory=dict)  # of each class in the training set
     person_minutes: Number = 0.0
     computer_minutes: Number = 0.0
+    measured_with: dict[str, Any] = field(default_factory=dict)
 
     @property
     def all_objects(self) -> str:
@@ -147,7 +150,7 @@ class RunState:
 
     def reason_to_end(self, loop: int, settings: Settings, experiment: Experiment) -> str:
         """Why the run ends with this loop, the last that has scores; empty where it goes on."""
-        reached, loops = [row.mask_ap for row in self.history], len(experiment.pool_sizes)
+        reached, loops = self._reached, len(experiment.pool_sizes)
         target, patience = settings.target_map, settings.patience
         if loop >= loops:
             return f"loop {loops} of {loops} is done"
@@ -156,6 +159,15 @@ class RunState:
         if patience is not None and len(reached) > patience and max(reached[-patience:]) <= max(reached[:-patience]):
             return f"mAP has not risen for {patience} loops (patience)"
         return ""
+
+    @property
+    def _reached(self) -> list[float]:
+        """The mAP of the last loops, as far back as they were measured with the same settings."""
+
+        def is_like_last(row: LoopScores) -> bool:  # an earlier version has recorded less, or nothing
+            return all(value == self.history[-1].measured_with.get(key) for key, value in row.measured_with.items())
+
+        return [row.mask_ap for row in itertools.takewhile(is_like_last, reversed(self.history))][::-1]
 
     def reason_to_withdraw(self, settings: Settings, experiment: Experiment, *, trains: bool) -> str:
         """Why the images of this loop are not wanted any more, by settings that were edited after they were chosen;

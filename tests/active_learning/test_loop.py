@@ -550,6 +550,26 @@ def test_reasons_to_stop(settings: Settings, network: FakeNetwork, changes: dict
     assert reason in loop.run.state.why_finished
 
 
+def test_patience_compares_what_was_measured_with_the_same_settings(settings: Settings, network: FakeNetwork):
+    network.aps = [40.0, 30.0, 29.0]
+    go(changed(settings, {"loops": 0}))
+    stricter = {"loops": 2, "patience": 1, "confidence_threshold": 0.8}
+    loop = go(changed(settings, stricter))
+    assert loop.run.state.why_finished == "loop 2 of 2 is done"  # 29 is the first that 30 tells anything of
+    assert go(changed(settings, stricter | {"loops": 9})).run.state.why_finished.endswith("(patience)")
+
+
+def test_patience_counts_loops_of_which_an_earlier_version_recorded_no_settings(
+    settings: Settings, network: FakeNetwork
+):
+    network.aps = [40.0, 30.0, 29.0]
+    files = go(changed(settings, {"loops": 0})).run.files
+    document = json.loads(files.state.read_text(encoding="utf-8"))
+    del document["history"][0]["measured_with"]
+    files.state.write_text(json.dumps(document), encoding="utf-8")
+    assert go(changed(settings, {"patience": 1})).run.state.loop == 1
+
+
 def test_a_blind_network_ends_the_run_with_a_reason(settings: Settings, network: FakeNetwork):
     network.sees = False
     loop = go(settings)
