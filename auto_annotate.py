@@ -27,12 +27,14 @@ GO_ON = "What is written stays: the same command goes on from here."
 def run(arguments: argparse.Namespace) -> int:
     """Files are checked before the network is loaded, which takes longest. Returns the exit code."""
     from active_learning.annotating.folder_job import FolderAnnotation, read_request
+    from active_learning.system.written_files import only_program
 
     request = read_request(arguments)
     show_devices(request.settings.cuda_visible_devices)
     annotation = FolderAnnotation(request)
-    annotation.find_images()
-    annotation.write_pre_labels(annotation.load_network())
+    with only_program(request.folder):
+        annotation.find_images()
+        annotation.write_pre_labels(annotation.load_network())
     print_result(annotation.summary())
     return 0 if annotation.is_complete else 1
 
@@ -74,6 +76,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="SHARE",
         help="as in the settings of the training (default 0.2)",
     )
+    add("--max_image_megapixels", type=int, default=250, metavar="N", help="larger images are skipped (default 250)")
     add("--cuda_visible_devices", "--device", default="0", metavar="ID", help="the GPU, or cpu (default 0)")
     add("--batch_size", type=int, default=4, metavar="N", help="images at once; fewer need less memory (default 4)")
     add("--num_workers", type=int, default=2, metavar="N", help="processes that read images (default 2)")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
 
 from active_learning.annotating.persons_work import PersonsWork
 from active_learning.annotating.pre_labels import PreLabelFolder, export_format
@@ -25,7 +22,8 @@ from active_learning.settings import Settings
 from active_learning.settings.keys import ZOO_NETWORK, SettingsKeys
 from active_learning.settings.paths import is_zoo_config, meta_mistakes, network_mistakes
 from active_learning.settings.settings import settings_mistakes
-from active_learning.system.files import lies_in
+from active_learning.system.files import LONGEST_NAME, lies_in
+from active_learning.system.log import print_note
 from active_learning.system.wording import and_more, counted, did_you_mean
 
 if TYPE_CHECKING:
@@ -89,7 +87,7 @@ def _project_mistakes(project: Path, folder: Path, values: Mapping[str, Any]) ->
 
 def _settings_values(given: argparse.Namespace, network: str, classes: Sequence[str]) -> dict[str, Any]:
     same = ("export_format", "supervisely_meta_json", "max_polygon_error", "image_min_size", "image_max_size",
-            "tile_size", "tile_overlap", "cuda_visible_devices", "num_workers")  # fmt: skip
+            "max_image_megapixels", "tile_size", "tile_overlap", "cuda_visible_devices", "num_workers")  # fmt: skip
     return {
         **{key: getattr(given, key) for key in same},
         **{key: getattr(given, flag) for key, flag in FLAGS.items()},
@@ -174,7 +172,7 @@ class FolderAnnotation:
         self.doubtful: list[str] = []  # what may be their annotation may be another image's
         self.faulty: list[str] = []  # their annotation cannot be read
         self.unreadable: list[str] = []
-        self.blocked: list[str] = []  # another file has the name of their pre-label
+        self.blocked: list[str] = []  # another file has the name of their pre-label, or it would be too long
         export = export_format(request.settings, request.wanted)
         self.meta_json = export.meta.path if export.meta is not None else None
         self.files = PreLabelFolder(request.folder, export)
@@ -189,12 +187,12 @@ class FolderAnnotation:
         folder = self.request.folder
         snapshot = take_snapshot(folder)
         for note in snapshot.notes:
-            print(note, file=sys.stderr)
+            print_note(note)
         if not snapshot.images:
             raise MaskALError(f"{folder}: holds no image; correct --img_dir")
         annotated, doubtful = find_annotations(folder, snapshot.images, snapshot=snapshot)
         for fault in sorted(set(doubtful.values())):
-            print(f"{fault}; these images are skipped", file=sys.stderr)
+            print_note(f"{fault}; these images are skipped")
         bare = [name for name in snapshot.images if name not in annotated and name not in doubtful]
         work = PersonsWork(snapshot, annotated, bare, self.request.named)
         _refuse([*_awaited_by_a_run(folder, bare), *(f"--img_dir: {text}" for text in work.mistakes())])
@@ -202,12 +200,17 @@ class FolderAnnotation:
         self.faulty, self.doubtful = sorted(work.faults), sorted(doubtful)
         self.skipped = len(annotated) - len(self.faulty)
         for line in (*work.warnings(), *(f"{work.faults[image]}; skipped" for image in self.faulty)):
-            print(line, file=sys.stderr)
-        self.blocked = [name for name in bare if os.path.lexists(self.files.path_of(name))]
-        for name in self.blocked:
-            reason = f"is no annotation, but has the name of the one of {name}, which gets none; rename this file"
-            print(f"{self.files.path_of(name)}: {reason}", file=sys.stderr)
-        self.images = [name for name in bare if name not in set(self.blocked)]
+            print_note(line)
+        for name in bare:
+            path = self.files.path_of(name)
+            if os.path.lexists(path):
+                reason = f"{path}: is no annotation, but has the name of the one of {name}, which gets none"
+                print_note(f"{reason}; rename this file")
+            elif len(os.fsencode(path.name)) > LONGEST_NAME:
+                print_note(f"{folder / name}: gets no annotation, whose name would be too long; shorten its own")
+            else:
+                self.images.append(name)
+        self.blocked = [name for name in bare if name not in set(self.images)]
 
     def load_network(self) -> PreLabeller | None:
         """None where no image is to be pre-labelled. Raises MaskALError."""
@@ -230,13 +233,16 @@ class FolderAnnotation:
         self.files.write_all(predictions, len(self.images), self._name_unreadable, self._add_to_project)
 
     def _add_to_project(self, image: str, annotation: Path) -> None:
-        if self.meta_json is not None:
-            add_to_project(self.request.project, self.meta_json, self.request.folder, image, annotation)
+        if self.meta_json is None:
+            return
+        project = self.request.project
+        if other := add_to_project(project, self.meta_json, self.request.folder, image, annotation):
+            remedy = "remove it and the pre-label of its image, and start again, or name another --supervisely_project"
+            print_note(f"{other}: was there already, with other objects, and stays; for the new ones {remedy}")
 
     def _name_unreadable(self, image: UnreadableImage) -> None:
         self.unreadable.append(image.name)
-        write = tqdm.write if sys.stderr.isatty() else print  # a file has no bar to keep whole
-        write(f"{image.fault}; skipped", file=sys.stderr)
+        print_note(f"{image.fault}; skipped")
 
     @property
     def is_complete(self) -> bool:
@@ -248,7 +254,8 @@ class FolderAnnotation:
         skipped = self.skipped + self.files.count.left
         parts = [str(self.files.count), f"{counted(skipped, 'image')} skipped (annotated already)"]
         if self.blocked:
-            parts.append(f"{counted(len(self.blocked), 'image')} not annotated, as another file has that name")
+            reason = "as another file has that name, or it would be too long"
+            parts.append(f"{counted(len(self.blocked), 'image')} not annotated, {reason}")
         if self.doubtful:
             parts.append(f"{counted(len(self.doubtful), 'image')} not annotated, as a file may be of several images")
         if self.faulty:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from PIL import Image
 
 from active_learning.annotations.supervisely_meta import META_FILE
@@ -25,7 +26,7 @@ def add_to_project(
     image: str,
     annotation: Path,
     before: Callable[[Path, Path], object] = lambda *_: None,
-) -> None:
+) -> Path | None:
     """Puts an image of a folder and its Supervisely file into the project; what is there already stays.
 
     TIFF images, which Supervisely's tool does not show, become PNG here, `<name>.tif.png`; their own file stays as it
@@ -34,19 +35,23 @@ def add_to_project(
     Args:
         before: gets each file and its draft before the file has its name.
 
+    Returns:
+        The project's annotation of the image, where that is another one.
+
     Raises:
         MaskALError: a file cannot be read or written, or the project holds another image of that name.
     """
     source, place = folder / image, PurePosixPath(image).parent
     dataset = project / "__".join([DATASET, *place.parts])
     name = exported_name(source.name)
+    described = dataset / "ann" / f"{name}.json"
     copies = {
         project / META_FILE: meta_json,
         dataset / "img" / name: source,
-        dataset / "ann" / f"{name}.json": annotation,
+        described: annotation,
     }
     held = dataset / "img" / name
-    if name == source.name and held.is_file() and not same_content(held, source):
+    if held.is_file() and not _is_copy(held, source):
         raise MaskALError(f"{held}: is another image than {source}; rename one of them, or name another project")
     try:
         for target, original in copies.items():
@@ -54,6 +59,13 @@ def add_to_project(
     except (OSError, ValueError) as error:
         reason = (disk_failure(error) if isinstance(error, OSError) else "") or error
         raise MaskALError(f"{project}: {image} cannot be put there: {reason}") from error
+    return None if same_content(described, annotation) else described
+
+
+def _is_copy(held: Path, source: Path) -> bool:
+    if source.suffix.lower() in EXPORTED_AS_PNG:
+        return np.array_equal(np.asarray(_shown(held)), np.asarray(_shown(source)))
+    return same_content(held, source)
 
 
 def _copy_new(source: Path, target: Path, before: Callable[[Path, Path], object]) -> None:

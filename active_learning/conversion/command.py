@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,33 +18,37 @@ from active_learning.conversion.sources import find_sources, names_in_data_set, 
 from active_learning.dataset.archives import is_archive
 from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.disk_space import disk_failure
+from active_learning.system.exit_code import exit_code_of
 from active_learning.system.files import is_same_place, lies_in
-from active_learning.system.log import escape_unencodable, print_result
+from active_learning.system.log import escape_unencodable, print_note, print_result
 from active_learning.system.names import folded_label, names_alike, shown
 from active_learning.system.wording import and_more, counted
+from active_learning.system.written_files import only_program
 
 _DONE, _FAULTS, _WRONG_USE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, 1 where a file was skipped with an error, 2 for wrong use (nothing is written then)."""
+    """Returns the exit code: 0; 1 a file was skipped with an error; 2 wrong use, nothing written; 130 interrupted."""
     escape_unencodable()
     parser = _parser()
     given = parser.parse_args(arguments)
     fault = _fault(given)
     if fault:
         parser.error(fault)
-    report = Report(lambda text: print(text, file=sys.stderr))
+    again = "the same command goes on" if is_same_place(given.in_dir, given.out) else "convert again to another --out"
+    go_on = f"What was written before is whole; {again}"
+    return exit_code_of(_reported, given, Report(print_note), go_on, go_on=go_on)
+
+
+def _reported(given: argparse.Namespace, report: Report, go_on: str) -> int:
     try:
-        return _convert(given, report)
+        with only_program(given.out):
+            return _convert(given, report)
     except MaskALError as error:
         report.fail(str(error))
     except OSError as error:
         with_name = error if error.filename else OSError(error.errno, error.strerror, str(given.out))
-        again = (
-            "the same command goes on" if is_same_place(given.in_dir, given.out) else "convert again to another --out"
-        )
-        go_on = f"What was written before is whole; {again}"
         report.fail(disk_failure(with_name, go_on) or f"{error.filename or given.out}: {error.strerror or error}")
     return _FAULTS
 

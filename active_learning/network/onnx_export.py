@@ -14,7 +14,7 @@ from active_learning.errors import MaskALError
 from active_learning.network.inference_copy import inference_copy
 from active_learning.network.model_input import is_tiled, tile_settings
 from active_learning.network.prediction import load_network
-from active_learning.system.written_files import only_writer, own_draft, write_own
+from active_learning.system.written_files import only_writer, own_draft
 from detectron2.config import CfgNode
 
 MASK_THRESHOLD = 0.5
@@ -73,10 +73,10 @@ def export_network(
     model.metadata_props.add(key=FINGERPRINT, value=facts[FINGERPRINT])
     made_of = {"maskal": version, "torch": str(torch.__version__), "opset": model.opset_import[0].version}
     text = yaml.safe_dump({**facts, "made_with": made_of}, sort_keys=False, allow_unicode=True)
-    with only_writer(out.parent):
-        with own_draft(out) as draft:
-            draft.write_bytes(model.SerializeToString())
-        write_own(out.with_suffix(".yaml"), f"{_HEADER}{text}")
+    # A disk that is full fails before the first of them has its name.
+    with only_writer(out.parent), own_draft(out) as draft, own_draft(out.with_suffix(".yaml")) as twin:
+        twin.write_text(f"{_HEADER}{text}", encoding="utf-8", newline="\n")
+        draft.write_bytes(model.SerializeToString())
 
 
 _HEADER = (

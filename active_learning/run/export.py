@@ -13,7 +13,7 @@ from pathlib import Path
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.run.weights import weights_of_run
 from active_learning.settings import Settings, load_settings
-from active_learning.settings.paths import is_zoo_config
+from active_learning.settings.paths import folder_to_make_mistakes, is_zoo_config
 from active_learning.settings.weights_file import weights_fault
 from active_learning.system.written_files import files_of_others
 
@@ -67,6 +67,7 @@ def _mistakes(given: argparse.Namespace) -> Iterator[str]:
         return
     for path in files_of_others(given.out.parent, (given.out.name, _twin(given.out).name)):
         yield f"--out: {path} is there, and not as MaskAL wrote it; move it away, or give another name"
+    yield from (message for _, message in folder_to_make_mistakes("--out", given.out.parent))
     if given.config is not None:
         return
     if not given.weights:

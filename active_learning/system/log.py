@@ -47,8 +47,16 @@ def print_result(text: str) -> None:
     """On standard output; a reader such as `head` may close that before the end, which is no failure."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush would fail
+        if not isinstance(error, BrokenPipeError):
+            raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def print_note(text: str) -> None:
+    """On standard error, beside the work: what it does not take, for want of a reader or of space, is left out."""
+    with suppress(OSError):
+        (tqdm.write if sys.stderr.isatty() else print)(text, file=sys.stderr)  # a file has no bar to keep whole
 
 
 def mute_log() -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-MOST_PIXELS = 250 * 10**6  # unless the settings' max_image_megapixels, or the option of `convert`, gives another number
+MOST_PIXELS = 250 * 10**6  # unless the settings' max_image_megapixels give another number
 
 
 @contextmanager

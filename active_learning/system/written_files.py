@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -52,10 +53,20 @@ def own_draft(path: Path) -> Iterator[Path]:
 def only_writer(folder: Path) -> Iterator[None]:
     """Inside it no other program that asks for this writes into the folder, which is made; waits until it has ended."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = "%s: another program of MaskAL writes here; waiting until it has ended"
-    report = partial(logger.warning, text, folder)
-    with locked(folder / f"{RECORD}.lock", report, unreported_seconds=UNREPORTED_SECONDS):
+    with locked(folder / f"{RECORD}.lock", partial(_report_other, folder), unreported_seconds=UNREPORTED_SECONDS):
         yield
+
+
+@contextmanager
+def only_program(folder: Path) -> Iterator[None]:
+    """As `only_writer`, of this machine alone; leaves nothing in the folder, and does not make it."""
+    file = Path(tempfile.gettempdir(), f"maskal-{_digest(os.fsencode(folder.resolve()))[:20]}.lock")
+    with locked(file, partial(_report_other, folder), unreported_seconds=UNREPORTED_SECONDS):
+        yield
+
+
+def _report_other(folder: Path) -> None:
+    logger.warning("%s: another program of MaskAL writes here; waiting until it has ended", folder)
 
 
 def files_of_others(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -214,6 +214,7 @@ def test_a_training_annotation_that_is_taken_away_before_the_training_is_asked_f
 ):
     """While the pool is scored for work_ahead, or new annotations are checked; it may be saved under another name."""
     settings, taken = changed(settings, {"work_ahead": work_ahead}), []
+    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.0)
 
     def take_away(run: object) -> None:
         file = settings.traindir / f"{Path(run.state.train_images[0]).stem}.json"

@@ -215,6 +215,18 @@ def test_a_name_that_another_file_has_is_named_before_anything_is_predicted(
     assert asked == [f"{number:02d}.png" for number in range(1, 14)]
 
 
+def test_a_name_that_a_pre_label_cannot_have_costs_no_other_image(request_of, settings, tmp_path, capsys):
+    write_meta(tmp_path / "meta.json", ["a"])
+    long = settings.traindir / f"{'x' * 248}.png"
+    (settings.traindir / "00.png").rename(long)
+    annotation = FolderAnnotation(request_of(f"{PROJECT} {tmp_path}/project"))
+    annotation.find_images()
+    assert annotation.images == [f"{number:02d}.png" for number in range(1, 14)] and not annotation.is_complete
+    assert f"{long}: gets no annotation, whose name would be too long; shorten its own" in capsys.readouterr().err
+    annotation.write_pre_labels(lambda folder, names: (Annotation(name, 24, 32) for name in names))
+    assert "13 images" in (text := annotation.summary()) and "1 image not annotated, as another file" in text
+
+
 COCO = (
     '{"images": [{"id": 1, "file_name": "13.png"}], "annotations": [{"image_id": 1, "category_id": 1}],'
     ' "categories": [{"id": 1, "name": "a"}]}'

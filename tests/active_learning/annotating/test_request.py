@@ -28,6 +28,7 @@ from active_learning.dataset.annotation_cache import AnnotationCache
 from active_learning.errors import AnnotationError, AnnotationsAwaited
 from active_learning.network.image_batches import UnreadableImage
 from active_learning.settings import Settings
+from active_learning.system import saving
 from tests.active_learning.conftest import annotated_image
 
 IMAGES = ["00.png", "01.png", "02.png"]
@@ -472,7 +473,8 @@ def first_shapes_in_all(project, clock, monkeypatch, *, age, with_done, ahead=0)
     annotate = project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited):
         go(project, predict=None)
-    monkeypatch.setattr(waiting, "time", clock)
+    for module in (waiting, saving):
+        monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(waiting, "_now_of_drive", lambda folder: clock.now + ahead)
     for name in IMAGES:
         path = (annotate / name).with_suffix(".json")

@@ -23,8 +23,9 @@ def project(train, tmp_path):
             assert draft.is_file() and not path.exists()
             written.append(path)
 
-        add_to_project(tmp_path / "project", tmp_path / "meta.json", train, image, annotation, note)
-        return [path.relative_to(tmp_path / "project").as_posix() for path in written]
+        other = add_to_project(tmp_path / "project", tmp_path / "meta.json", train, image, annotation, note)
+        lines = [path.relative_to(tmp_path / "project").as_posix() for path in written]
+        return [*lines, f"stays: {other.relative_to(tmp_path / 'project').as_posix()}"] if other else lines
 
     return add
 
@@ -34,7 +35,7 @@ def test_sub_folders_become_data_sets_and_what_is_there_stays(project, train, ad
         add_image(name)
     assert project("a.png") == ["meta.json", "ds/img/a.png", "ds/ann/a.png.json"]
     (tmp_path / "project/ds/ann/a.png.json").write_text("corrected", encoding="utf-8")
-    assert project("a.png") == []
+    assert project("a.png") == ["stays: ds/ann/a.png.json"]
     assert project("field/b 1/a.png") == ["ds__field__b 1/img/a.png", "ds__field__b 1/ann/a.png.json"]
     assert (tmp_path / "project/ds/img/a.png").read_bytes() == (train / "a.png").read_bytes()
     assert (tmp_path / "project/ds/ann/a.png.json").read_text(encoding="utf-8") == "corrected"
@@ -50,6 +51,16 @@ def test_another_image_of_that_name_is_named(project, train, add_image, tmp_path
         MaskALError, match=r"ds__a__b/img/x.png: is another image than .*a__b/x.png; rename one of them"
     ):
         project("a__b/x.png")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.TIFF"])
+def test_another_tiff_image_of_that_name_is_named(project, train, name):
+    Image.new("RGB", (3, 2)).save(train / name)
+    project(name)
+    assert project(name) == []
+    Image.new("RGB", (3, 2), (0, 0, 1)).save(train / name)
+    with pytest.raises(MaskALError, match=f"ds/img/{name}.png: is another image than .*{name}; rename one of them"):
+        project(name)
 
 
 PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3) * 9000

@@ -522,11 +522,21 @@ def test_objects_too_small_for_a_format(root, add_image, tmp_path, convert, tool
 
 
 @pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "free some space on that disk (mounted at"),
+        (KeyboardInterrupt(), 130, "Interrupted."),
+    ],
+    ids=["full disk", "Ctrl-C"],
+)
+@pytest.mark.parametrize(
     ("place", "words"),
     [("train", "the same command goes on"), ("new", "convert again to another --out")],
     ids=["in place", "elsewhere"],
 )
-def test_a_full_disk_is_reported_with_the_way_on(tmp_path, monkeypatch, capsys, place, words):
+def test_a_conversion_that_breaks_off_names_the_way_on(
+    tmp_path, monkeypatch, capsys, error, code, reason, place, words
+):
     """Beside the images those that were written are found to be there; another folder has to be empty."""
     source = tmp_path / "train"
     source.mkdir()
@@ -541,12 +551,12 @@ def test_a_full_disk_is_reported_with_the_way_on(tmp_path, monkeypatch, capsys, 
 
     def full(file: int) -> None:
         if written:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise error
         written.append(fsync(file))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        assert main(command) == 1
-    assert "free some space on that disk (mounted at" in (text := capsys.readouterr().err)
+        assert main(command) == code
+    assert reason in (text := capsys.readouterr().err)
     assert f"What was written before is whole; {words}" in text
     assert (main(command) == 0) == (place == "train")

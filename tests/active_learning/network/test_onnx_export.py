@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -278,7 +279,7 @@ def test_a_layer_of_ones_own_is_named(make):
         exported(model, cfg)
 
 
-def test_what_is_written_beside_it(make, tmp_path: Path):
+def test_what_is_written_beside_it(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from active_learning.network.onnx_export import export_network
 
     model, cfg = make(NETWORK)
@@ -300,6 +301,16 @@ def test_what_is_written_beside_it(make, tmp_path: Path):
     assert yaml.safe_load(out.with_suffix(".yaml").read_text(encoding="utf-8")) == facts
     export_network(cfg, tmp_path / "w.pth", ["disc", "square", "nie"], out, version="1.2")
     assert yaml.safe_load(out.with_suffix(".yaml").read_text(encoding="utf-8"))["fingerprint"] != facts["fingerprint"]
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for write in ("write_text", "write_bytes"):  # one export, both files, or none
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+            patch.setattr(Path, write, full)
+            export_network(cfg, tmp_path / "w.pth", ["nie", "square", "disc"], out, version="1.2")
+        assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.3, 0.5, 0.7])

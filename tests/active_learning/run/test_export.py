@@ -66,6 +66,7 @@ def test_published_weights(request_of):
         (["--weights", "x.pth", "--classes", "a", "a"], "classes"),
         (["--config", "maskAL.yaml", "--out", "maskAL.onnx"], "maskAL.yaml is there, and not as MaskAL wrote it"),
         (["--config", "maskAL.yaml", "--out", "weights.onnx"], "weights.onnx is there, and not as MaskAL wrote it"),
+        (["--config", "maskAL.yaml", "--out", "maskAL.yaml/m.onnx"], "maskAL.yaml is a file, not a folder"),
     ],
 )
 def test_mistakes(request_of, tmp_path: Path, words: list[str], message: str):

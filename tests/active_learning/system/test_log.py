@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from active_learning.errors import MaskALError
 from active_learning.system.exit_code import exit_code_of
-from active_learning.system.log import log_to_file, log_traceback, logger, mute_log, start_log
+from active_learning.system.log import log_to_file, log_traceback, logger, mute_log, print_note, start_log
 
 
 def test_our_lines_go_to_the_terminal_plain_and_to_the_file_with_the_time(
@@ -142,3 +143,22 @@ def test_a_reader_that_closes_early_is_no_failure(project_root: Path):
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_disk_behind_standard_output_is_named(project_root: Path):
+    code = "from active_learning.system import exit_code, log; exit(exit_code.exit_code_of(log.print_result, 'x'))"
+    command = [sys.executable, "-c", code]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=project_root, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.strip().partition(";")[0]) == (1, "standard output: No space left on device")
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "full")], ids=["closed", "full"])
+def test_a_note_that_standard_error_does_not_take_is_left_out(monkeypatch: pytest.MonkeyPatch, error: OSError):
+    class Stream(io.StringIO):
+        def write(self, _: str) -> int:
+            raise error
+
+    monkeypatch.setattr(sys, "stderr", Stream())
+    print_note("a.png: cannot be read")

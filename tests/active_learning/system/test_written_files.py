@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from active_learning.system import written_files
-from active_learning.system.written_files import RECORD, files_of_others, only_writer, write_own
+from active_learning.system.written_files import RECORD, files_of_others, only_program, only_writer, write_own
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -89,12 +89,13 @@ def test_what_a_killed_run_had_taken_is_given_back(tmp_path: Path, edited: bool)
     assert contents(tmp_path) == {"train.json": "two", **kept}
 
 
-def test_programs_that_write_at_a_time_wait_for_each_other(tmp_path: Path):
+@pytest.mark.parametrize("alone", [only_writer, only_program])
+def test_programs_that_write_at_a_time_wait_for_each_other(tmp_path: Path, alone):
     """Each file is of one of them, whole, and both are of the same; none is taken for a person's."""
 
     def write(text: str) -> None:
         for _ in range(20):
-            with only_writer(tmp_path):
+            with alone(tmp_path):
                 for name in ("a.onnx", "a.yaml"):
                     write_own(tmp_path / name, text * 50_000)
 
@@ -105,11 +106,14 @@ def test_programs_that_write_at_a_time_wait_for_each_other(tmp_path: Path):
     assert left["a.onnx"] == left["a.yaml"] and left["a.onnx"] in {text * 50_000 for text in "abc"}
 
 
-def test_waiting_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize("alone", [only_writer, only_program])
+def test_waiting_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, alone):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
     monkeypatch.setattr(written_files, "UNREPORTED_SECONDS", 0.01)
 
     def write(others: Barrier) -> None:
-        with only_writer(tmp_path):
+        with alone(tmp_path):
             others.wait(10)
             time.sleep(0.5)
 
@@ -117,9 +121,10 @@ def test_waiting_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(write, begun)
         begun.wait(10)
-        with only_writer(tmp_path):
+        with alone(link):
             assert first.done() or first.result(10) is None
-    assert caplog.messages == [f"{tmp_path}: another program of MaskAL writes here; waiting until it has ended"]
+    assert (list(tmp_path.iterdir()) == [link]) == (alone is only_program)
+    assert caplog.messages == [f"{link}: another program of MaskAL writes here; waiting until it has ended"]
 
 
 def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
