@@ -9,10 +9,12 @@ Exit codes: 0 done, 1 an image could not be read or another failure, 2 wrong usa
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from demo.video import VideoReader, VideoWriter
     from detectron2.utils.visualizer import VisImage
 
-INTERRUPTED = 130
+GO_ON = "Finished pictures are kept, an unfinished video is not."
 WINDOW = "MaskAL: any key for the next, Esc to end"
 ESCAPE = 27
 
@@ -92,6 +94,7 @@ def predict_images(network: TrainedNetwork, images: Sequence[InputImage], target
     """Draw each image into its target (None: a window), with a line on each. Unreadable ones are named and left out."""
     from tqdm import tqdm
 
+    from active_learning.system.log import print_note, print_result
     from demo.trained_network import as_bgr
     from detectron2.data.detection_utils import read_image
 
@@ -101,16 +104,17 @@ def predict_images(network: TrainedNetwork, images: Sequence[InputImage], target
             pixels = read_image(os.fspath(image.path), format="BGR")
         except OSError as error:
             faulty.append(image.path)
-            tqdm.write(f"{error}; left out", file=sys.stderr)
+            print_note(f"{error}; left out")
             continue
         line, picture = _predicted(network, pixels)
         if target is not None:
             _save(picture, target)
-        tqdm.write(f"{image.path}: {line}" + (f" -> {target}" if target else ""))
+        with tqdm.external_write_mode():  # above the progress bar
+            print_result(f"{image.path}: {line}" + (f" -> {target}" if target else ""))
         if target is None and not show(as_bgr(picture)):
             break
     if faulty:
-        print(f"{len(faulty)} of {len(images)} images could not be read; replace or remove them", file=sys.stderr)
+        print_note(f"{len(faulty)} of {len(images)} images could not be read; replace or remove them")
     return 1 if faulty else 0
 
 
@@ -125,9 +129,11 @@ def _predicted(network: TrainedNetwork, pixels: np.ndarray) -> tuple[str, VisIma
 def _save(picture: VisImage, target: Path) -> None:
     from active_learning.system.written_files import own_draft  # costs tqdm
 
+    content = io.BytesIO()  # as Pillow overlooks that a full disk takes only a part of a JPEG
+    picture.fig.savefig(content, format=target.suffix.lstrip(".").lower())
     try:
         with own_draft(target) as draft:
-            picture.fig.savefig(draft, format=target.suffix.lstrip(".").lower())
+            draft.write_bytes(content.getvalue())
     except OSError as error:
         raise MaskALError(f"{target}: cannot be written: {error.strerror or error}; free space or --output") from error
 
@@ -141,29 +147,30 @@ def run_on_video(given: argparse.Namespace) -> int:
         return predict_video(load_network(given), reader, None)
     target = plan_video(given.video_input, given.output)
     reader = VideoReader(given.video_input)
-    network = load_network(given)
-    with VideoWriter(target, reader.frame_rate) as writer:
-        return predict_video(network, reader, writer)
+    return predict_video(load_network(given), reader, VideoWriter(target, reader.frame_rate))
 
 
 def predict_video(network: TrainedNetwork, reader: VideoReader, writer: VideoWriter | None) -> int:
     """Draw each frame into the writer (None: a window). Returns 1 if the file ends before the frames it announces."""
     from tqdm import tqdm
 
+    from active_learning.system.log import print_note, print_result
+
     started, frames, objects = time.perf_counter(), 0, 0
-    for frame in tqdm(reader, total=reader.announced or None, unit="frame", disable=None):
-        instances = network(frame)
-        frames, objects = frames + 1, objects + len(instances)
-        drawn = network.draw_frame(frame, instances)
-        if writer is not None:
-            writer.write(drawn)
-        elif not show(drawn, milliseconds=1):
-            return 0
+    with writer or nullcontext():
+        for frame in tqdm(reader, total=reader.announced or None, unit="frame", disable=None):
+            instances = network(frame)
+            frames, objects = frames + 1, objects + len(instances)
+            drawn = network.draw_frame(frame, instances)
+            if writer is not None:
+                writer.write(drawn)
+            elif not show(drawn, milliseconds=1):
+                return 0
     seconds, target = time.perf_counter() - started, f" -> {writer.path}" if writer else ""
-    print(f"{reader.path}: {frames} frames, {objects} objects in {seconds:.1f} s{target}")
+    print_result(f"{reader.path}: {frames} frames, {objects} objects in {seconds:.1f} s{target}")
     # Many containers only estimate their number of frames.
     if frames < 0.98 * reader.announced - 1:
-        print(f"{reader.path}: ends after {frames} of {reader.announced} frames; is it damaged?", file=sys.stderr)
+        print_note(f"{reader.path}: ends after {frames} of {reader.announced} frames; is it damaged?")
         return 1
     return 0
 
@@ -196,14 +203,9 @@ def show(picture: np.ndarray, milliseconds: int = 0) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parse_arguments(arguments)
-    try:
-        return run(given)
-    except MaskALError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nInterrupted. Finished pictures are kept, an unfinished video is not.", file=sys.stderr)
-        return INTERRUPTED
+    from active_learning.system.exit_code import exit_code_of  # costs tqdm
+
+    return exit_code_of(run, given, go_on=GO_ON)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python demo/make_dataset.py --out demo/run/datasets
 
 makes train/, val/ and test/ below --out. The same arguments give the same bytes. A data set that is there already is
-left as it is; one that was made with other arguments is moved aside; a folder of other files is refused.
+left as it is; one that was made with other arguments is moved aside; one that was broken off is drawn anew; a folder of
+other files is refused.
 Near-duplicates are listed beside the folders, in near_duplicates.csv: image, original.
 """
 
@@ -15,12 +16,13 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
@@ -32,15 +34,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, `
 from active_learning.annotations import Annotation, Instance, Part, labelme  # noqa: E402
 from active_learning.errors import SettingsError  # noqa: E402
 from active_learning.system.exit_code import exit_code_of  # noqa: E402
-from active_learning.system.files import draft_of  # noqa: E402
+from active_learning.system.files import DRAFT, draft_of, folder_aside  # noqa: E402
+from active_learning.system.log import print_result  # noqa: E402
 from active_learning.system.progress import progress  # noqa: E402
+from active_learning.system.written_files import only_program  # noqa: E402
 from demo.scene import Scene, draw_views  # noqa: E402
 
 SHARES = {"healthy": 45, "damaged": 22, "matured": 15, "cateye": 10, "headrot": 8}  # in percent
 HEADS_AN_IMAGE = {1: 20, 2: 35, 3: 30, 4: 15}  # in percent
 SPLITS = ("train", "val", "test")
 MARKER = "made_by_demo.json"
+HALF_DRAWN = b"{}"  # what the marker holds until the last image is drawn
 NEAR_DUPLICATES = "near_duplicates.csv"
+DRAWN = re.compile(rf"({'|'.join(SPLITS)})/\1_\d{{4,}}\.(jpg|json)|{re.escape(MARKER)}|{re.escape(NEAR_DUPLICATES)}")
 JPEG_QUALITY = 92
 DRAWING = 2  # raise it when the drawing changes, so that old demo data are not taken for new
 
@@ -95,17 +101,42 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(out: Path, order: Order) -> None:
-    if _is_made(out, order):
-        print(f"The demo data set is in {out} already.")
+    with only_program(out):
+        if _is_made(out, order):
+            print_result(f"The demo data set is in {out} already.")
+            return
+        if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
+            _make_way(out)
+        make_dataset(out, order, workers=min(4, os.cpu_count() or 1))
+    print_result(f"Drew {order.train} training, {order.val} validation and {order.test} test images in {out}.")
+
+
+def _make_way(out: Path) -> None:
+    """Removes a half-drawn data set; moves aside a finished one, and a half-drawn one that holds a person's files.
+
+    Raises SettingsError for what this program did not make.
+    """
+    if out.is_symlink() or not (out / MARKER).is_file():
+        raise SettingsError(f"--out {out}: holds what is no demo data set; give the path of a new folder")
+    half_drawn = (out / MARKER).read_bytes() == HALF_DRAWN
+    files = [path for path in out.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if half_drawn and all(_is_drawn(file, out) for file in files):
+        for file in files:
+            if file != out / MARKER:  # by which the next start knows them, should this one be broken off, too
+                file.unlink(missing_ok=True)
+        print_result(f"The data set in {out} was broken off; it is drawn anew.")
         return
-    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        if out.is_symlink() or not (out / MARKER).is_file():
-            raise SettingsError(f"--out {out}: holds what is no demo data set; give the path of a new folder")
-        aside = out.with_name(f"{out.name}.bak-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}")
-        out.rename(aside)
-        print(f"{out} held other data; it was moved to {aside}.")
-    make_dataset(out, order, workers=min(4, os.cpu_count() or 1))
-    print(f"Drew {order.train} training, {order.val} validation and {order.test} test images in {out}.")
+    aside = folder_aside(out)
+    aside.rmdir()  # Windows renames no folder onto another
+    out.rename(aside)
+    held = "a half-drawn data set with other files among it" if half_drawn else "other data"
+    print_result(f"{out} held {held}; it was moved to {aside}.")
+
+
+def _is_drawn(path: Path, out: Path) -> bool:
+    """Whether it is named as this program names its own files."""
+    name = path.relative_to(out).as_posix().removesuffix(DRAFT)
+    return not path.is_symlink() and DRAWN.fullmatch(name) is not None
 
 
 def _parse(arguments: list[str] | None) -> tuple[Path, Order]:
@@ -176,9 +207,9 @@ def _is_made(out: Path, order: Order) -> bool:
 def make_dataset(out: Path, order: Order, workers: int = 1) -> None:
     """Draw all images of an order below `out`. The marker names the order last: a broken-off data set is made again."""
     tasks = [task for split in SPLITS for task in plan(out, order, split)]
+    _write(out / MARKER, HALF_DRAWN)  # first: without it, the next start would take the folders for a person's
     for split in SPLITS:
-        (out / split).mkdir(parents=True, exist_ok=True)
-    _write(out / MARKER, b"{}")
+        (out / split).mkdir(exist_ok=True)
     with progress(what="drawing", unit="image", total=sum(len(task.shots) for task in tasks)) as bar:
         for done in _draw_all(tasks, workers):
             bar.update(done)
@@ -192,8 +223,19 @@ def _draw_all(tasks: list[Task], workers: int) -> Iterator[int]:
     if workers == 1:
         yield from map(draw, tasks)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
         yield from pool.map(draw, tasks, chunksize=4)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would write on, into what the next start draws."""
+
+    def end() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _near_duplicates_csv(tasks: list[Task]) -> bytes:

@@ -9,6 +9,7 @@ written, and a json file that LabelMe opens.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -98,12 +99,25 @@ def write_results(network: Network, image: np.ndarray, source: Path, folder: Pat
     where = {"imagePath": path_from(folder, source), "imageData": None}
     document: dict[str, object] = {"version": "5.0.1", "flags": {}, "shapes": shapes, **where}
     text = json.dumps({**document, "imageHeight": height, "imageWidth": width})
-    (folder / f"{source.stem}.json").write_text(text, encoding="utf-8")
-    (folder / f"{source.stem}.jpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+    contents = {".jpg": cv2.imencode(".jpg", picture)[1].tobytes(), ".json": text.encode()}
+    write_together({folder / f"{source.stem}{suffix}": content for suffix, content in contents.items()})
     count = len(found["boxes"])
     lost = count - len({shape["group_id"] for shape in shapes})
     missing = f", {lost} of them without a mask, not in the json file" if lost else ""
     return f"{count} object{'' if count == 1 else 's'}{missing}"
+
+
+def write_together(files: dict[Path, bytes]) -> None:
+    """All of them, or, where a disk is full, none."""
+    drafts = {path: path.with_name(f".unfinished-{os.getpid()}{path.suffix}") for path in files}
+    try:
+        for path, content in files.items():
+            drafts[path].write_bytes(content)
+        for path, draft in drafts.items():
+            draft.replace(path)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
 
 
 def path_from(folder: Path, path: Path) -> str:
@@ -133,7 +147,7 @@ def read(path: Path) -> np.ndarray:
 
 def where_to_write(images: list[Path], folder: Path) -> str:
     """Why the results cannot be written into the folder; "" where they can. Nothing is written over."""
-    if folder.exists() and not folder.is_dir():
+    if os.path.lexists(folder) and not folder.is_dir():
         return f"{folder} is no folder; give another name"
     if folder.resolve() in {path.resolve().parent for path in images}:
         return f"{folder} holds the images, which would be written over; give another folder"
@@ -141,8 +155,8 @@ def where_to_write(images: list[Path], folder: Path) -> str:
         same = [other for other in images if other.stem.lower() == path.stem.lower()]
         if len(same) > 1:
             return f"{same[0]} and {same[1]} would be written to one file; predict them into two folders"
-        there = [one for suffix in (".json", ".jpg") if (one := folder / f"{path.stem}{suffix}").exists()]
-        if there:
+        names = (folder / f"{path.stem}{suffix}" for suffix in (".json", ".jpg"))
+        if there := [one for one in names if os.path.lexists(one)]:  # a link may lead to what is not there yet
             return f"{there[0]} is there already and would be written over; give another folder"
     return ""
 
@@ -151,7 +165,29 @@ def where_to_write(images: list[Path], folder: Path) -> str:
 PALETTE = [(60, 180, 75), (48, 130, 245), (75, 25, 230), (200, 130, 0), (180, 30, 145), (240, 240, 70), (230, 50, 240)]
 
 
+def say(text: str) -> bool:
+    """On standard output; False where that fails. That a reader such as `head` has closed it is no failure."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's last flush would fail
+        if not isinstance(error, BrokenPipeError):
+            print(f"standard output cannot be written: {error.strerror}; the files are written", file=sys.stderr)
+            return False
+    return True
+
+
 def main() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
+    try:
+        return run()
+    except KeyboardInterrupt:
+        print("\nInterrupted. What is finished is kept.", file=sys.stderr)
+        return 130
+
+
+def run() -> int:
     parser = argparse.ArgumentParser(description="Predict with an exported network.")
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="model.onnx; model.yaml is beside it")
     parser.add_argument(
@@ -176,10 +212,12 @@ def main() -> int:
     failed = False
     for path in given.images:
         try:
-            print(f"{path}: {write_results(network, read(path), path, given.output)}")
+            seen = write_results(network, read(path), path, given.output)
         except Exception as error:  # noqa: BLE001 (as above: one image must not cost the others)
             print(f"{path}: cannot be predicted: {error}", file=sys.stderr)
             failed = True
+        else:
+            failed |= not say(f"{path}: {seen}")
     return int(failed)
 
 

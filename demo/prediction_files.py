@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -62,11 +61,12 @@ def _images_of(text: str, output: Path | None) -> list[InputImage]:
 def _images_in(folder: Path, output: Path | None) -> list[InputImage]:
     from active_learning.dataset.image_folder import take_snapshot  # costs OpenCV
     from active_learning.dataset.image_names import IMAGE_SUFFIXES
+    from active_learning.system.log import print_note
 
     drawn = None if output is None else output.resolve()
     snapshot = take_snapshot(folder)
     for note in snapshot.notes:
-        print(note, file=sys.stderr)
+        print_note(note)
     images = [InputImage(folder / name, name) for name in snapshot.images]
     if drawn is not None and drawn != folder.resolve():
         images = [image for image in images if not image.path.resolve().is_relative_to(drawn)]

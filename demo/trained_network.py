@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from active_learning.errors import MaskALError, SettingsError
 from active_learning.network.network_file import add_dropout_config
 from active_learning.network.prediction import load_all_weights
+from active_learning.system.log import print_note
 from demo.prediction_files import UsageError
 from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
@@ -110,7 +110,7 @@ def read_config(name: str, *, threshold: float, classes: Sequence[str] = (), opt
     if cfg.MODEL.META_ARCHITECTURE == "ProposalNetwork":
         raise UsageError(f"--config-file {name}: a ProposalNetwork predicts no objects; give a Mask or Faster R-CNN")
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        print("There is no CUDA GPU: predicting on the CPU, which is slow.", file=sys.stderr)
+        print_note("There is no CUDA GPU: predicting on the CPU, which is slow.")
         cfg.MODEL.DEVICE = "cpu"
     cfg.freeze()
     return cfg
@@ -169,7 +169,7 @@ def class_names(cfg: CfgNode, given: Sequence[str] = ()) -> list[str]:
         # Configs for one's own classes often keep COCO's data sets; then its names would be wrong.
         if len(names) == count:
             return list(names)
-    print("The names of the classes are unknown; give them with --classes.", file=sys.stderr)
+    print_note("The names of the classes are unknown; give them with --classes.")
     return [f"class {index}" for index in range(count)]
 
 

@@ -62,20 +62,22 @@ class VideoWriter:
         self._draft = next(draft for name in names if not os.path.lexists(draft := path.with_name(name)))
         self._frame_rate = frame_rate
         self._writer: cv2.VideoWriter | None = None
+        self._frames = 0
 
     def write(self, frame: np.ndarray) -> None:
         """Frames must be of one size. Raises MaskALError if OpenCV cannot encode them."""
         if self._writer is None:
             self._writer = self._open(frame.shape[1], frame.shape[0])
         self._writer.write(frame)
+        self._frames += 1
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*CODEC)
         writer = cv2.VideoWriter(os.fspath(self._draft), codec, self._frame_rate, (width, height))
         if not writer.isOpened():
             raise MaskALError(
-                f"{self.path}: this OpenCV cannot write mp4 ({CODEC}) of {width}x{height} there; check the folder, or "
-                "install the opencv-python-headless package of the package index, which has the codec"
+                f"{self.path}: this OpenCV cannot write mp4 ({CODEC}) of {width}x{height} there; check the folder and "
+                "its space, or install the opencv-python-headless package of the package index, which has the codec"
             )
         return writer
 
@@ -85,14 +87,30 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.release()
-        if kind is not None:
+        try:
+            if self._writer is not None:
+                self._writer.release()
+            if kind is None:
+                self._check()
+                with own_draft(self.path) as draft:
+                    self._draft.replace(draft)
+        finally:
             self._draft.unlink(missing_ok=True)
-            return
-        # OpenCV says nothing where a disk is full.
-        if not self._draft.is_file() or self._draft.stat().st_size == 0:
-            self._draft.unlink(missing_ok=True)
-            raise MaskALError(f"{self.path}: OpenCV wrote nothing; is the disk full?")
-        with own_draft(self.path) as draft:
-            self._draft.replace(draft)
+
+    def _check(self) -> None:
+        """Raises MaskALError if frames are missing: OpenCV reports no failure where a disk is full."""
+        playing = _frames_of(self._draft) if self._frames else 0
+        if not 0 < self._frames <= playing:
+            written = f"{playing} of {self._frames} frames" if playing else "nothing that plays"
+            raise MaskALError(
+                f"{self.path}: OpenCV wrote {written}; is the disk full? Free space, or give another --output"
+            )
+
+
+def _frames_of(video: Path) -> int:
+    """How many can be decoded; what a damaged file announces need not be there."""
+    capture = cv2.VideoCapture(os.fspath(video))
+    try:
+        return sum(1 for _ in iter(capture.grab, False))
+    finally:
+        capture.release()

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -59,10 +59,14 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def only_program(folder: Path) -> Iterator[None]:
-    """As `only_writer`, of this machine alone; leaves nothing in the folder, and does not make it."""
+    """As `only_writer`, of this machine alone; leaves nothing behind, and does not make the folder."""
     file = Path(tempfile.gettempdir(), f"maskal-{_digest(os.fsencode(folder.resolve()))[:20]}.lock")
     with locked(file, partial(_report_other, folder), unreported_seconds=UNREPORTED_SECONDS):
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # on Windows it is open; who waits opens it anew at each try
+                file.unlink()
 
 
 def _report_other(folder: Path) -> None:

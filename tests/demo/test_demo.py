@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from active_learning.errors import MaskALError
+from active_learning.system.interruption import INTERRUPTED
 from demo import demo
 from demo.demo import main
+from tests.demo.lost_output import EXIT_CODES, largest_file, lost_output
 
 
 @pytest.fixture
@@ -83,18 +88,54 @@ def test_a_video_is_drawn_frame_by_frame(small_network, tmp_path, capsys) -> Non
     assert video.read()[1].shape == (48, 64, 3)
 
 
-def test_a_failure_in_a_video_leaves_no_unfinished_file(small_network, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_failure_in_a_video_leaves_no_unfinished_file(number, small_network, tmp_path, monkeypatch, capsys) -> None:
+    from demo.video import VideoWriter
+
     write_video(tmp_path / "walk.mp4", frames=2)
-    predict = demo.predict_video
+    write = VideoWriter.write
 
-    def interrupted(network, reader, writer) -> int:
-        predict(network, reader, writer)
-        raise KeyboardInterrupt
+    def interrupted(writer, frame) -> None:
+        write(writer, frame)
+        os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(demo, "predict_video", interrupted)
+    monkeypatch.setattr(VideoWriter, "write", interrupted)
     arguments = small_network.arguments("--video-input", str(tmp_path / "walk.mp4"), "--output", str(tmp_path / "out"))
-    assert main(arguments) == demo.INTERRUPTED
+    assert main(arguments) == INTERRUPTED
     assert drawn(tmp_path / "out") == []
+    assert "Interrupted. Finished pictures are kept, an unfinished video is not." in capsys.readouterr().err
+
+
+def test_all_images_are_drawn_although_nobody_reads_the_lines(small_network, photos, tmp_path, capsys) -> None:
+    with lost_output("a closed pipe"):
+        assert main(small_network.arguments("--input", str(photos), "--output", str(tmp_path / "out"))) == 0
+    assert drawn(tmp_path / "out") == ["1.jpg", "2.png", "more/1.jpg"]
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("output", "code"), EXIT_CODES.items(), ids=EXIT_CODES)
+def test_a_video_is_whole_before_its_line_is_printed(output, code, small_network, tmp_path, capsys) -> None:
+    write_video(tmp_path / "walk.mp4", frames=2)
+    words = ("--video-input", str(tmp_path / "walk.mp4"), "--output", str(tmp_path / "out"))
+    with lost_output(output):
+        assert main(small_network.arguments(*words)) == code
+    assert drawn(tmp_path / "out") == ["walk.mp4"]
+    assert ("standard output: No space left" in capsys.readouterr().err) == bool(code)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_full_disk_costs_no_earlier_picture(name: str, tmp_path: Path) -> None:
+    from detectron2.utils.visualizer import VisImage
+
+    picture, target = VisImage(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)), tmp_path / name
+    demo._save(picture, target)
+    earlier = target.read_bytes()
+    with (
+        largest_file(len(earlier) - 1),
+        pytest.raises(MaskALError, match=f"{name}: cannot be written: File too large; free space or --output"),
+    ):
+        demo._save(picture, target)
+    assert drawn(tmp_path) == [name] and target.read_bytes() == earlier
 
 
 @pytest.mark.parametrize(

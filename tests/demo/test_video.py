@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 
 from active_learning.errors import MaskALError
 from demo.video import USUAL_FRAME_RATE, VideoReader, VideoWriter
+from tests.demo.lost_output import largest_file
 
 
 def frames(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -43,6 +45,37 @@ def test_an_earlier_video_stays_if_the_new_one_fails(tmp_path: Path) -> None:
         writer.write(frames(1)[0])
         raise RuntimeError("broke")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.mp4": b"earlier"}
+
+
+FITTING = {
+    "a half": lambda size: size // 2,
+    "all but the end, so that the file announces its frames": lambda size: size - 110,
+}
+
+
+@pytest.mark.parametrize("fitting", FITTING.values(), ids=FITTING)
+def test_a_full_disk_costs_no_earlier_video(tmp_path: Path, fitting: Callable[[int], int]) -> None:
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, 25) as writer:
+        for frame in frames(4):
+            writer.write(frame)
+    earlier = path.read_bytes()
+    with (
+        pytest.raises(MaskALError, match=r"a\.mp4: OpenCV wrote nothing that plays; is the disk full\? Free space"),
+        largest_file(fitting(len(earlier))),
+        VideoWriter(path, 25) as writer,
+    ):
+        for frame in frames(4):
+            writer.write(frame)
+    assert [file.name for file in tmp_path.iterdir() if file.name[0] != "."] == ["a.mp4"]
+    assert path.read_bytes() == earlier
+
+
+def test_frames_that_opencv_passes_over_are_missed(tmp_path: Path) -> None:
+    with pytest.raises(MaskALError, match="OpenCV wrote 2 of 3 frames"), VideoWriter(tmp_path / "a.mp4", 25) as writer:
+        for frame in (*frames(2), *frames(1, width=32)):
+            writer.write(frame)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_codec_that_is_not_there_is_reported(tmp_path: Path, monkeypatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from active_learning import read_annotation
 from active_learning.annotations.contours import instance_bitmap
+from tests.demo.lost_output import EXIT_CODES, largest_file, lost_output
 from tests.docs.markdown import blocks
 from tests.processes import Program
 
@@ -120,6 +122,8 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "text.png").write_text("no image", encoding="utf-8")
     (tmp_path / "seen").mkdir()
     (tmp_path / "seen" / "a.json").write_text("mine", encoding="utf-8")
+    for link in ("seen/good.json", "lost"):
+        (tmp_path / link).symlink_to("nowhere")
     return tmp_path
 
 
@@ -136,6 +140,8 @@ def test_the_example_names_what_it_cannot_read_and_goes_on(photos: Path, monkeyp
 REFUSED = {
     "images of one name": (["--output", "new", "good.png", "other/good.jpg"], "would be written to one file"),
     "a person's file": (["--output", "seen", "a.png"], "is there already"),
+    "a link to nowhere": (["--output", "seen", "good.png"], "good.json is there already"),
+    "a folder's link to nowhere": (["--output", "lost", "a.png"], "lost is no folder"),
     "among the images": (["--output", ".", "a.png"], "holds the images"),
     "a file": (["--output", "text.png", "a.png"], "is no folder"),
     "below a file": (["--output", "text.png/new", "a.png"], "--output: text.png/new cannot be made (Not a directory)"),
@@ -150,6 +156,7 @@ def test_the_example_refuses_before_it_writes(photos: Path, monkeypatch, capsys,
     assert predict(monkeypatch, "--model", "text.png", *arguments) == 2
     assert message in capsys.readouterr().err
     assert (photos / "seen" / "a.json").read_text("utf-8") == "mine" and not (photos / "new").exists()
+    assert not (photos / "seen" / "nowhere").exists() and not (photos / "nowhere").exists()
 
 
 def network(**changes: Any) -> onnx_predict.Network:
@@ -175,6 +182,50 @@ def test_an_image_that_the_network_fails_on_costs_no_other(photos: Path, monkeyp
     )
     said = capsys.readouterr()
     assert "a.png: cannot be predicted: no memory" in said.err and said.out == "good.png: 0 objects\n"
+
+
+@pytest.mark.parametrize(("output", "code"), EXIT_CODES.items(), ids=EXIT_CODES)
+def test_lines_that_are_lost_cost_no_image(photos: Path, monkeypatch, capsys, output, code):
+    monkeypatch.setattr(onnx_predict, "load", lambda path: network())
+    with lost_output(output):
+        assert predict(monkeypatch, "--model", "m.onnx", "--output", "new", "a.png", "good.png") == code
+    assert sorted(path.name for path in (photos / "new").iterdir()) == ["a.jpg", "a.json", "good.jpg", "good.json"]
+    told = "standard output cannot be written: No space left on device; the files are written\n"
+    assert capsys.readouterr().err == told * code
+
+
+def test_a_full_disk_leaves_no_half_file_and_the_next_start_goes_on(photos: Path, monkeypatch, capsys):
+    monkeypatch.setattr(onnx_predict, "load", lambda path: network())
+    words = ("--model", "m.onnx", "--output", "new", "a.png")
+    for size in (50, 200):  # neither fits, one does
+        with largest_file(size):
+            assert predict(monkeypatch, *words) == 1
+        told = capsys.readouterr().err
+        assert "a.png: cannot be predicted: " in told and "File too large" in told
+        assert not list((photos / "new").iterdir())
+    assert predict(monkeypatch, *words) == 0
+
+
+def test_a_name_that_is_no_text_is_printed_escaped(photos: Path, monkeypatch, capsys):
+    monkeypatch.setattr(onnx_predict, "load", lambda path: network())
+    name = os.fsdecode(b"\xff.png")
+    shutil.copy("a.png", name)
+    assert predict(monkeypatch, "--model", "m.onnx", "--output", "new", name) == 0
+    assert capsys.readouterr().out == "\\udcff.png: 0 objects\n"
+
+
+def test_ctrl_c_keeps_what_is_finished(photos: Path, monkeypatch, capsys):
+    monkeypatch.setattr(onnx_predict, "load", lambda path: network())
+    found = iter([NOTHING])
+
+    def detect(*_: Any) -> Any:
+        if (first := next(found, None)) is None:
+            raise KeyboardInterrupt
+        return first
+
+    assert predict(monkeypatch, "--model", "m.onnx", "--output", "new", "a.png", "good.png", detect=detect) == 130
+    assert sorted(path.name for path in (photos / "new").iterdir()) == ["a.jpg", "a.json"]
+    assert "Interrupted. What is finished is kept." in capsys.readouterr().err
 
 
 SMALL = {
