@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from active_learning import __version__
-from active_learning.settings import Settings, load_settings
 from active_learning.system.devices import show_devices
 from active_learning.system.exit_code import exit_code_of, is_main_process
 from active_learning.system.log import print_result
@@ -24,6 +23,7 @@ from active_learning.system.processes import run_on_devices
 
 if TYPE_CHECKING:
     from active_learning.loop import ActiveLearningLoop
+    from active_learning.settings import Settings
 
 
 def run_experiment(loop: ActiveLearningLoop) -> None:
@@ -50,6 +50,7 @@ def run_experiments(settings: Settings, arguments: argparse.Namespace) -> None:
     from active_learning.run.checks import check_start
     from active_learning.run.lock import only_run
     from active_learning.run.own_folders import start_over
+    from active_learning.settings import load_settings
 
     check_start(settings, fresh=arguments.fresh, settings_file=arguments.config)
     with only_run(settings):
@@ -119,6 +120,8 @@ def what_it_started_from(settings: Settings) -> set[str]:
 
 
 def run_command(parsed: argparse.Namespace) -> None:
+    from active_learning.settings import load_settings
+
     begins = parsed.fresh or parsed.find_batch_size
     settings = load_settings(
         parsed.config,

@@ -100,7 +100,7 @@ class ActiveLearningLoop:
 
     def _prepare_val_and_test(self) -> None:
         data = self.run.data
-        for split in ("val", "test"):
+        for split in MEASURED:
             images = data.images(split)
             begin_waiting = functools.partial(self.run.begin_waiting, split)
             data.request_annotations(split, images, wait=self.wait, before_waiting=begin_waiting)

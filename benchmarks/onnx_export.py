@@ -134,8 +134,9 @@ def measure(name: str, weights: Path, images: Sequence[np.ndarray]) -> str:
     import onnxruntime
     import torch
 
+    from active_learning.network.detection_crops import MASK_THRESHOLD
     from active_learning.network.model_input import network_input
-    from active_learning.network.onnx_export import MASK_THRESHOLD, build_onnx
+    from active_learning.network.onnx_export import build_onnx
     from active_learning.network.prediction import detect
 
     model, cfg = build(name, weights, images[0])

@@ -180,10 +180,18 @@ def test_each_module_has_a_test_file_or_a_row_that_names_one():
     assert {path.as_posix() for path in modules - own} == set(elsewhere)
 
 
-def test_light_modules_import_without_torch():
-    code = (
-        "import sys, detectron2, active_learning, active_learning.annotations, active_learning.settings, maskAL,"
-        "active_learning.conversion.command;"
-        "heavy = {'torch', 'torchvision', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
-    )
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        (
+            "detectron2, active_learning, active_learning.annotations, active_learning.settings, maskAL, "
+            "active_learning.conversion.command",
+            {"torch", "torchvision", "matplotlib"},
+        ),
+        ("active_learning.loop, active_learning.report.page", {"torch", "torchvision"}),
+        ("maskAL, auto_annotate, export_onnx", {"pydantic", "numpy", "yaml"}),
+    ],
+)
+def test_light_modules_import_without_heavy_ones(modules: str, heavy: set[str]):
+    code = f"import sys, {modules}; found = {heavy} & set(sys.modules); assert not found, found"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)

@@ -32,7 +32,7 @@ from active_learning.dataset.image_folder import (
     claimants,
     find_annotations,
 )
-from active_learning.dataset.image_names import check_image_name, is_image, named_by_number, normalised
+from active_learning.dataset.image_names import check_image_name, is_image, named_by_number
 from active_learning.errors import AnnotationError, MaskALError
 from active_learning.system.disk_space import check_space, disk_failure
 from active_learning.system.file_moves import (
@@ -44,6 +44,7 @@ from active_learning.system.file_moves import (
     remove_leftovers,
     same_content,
 )
+from active_learning.system.names import normalised
 from active_learning.system.own_files import OwnFiles
 
 

@@ -19,9 +19,10 @@ from active_learning.dataset.exported_images import is_converted
 from active_learning.dataset.exports import convert_command
 from active_learning.dataset.folder_walk import ANNOTATE, is_of_programs
 from active_learning.dataset.image_folder import annotation_key, claimants, claimed_key
-from active_learning.dataset.image_names import named_by_number, names_of, normalised
+from active_learning.dataset.image_names import named_by_number, names_of
 from active_learning.errors import AnnotationError, ForeignFileError, ManyImagesError
 from active_learning.system.files import report_unreadable_folder
+from active_learning.system.names import normalised
 
 _SHOWN = 5  # faults
 _DATA_SETS = (".csv", ".geojson", ".jsonl", ".ndjson", ".tsv")  # exports of other tools; .txt files are one an image

@@ -11,12 +11,12 @@ from pathlib import Path
 from active_learning.dataset.absence import is_there
 from active_learning.dataset.folder_walk import ANNOTATE
 from active_learning.dataset.image_folder import find_images
-from active_learning.dataset.image_names import normalised
 from active_learning.dataset.same_pictures import is_turned
 from active_learning.dataset.same_scene import SIDE
 from active_learning.errors import MaskALError
 from active_learning.system.file_moves import same_content
 from active_learning.system.image_files import grey_thumbnail, image_size
+from active_learning.system.names import normalised
 from active_learning.system.saving import Signature, signature
 
 

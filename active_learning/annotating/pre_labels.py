@@ -12,11 +12,12 @@ from active_learning.annotations import FORMATS, Annotation, Format, Instance
 from active_learning.annotations.contours import instance_bitmap, parts_without_holes
 from active_learning.annotations.supervisely_meta import Meta, check_meta, read_meta
 from active_learning.dataset.image_folder import claimants
-from active_learning.dataset.image_names import check_image_name, is_image, normalised
+from active_learning.dataset.image_names import check_image_name, is_image
 from active_learning.errors import MaskALError
 from active_learning.settings import Settings
 from active_learning.system.disk_space import disk_failure
 from active_learning.system.file_moves import draft_of_new
+from active_learning.system.names import normalised
 from active_learning.system.progress import progress
 from active_learning.system.wording import counted
 

@@ -7,7 +7,6 @@ masks, PNG files in a folder Masks (see cvat_masks.py).
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from active_learning.annotations.documents import brief
 from active_learning.annotations.png import decode_png
 from active_learning.annotations.xml_files import add_element, is_pascal_voc, parse_xml, text_of, whole_number, xml_text
 from active_learning.system.files import DRAFT, draft_of, write_atomically
+from active_learning.system.names import normalised
 
 TOP_ELEMENTS = frozenset(["filename", "folder", "source", "imagesize", "object"])
 EXTRA = "cvat_elements"  # the key of Annotation.extra for the xml texts of unknown top-level elements
@@ -112,7 +112,7 @@ def _place(element: Element, index: int) -> str:
 def _name_warnings(document: Element, path: Path, image: str) -> list[str]:
     """Names are compared without suffix, as CVAT does."""
     named = image_name(document)
-    stems = {unicodedata.normalize("NFC", PurePosixPath(name).stem).casefold() for name in (named, image)}
+    stems = {normalised(PurePosixPath(name).stem).casefold() for name in (named, image)}
     if not named or len(stems) == 1:
         return []
     return [f"{path}: filename: names {brief(named)}, but the file is read for {image!r}"]

@@ -6,7 +6,6 @@ An object is a shape, or all shapes of an image with one label and one group_id 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -33,6 +32,7 @@ from active_learning.annotations.shapes import box_outline, ellipse_outline, rea
 from active_learning.annotations.xml_files import add_element, whole_number, xml_text
 from active_learning.errors import AnnotationError
 from active_learning.system.files import write_atomically
+from active_learning.system.names import normalised
 
 SHAPES_WITHOUT_AREA = ("tag", "points", "polyline", "cuboid", "skeleton")
 
@@ -81,11 +81,11 @@ def write(annotation: Annotation, path: Path, *, max_polygon_error: float = 1.0)
 
 
 def _folder(name: str) -> str:
-    return PurePosixPath(unicodedata.normalize("NFC", name)).parent.as_posix().removeprefix(".")
+    return PurePosixPath(normalised(name)).parent.as_posix().removeprefix(".")
 
 
 def _without_suffix(name: str) -> str:
-    return str(PurePosixPath(unicodedata.normalize("NFC", name)).with_suffix("")) if name else ""
+    return str(PurePosixPath(normalised(name)).with_suffix("")) if name else ""
 
 
 def images_of(document: Any, path: Path) -> CvatImages:
@@ -136,10 +136,10 @@ class CvatImages:
 def _named_elements(document: Element) -> Iterator[tuple[int, str, Element]]:
     elements = document.findall("image")
     names = [element.get("name", "").replace("\\", "/") for element in elements]  # blanks at the ends are of the name
-    counts = Counter(unicodedata.normalize("NFC", name) for name in names)
+    counts = Counter(normalised(name) for name in names)
     for index, (name, element) in enumerate(zip(names, elements, strict=True)):
         subset = element.get("subset", "").strip()
-        is_shared = counts[unicodedata.normalize("NFC", name)] > 1 and subset
+        is_shared = counts[normalised(name)] > 1 and subset
         yield index, f"{subset}/{name}" if is_shared else name, element
 
 

@@ -6,7 +6,6 @@ Annotations/<subset> (datumaro).
 
 from __future__ import annotations
 
-import unicodedata
 from itertools import count
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from active_learning.annotations.annotation import Bitmap, ShapeError
 from active_learning.annotations.documents import brief
+from active_learning.system.names import normalised
 
 MASKS = "Masks"
 _COLOUR = (0, 203, 255, 153)  # blue, green, red, alpha
@@ -65,8 +65,8 @@ def _mask_folders(path: Path, folder: str) -> list[Path]:
 
 def without_tail(place: Path, folder: str) -> Path | None:
     """The place less `folder`, where it ends with that."""
-    tail = PurePosixPath(unicodedata.normalize("NFC", folder)).parts
-    end = tuple(unicodedata.normalize("NFC", part) for part in place.parts[-len(tail) :]) if tail else ()
+    tail = PurePosixPath(normalised(folder)).parts
+    end = tuple(normalised(part) for part in place.parts[-len(tail) :]) if tail else ()
     return place.parents[len(tail) - 1] if tail and end == tail and ".." not in tail else None
 
 

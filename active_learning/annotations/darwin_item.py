@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+
+from active_learning.system.names import normalised
 
 _VIDEO_FIELDS = ("fps", "frame_urls", "frame_manifest")
 
@@ -140,4 +141,4 @@ def same_name(names: Iterable[str], image: str) -> bool:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return normalised(name).casefold()

@@ -6,7 +6,6 @@ An object is a shape, or all shapes of one (label, group_id). Polygons cannot ha
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,6 +18,7 @@ from active_learning.annotations.annotation import Annotation, Bitmap, Instance,
 from active_learning.annotations.canvas import Canvas, Shape, open_canvas
 from active_learning.annotations.documents import brief, list_of, place_of, write_json
 from active_learning.annotations.png import decode_mask, encode_mask
+from active_learning.system.names import normalised
 
 VERSION = "5.5.0"  # the first with masks of zeros and ones; no version of LabelMe reads the field
 TOP_FIELDS = frozenset(
@@ -44,7 +44,7 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     declared = (document.get("imageHeight"), document.get("imageWidth"))
     canvas = open_canvas(declared, size, path, ("imageHeight", "imageWidth"))
     named = image_name(document)
-    here, there = (unicodedata.normalize("NFC", PurePosixPath(name).name).casefold() for name in (image, named))
+    here, there = (normalised(PurePosixPath(name).name).casefold() for name in (image, named))
     if named and here != there:
         canvas.warn_of_name(named, image, "imagePath")
     instances = canvas.objects(enumerate(entries), partial(_read_shape, canvas=canvas), _place, "shape", _label)

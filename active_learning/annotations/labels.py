@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 from active_learning.annotations.annotation import Annotation, Instance, LostObject
 from active_learning.annotations.documents import brief
 from active_learning.errors import AnnotationError
+from active_learning.system.names import normalised
 from active_learning.system.wording import did_you_mean
 
 _FAULTS_SHOWN = 3
@@ -75,7 +75,7 @@ def split_by_label(annotation: Annotation, classes: Sequence[str]) -> tuple[Anno
     spelling = _spelling(classes)
     known, unknown = [], []
     for instance in annotation.instances:
-        name = spelling.get(unicodedata.normalize("NFC", instance.label))
+        name = spelling.get(normalised(instance.label))
         if name is None:
             unknown.append(instance)
         else:
@@ -88,13 +88,13 @@ def _split_lost(
 ) -> tuple[tuple[LostObject, ...], tuple[LostObject, ...]]:
     """Those of the classes or without a label, and those of other labels."""
     spelling = _spelling(classes)
-    of_others = [bool(one.label) and unicodedata.normalize("NFC", one.label) not in spelling for one in lost]
+    of_others = [bool(one.label) and normalised(one.label) not in spelling for one in lost]
     pairs = list(zip(lost, of_others, strict=True))
     return tuple(one for one, other in pairs if not other), tuple(one for one, other in pairs if other)
 
 
 def _spelling(classes: Sequence[str]) -> dict[str, str]:
-    return {unicodedata.normalize("NFC", name): name for name in classes}
+    return {normalised(name): name for name in classes}
 
 
 def _unknown(instances: Iterable[Instance], classes: Sequence[str], path: Path) -> list[str]:

@@ -10,7 +10,6 @@ half a pixel larger all round; here a polygon ends at the annotator's line, in e
 from __future__ import annotations
 
 import base64
-import unicodedata
 import zlib
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -28,6 +27,7 @@ from active_learning.annotations.shapes import is_closed_outline, label_of, read
 from active_learning.annotations.supervisely_geometry import GEOMETRIES, Grid, has_fractions, has_outline
 from active_learning.annotations.supervisely_meta import META_FILE, SCORE_TAG, read_meta
 from active_learning.errors import AnnotationError
+from active_learning.system.names import normalised
 
 GROUP_TAG = "@label-group-id"
 TOP_FIELDS = frozenset(["size", "tags", "objects"])
@@ -80,7 +80,7 @@ def read(document: Any, *, path: Path, image: str, size: Size | None, within: Pa
     declared = (stored.get("height"), stored.get("width"))
     canvas = open_canvas(declared, size, path, ("size.height", "size.width"))
     named = image_name(document)
-    here, there = (unicodedata.normalize("NFC", PurePosixPath(name).name) for name in (image, named))
+    here, there = (normalised(PurePosixPath(name).name) for name in (image, named))
     if named and here != there:
         canvas.warn_of_name(named, image, "imageName")
     file = _File(canvas, has_fractions(entries), path)

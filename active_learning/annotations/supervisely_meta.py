@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from active_learning.annotations.annotation import Annotation
 from active_learning.annotations.documents import brief, load_document, write_json
 from active_learning.annotations.labels import split_by_label
 from active_learning.errors import AnnotationError
+from active_learning.system.names import normalised
 from active_learning.system.wording import did_you_mean
 
 META_FILE = "meta.json"
@@ -62,9 +62,9 @@ def _pair(entry: Any, keys: tuple[str, str], place: str) -> tuple[str, str]:
 def check_meta(meta: Meta, classes: Sequence[str]) -> None:
     """Raises AnnotationError, one line a class that the project lacks or that cannot hold a mask."""
     faults = []
-    shapes = {unicodedata.normalize("NFC", title): shape for title, shape in meta.shapes.items()}
+    shapes = {normalised(title): shape for title, shape in meta.shapes.items()}
     for name in classes:
-        shape = shapes.get(unicodedata.normalize("NFC", name))
+        shape = shapes.get(normalised(name))
         if shape is None:
             hint = did_you_mean(name, meta.shapes) or f" ({', '.join(meta.shapes)})"
             faults.append(f"{meta.path}: class {name!r} is not in the project{hint}; add it in Supervisely")

@@ -24,7 +24,7 @@ from active_learning.annotations.yolo_layout import IMAGES
 from active_learning.annotations.yolo_names import DATA_FILE, names_text
 from active_learning.conversion.layouts import SUPERVISELY_IMAGES, YOLO_IMAGES, places_of
 from active_learning.errors import AnnotationError
-from active_learning.system.file_moves import draft_of_new, same_place
+from active_learning.system.file_moves import draft_of_new, is_same_entry
 from active_learning.system.files import write_atomically
 from active_learning.system.image_files import eight_bits, image_file, read_pixels
 from active_learning.system.own_files import OwnFiles
@@ -105,7 +105,7 @@ class FolderExport:
         """What would be overwritten; an unchanged pre-label gives way to what a person has made of its image."""
         annotations = [self.out / place.annotation for place in self._places.values()]
         copies = [(file, self.out / self._places[image].image) for image, file in self.images.items()]
-        copied = [copy for file, copy in copies if not same_place(file, copy)]
+        copied = [copy for file, copy in copies if not is_same_entry(file, copy)]
         there = (path for path in (*annotations, *copied) if os.path.lexists(path))
         return [path for path in there if not self._own_files.is_untouched(path)]
 
@@ -135,7 +135,7 @@ class FolderExport:
 
     def _copy(self, file: Path, target: Path) -> None:
         """Images of a kind that the tool does not read become PNG files, turned by their EXIF orientation."""
-        if same_place(file, target):
+        if is_same_entry(file, target):
             return
         with _new_file(target) as draft:
             if self.kept_suffixes is None or file.suffix.lower() in self.kept_suffixes:

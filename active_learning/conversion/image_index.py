@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from active_learning.dataset.image_names import IMAGE_SUFFIXES, is_image, normalised, other_spellings
+from active_learning.dataset.image_names import IMAGE_SUFFIXES, is_image, other_spellings
+from active_learning.system.names import normalised
 
 _SUFFIXES = IMAGE_SUFFIXES | {
     ".arw",

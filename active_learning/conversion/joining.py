@@ -19,7 +19,8 @@ Reader = Callable[[str], Annotation]  # of an image's name, as `annotations.read
 class Source:
     """An image, named relative to the folder, its annotation file, and how to read that.
 
-    `is_one_of_many`: the file describes other images, too. `exact`: the file names it, as of a `_Claim`.
+    `is_one_of_many`: the file describes other images, too. `exact`: the file gives the image
+    that name, with its suffix where it gives one.
     """
 
     image: str

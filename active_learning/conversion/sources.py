@@ -38,9 +38,9 @@ from active_learning.dataset.image_folder import (
     find_annotations,
     take_snapshot,
 )
-from active_learning.dataset.image_names import normalised
 from active_learning.errors import AnnotationError
 from active_learning.system.image_files import image_size
+from active_learning.system.names import normalised
 from active_learning.system.own_files import OwnFiles
 from active_learning.system.wording import and_more
 

@@ -18,9 +18,10 @@ from active_learning.annotations.yolo_layout import LABELS, SUFFIX, label_path, 
 from active_learning.annotations.yolo_names import may_hold_names, read_names
 from active_learning.conversion.report import Report
 from active_learning.dataset.image_folder import FolderSnapshot
-from active_learning.dataset.image_names import normalised, other_spellings
+from active_learning.dataset.image_names import other_spellings
 from active_learning.errors import AnnotationError
 from active_learning.system.image_files import image_size
+from active_learning.system.names import normalised
 from active_learning.system.wording import and_more, counted
 
 Names = Mapping[int, str]  # of the classes, by their numbers

@@ -1,1 +1,1 @@
-"""Image folders, the annotate folder and the COCO json files that the network trains on."""
+"""Image folders: names, annotations beside images, exports, near-duplicates; COCO json files and tiles made of them."""

@@ -17,8 +17,9 @@ from active_learning.annotations.yolo_names import may_hold_names
 from active_learning.dataset.archives import DAMAGED_ARCHIVE, is_archive, is_of_an_image, members
 from active_learning.dataset.exported_images import MOST_BYTES, came_later, is_converted
 from active_learning.dataset.image_folder import FolderSnapshot, annotation_key, claimants
-from active_learning.dataset.image_names import named_by_number, names_of, normalised
+from active_learning.dataset.image_names import named_by_number, names_of
 from active_learning.errors import AnnotationError
+from active_learning.system.names import normalised
 from active_learning.system.programs import as_typed
 
 READ_BYTES = 65536  # from the start and from the end of a file

@@ -22,10 +22,10 @@ from active_learning.dataset.image_names import (
     check_names,
     is_image,
     named_by_number,
-    normalised,
 )
 from active_learning.dataset.mask_files import mask_files
 from active_learning.errors import AnnotationError, MaskALError
+from active_learning.system.names import normalised
 from active_learning.system.wording import and_more
 
 EXPORTED_AS_PNG = (".tif", ".tiff")  # in a Supervisely project, whose tool does not show them

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -12,7 +11,7 @@ from urllib.parse import unquote
 
 from active_learning.errors import MaskALError
 from active_learning.system.files import LONGEST_NAME
-from active_learning.system.names import names_alike
+from active_learning.system.names import names_alike, normalised
 from active_learning.system.wording import and_more
 
 IMAGE_SUFFIXES = frozenset(
@@ -33,11 +32,6 @@ def is_image(filename: str) -> bool:
 def named_by_number(filename: str) -> bool:
     """Whether an xml file has a name of CVAT's, item_000000012.xml, which does not name its image."""
     return _NUMBERED.fullmatch(filename) is not None
-
-
-def normalised(name: str) -> str:
-    """NFC, in which names compare: macOS and Linux store accents differently."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def spelled_as(names: Iterable[str], images: Iterable[str]) -> dict[str, str]:

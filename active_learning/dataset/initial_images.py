@@ -1,4 +1,4 @@
-"""The images that a run starts from."""
+"""Initial images of any folder: sampled or chosen, without near-duplicates, or copied from another folder."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from active_learning.annotations.cvat_masks import MASKS
 from active_learning.annotations.yolo_layout import SUFFIX, label_path
-from active_learning.dataset.image_names import is_image, named_by_number, normalised
+from active_learning.dataset.image_names import is_image, named_by_number
+from active_learning.system.names import normalised
 
 _NAME_OF_TOOLS = re.compile(r"_mask_\d+(_\d+)?\.png", re.IGNORECASE)
 # CVAT and LabelMe (of Pascal VOC), and Supervisely

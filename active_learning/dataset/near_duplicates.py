@@ -11,7 +11,6 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,7 @@ import numpy.typing as npt
 
 from active_learning.dataset.same_scene import SIDE, Floats, is_flat, show_one_scene
 from active_learning.errors import MaskALError
-from active_learning.system.image_files import grey_thumbnail
-from active_learning.system.pixel_limit import pixel_limit
+from active_learning.system.image_files import grey_thumbnail, image_threads
 from active_learning.system.progress import progress
 from active_learning.system.saving import signature
 from active_learning.system.written_files import write_own
@@ -35,7 +33,6 @@ MIDDLE = slice(3, SIDE - 3)  # what a camera sees that has come nearer by a tent
 LEAST_LIKENESS = 0.75  # cosine of the low frequencies; copies that are zoomed, shifted or brighter have more than 0.84
 NEIGHBOURS = (4, 24)  # an image is compared with so many, and then with so many if they are in other groups
 ROWS = 256  # of the matrix of likenesses that are there at once
-THREADS = 2  # each holds an image
 
 Thumbnail = npt.NDArray[np.uint8]
 Groups = Sequence[Sequence[str]]
@@ -47,14 +44,9 @@ def near_duplicates(folder: Path, images: Sequence[str], most_pixels: int | None
 
     Images that cannot be read are in none.
     """
-    threads = ThreadPoolExecutor(THREADS)
-    try:
-        with pixel_limit(most_pixels):
-            read = threads.map(lambda name: read_thumbnail(folder / name, most_pixels), images)
-            bar = progress(read, what=f"near-duplicates in {folder}", unit="image", total=len(images))
-            named = [(name, one) for name, one in zip(images, bar, strict=True) if one is not None]
-        names, thumbnails = [name for name, _ in named], [one for _, one in named]
-        joined = _Joined(len(names))
+    found = read_thumbnails(folder, images, most_pixels, f"near-duplicates in {folder}")
+    names, thumbnails, joined = list(found), list(found.values()), _Joined(len(found))
+    with image_threads(most_pixels) as threads:
         for candidates in (_flat_pairs(thumbnails), *_alike_pairs(thumbnails)):
             pairs = sorted({pair for pair in candidates if not joined.holds(*pair)})
             same = threads.map(lambda pair: _is_one_scene(thumbnails[pair[0]], thumbnails[pair[1]]), pairs)
@@ -62,9 +54,15 @@ def near_duplicates(folder: Path, images: Sequence[str], most_pixels: int | None
             for pair, one_scene in zip(pairs, bar, strict=True):
                 if one_scene:
                     joined.add(*pair)
-    finally:
-        threads.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all
     return sorted(sorted(names[index] for index in group) for group in joined.groups())
+
+
+def read_thumbnails(folder: Path, images: Sequence[str], most_pixels: int | None, what: str) -> dict[str, Thumbnail]:
+    """(SIDE, SIDE) of each image that can be read; `what` is done, for the progress bar."""
+    with image_threads(most_pixels) as threads:
+        read = threads.map(lambda name: _read_thumbnail(folder / name, most_pixels), images)
+        bar = progress(read, what=what, unit="image", total=len(images))
+        return {name: one for name, one in zip(images, bar, strict=True) if one is not None}
 
 
 def kept_near_duplicates(file: Path, folder: Path, images: Sequence[str]) -> Groups | None:
@@ -99,8 +97,8 @@ def one_of_each(order: Iterable[str], groups: Groups) -> tuple[list[str], list[s
     return firsts, others
 
 
-def read_thumbnail(path: Path, most_pixels: int | None) -> Thumbnail | None:
-    """(SIDE, SIDE); None for an image that cannot be read."""
+def _read_thumbnail(path: Path, most_pixels: int | None) -> Thumbnail | None:
+    """None for an image that cannot be read."""
     try:
         return grey_thumbnail(path, SIDE, most_pixels)
     except MaskALError:  # reported where the image is used

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from active_learning.dataset.near_duplicates import LOW_FREQUENCIES, THREADS, low_frequencies, read_thumbnail
+from active_learning.dataset.near_duplicates import LOW_FREQUENCIES, low_frequencies, read_thumbnails
 from active_learning.dataset.overlap import MOST_FOUND, SharedImage
 from active_learning.dataset.same_scene import SIDE, Floats, is_flat
-from active_learning.system.pixel_limit import pixel_limit
-from active_learning.system.progress import progress
 
 LEAST_LIKENESS = 0.995  # cosine of the low frequencies
 MOST_DIFFERENCE = 8.0  # grey levels, at each place; pictures saved anew have less than 7, other photographs over 38
@@ -35,15 +32,8 @@ class Pictures:
 
 def read_pictures(folder: Path, images: Sequence[str], most_pixels: int | None = None) -> Pictures:
     """Images that cannot be read are left out."""
-    threads = ThreadPoolExecutor(THREADS)
-    try:
-        with pixel_limit(most_pixels):
-            read = threads.map(lambda name: read_thumbnail(folder / name, most_pixels), images)
-            bar = progress(read, what=f"looking at {folder}", unit="image", total=len(images))
-            pairs = zip(images, bar, strict=True)
-            named = {name: one for name, one in pairs if one is not None and not is_flat(one)}
-    finally:
-        threads.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all
+    found = read_thumbnails(folder, images, most_pixels, f"looking at {folder}")
+    named = {name: one for name, one in found.items() if not is_flat(one)}
     thumbnails = np.array(list(named.values()), np.uint8).reshape(-1, SIDE, SIDE)
     lows = np.array([low_frequencies(one) for one in thumbnails], np.float32).reshape(-1, LOW_FREQUENCIES**2 - 1)
     return Pictures(list(named), thumbnails, lows)

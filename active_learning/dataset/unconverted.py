@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from active_learning.dataset.exports import Export, FolderAnnotations, convert_command
-from active_learning.dataset.image_names import is_image, normalised
+from active_learning.dataset.image_names import is_image
+from active_learning.system.names import normalised
 from active_learning.system.wording import counted
 
 

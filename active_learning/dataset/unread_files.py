@@ -10,9 +10,9 @@ from pathlib import Path
 
 from active_learning.annotations.yolo_layout import SUFFIX, looks_like_labels
 from active_learning.dataset.image_folder import ANNOTATION_SUFFIXES, FolderSnapshot, annotation_key, claimants
-from active_learning.dataset.image_names import is_image, normalised
+from active_learning.dataset.image_names import is_image
 from active_learning.system.files import DRAFT
-from active_learning.system.names import shown
+from active_learning.system.names import normalised, shown
 from active_learning.system.wording import counted
 
 # What cameras, phones, image programs and maps put beside an image, or take with it.

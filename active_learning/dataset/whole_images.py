@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from active_learning.system.image_ends import whole_fault
-from active_learning.system.pixel_limit import pixel_limit
+from active_learning.system.image_files import image_threads
 from active_learning.system.progress import progress
 from active_learning.system.saving import Signature, signature
-
-THREADS = 2  # each holds an image
 
 
 class WholeImages:
@@ -34,10 +31,6 @@ class WholeImages:
 
     def _decode(self, images: Sequence[str]) -> list[str]:
         """The fault of each."""
-        threads = ThreadPoolExecutor(THREADS)
-        try:
-            with pixel_limit(self.most_pixels):
-                faults = threads.map(lambda name: whole_fault(self.folder / name, self.most_pixels), images)
-                return list(progress(faults, what=f"decoding {self.folder}", unit="image", total=len(images)))
-        finally:
-            threads.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all
+        with image_threads(self.most_pixels) as threads:
+            faults = threads.map(lambda name: whole_fault(self.folder / name, self.most_pixels), images)
+            return list(progress(faults, what=f"decoding {self.folder}", unit="image", total=len(images)))

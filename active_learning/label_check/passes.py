@@ -16,7 +16,6 @@ from active_learning.annotations.coco import CocoImage
 from active_learning.annotations.odd_objects import region_bitmap
 from active_learning.errors import UnreadableImageError, first_line
 from active_learning.label_check.comparison import LabelledObject, Match, compare, observe
-from active_learning.network.image_batches import UnreadableImage
 from active_learning.sampling.observations import Mask
 from active_learning.system.processes import ranks
 from active_learning.system.progress import progress
@@ -89,7 +88,7 @@ def compare_images(
 def _compare(
     sampler: MonteCarloDropout, annotated: AnnotatedImages, classes: Sequence[str], iou_threshold: float
 ) -> Iterator[ComparedImage]:
-    from active_learning.network.image_batches import read_images
+    from active_learning.network.image_batches import UnreadableImage, read_images
 
     inputs = read_images(annotated.folder, [image.name for image in annotated.images], sampler.cfg)
     for image, one in zip(annotated.images, inputs, strict=True):

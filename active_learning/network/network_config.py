@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from active_learning.settings.overlaps import start_weights_file
 from active_learning.settings.paths import DOWNLOADS
 from active_learning.system.devices import gpu_is_available, why_no_gpu
 from active_learning.system.log import logger
+from active_learning.system.names import normalised
 from active_learning.system.wording import counted
 
 if TYPE_CHECKING:
@@ -196,8 +196,8 @@ def _repeat_threshold(settings: Settings, image_count: int, class_images: Mappin
 
     It is set so that images of the rarest minority class come repeat_factor_smallest_class times as often.
     """
-    images = {unicodedata.normalize("NFC", name): count for name, count in class_images.items()}
-    counts = {name: images.get(unicodedata.normalize("NFC", name), 0) for name in settings.minority_classes}
+    images = {normalised(name): count for name, count in class_images.items()}
+    counts = {name: images.get(normalised(name), 0) for name in settings.minority_classes}
     absent = [name for name, count in counts.items() if count == 0]
     if absent:
         logger.warning("No training image holds %s: there is nothing of it to repeat", ", ".join(absent))

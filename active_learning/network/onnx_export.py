@@ -11,13 +11,13 @@ import torch
 import yaml
 
 from active_learning.errors import MaskALError
+from active_learning.network.detection_crops import MASK_THRESHOLD
 from active_learning.network.inference_copy import inference_copy
 from active_learning.network.model_input import is_tiled, tile_settings
 from active_learning.network.prediction import load_network
 from active_learning.system.written_files import only_writer, own_draft
 from detectron2.config import CfgNode
 
-MASK_THRESHOLD = 0.5
 FINGERPRINT = "fingerprint"
 # Of MODEL: what an exported network has.
 _EXPORTED: dict[str, tuple[object, ...]] = {

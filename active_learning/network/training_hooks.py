@@ -1,4 +1,4 @@
-"""Hooks of MaskAL's training: the best model, a progress bar."""
+"""Hooks of MaskAL's training: the best weights, periodic checkpoints, whether the loss still falls, a progress bar."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import struct
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import nn
 from active_learning.errors import MaskALError, SettingsError, first_line
 from active_learning.system.disk_space import disk_of, remedy_of
 from active_learning.system.files import copy_atomically, draft_of
-from active_learning.system.names import shown
+from active_learning.system.names import normalised, shown
 from active_learning.system.programs import as_typed
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -70,16 +69,11 @@ def check_classes(path: str, held: object, given: Sequence[str]) -> None:
     """
     if not isinstance(held, list) or not held or not all(isinstance(name, str) for name in held):
         return
-    if list(map(_normalised, held)) == list(map(_normalised, given)):
+    if list(map(normalised, held)) == list(map(normalised, given)):
         return
     fault = f"was trained on the classes {_listed(held)} (in this order), not on {_listed(given)}"
     in_settings = f"in the settings classes: {json.dumps(held, ensure_ascii=False)}"
     raise SettingsError(f"{path}: {fault}; give --classes {as_typed(held)}, or {in_settings}")
-
-
-def _normalised(name: str) -> str:
-    """As names of classes compare: a system may store accents in another form."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _listed(names: Sequence[str]) -> str:

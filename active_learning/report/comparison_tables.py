@@ -12,6 +12,7 @@ from tabulate import tabulate
 from active_learning.report.comparison import Comparison, compare, in_a_sentence
 from active_learning.report.curves import Interval
 from active_learning.report.runs import read_runs
+from active_learning.run.output_files import COMPARISON, REPORT
 from active_learning.system.files import csv_text
 from active_learning.system.log import logger
 
@@ -129,4 +130,4 @@ def log_comparison(folder: Path) -> None:
     table = tabulate(table_rows(rows), headers=HEADERS, disable_numparse=True, stralign="right")
     text = "Compared with random at equal numbers of %s, 95 %% intervals over seeds in brackets:\n\n%s\n"
     logger.info(text, rows[0].cost, table)
-    logger.info("Comparison: %s\nReport: %s", folder / "comparison.csv", folder / "report.html")
+    logger.info("Comparison: %s\nReport: %s", folder / COMPARISON, folder / REPORT)

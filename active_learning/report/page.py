@@ -26,6 +26,8 @@ from active_learning.report.runs import RunResult, by_label, class_names, read_r
 from active_learning.report.svg import SERIES
 from active_learning.report.waiting import waiting_in_words, waiting_of
 from active_learning.run.output_files import (
+    COMPARISON,
+    REPORT,
     OutputFiles,
     added_images,
     files_by_loop,
@@ -34,8 +36,6 @@ from active_learning.run.output_files import (
 )
 from active_learning.system.log import logger
 from active_learning.system.written_files import write_own
-
-FILE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def write_report(folder: Path) -> Path:
     """
     runs = read_runs(folder)
     rows = comparison.compare(runs)
-    path, table = folder / FILE, folder / "comparison.csv"
+    path, table = folder / REPORT, folder / COMPARISON
     if rows or table.exists():  # an earlier one would be taken for this one
         write_own(table, comparison_tables.as_csv(rows, comparison.rarest_classes(runs)))
     write_own(path, render(folder.name, runs, rows, datetime.now(timezone.utc)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from active_learning.errors import MaskALError
-from active_learning.run.output_files import OutputFiles
+from active_learning.run.output_files import STATE, OutputFiles
 from active_learning.run.state import LoopScores, RunState
 from active_learning.system.log import logger
 
@@ -52,7 +52,7 @@ def read_runs(*experiments: Path) -> list[RunResult]:
     seed of, as where `seed: 0` became `seed: [0, 1]`.
     """
     runs = []
-    for path in sorted(path for folder in experiments for path in folder.glob("*/run_state.json")):
+    for path in sorted(path for folder in experiments for path in folder.glob(f"*/{STATE}")):
         try:
             runs.append(_read(path))
         except MaskALError as error:

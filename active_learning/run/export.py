@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from active_learning.errors import MaskALError, SettingsError
+from active_learning.network.network_config import network_config, pretrained_weights
+from active_learning.network.network_file import published_classes
 from active_learning.run.weights import weights_of_run
 from active_learning.settings import Settings, load_settings
 from active_learning.settings.paths import folder_to_make_mistakes, is_zoo_config
@@ -31,7 +33,6 @@ class Export:
         """Returns what was done, in words. Raises MaskALError where the network cannot be loaded or exported."""
         if "://" not in self.weights and (fault := weights_fault(Path(self.weights))):
             raise MaskALError(f"{self.weights}: {fault}")
-        from active_learning.network.network_config import network_config
         from active_learning.network.onnx_export import check_exportable, export_network
 
         cfg, classes = network_config(self.settings, self.settings.experiments()[0]), self.settings.classes
@@ -49,7 +50,7 @@ def read_request(given: argparse.Namespace) -> Export:
     network, classes = given.network_config, given.classes
     if given.config is None and is_zoo_config(given.weights):
         network = network or given.weights
-        classes = classes or _published_classes(network)
+        classes = classes or published_classes(network)  # none where they are not known: the settings ask for them
     values = {"network_config": network, "classes": classes, "cuda_visible_devices": "cpu"}
     as_yaml = partial(json.dumps, ensure_ascii=False)  # else two \u for one character, which YAML takes for two
     overrides = [word for key, value in values.items() if value for word in (key, as_yaml(value))]
@@ -76,19 +77,10 @@ def _mistakes(given: argparse.Namespace) -> Iterator[str]:
         yield "--classes: is missing; list those that the network was trained with, in order"
 
 
-def _published_classes(network: str) -> list[str]:
-    """None where the names are not known: the settings then ask for them."""
-    from active_learning.network.network_file import published_classes
-
-    return published_classes(network)
-
-
 def _weights(settings: Settings, given: str | None) -> str:
     """A file, or an address of published weights."""
     if not given:
         return str(weights_of_run(settings, settings.experiments()[0]))
     if not is_zoo_config(given):
         return given
-    from active_learning.network.network_config import pretrained_weights
-
     return pretrained_weights(settings.model_copy(update={"pretrained_weights": given}))

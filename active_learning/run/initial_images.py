@@ -1,4 +1,4 @@
-"""The images that a run starts from."""
+"""Which way a run comes to its initial images, by its settings."""
 
 from __future__ import annotations
 

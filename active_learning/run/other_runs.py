@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from active_learning.errors import MaskALError
 from active_learning.run.findings import Finding, Kind
-from active_learning.run.own_folders import STATE
+from active_learning.run.output_files import STATE
 from active_learning.run.project import Project
 from active_learning.run.state import RunState
 from active_learning.run.weights import network_edits

@@ -17,17 +17,19 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from active_learning.dataset.image_names import normalised
 from active_learning.errors import MaskALError
 from active_learning.run.recorded import ROUNDING, ImageName, check_values
 from active_learning.run.state import LoopScores
 from active_learning.settings import Experiment, Settings
 from active_learning.system.files import csv_text, write_atomically
 from active_learning.system.log import logger
+from active_learning.system.names import normalised
 from active_learning.system.written_files import write_own
 
 _NAME: TypeAdapter[str] = TypeAdapter(ImageName)
 TILES = "tiles"
+STATE = "run_state.json"
+REPORT, COMPARISON = "report.html", "comparison.csv"  # beside the folders of an experiment_name
 _NETWORK = re.compile(r", network (\d{1,9})$")
 
 
@@ -116,7 +118,7 @@ class OutputFiles:
 
     @property
     def state(self) -> Path:
-        return self.results / "run_state.json"
+        return self.results / STATE
 
     @property
     def data_seen(self) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from active_learning.dataset.tile_files import remove_tiles
 from active_learning.errors import MaskALError, SettingsError
-from active_learning.run.output_files import TILES, OutputFiles, output_files
+from active_learning.run.output_files import COMPARISON, REPORT, STATE, TILES, OutputFiles, output_files
 from active_learning.settings import Settings
 from active_learning.settings.overlaps import start_weights_copy
 from active_learning.settings.paths import folder_to_make_mistakes
@@ -24,8 +24,6 @@ from active_learning.system.file_moves import copy_beside, same_content
 from active_learning.system.files import folder_aside, lies_in, write_if_changed
 
 MARK = ".maskal-run"
-STATE = "run_state.json"
-SUMMARY = ("report.html", "comparison.csv")  # of all experiments of an experiment_name
 ANOTHER = "choose another experiment_name"
 
 
@@ -186,7 +184,7 @@ def start_over(settings: Settings) -> None:
         print(f"The weights to start from are of the earlier run; they are kept in {copy}{others}")
     results, weights = _runs(settings)
     if results:
-        results += [results[0].parent / name for name in SUMMARY]
+        results += [results[0].parent / name for name in (REPORT, COMPARISON)]
     for folder in weights:
         remove_tiles(folder / TILES)
     _move_aside(results)

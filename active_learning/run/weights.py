@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from active_learning.dataset.image_names import normalised
 from active_learning.errors import MaskALError, SettingsError
+from active_learning.network.network_config import pretrained_weights
 from active_learning.network.network_file import network_values, read_network_file
 from active_learning.run.output_files import OutputFiles, files_by_loop, output_files, read_train_files
 from active_learning.run.own_folders import start_weights_mistakes
@@ -15,6 +15,7 @@ from active_learning.run.state import RunState
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.changes import Change, fixed_changes, network_changes, training_changes
 from active_learning.system.log import logger
+from active_learning.system.names import normalised
 
 
 def weights_of(files: OutputFiles, loop: int) -> Path:
@@ -79,8 +80,6 @@ def start_weights(settings: Settings, files: OutputFiles, loop: int) -> str:
         MaskALError: pretrained_weights are neither a file nor a config with published weights.
         SettingsError: they would be written over.
     """
-    from active_learning.network.network_config import pretrained_weights
-
     if earlier := _earlier_weights(settings, files, loop):
         return earlier
     if mistakes := tuple(start_weights_mistakes(settings)):
@@ -104,8 +103,6 @@ def next_weights(settings: Settings, experiment: Experiment, files: OutputFiles,
     Raises:
         MaskALError: as `pretrained_weights` and `duplicated_initial_model`.
     """
-    from active_learning.network.network_config import pretrained_weights
-
     loop, phase = (state.loop, state.phase) if state else (0, "annotate")
     if phase in ("annotate", "train"):
         if loop == 0 and settings.duplicate_initial_model_and_data:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from active_learning.errors import SettingsError
 from active_learning.settings import Experiment, Settings
 from active_learning.settings.overlaps import RUN_ROOTS
 from active_learning.settings.paths import network_file
+from active_learning.system.names import normalised
 from active_learning.system.saving import settled
 
 FIXED = ("classes", "network_config")  # the weights so far are of these
@@ -110,7 +110,7 @@ def _compared(key: str, value: Any) -> Any:
     """Names of classes in NFC: a run may have begun with another form of the same ones."""
     if key not in NAMES_OF_CLASSES or not isinstance(value, (list, tuple)):
         return value
-    return [unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in value]
+    return [normalised(name) if isinstance(name, str) else name for name in value]
 
 
 def _in_own_spelling(before: Mapping[str, Any], now: Settings) -> Settings:

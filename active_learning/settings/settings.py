@@ -5,7 +5,6 @@ keys.py has each key's type, default and range.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from active_learning.errors import SettingsError
 from active_learning.settings import paths as settings_paths
 from active_learning.settings.file import RawSettings, add_overrides, read_settings_file
 from active_learning.settings.keys import MOST_LOOPS, SettingsKeys, key_mistakes, usable_class_names, wrong
+from active_learning.system.names import normalised
 from active_learning.system.wording import counted, did_you_mean
 
 T = TypeVar("T")
@@ -151,9 +151,9 @@ def _experiment_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, 
 
 
 def _class_contradictions(keys: SettingsKeys) -> Iterator[tuple[tuple[str, ...], str]]:
-    known = {unicodedata.normalize("NFC", name) for name in keys.classes}
+    known = {normalised(name) for name in keys.classes}
     for name in keys.minority_classes:
-        if unicodedata.normalize("NFC", name) not in known:
+        if normalised(name) not in known:
             near = did_you_mean(name, keys.classes)
             yield ("minority_classes", "classes"), f"minority_classes: {name!r} is not in classes{near}"
     if keys.train_sampler == "RepeatFactorTrainingSampler" and not keys.minority_classes:

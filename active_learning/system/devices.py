@@ -119,10 +119,10 @@ def gpu_count(cuda_visible_devices: str) -> int:
     Raises:
         SettingsError: this machine has fewer.
     """
-    import torch
-
     if cuda_visible_devices == "cpu" or not gpu_is_available():
         return 0
+    import torch
+
     named, there = len(cuda_visible_devices.split(",")), torch.cuda.device_count()
     if there < named:
         raise SettingsError(

@@ -26,7 +26,7 @@ def same_content(one: Path, other: Path) -> bool:
     return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
-def same_place(one: Path, other: Path) -> bool:
+def is_same_entry(one: Path, other: Path) -> bool:
     """Whether both are the same directory entry, reached in two ways."""
     return one.name == other.name and one.parent.resolve() == other.parent.resolve()
 
@@ -159,7 +159,7 @@ def move_beside(
     Returns:
         Whether it was there, and ready.
     """
-    if same_place(source, target):
+    if is_same_entry(source, target):
         return True
     if source.is_symlink():
         return _move_linked(source, target, is_ready, former)
@@ -218,7 +218,7 @@ def _put_new(mine: Path, target: Path) -> None:
 
 def remove_copy(copy: Path, original: Path) -> None:
     """Removes a copy, if it is still one."""
-    if not same_place(copy, original):
+    if not is_same_entry(copy, original):
         remove_if(copy, lambda file: not file.is_symlink() and same_content(file, original))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -25,7 +26,20 @@ from detectron2.utils.image_file import (
     read_small,
 )
 
-__all__ = ["eight_bits", "grey_thumbnail", "image_error", "image_file", "image_size", "pixels_fault", "read_pixels"]
+__all__ = ["eight_bits", "grey_thumbnail", "image_error", "image_file", "image_size", "image_threads", "pixels_fault",
+           "read_pixels"]  # fmt: skip
+THREADS = 2  # each holds an image
+
+
+@contextmanager
+def image_threads(most_pixels: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Threads that read images of no more pixels in the block; those left are not begun after an error, or Ctrl-C."""
+    threads = ThreadPoolExecutor(THREADS)
+    try:
+        with pixel_limit(most_pixels):  # one switch for the whole process, so not in each of them
+            yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -7,11 +7,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 
+def normalised(name: str) -> str:
+    """NFC, in which names compare: macOS and Linux store accents differently."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
 def folded(name: str) -> str:
     """What names have in common that a file system without regard to case, or macOS, takes for one."""
     if name.isascii():
         return name.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return normalised(normalised(name).casefold())
 
 
 def folded_label(name: str) -> str:

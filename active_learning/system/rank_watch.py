@@ -20,11 +20,10 @@ from typing import Any
 
 from active_learning.errors import FailedElsewhere, MaskALError, RankEndedError, first_line
 from active_learning.system.exit_code import FAILURE, report
-from active_learning.system.interruption import INTERRUPTED
+from active_learning.system.interruption import INTERRUPTED, SECONDS_TO_END
 from active_learning.system.log import logger
 
 SECONDS_TO_HEAR = 3.0  # that another rank has ended, where an exchange with it has failed
-SECONDS_TO_END = 8.0
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}  # seconds, seconds, tries: 35 s in all
 VANISHED = "its process was ended from outside (often the machine's memory was full), or its machine is gone"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from active_learning.run.weights import weights_of_run
 from active_learning.settings import Settings, load_settings
 from active_learning.system.devices import show_devices
 from active_learning.system.files import lies_in
+from active_learning.system.log import print_note
 from active_learning.system.written_files import only_writer, own_draft, write_own
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def of_each_image(names: Sequence[str], study: Callable[[str], Found], *, what: 
             found.append(study(name))
         except (UnreadableImageError, AnnotationError) as error:
             faults.append(error)
-            tqdm.write(f"{error}; it is left out", file=sys.stderr)
+            print_note(f"{error}; it is left out")
     if faults and not found:
         raise faults[0]
     return found

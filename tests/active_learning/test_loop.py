@@ -32,7 +32,7 @@ from active_learning.network import evaluation, network_config, pre_labelling, p
 from active_learning.network.evaluation import Scores
 from active_learning.network.weights_files import begin_best
 from active_learning.report import page
-from active_learning.run import checks
+from active_learning.run import checks, weights
 from active_learning.run import data as data_module
 from active_learning.run.check import describe_run
 from active_learning.run.data import RunData
@@ -67,7 +67,7 @@ class FakeNetwork:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(network_config, "network_config", lambda *_: None)
-        monkeypatch.setattr(network_config, "pretrained_weights", lambda settings: "pretrained")
+        monkeypatch.setattr(weights, "pretrained_weights", lambda settings: "pretrained")
         monkeypatch.setattr(network_config, "training_config", self.training_config)
         monkeypatch.setattr(checks, "next_weights", lambda *arguments: set())  # what is written are none
         monkeypatch.setattr(training, "register_dataset", lambda *arguments: None)

@@ -74,7 +74,7 @@ def test_without_a_gpu_there_is_nothing_to_find(settings, monkeypatch, gpus, end
 
 
 def test_the_command(settings, monkeypatch, capsys):
-    monkeypatch.setattr(maskAL, "load_settings", lambda *_, **__: settings)
+    monkeypatch.setattr("active_learning.settings.load_settings", lambda *_, **__: settings)
     monkeypatch.setattr(maskAL, "show_devices", lambda _: None)
     monkeypatch.setattr(batch_size, "describe_batch_size", lambda _: "train_batch_size can be at most 6")
     assert maskAL.main(["--config", "any.yaml", "--find-batch-size"]) == 0
