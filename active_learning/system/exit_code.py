@@ -35,7 +35,7 @@ def exit_code_of(
     """
     escape_unencodable()
     try:
-        with interruptible():
+        with interruptible(go_on):
             return program(*args) or 0
     except FailedElsewhere as error:
         return error.exit_code

@@ -23,15 +23,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(go_on: str = GO_ON) -> Iterator[None]:
     """Inside it both signals raise KeyboardInterrupt; what has not ended some seconds later is ended.
+
+    `go_on` is what the user then reads.
 
     A failure that follows, as when worker processes get the signal too, counts as the interruption.
     """
     if threading.current_thread() is not threading.main_thread():  # Python gives signals to the main thread alone
         yield
         return
-    handler = _Handler()
+    handler = _Handler(go_on)
     before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
@@ -46,7 +48,8 @@ def interruptible() -> Iterator[None]:
 
 
 class _Handler:
-    def __init__(self) -> None:
+    def __init__(self, go_on: str) -> None:
+        self.go_on = go_on
         self.was_asked = False
         self._first = 0  # signal
         self._asked_at = 0.0
@@ -59,7 +62,7 @@ class _Handler:
         if self.was_asked:
             if number != self._first and time.monotonic() - self._asked_at < SECONDS_OF_ONE_INTERRUPTION:
                 return
-            _end_at_once()
+            self._end_at_once()
         self.was_asked, self._first, self._asked_at = True, number, time.monotonic()
         threading.Thread(target=self._end_later, daemon=True).start()
         raise KeyboardInterrupt
@@ -67,10 +70,9 @@ class _Handler:
     def _end_later(self) -> None:
         """The exception is lost where it meets the end of an object, and waits where a library computes."""
         if not self.has_ended.wait(SECONDS_TO_END):
-            _end_at_once()
+            self._end_at_once()
 
-
-def _end_at_once() -> NoReturn:
-    text = f"\nInterrupted at once. {GO_ON}\n"
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())
-    os._exit(INTERRUPTED)
+    def _end_at_once(self) -> NoReturn:
+        text = f"\nInterrupted at once. {self.go_on}\n"
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())
+        os._exit(INTERRUPTED)

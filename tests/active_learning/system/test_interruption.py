@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from active_learning.system.interruption import GO_ON
+
 PROGRAMS = {
     "sleep": "time.sleep(60)",
     "swallow": "\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    time.sleep(60)",
@@ -23,7 +25,7 @@ interruption.SECONDS_TO_END = float(sys.argv[1])
 def program():
     print("ready", flush=True)
     exec(sys.argv[2])
-sys.exit(exit_code_of(program))
+sys.exit(exit_code_of(program, go_on=sys.argv[3]))
 """
 
 
@@ -31,8 +33,8 @@ sys.exit(exit_code_of(program))
 def start(project_root):
     started = []
 
-    def start_program(name: str, seconds_to_end: float = 30) -> subprocess.Popen:
-        command = [sys.executable, "-c", SCRIPT, str(seconds_to_end), PROGRAMS[name]]
+    def start_program(name: str, seconds_to_end: float = 30, go_on: str = GO_ON) -> subprocess.Popen:
+        command = [sys.executable, "-c", SCRIPT, str(seconds_to_end), PROGRAMS[name], go_on]
         process = subprocess.Popen(
             command, cwd=project_root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )
@@ -57,15 +59,16 @@ def test_the_first_ends_the_run_and_reports_how_to_go_on(start, number, program)
     assert err == "\nInterrupted. Nothing is lost: the same command, without --fresh, goes on from here.\n"
 
 
-def test_the_second_ends_at_once(start):
-    process = start("swallow")
+@pytest.mark.parametrize("go_on", [GO_ON, "What is written stays."])
+def test_the_second_ends_at_once(start, go_on):
+    process = start("swallow", go_on=go_on)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)  # it would be ended after 30
     assert process.returncode == 130
-    assert "Interrupted at once. Nothing is lost: the same command, without --fresh, goes on from here." in err
+    assert err == f"\nInterrupted at once. {go_on}\n"
 
 
 def test_two_signals_of_one_wish_are_one(start):
