@@ -18,14 +18,11 @@ import auto_annotate
 from active_learning.annotations import FORMATS, read_annotation
 from active_learning.annotations.supervisely_meta import write_meta
 from active_learning.dataset.image_folder import find_images, pair_annotations
+from tests.contents import contents
 from tests.processes import Program
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def test_a_folder_is_pre_labelled_in_each_format(folder: Folder, run_here, tmp_p
     meta = tmp_path / "meta.json"
     write_meta(meta, ["square", "disc"])
     extra = {"supervisely_meta_json": str(meta)} if name == "supervisely" else {}
-    before = files(folder.images)
+    before = contents(folder.images)
     run = folder.run if name == "labelme" else run_here
     code, output, errors = run(export_format=name, **extra)
     assert code == 0, errors
@@ -117,7 +114,7 @@ def test_a_folder_is_pre_labelled_in_each_format(folder: Folder, run_here, tmp_p
         assert {one.label for one in found.instances} <= {"disc", "square"}
     assert total > 0
     assert f"14 images, {total} objects" in output
-    after = files(folder.images)
+    after = contents(folder.images)
     assert {key: after[key] for key in before} == before
     if name == "supervisely":
         project = folder.images.with_name("train_supervisely")
@@ -131,20 +128,20 @@ def test_what_is_annotated_is_left_and_a_corrupt_image_is_named(folder: Folder, 
     mine = folder.images / "train00.json"
     mine.write_text(json.dumps({"shapes": [], "imagePath": "train00.png", "imageData": None}), encoding="utf-8")
     (folder.images / "train01.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    before = files(folder.images)
+    before = contents(folder.images)
     code, output, errors = folder.run(conf_thres="0.99")
     assert code == 1
     assert "train01.png: is no image or is damaged" in errors
     assert "12 images, 0 objects, 12 images without detections; 1 image skipped" in output
     assert "1 image unreadable" in output
-    after = files(folder.images)
+    after = contents(folder.images)
     assert {key: after[key] for key in before} == before
     assert json.loads(after["train02.json"])["shapes"] == []
 
     code, output, _ = run_here()
     assert code == 1
     assert "0 images, 0 objects" in output
-    assert files(folder.images) == after
+    assert contents(folder.images) == after
 
 
 WRONG = [
@@ -158,21 +155,21 @@ WRONG = [
 
 @pytest.mark.parametrize(("changes", "extra", "messages"), WRONG)
 def test_wrong_usage_changes_nothing(folder: Folder, changes: dict, extra: tuple, messages: list):
-    before = files(folder.images)
+    before = contents(folder.images)
     code, _, errors = folder.run(*extra, **changes)
     assert code == 2, errors
     for text in messages:
         assert text in errors
-    assert files(folder.images) == before
+    assert contents(folder.images) == before
 
 
 def test_a_class_that_the_project_lacks_stops_it_before_anything_is_written(folder: Folder, tmp_path: Path):
     write_meta(tmp_path / "meta.json", ["disc"])
-    before = files(folder.images)
+    before = contents(folder.images)
     code, _, errors = folder.run(export_format="supervisely", supervisely_meta_json=str(tmp_path / "meta.json"))
     assert code == 2
     assert "class 'square' is not in the project" in errors
-    assert files(folder.images) == before
+    assert contents(folder.images) == before
 
 
 def test_weights_of_other_classes_are_refused(run_here):
@@ -185,12 +182,12 @@ def test_weights_of_these_classes_in_another_order_are_refused(folder: Folder, r
     import torch
 
     torch.save({**torch.load(folder.weights, weights_only=True), "classes": ["square", "disc"]}, folder.weights)
-    before = files(folder.images)
+    before = contents(folder.images)
     code, _, errors = run_here()
     assert code == 2
     assert "was trained on the classes square, disc (in this order), not on disc, square; " in errors
     assert "; give --classes square disc" in errors
-    assert files(folder.images) == before
+    assert contents(folder.images) == before
     assert run_here("--classes", "square", "disc")[0] == 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from active_learning.annotations import read_annotation
+from tests.contents import contents
 
 pytestmark = pytest.mark.e2e
 
@@ -46,10 +47,6 @@ def start_from(project, count: int) -> dict[str, bytes]:
     return taken
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def wait_for(process, seen, seconds: float = 200) -> None:
     deadline = time.monotonic() + seconds
     while not seen():
@@ -78,17 +75,17 @@ def test_pre_labels_are_corrected_and_confirmed(tiny_project):
 
     corrected = (annotate / images[0]).with_suffix(".json")
     corrected.write_bytes(taken[images[0].with_suffix("").as_posix()])
-    before = files(annotate)
+    before = contents(annotate)
     code, output = tiny_project.run("--no-wait")
     assert code == 3, output
-    assert files(annotate) == before
+    assert contents(annotate) == before
 
     process = tiny_project.start()
     log = tiny_project.file("results", "exp1", "random", "maskAL.log")
     length = len(log.read_text(encoding="utf-8"))
     wait_for(process, lambda: "put an empty file" in log.read_text(encoding="utf-8")[length:])
     time.sleep(3)
-    assert files(annotate) == before
+    assert contents(annotate) == before
     (annotate / "DONE").touch()
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
@@ -121,8 +118,8 @@ def test_the_annotation_tool_is_started_and_ended(tiny_project):
 
 
 def test_a_tool_that_is_not_there_is_a_settings_error(tiny_project):
-    before = files(tiny_project.folder)
+    before = contents(tiny_project.folder)
     code, output = tiny_project.run("annotator", "labelmee --x")
     assert code == 2
     assert "annotator: there is no program 'labelmee'" in output
-    assert files(tiny_project.folder) == before
+    assert contents(tiny_project.folder) == before

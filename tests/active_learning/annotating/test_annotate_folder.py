@@ -26,13 +26,10 @@ from active_learning.dataset.image_folder import find_images
 from active_learning.errors import MaskALError
 from active_learning.system import disk_space
 from active_learning.system.disk_space import REMEDIES
+from tests.contents import contents
 from tests.work import calls_of
 
 CLASSES = ["healthy", "damaged"]
-
-
-def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -46,7 +43,7 @@ def test_fill_copies_what_has_no_annotation(train, folder, add_image, annotate):
     annotate("a.json")
     annotate("d.json", ["helthy"])
     folder.fill(["a.png", "sub/b.png", "sub/ä c.png", "d.png"])
-    copies = files(train / "annotate")
+    copies = contents(train / "annotate")
     assert sorted(copies) == ["d.png", "sub/b.png", "sub/ä c.png"]
     assert copies["sub/b.png"] == (train / "sub/b.png").read_bytes()
 
@@ -109,7 +106,7 @@ def test_only_annotated_images_are_collected(train, folder, add_image, annotate)
     folder.fill(["a.png", "b.png"])
     annotate("annotate/a.json")
     assert folder.collect() == ["a.png"]
-    assert sorted(files(train / "annotate")) == ["b.png"]
+    assert sorted(contents(train / "annotate")) == ["b.png"]
 
 
 def test_images_of_one_stem_keep_annotations_apart(train, folder, add_image, annotate):
@@ -190,7 +187,7 @@ def test_nothing_of_a_person_is_lost(train, add_image, annotate, before, meanwhi
     annotation = annotate("annotate/a.json", ["damaged"]).read_bytes()
     put(meanwhile)
     assert folder.collect() == ["a.png"]
-    assert files(train) == {"a.png": image, "a.json": annotation, **after}
+    assert contents(train) == {"a.png": image, "a.json": annotation, **after}
 
 
 def interrupt(_: str) -> None:
@@ -204,7 +201,7 @@ def test_no_content_of_any_file_disappears(train, add_image, annotate, seed):
     names = ["a.png", "a.bmp", "sub/a.png", "sub/b.png"]
     for name in names:
         add_image(name)
-    digests = {hashlib.sha256(content).digest() for content in files(train).values()}
+    digests = {hashlib.sha256(content).digest() for content in contents(train).values()}
     for _ in range(25):
         folder = AnnotateFolder(AnnotationCache(train, CLASSES))
         folder.fill(rng.sample(names, rng.randint(1, len(names))))
@@ -219,7 +216,7 @@ def test_no_content_of_any_file_disappears(train, add_image, annotate, seed):
         folder.progress()
         if rng.random() < 0.7:
             folder.collect()
-        assert digests <= {hashlib.sha256(content).digest() for content in files(train).values()}
+        assert digests <= {hashlib.sha256(content).digest() for content in contents(train).values()}
         for name in names:
             assert (train / name).is_file()
 
@@ -245,7 +242,7 @@ def test_a_collect_that_was_interrupted_is_finished_later(train, folder, add_ima
     again = AnnotateFolder(AnnotationCache(train, CLASSES))
     again.fill(["a.png", "b.png"])
     assert again.collect() == ["b.png"]
-    assert sorted(files(train)) == ["a.json", "a.png", "b.json", "b.png"]
+    assert sorted(contents(train)) == ["a.json", "a.png", "b.json", "b.png"]
 
 
 def start_waiting(folder, reported):
@@ -521,7 +518,7 @@ def test_a_persons_file_elsewhere_wins_over_an_untouched_pre_label(train, add_im
         folder = AnnotateFolder(AnnotationCache(train, CLASSES))
         folder.fill(["a.png"])
     assert folder.collect() == moved
-    assert files(train) == {"a.png": (train / "a.png").read_bytes(), "a.json": mine}
+    assert contents(train) == {"a.png": (train / "a.png").read_bytes(), "a.json": mine}
 
 
 @pytest.mark.parametrize("place", ["a.xml", "export/annotations/a.xml", "../a.xml"])
@@ -715,7 +712,7 @@ def test_a_stop_between_masks_and_annotation_loses_nothing(train, folder, add_im
     again = AnnotateFolder(AnnotationCache(train, CLASSES))
     again.fill(["a.png"])
     assert again.collect() == ["a.png"]
-    assert sorted(files(train)) == ["Masks/a_mask_0.png", "a.png", "a.xml"]
+    assert sorted(contents(train)) == ["Masks/a_mask_0.png", "a.png", "a.xml"]
 
 
 def test_an_earlier_annotation_of_cvat_is_kept_with_its_mask(train, folder, add_image, annotate_in_cvat):

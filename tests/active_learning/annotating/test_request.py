@@ -30,6 +30,7 @@ from active_learning.network.image_batches import UnreadableImage
 from active_learning.settings import Settings
 from active_learning.system import saving
 from tests.active_learning.conftest import annotated_image
+from tests.contents import contents
 
 IMAGES = ["00.png", "01.png", "02.png"]
 
@@ -68,10 +69,6 @@ def go(settings: Settings, *, predict: Predictor | None, wait: bool = False, **c
     request_annotations(folder, IMAGES, settings, wait=wait, predict=predict)
 
 
-def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_pre_labels_wait_for_done(project, tmp_path, name):
     write_meta(tmp_path / "meta.json", project.classes)
@@ -79,10 +76,10 @@ def test_pre_labels_wait_for_done(project, tmp_path, name):
     annotate = project.traindir / "annotate"
     with pytest.raises(AnnotationsAwaited, match="pre-labelled, to be corrected\n.*\n.*put an empty file"):
         go(project, predict=predict, **keys)
-    before = files(annotate)
+    before = contents(annotate)
     with pytest.raises(AnnotationsAwaited, match="DONE"):
         go(project, predict=predict, **keys)
-    assert files(annotate) == before
+    assert contents(annotate) == before
     assert predict.asked == [IMAGES]
     (annotate / "DONE").touch()
     go(project, predict=predict, **keys)
@@ -282,13 +279,13 @@ def test_a_project_for_supervisely_is_made_and_completed_after_a_stop(project, t
     folder = project.traindir / "annotate" / "supervisely_project"
     with pytest.raises(AnnotationsAwaited):
         go(project, predict=Predictor(), **keys)
-    whole = files(folder)
+    whole = contents(folder)
     assert sorted(whole)[-1] == "meta.json"
     assert len(whole) == 7
     (folder / "ds" / "ann" / "01.png.json").unlink()
     with pytest.raises(AnnotationsAwaited):
         go(project, predict=Predictor(), **keys)
-    assert files(folder) == whole
+    assert contents(folder) == whole
 
 
 @pytest.mark.parametrize("pre_labelled", [False, True])

@@ -29,6 +29,7 @@ from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.documents import kind_of_document, load_document
 from active_learning.annotations.labels import refuse_loss_of_all
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.boxes import box_of
 from tests.active_learning.annotations.random_input import damaged_bytes, instance_of
 
 SIZE = (80, 100)
@@ -80,11 +81,6 @@ def save_mask(file: Path, mask: np.ndarray, size: tuple[int, int] = SIZE, at: tu
     image[at[0] : at[0] + mask.shape[0], at[1] : at[1] + mask.shape[1]][mask] = (0, 200, 255, 153)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(cv2.imencode(".png", image)[1].tobytes())
-
-
-def box_of(mask: np.ndarray) -> list[int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
 
 
 def areas(annotation: Annotation) -> list[tuple[str, int]]:

@@ -18,6 +18,7 @@ from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.cvat_images import CvatImagesWriter
 from active_learning.annotations.documents import load_document
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.boxes import box_of
 from tests.active_learning.annotations.random_input import damaged_bytes
 
 SIZE = (80, 100)
@@ -85,11 +86,6 @@ def only(path: Path) -> Annotation:
 
 def areas(annotation: Annotation) -> list[int]:
     return [int(instance_mask(one, annotation.height, annotation.width).sum()) for one in annotation.instances]
-
-
-def box_of(mask: np.ndarray) -> list[int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
 
 
 @pytest.mark.parametrize("sample", ["images11_cvat/annotations.xml", "images11_datumaro/default.xml"])

@@ -17,6 +17,7 @@ from active_learning.annotations.contours import even_odd_mask, instance_mask, t
 from active_learning.annotations.darwin_item import slot_files
 from active_learning.annotations.documents import load_document
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.boxes import box_of
 from tests.active_learning.annotations.random_input import damaged_bytes, damaged_value, instance_of
 
 SIZE = (80, 100)
@@ -68,11 +69,6 @@ def read(document: object, size: tuple[int, int] | None = SIZE, image: str = "a.
 
 def masks_of(annotation: Annotation) -> list[np.ndarray]:
     return [instance_mask(one, annotation.height, annotation.width) for one in annotation.instances]
-
-
-def box_of(mask: np.ndarray) -> list[int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
 
 
 def test_files_of_the_real_tool(shared_dir):

@@ -18,6 +18,7 @@ from active_learning.annotations import Annotation, Bitmap, Instance, Part, labe
 from active_learning.annotations.contours import instance_mask, polygon_area, trace_mask
 from active_learning.annotations.png import encode_mask
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.boxes import box_of
 from tests.active_learning.annotations.random_input import damaged_bytes, damaged_value, instance_of
 
 SIZE = (80, 100)
@@ -36,11 +37,6 @@ def only_mask(annotation: Annotation) -> np.ndarray:
     assert annotation.warnings == ()
     (instance,) = annotation.instances
     return instance_mask(instance, annotation.height, annotation.width)
-
-
-def box_of(mask: np.ndarray) -> list[int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
 
 
 BOMB = encode_mask(np.zeros((5000, 5000), dtype=bool))

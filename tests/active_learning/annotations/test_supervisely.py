@@ -24,6 +24,7 @@ from active_learning.annotations.contours import instance_mask, trace_mask
 from active_learning.annotations.documents import load_document
 from active_learning.annotations.supervisely_meta import check_meta, read_meta
 from active_learning.errors import AnnotationError
+from tests.active_learning.annotations.boxes import box_of
 from tests.active_learning.annotations.random_input import damaged_bytes, damaged_value, instance_of
 
 SIZE = (80, 100)
@@ -98,11 +99,6 @@ def read_file(path: Path, size=SIZE) -> Annotation:
 
 def mask_of(instance: Instance) -> np.ndarray:
     return instance_mask(instance, *SIZE)
-
-
-def box_of(mask: np.ndarray) -> list[int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
 
 
 def test_files_of_the_real_tool(shared_dir):

@@ -17,6 +17,7 @@ from active_learning.run.checks import check_start
 from active_learning.run.output_files import OutputFiles, output_files, write_scores
 from active_learning.run.own_folders import MARK, claim, output_mistakes, read_mark, start_over
 from active_learning.settings import Settings
+from tests.contents import contents
 
 
 def files_of(settings: Settings, number: int = 0) -> OutputFiles:
@@ -34,10 +35,6 @@ def ran(settings: Settings, *, marked: bool = True) -> OutputFiles:
     for folder in (files.results, files.weights) if not marked else ():
         (folder / MARK).unlink()
     return files
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def changed(settings: Settings, **changes: object) -> Settings:
