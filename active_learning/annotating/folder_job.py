@@ -206,11 +206,12 @@ class FolderAnnotation:
             if os.path.lexists(path):
                 reason = f"{path}: is no annotation, but has the name of the one of {name}, which gets none"
                 print_note(f"{reason}; rename this file")
+                self.blocked.append(name)
             elif len(os.fsencode(path.name)) > LONGEST_NAME:
                 print_note(f"{folder / name}: gets no annotation, whose name would be too long; shorten its own")
+                self.blocked.append(name)
             else:
                 self.images.append(name)
-        self.blocked = [name for name in bare if name not in set(self.images)]
 
     def load_network(self) -> PreLabeller | None:
         """None where no image is to be pre-labelled. Raises MaskALError."""

@@ -53,13 +53,14 @@ def add_to_project(
     held = dataset / "img" / name
     if held.is_file() and not _is_copy(held, source):
         raise MaskALError(f"{held}: is another image than {source}; rename one of them, or name another project")
+    is_another = described.exists() and not same_content(described, annotation)
     try:
         for target, original in copies.items():
             _copy_new(original, target, before)
     except (OSError, ValueError) as error:
         reason = (disk_failure(error) if isinstance(error, OSError) else "") or error
         raise MaskALError(f"{project}: {image} cannot be put there: {reason}") from error
-    return None if same_content(described, annotation) else described
+    return described if is_another else None
 
 
 def _is_copy(held: Path, source: Path) -> bool:
